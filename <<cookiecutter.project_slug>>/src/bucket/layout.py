@@ -1,0 +1,64 @@
+"""The names of objects in the bucket, in one place (docs/checkpoints.md draws the tree)."""
+
+from __future__ import annotations
+
+import re
+
+RUN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+"""A run's and an attempt's id: also a label's value on Vertex AI, and a segment of an object's name."""
+
+MODEL = "model.safetensors"
+METRICS = "metrics.json"
+COMPLETION = "completion.json"
+
+
+def manifests(run: str) -> str:
+    """The prefix of a run's manifests."""
+    return f"{run}/manifests/"
+
+
+def manifest(run: str, step: int) -> str:
+    """The manifest of the checkpoint at `step`: its existence is the commit."""
+    return f"{manifests(run)}{step:010d}.json"
+
+
+def step_of_manifest(name: str) -> int | None:
+    """The step in a manifest's name, None for an object that is none."""
+    match = re.fullmatch(r".*/manifests/(\d{10})\.json", name)
+    return int(match[1]) if match else None
+
+
+def set_aside(run: str, step: int, generation: int) -> str:
+    """Where a manifest is kept that no run resumes from any more."""
+    return f"{run}/set-aside/{step:010d}-{generation}.json"
+
+
+def data(run: str) -> str:
+    """The prefix of the parts of all of a run's checkpoints."""
+    return f"{run}/data/"
+
+
+def part(run: str, step: int, attempt: str, start: int, save: int, index: int) -> str:
+    """One part. Each save of each start writes under names of its own, so no part is ever written twice."""
+    return f"{data(run)}{step:010d}/{attempt}.{start}.{save}/part-{index:05d}"
+
+
+def step_of_part(name: str) -> int | None:
+    """The step in a part's name, None for an object that is none."""
+    match = re.fullmatch(r".*/data/(\d{10})/[^/]+/part-\d{5}", name)
+    return int(match[1]) if match else None
+
+
+def markers(run: str) -> str:
+    """The prefix of a run's markers."""
+    return f"{run}/attempts/"
+
+
+def marker(run: str, attempt: str, start: int, event: str) -> str:
+    """The marker of the `start`-th start of the process in `attempt`; `event` is started or ended."""
+    return f"{markers(run)}{attempt}/{start}-{event}.json"
+
+
+def output(run: str, name: str) -> str:
+    """One of a run's results, under the output directory."""
+    return f"{run}/{name}"

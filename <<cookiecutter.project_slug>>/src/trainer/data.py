@@ -1,0 +1,116 @@
+"""The data: one of the two files to replace (the other is `model.py`; docs/replace-model-and-data.md shows both).
+
+The contract is `load`. Its data sets are indexed with a `Sample` and return (input, target), a pure function of it: no
+global randomness, so that workers, resumes and repeats see the same. Objects are read through `read_pinned`, which
+notes size, checksum and generation: a run resumes only on the data it began with.
+
+The format here is a safetensors file with `inputs` (N, 8, 8) uint8, grey levels 0 to 16, and `targets` (N,) uint8,
+classes 0 to 9. Every fifth sample is held out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Protocol
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor
+
+from bucket.checksum import crc32c
+from bucket.manifest import DataObject
+from bucket.store import NotFound, StoreError, open_object
+from trainer.errors import UsageError
+from trainer.flags import BUNDLED
+from trainer.order import Sample
+
+CLASSES = 10
+SIDE = 8
+WHITE = 16
+HELD_OUT_EVERY = 5
+
+
+class Samples(Protocol):
+    """A data set as the loop wants it."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, sample: Sample) -> tuple[Tensor, Tensor]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """What `load` returns."""
+
+    train: Samples
+    held_out: Samples
+    objects: tuple[DataObject, ...]
+    """Everything that was read."""
+
+
+def load(uri: str) -> Data:
+    """Raises `UsageError` naming the file if it cannot be read or is of another shape."""
+    content, pinned = read_pinned(uri)
+    try:
+        tensors = load_safetensors(content)
+    except SafetensorError as error:
+        raise UsageError(f"--data {uri}: not a safetensors file: {error}") from error
+    inputs = _tensor(tensors, "inputs", (SIDE, SIDE), WHITE, uri)
+    targets = _tensor(tensors, "targets", (), CLASSES - 1, uri)
+    if len(inputs) != len(targets) or len(inputs) < HELD_OUT_EVERY:
+        raise UsageError(
+            f"--data {uri}: {len(inputs)} inputs, {len(targets)} targets: expected as many, {HELD_OUT_EVERY} at least"
+        )
+    held_out = torch.arange(len(inputs)) % HELD_OUT_EVERY == 0
+    return Data(
+        train=Digits(inputs[~held_out], targets[~held_out], shift=1),
+        held_out=Digits(inputs[held_out], targets[held_out], shift=0),
+        objects=(pinned,),
+    )
+
+
+class Digits:
+    """Images of digits, each moved by up to `shift` pixels in both directions."""
+
+    def __init__(self, inputs: Tensor, targets: Tensor, *, shift: int) -> None:
+        self._inputs = torch.nn.functional.pad(inputs.float() / WHITE, (shift,) * 4).unsqueeze(1)
+        self._targets = targets.long()
+        self._shift = shift
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def __getitem__(self, sample: Sample) -> tuple[Tensor, Tensor]:
+        generator = sample.generator()
+        top, left = (generator.randint(0, 2 * self._shift) for _ in range(2))
+        image = self._inputs[sample.index, :, top : top + SIDE, left : left + SIDE]
+        return image, self._targets[sample.index]
+
+
+def read_pinned(uri: str) -> tuple[bytes, DataObject]:
+    """The bytes of a local file or a `gs://` object, and what pins them."""
+    path = str(files("trainer") / "assets" / "digits.safetensors") if uri == BUNDLED else uri
+    try:
+        store, name = open_object(path)
+        found = store.read(name)
+    except NotFound as error:
+        raise UsageError(f"--data {uri}: it does not exist") from error
+    except (StoreError, ValueError) as error:
+        raise UsageError(f"--data {uri}: {error}") from error
+    # A local file's generation is its time of change, which says nothing about its content.
+    generation = found.generation if path.startswith("gs://") else 0
+    return found.data, DataObject(uri=uri, size=len(found.data), crc32c=crc32c(found.data), generation=generation)
+
+
+def _tensor(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], greatest: int, uri: str) -> Tensor:
+    wanted = f"uint8 ({', '.join(['N', *map(str, shape)])}), 0 to {greatest}"
+    if (tensor := tensors.get(name)) is None:
+        raise UsageError(f"--data {uri}: no tensor {name!r} ({wanted}), only {', '.join(sorted(tensors)) or 'nothing'}")
+    if tensor.dtype != torch.uint8 or tensor.dim() == 0 or tuple(tensor.shape[1:]) != shape:
+        found = f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+        raise UsageError(f"--data {uri}: {name} is {found}, expected {wanted}")
+    if tensor.numel() and int(tensor.max()) > greatest:
+        raise UsageError(f"--data {uri}: {name} holds {int(tensor.max())}, expected {wanted}")
+    return tensor

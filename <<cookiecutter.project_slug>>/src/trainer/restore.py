@@ -1,0 +1,96 @@
+"""Finding the newest good checkpoint and reading it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from bucket import layout, manifest
+from bucket.checksum import crc32c
+from bucket.manifest import Manifest, Part
+from bucket.store import ABSENT, Conflict, Damaged, NotFound, Store
+from trainer import image
+from trainer.buffer import SharedBuffer
+from trainer.errors import TrainingError
+
+STREAMS = 8
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """A checkpoint in memory; `tensors` are views of the shared buffer, good until the next save."""
+
+    manifest: Manifest
+    tensors: dict[str, Tensor]
+    rest: bytes
+
+
+def newest_good(store: Store, run: str, buffer: SharedBuffer, accept: Callable[[Manifest], None]) -> Restored | None:
+    """The newest checkpoint that is whole, None if there never was one.
+
+    `accept` raises for a checkpoint of another configuration. A damaged checkpoint is set aside, loudly, so that
+    training can commit its step again; only certain damage counts, never a store that does not answer. Raises
+    `TrainingError` if there are checkpoints and all of them are damaged.
+    """
+    damaged = 0
+    for step in manifest.steps(store, run):
+        try:
+            found = manifest.read(store, run, step)
+        except NotFound:
+            continue  # pruned since it was listed
+        except Damaged as error:
+            _set_aside(store, run, step, str(error))
+            damaged += 1
+            continue
+        accept(found)
+        try:
+            tensors, rest = _read(store, found, buffer)
+        except (Damaged, NotFound) as error:
+            _set_aside(store, run, step, str(error))
+            damaged += 1
+        else:
+            return Restored(manifest=found, tensors=tensors, rest=rest)
+    if damaged:
+        raise TrainingError(
+            f"all {damaged} checkpoints of run {run} in {store.uri} were damaged and are set aside: start again to"
+            " begin from step 0"
+        )
+    return None
+
+
+def set_all_aside(store: Store, run: str) -> None:
+    """Begin anew: no later start resumes from what is there now."""
+    for step in manifest.steps(store, run):
+        _set_aside(store, run, step, "--resume never")
+
+
+def _read(store: Store, found: Manifest, buffer: SharedBuffer) -> tuple[dict[str, Tensor], bytes]:
+    view = buffer.view(found.size)[: found.size]
+    starts = [sum(part.size for part in found.parts[:index]) for index in range(len(found.parts))]
+    with ThreadPoolExecutor(STREAMS, thread_name_prefix="restore") as pool:
+        views = [view[start : start + part.size] for start, part in zip(starts, found.parts, strict=True)]
+        list(pool.map(lambda part, target: _read_part(store, part, target), found.parts, views))
+    return image.parse(view)
+
+
+def _read_part(store: Store, part: Part, view: memoryview) -> None:
+    store.read_into(part.name, view, generation=part.generation)
+    if (checksum := crc32c(view)) != part.crc32c:
+        raise Damaged(f"{store.uri}/{part.name} has CRC32C {checksum:08x}, written as {part.crc32c:08x}")
+
+
+def _set_aside(store: Store, run: str, step: int, reason: str) -> None:
+    name = layout.manifest(run, step)
+    try:
+        found = store.read(name)
+        store.write(layout.set_aside(run, step, found.generation), found.data, if_generation=ABSENT)
+    except (NotFound, Conflict):
+        pass  # somebody else is setting it aside as well
+    store.delete(name)
+    _log.warning("step %d: checkpoint set aside: %s", step, reason)

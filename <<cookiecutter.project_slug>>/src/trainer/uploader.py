@@ -1,0 +1,247 @@
+"""The uploader: a process of its own, without torch, that makes snapshots durable while training goes on.
+
+A process, because a thread would take the interpreter from the training loop. It is started by `checkpoint.py`, reads
+the snapshot from shared memory, ignores the signals that end the trainer, and dies with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
+from pathlib import Path
+
+from bucket import layout, manifest
+from bucket.manifest import Manifest, Part
+from bucket.store import (
+    ABSENT,
+    Cancelled,
+    Conflict,
+    Damaged,
+    Denied,
+    NotFound,
+    Store,
+    StoreError,
+    Unavailable,
+    open_store,
+)
+from trainer.buffer import SharedBuffer
+from trainer.channel import Channel, Durable, Failed, Fault, Mirror, Mirrored, Released, Save, Withdraw
+from trainer.log import configure
+from trainer.retention import expired
+
+PART_SIZE = 32 << 20
+STREAMS = 8
+NICENESS = 10
+PR_SET_PDEATHSIG = 1
+
+_log = logging.getLogger(__name__)
+
+
+class _Job:
+    """One save under way. Its manifest is committed only if it was not withdrawn while it read the buffer."""
+
+    def __init__(self, order: Save) -> None:
+        self.order = order
+        self._lock = threading.Lock()
+        self._withdrawn = False
+        self._past_reading = False
+
+    def withdrawn(self) -> bool:
+        return self._withdrawn
+
+    def withdraw(self) -> None:
+        with self._lock:
+            self._withdrawn = not self._past_reading
+
+    def finish_reading(self) -> None:
+        """From here on the buffer is not needed and the commit goes ahead. Raises `Cancelled` if withdrawn before."""
+        with self._lock:
+            if self._withdrawn:
+                raise Cancelled
+            self._past_reading = True
+
+
+class Uploader:
+    """Carries out the trainer's orders; one thread a save, `STREAMS` threads for its parts."""
+
+    def __init__(self, store: Store, buffer: SharedBuffer, channel: Channel, keep: int) -> None:
+        self._store = store
+        self._buffer = buffer
+        self._channel = channel
+        self._keep = keep
+        self._sending = threading.Lock()
+        self._pruning = threading.Lock()
+        self._job: _Job | None = None
+        self._known: dict[int, Manifest] = {}
+        self._mirrored: dict[str, int] = {}
+
+    def serve(self) -> None:
+        """Until the trainer closes its end."""
+        while True:
+            for message in self._channel.receive(None):
+                match message:
+                    case Save():
+                        self._job = _Job(message)
+                        self._start(self._save, self._job)
+                    case Withdraw():
+                        if self._job and self._job.order.save == message.save:
+                            self._job.withdraw()
+                        self._send(Released(save=message.save))
+                    case Mirror():
+                        self._start(self._mirror, message)
+
+    def _start(self, target: object, argument: object) -> None:
+        threading.Thread(target=target, args=(argument,), daemon=True).start()  # type: ignore[arg-type]
+
+    def _send(self, message: Durable | Failed | Released | Mirrored) -> None:
+        with self._sending:
+            self._channel.send(message)
+
+    def _save(self, job: _Job) -> None:
+        order, began = job.order, time.monotonic()
+        step = order.manifest["step"]
+        try:
+            committed = self._commit(job, Manifest.from_values(order.manifest, "this save"))
+        except Cancelled:
+            _log.info("step %d: upload withdrawn for a newer one", step)
+            return
+        except Exception as error:  # whatever it is, the trainer must hear of it
+            fault = _fault(error)
+            if fault is Fault.BUG:
+                _log.exception("the uploader failed")
+            self._send(Failed(save=order.save, step=step, fault=fault, reason=str(error)))
+            return
+        self._send(Durable(save=order.save, step=step, seconds=time.monotonic() - began))
+        if order.prune and self._pruning.acquire(blocking=False):
+            try:
+                self._prune(committed)
+            finally:
+                self._pruning.release()
+
+    def _commit(self, job: _Job, draft: Manifest) -> Manifest:
+        view = self._buffer.view(job.order.size)
+        pool = ThreadPoolExecutor(STREAMS, thread_name_prefix="part")
+        try:
+            futures = [
+                pool.submit(self._write_part, job, draft, view[start : min(start + PART_SIZE, job.order.size)], index)
+                for index, start in enumerate(range(0, job.order.size, PART_SIZE))
+            ]
+            wait(futures, return_when=FIRST_EXCEPTION)
+            for future in futures:
+                if future.done():
+                    future.result()
+        except BaseException:
+            job.withdraw()  # the other streams stop reading, too
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        job.finish_reading()
+        complete = replace(draft, parts=tuple(future.result() for future in futures))
+        self._write_manifest(complete)
+        return complete
+
+    def _write_part(self, job: _Job, draft: Manifest, view: memoryview, index: int) -> Part:
+        name = layout.part(draft.run, draft.step, draft.attempt, draft.start, job.order.save, index)
+        written = self._store.write(name, view, if_generation=ABSENT, cancelled=job.withdrawn)
+        return Part(name=name, size=written.size, crc32c=written.crc32c, generation=written.generation)
+
+    def _write_manifest(self, complete: Manifest) -> None:
+        name = layout.manifest(complete.run, complete.step)
+        try:
+            self._store.write(name, complete.to_json(), if_generation=ABSENT)
+        except Conflict:
+            other = manifest.read(self._store, complete.run, complete.step)
+            if other.fingerprint == complete.fingerprint:
+                # A killed predecessor got this far: the same state, byte for byte.
+                _log.info(
+                    "step %d: already committed by attempt %s start %d",
+                    other.step,
+                    other.attempt,
+                    other.start,
+                )
+                return
+            raise SecondWriter(
+                f"step {other.step} was committed at {other.time} by attempt {other.attempt} start {other.start} with"
+                f" another content: a second trainer works on run {complete.run}"
+            ) from None
+
+    def _prune(self, newest: Manifest) -> None:
+        """Drop what retention does not keep: first the manifest, then the parts, also those of torn uploads."""
+        try:
+            steps = manifest.steps(self._store, newest.run)
+            self._known = {step: self._known[step] for step in steps if step in self._known}
+            for step in steps:
+                if step not in self._known:
+                    self._known[step] = manifest.read(self._store, newest.run, step)
+            for step in expired({step: known.score for step, known in self._known.items()}, self._keep):
+                self._store.delete(layout.manifest(newest.run, step))
+                del self._known[step]
+            kept = {part.name for known in self._known.values() for part in known.parts}
+            for entry in self._store.list(layout.data(newest.run)):
+                step_of_part = layout.step_of_part(entry.name)
+                if entry.name not in kept and step_of_part is not None and step_of_part <= newest.step:
+                    self._store.delete(entry.name)
+        except StoreError as error:
+            _log.warning("old checkpoints stay until the next save: %s", error)
+
+    def _mirror(self, order: Mirror) -> None:
+        try:
+            data = Path(order.path).read_bytes()
+            generation = self._mirrored.get(order.path, ABSENT)
+            written = open_store(order.directory).write(order.name, data, if_generation=generation)
+            self._mirrored[order.path] = written.generation
+        except (StoreError, OSError, ValueError) as error:
+            _log.warning("%s was not copied: %s", order.name, error)
+        self._send(Mirrored(path=order.path))
+
+
+class SecondWriter(Exception):
+    """Another live process commits checkpoints of this run."""
+
+
+def _fault(error: Exception) -> Fault:
+    match error:
+        case Denied():
+            return Fault.DENIED
+        case SecondWriter():
+            return Fault.SECOND_WRITER
+        case Unavailable() | Damaged() | NotFound() | Conflict():
+            return Fault.PASSING
+        case _:
+            return Fault.BUG
+
+
+def _die_with(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def main() -> None:
+    """`python -m trainer.uploader BUFFER_FD CHANNEL_FD PARENT_PID KEEP STORE_URI`."""
+    buffer_fd, channel_fd, parent, keep = (int(argument) for argument in sys.argv[1:5])
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+    _die_with(parent)
+    configure()
+    channel = Channel(socket.socket(fileno=channel_fd))
+    store = open_store(sys.argv[5])
+    os.nice(NICENESS)  # training goes first; once it stops to be saved, nothing competes
+    with contextlib.suppress(EOFError, OSError):  # the trainer is gone
+        Uploader(store, SharedBuffer(buffer_fd), channel, keep).serve()
+    os._exit(0)  # without waiting for threads in a request
+
+
+if __name__ == "__main__":
+    main()
