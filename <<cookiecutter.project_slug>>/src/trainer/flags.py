@@ -62,6 +62,7 @@ class Flags:
     keep: int
     resume: Resume
     grace: float
+    log_interval: float
 
 
 class _Parser(argparse.ArgumentParser):
@@ -138,6 +139,7 @@ def _parser(environ: Mapping[str, str]) -> _Parser:
     saving.add_argument("--keep", type=_whole(1), default=3, help="newest checkpoints kept, besides the best")
     saving.add_argument("--resume", type=_one_of(Resume), default=Resume.AUTO, help="never: set checkpoints aside")
     saving.add_argument("--grace", type=_positive, default=DEFAULT_GRACE_S, help="seconds from SIGTERM to the end")
+    parser.add_argument("--log-interval", type=_positive, default=10.0, help="seconds between lines on progress")
     return parser
 
 

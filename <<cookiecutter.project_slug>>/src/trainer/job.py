@@ -45,7 +45,7 @@ def run_job(start: Start, stop: Stop) -> None:
         scalars = Scalars(flags.tensorboard_dir, flags.run)
         scalars.begin(state.step)
     try:
-        with Progress() as progress:
+        with Progress(flags.log_interval) as progress:
             progress.begin(state)
             train(
                 state,

@@ -10,19 +10,20 @@ from typing import Any
 
 from trainer.state import TrainingState
 
-LINE_EVERY_S = 10.0
 BAR_EVERY_S = 0.1
 
 _log = logging.getLogger(__name__)
 
 
 class Progress:
-    """Shows steps and evaluations; use as a context manager."""
+    """Shows steps and scores; use as a context manager. `interval_s` is that of the plain lines."""
 
-    def __init__(self, *, terminal: bool | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, interval_s: float, *, terminal: bool | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._clock = clock
         self._bar: Any = _bar() if (sys.stdout.isatty() if terminal is None else terminal) else None
-        self._every = BAR_EVERY_S if self._bar else LINE_EVERY_S
+        self._every = BAR_EVERY_S if self._bar else interval_s
         self._next = clock() + self._every
 
     def __enter__(self) -> Progress:
