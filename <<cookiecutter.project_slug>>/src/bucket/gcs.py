@@ -39,6 +39,7 @@ from bucket.store import (
     Object,
     Unavailable,
     Written,
+    checked_name,
     never,
 )
 
@@ -46,6 +47,7 @@ EMULATOR = "STORAGE_EMULATOR_HOST"
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 CONNECT_AND_READ_S = (10.0, 30.0)
 GIVE_UP_S = 120.0
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.25, 8.0
 CONNECTIONS = 16
 
 _PASSING_STATUS = {408, 429, 500, 502, 503, 504}
@@ -53,6 +55,8 @@ _PASSING = (
     requests.exceptions.ConnectionError,
     requests.exceptions.Timeout,
     requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+    requests.exceptions.InvalidJSONError,
     auth_errors.TransportError,
     DataCorruption,
 )
@@ -64,11 +68,20 @@ _log = logging.getLogger(__name__)
 class GcsStore:
     """Objects of one bucket under one prefix. Safe to use from several threads."""
 
-    def __init__(self, bucket: str, prefix: str, *, credentials: Credentials, give_up_s: float = GIVE_UP_S) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        *,
+        credentials: Credentials,
+        give_up_s: float = GIVE_UP_S,
+        first_delay_s: float = FIRST_DELAY_S,
+    ) -> None:
         self.uri = f"gs://{bucket}/{prefix}" if prefix else f"gs://{bucket}"
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._give_up_s = give_up_s
+        self._first_delay_s = first_delay_s
         self._host = os.environ.get(EMULATOR) or "https://storage.googleapis.com"
         self._session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
         for scheme in ("https://", "http://"):
@@ -80,8 +93,8 @@ class GcsStore:
     def open(cls, uri: str) -> GcsStore:
         """The store at `gs://bucket/prefix`, with the credentials of this environment (none for an emulator)."""
         bucket, _, prefix = uri.removeprefix("gs://").partition("/")
-        prefix = prefix.strip("/")
-        if not bucket or "//" in prefix or not uri.isprintable():
+        prefix = prefix.rstrip("/")
+        if not bucket or not uri.isprintable() or prefix.startswith("/") or "//" in prefix:
             raise ValueError(f"{uri!r} names no bucket: expected gs://bucket/prefix")
         if os.environ.get(EMULATOR):
             return cls(bucket, prefix, credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
@@ -102,7 +115,7 @@ class GcsStore:
         cancelled: Callable[[], bool] = never,
     ) -> Written:
         size, checksum = memoryview(data).nbytes, crc32c(data)
-        body = _Multipart(self._prefix + name, data, checksum, cancelled)
+        body = _Multipart(self._full(name), data, checksum, cancelled)
         sent = 0
 
         def send() -> Written:
@@ -138,7 +151,7 @@ class GcsStore:
 
     def read(self, name: str) -> Object:
         def fetch() -> Object:
-            blob = self._client.bucket(self._bucket).blob(self._prefix + name)
+            blob = self._client.bucket(self._bucket).blob(self._full(name))
             data = blob.download_as_bytes(raw_download=True, timeout=CONNECT_AND_READ_S, retry=None)
             return Object(data=data, generation=int(blob.generation or 0))
 
@@ -148,7 +161,7 @@ class GcsStore:
         def fetch() -> None:
             with self._request(
                 "GET",
-                f"download/storage/v1/b/{self._bucket}/o/{quote(self._prefix + name, safe='')}",
+                f"download/storage/v1/b/{self._bucket}/o/{quote(self._full(name), safe='')}",
                 params={"alt": "media", "generation": str(generation)},
                 headers={"accept-encoding": "identity"},
                 stream=True,
@@ -158,6 +171,8 @@ class GcsStore:
                     raise Damaged(f"{self.uri}/{name} has {declared} bytes, expected {view.nbytes}")
                 filled = 0
                 for chunk in response.iter_content(CHUNK):
+                    if filled + len(chunk) > view.nbytes:
+                        raise Damaged(f"{self.uri}/{name} has more than the {view.nbytes} bytes expected")
                     view[filled : filled + len(chunk)] = chunk
                     filled += len(chunk)
                 if filled != view.nbytes:
@@ -190,16 +205,17 @@ class GcsStore:
 
     def delete(self, name: str) -> None:
         def remove() -> None:
-            self._client.bucket(self._bucket).blob(self._prefix + name).delete(timeout=CONNECT_AND_READ_S, retry=None)
+            self._client.bucket(self._bucket).blob(self._full(name)).delete(timeout=CONNECT_AND_READ_S, retry=None)
 
         with contextlib.suppress(NotFound):
             self._call(remove, f"cannot delete {self.uri}/{name}")
 
+    def _full(self, name: str) -> str:
+        return self._prefix + checked_name(name)
+
     def _stat(self, name: str) -> Written | None:
         def fetch() -> Written | None:
-            blob = self._client.bucket(self._bucket).get_blob(
-                self._prefix + name, timeout=CONNECT_AND_READ_S, retry=None
-            )
+            blob = self._client.bucket(self._bucket).get_blob(self._full(name), timeout=CONNECT_AND_READ_S, retry=None)
             if blob is None:
                 return None
             return Written(generation=int(blob.generation), size=int(blob.size), crc32c=_from_base64(blob.crc32c))
@@ -224,8 +240,8 @@ class GcsStore:
 
         retry = Retry(
             predicate=_passes,
-            initial=0.25,
-            maximum=8.0,
+            initial=self._first_delay_s,
+            maximum=LONGEST_DELAY_S,
             multiplier=2.0,
             timeout=self._give_up_s,
             on_error=note,
@@ -238,7 +254,7 @@ class GcsStore:
             raise Conflict(f"{what}: it is in another generation") from error
         except api.NotFound as error:
             raise NotFound(f"{what}: it does not exist") from error
-        except (api.GoogleAPICallError, auth_errors.GoogleAuthError) as error:
+        except (api.GoogleAPICallError, auth_errors.GoogleAuthError, requests.exceptions.RequestException) as error:
             raise Denied(f"{what}: {_line(error)}") from error
 
     def _no_bucket(self) -> Denied:
@@ -277,6 +293,9 @@ def _passes(error: Exception) -> bool:
         # 400 is what Cloud Storage says of a body that does not have the declared checksum.
         damaged = error.code == 400 and "crc32c" in str(error.message).lower()
         return error.code in _PASSING_STATUS or damaged
+    if isinstance(error, auth_errors.RefreshError):
+        # A metadata server that does not answer is wrapped so by the library, and not marked as passing.
+        return error.retryable or isinstance(error.__cause__, auth_errors.TransportError)
     return isinstance(error, _PASSING)
 
 

@@ -25,6 +25,7 @@ from bucket.store import (
     StoreError,
     Unavailable,
     Written,
+    checked_name,
     never,
 )
 
@@ -81,7 +82,11 @@ class LocalStore:
 
     def list(self, prefix: str) -> list[Entry]:
         # Only the directories that can hold such a name are walked: a listing costs what it lists.
-        top = self._root / prefix.rpartition("/")[0]
+        directory = prefix.rpartition("/")[0]
+        try:
+            top = self._root / (directory and checked_name(directory))
+        except ValueError:  # nothing can be there
+            return []
         with _explained(f"cannot list {self._root / prefix}"):
             entries = [entry for entry in self._walk(top) if entry.name.startswith(prefix)]
         return sorted(entries, key=lambda entry: entry.name)
@@ -95,15 +100,15 @@ class LocalStore:
                 path.parent.rmdir()
 
     def _path(self, name: str) -> Path:
-        parts = name.split("/")
-        if not all(parts) or "." in parts or ".." in parts or "\0" in name:
-            raise ValueError(f"{name!r} is not a name of an object")
-        return self._root / name
+        path = self._root / checked_name(name)
+        if _is_own(path.name):
+            raise ValueError(f"{name!r} is a name that the store keeps for itself")
+        return path
 
     def _walk(self, top: Path) -> Iterator[Entry]:
         for directory, _, files in os.walk(top, onerror=_raise_unless_absent):
             for file in files:
-                if file == LOCK or file.startswith(TEMPORARY):
+                if _is_own(file):
                     continue
                 path = Path(directory) / file
                 with contextlib.suppress(FileNotFoundError):  # deleted since it was listed
@@ -122,16 +127,20 @@ class LocalStore:
             yield
 
 
+def _is_own(name: str) -> bool:
+    return name == LOCK or name.startswith(TEMPORARY)
+
+
 def _create(path: Path) -> BinaryIO:
     """Open a new file, its directories made durably."""
     for _ in range(10):
         missing = [parent for parent in path.parents if not parent.exists()]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for parent in missing:
-            _sync_directory(parent.parent)
-        with contextlib.suppress(FileNotFoundError):  # a delete emptied the directory and removed it meanwhile
+        with contextlib.suppress(FileNotFoundError):  # a delete emptied a directory and removed it meanwhile
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for parent in missing:
+                _sync_directory(parent.parent)
             return path.open("xb")
-    raise Unavailable(f"{path.parent} disappears as often as it is made")
+    raise Denied(f"{path.parent} cannot be made, or disappears as often as it is")
 
 
 def _write_durably(file: BinaryIO, view: memoryview, cancelled: Callable[[], bool]) -> None:
@@ -150,7 +159,7 @@ def _replace(temporary: Path, path: Path, if_generation: int) -> int:
     except FileNotFoundError:
         found = ABSENT
     if found != if_generation:
-        raise Conflict(f"{path} is in generation {found}, this write expected {if_generation}")
+        raise Conflict(f"cannot write {path}: it is in another generation: {found}, not {if_generation}")
     generation = max(time.time_ns(), found + 1)
     os.utime(temporary, ns=(generation, generation))
     if temporary.stat().st_mtime_ns != generation:
@@ -168,7 +177,7 @@ def _sync_directory(path: Path) -> None:
 
 
 def _raise_unless_absent(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
         raise error
 
 

@@ -70,11 +70,20 @@ def never() -> bool:
     return False
 
 
+def checked_name(name: str) -> str:
+    """`name`, if every store can hold an object of it. Raises `ValueError`."""
+    parts = name.split("/")
+    if not all(parts) or "." in parts or ".." in parts or not name.isprintable():
+        raise ValueError(f"{name!r} is not a name of an object: expected printable parts between slashes")
+    return name
+
+
 class Store(Protocol):
     """Objects under a root, addressed by `/`-separated names relative to it.
 
     Every write is conditional and durable when it returns, and a reader sees an object whole or not at all.
-    Names are `str`, not `Path`, which would fold the `//` of a `gs://` URI.
+    Names are `str`, not `Path`, which would fold the `//` of a `gs://` URI; other ones than `checked_name` lets pass
+    raise `ValueError`.
     """
 
     uri: str

@@ -103,9 +103,14 @@ class Checkpointer:
         return not self.busy and self._clock() - self._last_save >= self.interval_s
 
     def save(self, state: Saveable, *, prune: bool = True) -> None:
-        """Take a snapshot and let the uploader have it. None may be in flight."""
+        """Take a snapshot and let the uploader have it. None may be in flight.
+
+        A step is committed once: its states before and after the evaluation go on to the same end.
+        """
         if self._in_flight:
             raise RuntimeError("a save is in flight")
+        if state.step == self.durable_step:
+            return
         began = self._clock()
         tensors, rest = state.capture()
         size = self._image.write(tensors, rest)

@@ -19,6 +19,8 @@ AUTO_INTERVAL = None
 BUNDLED = "digits"
 """`--data digits`: the data set that comes with the project."""
 
+LONGEST_LINE = 400
+
 
 class Device(StrEnum):
     AUTO = "auto"
@@ -67,6 +69,8 @@ class Flags:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        if len(message) > LONGEST_LINE:
+            message = f"{message[:LONGEST_LINE]}..."
         raise UsageError(f"{message} (trainer --help lists the flags)")
 
 
@@ -158,7 +162,7 @@ def _one_of(kind: type[_E]) -> Callable[[str], _E]:
 
 def _whole(least: int) -> Callable[[str], int]:
     def parse_whole(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not least <= int(text) < 2**31:
+        if not text.isascii() or not text.isdigit() or len(text) > 10 or not least <= int(text) < 2**31:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
         return int(text)
 
@@ -176,7 +180,12 @@ def _positive(text: str) -> float:
 
 
 def _interval(text: str) -> float | None:
-    return AUTO_INTERVAL if text == "auto" else _positive(text)
+    if text == "auto":
+        return AUTO_INTERVAL
+    try:
+        return _positive(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor auto") from None
 
 
 def _truth(text: str) -> bool:

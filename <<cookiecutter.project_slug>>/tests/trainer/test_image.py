@@ -97,5 +97,5 @@ def test_a_header_that_points_outside_is_damage() -> None:
 
 
 def test_a_dtype_that_has_no_place_in_the_format_is_refused_by_name() -> None:
-    with pytest.raises(TypeError, match="weights has dtype torch.complex64"):
+    with pytest.raises(TypeError, match=r"weights has dtype torch\.complex64"):
         Image(SharedBuffer()).write({"weights": torch.zeros(1, dtype=torch.complex64)}, b"")

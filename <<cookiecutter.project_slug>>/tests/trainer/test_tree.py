@@ -78,7 +78,7 @@ def test_the_state_of_every_generator_comes_back(state: Callable[[], object]) ->
     [
         pytest.param(lambda it: CosineAnnealingLR(it, 10), id="cosine"),
         pytest.param(lambda it: OneCycleLR(it, 0.1, 10), id="one-cycle"),
-        pytest.param(lambda it: ReduceLROnPlateau(it), id="plateau"),
+        pytest.param(ReduceLROnPlateau, id="plateau"),
     ],
 )
 def test_the_state_of_optimizers_and_schedulers_comes_back(

@@ -1,0 +1,84 @@
+"""What can be asked of this project: one session, one question. Plain `nox` asks the first three."""
+
+import http.client
+import os
+import urllib.request
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_venv = "yes"
+
+PYTORCH_CPU = "https://download.pytorch.org/whl/cpu"
+
+
+def torch_index() -> list[str]:
+    """PyTorch's CPU builds: the package index's own build for Linux brings gigabytes of CUDA.
+
+    TORCH_INDEX names another index, or none when empty. Where PyTorch's does not answer, pip is left
+    to what it finds.
+    """
+    index = os.environ.get("TORCH_INDEX")
+    if index is None:
+        index = PYTORCH_CPU if answers(PYTORCH_CPU) else ""
+    return ["--extra-index-url", index] if index else []
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/torch/", method="HEAD"), timeout=3):
+            return True
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def python(session: nox.Session) -> str:
+    """The interpreter of the `environment` session, whose PyTorch the others share."""
+    scripts = "Scripts/python" if os.name == "nt" else "bin/python"
+    return str(Path(session.cache_dir).parent / "environment" / scripts)
+
+
+@nox.session(default=False)
+def environment(session: nox.Session) -> None:
+    """Does everything install? Made once, shared by every session that needs PyTorch."""
+    session.install(*torch_index(), "-c", "constraints.txt", "-e", ".[dev,train]")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Is the code formatted, and free of what ruff knows to be wrong?"""
+    session.install("-c", "constraints.txt", "ruff")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def types(session: nox.Session) -> None:
+    """Do the types hold, strictly?"""
+    session.run(python(session), "-m", "mypy")
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def tests(session: nox.Session) -> None:
+    """Does everything do what its tests promise?"""
+    session.run(python(session), "-m", "pytest", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"], default=False)
+def chaos(session: nox.Session) -> None:
+    """Is the model still the same after long series of random interruptions?"""
+    session.run(python(session), "-m", "pytest", "-m", "chaos", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"], default=False)
+def demo(session: nox.Session) -> None:
+    """What does it look like when training is killed, again and again, and goes on?"""
+    session.run(python(session), "-m", "rehearsal", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"], default=False)
+def benchmark(session: nox.Session) -> None:
+    """How much does a checkpoint cost, beside the usual ways of taking one?"""
+    session.run(python(session), "-m", "benchmarks", *session.posargs)

@@ -1,0 +1,67 @@
+"""Trainer processes: the zygote they come from, and the run that nothing interrupted, to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import settings
+
+from bucket import layout, manifest
+from bucket.manifest import Manifest
+from bucket.store import NotFound, open_store
+from tests.zygote import Life, Zygote
+
+settings.register_profile("unhurried", deadline=None)  # two cores, shared with whatever runs beside the tests
+settings.load_profile("unhurried")
+
+SHORT = ("--epochs", "3", "--log-interval", "0.001", "--checkpoint-interval", "0.05")
+
+
+@pytest.fixture(scope="session")
+def zygote(emulator_url: str) -> Iterator[Zygote]:
+    with Zygote({"STORAGE_EMULATOR_HOST": emulator_url}) as zygote:
+        yield zygote
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """Starts of the trainer on one run at `uri`."""
+
+    zygote: Zygote
+    uri: str
+
+    def start(self, *flags: str) -> Life:
+        where = ("--output-dir", f"{self.uri}/models", "--checkpoint-dir", f"{self.uri}/checkpoints")
+        return self.zygote.start([*where, *SHORT, *flags])
+
+    def newest(self) -> Manifest | None:
+        return manifest.newest(open_store(f"{self.uri}/checkpoints"), "default")
+
+    def result(self) -> tuple[bytes, bytes]:
+        """Weights and metrics."""
+        store = open_store(f"{self.uri}/models")
+        weights, metrics = (store.read(layout.output("default", name)) for name in (layout.MODEL, layout.METRICS))
+        return weights.data, metrics.data
+
+    def complete(self) -> bool:
+        try:
+            open_store(f"{self.uri}/models").read(layout.output("default", layout.COMPLETION))
+        except NotFound:
+            return False
+        return True
+
+
+@pytest.fixture
+def trainer(zygote: Zygote, uri: str) -> Trainer:
+    """Of both stores."""
+    return Trainer(zygote, uri)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
+    """Weights and metrics of the short training when nothing happens."""
+    trainer = Trainer(zygote, str(tmp_path_factory.mktemp("undisturbed")))
+    assert trainer.start().wait() == 0
+    return trainer.result()
