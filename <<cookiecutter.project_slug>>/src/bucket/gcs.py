@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 import google.auth
 import requests
+import urllib3
 from google.api_core import exceptions as api
 from google.api_core.retry import Retry
 from google.auth import exceptions as auth_errors
@@ -57,6 +58,7 @@ _PASSING = (
     requests.exceptions.ChunkedEncodingError,
     requests.exceptions.ContentDecodingError,
     requests.exceptions.InvalidJSONError,
+    urllib3.exceptions.HTTPError,  # raw downloads of the client library let them through
     auth_errors.TransportError,
     DataCorruption,
 )
@@ -86,6 +88,8 @@ class GcsStore:
         self._session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(pool_connections=CONNECTIONS, pool_maxsize=CONNECTIONS))
+        # It would fetch the bucket's metadata in a thread, which may be forbidden, for traces that nobody takes.
+        os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
         # The project matters only to calls about buckets, of which there are none here.
         self._client = storage.Client(project="unused", credentials=credentials)
 
@@ -300,7 +304,12 @@ def _passes(error: Exception) -> bool:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    """What the server said, without the request's URL and the response's JSON around it."""
+    text = str(error)
+    if isinstance(error, api.GoogleAPICallError) and isinstance(error.response, requests.Response):
+        with contextlib.suppress(ValueError, LookupError, TypeError):
+            text = f"{error.code} {error.response.json()['error']['message']}"
+    return " ".join(text.split()) or type(error).__name__
 
 
 def _to_base64(checksum: int) -> str:

@@ -37,7 +37,7 @@ class LocalStore:
     """Objects are files. A file's generation is its modification time in ns, which every write makes grow."""
 
     def __init__(self, root: str) -> None:
-        self.uri = root
+        self.uri = root.rstrip("/") or "/"
         self._root = Path(root)
 
     def write(
@@ -50,7 +50,7 @@ class LocalStore:
     ) -> Written:
         path = self._path(name)
         view = memoryview(data).cast("B")
-        with _explained(f"cannot write {path}"):
+        with _explained(f"cannot write {path}", absent=Denied):
             temporary = path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(8)}")
             try:
                 with _create(temporary) as file:
@@ -182,14 +182,14 @@ def _raise_unless_absent(error: OSError) -> None:
 
 
 @contextlib.contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Turn the operating system's errors into the store's."""
+def _explained(what: str, *, absent: type[StoreError] = NotFound) -> Iterator[None]:
+    """Turn the operating system's errors into the store's; a missing file is `absent`."""
     try:
         yield
     except StoreError:
         raise
     except FileNotFoundError as error:
-        raise NotFound(f"{what}: it does not exist") from error
+        raise absent(f"{what}: it does not exist") from error
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         passing = error.errno in {errno.EIO, errno.EAGAIN, errno.EINTR, errno.ETIMEDOUT, errno.ESTALE}

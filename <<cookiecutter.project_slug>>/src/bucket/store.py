@@ -123,7 +123,7 @@ def open_store(uri: str) -> Store:
         from bucket.gcs import GcsStore  # 0.3 s of import that a local run need not pay
 
         return GcsStore.open(uri)
-    if "://" in uri:
+    if "://" in uri or uri.startswith("gs:"):
         raise ValueError(f"{uri!r} is neither a gs:// URI nor a local path")
     if (path := Path(uri).absolute()).is_relative_to("/gcs"):
         rest = path.relative_to("/gcs")

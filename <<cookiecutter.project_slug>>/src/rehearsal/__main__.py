@@ -71,7 +71,8 @@ def _verdict(outcome: Outcome, lives: list[Life]) -> str:
     lost = sum(life.lost_steps for life in lives)
     same = {True: "identical", False: "[bold red]DIFFERENT[/]"}
     return (
-        f"accuracy {outcome.accuracy:.2%} on held-out digits after {outcome.steps} steps, {lost} of them done twice\n"
+        f"{outcome.score_name} {outcome.score:.4f} on held-out data after {outcome.steps} steps,"
+        f" {lost} of them done twice\n"
         f"weights {same[outcome.same_weights]}, metrics {same[outcome.same_metrics]},"
         f" order of samples {same[outcome.same_order]} to the uninterrupted run's"
     )

@@ -59,7 +59,9 @@ class Life:
 class Outcome:
     """How the two runs compare."""
 
-    accuracy: float
+    score_name: str
+    score: float
+    """On the held-out data."""
     steps: int
     same_weights: bool
     same_metrics: bool
@@ -163,7 +165,8 @@ def _compare() -> Outcome:
     peace, storm = (_results(run) for run in ("uninterrupted", "interrupted"))
     metrics, others = json.loads(peace[1]), json.loads(storm[1])
     return Outcome(
-        accuracy=others["final"]["accuracy"],
+        score_name=others["score"],
+        score=others["final"][others["score"]],
         steps=others["steps"],
         same_weights=peace[0] == storm[0],
         same_metrics=metrics["history"] == others["history"],

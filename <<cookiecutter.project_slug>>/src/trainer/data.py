@@ -1,8 +1,4 @@
-"""The data: one of the two files to replace (the other is `model.py`; docs/replace-model-and-data.md shows both).
-
-The contract is `load`. Its data sets are indexed with a `Sample` and return (input, target), a pure function of it: no
-global randomness, so that workers, resumes and repeats see the same. Objects are read through `read_pinned`, which
-notes size, checksum and generation: a run resumes only on the data it began with.
+"""The data: one of the two files to replace (the other is `model.py`; docs/replace-model-and-data.md replaces both).
 
 The format here is a safetensors file with `inputs` (N, 8, 8) uint8, grey levels 0 to 16, and `targets` (N,) uint8,
 classes 0 to 9. Every fifth sample is held out.
@@ -10,21 +6,19 @@ classes 0 to 9. Every fifth sample is held out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.resources import files
-from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from bucket.checksum import crc32c
 from bucket.manifest import DataObject
-from bucket.store import NotFound, StoreError, open_object
 from trainer.errors import UsageError
 from trainer.flags import BUNDLED
 from trainer.order import Sample
+from trainer.samples import Data, read_pinned
 
 CLASSES = 10
 SIDE = 8
@@ -32,27 +26,9 @@ WHITE = 16
 HELD_OUT_EVERY = 5
 
 
-class Samples(Protocol):
-    """A data set as the loop wants it."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, sample: Sample) -> tuple[Tensor, Tensor]: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Data:
-    """What `load` returns."""
-
-    train: Samples
-    held_out: Samples
-    objects: tuple[DataObject, ...]
-    """Everything that was read."""
-
-
 def load(uri: str) -> Data:
     """Raises `UsageError` naming the file if it cannot be read or is of another shape."""
-    content, pinned = read_pinned(uri)
+    content, pinned = _read(uri)
     try:
         tensors = load_safetensors(content)
     except SafetensorError as error:
@@ -89,19 +65,11 @@ class Digits:
         return image, self._targets[sample.index]
 
 
-def read_pinned(uri: str) -> tuple[bytes, DataObject]:
-    """The bytes of a local file or a `gs://` object, and what pins them."""
-    path = str(files("trainer") / "assets" / "digits.safetensors") if uri == BUNDLED else uri
-    try:
-        store, name = open_object(path)
-        found = store.read(name)
-    except NotFound as error:
-        raise UsageError(f"--data {uri}: it does not exist") from error
-    except (StoreError, ValueError) as error:
-        raise UsageError(f"--data {uri}: {error}") from error
-    # A local file's generation is its time of change, which says nothing about its content.
-    generation = found.generation if path.startswith("gs://") else 0
-    return found.data, DataObject(uri=uri, size=len(found.data), crc32c=crc32c(found.data), generation=generation)
+def _read(uri: str) -> tuple[bytes, DataObject]:
+    if uri != BUNDLED:
+        return read_pinned(uri)
+    content, pinned = read_pinned(str(files("trainer") / "assets" / "digits.safetensors"))
+    return content, replace(pinned, uri=uri)  # wherever it is installed
 
 
 def _tensor(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], greatest: int, uri: str) -> Tensor:

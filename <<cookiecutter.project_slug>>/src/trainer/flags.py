@@ -76,75 +76,86 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Flags:
     """Raises `UsageError` with one line that names the flag, the value and what is allowed."""
-    values = vars(_parser(environ).parse_args(arguments))
-    for flag in ("output_dir", "checkpoint_dir", "tensorboard_dir"):
-        if values[flag] is not None:
-            values[flag] = values[flag].rstrip("/") or "/"
-    return Flags(**values)
+    return Flags(**vars(_parser(environ).parse_args(arguments)))
 
 
 def _parser(environ: Mapping[str, str]) -> _Parser:
     parser = _Parser(
         prog="trainer",
         allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        description=__doc__,
+        formatter_class=_Help,
+        description="Train, save, resume. Start it again with the same flags after whatever happened, and it goes on.",
+        epilog="Exit codes: 0 done, 143 saved on SIGTERM (130 on Ctrl-C), 1 error, 2 somebody must change something.",
     )
-    where = parser.add_argument_group("where things are (gs:// or local)")
+    where = parser.add_argument_group("where things are: gs://bucket/prefix or a local directory")
     where.add_argument(
         "--output-dir",
         type=_location,
         default=environ.get("AIP_MODEL_DIR") or "output/models",
-        help="model, metrics and completion.json go to <dir>/<run>/ [AIP_MODEL_DIR]",
+        metavar="DIR",
+        help="model, metrics and completion.json go to DIR/RUN/ [AIP_MODEL_DIR]",
     )
     where.add_argument(
         "--checkpoint-dir",
         type=_location,
         default=environ.get("AIP_CHECKPOINT_DIR") or "output/checkpoints",
-        help="checkpoints and markers go to <dir>/<run>/ [AIP_CHECKPOINT_DIR]",
+        metavar="DIR",
+        help="checkpoints and markers go to DIR/RUN/ [AIP_CHECKPOINT_DIR]",
     )
     where.add_argument(
         "--tensorboard-dir",
         type=_location,
         default=environ.get("AIP_TENSORBOARD_LOG_DIR") or None,
-        help="TensorBoard logs go to <dir>/<run>/; none are written without it [AIP_TENSORBOARD_LOG_DIR]",
+        metavar="DIR",
+        help="TensorBoard logs go to DIR/RUN/; without it none are written [AIP_TENSORBOARD_LOG_DIR]",
     )
-    where.add_argument("--data", type=_location, default=BUNDLED, help="a data file, or the bundled digits")
-    where.add_argument("--run", type=_id, default="default", help="the retraining that this start belongs to")
-    where.add_argument("--attempt", type=_id, default="local", help="the job that this start belongs to")
+    where.add_argument("--data", type=_location, default=BUNDLED, metavar="URI", help="a data file")
+    where.add_argument("--run", type=_id, default="default", metavar="ID", help="the retraining that this is")
+    where.add_argument("--attempt", type=_id, default="local", metavar="ID", help="the job of it that this is")
 
-    training = parser.add_argument_group("training (a resume with other values is refused)")
-    training.add_argument("--epochs", type=_whole(1), default=30, help="passes over the training data")
-    training.add_argument("--max-steps", type=_whole(1), default=None, help="stop after so many steps, if sooner")
-    training.add_argument("--batch-size", type=_whole(1), default=64, help="samples per forward pass")
-    training.add_argument("--accumulate", type=_whole(1), default=1, help="forward passes per optimizer step")
-    training.add_argument("--learning-rate", type=_positive, default=0.002, help="the peak")
+    training = parser.add_argument_group("training: a run goes on only with the values it began with")
+    training.add_argument("--epochs", type=_whole(1), default=30, metavar="N", help="passes over the data")
+    training.add_argument("--max-steps", type=_whole(1), metavar="N", help="stop after so many steps, if sooner")
+    training.add_argument("--batch-size", type=_whole(1), default=64, metavar="N", help="samples per forward pass")
+    training.add_argument("--accumulate", type=_whole(1), default=1, metavar="N", help="forward passes per step")
+    training.add_argument("--learning-rate", type=_positive, default=0.002, metavar="RATE", help="the peak")
     training.add_argument(
         "--patience",
         type=_whole(0),
         default=0,
-        help="stop after so many evaluations without a better one; 0: never",
+        metavar="N",
+        help="stop after so many evaluations without a better one, and take the best weights; 0: never",
     )
-    training.add_argument("--seed", type=_whole(0), default=0, help="of weights, order and augmentation")
-    training.add_argument("--precision", type=_one_of(Precision), default=Precision.AUTO, help="auto: mixed on CUDA")
+    training.add_argument(
+        "--seed", type=_whole(0), default=0, metavar="N", help="of weights, order of samples and augmentation"
+    )
+    _add_choice(training, "--precision", Precision, "auto is mixed on CUDA and full elsewhere")
 
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--device", type=_one_of(Device), default=Device.AUTO, help="cuda: stop if there is none")
-    machine.add_argument("--workers", type=_whole(0), default=0, help="processes that load data")
+    _add_choice(machine, "--device", Device, "cuda stops at once where there is none")
+    machine.add_argument("--workers", type=_whole(0), default=0, metavar="N", help="processes that load data")
+    machine.add_argument("--log-interval", type=_positive, default=10.0, metavar="S", help="seconds between lines")
 
     saving = parser.add_argument_group("checkpoints")
-    saving.add_argument("--enable-checkpointing", type=_truth, default=True, help="true or false", metavar="BOOL")
+    saving.add_argument("--enable-checkpointing", type=_truth, default="true", metavar="{true,false}", help="save")
     saving.add_argument(
         "--checkpoint-interval",
         type=_interval,
-        default=AUTO_INTERVAL,
-        help="seconds between saves, or auto: from their measured cost and the rate of preemptions",
+        default="auto",
+        metavar="{auto,S}",
+        help="seconds between saves; auto weighs their measured cost against the rate of preemptions",
     )
-    saving.add_argument("--keep", type=_whole(1), default=3, help="newest checkpoints kept, besides the best")
-    saving.add_argument("--resume", type=_one_of(Resume), default=Resume.AUTO, help="never: set checkpoints aside")
-    saving.add_argument("--grace", type=_positive, default=DEFAULT_GRACE_S, help="seconds from SIGTERM to the end")
-    parser.add_argument("--log-interval", type=_positive, default=10.0, help="seconds between lines on progress")
+    saving.add_argument("--keep", type=_whole(1), default=3, metavar="N", help="newest kept, besides the best")
+    _add_choice(saving, "--resume", Resume, "never sets the run's checkpoints aside and begins anew")
+    saving.add_argument(
+        "--grace", type=_positive, default=DEFAULT_GRACE_S, metavar="S", help="seconds from SIGTERM to the end"
+    )
     return parser
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
 
 
 _E = TypeVar("_E", bound=StrEnum)
@@ -158,6 +169,11 @@ def _one_of(kind: type[_E]) -> Callable[[str], _E]:
             raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(kind)}") from None
 
     return parse_choice
+
+
+def _add_choice(group: argparse._ArgumentGroup, flag: str, kind: type[_E], text: str) -> None:
+    """The first of a kind is its default."""
+    group.add_argument(flag, type=_one_of(kind), default=next(iter(kind)), metavar=f"{{{','.join(kind)}}}", help=text)
 
 
 def _whole(least: int) -> Callable[[str], int]:

@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from trainer import model as task
 from trainer.checkpoint import Checkpointer
-from trainer.data import Data, Samples
 from trainer.order import Order, Sample
 from trainer.progress import Progress
+from trainer.samples import Data, Samples
 from trainer.state import TrainingState
 from trainer.stop import Stop, leave_signals_to_the_parent
 from trainer.tensorboard import Scalars

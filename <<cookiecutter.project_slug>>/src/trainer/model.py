@@ -1,4 +1,4 @@
-"""The model: one of the two files to replace (the other is `data.py`; docs/replace-model-and-data.md shows both).
+"""The model: one of the two files to replace (the other is `data.py`; docs/replace-model-and-data.md replaces both).
 
 The contract is these four functions. Whatever tensors the model, the optimizer and the scheduler keep is saved.
 """

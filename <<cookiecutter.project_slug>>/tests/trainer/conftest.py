@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import settings
@@ -31,10 +31,11 @@ class Trainer:
 
     zygote: Zygote
     uri: str
+    env: Mapping[str, str] = field(default_factory=dict)
 
     def start(self, *flags: str) -> Life:
         where = ("--output-dir", f"{self.uri}/models", "--checkpoint-dir", f"{self.uri}/checkpoints")
-        return self.zygote.start([*where, *SHORT, *flags])
+        return self.zygote.start([*where, *SHORT, *flags], self.env)
 
     def newest(self) -> Manifest | None:
         return manifest.newest(open_store(f"{self.uri}/checkpoints"), "default")

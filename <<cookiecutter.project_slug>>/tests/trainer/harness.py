@@ -12,11 +12,12 @@ from torch.amp.grad_scaler import GradScaler
 
 from trainer import model
 from trainer.buffer import SharedBuffer
-from trainer.data import Data, load
+from trainer.data import load
 from trainer.errors import Stopped
 from trainer.image import Image, parse
 from trainer.loop import Machine, train
 from trainer.progress import Progress
+from trainer.samples import Data
 from trainer.state import Plan, TrainingState
 from trainer.stop import Stop
 from trainer.tensorboard import Scalars
