@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,7 +78,8 @@ class Zygote:
     _lives: dict[int, Life] = field(default_factory=dict)
     _starts: int = 0
     _received: bytes = b""
-    _started: int = 0
+    _started: Life | None = None
+    _listening: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> Self:
         self._directory = tempfile.TemporaryDirectory(prefix="zygote-")
@@ -93,7 +95,7 @@ class Zygote:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         assert self._process
         assert self._directory
-        for life in self._lives.values():
+        for life in list(self._lives.values()):
             life.kill()
         self._process.communicate()
         self._directory.cleanup()
@@ -102,38 +104,47 @@ class Zygote:
         """Begin a life with these arguments; it is under way when this returns."""
         assert self._process
         assert self._process.stdin
-        assert self._directory
         self._starts += 1
-        directory = Path(self._directory.name) / str(self._starts)
-        directory.mkdir()
-        for name in ("stdout", "stderr"):
-            (directory / name).touch()
-        order = {"args": list(args), "env": dict(env_overrides or {}), "directory": str(directory)}
+        self._newest_directory.mkdir()
+        order = {"args": list(args), "env": dict(env_overrides or {}), "directory": str(self._newest_directory)}
+        self._started = None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         self._process.stdin.flush()
-        end, self._started = time.monotonic() + START_S, 0
-        while not self._started:
+        end = time.monotonic() + START_S
+        while self._started is None:
             if time.monotonic() > end:
                 raise TimeoutError(f"no process after {START_S:.0f} s")
             self.hear(end - time.monotonic())
-        life = self._lives[self._started] = Life(self, self._started, directory)
-        return life
+        return self._started
+
+    @property
+    def _newest_directory(self) -> Path:
+        assert self._directory
+        return Path(self._directory.name) / str(self._starts)
 
     def hear(self, timeout_s: float) -> None:
         """Take in what the zygote has to say, waiting at most so long for its first word."""
         assert self._process
         assert self._process.stdout
-        descriptor = self._process.stdout.fileno()
-        if not select.select([descriptor], [], [], max(timeout_s, 0.0))[0]:
+        # A proxy's thread kills while the test's own waits: one of them listens for both.
+        if not self._listening.acquire(timeout=min(max(timeout_s, 0.0), 0.01)):
             return
-        data = os.read(descriptor, 1 << 16)
+        try:
+            descriptor = self._process.stdout.fileno()
+            if select.select([descriptor], [], [], max(timeout_s, 0.0))[0]:
+                self._take_in(os.read(descriptor, 1 << 16))
+        finally:
+            self._listening.release()
+
+    def _take_in(self, data: bytes) -> None:
         if not data:
             raise RuntimeError("the zygote is gone")
         *lines, self._received = (self._received + data).split(b"\n")
         for line in lines:
             word: dict[str, Any] = json.loads(line)
             if "started" in word:
-                self._started = word["started"]
+                pid = word["started"]
+                self._started = self._lives[pid] = Life(self, pid, self._newest_directory)
             else:
                 self._lives.pop(word["ended"]).code = word["code"]
 

@@ -18,6 +18,8 @@ from trainer.buffer import SharedBuffer
 from trainer.errors import TrainingError
 
 STREAMS = 8
+READS = 2
+"""A part that was damaged on its way, not in the store, is good at the second try."""
 
 _log = logging.getLogger(__name__)
 
@@ -80,9 +82,11 @@ def _read(store: Store, found: Manifest, buffer: SharedBuffer) -> tuple[dict[str
 
 
 def _read_part(store: Store, part: Part, view: memoryview) -> None:
-    store.read_into(part.name, view, generation=part.generation)
-    if (checksum := crc32c(view)) != part.crc32c:
-        raise Damaged(f"{store.uri}/{part.name} has CRC32C {checksum:08x}, written as {part.crc32c:08x}")
+    for _ in range(READS):
+        store.read_into(part.name, view, generation=part.generation)
+        if (checksum := crc32c(view)) == part.crc32c:
+            return
+    raise Damaged(f"{store.uri}/{part.name} has CRC32C {checksum:08x}, written as {part.crc32c:08x}")
 
 
 def _set_aside(store: Store, run: str, step: int, reason: str) -> None:

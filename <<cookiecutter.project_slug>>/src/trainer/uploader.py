@@ -121,11 +121,9 @@ class Uploader:
             self._send(Failed(save=order.save, step=step, fault=fault, reason=str(error)))
             return
         self._send(Durable(save=order.save, step=step, seconds=time.monotonic() - began))
-        if order.prune and self._pruning.acquire(blocking=False):
-            try:
+        if order.prune:
+            with self._pruning:
                 self._prune(committed)
-            finally:
-                self._pruning.release()
 
     def _commit(self, job: _Job, draft: Manifest) -> Manifest:
         view = self._buffer.view(job.order.size)
