@@ -31,6 +31,8 @@ from bucket.store import (
 
 TEMPORARY = ".tmp-"
 LOCK = ".lock"
+STALE_S = 3600.0
+"""A temporary file that nobody has written to for so long has no writer any more."""
 
 
 class LocalStore:
@@ -108,11 +110,13 @@ class LocalStore:
     def _walk(self, top: Path) -> Iterator[Entry]:
         for directory, _, files in os.walk(top, onerror=_raise_unless_absent):
             for file in files:
-                if _is_own(file):
-                    continue
                 path = Path(directory) / file
                 with contextlib.suppress(FileNotFoundError):  # deleted since it was listed
                     stat = path.stat()
+                    if _is_own(file):
+                        if file != LOCK and stat.st_mtime < time.time() - STALE_S:
+                            path.unlink()  # its writer was killed
+                        continue
                     yield Entry(
                         name=path.relative_to(self._root).as_posix(),
                         size=stat.st_size,

@@ -39,6 +39,8 @@ from trainer.log import configure
 from trainer.retention import expired
 
 PART_SIZE = 32 << 20
+"""About; see `part_size`."""
+SMALLEST_PART = 4 << 20
 STREAMS = 8
 NICENESS = 10
 PR_SET_PDEATHSIG = 1
@@ -126,12 +128,12 @@ class Uploader:
                 self._prune(committed)
 
     def _commit(self, job: _Job, draft: Manifest) -> Manifest:
-        view = self._buffer.view(job.order.size)
+        view, size, length = self._buffer.view(job.order.size), job.order.size, part_size(job.order.size)
         pool = ThreadPoolExecutor(STREAMS, thread_name_prefix="part")
         try:
             futures = [
-                pool.submit(self._write_part, job, draft, view[start : min(start + PART_SIZE, job.order.size)], index)
-                for index, start in enumerate(range(0, job.order.size, PART_SIZE))
+                pool.submit(self._write_part, job, draft, view[start : min(start + length, size)], index)
+                for index, start in enumerate(range(0, size, length))
             ]
             wait(futures, return_when=FIRST_EXCEPTION)
             for future in futures:
@@ -200,6 +202,12 @@ class Uploader:
         except (StoreError, OSError, ValueError) as error:
             _log.warning("%s was not copied: %s", order.name, error)
         self._send(Mirrored(path=order.path))
+
+
+def part_size(size: int) -> int:
+    """Parts of equal size, as many as keep all streams busy to the end: the last round would cost as much as a full one."""
+    rounds = max(1, round(size / (STREAMS * PART_SIZE)))
+    return max(SMALLEST_PART, -(-size // (rounds * STREAMS)))
 
 
 class SecondWriter(Exception):

@@ -1,0 +1,72 @@
+"""The names in the bucket: what one function writes, another one reads."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bucket import layout
+
+IDS = st.from_regex(layout.RUN, fullmatch=True)
+STEPS = st.integers(0, 10**10 - 1)
+
+
+@given(IDS, STEPS)
+def test_the_step_is_in_a_manifests_name(run: str, step: int) -> None:
+    name = layout.manifest(run, step)
+    assert name.startswith(layout.manifests(run))
+    assert layout.step_of_manifest(name) == step
+
+
+@given(IDS, STEPS, STEPS)
+def test_manifests_are_named_in_the_order_of_their_steps(run: str, one: int, other: int) -> None:
+    assert (layout.manifest(run, one) < layout.manifest(run, other)) == (one < other)
+
+
+@given(IDS, STEPS, IDS, st.integers(1, 10**6), st.integers(1, 10**6), st.integers(0, 10**5 - 1))
+def test_the_step_is_in_a_parts_name(run: str, step: int, attempt: str, start: int, save: int, index: int) -> None:
+    name = layout.part(run, step, attempt, start, save, index)
+    assert name.startswith(layout.data(run))
+    assert layout.step_of_part(name) == step
+
+
+Save = tuple[str, int, int]
+SAVES = st.tuples(st.sampled_from(["a", "a-1", "a1"]), st.integers(1, 12), st.integers(1, 12))
+
+
+@given(SAVES, SAVES)
+def test_no_two_saves_share_a_parts_name(one: Save, other: Save) -> None:
+    assert (layout.part("run", 7, *one, 0) == layout.part("run", 7, *other, 0)) == (one == other)
+
+
+@given(IDS, STEPS)
+def test_what_is_set_aside_is_no_manifest(run: str, step: int) -> None:
+    assert layout.step_of_manifest(layout.set_aside(run, step, 1)) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "run/manifests/1.json",
+        "run/manifests/0000000001.json.tmp",
+        "run/manifests/0000000001",
+        "run/manifests/0000000001/x.json",
+        "run/data/0000000001/a.1.1/part-00000",
+        "",
+    ],
+)
+def test_other_objects_are_no_manifests(name: str) -> None:
+    assert layout.step_of_manifest(name) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["run/data/1/a.1.1/part-00000", "run/data/0000000001/part-00000", "run/data/0000000001/a/b/part-00000"]
+)
+def test_other_objects_are_no_parts(name: str) -> None:
+    assert layout.step_of_part(name) is None
+
+
+def test_runs_that_begin_alike_share_no_prefix() -> None:
+    for prefix in (layout.manifests, layout.data, layout.markers):
+        assert not prefix("run-1").startswith(prefix("run"))
