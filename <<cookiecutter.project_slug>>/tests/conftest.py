@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from bucket.store import Store, open_store
 from rehearsal.emulator import emulator
 from tests.proxy import Proxy
+
+settings.register_profile("unhurried", deadline=None)  # two cores, shared with whatever runs beside the tests
+settings.load_profile("unhurried")
 
 BUCKET = "bucket"
 _prefixes = itertools.count(1)

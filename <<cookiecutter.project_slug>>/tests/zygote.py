@@ -106,6 +106,8 @@ class Zygote:
         assert self._process.stdin
         self._starts += 1
         self._newest_directory.mkdir()
+        for name in ("stdout", "stderr"):  # it may be read before the life has come to write it
+            (self._newest_directory / name).touch()
         order = {"args": list(args), "env": dict(env_overrides or {}), "directory": str(self._newest_directory)}
         self._started = None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bucket.store import Damaged
 from trainer.buffer import SharedBuffer
+from trainer.copying import Copier, plain
 
 STATE = "state.json"
 SLACK = 1 << 16
@@ -58,6 +59,7 @@ class Image:
 
     def __init__(self, buffer: SharedBuffer) -> None:
         self._buffer = buffer
+        self._copier = Copier()
         self._layout: _Layout | None = None
 
     def write(self, tensors: dict[str, Tensor], state: bytes) -> int:
@@ -66,8 +68,13 @@ class Image:
         layout = self._layout
         if layout is None or layout.signature != signature or layout.room < len(state):
             layout = self._layout = self._plan(tensors, signature, len(state) + SLACK)
+        in_memory = []
         for name, target in layout.targets.items():
-            target.copy_(tensors[name], non_blocking=True)
+            if plain(tensors[name]):
+                in_memory.append((target, tensors[name]))
+            else:
+                target.copy_(tensors[name], non_blocking=True)
+        self._copier.copy(in_memory)
         if any(tensor.is_cuda for tensor in tensors.values()):
             torch.cuda.synchronize()
         end = layout.data_size + len(state)

@@ -73,6 +73,8 @@ def set_all_aside(store: Store, run: str) -> None:
 
 
 def _read(store: Store, found: Manifest, buffer: SharedBuffer) -> tuple[dict[str, Tensor], bytes]:
+    if not found.parts or min(part.size for part in found.parts) <= 0:
+        raise Damaged(f"the manifest of step {found.step} names no parts, or empty ones")
     view = buffer.view(found.size)[: found.size]
     starts = [sum(part.size for part in found.parts[:index]) for index in range(len(found.parts))]
     with ThreadPoolExecutor(STREAMS, thread_name_prefix="restore") as pool:

@@ -205,7 +205,7 @@ class Uploader:
 
 
 def part_size(size: int) -> int:
-    """Parts of equal size, as many as keep all streams busy to the end: the last round would cost as much as a full one."""
+    """Parts of equal size, a multiple of the streams: a last round of a few parts takes as long as a full one."""
     rounds = max(1, round(size / (STREAMS * PART_SIZE)))
     return max(SMALLEST_PART, -(-size // (rounds * STREAMS)))
 

@@ -92,6 +92,4 @@ def test_a_store_answers_as_a_dict_would(kind: str, examples: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
         root = directory if kind == "local" else f"gs://{BUCKET}/model"
         uris = (f"{root}/{number}" for number in itertools.count())
-        run_state_machine_as_test(
-            machine(uris), settings=settings(max_examples=examples, stateful_step_count=20, deadline=None)
-        )
+        run_state_machine_as_test(machine(uris), settings=settings(max_examples=examples, stateful_step_count=20))

@@ -6,15 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import settings
 
 from bucket import layout, manifest
 from bucket.manifest import Manifest
 from bucket.store import NotFound, open_store
 from tests.zygote import Life, Zygote
-
-settings.register_profile("unhurried", deadline=None)  # two cores, shared with whatever runs beside the tests
-settings.load_profile("unhurried")
 
 SHORT = ("--epochs", "3", "--log-interval", "0.001", "--checkpoint-interval", "0.05")
 

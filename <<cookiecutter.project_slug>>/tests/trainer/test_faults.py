@@ -103,7 +103,7 @@ def test_a_lost_reply_to_a_commit_is_a_commit(faulty: Faulty, undisturbed: Resul
     faulty.assert_undisturbed(undisturbed)
 
 
-@pytest.mark.parametrize("where", [is_part, is_commit])
+@pytest.mark.parametrize("where", [pytest.param(is_part, marks=pytest.mark.chaos), is_commit])
 def test_a_permission_lost_on_the_way_ends_training_with_the_reason(
     where: Callable[[Request], bool], faulty: Faulty, undisturbed: Result
 ) -> None:

@@ -16,7 +16,7 @@ from bucket.checksum import crc32c
 from bucket.gcs import GcsStore
 from bucket.manifest import FORMAT, Manifest, NewerFormat, Part
 from bucket.store import ABSENT, Store, Unavailable
-from tests.proxy import Answer, FlipReply, Proxy, Request, each
+from tests.proxy import Answer, FlipReply, Proxy, each
 from trainer.buffer import SharedBuffer
 from trainer.errors import TrainingError, UsageError
 from trainer.image import Image
@@ -186,7 +186,7 @@ def test_several_damaged_ones_are_passed_over(store: Store) -> None:
 def test_when_all_are_damaged_it_is_an_error_once_and_then_a_new_beginning(store: Store) -> None:
     for step in (10, 20):
         _overwrite_part(store, commit(store, step))
-    with pytest.raises(TrainingError, match="all 2 checkpoints of run run .* start again to begin from step 0"):
+    with pytest.raises(TrainingError, match=r"all 2 checkpoints of run run .* start again to begin from step 0"):
         restore(store)
     assert set_aside(store) == [10, 20]
     assert restore(store) is None
@@ -232,15 +232,11 @@ def through(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch) -> GcsStore
     return GcsStore(bucket, prefix, credentials=anonymous, give_up_s=0.05, first_delay_s=0.001)
 
 
-def is_part(request: Request) -> bool:
-    return "/data/" in request.name
-
-
 def test_damage_on_the_way_only_is_no_damage(proxy: Proxy, gs_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = through(proxy, gs_uri, monkeypatch)
     for step in (10, 20):
         commit(store, step)
-    proxy.rule = each(FlipReply(1), where=is_part, count=1)
+    proxy.rule = each(FlipReply(1), where=lambda request: "/data/" in request.name, count=1)
     assert_restored(store, 20)
     assert set_aside(store) == []
 
