@@ -18,6 +18,7 @@ settings.register_profile("unhurried", deadline=None)  # two cores, shared with 
 settings.load_profile("unhurried")
 
 BUCKET = "bucket"
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: its threads wait busily, and the tests share the cores
 _prefixes = itertools.count(1)
 
 
@@ -26,7 +27,6 @@ def environment() -> Iterator[None]:
     """Of this process and of those that the tests start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NO_GCE_CHECK", "true")  # google-auth asks the metadata address otherwise
-        patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("PYTHONPATH", str(Path(__file__).parent.parent / "src"))
         for name in ("AIP_MODEL_DIR", "AIP_CHECKPOINT_DIR", "AIP_TENSORBOARD_LOG_DIR"):
             patch.delenv(name, raising=False)

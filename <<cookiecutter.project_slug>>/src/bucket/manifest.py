@@ -54,8 +54,8 @@ class Manifest:
     steps_per_second: float
     compute_seconds: float
     """Time in training so far, over all attempts, without what was lost."""
-    metrics: dict[str, float]
-    """The newest evaluation's, empty before the first."""
+    metrics: dict[str, float | None]
+    """The newest evaluation's, empty before the first; None for what was not finite."""
     score: float | None
     """The one of them that tells which checkpoint is best, higher is better."""
     time: str
@@ -104,7 +104,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (int, float),
     "float | None": (int, float, type(None)),
-    "dict[str, float]": (dict,),
+    "dict[str, float | None]": (dict,),
     "dict[str, Json]": (dict,),
     "tuple[DataObject, ...]": (tuple,),
     "tuple[Part, ...]": (tuple,),

@@ -80,7 +80,8 @@ class Checkpointer:
         self._identity = identity
         self._history = history
         self._in_flight: _InFlight | None = None
-        self._mirroring: str | None = None
+        self._mirroring = False
+        self._next_mirror: Mirror | None = None
         self._saves = 0
         self._deaths = 0
         self._last_save = clock()
@@ -144,10 +145,16 @@ class Checkpointer:
         return self.durable_step == state.step
 
     def mirror(self, path: str, directory: str, name: str) -> None:
-        """Copy a log file to the store in the background; skipped while the last copy is under way."""
-        if self._mirroring is None:
-            self._mirroring = path
-            self._send(Mirror(path=path, directory=directory, name=name))
+        """Copy a log file to the store in the background, after the copy that is under way."""
+        self._next_mirror = Mirror(path=path, directory=directory, name=name)
+        if not self._mirroring:
+            self._mirror()
+
+    def _mirror(self) -> None:
+        order, self._next_mirror = self._next_mirror, None
+        self._mirroring = order is not None
+        if order:
+            self._send(order)
 
     def settle(self, timeout_s: float) -> None:
         """Wait for what is under way."""
@@ -181,7 +188,7 @@ class Checkpointer:
                 if mine:
                     self._in_flight = None
             case Mirrored():
-                self._mirroring = None
+                self._mirror()
 
     def _judge(self, failed: Failed) -> None:
         text = f"step {failed.step}: checkpoint not saved: {failed.reason}"
@@ -223,4 +230,4 @@ class Checkpointer:
         if self._deaths >= DEATHS_IN_A_ROW:
             raise TrainingError(f"the uploader died {self._deaths} times without a checkpoint, last with {code}")
         _log.warning("the uploader died (%d): started another, step %s is durable", code, self.durable_step)
-        self._in_flight = self._mirroring = None
+        self._in_flight, self._mirroring = None, False

@@ -23,7 +23,7 @@ from trainer.loop import Machine, train
 from trainer.main import Saving, Start
 from trainer.output import write_results
 from trainer.progress import Progress
-from trainer.state import Plan, TrainingState
+from trainer.state import Plan, TrainingState, finite
 from trainer.stop import Stop
 from trainer.tensorboard import Scalars
 
@@ -43,7 +43,7 @@ def run_job(start: Start, stop: Stop) -> None:
         state = _fresh_state(flags, machine, len(dataset.train))
         checkpointer = _checkpointer(start, start.saving, state, machine, dataset.objects) if start.saving else None
         scalars = Scalars(flags.tensorboard_dir, flags.run)
-        scalars.begin(state.step)
+        scalars.begin(state.step, f"{flags.attempt}.{start.saving.start if start.saving else 0}")
     try:
         with Progress(flags.log_interval) as progress:
             progress.begin(state)
@@ -216,14 +216,15 @@ def _finish(
         if checkpointer:
             scalars.copy(checkpointer)
         counters = state.counters
+        history = [finite(entry) for entry in counters.history]
         metrics = {
             "steps": state.step,
             "total_steps": state.plan.total_steps,
             "score": state.score_name,
-            "final": counters.history[-1] if counters.history else {},
+            "final": history[-1] if history else {},
             "best": {"step": counters.best_step, state.score_name: counters.best_score},
             "samples_digest": counters.order_digest,
-            "history": counters.history,
+            "history": history,
         }
         facts = {
             "attempt": flags.attempt,

@@ -68,7 +68,8 @@ def _scores(state: TrainingState) -> str:
     if not counters.history:
         return f"{state.score_name} not yet known"
     newest = counters.history[-1][state.score_name]
-    return f"{state.score_name} {newest:.4f} (best {counters.best_score:.4f} at step {counters.best_step})"
+    best = "none" if counters.best_score is None else f"{counters.best_score:.4f} at step {counters.best_step}"
+    return f"{state.score_name} {newest:.4f} (best {best})"
 
 
 def _redirect_log() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ from trainer.buffer import SharedBuffer
 from trainer.errors import TrainingError
 
 STREAMS = 8
+LISTINGS = 3
+"""How often to list again because a predecessor pruned what was listed."""
 READS = 2
 """A part that was damaged on its way, not in the store, is good at the second try."""
 
@@ -41,23 +44,24 @@ def newest_good(store: Store, run: str, buffer: SharedBuffer, accept: Callable[[
     `TrainingError` if there are checkpoints and all of them are damaged.
     """
     damaged = 0
-    for step in manifest.steps(store, run):
-        try:
-            found = manifest.read(store, run, step)
-        except NotFound:
-            continue  # pruned since it was listed
-        except Damaged as error:
-            _set_aside(store, run, step, str(error))
-            damaged += 1
-            continue
-        accept(found)
-        try:
-            tensors, rest = _read(store, found, buffer)
-        except (Damaged, NotFound) as error:
-            _set_aside(store, run, step, str(error))
-            damaged += 1
-        else:
-            return Restored(manifest=found, tensors=tensors, rest=rest)
+    for _ in range(LISTINGS):
+        vanished = False
+        for step in manifest.steps(store, run):
+            try:
+                found = manifest.read(store, run, step)
+                accept(found)
+                tensors, rest = _read(store, found, buffer)
+            except NotFound:
+                vanished = True
+            except Damaged as error:
+                if _set_aside(store, run, step, str(error)):
+                    damaged += 1
+                else:
+                    vanished = True
+            else:
+                return Restored(manifest=found, tensors=tensors, rest=rest)
+        if not vanished:
+            break
     if damaged:
         raise TrainingError(
             f"all {damaged} checkpoints of run {run} in {store.uri} were damaged and are set aside: start again to"
@@ -85,18 +89,24 @@ def _read(store: Store, found: Manifest, buffer: SharedBuffer) -> tuple[dict[str
 
 def _read_part(store: Store, part: Part, view: memoryview) -> None:
     for _ in range(READS):
-        store.read_into(part.name, view, generation=part.generation)
+        try:
+            store.read_into(part.name, view, generation=part.generation)
+        except NotFound as error:
+            raise Damaged(str(error)) from error
         if (checksum := crc32c(view)) == part.crc32c:
             return
     raise Damaged(f"{store.uri}/{part.name} has CRC32C {checksum:08x}, written as {part.crc32c:08x}")
 
 
-def _set_aside(store: Store, run: str, step: int, reason: str) -> None:
+def _set_aside(store: Store, run: str, step: int, reason: str) -> bool:
+    """Whether it was there to be set aside: a predecessor that still lives may have pruned it."""
     name = layout.manifest(run, step)
     try:
         found = store.read(name)
+    except NotFound:
+        return False
+    with contextlib.suppress(Conflict):  # somebody else is setting it aside as well
         store.write(layout.set_aside(run, step, found.generation), found.data, if_generation=ABSENT)
-    except (NotFound, Conflict):
-        pass  # somebody else is setting it aside as well
     store.delete(name)
     _log.warning("step %d: checkpoint set aside: %s", step, reason)
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -138,7 +139,8 @@ class TrainingState:
         self.loss_sum.zero_()
         self.loss_samples = 0
         counters.evaluated_step = counters.step
-        improved = counters.best_score is None or score > counters.best_score
+        best = counters.best_score
+        improved = not math.isnan(score) and (best is None or score > best)
         if improved:
             counters.best_score, counters.best_step, counters.evaluations_since_best = score, counters.step, 0
             if self.patience:
@@ -154,7 +156,7 @@ class TrainingState:
 
     def describe(self) -> dict[str, Json]:
         """The manifest's fields on progress."""
-        newest = self.counters.history[-1] if self.counters.history else {}
+        newest = finite(self.counters.history[-1]) if self.counters.history else {}
         return {
             "step": self.step,
             "total_steps": self.plan.total_steps,
@@ -213,6 +215,11 @@ class TrainingState:
             "best_weights": self.best_weights,
             "generators": _generators(),
         }
+
+
+def finite(metrics: dict[str, float]) -> dict[str, float | None]:
+    """JSON knows no NaN and no infinity: a diverged loss is None there."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def _generators() -> dict[str, Any]:

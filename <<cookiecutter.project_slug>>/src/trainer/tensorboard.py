@@ -26,10 +26,11 @@ class Scalars:
         self._writer: SummaryWriter | None = None
         self._local: tempfile.TemporaryDirectory[str] | None = None
 
-    def begin(self, first_step: int) -> None:
+    def begin(self, first_step: int, start: str) -> None:
+        """`start` tells this start's file from one that began in the same second."""
         if self._directory:
             self._local = tempfile.TemporaryDirectory(prefix="tensorboard-")
-            self._writer = SummaryWriter(self._local.name, purge_step=first_step or None)
+            self._writer = SummaryWriter(self._local.name, purge_step=first_step or None, filename_suffix=f".{start}")
 
     def stepped(self, state: TrainingState) -> None:
         if self._writer is None or self._clock() < self._next:

@@ -29,7 +29,7 @@ CASES = {
 undisturbed = cache(lambda case: run(case, []))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(sorted(CASES)), st.lists(st.integers(0, 25), max_size=6))
 def test_stops_anywhere_leave_no_trace(name: str, looks: list[int]) -> None:
     assert run(CASES[name], looks) == undisturbed(CASES[name])
@@ -94,7 +94,7 @@ def _forget_gradients(state: TrainingState) -> None:
 
 
 def _forget_batch_statistics(state: TrainingState) -> None:
-    state.model[1].reset_running_stats()  # type: ignore[operator, index]
+    state.model[1].reset_running_stats()  # type: ignore[index]
 
 
 def _forget_scale(state: TrainingState) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -59,6 +60,16 @@ def test_patience_counts_evaluations_without_a_better_one() -> None:
     for score, out in ((0.5, False), (0.5, False), (0.6, False), (0.4, False), (0.6, True)):
         state.evaluated(score, 1.0)
         assert state.out_of_patience == out
+
+
+def test_a_score_that_is_no_number_is_never_the_best() -> None:
+    state = fresh(Case(patience=1))
+    assert not state.evaluated(float("nan"), 1.0)
+    assert state.evaluated(0.1, float("inf"))
+    assert not state.evaluated(float("nan"), 1.0)
+    assert state.counters.best_score == 0.1
+    assert state.describe()["score"] is None
+    json.dumps(state.describe(), allow_nan=False)
 
 
 def _more_channels() -> nn.Module:

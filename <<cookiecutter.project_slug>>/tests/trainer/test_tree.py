@@ -34,14 +34,14 @@ def same(ours: object, theirs: object) -> bool:
     if isinstance(ours, float) and math.isnan(ours):
         return math.isnan(theirs)  # type: ignore[arg-type]
     if isinstance(ours, (list, tuple)):
-        return len(ours) == len(theirs) and all(map(same, ours, theirs))  # type: ignore[arg-type]
+        return len(ours) == len(theirs) and all(same(*pair) for pair in zip(ours, theirs, strict=True))  # type: ignore
     if isinstance(ours, dict):
         return list(ours) == list(theirs) and all(same(ours[key], theirs[key]) for key in ours)  # type: ignore
     return ours == theirs
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
-leaves = scalars | st.lists(st.floats(width=32), max_size=3).map(torch.tensor)
+leaves = scalars | st.lists(st.floats(width=32, allow_nan=False), max_size=3).map(torch.tensor)
 keys = st.text() | st.integers() | st.tuples(st.integers(), st.text())
 trees = st.recursive(
     leaves,
