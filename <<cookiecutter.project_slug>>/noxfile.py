@@ -1,4 +1,4 @@
-"""What can be asked of this project: one session, one question. Plain `nox` asks the first three."""
+"""What can be asked of this project: one session, one question. Plain `nox` asks the first four."""
 
 import http.client
 import os
@@ -62,8 +62,14 @@ def types(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"])
 def tests(session: nox.Session) -> None:
-    """Does everything do what its tests promise?"""
+    """Does every part do what its tests promise? (In less than a minute.)"""
     session.run(python(session), "-m", "pytest", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def processes(session: nox.Session) -> None:
+    """Do real trainers keep their promises: signals, faults of the store, bad input?"""
+    session.run(python(session), "-m", "pytest", "-m", "processes and not chaos", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)

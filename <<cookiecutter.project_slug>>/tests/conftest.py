@@ -68,6 +68,14 @@ def proxy(emulator_url: str) -> Iterator[Proxy]:
         yield between
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts trainers is a session of its own."""
+    for item in items:
+        if "zygote" in getattr(item, "fixturenames", ()):
+            item.add_marker("processes")
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Where every part is installed, a skipped test is a failure."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

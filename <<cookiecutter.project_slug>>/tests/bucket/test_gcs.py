@@ -246,7 +246,7 @@ def test_a_server_that_stays_away_is_given_up(store: GcsStore, gs_uri: str, prox
     del store
     proxy.rule = each(fault)
     with pytest.raises(Unavailable, match=r"cannot write gs://.*/a for 0 s: "):
-        through(gs_uri, give_up_s=0.05).write("a", b"1", if_generation=ABSENT)
+        through(gs_uri, give_up_s=0.4).write("a", b"1", if_generation=ABSENT)
     assert len(proxy.requests) > 1
 
 

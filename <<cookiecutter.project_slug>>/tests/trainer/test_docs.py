@@ -12,9 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.zygote import ROOT
 
 
+@pytest.mark.processes
 def test_the_example_that_replaces_model_and_data_trains_and_resumes(tmp_path: Path) -> None:
     text = (ROOT / "docs/replace-model-and-data.md").read_text()
     model, data = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
