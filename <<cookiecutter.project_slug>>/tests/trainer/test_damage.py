@@ -104,19 +104,30 @@ def commit_first(faulty: Faulty, change: Callable[[Manifest], Manifest]) -> None
     faulty.proxy.rule = each(LostReply(replace_newest), where=is_commit, count=1)
 
 
-def test_a_second_writer_of_the_same_state_does_no_harm(faulty: Faulty, undisturbed: Result) -> None:
+LONGER = ("--epochs", "12")
+"""Long enough for the uploader to find the other writer before the end."""
+
+
+@pytest.fixture(scope="session")
+def undisturbed_longer(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    trainer = Trainer(zygote, str(tmp_path_factory.mktemp("longer")))
+    assert trainer.start(*LONGER).wait() == 0
+    return trainer.result()
+
+
+def test_a_second_writer_of_the_same_state_does_no_harm(faulty: Faulty, undisturbed_longer: Result) -> None:
     commit_first(faulty, lambda found: replace(found, attempt="other", start=9))
-    life = faulty.start()
+    life = faulty.start(*LONGER)
     assert life.wait() == 0, life.output + life.errors
     assert "already committed by attempt other start 9" in life.output
-    faulty.assert_undisturbed(undisturbed)
+    faulty.assert_undisturbed(undisturbed_longer)
 
 
-def test_a_second_writer_of_another_state_ends_training(faulty: Faulty, undisturbed: Result) -> None:
+def test_a_second_writer_of_another_state_ends_training(faulty: Faulty, undisturbed_longer: Result) -> None:
     commit_first(faulty, lambda found: replace(found, attempt="other", config={**found.config, "seed": 1}, start=9))
-    line = said(faulty.start(), 1)
+    line = said(faulty.start(*LONGER), 1)
     assert re.search(rf"step \d+ was committed at .* by attempt other start 9 .* works on run {RUN}", line)
     # What that one committed is of another configuration: it is never mixed into this run.
-    assert "was begun with --seed 1" in said(faulty.trainer.start(), 2)
-    faulty.trainer.start("--resume", "never").wait()
-    faulty.assert_undisturbed(undisturbed)
+    assert "was begun with --seed 1" in said(faulty.trainer.start(*LONGER), 2)
+    assert faulty.trainer.start(*LONGER, "--resume", "never").wait() == 0
+    faulty.assert_undisturbed(undisturbed_longer)
