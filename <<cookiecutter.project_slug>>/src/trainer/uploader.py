@@ -42,7 +42,7 @@ PART_SIZE = 32 << 20
 """About; see `part_size`."""
 SMALLEST_PART = 4 << 20
 STREAMS = 8
-NICENESS = 10
+NICENESS = 5
 PR_SET_PDEATHSIG = 1
 
 _log = logging.getLogger(__name__)

@@ -37,7 +37,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "files"
 
 
-@pytest.fixture(params=list(Name))
+@pytest.fixture(
+    params=[
+        Name.ARTICLE,
+        Name.DCP_THREAD,
+        pytest.param(Name.DCP_PROCESS, marks=pytest.mark.processes),
+        pytest.param(Name.DCP_STREAMS, marks=pytest.mark.processes),
+        Name.OURS,
+    ]
+)
 def name(request: pytest.FixtureRequest) -> Name:
     return Name(request.param)
 
