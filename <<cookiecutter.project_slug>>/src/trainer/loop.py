@@ -16,7 +16,7 @@ from trainer.order import Order, Sample
 from trainer.progress import Progress
 from trainer.samples import Data, Samples
 from trainer.state import TrainingState
-from trainer.stop import Stop, leave_signals_to_the_parent
+from trainer.stop import Stop, leave_signals_to_the_parent, signals_held
 from trainer.tensorboard import Scalars
 
 Batch = tuple[list[int], Tensor, Tensor]
@@ -135,5 +135,7 @@ def _loader(samples: Samples, batches: object, machine: Machine) -> Iterator[Bat
         # Without one, each iterator draws its base seed from the global generator: a resume would draw once more.
         generator=torch.Generator().manual_seed(0),
     )
-    for indices, inputs, targets in loader:
+    with signals_held():
+        loaded = iter(loader)
+    for indices, inputs, targets in loaded:
         yield indices.tolist(), inputs.to(machine.device, non_blocking=True), targets.to(machine.device)

@@ -82,6 +82,8 @@ class Stop:
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         self._request(number)
+        # PyTorch raises in the main thread, wherever that is, when a data worker dies: none is needed any more.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if self._interruptible:
             self._interruptible = False
             raise Stopped
@@ -97,8 +99,19 @@ class Stop:
         os._exit(self.exit_code)
 
 
-def leave_signals_to_the_parent(_worker: int) -> None:
-    """Start a data worker: a signal to the whole group must not end it before the parent has finished its step."""
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Start processes in here: signals to the whole group reach them only when they have said what to do with them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_signals_to_the_parent(_worker: int = 0) -> None:
+    """For a process started with signals held: those to the whole group must not end it before the parent is done."""
     signal.set_wakeup_fd(-1)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

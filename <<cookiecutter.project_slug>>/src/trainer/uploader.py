@@ -37,6 +37,7 @@ from trainer.buffer import SharedBuffer
 from trainer.channel import Channel, Durable, Failed, Fault, Mirror, Mirrored, Released, Save, Withdraw
 from trainer.log import configure
 from trainer.retention import expired
+from trainer.stop import leave_signals_to_the_parent
 
 PART_SIZE = 32 << 20
 """About; see `part_size`."""
@@ -236,9 +237,7 @@ def _die_with(parent: int) -> None:
 def main() -> None:
     """`python -m trainer.uploader BUFFER_FD CHANNEL_FD PARENT_PID KEEP STORE_URI`."""
     buffer_fd, channel_fd, parent, keep = (int(argument) for argument in sys.argv[1:5])
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+    leave_signals_to_the_parent()
     _die_with(parent)
     configure()
     channel = Channel(socket.socket(fileno=channel_fd))

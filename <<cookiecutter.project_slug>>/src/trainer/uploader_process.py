@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 
 from trainer.channel import Channel, Message
-from trainer.stop import SIGNALS
+from trainer.stop import signals_held
 
 
 class UploaderProcess:
@@ -52,15 +51,11 @@ class UploaderProcess:
 def _spawn(store_uri: str, buffer_fd: int, keep: int) -> tuple[subprocess.Popen[bytes], Channel]:
     ours, theirs = socket.socketpair()
     arguments = (buffer_fd, theirs.fileno(), os.getpid(), keep, store_uri)
-    # Blocked signals stay blocked across exec: one to the whole group cannot hit before they are ignored there.
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
+    with signals_held():
         process = subprocess.Popen(
             [sys.executable, "-m", "trainer.uploader", *map(str, arguments)],
             pass_fds=(buffer_fd, theirs.fileno()),
             stdin=subprocess.DEVNULL,
         )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        theirs.close()
+    theirs.close()
     return process, Channel(ours)

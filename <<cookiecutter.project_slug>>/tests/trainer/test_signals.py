@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 
+import psutil
 import pytest
 
 from bucket import layout, markers
@@ -114,6 +115,18 @@ def test_data_workers_do_not_die_before_the_step_is_done(trainer: Trainer, undis
     assert newest.step >= 10
     assert trainer.start("--workers", "1").wait() == 0
     assert trainer.result() == undisturbed
+
+
+def test_a_data_worker_that_dies_while_the_trainer_leaves_does_not_matter(trainer: Trainer) -> None:
+    life = trainer.start("--workers", "2", "--checkpoint-interval", "1000")
+    wait_for(life, r"step 10 of")
+    workers = [child for child in psutil.Process(life.pid).children() if "uploader" not in " ".join(child.cmdline())]
+    assert len(workers) >= 2
+    life.kill(signal.SIGTERM, group=False)
+    for worker in workers:
+        worker.kill()
+    assert life.wait() == 143, life.output + life.errors
+    assert trainer.newest() is not None
 
 
 def test_killed_it_goes_on_from_the_newest_checkpoint(trainer: Trainer, undisturbed: Undisturbed) -> None:
