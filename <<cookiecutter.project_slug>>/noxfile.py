@@ -43,7 +43,7 @@ def python(session: nox.Session) -> str:
 @nox.session(default=False)
 def environment(session: nox.Session) -> None:
     """Does everything install? Made once, shared by every session that needs PyTorch."""
-    session.install(*torch_index(), "-c", "constraints.txt", "-e", ".[dev,train]")
+    session.install(*torch_index(), "-c", "constraints.txt", "-e", ".[dev]")
 
 
 @nox.session

@@ -25,12 +25,13 @@ from google.api_core.retry import Retry
 from google.auth import exceptions as auth_errors
 from google.auth.credentials import AnonymousCredentials, Credentials
 from google.auth.transport.requests import AuthorizedSession
-from google.cloud import storage
+from google.cloud.storage import Client
 from google.cloud.storage.exceptions import DataCorruption
 from requests.adapters import HTTPAdapter
 
 from bucket.checksum import CHUNK, crc32c
 from bucket.store import (
+    GIVE_UP_S,
     Cancelled,
     Conflict,
     Damaged,
@@ -47,7 +48,6 @@ from bucket.store import (
 EMULATOR = "STORAGE_EMULATOR_HOST"
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 CONNECT_AND_READ_S = (10.0, 30.0)
-GIVE_UP_S = 120.0
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.25, 8.0
 CONNECTIONS = 16
 
@@ -91,24 +91,24 @@ class GcsStore:
         # It would fetch the bucket's metadata in a thread, which may be forbidden, for traces that nobody takes.
         os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
         # The project matters only to calls about buckets, of which there are none here.
-        self._client = storage.Client(project="unused", credentials=credentials)
+        self._client = Client(project="unused", credentials=credentials)
 
     @classmethod
-    def open(cls, uri: str) -> GcsStore:
-        """The store at `gs://bucket/prefix`, with the credentials of this environment (none for an emulator)."""
+    def open(cls, uri: str, *, give_up_s: float = GIVE_UP_S) -> GcsStore:
+        """The store at `gs://bucket/prefix`, with the credentials of this environment (none over plain http)."""
         bucket, _, prefix = uri.removeprefix("gs://").partition("/")
         prefix = prefix.rstrip("/")
         if not bucket or not uri.isprintable() or prefix.startswith("/") or "//" in prefix:
             raise ValueError(f"{uri!r} names no bucket: expected gs://bucket/prefix")
-        if os.environ.get(EMULATOR):
-            return cls(bucket, prefix, credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
+        if os.environ.get(EMULATOR, "").startswith("http://"):
+            return cls(bucket, prefix, credentials=AnonymousCredentials(), give_up_s=give_up_s)  # type: ignore[no-untyped-call]
         try:
             credentials, _ = google.auth.default(scopes=[SCOPE])
         except auth_errors.DefaultCredentialsError as error:
             raise Denied(
                 f"no Google Cloud credentials to open {uri}: run `gcloud auth application-default login`"
             ) from error
-        return cls(bucket, prefix, credentials=credentials)
+        return cls(bucket, prefix, credentials=credentials, give_up_s=give_up_s)
 
     def write(
         self,

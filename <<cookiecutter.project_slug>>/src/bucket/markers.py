@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bucket import layout
@@ -32,6 +33,26 @@ def claim_start(store: Store, run: str, attempt: str, facts: Mapping[str, object
 def write_end(store: Store, run: str, attempt: str, start: int, facts: Mapping[str, object]) -> None:
     """Say how the process ended: `exit_code`, `reason` and what else is known."""
     _write(store, layout.marker(run, attempt, start, ENDED), facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Starts:
+    """The starts of one attempt."""
+
+    count: int
+    exit_code: int | None
+    """What the newest said at its end; None if it was killed, lives, or there was none."""
+
+
+def starts(store: Store, run: str, attempt: str) -> Starts:
+    """How often the trainer was started in `attempt`, and how the newest start ended."""
+    found = [(number, event) for name, number, event in _parse(store, run) if name == attempt]
+    newest = max((number for number, event in found if event == STARTED), default=0)
+    exit_code = None
+    if (newest, ENDED) in found:
+        facts = json.loads(store.read(layout.marker(run, attempt, newest, ENDED)).data)
+        exit_code = int(facts["exit_code"])
+    return Starts(count=sum(event == STARTED for _, event in found), exit_code=exit_code)
 
 
 def count_starts(store: Store, run: str) -> int:

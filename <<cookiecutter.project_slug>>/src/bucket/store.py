@@ -10,6 +10,8 @@ from typing import Protocol
 ABSENT = 0
 """The generation of an object that does not exist: `write(..., if_generation=ABSENT)` creates it or fails."""
 
+GIVE_UP_S = 120.0
+
 
 class StoreError(Exception):
     """An operation on a store failed; the message names the object and the reason."""
@@ -114,15 +116,15 @@ class Store(Protocol):
         """Remove `name`; an absent one is no error."""
 
 
-def open_store(uri: str) -> Store:
+def open_store(uri: str, *, give_up_s: float = GIVE_UP_S) -> Store:
     """The store at `gs://bucket/prefix` or at a local directory, which is made when first written to.
 
-    Raises `ValueError` for a URI of another kind.
+    A bucket that does not answer is asked again for `give_up_s`. Raises `ValueError` for a URI of another kind.
     """
     if uri.startswith("gs://"):
         from bucket.gcs import GcsStore  # 0.3 s of import that a local run need not pay
 
-        return GcsStore.open(uri)
+        return GcsStore.open(uri, give_up_s=give_up_s)
     if "://" in uri or uri.startswith("gs:"):
         raise ValueError(f"{uri!r} is neither a gs:// URI nor a local path")
     if (path := Path(uri).absolute()).is_relative_to("/gcs"):
