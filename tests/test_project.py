@@ -76,6 +76,14 @@ def test_the_settings_hold_the_answers(bake: Bake) -> None:
         },
         "machine": {"type": "a2-highgpu-1g", "accelerator": "NVIDIA_TESLA_A100", "accelerator_count": 1},
         "schedule": {"cron": "41 5 * * MON-FRI"},
+        "policy": {
+            "strategy": "hybrid",
+            "deadline_hours": 12,
+            "work_hours": 1,
+            "max_wait_minutes": 20,
+            "worst_loss_minutes": 10,
+            "budget_usd": "none",
+        },
         "training": {"epochs": 20, "batch-size": 64, "checkpoint-interval": "auto"},
     }
 

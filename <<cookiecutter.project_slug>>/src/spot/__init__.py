@@ -1,0 +1,1 @@
+"""The supervisor: starts runs on Vertex AI and brings them to their end. Never imports torch."""

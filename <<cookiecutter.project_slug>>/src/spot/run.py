@@ -1,0 +1,334 @@
+"""The vocabulary: what a run is, what is known of it, and what can be done about it. No I/O and no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
+
+
+class JobState(IntEnum):
+    """The states of a Vertex AI job, by their numbers on the wire (google.cloud.aiplatform.v1.JobState)."""
+
+    UNSPECIFIED = 0
+    QUEUED = 1
+    PENDING = 2
+    RUNNING = 3
+    SUCCEEDED = 4
+    FAILED = 5
+    CANCELLING = 6
+    CANCELLED = 7
+    PAUSED = 8
+    EXPIRED = 9
+    UPDATING = 10
+    PARTIALLY_SUCCEEDED = 11
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job will never run again."""
+        return self in _ENDED
+
+
+_ENDED = frozenset(
+    {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED, JobState.PARTIALLY_SUCCEEDED}
+)
+
+
+class Provisioning(StrEnum):
+    """How the machine of an attempt is obtained."""
+
+    SPOT = "spot"
+    FLEX_START = "flex-start"
+    ON_DEMAND = "on-demand"
+
+
+class Strategy(StrEnum):
+    """Which kinds of provisioning a run may use."""
+
+    HYBRID = "hybrid"
+    """Spot as long as the deadline allows, then on-demand."""
+    SPOT = "spot"
+    """Nothing but spot: cheapest, and no deadline is promised."""
+    ON_DEMAND = "on-demand"
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    PREEMPTED = "preempted"
+    """It ran, and its machine was taken away."""
+    NO_CAPACITY = "no-capacity"
+    """It never ran: there was no machine to be had."""
+    QUOTA = "quota"
+    USER_ERROR = "user-error"
+    OUT_OF_MEMORY = "out-of-memory"
+    INTERNAL = "internal"
+    INVALID = "invalid"
+    """Vertex AI refuses such a job; it would again."""
+    EXPIRED = "expired"
+    """Its time ran out: the job's timeout, or the longest wait for FLEX_START."""
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+
+class RunState(StrEnum):
+    OPEN = "open"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class CancelReason(StrEnum):
+    """Why the supervisor cancels an attempt."""
+
+    NO_CAPACITY = "no-capacity"
+    """It waited for a machine for too long."""
+    FALLBACK = "fallback"
+    """The deadline needs on-demand now."""
+    ASKED = "asked"
+    """Somebody cancelled the run."""
+    COMPLETE = "complete"
+    """The model is complete, and the job did not end by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """One machine of the single worker pool."""
+
+    type: str
+    accelerator: str | None
+    accelerator_count: int
+    boot_disk_gb: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What the policy goes by."""
+
+    strategy: Strategy
+    regions: tuple[str, ...]
+    """Tried in this order."""
+    flex_start: bool
+    """Whether FLEX_START is tried after a round of spot without capacity."""
+    work: timedelta
+    """How long training takes, from nothing to the end; replaced by the measured rate once there is one."""
+    max_wait: timedelta
+    """The longest wait for a machine in one region."""
+    expected_start: timedelta
+    """From submit to the first new step, before any start was seen."""
+    worst_start: timedelta
+    """The same in the worst case, on demand."""
+    tick: timedelta
+    """The longest time between two passes of reconcile."""
+    worst_loss: timedelta
+    """The most training time that a preemption can cost: the time between two checkpoints, and that of a save."""
+    pressure: float
+    """On-demand starts when the share of the time left that work needs is above this."""
+    max_preemptions: int | None
+    max_errors: int
+    disable_retries: bool
+    """Whether Vertex AI is asked not to restart spot attempts by itself."""
+    budget_usd: float | None
+    usd_per_hour: Mapping[str, Mapping[Provisioning, float]]
+    """By region; what is not there has no known price."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """What was asked for, pinned at submit."""
+
+    project: str
+    """The Google Cloud project."""
+    root: str
+    """The URI that everything of this project lies below, as `gs://bucket/prefix`."""
+    image: str
+    """By digest."""
+    arguments: tuple[str, ...]
+    """The trainer's flags, without those that say where things are and which run and attempt this is."""
+    machine: Machine
+    service_account: str
+    deadline: datetime
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobError:
+    """What Vertex AI said of a failure, as it said it. `code` is a google.rpc.Code, or an HTTP status from create."""
+
+    code: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """A CustomJob as Vertex AI showed it."""
+
+    name: str
+    """projects/P/locations/REGION/customJobs/ID"""
+    state: JobState
+    created_at: datetime
+    started_at: datetime | None
+    """When it first entered RUNNING."""
+    ended_at: datetime | None
+    error: JobError | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """An intent to cancel; the call is repeated until the job has ended."""
+
+    at: datetime
+    why: CancelReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One CustomJob of a run, from the intent to create it to its outcome."""
+
+    id: str
+    provisioning: Provisioning
+    region: str
+    intended_at: datetime
+    timeout: timedelta
+    from_step: int
+    """Where the run stood when it was decided."""
+    job: str | None = None
+    """Its resource name; None until the create is known to have taken effect."""
+    state: JobState = JobState.UNSPECIFIED
+    started_at: datetime | None = None
+    advanced_at: datetime | None = None
+    """The time of its first checkpoint."""
+    ended_at: datetime | None = None
+    last_step: int | None = None
+    """Where the run stood when it ended."""
+    starts: int = 0
+    """How often its trainer was started: more than once if Vertex AI restarted it inside the job."""
+    cancel: Cancel | None = None
+    outcome: Outcome | None = None
+    error: JobError | None = None
+
+    @property
+    def never_created(self) -> bool:
+        """It ended before it began: the create was lost, or told to come again later."""
+        return self.job is None and self.outcome is Outcome.UNKNOWN
+
+    def billed_hours(self, now: datetime) -> float:
+        """Upper bound: a job is not billed while it waits, nor while it is preempted inside the job."""
+        if self.started_at is None:
+            return 0.0
+        return max((self.ended_at or now) - self.started_at, timedelta()) / timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What was done, and why."""
+
+    at: datetime
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequest:
+    """Somebody wants the run to end."""
+
+    at: datetime
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One retraining."""
+
+    id: str
+    spec: Spec
+    submitted_at: datetime
+    state: RunState = RunState.OPEN
+    ended_at: datetime | None = None
+    attempts: tuple[Attempt, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    cancel_request: CancelRequest | None = None
+
+    @property
+    def live(self) -> Attempt | None:
+        """The attempt that has no outcome yet; there is never more than one, and it is the last."""
+        return self.attempts[-1] if self.attempts and self.attempts[-1].outcome is None else None
+
+    def with_last(self, attempt: Attempt) -> Run:
+        """The same run with its last attempt as it is now."""
+        return replace(self, attempts=(*self.attempts[:-1], attempt))
+
+    def usd_spent(self, now: datetime) -> float | None:
+        """None if some of it has no known price."""
+        total = 0.0
+        for attempt in self.attempts:
+            if hours := attempt.billed_hours(now):
+                price = self.spec.terms.usd_per_hour.get(attempt.region, {}).get(attempt.provisioning)
+                if price is None:
+                    return None
+                total += hours * price
+        return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where training stands, from the newest manifest."""
+
+    attempt: str
+    """The one that wrote it."""
+    step: int
+    total_steps: int
+    steps_per_hour: float
+    """The slower of the newest rate and the one over the whole run; 0 if none is known."""
+    at: datetime
+    """When that checkpoint was taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What the bucket says of a run."""
+
+    progress: Progress | None = None
+    """None before the first checkpoint."""
+    completed_at: datetime | None = None
+    """When the completion manifest was written: the model is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submit:
+    """Create an attempt."""
+
+    reason: str
+    provisioning: Provisioning
+    region: str
+    timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelLive:
+    """Cancel the live attempt."""
+
+    reason: str
+    why: CancelReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Do nothing now."""
+
+    reason: str
+    until: datetime | None = None
+    """When there will be something to do, if only time decides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close:
+    """The run has ended."""
+
+    reason: str
+    state: RunState
+
+
+Action = Submit | CancelLive | Wait | Close
