@@ -1,7 +1,8 @@
-"""The trainer as a real process of its own group, followed line by line."""
+"""The trainer, or a container of it, as a real process of its own group, followed line by line."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+TRAINER = (sys.executable, "-u", "-m", "trainer")
 _BEGINS = re.compile(r"run \S+ begins, (?P<total>\d+) steps|step (?P<step>\d+) of \d+: resumed from")
 _STEP = re.compile(r"step (\d+) of \d+ \(")
 _DURABLE = re.compile(r"step (\d+): checkpoint durable")
@@ -33,10 +35,12 @@ class Seen:
 class TrainerProcess:
     """One start of the trainer."""
 
-    def __init__(self, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, arguments: Sequence[str], environ: Mapping[str, str], *, program: Sequence[str] = TRAINER
+    ) -> None:
         self._began = time.monotonic()
         self._process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "trainer", *arguments],
+            [*program, *arguments],
             env=dict(environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -64,10 +68,20 @@ class TrainerProcess:
         self._reader.join()
         return code
 
+    @property
+    def group(self) -> int:
+        """The id of its process group."""
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal; None if it still runs."""
+        return self._process.poll()
+
     def interrupt(self, number: signal.Signals) -> None:
         """Signal the whole group, as the end of a container does."""
         if self._process.poll() is None:
-            os.killpg(self._process.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # another thread has just seen its end
+                os.killpg(self._process.pid, number)
 
     def _trains_or_ended(self) -> bool:
         return self.seen.training_since is not None or not self._reader.is_alive()

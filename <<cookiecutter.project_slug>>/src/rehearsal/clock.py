@@ -1,0 +1,50 @@
+"""Time in a rehearsal: days pass in minutes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where the stand-ins read the time."""
+
+    def now(self) -> datetime:
+        """In UTC; never goes back."""
+        ...
+
+
+class ScaledClock:
+    """Starts at `epoch` now, and runs `scale` times as fast as real time."""
+
+    def __init__(
+        self,
+        scale: float,
+        epoch: datetime,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        if not scale > 0:
+            raise ValueError(f"a clock cannot run at {scale} times real time: give a scale above 0")
+        self._scale, self._epoch = scale, epoch.astimezone(UTC)
+        self._monotonic, self._pause = monotonic, pause
+        self._began, self._began_wall = monotonic(), wall()
+
+    def now(self) -> datetime:
+        return self._epoch + timedelta(seconds=self._monotonic() - self._began) * self._scale
+
+    def sleep(self, seconds: float) -> None:
+        """`seconds` are simulated ones."""
+        self._pause(max(seconds, 0.0) / self._scale)
+
+    def real_s(self, simulated: timedelta) -> float:
+        """How many real seconds it takes."""
+        return simulated.total_seconds() / self._scale
+
+    def simulated(self, real: datetime) -> datetime:
+        """What this clock showed, or will show, at a real time."""
+        return self._epoch + (real - self._began_wall) * self._scale

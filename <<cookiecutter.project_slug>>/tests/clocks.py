@@ -1,0 +1,24 @@
+"""A clock that stands still until a test moves it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+START = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
+
+
+class ManualClock:
+    """What else needs the time sees it move only in `advance`."""
+
+    def __init__(self, start: datetime = START) -> None:
+        self._now = start
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        """In seconds, for what measures durations."""
+        return self._now.timestamp()
+
+    def advance(self, by: timedelta) -> None:
+        self._now += by
