@@ -1,81 +1,85 @@
-"""`python -m rehearsal`: a training that is interrupted again and again, and the proof that it made no difference."""
+"""`spot rehearse`: a whole run on this machine, everything that can happen to it, and proof that it did not matter."""
 
 from __future__ import annotations
 
 import argparse
-import signal
+import json
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-from rehearsal.interruptions import Life, Outcome, Play, RehearsalError, rehearse
+from rehearsal.capacity import TraceError
+from rehearsal.performance import Finished, perform
+from rehearsal.stage import Play, RehearsalError, set_up
+from rehearsal.timeline import WIDTH, Timeline, ending
+from spot import values
 
 
-def main() -> int:
-    """0 if both runs ended with the same model."""
-    parser = argparse.ArgumentParser(prog="rehearsal", description=__doc__)
-    parser.add_argument("--interruptions", type=int, default=6, help="how many (default 6)")
-    parser.add_argument("--seed", type=int, default=0, help="of the training and of the moments (default 0)")
-    arguments = parser.parse_args()
-    console = Console(highlight=False)
-    lives: list[Life] = []
-
-    def tell(line: str) -> None:
-        console.print(line)
-        spinner.update(line)
-
-    def note(life: Life) -> None:
-        lives.append(life)
-        console.print(f"  {_describe(life)}")
-
-    play = Play(interruptions=max(arguments.interruptions, 0), seed=max(arguments.seed, 0))
+def main(arguments: list[str] | None = None) -> int:
+    """0 if the run made its deadline and its model is the uninterrupted one's, 1 if not, 2 for bad arguments."""
+    options = _parser().parse_args(arguments)
+    play = Play(
+        epochs=options.epochs,
+        seed=options.seed,
+        trace=options.trace,
+        container=options.container,
+        engine=options.engine,
+    )
+    console = Console(highlight=False, stderr=options.json)
+    if not console.is_terminal:
+        console.width = WIDTH
     try:
-        with console.status("starting the Cloud Storage emulator") as spinner:
-            outcome = rehearse(play, tell, note)
-    except RehearsalError as error:
+        with Timeline(console) as timeline, set_up(play, timeline.tell) as stage:
+            finished = perform(stage, timeline.show)
+    except TraceError as error:
+        print(f"rehearsal: {error}", file=sys.stderr)
+        return 2
+    except (RehearsalError, OSError) as error:
         print(f"rehearsal: {error}", file=sys.stderr)
         return 1
-    console.print(_table(lives))
-    console.print(_verdict(outcome, lives))
-    return 0 if outcome.identical else 1
+    console.print(ending(finished))
+    if options.json:
+        json.dump(_values(finished), sys.stdout, indent=1)
+        print()
+    return 0 if _went_well(finished) else 1
 
 
-def _describe(life: Life) -> str:
-    where = f"at step {life.step}" if life.ready_s is not None else "in start-up"
-    if life.signal is None:
-        return f"completed {where}"
-    return f"{life.signal.name} {where}: exit {life.exit_code}, goes on from step {life.durable_step}"
+def _went_well(finished: Finished) -> bool:
+    frame, comparison = finished.frame, finished.comparison
+    at = frame.seen.completed_at
+    return comparison is not None and comparison.identical and at is not None and at <= frame.run.spec.deadline
 
 
-def _table(lives: list[Life]) -> Table:
-    table = Table(box=box.SIMPLE, title="The interrupted run, start by start", title_justify="left")
-    for name in ("start", "from step", "ready in", "ended by", "at step", "exit", "durable", "lost"):
-        table.add_column(name, justify="left" if name == "ended by" else "right")
-    for index, life in enumerate(lives, 1):
-        table.add_row(
-            str(index),
-            str(life.first_step) if life.ready_s is not None else "-",
-            f"{life.ready_s:.1f} s" if life.ready_s is not None else "-",
-            life.signal.name if life.signal else "itself",
-            str(life.step) if life.ready_s is not None else "start-up",
-            str(128 + signal.SIGKILL if life.exit_code == -signal.SIGKILL else life.exit_code),
-            str(life.durable_step),
-            str(life.lost_steps) if life.signal else "",
-        )
-    return table
+def _values(finished: Finished) -> dict[str, object]:
+    comparison = finished.comparison
+    return {
+        "run": values.run(finished.frame.run, finished.frame.seen, finished.frame.now),
+        "reached": dict(finished.frame.reached),
+        "identical": comparison is not None and comparison.identical,
+        "score": comparison and {comparison.score_name: comparison.score},
+    }
 
 
-def _verdict(outcome: Outcome, lives: list[Life]) -> str:
-    lost = sum(life.lost_steps for life in lives)
-    same = {True: "identical", False: "[bold red]DIFFERENT[/]"}
-    return (
-        f"{outcome.score_name} {outcome.score:.4f} on held-out data after {outcome.steps} steps,"
-        f" {lost} of them done twice\n"
-        f"weights {same[outcome.same_weights]}, metrics {same[outcome.same_metrics]},"
-        f" order of samples {same[outcome.same_order]} to the uninterrupted run's"
-    )
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="spot rehearse", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--epochs", type=_whole(1), default=40, metavar="N", help="passes over the digits (40)")
+    parser.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="of the training (0)")
+    parser.add_argument("--trace", type=Path, metavar="CSV", help="play measured capacity instead of the story")
+    parser.add_argument("--container", metavar="IMAGE", help="run this image in the place of this folder's trainer")
+    parser.add_argument("--engine", choices=["podman", "docker"], default="podman", help="what runs it (podman)")
+    parser.add_argument("--json", action="store_true", help="the end as one JSON document on standard output")
+    return parser
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) < 2**31:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        return int(text)
+
+    return parse
 
 
 if __name__ == "__main__":

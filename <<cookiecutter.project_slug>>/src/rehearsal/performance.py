@@ -1,0 +1,178 @@
+"""The run of a rehearsal, from its submit to its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bucket.store import open_store
+from rehearsal.capacity import Scripted, Trace
+from rehearsal.comparison import Comparison, compare
+from rehearsal.launcher import ContainerProcess
+from rehearsal.scaled_evidence import ScaledEvidence
+from rehearsal.stage import LONGEST_S, PEACE, ROOT, WORK, RehearsalError, Stage
+from rehearsal.story import REGIONS, Cast, Scene, story
+from rehearsal.supervisor_process import KILLED, SupervisorProcess, Watch
+from rehearsal.trainer_process import TrainerProcess
+from spot import prices
+from spot.ledger import Ledger
+from spot.run import Machine, Observation, Run, RunState, Spec, Strategy, Terms
+from spot.show import hours
+
+RUN = "rehearsal"
+MACHINE = Machine(type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100)
+EVENTS = timedelta(hours=5, minutes=30)
+"""What the story takes, its work included, without the starts of trainers."""
+STARTS = 4.5
+"""How many of those the deadline leaves time for."""
+FRAME_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """How things stand."""
+
+    now: datetime
+    run: Run
+    seen: Observation
+    reached: Mapping[str, int]
+    """The last step that the trainer of each attempt told of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The end of a rehearsal."""
+
+    frame: Frame
+    comparison: Comparison | None
+    """None if the run did not succeed."""
+
+
+def perform(stage: Stage, show: Callable[[Frame], None]) -> Finished:
+    """Submit the run and bring it to its end; `show` is called many times a second. Raises `RehearsalError`."""
+    performance = _Performance(stage)
+    frame = performance.frame()
+    end = time.monotonic() + LONGEST_S
+    while frame.run.state is RunState.OPEN:
+        if time.monotonic() > end:
+            raise RehearsalError(f"the run has not ended within {LONGEST_S:.0f} s")
+        performance.advance()
+        frame = performance.frame()
+        show(frame)
+        time.sleep(FRAME_S)
+    succeeded = frame.run.state is RunState.SUCCEEDED
+    return Finished(frame=frame, comparison=compare(ROOT, PEACE, RUN) if succeeded else None)
+
+
+class _Performance:
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._ledger = Ledger(open_store(ROOT))
+        self._evidence = ScaledEvidence(stage.clock, stage.scale)
+        self._run = self._ledger.create(_new_run(stage)).run
+        self._reached: dict[str, int] = {}
+        self._script = self._cast()
+        self._supervisor = self._supervise()
+
+    def advance(self) -> None:
+        """Let happen what is due, and see to it that somebody supervises."""
+        next(self._script, None)
+        code = self._supervisor.exit_code
+        if code == KILLED:
+            self._stage.tell("another supervisor takes over, and knows only what is in the bucket")
+            self._supervisor = self._supervise()
+        elif code:
+            raise RehearsalError("the supervisor failed:\n" + "\n".join(self._supervisor.errors[-20:]))
+
+    def frame(self) -> Frame:
+        self._run = self._ledger.find(RUN).run
+        for attempt in self._run.attempts:
+            process = self._processes().get(attempt.job or "")
+            if process:
+                self._reached[attempt.id] = max(self._reached.get(attempt.id, 0), process.seen.step)
+        seen = self._evidence.observe(self._run)
+        return Frame(now=self._stage.clock.now(), run=self._run, seen=seen, reached=dict(self._reached))
+
+    def _cast(self) -> Iterator[None]:
+        stage = self._stage
+        if not isinstance(stage.capacity, Scripted):
+            return iter(())
+        return story(
+            Cast(
+                capacity=stage.capacity,
+                jobs=stage.server.jobs,
+                server=stage.server,
+                running=self._running,
+                kill_supervisor=lambda: self._supervisor.kill(),  # noqa: PLW0108  # the one of then
+                tell=stage.tell,
+            )
+        )
+
+    def _supervise(self) -> SupervisorProcess:
+        now = self._stage.clock.now().timestamp()
+        watch = Watch(run=RUN, root=ROOT, scale=self._stage.scale, real=time.time(), simulated=now)
+        return SupervisorProcess(watch, self._hear, self._stage.will)
+
+    def _hear(self, passed: Mapping[str, Any]) -> None:
+        for decision in passed["did"]:
+            self._stage.tell(f"{decision['action']}: {decision['reason']}")
+        if passed["problem"]:
+            self._stage.tell(f"the supervisor could not go on: {passed['problem']}")
+
+    def _running(self) -> Scene | None:
+        attempt = self._run.live
+        process = self._processes().get(attempt.job or "") if attempt else None
+        if attempt is None or process is None or process.poll() is not None or process.seen.training_since is None:
+            return None
+        return Scene(
+            job=str(attempt.job),
+            attempt=attempt.id,
+            step=process.seen.step,
+            total_steps=self._stage.total_steps,
+            durable_step=process.seen.durable_step,
+        )
+
+    def _processes(self) -> dict[str, TrainerProcess]:
+        """By the job that they run in."""
+        processes: dict[str, ContainerProcess | TrainerProcess] = {**self._stage.launcher.processes}
+        return {
+            job: started if isinstance(started, TrainerProcess) else started.client
+            for job, started in processes.items()
+        }
+
+
+def _new_run(stage: Stage) -> Run:
+    now, start = stage.clock.now(), stage.start
+    regions = stage.capacity.regions if isinstance(stage.capacity, Trace) else REGIONS
+    terms = Terms(
+        strategy=Strategy.HYBRID,
+        regions=regions,
+        flex_start=False,
+        work=WORK,
+        max_wait=timedelta(minutes=20),
+        expected_start=start,
+        worst_start=1.5 * start + timedelta(minutes=10),
+        tick=timedelta(minutes=12),
+        worst_loss=timedelta(minutes=10),
+        pressure=0.85,
+        max_preemptions=None,
+        max_errors=0,
+        disable_retries=True,
+        budget_usd=None,
+        usd_per_hour=prices.by_region(MACHINE, regions),
+    )
+    spec = Spec(
+        project="rehearsal",
+        root=ROOT,
+        image=stage.play.container or "trainer",
+        arguments=stage.play.training,
+        machine=MACHINE,
+        service_account="training@rehearsal.iam.gserviceaccount.com",
+        deadline=now + EVENTS + STARTS * start,
+        terms=terms,
+    )
+    stage.tell(f"run {RUN}: {hours(WORK)} of work, due in {hours(spec.deadline - now)}, in {' or '.join(regions)}")
+    return Run(id=RUN, spec=spec, submitted_at=now)

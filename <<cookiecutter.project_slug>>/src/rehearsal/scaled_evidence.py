@@ -1,0 +1,33 @@
+"""Where training stands, in the time of the rehearsal: the trainer itself runs in real time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bucket.markers import Starts
+from rehearsal.clock import ScaledClock
+from spot.evidence import BucketEvidence
+from spot.run import Attempt, Observation, Run
+
+
+class ScaledEvidence:
+    """The bucket's, with times and rates as `clock` has them."""
+
+    def __init__(self, clock: ScaledClock, scale: float) -> None:
+        self._clock, self._scale, self._real = clock, scale, BucketEvidence()
+
+    def observe(self, run: Run) -> Observation:
+        seen = self._real.observe(run)
+        progress = seen.progress
+        return Observation(
+            progress=progress
+            and replace(
+                progress,
+                at=self._clock.simulated(progress.at),
+                steps_per_hour=progress.steps_per_hour / self._scale,
+            ),
+            completed_at=seen.completed_at and self._clock.simulated(seen.completed_at),
+        )
+
+    def starts(self, run: Run, attempt: Attempt) -> Starts:
+        return self._real.starts(run, attempt)

@@ -1,0 +1,83 @@
+"""What happens to the run in `spot rehearse`: a script that waits for its cue and then does its worst."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+
+from rehearsal.capacity import Scripted
+from rehearsal.faults import LostReply, Method, each, on
+from rehearsal.jobs import Jobs
+from rehearsal.vertex_server import VertexServer
+from spot.run import Provisioning
+
+DRY, WET = "us-central1", "us-east4"
+"""The first region has no spot machines at all, the second has them for a while."""
+REGIONS = (DRY, WET)
+UNSAVED_STEPS = 10
+"""A machine that is taken without warning is taken when there is so much to lose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A running attempt, as the script sees it."""
+
+    job: str
+    attempt: str
+    step: int
+    total_steps: int
+    durable_step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cast:
+    """What the script can look at and act on."""
+
+    capacity: Scripted
+    jobs: Jobs
+    server: VertexServer
+    running: Callable[[], Scene | None]
+    """The attempt whose trainer makes steps, None if there is none."""
+    kill_supervisor: Callable[[], None]
+    tell: Callable[[str], None]
+
+
+def story(cast: Cast) -> Iterator[None]:
+    """Resumed again and again until it is told to the end; each cue is waited for."""
+    cast.capacity.set(DRY, Provisioning.SPOT, 0)
+    cast.tell(f"{DRY} has no spot machines, {WET} has")
+
+    scene = yield from _cue(cast, share=0.25)
+    cast.tell(f"{WET} wants its machine back from {scene.attempt}: SIGTERM, and the trainer saves")
+    cast.jobs.preempt(scene.job, save=True)
+
+    scene = yield from _cue(cast, share=0.45, unsaved=UNSAVED_STEPS, after=scene.job)
+    cast.tell(f"{WET} takes the machine of {scene.attempt} without a warning: SIGKILL, nothing is saved")
+    cast.jobs.preempt(scene.job, save=False)
+    cast.server.rule = each(
+        LostReply(meanwhile=_and_say(cast, "the supervisor is killed: its create took effect, it never hears of it")),
+        where=on(Method.CREATE),
+        count=1,
+    )
+
+    scene = yield from _cue(cast, share=0.6, after=scene.job)
+    cast.tell(f"{WET} wants its machine back from {scene.attempt}, and has no other one any more")
+    cast.capacity.set(WET, Provisioning.SPOT, 0)
+
+
+def _cue(cast: Cast, *, share: float, unsaved: int = 0, after: str = "") -> Generator[None, None, Scene]:
+    """Wait until an attempt, another one than `after`, is so far, with so many steps not yet saved."""
+    while True:
+        scene = cast.running()
+        far_enough = scene is not None and scene.job != after and scene.step >= share * scene.total_steps
+        if scene and far_enough and scene.step - scene.durable_step >= unsaved:
+            return scene
+        yield
+
+
+def _and_say(cast: Cast, line: str) -> Callable[[], None]:
+    def act() -> None:
+        cast.kill_supervisor()
+        cast.tell(line)
+
+    return act

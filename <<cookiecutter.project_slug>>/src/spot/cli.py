@@ -1,0 +1,160 @@
+"""`spot`: the command line. Nothing heavy is imported before a verb is chosen."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import NoReturn
+
+
+class Exit(IntEnum):
+    """What the process says."""
+
+    DONE = 0
+    FAILED = 1
+    """The run failed, or was cancelled."""
+    USAGE = 2
+    """Somebody must change something: a flag, the settings, a permission."""
+    OPEN = 75
+    """The run is still open, or the cloud did not answer: come again. (EX_TEMPFAIL of sysexits.h)"""
+
+
+DESCRIPTION = "Retraining on Spot VMs: submit a run and come back, or let a schedule bring it to its end."
+EPILOG = "Exit codes: 0 done, 1 the run failed, 2 somebody must change something, 75 still open (or no answer: again)."
+
+
+class _Usage(Exception):
+    pass
+
+
+class _Help(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=16)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _Usage(f"{message} ({self.prog} --help)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb. Whatever goes wrong is one line on standard error, or one line for each mistake."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%SZ")
+    logging.Formatter.converter = time.gmtime
+    for library in ("google", "urllib3", "requests"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    try:
+        options = _parser().parse_args(arguments)
+        verb: Callable[[argparse.Namespace], int] = options.verb
+        return int(verb(options))
+    except _Usage as error:
+        return _say([str(error)], Exit.USAGE)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever read us has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+    except Exception as error:
+        from spot.failures import explain
+
+        explained = explain(error)
+        if explained is None:
+            raise
+        return _say(*explained)
+
+
+def entry() -> None:
+    sys.exit(main())
+
+
+def _say(lines: Sequence[str], code: int) -> int:
+    for line in lines:
+        print(f"spot: {line}", file=sys.stderr)
+    return code
+
+
+def _verb(name: str) -> Callable[[argparse.Namespace], int]:
+    def run(options: argparse.Namespace) -> int:
+        from spot import verbs
+
+        result: int = getattr(verbs, name)(options)
+        return result
+
+    return run
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="spot", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False, formatter_class=_Help)
+    verbs = parser.add_subparsers(metavar="VERB", required=True, parser_class=_Parser)
+
+    submit = _add(verbs, "submit", "begin a run and return; flags of the trainer follow after --")
+    submit.add_argument("--image", help="the trainer's container; a tag is resolved to its digest [cloud.image]")
+    submit.add_argument("--deadline-hours", type=_positive, metavar="H", help="from now [policy.deadline_hours]")
+    submit.add_argument("--work-hours", type=_positive, metavar="H", help="of training [policy.work_hours]")
+    submit.add_argument("--strategy", choices=["hybrid", "spot", "on-demand"], help="[policy.strategy]")
+    submit.add_argument("--regions", metavar="R,R", help="in this order [cloud.regions]")
+    submit.add_argument("--budget-usd", type=_positive, metavar="USD", help="the most it may cost [policy.budget_usd]")
+    submit.add_argument("--run", metavar="ID", help="its id; without it, one that begins with the day")
+    submit.add_argument("--force", action="store_true", help="also if the deadline cannot be met")
+    submit.add_argument("--dry-run", action="store_true", help="print the plan and the exact request, and do nothing")
+    submit.add_argument("trainer", nargs="*", metavar="-- FLAG", help="flags of the trainer, over those of [training]")
+
+    reconcile = _add(verbs, "reconcile", "take every open run, or one, as far as it goes now")
+    reconcile.add_argument("run", nargs="?", metavar="RUN")
+
+    watch = _add(verbs, "watch", "reconcile again and again until the runs have ended, and show them")
+    watch.add_argument("run", nargs="?", metavar="RUN", help="without it, every open run")
+    watch.add_argument("--every", type=_positive, default=60.0, metavar="S", help="seconds between passes (60)")
+
+    status = _add(verbs, "status", "show the open runs, or one with its attempts and decisions; changes nothing")
+    status.add_argument("run", nargs="?", metavar="RUN")
+
+    cancel = _add(verbs, "cancel", "end a run; its checkpoints stay")
+    cancel.add_argument("run", metavar="RUN")
+
+    logs = _add(verbs, "logs", "where the trainer's log is, and the command that follows it")
+    logs.add_argument("run", metavar="RUN")
+    logs.add_argument("--attempt", metavar="ID", help="without it, the newest that has a job")
+
+    _add(verbs, "doctor", "check beforehand what would fail later; every failing line says the fix")
+
+    rehearse = verbs.add_parser(
+        "rehearse", help="play a whole run on this machine, no account needed", add_help=False, prefix_chars="\0"
+    )
+    rehearse.add_argument("rest", nargs="*")
+    rehearse.set_defaults(verb=_rehearse)
+    return parser
+
+
+def _add(verbs: argparse._SubParsersAction[_Parser], name: str, text: str) -> _Parser:
+    parser: _Parser = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+    parser.add_argument("--settings", type=Path, default=Path("spot.toml"), metavar="FILE", help="(spot.toml)")
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output, for programs")
+    parser.set_defaults(verb=_verb(name))
+    return parser
+
+
+def _rehearse(options: argparse.Namespace) -> int:
+    """The rehearsal may import us, and not the other way round."""
+    os.execv(sys.executable, [sys.executable, "-m", "rehearsal", *options.rest])
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+if __name__ == "__main__":
+    entry()

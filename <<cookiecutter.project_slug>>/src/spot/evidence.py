@@ -1,0 +1,81 @@
+"""What the bucket says of a run: checkpoints, markers, completion. Written by the trainer, only read here."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Protocol
+
+from bucket import layout, manifest, markers
+from bucket.manifest import Manifest
+from bucket.markers import Starts
+from bucket.store import Damaged, NotFound, Store, open_store
+from spot.run import Attempt, Observation, Progress, Run
+
+
+class Evidence(Protocol):
+    """What the trainer wrote. Both raise `StoreError` if it cannot be read."""
+
+    def observe(self, run: Run) -> Observation:
+        """Where the run stands."""
+
+    def starts(self, run: Run, attempt: Attempt) -> Starts:
+        """What the trainer marked in an attempt."""
+
+
+class BucketEvidence:
+    """The real one."""
+
+    def __init__(self) -> None:
+        self._stores: dict[str, Store] = {}
+
+    def observe(self, run: Run) -> Observation:
+        newest = manifest.newest(self._store(f"{run.spec.root}/checkpoints"), run.id)
+        return Observation(
+            progress=_progress(newest) if newest else None,
+            completed_at=_completed_at(self._store(f"{run.spec.root}/models"), run.id),
+        )
+
+    def starts(self, run: Run, attempt: Attempt) -> Starts:
+        store = self._store(f"{run.spec.root}/checkpoints")
+        try:
+            return markers.starts(store, run.id, attempt.id)
+        except (ValueError, LookupError, TypeError) as error:
+            where = f"{store.uri}/{layout.markers(run.id)}{attempt.id}"
+            raise Damaged(f"{where} holds a marker that cannot be read: {error}") from error
+
+    def _store(self, uri: str) -> Store:
+        if uri not in self._stores:
+            self._stores[uri] = open_store(uri)
+        return self._stores[uri]
+
+
+def _progress(newest: Manifest) -> Progress:
+    overall = newest.step / newest.compute_seconds if newest.compute_seconds > 0 else 0.0
+    rates = [rate for rate in (newest.steps_per_second, overall) if rate > 0]
+    return Progress(
+        attempt=newest.attempt,
+        step=newest.step,
+        total_steps=newest.total_steps,
+        steps_per_hour=3600 * min(rates, default=0.0),
+        at=_moment(newest.time, "the newest manifest"),
+    )
+
+
+def _completed_at(store: Store, run_id: str) -> datetime | None:
+    name = layout.output(run_id, layout.COMPLETION)
+    try:
+        found = store.read(name).data
+    except NotFound:
+        return None
+    try:
+        return _moment(json.loads(found)["time"], f"{store.uri}/{name}")
+    except (ValueError, LookupError, TypeError) as error:
+        raise Damaged(f"{store.uri}/{name} is no completion manifest: {error}") from error
+
+
+def _moment(text: str, name: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, TypeError) as error:
+        raise Damaged(f"{name} has the time {text!r}: expected ISO 8601") from error

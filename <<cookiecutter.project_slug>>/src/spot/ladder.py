@@ -1,0 +1,182 @@
+"""Which attempt comes next: regions in turn, pauses between rounds, and the rungs spot, FLEX_START, on-demand."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from spot.run import Action, Attempt, Close, Observation, Outcome, Provisioning, Run, RunState, Strategy, Submit, Wait
+from spot.show import clock, hours
+from spot.situation import SETTLE, Situation
+
+PAUSES = (timedelta(minutes=5), timedelta(minutes=10), timedelta(minutes=15))
+"""After the first, the second, and every further round through all regions that found nothing."""
+LONGEST = timedelta(days=7)
+"""What Vertex AI allows a job."""
+LEAST = timedelta(minutes=6)
+"""A budget that pays for less is spent: starting alone takes longer."""
+
+_FRUITLESS = frozenset({Outcome.NO_CAPACITY, Outcome.EXPIRED, Outcome.INTERNAL, Outcome.UNKNOWN})
+
+
+def next_start(run: Run, seen: Observation, situation: Situation) -> Action:
+    """What to submit, or until when to wait. Asked only while no attempt lives and the run goes on."""
+    strategy = run.spec.terms.strategy
+    if strategy is Strategy.ON_DEMAND:
+        why = f"the strategy is on-demand, slack {hours(situation.slack)}"
+        return _on_demand(run, situation, why) or _nowhere(run)
+    if strategy is Strategy.SPOT:
+        return _spot(run, seen, situation) or _nowhere(run)
+    why = on_demand_is_due(run, situation) or _spot_is_over(run, situation)
+    if why:
+        return _on_demand(run, situation, why) or _spot(run, seen, situation) or _nowhere(run)
+    why = f"no region has quota for spot, slack {hours(situation.slack)}"
+    return _spot(run, seen, situation) or _on_demand(run, situation, why) or _nowhere(run)
+
+
+def on_demand_is_due(run: Run, situation: Situation) -> str | None:
+    """Why on-demand must start although spot might still come, None if it need not, or cannot."""
+    if not anywhere(run, Provisioning.ON_DEMAND):
+        return None
+    if any(attempt.provisioning is Provisioning.ON_DEMAND and attempt.started_at for attempt in run.attempts):
+        return f"on-demand has begun, and stays, slack {hours(situation.slack)}"
+    if situation.slack <= situation.margin:
+        return (
+            f"safety line: slack {hours(situation.slack)} <= {hours(situation.margin)}"
+            f" (start {hours(situation.worst_start)}, pass {hours(situation.tick + SETTLE)},"
+            f" loss {hours(situation.worst_loss)})"
+        )
+    if situation.pressure > situation.threshold:
+        return (
+            f"late start: pressure {situation.pressure:.2f} > {situation.threshold:.2f}, slack {hours(situation.slack)}"
+        )
+    return None
+
+
+def _spot_is_over(run: Run, situation: Situation) -> str | None:
+    """Why a new spot attempt is not worth its start, None if it is."""
+    needed = situation.expected_start + situation.margin
+    if situation.slack < needed:
+        return f"slack {hours(situation.slack)} < {hours(needed)}: a spot start would end at the safety line"
+    allowed = run.spec.terms.max_preemptions
+    if allowed is not None and (count := preemptions(run)) > allowed:
+        return f"{count} preemptions > {allowed} allowed"
+    return None
+
+
+def preemptions(run: Run) -> int:
+    """Of machines, those that Vertex AI restarted the trainer after within one job included."""
+    inside = sum(max(attempt.starts - 1, 0) for attempt in run.attempts)
+    return inside + sum(attempt.outcome is Outcome.PREEMPTED for attempt in run.attempts)
+
+
+def anywhere(run: Run, provisioning: Provisioning) -> bool:
+    """Whether a region is left that has not refused such an attempt."""
+    return bool(_open_regions(run, provisioning))
+
+
+def elsewhere(run: Run, live: Attempt) -> bool:
+    """Whether another region could serve such an attempt."""
+    return any(region != live.region for region in _open_regions(run, live.provisioning))
+
+
+def outlook(situation: Situation) -> str:
+    """The numbers that a wait for spot rests on."""
+    return (
+        f"pressure {situation.pressure:.2f} <= {situation.threshold:.2f}, slack {hours(situation.slack)},"
+        f" safety line {clock(situation.safety_line)}"
+    )
+
+
+def _open_regions(run: Run, provisioning: Provisioning) -> list[str]:
+    """Those that have not refused such an attempt for want of quota: waiting would not help there."""
+    refused = {
+        a.region for a in run.attempts if a.outcome is Outcome.QUOTA and _shares_quota(a.provisioning, provisioning)
+    }
+    return [region for region in run.spec.terms.regions if region not in refused]
+
+
+def _shares_quota(one: Provisioning, other: Provisioning) -> bool:
+    """FLEX_START counts against the preemptible quota, as spot does."""
+    return (one is Provisioning.ON_DEMAND) == (other is Provisioning.ON_DEMAND)
+
+
+def _fruitless(run: Run, *kinds: Provisioning) -> list[Attempt]:
+    """The newest attempts of these kinds since one ran and got somewhere, newest first."""
+    trail: list[Attempt] = []
+    for attempt in reversed(run.attempts):
+        if attempt.provisioning not in kinds or attempt.never_created or attempt.outcome is Outcome.QUOTA:
+            continue
+        if attempt.outcome not in _FRUITLESS or attempt.advanced_at is not None:
+            break
+        trail.append(attempt)
+    return trail
+
+
+def _spot(run: Run, seen: Observation, situation: Situation) -> Action | None:
+    regions = _open_regions(run, Provisioning.SPOT)
+    if not regions:
+        return None
+    trail = _fruitless(run, Provisioning.SPOT, Provisioning.FLEX_START)
+    spot = [attempt for attempt in trail if attempt.provisioning is Provisioning.SPOT]
+    rounds, index = divmod(len(spot), len(regions))
+    if rounds and not index:
+        if trail[0].provisioning is Provisioning.SPOT and (rung := _flex_start(run, situation, regions)):
+            return rung
+        pause = PAUSES[min(rounds, len(PAUSES)) - 1]
+        until = (trail[0].ended_at or trail[0].intended_at) + pause
+        if situation.now < until:
+            reason = f"no spot in {', '.join(regions)} {rounds} times, again at {clock(until)}: {outlook(situation)}"
+            return Wait(reason=reason, until=until)
+    step = f"from step {seen.progress.step} of {seen.progress.total_steps}" if seen.progress else "from the beginning"
+    return _submit(run, situation, Provisioning.SPOT, regions[index], f"spot {step}: {outlook(situation)}")
+
+
+def _flex_start(run: Run, situation: Situation, regions: list[str]) -> Action | None:
+    """Once a round, if the safety line leaves time to wait for it. It ends its own waiting."""
+    wait = run.spec.terms.max_wait
+    if not run.spec.terms.flex_start or situation.slack < situation.margin + situation.expected_start + wait:
+        return None
+    reason = f"no spot in {', '.join(regions)}: FLEX_START for {hours(wait)} at most, {outlook(situation)}"
+    tried = sum(attempt.provisioning is Provisioning.FLEX_START for attempt in run.attempts)
+    return _submit(run, situation, Provisioning.FLEX_START, regions[tried % len(regions)], reason)
+
+
+def _on_demand(run: Run, situation: Situation, why: str) -> Action | None:
+    regions = _open_regions(run, Provisioning.ON_DEMAND)
+    if not regions:
+        return None
+    trail = _fruitless(run, Provisioning.ON_DEMAND)
+    rounds, index = divmod(len(trail), len(regions))
+    if rounds and not index:
+        until = (trail[0].ended_at or trail[0].intended_at) + PAUSES[0]
+        if situation.now < until:
+            reason = f"no on-demand in {', '.join(regions)} {rounds} times, again at {clock(until)}"
+            return Wait(reason=reason, until=until)
+    return _submit(run, situation, Provisioning.ON_DEMAND, regions[index], why)
+
+
+def _submit(run: Run, situation: Situation, provisioning: Provisioning, region: str, reason: str) -> Submit | Close:
+    timeout = _affordable(run, provisioning, region, situation.now)
+    if timeout < LEAST:
+        spent, budget = run.usd_spent(situation.now), run.spec.terms.budget_usd
+        reason = (
+            f"the budget of ${budget:.2f} is spent: ${spent:.2f} for {len(run.attempts)} attempts, what is left pays"
+            f" for {hours(timeout)} of {provisioning} in {region}, {hours(situation.work)} of work are left"
+        )
+        return Close(reason=reason, state=RunState.FAILED)
+    return Submit(reason=reason, provisioning=provisioning, region=region, timeout=timeout)
+
+
+def _affordable(run: Run, provisioning: Provisioning, region: str, now: datetime) -> timedelta:
+    """How long the rest of the budget pays for such an attempt: the job's timeout."""
+    budget, spent = run.spec.terms.budget_usd, run.usd_spent(now)
+    price = run.spec.terms.usd_per_hour.get(region, {}).get(provisioning)
+    if budget is None or spent is None or not price:
+        return LONGEST
+    return max(min(timedelta(seconds=int((budget - spent) / price * 3600)), LONGEST), timedelta())
+
+
+def _nowhere(run: Run) -> Close:
+    refusals = {a.region: a.error.message for a in run.attempts if a.outcome is Outcome.QUOTA and a.error}
+    said = "; ".join(f"{region}: {message}" for region, message in refusals.items())
+    return Close(reason=f"no region has quota for such a machine ({said})", state=RunState.FAILED)

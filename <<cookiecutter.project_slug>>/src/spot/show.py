@@ -1,0 +1,21 @@
+"""Times and durations as people read them, in decisions, tables and messages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+
+def hours(duration: timedelta) -> str:
+    """`45 s`, `23 min`, `4.2 h`."""
+    seconds = duration.total_seconds()
+    size = abs(seconds)
+    if size < 90:
+        return f"{seconds:.0f} s"
+    if size < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def clock(moment: datetime) -> str:
+    """`2026-11-24 21:14 UTC`."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

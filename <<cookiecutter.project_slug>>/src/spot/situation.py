@@ -1,0 +1,125 @@
+"""How a run stands against its deadline: the numbers that every decision rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from spot.run import Attempt, Observation, Progress, Provisioning, Run
+
+NEW_START_WEIGHT = 0.3
+"""Of the newest observed start in their moving average."""
+SETTLE = timedelta(minutes=3)
+"""The longest that a pass waits for the end of what it cancelled, or for the reason why a job has failed."""
+SLOW_START_MARGIN = 1.25
+"""A worst case that was exceeded is taken to be so much worse than what was seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """Notation of `policy`: W is `work`, R is `left`, C is `all_work`, D is `whole`."""
+
+    now: datetime
+    deadline: datetime
+    work: timedelta
+    """From the newest durable checkpoint to the end."""
+    all_work: timedelta
+    whole: timedelta
+    """From submit to the deadline."""
+    expected_start: timedelta
+    worst_start: timedelta
+    tick: timedelta
+    worst_loss: timedelta
+    least_pressure: float
+    last_progress_at: datetime | None
+
+    @property
+    def left(self) -> timedelta:
+        return self.deadline - self.now
+
+    @property
+    def slack(self) -> timedelta:
+        """What would remain at the deadline if the rest were trained from now on without a pause."""
+        return self.left - self.work
+
+    @property
+    def hard_margin(self) -> timedelta:
+        """On-demand submitted with less slack than this after the next pass might be late."""
+        return self.worst_start + self.tick + SETTLE
+
+    @property
+    def margin(self) -> timedelta:
+        """The hard margin, and what a running attempt may not yet have saved."""
+        return self.hard_margin + self.worst_loss
+
+    @property
+    def safety_line(self) -> datetime:
+        """When the slack is down to the margin, if nothing advances until then."""
+        return self.deadline - self.work - self.margin
+
+    @property
+    def latest_on_demand(self) -> datetime:
+        """When on-demand must have been submitted, if nothing advances until then."""
+        return self.deadline - self.work - self.worst_start
+
+    @property
+    def pressure(self) -> float:
+        """(W + d) / R: the share of the time left that is needed; infinite when none is left."""
+        return (self.work + self.expected_start) / self.left if self.left > timedelta() else float("inf")
+
+    @property
+    def threshold(self) -> float:
+        """Pressure is high at the start already if the deadline leaves little more than the work."""
+        return max(self.all_work / self.whole if self.whole > timedelta() else 1.0, self.least_pressure)
+
+    @property
+    def late_start(self) -> datetime:
+        """When pressure comes to the threshold, if nothing advances until then."""
+        return self.deadline - (self.work + self.expected_start) / self.threshold
+
+
+def assess(run: Run, seen: Observation, now: datetime) -> Situation:
+    """The situation of `run`, from its terms, its own past and the newest manifest."""
+    terms = run.spec.terms
+    work, all_work = _work(terms.work, seen.progress)
+    return Situation(
+        now=now,
+        deadline=run.spec.deadline,
+        work=timedelta() if seen.completed_at else work,
+        all_work=all_work,
+        whole=run.spec.deadline - run.submitted_at,
+        expected_start=_expected_start(terms.expected_start, run.attempts),
+        worst_start=_worst_start(terms.worst_start, run.attempts),
+        tick=terms.tick,
+        worst_loss=terms.worst_loss,
+        least_pressure=terms.pressure,
+        last_progress_at=seen.progress.at if seen.progress else None,
+    )
+
+
+def _work(stated: timedelta, progress: Progress | None) -> tuple[timedelta, timedelta]:
+    """What is left, and all of it. Before a rate was measured, the stated work is spread over the steps."""
+    if progress is None:
+        return stated, stated
+    share = max(progress.total_steps - progress.step, 0) / max(progress.total_steps, 1)
+    if progress.steps_per_hour > 0:
+        all_work = timedelta(hours=progress.total_steps / progress.steps_per_hour)
+        return all_work * share, all_work
+    return stated * share, stated
+
+
+def _starts(attempts: tuple[Attempt, ...]) -> list[tuple[Attempt, timedelta]]:
+    return [(attempt, attempt.advanced_at - attempt.intended_at) for attempt in attempts if attempt.advanced_at]
+
+
+def _expected_start(prior: timedelta, attempts: tuple[Attempt, ...]) -> timedelta:
+    expected = prior
+    for _, took in _starts(attempts):
+        expected += NEW_START_WEIGHT * (took - expected)
+    return expected
+
+
+def _worst_start(stated: timedelta, attempts: tuple[Attempt, ...]) -> timedelta:
+    seen = (took for attempt, took in _starts(attempts) if attempt.provisioning is Provisioning.ON_DEMAND)
+    slowest = max(seen, default=timedelta())
+    return slowest * SLOW_START_MARGIN if slowest > stated else stated

@@ -1,0 +1,113 @@
+"""Runs, passes, plans and findings as plain values, for `--json` and for tables."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from spot import links
+from spot.finding import Finding
+from spot.ledger import encode
+from spot.reconcile import Passed, describe
+from spot.run import Observation, Provisioning, Run, Strategy
+from spot.show import clock, hours
+from spot.situation import assess
+from spot.submit import Plan
+
+
+def run(run: Run, seen: Observation, now: datetime) -> dict[str, Any]:
+    """The record of a run, and how it stands now."""
+    situation = assess(run, seen, now)
+    values: dict[str, Any] = json.loads(encode(run))
+    progress = seen.progress
+    values["now"] = {
+        "at": now.isoformat(),
+        "step": progress.step if progress else 0,
+        "total_steps": progress.total_steps if progress else None,
+        "completed_at": seen.completed_at.isoformat() if seen.completed_at else None,
+        "work_hours": _hours(situation.work),
+        "slack_hours": _hours(situation.slack),
+        "pressure": round(situation.pressure, 4) if situation.left.total_seconds() > 0 else None,
+        "safety_line": situation.safety_line.isoformat(),
+        "latest_on_demand": situation.latest_on_demand.isoformat(),
+        "usd_spent": usd if (usd := run.usd_spent(now)) is None else round(usd, 4),
+    }
+    for attempt in values["attempts"]:
+        attempt["console"] = links.console(attempt["job"]) if attempt["job"] else None
+    return values
+
+
+def passed(passed: Passed) -> dict[str, Any]:
+    """What a pass did for one run."""
+    return {
+        "run": passed.run_id,
+        "state": passed.run.state if passed.run else None,
+        "did": [{"at": item.at.isoformat(), "action": item.action, "reason": item.reason} for item in passed.did],
+        "next": passed.next,
+        "problem": passed.problem,
+        "step": passed.seen.progress.step if passed.seen and passed.seen.progress else 0,
+    }
+
+
+def finding(finding: Finding) -> dict[str, Any]:
+    return {"check": finding.check, "status": finding.status, "detail": finding.detail, "fix": finding.fix}
+
+
+def plan(plan: Plan) -> dict[str, Any]:
+    """The plan of a run that begins."""
+    run, situation = plan.run, plan.situation
+    return {
+        "run": run.id,
+        "image": run.spec.image,
+        "arguments": list(run.spec.arguments),
+        "first": describe(plan.action),
+        "deadline": run.spec.deadline.isoformat(),
+        "late_start": situation.late_start.isoformat(),
+        "safety_line": situation.safety_line.isoformat(),
+        "latest_on_demand": situation.latest_on_demand.isoformat(),
+        "usd_per_hour": {region: dict(prices) for region, prices in run.spec.terms.usd_per_hour.items()},
+        "warnings": list(plan.warnings),
+    }
+
+
+def plan_lines(plan: Plan) -> list[tuple[str, str]]:
+    """The same for a table."""
+    run, situation = plan.run, plan.situation
+    spec, terms = run.spec, run.spec.terms
+    gpu = f"{spec.machine.accelerator_count} x {spec.machine.accelerator}" if spec.machine.accelerator else "no GPU"
+    lines = [
+        ("run", run.id),
+        ("image", spec.image),
+        ("machine", f"{spec.machine.type}, {gpu}"),
+        ("trainer", " ".join(spec.arguments) or "its defaults"),
+        ("first", describe(plan.action)),
+        ("deadline", f"{clock(spec.deadline)}, in {hours(situation.left)}; {hours(terms.work)} of work stated"),
+    ]
+    if terms.strategy is Strategy.HYBRID:
+        start = min(situation.late_start, situation.safety_line)
+        lines += [
+            ("on-demand", f"from {clock(start)}, if nothing advances until then"),
+            (
+                "safety line",
+                f"{clock(situation.safety_line)}; latest on-demand start {clock(situation.latest_on_demand)}",
+            ),
+        ]
+    lines.append(("price", _prices(run)))
+    if terms.budget_usd is not None and plan.first:
+        lines.append(("budget", f"${terms.budget_usd:.2f}: pays for {hours(plan.first.timeout)} of the first attempt"))
+    lines += [("warning", warning) for warning in plan.warnings]
+    return lines
+
+
+def _hours(duration: timedelta) -> float:
+    return round(duration / timedelta(hours=1), 4)
+
+
+def _prices(run: Run) -> str:
+    known = [
+        f"{region} {', '.join(f'{kind} ${prices[kind]:.2f}/h' for kind in Provisioning if kind in prices)}"
+        for region, prices in run.spec.terms.usd_per_hour.items()
+        if prices
+    ]
+    return "; ".join(known) or "not known for this machine"
