@@ -68,7 +68,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"])
 def processes(session: nox.Session) -> None:
-    """Do real trainers keep their promises: signals, faults of the store, bad input?"""
+    """Do real trainers and supervisors keep their promises: signals, faults, crashes at every call, bad input?"""
     session.run(python(session), "-m", "pytest", "-m", "processes and not chaos", *session.posargs)
 
 
@@ -80,7 +80,7 @@ def chaos(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def demo(session: nox.Session) -> None:
-    """What does it look like when training is killed, again and again, and goes on?"""
+    """What does a whole retraining look like, with everything that can happen to it? (`spot rehearse`)"""
     session.run(python(session), "-m", "rehearsal", *session.posargs)
 
 
@@ -88,3 +88,9 @@ def demo(session: nox.Session) -> None:
 def benchmark(session: nox.Session) -> None:
     """How much does a checkpoint cost, beside the usual ways of taking one?"""
     session.run(python(session), "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"], default=False)
+def benchmark_supervisor(session: nox.Session) -> None:
+    """What does a pass of reconcile ask of the cloud, with many runs open and many more closed?"""
+    session.run(python(session), "-m", "benchmarks.supervisor", *session.posargs)

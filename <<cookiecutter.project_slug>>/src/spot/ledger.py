@@ -7,7 +7,6 @@ first and moved then, so that a crash between the two is repaired by whoever com
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from dataclasses import dataclass
@@ -38,6 +37,10 @@ class Newer(LedgerError):
 
 class UnknownRun(LedgerError):
     """There is no such run."""
+
+
+class NoId(LedgerError):
+    """What should name a run cannot."""
 
 
 class Exists(LedgerError):
@@ -104,8 +107,13 @@ class Ledger:
         if run.state is RunState.OPEN:
             raise ValueError(f"run {run.id} is open")
         name = f"{CLOSED}{_month(run.id) or f'{run.submitted_at:%Y/%m}'}/{run.id}.json"
-        with contextlib.suppress(Conflict):  # filed before
+        try:
             self._store.write(name, encode(run), if_generation=ABSENT)
+        except Conflict:  # filed before, unless somebody chose the id of a run that has ended
+            if self._read(name, run.id).run != run:
+                raise Exists(
+                    f"{self.uri}/{name} is another run of the same id: move one of them away by hand"
+                ) from None
         self._store.delete(_open_name(run.id))
 
     def _closed_name(self, run_id: str) -> str | None:
@@ -185,7 +193,7 @@ def _open_name(run_id: str) -> str:
 
 def _checked(run_id: str) -> str:
     if not RUN.fullmatch(run_id):
-        raise UnknownRun(f"{run_id!r} is no id of a run: 1 to 63 of a-z, 0-9, _ and -, a letter or digit first")
+        raise NoId(f"{run_id!r} is no id of a run: 1 to 63 of a-z, 0-9, _ and -, a letter or digit first")
     return run_id
 
 

@@ -13,7 +13,7 @@ from spot.classify import Evidence as Known
 from spot.classify import classify
 from spot.evidence import Evidence
 from spot.run import Attempt, JobError, JobState, Observation, Outcome, Run, Sighting
-from spot.vertex import Gone, Jobs
+from spot.vertex import Gone, Jobs, Unavailable
 
 GIVE_UP_AFTER = timedelta(minutes=5)
 """A create that was not found so long after its intent will not be sent any more."""
@@ -26,14 +26,18 @@ _log = logging.getLogger(__name__)
 def observe(run: Run, jobs: Jobs, evidence: Evidence, now: datetime) -> tuple[Run, Observation]:
     """Raises `VertexError` or `StoreError` if something could not be read: then nothing is known."""
     _cancel_strays(run, jobs, now)
-    seen = evidence.observe(run)
     live = run.live
     if live is None:
-        return run, seen
+        return run, evidence.observe(run)
+    # The job first: a trainer completes the model before its job ends, so what is read after cannot be older.
     try:
         sighting = jobs.get(live.job) if live.job else jobs.find(run, live)
     except Gone as error:
+        if now - live.intended_at < GIVE_UP_AFTER:  # it may not be seen everywhere yet
+            raise Unavailable(str(error)) from error
+        seen = evidence.observe(run)
         return run.with_last(_vanished(live, seen, str(error), now)), seen
+    seen = evidence.observe(run)
     if sighting is None:
         given_up = now - live.intended_at > GIVE_UP_AFTER
         return (run.with_last(_given_up(live, now)) if given_up else run), seen

@@ -182,7 +182,7 @@ def _call(what: str, call: Callable[[], _T]) -> _T:
     import requests
     from google.api_core import exceptions as api
     from google.auth.exceptions import GoogleAuthError, TransportError
-    from google.protobuf.json_format import ParseError
+    from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]
 
     try:
         return call()
@@ -197,6 +197,9 @@ def _call(what: str, call: Callable[[], _T]) -> _T:
     except (ParseError, UnicodeDecodeError) as error:
         raise Unavailable(f"{what}: the answer is not Vertex AI's: {_line(error)}") from error
     except GoogleAuthError as error:
+        # A metadata server that does not answer is wrapped by the library, and not marked as passing.
+        if error.retryable or isinstance(error.__cause__, TransportError):
+            raise Unavailable(f"{what}: {_line(error)}") from error
         raise Denied(f"{what}: {_line(error)}; run `gcloud auth application-default login`") from error
 
 
