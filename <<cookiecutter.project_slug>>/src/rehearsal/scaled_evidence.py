@@ -24,6 +24,7 @@ class ScaledEvidence:
             and replace(
                 progress,
                 at=self._clock.simulated(progress.at),
+                trained=progress.trained * self._scale,
                 steps_per_hour=progress.steps_per_hour / self._scale,
             ),
             completed_at=seen.completed_at and self._clock.simulated(seen.completed_at),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+import math
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from bucket import layout, manifest, markers
@@ -51,15 +52,18 @@ class BucketEvidence:
 
 
 def _progress(newest: Manifest) -> Progress:
-    overall = newest.step / newest.compute_seconds if newest.compute_seconds > 0 else 0.0
-    rates = [rate for rate in (newest.steps_per_second, overall) if rate > 0]
     return Progress(
         attempt=newest.attempt,
         step=newest.step,
         total_steps=newest.total_steps,
-        steps_per_hour=3600 * min(rates, default=0.0),
+        trained=timedelta(seconds=_at_least_0(newest.compute_seconds)),
+        steps_per_hour=3600 * _at_least_0(newest.steps_per_second),
         at=_moment(newest.time, "the newest manifest"),
     )
+
+
+def _at_least_0(number: float) -> float:
+    return number if 0 < number < math.inf else 0.0
 
 
 def _completed_at(store: Store, run_id: str) -> datetime | None:

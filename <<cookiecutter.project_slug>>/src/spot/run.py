@@ -280,8 +280,10 @@ class Progress:
     """The one that wrote it."""
     step: int
     total_steps: int
+    trained: timedelta
+    """Time in training so far, over all attempts, without what was lost."""
     steps_per_hour: float
-    """The slower of the newest rate and the one over the whole run; 0 if none is known."""
+    """Since the start that wrote it; 0 if not known."""
     at: datetime
     """When that checkpoint was taken."""
 

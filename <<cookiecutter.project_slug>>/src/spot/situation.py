@@ -7,6 +7,9 @@ from datetime import datetime, timedelta
 
 from spot.run import Attempt, Observation, Progress, Provisioning, Run
 
+HOUR = timedelta(hours=1)
+PRIOR = timedelta(minutes=10)
+TRUST = timedelta(hours=1)
 NEW_START_WEIGHT = 0.3
 """Of the newest observed start in their moving average."""
 SETTLE = timedelta(minutes=3)
@@ -81,7 +84,7 @@ class Situation:
 def assess(run: Run, seen: Observation, now: datetime) -> Situation:
     """The situation of `run`, from its terms, its own past and the newest manifest."""
     terms = run.spec.terms
-    work, all_work = _work(terms.work, seen.progress)
+    work, all_work = _work(terms.work, seen.progress, run.attempts)
     return Situation(
         now=now,
         deadline=run.spec.deadline,
@@ -97,15 +100,29 @@ def assess(run: Run, seen: Observation, now: datetime) -> Situation:
     )
 
 
-def _work(stated: timedelta, progress: Progress | None) -> tuple[timedelta, timedelta]:
-    """What is left, and all of it. Before a rate was measured, the stated work is spread over the steps."""
+def _work(
+    stated: timedelta, progress: Progress | None, attempts: tuple[Attempt, ...]
+) -> tuple[timedelta, timedelta]:
+    """What is left, and all of it."""
     if progress is None:
         return stated, stated
-    share = max(progress.total_steps - progress.step, 0) / max(progress.total_steps, 1)
-    if progress.steps_per_hour > 0:
-        all_work = timedelta(hours=progress.total_steps / progress.steps_per_hour)
-        return all_work * share, all_work
-    return stated * share, stated
+    all_work = timedelta(hours=progress.total_steps / _steps_per_hour(stated, progress, attempts))
+    return all_work * (max(progress.total_steps - progress.step, 0) / max(progress.total_steps, 1)), all_work
+
+
+def _steps_per_hour(stated: timedelta, progress: Progress, attempts: tuple[Attempt, ...]) -> float:
+    """The slower of the rate over the whole run and the newest one.
+
+    The stated work counts as `PRIOR` of training, and the newest start in full only after `TRUST`: the first steps of
+    a start are slow, and a spot attempt must not be left for that.
+    """
+    stated_rate = max(progress.total_steps, 1) / (stated / HOUR)
+    overall = (progress.step + stated_rate * (PRIOR / HOUR)) / ((progress.trained + PRIOR) / HOUR)
+    writer = next((attempt for attempt in attempts if attempt.id == progress.attempt), None)
+    if progress.steps_per_hour <= 0 or writer is None or writer.started_at is None:
+        return overall
+    trust = min(max((progress.at - writer.started_at) / TRUST, 0.0), 1.0)
+    return overall - trust * max(overall - progress.steps_per_hour, 0.0)
 
 
 def _starts(attempts: tuple[Attempt, ...]) -> list[tuple[Attempt, timedelta]]:

@@ -73,23 +73,23 @@ def test_progress_is_that_of_the_newest_manifest(run: Run, checkpoints: Store) -
 
 
 @pytest.mark.parametrize(
-    ("newest", "compute_seconds", "per_hour"),
+    ("per_second", "compute_seconds", "per_hour", "trained_s"),
     [
-        pytest.param(0.02, 300 / 0.05, 72, id="the-newest-is-slower"),
-        pytest.param(0.05, 300 / 0.02, 72, id="the-whole-run-is-slower"),
-        pytest.param(0.0, 300 / 0.02, 72, id="the-newest-is-not-known"),
-        pytest.param(0.02, 0.0, 72, id="the-whole-is-not-known"),
-        pytest.param(0.0, 0.0, 0, id="nothing-is-known"),
-        pytest.param(float("nan"), float("nan"), 0, id="not-a-number"),
+        pytest.param(0.02, 6000.0, 72, 6000, id="measured"),
+        pytest.param(0.0, 0.0, 0, 0, id="nothing-is-known"),
+        pytest.param(float("nan"), float("nan"), 0, 0, id="not-a-number"),
+        pytest.param(float("inf"), float("inf"), 0, 0, id="infinite"),
+        pytest.param(-1.0, -1.0, 0, 0, id="negative"),
     ],
 )
-def test_the_rate_is_the_slower_of_the_newest_and_that_of_the_whole_run(
-    newest: float, compute_seconds: float, per_hour: float, run: Run, checkpoints: Store
+def test_rate_and_training_time_are_the_manifests_if_they_can_be(
+    per_second: float, compute_seconds: float, per_hour: float, trained_s: float, run: Run, checkpoints: Store
 ) -> None:
-    commit(checkpoints, replace(MANIFEST, steps_per_second=newest, compute_seconds=compute_seconds))
+    commit(checkpoints, replace(MANIFEST, steps_per_second=per_second, compute_seconds=compute_seconds))
     progress = BucketEvidence().observe(run).progress
     assert progress is not None
     assert progress.steps_per_hour == pytest.approx(per_hour)
+    assert progress.trained == timedelta(seconds=trained_s)
 
 
 def test_a_damaged_manifest_does_not_hide_the_one_before_it(run: Run, checkpoints: Store) -> None:
