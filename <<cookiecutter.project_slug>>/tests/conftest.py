@@ -15,6 +15,7 @@ from rehearsal.emulator import emulator
 from tests.proxy import Proxy
 
 settings.register_profile("unhurried", deadline=None)  # two cores, shared with whatever runs beside the tests
+settings.register_profile("long", deadline=None, max_examples=20_000)
 settings.load_profile("unhurried")
 
 BUCKET = "bucket"

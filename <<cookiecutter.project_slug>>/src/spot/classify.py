@@ -113,7 +113,7 @@ def _failed(evidence: Evidence) -> Outcome | None:
     if evidence.exit_code:
         return Outcome.USER_ERROR
     if not text and not code and evidence.since_end < ERROR_IS_LATE:
-        return None
+        return _cancelled(evidence) if evidence.cancel else None  # why it failed does not matter any more
     return _by_text(text, evidence) or _by_code(code, evidence)
 
 

@@ -20,16 +20,15 @@ _FRUITLESS = frozenset({Outcome.NO_CAPACITY, Outcome.EXPIRED, Outcome.INTERNAL, 
 
 def next_start(run: Run, seen: Observation, situation: Situation) -> Action:
     """What to submit, or until when to wait. Asked only while no attempt lives and the run goes on."""
-    strategy = run.spec.terms.strategy
+    strategy, slack = run.spec.terms.strategy, f"slack {hours(situation.slack)}"
     if strategy is Strategy.ON_DEMAND:
-        why = f"the strategy is on-demand, slack {hours(situation.slack)}"
-        return _on_demand(run, situation, why) or _nowhere(run)
+        return _on_demand(run, situation, f"the strategy is on-demand, {slack}") or _nowhere(run)
     if strategy is Strategy.SPOT:
         return _spot(run, seen, situation) or _nowhere(run)
     why = on_demand_is_due(run, situation) or _spot_is_over(run, situation)
     if why:
         return _on_demand(run, situation, why) or _spot(run, seen, situation) or _nowhere(run)
-    why = f"no region has quota for spot, slack {hours(situation.slack)}"
+    why = f"no region has quota for spot, {slack}"
     return _spot(run, seen, situation) or _on_demand(run, situation, why) or _nowhere(run)
 
 

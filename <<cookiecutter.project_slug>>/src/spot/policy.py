@@ -10,7 +10,7 @@ The rule. W is the work left from the newest durable checkpoint, R the time left
    then 15 minutes after a round. On-demand starts late: when (W + d) / R is above max(C / D, 0.85).
 
 1 and 2 are the safety net of Uniform Progress (Wu et al., "Can't Be Late", NSDI '24); 3 is a late start chosen by
-replaying real capacity (docs/policy.md).
+replaying real capacity (docs/supervisor.md).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ WAITING = frozenset({JobState.QUEUED, JobState.PENDING, JobState.PAUSED})
 def decide(run: Run, seen: Observation, now: datetime) -> Action:
     """The next action, with a one-line reason that holds the numbers it rests on."""
     if run.state is not RunState.OPEN:
-        return Wait(reason=f"the run has {run.state}")
+        return Wait(reason=f"the run has ended: {run.state}")
     live = run.live
     situation = assess(run, seen, now)
     if live is None:

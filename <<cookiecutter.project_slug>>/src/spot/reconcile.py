@@ -33,15 +33,15 @@ from spot.run import (
     Submit,
     Wait,
 )
+from spot.situation import SETTLE
 from spot.vertex import Denied, Jobs, Refused, Unavailable, VertexError
 
 CREATE_WITHIN = timedelta(minutes=2)
 """An intent older than this is not sent any more by the one who recorded it."""
-MOST_TURNS = 40
+MOST_TURNS = 100
 """A pass that would go on for more has gone astray."""
 SETTLE_EVERY_S = 5.0
-SETTLE_S = 90.0
-"""How long a pass waits for the end of what it cancelled, so that what follows need not wait for the next pass."""
+"""Between two looks at what ends, see `SETTLE`."""
 
 _log = logging.getLogger(__name__)
 
@@ -107,22 +107,18 @@ class _Pass:
         """Act until there is nothing to do now; why there is not."""
         to = self._to
         record = self._hold(to.ledger.read(self._id))
-        settle_until: datetime | None = None
         for _ in range(MOST_TURNS):
             if record.run.state is not RunState.OPEN:
                 to.ledger.file(record)
-                return f"it has {record.run.state}"
+                return f"it has ended: {record.run.state}"
             run, self._seen = observe(record.run, to.jobs, to.evidence, to.clock())
             action = decide(run, self._seen, to.clock())
             if not isinstance(action, Wait):
                 _log.info("%s: %s", run.id, describe(action))
                 record = self._act(record, run, action)
-                if isinstance(action, CancelLive):
-                    settle_until = to.clock() + timedelta(seconds=SETTLE_S)
                 continue
             record = self._write(record, run)
-            settles = run.live is not None and run.live.cancel is not None
-            if not settles or settle_until is None or to.clock() >= settle_until:
+            if not settles(run.live, to.clock()):
                 _log.info("%s: %s", run.id, describe(action))
                 return action.reason
             to.sleep(SETTLE_EVERY_S)
@@ -207,6 +203,13 @@ class _Pass:
             problem=problem,
             needs_someone=needs_someone,
         )
+
+
+def settles(live: Attempt | None, now: datetime) -> bool:
+    """Whether a pass waits for the end of `live`, or for its reason, so that what follows need not wait a tick."""
+    if live is not None and live.state.ended:
+        return live.ended_at is not None and now < live.ended_at + SETTLE
+    return live is not None and live.cancel is not None and now < live.cancel.at + SETTLE
 
 
 def describe(action: Action) -> str:

@@ -100,9 +100,7 @@ def assess(run: Run, seen: Observation, now: datetime) -> Situation:
     )
 
 
-def _work(
-    stated: timedelta, progress: Progress | None, attempts: tuple[Attempt, ...]
-) -> tuple[timedelta, timedelta]:
+def _work(stated: timedelta, progress: Progress | None, attempts: tuple[Attempt, ...]) -> tuple[timedelta, timedelta]:
     """What is left, and all of it."""
     if progress is None:
         return stated, stated

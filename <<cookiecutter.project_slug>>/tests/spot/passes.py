@@ -9,7 +9,7 @@ from itertools import cycle
 from spot.classify import classify_refusal
 from spot.observe import observe
 from spot.policy import decide
-from spot.reconcile import MOST_TURNS
+from spot.reconcile import MOST_TURNS, settles
 from spot.run import (
     Attempt,
     Cancel,
@@ -31,8 +31,6 @@ from spot.vertex import Refused, Unavailable
 from tests.spot.world_cloud import Cloud
 from tests.spot.worlds import MINUTE, World
 
-SETTLE_MINUTES = SETTLE // MINUTE
-
 
 class Passes:
     """`run` as it stands after the newest pass."""
@@ -53,7 +51,6 @@ class Passes:
             self._advance(max(begun + next(self._gaps), self.cloud.minute))
 
     def _pass(self) -> None:
-        settles: int | None = None
         for _ in range(MOST_TURNS):
             if self.run.state is not RunState.OPEN:
                 return
@@ -65,12 +62,8 @@ class Passes:
                 self._hold_to_the_law(action)
                 if not self._act(action):
                     return
-                settles = self.cloud.minute + SETTLE_MINUTES if isinstance(action, CancelLive) else settles
                 continue
-            live = self.run.live
-            if live and live.state.ended and settles is None:
-                settles = self.cloud.minute + SETTLE_MINUTES
-            if live is None or settles is None or self.cloud.minute >= settles:
+            if not settles(self.run.live, self.cloud.now):
                 return
             self._advance(self.cloud.minute + 1)
         raise AssertionError(f"{MOST_TURNS} turns in one pass: {self.run.attempts[-3:]}")

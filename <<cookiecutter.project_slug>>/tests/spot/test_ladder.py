@@ -1,0 +1,271 @@
+"""What is tried next, where, and after which pause."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from spot.ladder import LONGEST, next_start, preemptions
+from spot.run import (
+    Action,
+    Attempt,
+    Cancel,
+    CancelReason,
+    Close,
+    Outcome,
+    Provisioning,
+    Run,
+    RunState,
+    Strategy,
+    Submit,
+    Wait,
+)
+from spot.situation import assess
+from tests.spot.samples import T0, after, ended, no_quota, run, seen
+
+C1, E4 = "us-central1", "us-east4"
+SPOT, FLEX, ON_DEMAND = Provisioning.SPOT, Provisioning.FLEX_START, Provisioning.ON_DEMAND
+
+
+def then(run: Run, now: datetime, done: float | None = None) -> Action:
+    found = seen(done)
+    return next_start(run, found, assess(run, found, now))
+
+
+def submitted(run: Run, now: datetime = T0, done: float | None = None) -> tuple[Provisioning, str]:
+    action = then(run, now, done)
+    assert isinstance(action, Submit), action
+    return action.provisioning, action.region
+
+
+def waits_until(run: Run, now: datetime) -> datetime | None:
+    action = then(run, now)
+    assert isinstance(action, Wait), action
+    return action.until
+
+
+def closed(run: Run, now: datetime = T0) -> str:
+    action = then(run, now)
+    assert isinstance(action, Close), action
+    assert action.state is RunState.FAILED
+    return action.reason
+
+
+def vain(region: str, at: datetime = T0, provisioning: Provisioning = SPOT) -> Attempt:
+    return ended(Outcome.NO_CAPACITY, region=region, at=at, provisioning=provisioning)
+
+
+def rounds(count: int, at: datetime) -> list[Attempt]:
+    return [vain(region, at) for _ in range(count) for region in (C1, E4)]
+
+
+def preempted(region: str = C1, **changes: Any) -> Attempt:
+    return ended(Outcome.PREEMPTED, region=region, started_at=T0, advanced_at=T0, **changes)
+
+
+def refused(provisioning: Provisioning, region: str) -> Attempt:
+    return ended(Outcome.QUOTA, provisioning=provisioning, region=region, error=no_quota(provisioning))
+
+
+NO_ON_DEMAND = (refused(ON_DEMAND, C1), refused(ON_DEMAND, E4))
+NO_SPOT = (refused(SPOT, C1), refused(SPOT, E4))
+
+
+def test_the_first_attempt_is_spot_in_the_first_region() -> None:
+    action = then(run(), T0)
+    assert action == Submit(
+        reason="spot from the beginning: pressure 0.43 <= 0.85, slack 14.0 h, safety line 2026-11-24 13:07 UTC",
+        provisioning=SPOT,
+        region=C1,
+        timeout=timedelta(days=7),
+    )
+
+
+def test_a_resume_says_from_which_step() -> None:
+    assert then(run(preempted()), after(hours=5), 4).reason.startswith("spot from step 240 of 600: ")
+
+
+def test_regions_are_tried_in_turn_without_a_pause() -> None:
+    assert submitted(run(vain(C1))) == (SPOT, E4)
+    three = ("us-central1", "us-east4", "europe-west4")
+    assert submitted(run(vain(C1), vain(E4), regions=three)) == (SPOT, "europe-west4")
+
+
+@pytest.mark.parametrize(("count", "minutes"), [(1, 5), (2, 10), (3, 15), (4, 15), (9, 15)])
+def test_after_a_round_that_found_nothing_there_is_a_pause(count: int, minutes: int) -> None:
+    tried = run(*rounds(count, after(hours=1)))
+    over = after(hours=1, minutes=minutes)
+    assert waits_until(tried, over - timedelta(seconds=1)) == over
+    assert submitted(tried, over) == (SPOT, C1)
+
+
+def test_an_attempt_that_got_somewhere_begins_the_rounds_anew() -> None:
+    tried = [*rounds(3, T0), preempted(E4)]
+    assert submitted(run(*tried)) == (SPOT, C1)
+    assert waits_until(run(*tried, *rounds(1, T0)), T0) == after(minutes=5)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.INTERNAL, Outcome.UNKNOWN, Outcome.EXPIRED])
+def test_an_attempt_that_failed_strangely_sends_the_next_elsewhere(outcome: Outcome) -> None:
+    assert submitted(run(ended(outcome, region=C1))) == (SPOT, E4)
+
+
+def test_a_create_that_was_lost_is_made_again_in_its_region() -> None:
+    assert submitted(run(ended(Outcome.UNKNOWN, job=None))) == (SPOT, C1)
+
+
+def test_a_region_without_spot_quota_is_left_out_without_a_pause() -> None:
+    assert submitted(run(refused(SPOT, C1))) == (SPOT, E4)
+    assert waits_until(run(refused(SPOT, C1), vain(E4)), T0) == after(minutes=5)
+    assert submitted(run(refused(SPOT, C1), vain(E4)), after(minutes=5)) == (SPOT, E4)
+
+
+def test_where_no_region_has_spot_quota_on_demand_starts_at_once() -> None:
+    assert submitted(run(*NO_SPOT)) == (ON_DEMAND, C1)
+
+
+def test_a_refusal_of_flex_start_counts_for_spot_and_not_for_on_demand() -> None:
+    assert submitted(run(refused(FLEX, C1), flex_start=True)) == (SPOT, E4)
+    assert submitted(run(refused(FLEX, C1), strategy=Strategy.ON_DEMAND)) == (ON_DEMAND, C1)
+
+
+def test_a_run_that_no_region_has_quota_for_is_closed_and_names_the_metric() -> None:
+    metric = "aiplatform.googleapis.com/custom_model_training_preemptible_nvidia_l4_gpus"
+    reason = closed(run(*NO_SPOT, *NO_ON_DEMAND))
+    assert "us-central1: " in reason
+    assert metric.replace("preemptible_", "") in reason
+    assert metric in closed(run(*NO_SPOT, strategy=Strategy.SPOT))
+
+
+def test_flex_start_comes_after_each_round_once() -> None:
+    tried = [vain(C1), vain(E4)]
+    assert submitted(run(*tried, flex_start=True)) == (FLEX, C1)
+    tried.append(ended(Outcome.EXPIRED, provisioning=FLEX))
+    assert waits_until(run(*tried, flex_start=True), T0) == after(minutes=5)
+    tried += rounds(1, T0)
+    assert submitted(run(*tried, flex_start=True)) == (FLEX, E4)
+
+
+def test_flex_start_is_not_tried_without_time_to_wait_for_it() -> None:
+    """10 h of work, 53 min of margin, 24 min of start and 20 min of waiting; pressure would start on-demand before."""
+    enough = after(hours=24 - 10, minutes=-(53 + 24 + 20))
+    tried = run(vain(C1, enough), vain(E4, enough), flex_start=True, pressure=1.0)
+    assert submitted(tried, enough) == (FLEX, C1)
+    assert isinstance(then(tried, enough + timedelta(seconds=1)), Wait)
+
+
+def test_on_demand_that_has_begun_stays() -> None:
+    """Although there is no pressure."""
+    begun = ended(Outcome.INTERNAL, provisioning=ON_DEMAND, started_at=T0, advanced_at=T0)
+    assert submitted(run(begun)) == (ON_DEMAND, C1)
+
+
+def test_on_demand_goes_from_region_to_region_and_pauses_for_five_minutes_after_each_round() -> None:
+    tried = [vain(C1, provisioning=ON_DEMAND)]
+    assert submitted(run(*tried, strategy=Strategy.ON_DEMAND)) == (ON_DEMAND, E4)
+    tried.append(vain(E4, provisioning=ON_DEMAND))
+    for _ in range(3):
+        assert waits_until(run(*tried, strategy=Strategy.ON_DEMAND), T0) == after(minutes=5)
+        assert submitted(run(*tried, strategy=Strategy.ON_DEMAND), after(minutes=5)) == (ON_DEMAND, C1)
+        tried += tried[:2]
+
+
+def test_on_demand_leaves_out_a_region_that_refused_it() -> None:
+    assert submitted(run(refused(ON_DEMAND, C1), strategy=Strategy.ON_DEMAND)) == (ON_DEMAND, E4)
+
+
+def test_the_late_start_comes_when_pressure_is_above_the_threshold() -> None:
+    late = T0 + timedelta(hours=24) - timedelta(hours=10.4) / 0.85
+    assert submitted(run(), late - timedelta(seconds=1))[0] is SPOT
+    action = then(run(), late + timedelta(seconds=1))
+    assert isinstance(action, Submit)
+    assert action.provisioning is ON_DEMAND
+    assert action.reason == "late start: pressure 0.85 > 0.85, slack 2.2 h"
+
+
+def test_at_the_safety_line_on_demand_starts() -> None:
+    """A pressure of 1.0 leaves it to the line: 10 h of work and 53 min before the deadline."""
+    line = after(hours=24 - 10, minutes=-53)
+    action = then(run(pressure=1.0), line)
+    assert isinstance(action, Submit)
+    assert action.provisioning is ON_DEMAND
+    assert action.reason == "safety line: slack 53 min <= 53 min (start 25 min, pass 18 min, loss 10 min)"
+
+
+def test_no_spot_is_started_that_would_end_at_the_safety_line() -> None:
+    """Where a start of 24 min leads to it."""
+    last = after(hours=24 - 10, minutes=-(53 + 24))
+    assert submitted(run(pressure=1.0), last)[0] is SPOT
+    action = then(run(pressure=1.0), last + timedelta(seconds=1))
+    assert isinstance(action, Submit)
+    assert action.provisioning is ON_DEMAND
+    assert action.reason == "slack 77 min < 77 min: a spot start would end at the safety line"
+
+
+def test_past_the_line_spot_goes_on_where_on_demand_has_no_quota() -> None:
+    assert submitted(run(*NO_ON_DEMAND), after(hours=20)) == (SPOT, C1)
+
+
+def test_after_too_many_preemptions_on_demand_starts() -> None:
+    assert submitted(run(preempted(), preempted(), max_preemptions=2))[0] is SPOT
+    action = then(run(preempted(), preempted(), preempted(), max_preemptions=2), T0)
+    assert isinstance(action, Submit)
+    assert action.provisioning is ON_DEMAND
+    assert action.reason == "3 preemptions > 2 allowed"
+
+
+def test_restarts_inside_a_job_are_preemptions() -> None:
+    restarted = ended(Outcome.CANCELLED, starts=4, cancel=Cancel(at=T0, why=CancelReason.NO_CAPACITY))
+    assert preemptions(run(restarted, preempted(starts=1))) == 4
+
+
+def test_the_strategy_spot_knows_no_deadline() -> None:
+    assert submitted(run(strategy=Strategy.SPOT), after(hours=30)) == (SPOT, C1)
+
+
+def test_the_strategy_on_demand_knows_no_spot() -> None:
+    action = then(run(strategy=Strategy.ON_DEMAND), T0)
+    assert isinstance(action, Submit)
+    assert (action.provisioning, action.region) == (ON_DEMAND, C1)
+    assert action.reason == "the strategy is on-demand, slack 14.0 h"
+
+
+@pytest.mark.parametrize(
+    ("budget", "strategy", "timeout"),
+    [
+        pytest.param(None, Strategy.SPOT, LONGEST, id="none"),
+        pytest.param(5.0, Strategy.SPOT, timedelta(hours=10), id="spot at 0.50 an hour"),
+        pytest.param(5.0, Strategy.ON_DEMAND, timedelta(hours=5), id="on-demand at 1.00 an hour"),
+        pytest.param(1000.0, Strategy.SPOT, LONGEST, id="more than a job may last"),
+        pytest.param(0.05, Strategy.SPOT, timedelta(minutes=6), id="just enough for 6 minutes"),
+    ],
+)
+def test_a_job_may_last_as_long_as_the_budget_pays_for(
+    budget: float | None, strategy: Strategy, timeout: timedelta
+) -> None:
+    action = then(run(strategy=strategy, budget_usd=budget), T0)
+    assert isinstance(action, Submit)
+    assert action.timeout == timeout
+
+
+def test_what_was_spent_is_no_longer_there() -> None:
+    spent = preempted(at=after(hours=4))  # 4 hours of spot, $2
+    action = then(run(spent, budget_usd=5.0), after(hours=4))
+    assert isinstance(action, Submit)
+    assert action.timeout == timedelta(hours=6)
+
+
+def test_a_budget_that_pays_for_less_than_six_minutes_is_spent() -> None:
+    spent = preempted(at=after(hours=4))
+    assert closed(run(spent, budget_usd=2.04), after(hours=4)) == (
+        "the budget of $2.04 is spent: $2.00 for 1 attempts, what is left pays for 5 min of spot in us-central1,"
+        " 10.0 h of work are left"
+    )
+
+
+def test_without_a_price_there_is_no_limit() -> None:
+    action = then(run(budget_usd=1.0, usd_per_hour={}), T0)
+    assert isinstance(action, Submit)
+    assert action.timeout == LONGEST
