@@ -42,6 +42,7 @@ from bucket.store import (
     Unavailable,
     Written,
     checked_name,
+    innermost,
     never,
 )
 
@@ -305,7 +306,7 @@ def _passes(error: Exception) -> bool:
 
 def _line(error: BaseException) -> str:
     """What the server said, without the request's URL and the response's JSON around it."""
-    text = str(error)
+    text = str(error if isinstance(error, api.GoogleAPICallError) else innermost(error))
     if isinstance(error, api.GoogleAPICallError) and isinstance(error.response, requests.Response):
         with contextlib.suppress(ValueError, LookupError, TypeError):
             text = f"{error.code} {error.response.json()['error']['message']}"

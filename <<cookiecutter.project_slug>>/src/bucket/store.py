@@ -67,6 +67,13 @@ class Entry:
     generation: int
 
 
+def innermost(error: BaseException) -> BaseException:
+    """What the layers of a network library around it repeat at length."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return error
+
+
 def never() -> bool:
     """The `cancelled` of a write that nobody withdraws."""
     return False

@@ -16,7 +16,7 @@ from rich.text import Text
 from rehearsal.performance import Finished, Frame
 from spot.run import Attempt
 from spot.show import hours
-from spot.views import outcome_text
+from spot.tables import outcome_text
 
 LAST_LINES = 10
 WIDTH = 120
@@ -46,7 +46,7 @@ class Timeline:
             stamped = f"{self._stamp():>9}  {line}"
             self._lines.append(stamped)
             if not self._live:
-                print(stamped, flush=True)
+                print(stamped, file=self._console.file, flush=True)
         self._draw()
 
     def show(self, frame: Frame) -> None:
@@ -114,7 +114,7 @@ def _verdict(finished: Finished) -> list[Text]:
     frame, comparison = finished.frame, finished.comparison
     run = frame.run
     if comparison is None:
-        return [Text(f"the run has {run.state}", style="bold red")]
+        return [Text(f"the run has ended: {run.state}", style="bold red")]
     at = frame.seen.completed_at or frame.now
     early = run.spec.deadline - at
     lost = sum(_lost_steps(attempt, frame) for attempt in run.attempts)

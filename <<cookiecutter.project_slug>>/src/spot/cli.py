@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
-import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,9 @@ class Exit(IntEnum):
     """The run is still open, or the cloud did not answer: come again. (EX_TEMPFAIL of sysexits.h)"""
 
 
+CHATTY = frozenset({"bucket", "google", "requests", "urllib3"})
+"""They log each try that failed; what comes of it is told anyway."""
+INTERRUPTED, UNHEARD = 128 + signal.SIGINT, 128 + signal.SIGPIPE
 DESCRIPTION = "Retraining on Spot VMs: submit a run and come back, or let a schedule bring it to its end."
 EPILOG = "Exit codes: 0 done, 1 the run failed, 2 somebody must change something, 75 still open (or no answer: again)."
 
@@ -46,21 +50,20 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb. Whatever goes wrong is one line on standard error, or one line for each mistake."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%SZ")
-    logging.Formatter.converter = time.gmtime
-    for library in ("google", "urllib3", "requests"):
-        logging.getLogger(library).setLevel(logging.ERROR)
+    _log_to_stderr()
     try:
         options = _parser().parse_args(arguments)
         verb: Callable[[argparse.Namespace], int] = options.verb
-        return int(verb(options))
+        code = int(verb(options))
+        sys.stdout.flush()
+        return code
     except _Usage as error:
         return _say([str(error)], Exit.USAGE)
     except KeyboardInterrupt:
-        return 130
+        return _say(["interrupted; what has begun goes on, and the next pass takes it from there"], INTERRUPTED)
     except BrokenPipeError:  # whoever read us has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.DONE
+        return UNHEARD
     except Exception as error:
         from spot.failures import explain
 
@@ -72,6 +75,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def entry() -> None:
     sys.exit(main())
+
+
+def _log_to_stderr() -> None:
+    formatter = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%SZ")
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    handler.addFilter(lambda record: record.levelno >= logging.ERROR or record.name.split(".")[0] not in CHATTY)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def _say(lines: Sequence[str], code: int) -> int:
@@ -96,11 +108,13 @@ def _parser() -> _Parser:
 
     submit = _add(verbs, "submit", "begin a run and return; flags of the trainer follow after --")
     submit.add_argument("--image", help="the trainer's container; a tag is resolved to its digest [cloud.image]")
-    submit.add_argument("--deadline-hours", type=_positive, metavar="H", help="from now [policy.deadline_hours]")
-    submit.add_argument("--work-hours", type=_positive, metavar="H", help="of training [policy.work_hours]")
+    submit.add_argument("--deadline-hours", type=_number(8760), metavar="H", help="from now [policy.deadline_hours]")
+    submit.add_argument("--work-hours", type=_number(8760), metavar="H", help="of training [policy.work_hours]")
     submit.add_argument("--strategy", choices=["hybrid", "spot", "on-demand"], help="[policy.strategy]")
     submit.add_argument("--regions", metavar="R,R", help="in this order [cloud.regions]")
-    submit.add_argument("--budget-usd", type=_positive, metavar="USD", help="the most it may cost [policy.budget_usd]")
+    submit.add_argument(
+        "--budget-usd", type=_number(1_000_000), metavar="USD", help="the most it may cost [policy.budget_usd]"
+    )
     submit.add_argument("--run", metavar="ID", help="its id; without it, one that begins with the day")
     submit.add_argument("--force", action="store_true", help="also if the deadline cannot be met")
     submit.add_argument("--dry-run", action="store_true", help="print the plan and the exact request, and do nothing")
@@ -111,7 +125,7 @@ def _parser() -> _Parser:
 
     watch = _add(verbs, "watch", "reconcile again and again until the runs have ended, and show them")
     watch.add_argument("run", nargs="?", metavar="RUN", help="without it, every open run")
-    watch.add_argument("--every", type=_positive, default=60.0, metavar="S", help="seconds between passes (60)")
+    watch.add_argument("--every", type=_number(86_400), default=60.0, metavar="S", help="seconds between passes (60)")
 
     status = _add(verbs, "status", "show the open runs, or one with its attempts and decisions; changes nothing")
     status.add_argument("run", nargs="?", metavar="RUN")
@@ -136,7 +150,7 @@ def _parser() -> _Parser:
 def _add(verbs: argparse._SubParsersAction[_Parser], name: str, text: str) -> _Parser:
     parser: _Parser = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
     parser.add_argument("--settings", type=Path, default=Path("spot.toml"), metavar="FILE", help="(spot.toml)")
-    parser.add_argument("--json", action="store_true", help="one JSON document on standard output, for programs")
+    parser.add_argument("--json", action="store_true", help="JSON on standard output; watch: a line for each pass")
     parser.set_defaults(verb=_verb(name))
     return parser
 
@@ -146,14 +160,16 @@ def _rehearse(options: argparse.Namespace) -> int:
     os.execv(sys.executable, [sys.executable, "-m", "rehearsal", *options.rest])
 
 
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
+def _number(most: float) -> Callable[[str], float]:
+    """Within the bounds of the settings."""
+
+    def number(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if 0.01 <= (value := float(text)) <= most:
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0.01 to {most:g}")
+
+    return number
 
 
 if __name__ == "__main__":

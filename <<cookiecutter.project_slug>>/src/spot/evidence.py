@@ -10,7 +10,7 @@ from typing import Protocol
 from bucket import layout, manifest, markers
 from bucket.manifest import Manifest
 from bucket.markers import Starts
-from bucket.store import Damaged, NotFound, Store, open_store
+from bucket.store import GIVE_UP_S, Damaged, NotFound, Store, open_store
 from spot.run import Attempt, Observation, Progress, Run
 
 
@@ -27,7 +27,8 @@ class Evidence(Protocol):
 class BucketEvidence:
     """The real one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, give_up_s: float = GIVE_UP_S) -> None:
+        self._give_up_s = give_up_s
         self._stores: dict[str, Store] = {}
 
     def observe(self, run: Run) -> Observation:
@@ -47,7 +48,7 @@ class BucketEvidence:
 
     def _store(self, uri: str) -> Store:
         if uri not in self._stores:
-            self._stores[uri] = open_store(uri)
+            self._stores[uri] = open_store(uri, give_up_s=self._give_up_s)
         return self._stores[uri]
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from bucket.store import Damaged, StoreError
 from bucket.store import Denied as StoreDenied
-from bucket.store import StoreError
 from spot.cli import Exit
-from spot.image import ImageError
+from spot.google_api import GoogleApiError
+from spot.image import ImageError, ImageNotChecked
 from spot.ledger import LedgerError
 from spot.settings import SettingsError
 from spot.submit import SubmitError
 from spot.vertex import Denied, VertexError
+
+AGAIN = "nothing is lost, try again"
 
 
 def explain(error: Exception) -> tuple[list[str], Exit] | None:
@@ -17,8 +20,14 @@ def explain(error: Exception) -> tuple[list[str], Exit] | None:
     if isinstance(error, SettingsError):
         return list(error.lines), Exit.USAGE
     line = " ".join(str(error).split())
-    if isinstance(error, LedgerError | SubmitError | ImageError | Denied | StoreDenied):
+    if isinstance(error, ImageNotChecked) and _no_answer(error.__cause__):
+        return [f"{line}; {AGAIN}"], Exit.OPEN
+    if isinstance(error, LedgerError | SubmitError | ImageError | Denied | StoreDenied | Damaged):
         return [line], Exit.USAGE
     if isinstance(error, VertexError | StoreError):
-        return [f"{line}; nothing is lost, try again"], Exit.OPEN
+        return [f"{line}; {AGAIN}"], Exit.OPEN
     return None
+
+
+def _no_answer(cause: BaseException | None) -> bool:
+    return isinstance(cause, GoogleApiError) and cause.status is None and not cause.fix

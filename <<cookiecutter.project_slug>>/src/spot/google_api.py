@@ -13,6 +13,8 @@ from google.auth import exceptions as auth_errors
 from google.auth.credentials import Credentials
 from google.auth.transport.requests import AuthorizedSession, Request
 
+from bucket.store import innermost
+
 ENDPOINT = "GOOGLEAPIS_ENDPOINT"
 """The variable that names another server, `{api}` in it standing for the API: every call is anonymous then."""
 GOOGLE = "https://{api}.googleapis.com"
@@ -131,11 +133,11 @@ def send(
                 return response
         except _PASSING as error:
             if delay is None:
-                raise GoogleApiError(f"no answer from {url}: {_line(_innermost(error))}") from error
+                raise GoogleApiError(f"no answer from {url}: {_line(innermost(error))}") from error
         except auth_errors.GoogleAuthError as error:
             raise _not_refreshed(error) from error
         except requests.exceptions.RequestException as error:
-            raise GoogleApiError(f"cannot ask {url}: {_line(_innermost(error))}") from error
+            raise GoogleApiError(f"cannot ask {url}: {_line(innermost(error))}") from error
         sleep(delay)
     raise AssertionError("the last try returns or raises")
 
@@ -159,13 +161,6 @@ def _refusal(api: str, response: requests.Response) -> GoogleApiError:
         pass  # what came before Google's own form of an error has to do
     said = " ".join(said.split()).rstrip(".")
     return GoogleApiError(f"{api} answered {status}: {said}", status=status, fix=fix, denied=denied)
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """What the layers around it repeat at length."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    return error
 
 
 def _line(error: BaseException) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from spot.run import Attempt, Provisioning, Run
 
 STRATEGIES = {Provisioning.SPOT: "SPOT", Provisioning.FLEX_START: "FLEX_START", Provisioning.ON_DEMAND: "STANDARD"}
-RUN_LABEL, ATTEMPT_LABEL = "run", "attempt"
+ROOT_LABEL, RUN_LABEL, ATTEMPT_LABEL = "root", "run", "attempt"
 
 
 def custom_job(run: Run, attempt: Attempt) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def custom_job(run: Run, attempt: Attempt) -> dict[str, Any]:
         }
     return {
         "display_name": f"{run.id}-{attempt.id}",
-        "labels": {RUN_LABEL: run.id, ATTEMPT_LABEL: attempt.id},
+        "labels": _labels(run, attempt),
         "job_spec": {
             "worker_pool_specs": [
                 {
@@ -39,7 +40,13 @@ def custom_job(run: Run, attempt: Attempt) -> dict[str, Any]:
 
 def label_filter(run: Run, attempt: Attempt) -> str:
     """What finds the job of an attempt again."""
-    return f'labels.{RUN_LABEL}="{run.id}" AND labels.{ATTEMPT_LABEL}="{attempt.id}"'
+    return " AND ".join(f'labels.{name}="{value}"' for name, value in _labels(run, attempt).items())
+
+
+def _labels(run: Run, attempt: Attempt) -> dict[str, str]:
+    """Other repositories of the same Google Cloud project may have runs of the same id."""
+    root = hashlib.sha256(run.spec.root.encode()).hexdigest()[:16]
+    return {ROOT_LABEL: root, RUN_LABEL: run.id, ATTEMPT_LABEL: attempt.id}
 
 
 def _scheduling(run: Run, attempt: Attempt) -> dict[str, Any]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bucket.store import StoreError, open_object
+from bucket.layout import RUN
+from bucket.store import open_object, open_store
 from spot import rules
 from spot.policy import decide
-from spot.run import Action, Attempt, Observation, Provisioning, Run, Strategy, Submit
+from spot.run import Attempt, Observation, Provisioning, Run, Strategy, Submit
+from spot.schema import RESERVED
 from spot.show import clock, hours
 from spot.situation import Situation, assess
 
@@ -32,15 +35,13 @@ class Plan:
     """What a run would do first, and until when it may wait."""
 
     run: Run
-    action: Action
+    action: Submit
     situation: Situation
     warnings: tuple[str, ...]
 
     @property
-    def first(self) -> Attempt | None:
+    def first(self) -> Attempt:
         """The attempt that the first pass would create."""
-        if not isinstance(self.action, Submit):
-            return None
         return Attempt(
             id="a1",
             provisioning=self.action.provisioning,
@@ -59,11 +60,17 @@ def new_id(now: datetime) -> str:
 def plan(run: Run, *, force: bool) -> Plan:
     """Raises `SubmitError`, with the numbers, if not even on-demand could meet the deadline, unless `force`d."""
     situation = assess(run, Observation(), run.submitted_at)
+    if not RUN.fullmatch(run.id):
+        raise SubmitError(f"--run {run.id!r} is no id: 1 to 63 of a-z, 0-9, _ and -, a letter or digit first")
+    _check_interval(run)
     _check_prices(run)
     warnings = tuple(_doubts(run, situation))
     if warnings and not force:
         raise SubmitError(f"{warnings[0]}; or say --force")
-    return Plan(run=run, action=decide(run, Observation(), run.submitted_at), situation=situation, warnings=warnings)
+    action = decide(run, Observation(), run.submitted_at)
+    if not isinstance(action, Submit):
+        raise SubmitError(f"the run would end before it began: {action.reason}")
+    return Plan(run=run, action=action, situation=situation, warnings=warnings)
 
 
 def _doubts(run: Run, situation: Situation) -> list[str]:
@@ -80,11 +87,23 @@ def _doubts(run: Run, situation: Situation) -> list[str]:
     return []
 
 
+def _check_interval(run: Run) -> None:
+    """The deadline rests on how much a preemption can cost; `auto` keeps below that by itself."""
+    worst_loss = run.spec.terms.worst_loss
+    flags = dict(zip(run.spec.arguments[::2], run.spec.arguments[1::2], strict=True))
+    with contextlib.suppress(ValueError):
+        if float(flags.get("--checkpoint-interval", "auto")) > worst_loss.total_seconds():
+            raise SubmitError(
+                f"--checkpoint-interval {flags['--checkpoint-interval']}: at most {worst_loss.total_seconds():g}"
+                " seconds, or raise policy.worst_loss_minutes"
+            )
+
+
 def _check_prices(run: Run) -> None:
     """A budget can be kept only where every price is known."""
     terms = run.spec.terms
-    kinds = _KINDS[terms.strategy]
-    unknown = [region for region in terms.regions if not set(kinds) <= set(terms.usd_per_hour.get(region, {}))]
+    kinds = {*_KINDS[terms.strategy], *([Provisioning.FLEX_START] if terms.flex_start else [])}
+    unknown = [region for region in terms.regions if not kinds <= set(terms.usd_per_hour.get(region, {}))]
     if terms.budget_usd is not None and unknown:
         machine = run.spec.machine
         what = f"{machine.type} with {machine.accelerator}" if machine.accelerator else machine.type
@@ -101,31 +120,39 @@ def merged_flags(settings: tuple[str, ...], given: Sequence[str]) -> tuple[str, 
     if len(words) % 2:
         raise SubmitError(f"-- {' '.join(given)}: the trainer's flags come in pairs, as in -- --epochs 30")
     for flag, value in zip(words[::2], words[1::2], strict=True):
-        if not flag.startswith("--") or (wrong := rules.flag(flag.removeprefix("--"))):
-            raise SubmitError(
-                f"-- {flag} {value}: {wrong if flag.startswith('--') else 'expected a flag, as --epochs'}"
-            )
+        if wrong := _wrong(flag, value):
+            raise SubmitError(f"-- {rules.shown(flag)} {rules.shown(value)}: {wrong}")
         flags[flag] = value
     return tuple(part for pair in flags.items() for part in pair)
 
 
-def pinned_data(arguments: tuple[str, ...]) -> tuple[str, ...]:
-    """The trainer's flags with `--data gs://...` pinned to the generation of now. Raises `SubmitError`."""
+def _wrong(flag: str, value: str) -> str | None:
+    if not flag.startswith("--"):
+        return "expected a flag, as --epochs, and its value"
+    if reserved := RESERVED.get(flag.removeprefix("--")):
+        return f"not here, because {reserved}"
+    return rules.flag(flag.removeprefix("--")) or rules.argument(value)
+
+
+def pinned_data(arguments: tuple[str, ...], *, give_up_s: float) -> tuple[str, ...]:
+    """The trainer's flags with `--data gs://...` pinned to the generation of now.
+
+    Raises `SubmitError` if there is no such object, `StoreError` if nobody can say.
+    """
     pinned = list(arguments)
     for index, flag in enumerate(arguments[:-1]):
         uri = arguments[index + 1]
         if flag == "--data" and uri.startswith("gs://") and not _GENERATION.search(uri):
-            pinned[index + 1] = f"{uri}#{_generation(uri)}"
+            pinned[index + 1] = f"{uri}#{_generation(uri, give_up_s)}"
     return tuple(pinned)
 
 
-def _generation(uri: str) -> int:
+def _generation(uri: str, give_up_s: float) -> int:
     try:
         store, name = open_object(uri)
-        entries = store.list(name)
-    except (StoreError, ValueError) as error:
-        raise SubmitError(f"training.data {uri}: {error}") from error
-    for entry in entries:
+    except ValueError as error:
+        raise SubmitError(f"--data {uri}: {error}") from error
+    for entry in open_store(store.uri, give_up_s=give_up_s).list(name):
         if entry.name == name:
             return entry.generation
-    raise SubmitError(f"training.data {uri}: there is no such object")
+    raise SubmitError(f"--data {uri}: there is no such object")

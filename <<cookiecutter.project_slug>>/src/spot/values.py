@@ -16,14 +16,19 @@ from spot.situation import assess
 from spot.submit import Plan
 
 
-def run(run: Run, seen: Observation, now: datetime) -> dict[str, Any]:
-    """The record of a run, and how it stands now."""
-    situation = assess(run, seen, now)
+def run(run: Run, seen: Observation | None, now: datetime) -> dict[str, Any]:
+    """The record of a run, and how it stands now: None if the bucket did not say."""
     values: dict[str, Any] = json.loads(encode(run))
-    progress = seen.progress
-    values["now"] = {
+    for attempt in values["attempts"]:
+        attempt["console"] = links.console(attempt["job"]) if attempt["job"] else None
+    return {**values, "now": _now(run, seen, now) if seen else None}
+
+
+def _now(run: Run, seen: Observation, now: datetime) -> dict[str, Any]:
+    situation, progress = assess(run, seen, now), seen.progress
+    return {
         "at": now.isoformat(),
-        "step": progress.step if progress else 0,
+        "step": _step(seen),
         "total_steps": progress.total_steps if progress else None,
         "completed_at": seen.completed_at.isoformat() if seen.completed_at else None,
         "work_hours": _hours(situation.work),
@@ -33,9 +38,10 @@ def run(run: Run, seen: Observation, now: datetime) -> dict[str, Any]:
         "latest_on_demand": situation.latest_on_demand.isoformat(),
         "usd_spent": usd if (usd := run.usd_spent(now)) is None else round(usd, 4),
     }
-    for attempt in values["attempts"]:
-        attempt["console"] = links.console(attempt["job"]) if attempt["job"] else None
-    return values
+
+
+def _step(seen: Observation) -> int:
+    return seen.progress.step if seen.progress else 0
 
 
 def passed(passed: Passed) -> dict[str, Any]:
@@ -46,7 +52,8 @@ def passed(passed: Passed) -> dict[str, Any]:
         "did": [{"at": item.at.isoformat(), "action": item.action, "reason": item.reason} for item in passed.did],
         "next": passed.next,
         "problem": passed.problem,
-        "step": passed.seen.progress.step if passed.seen and passed.seen.progress else 0,
+        "needs_someone": passed.needs_someone,
+        "step": _step(passed.seen) if passed.seen else None,
     }
 
 
@@ -94,7 +101,7 @@ def plan_lines(plan: Plan) -> list[tuple[str, str]]:
             ),
         ]
     lines.append(("price", _prices(run)))
-    if terms.budget_usd is not None and plan.first:
+    if terms.budget_usd is not None:
         lines.append(("budget", f"${terms.budget_usd:.2f}: pays for {hours(plan.first.timeout)} of the first attempt"))
     lines += [("warning", warning) for warning in plan.warnings]
     return lines

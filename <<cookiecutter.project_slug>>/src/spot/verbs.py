@@ -11,12 +11,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bucket.gcs import EMULATOR
-from bucket.store import Conflict, open_store
+from bucket.store import Conflict, StoreError, Unavailable, open_store
 from spot import links, rules, views
 from spot.cli import Exit
-from spot.evidence import BucketEvidence
+from spot.evidence import BucketEvidence, Evidence
+from spot.failures import explain
 from spot.image import ask_registry, pin
-from spot.ledger import Ledger, Record
+from spot.ledger import Ledger, LedgerError, Record
 from spot.reconcile import Passed, Supervisor
 from spot.run import CancelRequest, Run, RunState, Spec, Strategy
 from spot.settings import Settings, load
@@ -24,7 +25,7 @@ from spot.submit import SubmitError, merged_flags, new_id, pinned_data, plan
 from spot.vertex import VertexJobs, wire
 
 GIVE_UP_S = 30.0
-"""A person waits for an answer of the bucket for so long; the trainer is more patient."""
+"""A person waits for an answer for so long; the trainer is more patient."""
 TRIES = 5
 
 
@@ -32,83 +33,88 @@ def submit(options: Namespace) -> int:
     settings = _settings(options)
     planned = plan(_run(settings, options, datetime.now(UTC)), force=options.force)
     if options.dry_run:
-        request = wire(planned.run, planned.first) if planned.first else None
-        views.show_plan(planned, request, as_json=options.json)
+        views.show_plan(planned, wire(planned.run, planned.first), as_json=options.json)
         return Exit.DONE
     supervisor = _supervisor(settings)
-    supervisor.ledger.create(planned.run)
-    passed = supervisor.reconcile_run(planned.run.id)
-    views.show_submitted(planned, passed, as_json=options.json)
-    return Exit.USAGE if passed.needs_someone else Exit.DONE
+    _record(supervisor.ledger, planned.run)
+    passed = _found(supervisor.ledger, supervisor.reconcile_run(planned.run.id))
+    views.show_submitted(planned, passed, datetime.now(UTC), as_json=options.json)
+    code = _code([passed])
+    return Exit.DONE if code is Exit.OPEN else code  # it began, and whoever makes the next pass goes on with it
 
 
 def reconcile(options: Namespace) -> int:
     supervisor = _supervisor(_settings(options))
-    if options.run:
-        supervisor.ledger.find(options.run)
-    passes = [supervisor.reconcile_run(options.run)] if options.run else supervisor.reconcile()
+    if options.run is None:
+        passes = supervisor.reconcile()
+    else:
+        passes = [supervisor.reconcile_run(supervisor.ledger.find(options.run).run.id)]
+    passes = [_found(supervisor.ledger, passed) for passed in passes]
     views.show_passes(passes, datetime.now(UTC), as_json=options.json)
     return _code(passes)
 
 
 def watch(options: Namespace) -> int:
     supervisor = _supervisor(_settings(options))
-    ids = [options.run] if options.run else supervisor.ledger.open_ids()
+    ledger = supervisor.ledger
+    ids = ledger.open_ids() if options.run is None else [ledger.find(options.run).run.id]
     ended: dict[str, Passed] = {}
     with views.watching(as_json=options.json) as show:
         while True:
             passes = [ended.get(run_id) or supervisor.reconcile_run(run_id) for run_id in ids]
-            passes = [_found(supervisor, passed) for passed in passes]
+            passes = [_found(ledger, passed) for passed in passes]
             show(passes, datetime.now(UTC))
             ended = {passed.run_id: passed for passed in passes if _ended(passed)}
-            if len(ended) == len(ids):
+            if all(passed.needs_someone for passed in passes if passed.run_id not in ended):
                 return _code(passes)
             time.sleep(options.every)
 
 
 def status(options: Namespace) -> int:
     settings = _settings(options)
-    ledger, evidence, now = _ledger(settings), BucketEvidence(), datetime.now(UTC)
-    if not options.run:
-        runs = [ledger.read(run_id).run for run_id in ledger.open_ids()]
-        views.show_runs([(run, evidence.observe(run)) for run in runs], now, as_json=options.json)
-        return Exit.OPEN if runs else Exit.DONE
-    run = ledger.find(options.run).run
-    views.show_run(run, evidence.observe(run), now, as_json=options.json)
-    return _code_of(run.state)
+    ledger, evidence, now = _ledger(settings), BucketEvidence(give_up_s=GIVE_UP_S), datetime.now(UTC)
+    if options.run is not None:
+        run = ledger.find(options.run).run
+        stands = _stands(run, evidence)
+        views.show_run(stands, run, now, as_json=options.json)
+        return _code([stands])
+    found = [_found(ledger, _unread(run_id)) for run_id in ledger.open_ids()]
+    found = [_stands(one.run, evidence) if one.run else one for one in found]
+    views.show_runs(found, now, as_json=options.json)
+    return _code(found)
 
 
 def cancel(options: Namespace) -> int:
     supervisor = _supervisor(_settings(options))
     record = _request_cancel(supervisor.ledger, options.run)
-    if record.run.state is not RunState.OPEN:
-        views.show_line(f"run {record.run.id} has {record.run.state} already", record.run, as_json=options.json)
-        return _code_of(record.run.state)
-    passed = supervisor.reconcile_run(options.run)
+    if record.run.state is RunState.OPEN:
+        passed = _found(supervisor.ledger, supervisor.reconcile_run(options.run))
+    else:
+        passed = replace(_unread(options.run), run=record.run, next=f"it had ended before: {record.run.state}")
     views.show_passes([passed], datetime.now(UTC), as_json=options.json)
-    if passed.needs_someone:
-        return Exit.USAGE
-    return Exit.DONE if passed.run and passed.run.state is RunState.CANCELLED else Exit.OPEN
+    return Exit.DONE if passed.run and passed.run.state is RunState.CANCELLED else _code([passed])
 
 
 def logs(options: Namespace) -> int:
     run = _ledger(_settings(options)).find(options.run).run
     attempts = [attempt for attempt in run.attempts if options.attempt in {None, attempt.id}]
-    if not attempts:
+    if options.attempt and not attempts:
         known = ", ".join(attempt.id for attempt in run.attempts) or "none yet"
-        raise SubmitError(f"run {run.id} has no attempt {options.attempt or 'yet'}: it has {known}")
-    with_job = [attempt for attempt in attempts if attempt.job]
-    if not with_job:
-        raise SubmitError(f"{attempts[-1].id} of run {run.id} has no job, and so no log: spot status {run.id}")
-    job = str(with_job[-1].job)
+        raise SubmitError(f"run {run.id} has no attempt {options.attempt}: it has {known}")
+    newest = next((attempt for attempt in reversed(attempts) if attempt.job), None)
+    job = newest.job if newest else None
     places = {
-        "attempt": with_job[-1].id,
-        "logs": links.logs(job),
-        "console": links.console(job),
-        "follow": links.follow(job),
+        "run": run.id,
+        "attempt": newest.id if newest else options.attempt,
+        "logs": links.logs(job) if job else None,
+        "console": links.console(job) if job else None,
+        "follow": links.follow(job) if job else None,
     }
     views.show_places(places, as_json=options.json)
-    return Exit.DONE
+    if job:
+        return Exit.DONE
+    may_come = run.state is RunState.OPEN and (not options.attempt or attempts[-1] is run.live)
+    return Exit.OPEN if may_come else Exit.USAGE
 
 
 def doctor(options: Namespace) -> int:
@@ -117,7 +123,10 @@ def doctor(options: Namespace) -> int:
 
     findings = diagnose(subject_of(_settings(options)))
     views.show_findings(findings, as_json=options.json)
-    return Exit.USAGE if any(finding.status is Status.FAILED for finding in findings) else Exit.DONE
+    found = {finding.status for finding in findings if finding.check != "credentials"}
+    if any(finding.status is Status.FAILED for finding in findings):
+        return Exit.USAGE
+    return Exit.OPEN if found == {Status.UNKNOWN} else Exit.DONE
 
 
 def _settings(options: Namespace) -> Settings:
@@ -134,8 +143,8 @@ def _ledger(settings: Settings) -> Ledger:
 def _supervisor(settings: Settings) -> Supervisor:
     return Supervisor(
         ledger=_ledger(settings),
-        jobs=VertexJobs(settings.cloud.vertex_endpoint),
-        evidence=BucketEvidence(),
+        jobs=VertexJobs(settings.cloud.vertex_endpoint, give_up_s=GIVE_UP_S),
+        evidence=BucketEvidence(give_up_s=GIVE_UP_S),
         clock=lambda: datetime.now(UTC),
         sleep=time.sleep,
     )
@@ -143,13 +152,13 @@ def _supervisor(settings: Settings) -> Supervisor:
 
 def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
     """The run that was asked for: the settings, what the flags put over them, and everything it reads pinned."""
-    image = options.image or settings.cloud.image
+    image = settings.cloud.image if options.image is None else options.image
     if not image:
         raise SubmitError("no image: name the trainer's container with --image, or as cloud.image in spot.toml")
     overrides: dict[str, object] = {}
     if options.strategy:
         overrides["strategy"] = Strategy(options.strategy)
-    if options.regions:
+    if options.regions is not None:
         overrides["regions"] = _regions(options.regions)
     if options.budget_usd:
         overrides["budget_usd"] = options.budget_usd
@@ -160,13 +169,13 @@ def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
         project=settings.cloud.project,
         root=settings.root,
         image=pin(image, ask_registry),
-        arguments=pinned_data(merged_flags(settings.arguments(), options.trainer)),
+        arguments=pinned_data(merged_flags(settings.arguments(), options.trainer), give_up_s=GIVE_UP_S),
         machine=settings.machine(),
         service_account=settings.cloud.service_account,
         deadline=now + timedelta(hours=options.deadline_hours or settings.policy.deadline_hours),
         terms=terms,
     )
-    return Run(id=options.run or new_id(now), spec=spec, submitted_at=now)
+    return Run(id=new_id(now) if options.run is None else options.run, spec=spec, submitted_at=now)
 
 
 def _regions(text: str) -> tuple[str, ...]:
@@ -182,7 +191,7 @@ def _request_cancel(ledger: Ledger, run_id: str) -> Record:
         record = ledger.find(run_id)
         if record.run.state is not RunState.OPEN or record.run.cancel_request:
             return record
-        request = CancelRequest(at=datetime.now(UTC), by=getpass.getuser())
+        request = CancelRequest(at=datetime.now(UTC), by=_who())
         try:
             return ledger.write(record, replace(record.run, cancel_request=request))
         except Conflict:  # a supervisor wrote meanwhile
@@ -190,11 +199,49 @@ def _request_cancel(ledger: Ledger, run_id: str) -> Record:
     raise SubmitError(f"run {run_id} is being written to all the time: try again")
 
 
-def _found(supervisor: Supervisor, passed: Passed) -> Passed:
-    """A run that ended before this pass is read where it was filed."""
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container that has no name for its user
+        return f"user {os.getuid()}"
+
+
+def _record(ledger: Ledger, run: Run) -> None:
+    try:
+        ledger.create(run)
+    except Unavailable as error:
+        raise Unavailable(
+            f"{error}; whether run {run.id} was recorded is not known: with --run {run.id} it cannot begin twice"
+        ) from error
+
+
+def _unread(run_id: str) -> Passed:
+    return Passed(run_id=run_id, run=None, seen=None, did=(), next="")
+
+
+def _found(ledger: Ledger, passed: Passed) -> Passed:
+    """With its run, where it was not read: it may have been filed since it was listed, or long ago."""
     if passed.run is not None or passed.problem:
         return passed
-    return replace(passed, run=supervisor.ledger.find(passed.run_id).run)
+    try:
+        run = ledger.find(passed.run_id).run
+    except (LedgerError, StoreError) as error:
+        return _with_problem(passed, error)
+    return replace(passed, run=run, next=f"it has ended: {run.state}")
+
+
+def _stands(run: Run, evidence: Evidence) -> Passed:
+    """A run and what the bucket says of it, nothing being done."""
+    passed = replace(_unread(run.id), run=run)
+    try:
+        return replace(passed, seen=evidence.observe(run))
+    except StoreError as error:
+        return _with_problem(passed, error)
+
+
+def _with_problem(passed: Passed, error: LedgerError | StoreError) -> Passed:
+    lines, code = explain(error) or ([str(error)], Exit.USAGE)
+    return replace(passed, problem=lines[0], needs_someone=code is Exit.USAGE)
 
 
 def _ended(passed: Passed) -> bool:
@@ -208,7 +255,3 @@ def _code(passes: Sequence[Passed]) -> Exit:
     if any(passed.needs_someone for passed in passes):
         return Exit.USAGE
     return Exit.OPEN if RunState.OPEN in states or any(passed.problem for passed in passes) else Exit.DONE
-
-
-def _code_of(state: RunState) -> Exit:
-    return {RunState.SUCCEEDED: Exit.DONE, RunState.OPEN: Exit.OPEN}.get(state, Exit.FAILED)

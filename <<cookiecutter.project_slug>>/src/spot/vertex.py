@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar, cast
 
+from bucket.store import innermost
 from spot.request import custom_job, label_filter
 from spot.run import Attempt, JobError, JobState, Run, Sighting
 
@@ -231,7 +232,7 @@ def _region(name: str) -> str:
 
 def _line(error: BaseException) -> str:
     """What the server said, without the request's URL that the library puts before it."""
-    text = str(getattr(error, "message", "") or error)
+    text = str(getattr(error, "message", "") or innermost(error))
     with contextlib.suppress(AttributeError, ValueError, LookupError, TypeError):
         text = str(cast("Any", error).response.json()["error"]["message"])
     return " ".join(text.split()) or type(error).__name__

@@ -89,5 +89,12 @@ def test_a_job_can_be_found_again_by_what_it_is_labelled_with() -> None:
     run = samples.run(samples.ended(Outcome.PREEMPTED), samples.attempt())
     attempt = run.attempts[1]
     labels = custom_job(run, attempt)["labels"]
-    assert labels == {"run": "run-1", "attempt": "a2"}
+    assert {name: labels[name] for name in ("run", "attempt")} == {"run": "run-1", "attempt": "a2"}
+    assert all(re.fullmatch(r"[a-z0-9_-]{1,63}", value) for value in labels.values())
     assert dict(re.findall(r'labels\.(\w+)="([^"]*)"', label_filter(run, attempt))) == labels
+
+
+def test_a_job_of_another_repository_with_the_same_run_and_attempt_is_not_ours() -> None:
+    run = samples.run(samples.attempt())
+    other = samples.run(samples.attempt(), root="gs://bucket/another-prefix")
+    assert label_filter(run, run.attempts[0]) != label_filter(other, other.attempts[0])

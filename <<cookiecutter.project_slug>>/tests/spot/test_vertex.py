@@ -111,7 +111,8 @@ def test_every_time_is_in_utc(jobs: VertexJobs, world: World) -> None:
 def test_a_job_is_found_by_the_labels_of_its_attempt_alone(jobs: VertexJobs) -> None:
     other_run, second = replace(RUN, id="another"), replace(ATTEMPT, id="a2")
     elsewhere = replace(ATTEMPT, region="us-east4")
-    for run, attempt in ((other_run, ATTEMPT), (RUN, second), (RUN, elsewhere)):
+    other_root = replace(RUN, spec=replace(RUN.spec, root="gs://bucket/another-prefix"))
+    for run, attempt in ((other_run, ATTEMPT), (RUN, second), (RUN, elsewhere), (other_root, ATTEMPT)):
         jobs.create(run, attempt)
     assert jobs.find(RUN, ATTEMPT) is None
     ours = jobs.create(RUN, ATTEMPT)
@@ -179,8 +180,13 @@ def test_what_is_denied_was_not_done(status: int, jobs: VertexJobs, world: World
     assert world.vertex.get(name).state is JobState.QUEUED
 
 
+def named(fault: Fault) -> str:
+    """Without the address of a function, which each process of the tests has elsewhere."""
+    return f"{fault.status}" if isinstance(fault, Answer) else type(fault).__name__
+
+
 @pytest.mark.parametrize(
-    "fault", [*map(Answer, (408, 409, 499, 500, 502, 503, 504)), Reset(), LostReply(), Slow(0.4)], ids=str
+    "fault", [*map(Answer, (408, 409, 499, 500, 502, 503, 504)), Reset(), LostReply(), Slow(0.4)], ids=named
 )
 def test_a_create_that_is_not_answered_is_not_sent_again(
     fault: Fault, jobs: VertexJobs, world: World, server: VertexServer, monkeypatch: pytest.MonkeyPatch
@@ -199,7 +205,7 @@ def test_a_create_that_is_not_answered_is_not_sent_again(
 
 
 @pytest.mark.parametrize("call", REPEATABLE, ids=["get", "find", "cancel"])
-@pytest.mark.parametrize("fault", [*map(Answer, (429, 500, 503)), Reset(), LostReply(), Slow(0.4)], ids=str)
+@pytest.mark.parametrize("fault", [*map(Answer, (429, 500, 503)), Reset(), LostReply(), Slow(0.4)], ids=named)
 def test_what_is_never_answered_is_unavailable(
     fault: Fault, call: Call, jobs: VertexJobs, server: VertexServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
