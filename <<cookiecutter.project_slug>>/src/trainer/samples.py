@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,14 +34,28 @@ class Data:
 
 
 def read_pinned(uri: str) -> tuple[bytes, DataObject]:
-    """The bytes of a local file or a `gs://` object, and what pins them. Raises `UsageError` naming it."""
+    """The bytes of a local file or a `gs://` object, and what pins them. Raises `UsageError` naming it.
+
+    `gs://bucket/object#generation` is that generation or nothing: `spot submit` pins what it finds.
+    """
+    plain, wanted = _generation(uri)
     try:
-        store, name = open_object(uri)
+        store, name = open_object(plain)
         found = store.read(name)
     except NotFound as error:
         raise UsageError(f"--data {uri}: it does not exist") from error
     except (StoreError, ValueError) as error:
         raise UsageError(f"--data {uri}: {error}") from error
+    if wanted not in {None, found.generation}:
+        raise UsageError(
+            f"--data {uri}: it was written again since, and has generation {found.generation}: bring the old"
+            " content back, or begin another run"
+        )
     # A local file's generation is its time of change, which says nothing about its content.
-    generation = found.generation if uri.startswith("gs://") else 0
-    return found.data, DataObject(uri=uri, size=len(found.data), crc32c=crc32c(found.data), generation=generation)
+    generation = found.generation if plain.startswith("gs://") else 0
+    return found.data, DataObject(uri=plain, size=len(found.data), crc32c=crc32c(found.data), generation=generation)
+
+
+def _generation(uri: str) -> tuple[str, int | None]:
+    match = re.fullmatch(r"(gs://.+)#(\d+)", uri)
+    return (match[1], int(match[2])) if match else (uri, None)
