@@ -1,0 +1,183 @@
+#!/usr/bin/env bash
+# Sets up in Google Cloud what retraining needs, as docs/cloud-setup.md lists it. Run again, it changes only what differs.
+set -euo pipefail
+# shellcheck source=infra/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+usage="bash infra/bootstrap.sh [--dry-run] [--repository OWNER/NAME | --repository-id N --owner-id M]"
+
+apis=(
+    aiplatform artifactregistry cloudresourcemanager compute iam iamcredentials logging serviceusage storage sts
+)
+
+enable_apis() {
+    local enabled api
+    local missing=()
+    enabled=$(look '' services list --enabled --project="$project" --format='value(config.name)')
+    for api in "${apis[@]}"; do
+        grep -qx "$api.googleapis.com" <<<"$enabled" || missing+=("$api.googleapis.com")
+    done
+    if [ "${#missing[@]}" = 0 ]; then
+        say exists "APIs: ${apis[*]}"
+    else
+        change enable enabled "APIs: ${missing[*]}" services enable "${missing[@]}" --project="$project"
+    fi
+}
+
+make_accounts() {
+    local present
+    present=$(look '' iam service-accounts list --project="$project" --format='value(email)')
+    make_account "$training_account" "Training" "$present"
+    make_account "$ci_account" "CI of GitHub repository $repository_id" "$present"
+}
+
+make_account() { # ADDRESS TITLE PRESENT
+    if grep -qxF "$1" <<<"$3"; then
+        say exists "account $1"
+    else
+        change create created "account $1" iam service-accounts create "${1%%@*}" --project="$project" \
+            --display-name="$2" --description="$made_by"
+    fi
+}
+
+make_bucket() {
+    local listed differs flag
+    local flags=()
+    local rules=$scratch/lifecycle.json
+    listed=$(look '[]' storage buckets list --project="$project" --filter="name=$bucket" --raw --format=json)
+    differs=$(wanted bucket "$spot_toml" "$rules" <<<"$listed")
+    if [ "$differs" = absent ]; then
+        change create created "bucket gs://$bucket in $region" storage buckets create "gs://$bucket" --project="$project" \
+            --location="$region" --uniform-bucket-level-access --public-access-prevention --soft-delete-duration=0 \
+            --lifecycle-file="$rules"
+        show "$rules"
+    elif [ -n "$differs" ]; then
+        while IFS= read -r flag; do
+            flags+=("$flag")
+        done <<<"$differs"
+        change update updated "bucket gs://$bucket" storage buckets update "gs://$bucket" "${flags[@]}"
+    else
+        say exists "bucket gs://$bucket"
+    fi
+}
+
+make_registry() {
+    local listed differs described='{}'
+    local policy=$scratch/cleanup.json
+    listed=$(look '' artifacts repositories list --project="$project" --location="$region" --format='value(name.basename())')
+    if grep -qxF "$name" <<<"$listed"; then
+        say exists "images $registry"
+        described=$(look '{}' artifacts repositories describe "$name" --project="$project" --location="$region" --format=json)
+    else
+        change create created "images $registry" artifacts repositories create "$name" --project="$project" \
+            --location="$region" --repository-format=docker --description="$made_by"
+    fi
+    differs=$(wanted cleanup "$spot_toml" "$policy" <<<"$described")
+    if [ -n "$differs" ]; then
+        change update updated "clean-up of old images" artifacts repositories set-cleanup-policies "$name" \
+            --project="$project" --location="$region" --policy="$policy" --no-dry-run
+        show "$policy"
+    fi
+}
+
+show() { # FILE, which is gone afterwards
+    if [ -n "$dry_run" ]; then
+        printf '    # %s: %s\n' "${1##*/}" "$(cat "$1")"
+    fi
+}
+
+make_pool() {
+    local state
+    state=$(pool_state '')
+    case $state in
+    '')
+        change create created "identity pool $name" iam workload-identity-pools create "$name" --project="$project" \
+            --location=global --display-name="$name" --description="$made_by"
+        ;;
+    DELETED)
+        change undelete undeleted "identity pool $name" iam workload-identity-pools undelete "$name" \
+            --project="$project" --location=global
+        ;;
+    *) say exists "identity pool $name" ;;
+    esac
+}
+
+make_provider() {
+    local wanted_flags listed state flag
+    local flags=()
+    local at=("--workload-identity-pool=$name" "--project=$project" --location=global)
+    wanted_flags=$(wanted provider-flags "$repository_id" "$owner_id")
+    while IFS= read -r flag; do
+        flags+=("$flag")
+    done <<<"$wanted_flags"
+    listed=$(look '[]' iam workload-identity-pools providers list "${at[@]}" --show-deleted --format=json)
+    state=$(wanted provider "$repository_id" "$owner_id" <<<"$listed")
+    if [ "$state" = deleted ]; then
+        change undelete undeleted "identity provider github" iam workload-identity-pools providers undelete github "${at[@]}"
+        state=differs # or not: it comes back as it was, which may be anything
+    fi
+    case $state in
+    absent)
+        change create created "identity provider github" iam workload-identity-pools providers create-oidc github \
+            "${at[@]}" "${flags[@]}"
+        ;;
+    differs)
+        change update updated "identity provider github" iam workload-identity-pools providers update-oidc github \
+            "${at[@]}" --no-disabled "${flags[@]}"
+        ;;
+    *) say exists "identity provider github" ;;
+    esac
+}
+
+grant_roles() {
+    local on role member policy holds
+    local last=''
+    while read -r -u 3 on role member; do
+        policy_of "$on"
+        if [ "$on" != "$last" ]; then
+            policy=$(look '{}' "${group[@]}" get-iam-policy "${target[@]}" --format=json)
+            last=$on
+        fi
+        holds=$(wanted granted "$role" "$member" <<<"$policy")
+        if [ -n "$holds" ]; then
+            say exists "$role on $what to $member"
+        else
+            change grant granted "$role on $what to $member" "${group[@]}" add-iam-policy-binding "${target[@]}" \
+                --role="$role" --member="$member" --condition=None
+        fi
+    done 3< <(roles)
+}
+
+tell_github() {
+    local provider=projects/$number/locations/global/workloadIdentityPools/$name/providers/github
+    local where=''
+    if [ "$repository" != '{owner}/{repo}' ]; then
+        where=" --repo $repository"
+    fi
+    cat <<LINES
+
+Now tell GitHub (a new role can take five minutes until it holds):
+
+gh variable set GCP_WORKLOAD_IDENTITY_PROVIDER$where --body $provider
+gh variable set GCP_SERVICE_ACCOUNT$where --body $ci_account
+gh variable set GCP_ARTIFACT_REPOSITORY$where --body $registry
+LINES
+}
+
+main() {
+    while [ $# -gt 0 ]; do
+        common_argument "$@"
+        shift "$taken"
+    done
+    prepare
+    enable_apis
+    number=$(project_number)
+    make_accounts
+    make_bucket
+    make_registry
+    make_pool
+    make_provider
+    grant_roles
+    tell_github
+}
+
+main "$@"

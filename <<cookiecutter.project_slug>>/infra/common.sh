@@ -1,0 +1,190 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # the scripts that read this set and use the rest
+# What bootstrap.sh and teardown.sh share: their arguments, what they are called on, and how gcloud is called.
+
+program=${0##*/}
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+spot_toml=$root/spot.toml
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+dry_run=''
+repository='{owner}/{repo}' # gh puts in those of this folder
+repository_id=''
+owner_id=''
+
+LC_ALL=C # so that a-z are 26 letters
+export CLOUDSDK_CORE_DISABLE_PROMPTS=1
+
+die() { # SENTENCE
+    printf '%s: %s\n' "$program" "$1" >&2
+    exit 2
+}
+
+# Takes one flag that both scripts have; $taken says how many words it was.
+common_argument() { # FLAG [VALUE] ...
+    taken=2
+    case $1 in
+    --dry-run)
+        dry_run=yes
+        taken=1
+        return
+        ;;
+    --repository | --repository-id | --owner-id) [ $# -ge 2 ] || die "$1 needs a value: $usage" ;;
+    *) die "$(quoted "$1") is no argument: $usage" ;;
+    esac
+    case $1 in
+    --repository)
+        if [[ ! $2 =~ ^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}$ ]] || [[ ${2#*/} =~ ^\.+$ ]]; then
+            die "--repository is $(quoted "$2"): OWNER/NAME, as on GitHub"
+        fi
+        repository=$2
+        ;;
+    --repository-id) repository_id=$(number "$1" "$2") ;;
+    --owner-id) owner_id=$(number "$1" "$2") ;;
+    esac
+}
+
+quoted() { # VALUE
+    local safe
+    safe=$(printf '%q' "$1")
+    printf '%s' "${safe:0:80}"
+}
+
+number() { # NAME VALUE
+    [[ $2 =~ ^[1-9][0-9]{0,17}$ ]] || die "$1 is $(quoted "$2"): a number, as gh api repos/OWNER/NAME has it under .id and .owner.id"
+    printf '%s' "$2"
+}
+
+# Everything is checked here, before the first call.
+prepare() {
+    local settings ids
+    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        die "python3 is not here, or older than 3.11: install Python 3.11 or newer"
+    fi
+    settings=$(wanted settings "$spot_toml")
+    {
+        read -r project
+        read -r region
+        read -r bucket
+        read -r prefix
+        read -r training_account
+    } <<<"$settings"
+    if [ -z "$repository_id" ] && [ -z "$owner_id" ]; then
+        ids=$(repository_ids)
+        read -r repository_id owner_id repository <<<"$ids"
+        repository_id=$(number "the repository's id" "$repository_id")
+        owner_id=$(number "the owner's id" "$owner_id")
+    fi
+    if [ -z "$repository_id" ] || [ -z "$owner_id" ]; then
+        die "--repository-id and --owner-id go together: give both"
+    fi
+    if [ -z "$dry_run" ] && ! command -v gcloud >/dev/null; then
+        die "gcloud is not here: install the Google Cloud CLI, then gcloud auth login"
+    fi
+
+    # A number outlives every change of the repository's name, and nobody else can get it.
+    name=github-$repository_id
+    made_by="Made by infra/bootstrap.sh for the GitHub repository $repository_id"
+    ci_account=$name@$project.iam.gserviceaccount.com
+    registry=$region-docker.pkg.dev/$project/$name
+}
+
+repository_ids() {
+    if ! command -v gh >/dev/null; then
+        die "gh is not here to ask for the repository's numbers: install it, or give --repository-id N --owner-id M"
+    fi
+    if ! gh api "repos/$repository" --jq '"\(.id) \(.owner.id) \(.full_name)"' 2>"$scratch/gh"; then
+        die "gh does not find the repository ($(head -n 1 "$scratch/gh")): give --repository OWNER/NAME, or log in with gh auth login"
+    fi
+}
+
+wanted() { # QUESTION [ARGUMENT ...]
+    PYTHONPATH=$root/src python3 -B "$root/infra/wanted.py" "$@"
+}
+
+# Google needs a moment until a new account, or an API just switched on, is known everywhere.
+google() { # ARGUMENT ... of gcloud
+    local try
+    for try in 1 2 3 4 5 6; do
+        if gcloud "$@" 2>"$scratch/said"; then
+            return
+        fi
+        if [ "$try" = 6 ] || ! grep -Eq 'SERVICE_DISABLED|has not been used in project|Service account .* does not exist' "$scratch/said"; then
+            break
+        fi
+        printf '%s: Google does not know yet what was just made or switched on: trying again in 10 seconds\n' "$program" >&2
+        sleep 10
+    done
+    {
+        printf '%s: this failed, and the next run goes on from here: gcloud %s\n' "$program" "$*"
+        cat "$scratch/said"
+    } >&2
+    exit 1
+}
+
+# What is there. A dry run does not look.
+look() { # IN_A_DRY_RUN ARGUMENT ... of gcloud
+    if [ -n "$dry_run" ]; then
+        printf '%s\n' "$1"
+    else
+        google "${@:2}"
+    fi
+}
+
+say() { # VERB WHAT
+    printf '%-15s %s\n' "$1" "$2"
+}
+
+# Runs the command, or in a dry run shows it.
+change() { # VERB PARTICIPLE WHAT ARGUMENT ... of gcloud
+    local verb=$1 participle=$2 what=$3
+    shift 3
+    if [ -n "$dry_run" ]; then
+        say "would $verb" "$what"
+        printf '    gcloud'
+        printf ' %q' "$@"
+        printf '\n'
+    else
+        google "$@" >/dev/null
+        say "$participle" "$what"
+    fi
+}
+
+# What each account may do, and nothing else: on what, which role, who.
+roles() {
+    local ci=serviceAccount:$ci_account training=serviceAccount:$training_account
+    local pool=projects/$number/locations/global/workloadIdentityPools/$name
+    cat <<TABLE
+project roles/aiplatform.user $ci
+project roles/logging.logWriter $training
+bucket roles/storage.objectAdmin $ci
+bucket roles/storage.objectAdmin $training
+images roles/artifactregistry.writer $ci
+training roles/iam.serviceAccountUser $ci
+ci roles/iam.workloadIdentityUser principalSet://iam.googleapis.com/$pool/attribute.repository_id/$repository_id
+TABLE
+}
+
+# Sets $group, $target and $what: how gcloud comes to the policy of one thing in that table.
+policy_of() { # project | bucket | images | training | ci
+    case $1 in
+    project) group=(projects) target=("$project") what="project $project" ;;
+    bucket) group=(storage buckets) target=("gs://$bucket") what="bucket gs://$bucket" ;;
+    images)
+        group=(artifacts repositories)
+        target=("$name" "--project=$project" "--location=$region")
+        what="images $registry"
+        ;;
+    training) group=(iam service-accounts) target=("$training_account" "--project=$project") what="account $training_account" ;;
+    ci) group=(iam service-accounts) target=("$ci_account" "--project=$project") what="account $ci_account" ;;
+    esac
+}
+
+project_number() {
+    look PROJECT_NUMBER projects describe "$project" --format='value(projectNumber)'
+}
+
+pool_state() {
+    look "$1" iam workload-identity-pools list --project="$project" --location=global --show-deleted \
+        --format='value(name.basename(),state)' | awk -v name="$name" '$1 == name { print $2 }'
+}

@@ -1,0 +1,173 @@
+#!/usr/bin/env bash
+# Removes from Google Cloud what bootstrap.sh made for this repository. What is stored goes only with --delete-data.
+set -euo pipefail
+# shellcheck source=infra/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+usage="bash infra/teardown.sh --yes [--delete-data] [--dry-run] [--repository OWNER/NAME | --repository-id N --owner-id M]"
+
+yes=''
+delete_data=''
+
+# First of all: from here on nothing from GitHub gets in.
+remove_pool() {
+    local state
+    state=$(pool_state "$name ACTIVE")
+    if [ "$state" = ACTIVE ]; then
+        change delete deleted "identity pool $name" iam workload-identity-pools delete "$name" --project="$project" --location=global
+    else
+        say gone "identity pool $name"
+    fi
+}
+
+find_accounts() {
+    present=$(look "$training_account|$made_by"$'\n'"$ci_account|$made_by" iam service-accounts list \
+        --project="$project" --format='value[separator="|"](email,description)')
+}
+
+is_there() { # ADDRESS
+    awk -F '|' -v address="$1" '$1 == address { found = 1 } END { exit !found }' <<<"$present"
+}
+
+# Another repository may train as the same account: it goes with the repository it was made for.
+is_ours() { # ADDRESS
+    grep -qxF "$1|$made_by" <<<"$present"
+}
+
+find_bucket() {
+    bucket_found=$(look "$bucket" storage buckets list --project="$project" --filter="name=$bucket" --format='value(name)')
+}
+
+# A job of theirs would go on, and cost money, with nobody to look after it.
+refuse_while_runs_are_open() {
+    local open
+    if [ -z "$bucket_found" ]; then
+        return
+    fi
+    open=$(look '' storage objects list "gs://$bucket/$prefix/runs/open/**" --limit=1 --format='value(name)')
+    if [ -n "$open" ]; then
+        open=${open##*/}
+        die "run ${open%.json} is open: end it first, with spot cancel ${open%.json}, and wait until spot status lists no run"
+    fi
+}
+
+revoke_roles() {
+    local on role member policy holds
+    local last=''
+    while read -r -u 3 on role member; do
+        is_to_go "$on" "$member" || continue
+        policy_of "$on"
+        if [ "$on" != "$last" ]; then
+            policy=$(look '{}' "${group[@]}" get-iam-policy "${target[@]}" --format=json)
+            last=$on
+        fi
+        holds=$(wanted granted "$role" "$member" <<<"$policy")
+        if [ -n "$dry_run$holds" ]; then
+            change revoke revoked "$role on $what from $member" "${group[@]}" remove-iam-policy-binding "${target[@]}" \
+                --role="$role" --member="$member" --condition=None
+        fi
+    done 3< <(roles)
+}
+
+# Not if it goes with the thing it is on, nor if others share it.
+is_to_go() { # ON MEMBER
+    if [ "$2" = "serviceAccount:$training_account" ] && is_there "$training_account" && ! is_ours "$training_account"; then
+        return 1
+    fi
+    case $1 in
+    project) return 0 ;;
+    bucket) [ -n "$bucket_found" ] ;;
+    training) is_there "$training_account" && ! is_ours "$training_account" ;;
+    *) return 1 ;;
+    esac
+}
+
+remove_accounts() {
+    local account
+    for account in "$ci_account" "$training_account"; do
+        if is_ours "$account"; then
+            change delete deleted "account $account" iam service-accounts delete "$account" --project="$project"
+        elif is_there "$account"; then
+            say kept "account $account: not made by bootstrap.sh for this repository"
+        else
+            say gone "account $account"
+        fi
+    done
+}
+
+remove_registry() {
+    local listed
+    listed=$(look "$name" artifacts repositories list --project="$project" --location="$region" --format='value(name.basename())')
+    if grep -qxF "$name" <<<"$listed"; then
+        change delete deleted "images $registry" artifacts repositories delete "$name" --project="$project" --location="$region"
+    else
+        say gone "images $registry"
+    fi
+}
+
+remove_bucket() {
+    if [ -z "$bucket_found" ]; then
+        say gone "bucket gs://$bucket"
+    elif [ -z "$delete_data" ]; then
+        say kept "bucket gs://$bucket with all that is in it (--delete-data deletes gs://$bucket/$prefix)"
+    else
+        delete_objects
+        delete_if_empty
+    fi
+}
+
+delete_objects() {
+    local one
+    one=$(first_object "gs://$bucket/$prefix/**")
+    if [ -n "$one" ]; then
+        change delete deleted "objects gs://$bucket/$prefix" storage rm "gs://$bucket/$prefix/**"
+    else
+        say gone "objects gs://$bucket/$prefix"
+    fi
+}
+
+delete_if_empty() {
+    local other=''
+    if [ -z "$dry_run" ]; then
+        other=$(first_object "gs://$bucket/**")
+    fi
+    if [ -n "$other" ]; then
+        say kept "bucket gs://$bucket: there is more in it, as $other"
+    else
+        change delete deleted "bucket gs://$bucket" storage buckets delete "gs://$bucket"
+    fi
+}
+
+first_object() { # PATTERN
+    look "$1" storage objects list "$1" --limit=1 --format='value(name)'
+}
+
+main() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --yes) yes=yes ;;
+        --delete-data) delete_data=yes ;;
+        *)
+            common_argument "$@"
+            shift "$taken"
+            continue
+            ;;
+        esac
+        shift
+    done
+    if [ -z "$yes$dry_run" ]; then
+        die "nothing is removed without --yes; --dry-run shows what would be: $usage"
+    fi
+    prepare
+    number=$(project_number)
+    find_accounts
+    find_bucket
+    refuse_while_runs_are_open
+    remove_pool
+    revoke_roles
+    remove_accounts
+    remove_registry
+    remove_bucket
+    say kept "APIs: others may use them"
+}
+
+main "$@"

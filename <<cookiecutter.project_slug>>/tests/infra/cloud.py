@@ -1,0 +1,306 @@
+"""What there is in a Google Cloud, as its REST APIs tell and change it, and every call that was made."""
+
+# ruff: noqa: ARG001  # every route is answered by a function of the same form
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+PROJECT, NUMBER = "acme-ml", "4711"
+MUTATING = re.compile(r"POST(?!.*:getIamPolicy)|PUT|PATCH|DELETE")
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What gcloud asked for."""
+
+    method: str
+    path: str
+    query: Mapping[str, list[str]]
+    body: Json
+
+    @property
+    def changes(self) -> bool:
+        return MUTATING.match(f"{self.method} {self.path}") is not None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+class Refused(Exception):
+    """An error of Google's, with its HTTP status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(slots=True)
+class Cloud:
+    """All that there is, by its name in the API."""
+
+    calls: list[Call] = field(default_factory=list)
+    services: set[str] = field(default_factory=set)
+    accounts: dict[str, Json] = field(default_factory=dict)
+    buckets: dict[str, Json] = field(default_factory=dict)
+    objects: list[str] = field(default_factory=list)
+    """bucket/name."""
+    registries: dict[str, Json] = field(default_factory=dict)
+    pools: dict[str, Json] = field(default_factory=dict)
+    providers: dict[str, Json] = field(default_factory=dict)
+    policies: dict[str, Json] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+    """Names of buckets that are somebody else's."""
+    not_yet_known: int = 0
+    """How many more times a new account is not known where a role is to be given to it."""
+
+    def answer(self, call: Call) -> Json:
+        self.calls.append(call)
+        for pattern, handle in ROUTES:
+            match = re.fullmatch(pattern, f"{call.method} {call.path}")
+            if match is not None:
+                return handle(self, call, **match.groupdict())
+        raise Refused(400, f"this cloud has no {call}")
+
+    def roles(self) -> set[tuple[str, str, str]]:
+        """All that was ever given and not taken away: on what, which role, to whom."""
+        return {
+            (resource, binding["role"], member)
+            for resource, policy in self.policies.items()
+            for binding in policy.get("bindings", [])
+            for member in binding["members"]
+        }
+
+
+def _found(things: Mapping[str, Json], name: str) -> Json:
+    if name not in things:
+        raise Refused(404, f"{name} was not found")
+    return things[name]
+
+
+def _new(things: dict[str, Json], name: str, body: Json) -> Json:
+    if name in things:
+        raise Refused(409, f"{name} already exists")
+    things[name] = body
+    return body
+
+
+def _done(name: str, response: Json | None = None) -> Json:
+    return {"name": f"{name}/operations/1", "done": True, "response": response or {}}
+
+
+def _project(cloud: Cloud, call: Call) -> Json:
+    return {"projectId": PROJECT, "projectNumber": NUMBER, "lifecycleState": "ACTIVE"}
+
+
+def _services(cloud: Cloud, call: Call) -> Json:
+    return {"services": [{"config": {"name": name}, "state": "ENABLED"} for name in sorted(cloud.services)]}
+
+
+def _enable(cloud: Cloud, call: Call, service: str | None) -> Json:
+    cloud.services.update([service] if service else call.body["serviceIds"])
+    return {"name": "operations/1", "done": True}
+
+
+def _accounts(cloud: Cloud, call: Call) -> Json:
+    return {"accounts": list(cloud.accounts.values())}
+
+
+def _make_account(cloud: Cloud, call: Call) -> Json:
+    email = f"{call.body['accountId']}@{PROJECT}.iam.gserviceaccount.com"
+    name = f"projects/{PROJECT}/serviceAccounts/{email}"
+    return _new(cloud.accounts, email, {"name": name, "email": email, **call.body["serviceAccount"]})
+
+
+def _delete_account(cloud: Cloud, call: Call, resource: str) -> Json:
+    _found(cloud.accounts, resource)
+    del cloud.accounts[resource]
+    cloud.policies.pop(resource, None)
+    return {}
+
+
+def _buckets(cloud: Cloud, call: Call) -> Json:
+    return {"kind": "storage#buckets", "items": list(cloud.buckets.values())}
+
+
+def _make_bucket(cloud: Cloud, call: Call) -> Json:
+    if call.body["name"] in cloud.taken:
+        raise Refused(409, "The requested bucket name is not available.")
+    location = call.body["location"].upper()
+    return _new(cloud.buckets, call.body["name"], {**call.body, "location": location, "locationType": "region"})
+
+
+def _bucket(cloud: Cloud, call: Call, bucket: str) -> Json:
+    return _found(cloud.buckets, bucket)
+
+
+def _change_bucket(cloud: Cloud, call: Call, bucket: str) -> Json:
+    _found(cloud.buckets, bucket).update(call.body)
+    return cloud.buckets[bucket]
+
+
+def _delete_bucket(cloud: Cloud, call: Call, bucket: str) -> Json:
+    _found(cloud.buckets, bucket)
+    if any(name.startswith(f"{bucket}/") for name in cloud.objects):
+        raise Refused(409, "The bucket you tried to delete is not empty.")
+    del cloud.buckets[bucket]
+    cloud.policies.pop(bucket, None)
+    return {}
+
+
+def _objects(cloud: Cloud, call: Call, bucket: str) -> Json:
+    prefix = call.query.get("prefix", [""])[0]
+    names = [name.partition("/")[2] for name in cloud.objects if name.startswith(f"{bucket}/{prefix}")]
+    items = [
+        {"kind": "storage#object", "bucket": bucket, "name": name, "generation": "1", "size": "1"} for name in names
+    ]
+    return {"kind": "storage#objects", "items": items}
+
+
+def _delete_object(cloud: Cloud, call: Call, bucket: str, name: str) -> Json:
+    cloud.objects.remove(f"{bucket}/{unquote(name)}")
+    return {}
+
+
+def _registries(cloud: Cloud, call: Call) -> Json:
+    return {"repositories": list(cloud.registries.values())}
+
+
+def _make_registry(cloud: Cloud, call: Call) -> Json:
+    [identifier] = call.query["repositoryId"]
+    _new(cloud.registries, identifier, {**call.body, "cleanupPolicies": {}})
+    return _done(f"projects/{PROJECT}/locations/us-central1", cloud.registries[identifier])
+
+
+def _registry(cloud: Cloud, call: Call, registry: str) -> Json:
+    return _found(cloud.registries, registry)
+
+
+def _change_registry(cloud: Cloud, call: Call, registry: str) -> Json:
+    _found(cloud.registries, registry).update(call.body)
+    for policy in cloud.registries[registry]["cleanupPolicies"].values():
+        policy["action"] = policy["action"].upper()
+        if "condition" in policy:
+            policy["condition"]["tagState"] = policy["condition"]["tagState"].upper()
+            policy["condition"]["olderThan"] = policy["condition"]["olderThan"].replace(".0s", "s")
+    return cloud.registries[registry]
+
+
+def _delete_registry(cloud: Cloud, call: Call, registry: str) -> Json:
+    _found(cloud.registries, registry)
+    del cloud.registries[registry]
+    cloud.policies.pop(registry, None)
+    return _done(f"projects/{PROJECT}/locations/us-central1")
+
+
+def _pools(cloud: Cloud, call: Call) -> Json:
+    return {"workloadIdentityPools": list(cloud.pools.values())}
+
+
+def _make_pool(cloud: Cloud, call: Call) -> Json:
+    [identifier] = call.query["workloadIdentityPoolId"]
+    name = f"projects/{NUMBER}/locations/global/workloadIdentityPools/{identifier}"
+    _new(cloud.pools, identifier, {**call.body, "name": name, "state": "ACTIVE"})
+    return _done(name)
+
+
+def _delete_pool(cloud: Cloud, call: Call, pool: str) -> Json:
+    """Kept for 30 days, and its name is not free meanwhile."""
+    _found(cloud.pools, pool)["state"] = "DELETED"
+    return _done(cloud.pools[pool]["name"])
+
+
+def _undelete_pool(cloud: Cloud, call: Call, pool: str) -> Json:
+    _found(cloud.pools, pool)["state"] = "ACTIVE"
+    return _done(cloud.pools[pool]["name"])
+
+
+def _providers(cloud: Cloud, call: Call, pool: str) -> Json:
+    _found(cloud.pools, pool)
+    return {"workloadIdentityPoolProviders": list(cloud.providers.values())}
+
+
+def _make_provider(cloud: Cloud, call: Call, pool: str) -> Json:
+    [identifier] = call.query["workloadIdentityPoolProviderId"]
+    name = f"{_found(cloud.pools, pool)['name']}/providers/{identifier}"
+    _new(cloud.providers, identifier, {**call.body, "name": name, "state": "ACTIVE"})
+    return _done(name)
+
+
+def _undelete_provider(cloud: Cloud, call: Call, pool: str, provider: str) -> Json:
+    _found(cloud.providers, provider)["state"] = "ACTIVE"
+    return _done(cloud.providers[provider]["name"])
+
+
+def _change_provider(cloud: Cloud, call: Call, pool: str, provider: str) -> Json:
+    _found(cloud.providers, provider).update(call.body)
+    return _done(cloud.providers[provider]["name"])
+
+
+def _policy(cloud: Cloud, call: Call, resource: str) -> Json:
+    return cloud.policies.setdefault(resource, {"version": 1, "etag": "AAAA"})
+
+
+def _set_policy(cloud: Cloud, call: Call, resource: str) -> Json:
+    policy: Json = call.body.get("policy", call.body)
+    for binding in policy.get("bindings", []):
+        for member in binding["members"]:
+            _check_member(cloud, member)
+    cloud.policies[resource] = policy
+    return policy
+
+
+def _check_member(cloud: Cloud, member: str) -> None:
+    kind, _, address = member.partition(":")
+    if kind == "serviceAccount" and (address not in cloud.accounts or cloud.not_yet_known > 0):
+        cloud.not_yet_known -= 1
+        raise Refused(400, f"Service account {address} does not exist.")
+
+
+_ACCOUNT = r"/v1/projects/[^/]+/serviceAccounts/(?P<resource>[^/:]+)"
+_REGISTRY = rf"/v1/projects/{PROJECT}/locations/us-central1/repositories"
+_POOLS = rf"/v1/projects/{PROJECT}/locations/global/workloadIdentityPools"
+_ONE_POOL = rf"{_POOLS}/(?P<pool>[^/:]+)"
+
+ROUTES: list[tuple[str, Callable[..., Json]]] = [
+    (rf"GET /v1/projects/{PROJECT}", _project),
+    (rf"GET /v1/projects/{PROJECT}/services", _services),
+    (rf"POST /v1/projects/{PROJECT}/services(/(?P<service>[^/:]+):enable|:batchEnable)", _enable),
+    (rf"GET /v1/projects/{PROJECT}/serviceAccounts", _accounts),
+    (rf"POST /v1/projects/{PROJECT}/serviceAccounts", _make_account),
+    (rf"DELETE {_ACCOUNT}", _delete_account),
+    (r"GET /storage/v1/b", _buckets),
+    (r"POST /storage/v1/b", _make_bucket),
+    (r"GET /storage/v1/b/(?P<bucket>[^/]+)", _bucket),
+    (r"PATCH /storage/v1/b/(?P<bucket>[^/]+)", _change_bucket),
+    (r"DELETE /storage/v1/b/(?P<bucket>[^/]+)", _delete_bucket),
+    (r"GET /storage/v1/b/(?P<bucket>[^/]+)/o", _objects),
+    (r"DELETE /storage/v1/b/(?P<bucket>[^/]+)/o/(?P<name>.+)", _delete_object),
+    (rf"GET {_REGISTRY}", _registries),
+    (rf"POST {_REGISTRY}", _make_registry),
+    (rf"GET {_REGISTRY}/(?P<registry>[^/:]+)", _registry),
+    (rf"PATCH {_REGISTRY}/(?P<registry>[^/:]+)", _change_registry),
+    (rf"DELETE {_REGISTRY}/(?P<registry>[^/:]+)", _delete_registry),
+    (rf"GET {_POOLS}", _pools),
+    (rf"POST {_POOLS}", _make_pool),
+    (rf"DELETE {_ONE_POOL}", _delete_pool),
+    (rf"POST {_ONE_POOL}:undelete", _undelete_pool),
+    (rf"GET {_ONE_POOL}/providers", _providers),
+    (rf"POST {_ONE_POOL}/providers", _make_provider),
+    (rf"POST {_ONE_POOL}/providers/(?P<provider>[^/:]+):undelete", _undelete_provider),
+    (rf"PATCH {_ONE_POOL}/providers/(?P<provider>[^/:]+)", _change_provider),
+    (rf"POST /v1/projects/(?P<resource>{PROJECT}):getIamPolicy", _policy),
+    (rf"POST /v1/projects/(?P<resource>{PROJECT}):setIamPolicy", _set_policy),
+    (rf"POST {_ACCOUNT}:getIamPolicy", _policy),
+    (rf"POST {_ACCOUNT}:setIamPolicy", _set_policy),
+    (rf"GET {_REGISTRY}/(?P<resource>[^/:]+):getIamPolicy", _policy),
+    (rf"POST {_REGISTRY}/(?P<resource>[^/:]+):setIamPolicy", _set_policy),
+    (r"GET /storage/v1/b/(?P<resource>[^/]+)/iam", _policy),
+    (r"PUT /storage/v1/b/(?P<resource>[^/]+)/iam", _set_policy),
+]

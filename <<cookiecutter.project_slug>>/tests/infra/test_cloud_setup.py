@@ -1,0 +1,287 @@
+"""A project in the cloud: set up, set up again, put right, taken down. One story with the real gcloud, told once."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.infra.cloud import Cloud
+from tests.infra.cloud_server import served
+from tests.infra.scripts import APIS_NEEDED, IDS, Ended, Project
+
+pytestmark = pytest.mark.infra
+
+CI = "github-22@acme-ml.iam.gserviceaccount.com"
+TRAINING = "training@acme-ml.iam.gserviceaccount.com"
+NEIGHBOUR = f"my-{TRAINING}"
+BUCKET = "acme-ml-training"
+WORKFLOWS = (
+    "principalSet://iam.googleapis.com/projects/4711/locations/global/workloadIdentityPools/github-22"
+    "/attribute.repository_id/22"
+)
+POOL = "/v1/projects/acme-ml/locations/global/workloadIdentityPools/github-22"
+PROVIDER = "projects/4711/locations/global/workloadIdentityPools/github-22/providers/github"
+REGISTRY = "/v1/projects/acme-ml/locations/us-central1/repositories/github-22"
+ROLES = {
+    ("acme-ml", "roles/aiplatform.user", f"serviceAccount:{CI}"),
+    ("acme-ml", "roles/logging.logWriter", f"serviceAccount:{TRAINING}"),
+    (BUCKET, "roles/storage.objectAdmin", f"serviceAccount:{CI}"),
+    (BUCKET, "roles/storage.objectAdmin", f"serviceAccount:{TRAINING}"),
+    ("github-22", "roles/artifactregistry.writer", f"serviceAccount:{CI}"),
+    (TRAINING, "roles/iam.serviceAccountUser", f"serviceAccount:{CI}"),
+    (CI, "roles/iam.workloadIdentityUser", WORKFLOWS),
+}
+THEIR_RULE = {"action": {"type": "Delete"}, "condition": {"age": 5, "matchesPrefix": ["tmp/"]}}
+THEIRS = f"{BUCKET}/others/a"
+MADE_BY = "Made by infra/bootstrap.sh for the GitHub repository {}"
+SOMEBODY = ("acme-ml", "roles/viewer", "user:somebody@example.com")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A script that was run: how it ended, what it changed, and the cloud afterwards."""
+
+    ended: Ended
+    changes: list[str]
+    cloud: Cloud
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    project: Project
+    cloud: Cloud
+
+    def step(self, script: str, *arguments: str) -> Step:
+        self.cloud.calls.clear()
+        ended = self.project.run(script, *arguments, *IDS)
+        changes = [str(call) for call in self.cloud.calls if call.changes]
+        return Step(ended=ended, changes=changes, cloud=copy.deepcopy(self.cloud))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    if shutil.which("gcloud") is None:
+        pytest.skip("gcloud is missing: install google-cloud-cli from Google's own apt repository")
+    cloud = Cloud(accounts={NEIGHBOUR: {"email": NEIGHBOUR}})
+    cloud.policies["acme-ml"] = {"bindings": [{"role": SOMEBODY[1], "members": [SOMEBODY[2]]}], "etag": "AAAA"}
+    with served(cloud) as url:
+        yield World(Project.at(tmp_path_factory.mktemp("project"), cloud_url=url), cloud)
+
+
+@pytest.fixture(scope="module")
+def fresh(world: World) -> Step:
+    """Google does not know a new account everywhere at once."""
+    world.project.program("sleep")
+    world.cloud.not_yet_known = 1
+    return world.step("bootstrap.sh")
+
+
+@pytest.fixture(scope="module")
+def again(world: World, fresh: Step) -> Step:  # noqa: ARG001  # the step before
+    return world.step("bootstrap.sh")
+
+
+@pytest.fixture(scope="module")
+def repaired(world: World, again: Step) -> Step:  # noqa: ARG001
+    """Somebody was here, and changed one thing of each kind."""
+    cloud = world.cloud
+    cloud.services.remove("sts.googleapis.com")
+    cloud.buckets[BUCKET]["softDeletePolicy"] = {"retentionDurationSeconds": "604800"}
+    cloud.buckets[BUCKET]["lifecycle"]["rule"] = [THEIR_RULE]
+    cloud.registries["github-22"]["cleanupPolicies"] = {}
+    cloud.pools["github-22"]["state"] = "DELETED"
+    cloud.providers["github"]["state"] = "DELETED"
+    cloud.providers["github"]["attributeCondition"] = "assertion.repository_owner_id == '11'"
+    cloud.policies["acme-ml"]["bindings"] = [
+        binding for binding in cloud.policies["acme-ml"]["bindings"] if binding["role"] != "roles/logging.logWriter"
+    ]
+    return world.step("bootstrap.sh")
+
+
+@pytest.fixture(scope="module")
+def refused(world: World, repaired: Step) -> Step:  # noqa: ARG001
+    world.cloud.objects += [f"{BUCKET}/churn/runs/open/r1.json", f"{BUCKET}/churn/models/r0/model", THEIRS]
+    return world.step("teardown.sh", "--yes", "--delete-data")
+
+
+@pytest.fixture(scope="module")
+def shared(world: World, refused: Step) -> Step:  # noqa: ARG001
+    """Another repository made the training account, and something else is in the bucket."""
+    world.cloud.objects.remove(f"{BUCKET}/churn/runs/open/r1.json")
+    world.cloud.accounts[TRAINING]["description"] = MADE_BY.format(33)
+    return world.step("teardown.sh", "--yes", "--delete-data")
+
+
+@pytest.fixture(scope="module")
+def gone(world: World, shared: Step) -> Step:  # noqa: ARG001
+    world.cloud.objects[:] = [f"{BUCKET}/churn/models/r0/model"]
+    world.cloud.accounts[TRAINING]["description"] = MADE_BY.format(22)
+    return world.step("teardown.sh", "--yes", "--delete-data")
+
+
+@pytest.fixture(scope="module")
+def still_gone(world: World, gone: Step, refused: Step) -> Step:  # noqa: ARG001
+    """But for the bucket, which is there again, with all that was in it."""
+    world.cloud.buckets.update(copy.deepcopy(refused.cloud.buckets))
+    world.cloud.objects[:] = [f"{BUCKET}/churn/models/r0/model"]
+    return world.step("teardown.sh", "--yes")
+
+
+def test_each_account_gets_its_roles_and_nothing_else(fresh: Step) -> None:
+    assert fresh.ended.code == 0, fresh.ended.err
+    assert fresh.cloud.roles() == ROLES | {SOMEBODY}
+
+
+def test_github_is_let_in_by_the_numbers_of_one_repository(fresh: Step) -> None:
+    provider = fresh.cloud.providers["github"]
+    assert provider["attributeCondition"] == "assertion.repository_owner_id == '11' && assertion.repository_id == '22'"
+    assert provider["oidc"] == {"issuerUri": "https://token.actions.githubusercontent.com"}
+    assert provider["attributeMapping"] == {
+        "google.subject": "assertion.sub",
+        "attribute.repository_id": "assertion.repository_id",
+        "attribute.repository_owner_id": "assertion.repository_owner_id",
+        "attribute.ref": "assertion.ref",
+    }
+
+
+def test_the_bucket_is_regional_private_and_keeps_nothing_that_was_deleted(fresh: Step) -> None:
+    bucket = fresh.cloud.buckets[BUCKET]
+    assert bucket["location"] == "US-CENTRAL1"
+    assert bucket["iamConfiguration"] == {
+        "publicAccessPrevention": "enforced",
+        "uniformBucketLevelAccess": {"enabled": True},
+    }
+    assert bucket["softDeletePolicy"] == {"retentionDurationSeconds": "0"}
+
+
+def test_only_old_checkpoints_and_stray_uploads_are_deleted_by_themselves(fresh: Step) -> None:
+    assert fresh.cloud.buckets[BUCKET]["lifecycle"]["rule"] == [
+        {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": 7}},
+        {"action": {"type": "Delete"}, "condition": {"age": 60, "matchesPrefix": ["churn/checkpoints/"]}},
+    ]
+
+
+def test_old_images_go_and_the_newest_stay(fresh: Step) -> None:
+    registry = fresh.cloud.registries["github-22"]
+    assert registry["format"] == "DOCKER"
+    assert registry["cleanupPolicyDryRun"] is False
+    policies = registry["cleanupPolicies"]
+    assert policies["delete-old"]["action"] == "DELETE"
+    assert policies["delete-old"]["condition"] == {"tagState": "ANY", "olderThan": "5184000s"}
+    assert policies["keep-newest"]["action"] == "KEEP"
+    assert policies["keep-newest"]["mostRecentVersions"] == {"keepCount": 30}
+
+
+def test_the_apis_are_on(fresh: Step) -> None:
+    assert fresh.cloud.services == APIS_NEEDED
+
+
+def test_an_account_that_is_not_known_yet_is_waited_for(world: World, fresh: Step) -> None:
+    assert fresh.ended.code == 0
+    assert (world.project.folder / "sleep-was-called").read_text().split() == ["10"]
+
+
+def test_at_its_end_it_says_what_to_tell_github(fresh: Step) -> None:
+    assert fresh.ended.out.splitlines()[-3:] == [
+        f"gh variable set GCP_WORKLOAD_IDENTITY_PROVIDER --body {PROVIDER}",
+        f"gh variable set GCP_SERVICE_ACCOUNT --body {CI}",
+        "gh variable set GCP_ARTIFACT_REPOSITORY --body us-central1-docker.pkg.dev/acme-ml/github-22",
+    ]
+
+
+def test_a_second_run_changes_nothing(again: Step) -> None:
+    assert again.ended.code == 0, again.ended.err
+    assert again.changes == []
+    assert {line.split()[0] for line in again.ended.lines} == {"exists"}
+
+
+def test_what_somebody_changed_is_put_right_and_nothing_else_is_touched(again: Step, repaired: Step) -> None:
+    assert repaired.ended.code == 0, repaired.ended.err
+    assert repaired.changes == [
+        "POST /v1/projects/acme-ml/services/sts.googleapis.com:enable",
+        f"PATCH /storage/v1/b/{BUCKET}",
+        f"PATCH {REGISTRY}",
+        f"POST {POOL}:undelete",
+        f"POST {POOL}/providers/github:undelete",
+        f"PATCH {POOL}/providers/github",
+        "POST /v1/projects/acme-ml:setIamPolicy",
+    ]
+    assert repaired.cloud.roles() == again.cloud.roles()
+    assert repaired.cloud.registries == again.cloud.registries
+    assert repaired.cloud.providers == again.cloud.providers
+    assert repaired.cloud.buckets[BUCKET]["softDeletePolicy"] == {"retentionDurationSeconds": "0"}
+
+
+def test_lifecycle_rules_of_others_stay(again: Step, repaired: Step) -> None:
+    ours = again.cloud.buckets[BUCKET]["lifecycle"]["rule"]
+    assert repaired.cloud.buckets[BUCKET]["lifecycle"]["rule"] == [THEIR_RULE, *ours]
+
+
+def test_nothing_is_taken_down_while_a_run_is_open(refused: Step) -> None:
+    assert refused.ended.code == 2
+    assert refused.changes == []
+    assert "run r1 is open: end it first, with spot cancel r1" in refused.ended.err
+
+
+def test_taking_down_first_locks_github_out(shared: Step) -> None:
+    assert shared.ended.code == 0, shared.ended.err
+    assert shared.changes[0] == f"DELETE {POOL}"
+
+
+def test_an_account_that_another_repository_made_stays_with_its_roles(shared: Step) -> None:
+    assert shared.cloud.accounts.keys() == {TRAINING, NEIGHBOUR}
+    assert shared.cloud.roles() == {SOMEBODY} | {role for role in ROLES if role[2] == f"serviceAccount:{TRAINING}"}
+    assert f"kept account {TRAINING}: not made by bootstrap.sh for this repository" in shared.ended.lines
+
+
+def test_delete_data_deletes_below_the_prefix_alone(shared: Step) -> None:
+    assert shared.cloud.objects == [THEIRS]
+    assert f"kept bucket gs://{BUCKET}: there is more in it, as others/a" in shared.ended.lines
+
+
+def test_no_account_no_role_and_no_image_of_ours_is_left(gone: Step) -> None:
+    assert gone.ended.code == 0, gone.ended.err
+    assert gone.cloud.accounts.keys() == {NEIGHBOUR}
+    assert gone.cloud.roles() == {SOMEBODY}
+    assert gone.cloud.registries == {}
+
+
+def test_a_bucket_that_is_empty_then_is_deleted_too(gone: Step) -> None:
+    assert gone.cloud.buckets == {}
+    assert gone.cloud.objects == []
+
+
+def test_a_second_teardown_changes_nothing(still_gone: Step) -> None:
+    assert still_gone.ended.code == 0, still_gone.ended.err
+    assert still_gone.changes == []
+    assert [line.split(":")[0] for line in still_gone.ended.lines] == [
+        "gone identity pool github-22",
+        f"gone account {CI}",
+        f"gone account {TRAINING}",
+        "gone images us-central1-docker.pkg.dev/acme-ml/github-22",
+        "kept bucket gs",
+        "kept APIs",
+    ]
+
+
+def test_what_is_stored_stays_without_delete_data(still_gone: Step) -> None:
+    assert still_gone.cloud.objects == [f"{BUCKET}/churn/models/r0/model"]
+    assert still_gone.cloud.buckets.keys() == {BUCKET}
+
+
+@pytest.mark.usefixtures("world")
+def test_a_bucket_of_somebody_else_stops_it_with_googles_words(tmp_path: Path) -> None:
+    cloud = Cloud(
+        services=set(APIS_NEEDED), accounts={name: {"email": name} for name in (TRAINING, CI)}, taken={BUCKET}
+    )
+    with served(cloud) as url:
+        ended = Project.at(tmp_path, cloud_url=url).run("bootstrap.sh", *IDS)
+    assert ended.code == 1
+    assert "this failed, and the next run goes on from here: gcloud storage buckets create" in ended.err
+    assert "The requested bucket name is not available." in ended.err
+    assert [str(call) for call in cloud.calls if call.changes] == ["POST /storage/v1/b"]
