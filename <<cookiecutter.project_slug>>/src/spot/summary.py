@@ -1,0 +1,138 @@
+"""What a workflow shows of runs, as Markdown: in its summary, and in the issue of a run that failed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from spot import links
+from spot.mermaid import gantt
+from spot.run import Attempt, Observation, Run, RunState
+from spot.show import clock, hours
+
+LAST_DECISIONS = 12
+LAST_ATTEMPTS = 40
+MOST_LETTERS = 300
+"""Of what Vertex AI says about a failure."""
+MOST_BYTES = 900_000
+"""GitHub drops a summary above 1 MiB, whole."""
+_STATES = {RunState.OPEN: "⏳", RunState.SUCCEEDED: "✅", RunState.FAILED: "❌", RunState.CANCELLED: "🚫"}
+
+
+def plain(text: object) -> str:
+    """`text` on one line, in which Markdown and HTML mean nothing."""
+    line = " ".join(str(text).split())
+    return re.sub(r"[\\`*_{}\[\]<>#|!~@&$]", lambda match: f"&#{ord(match[0])};", line)
+
+
+def submitted(document: dict[str, Any], run: Run | None) -> str:
+    """What `spot submit --json` said; `run` is the record as it stands, None after a dry run."""
+    plan = document["plan"]
+    facts = [
+        ("image", f"`{plan['image']}`"),
+        ("trainer", code(shlex.join(plan["arguments"]) or "its defaults")),
+        ("first", plain(plan["first"])),
+        ("deadline", _moment(plan["deadline"])),
+        ("on-demand at the latest", _moment(plan["latest_on_demand"])),
+        *[("⚠️ warning", plain(warning)) for warning in plan["warnings"]],
+    ]
+    head = f"## {'Plan of a run' if run is None else f'Run {run.id}'}"
+    parts = [head, _table(["", ""], facts)]
+    if run is None:
+        request = json.dumps(document["request"], indent=1)
+        parts += ["Nothing was submitted: this was a dry run. The first request would be", f"```json\n{request}\n```"]
+    else:
+        parts += [f"Follow it with `spot status {run.id}`, or in the summaries of the workflow Supervise."]
+        parts += [attempts(run)] if run.attempts else []
+    if document.get("problem"):
+        parts.append(f"⚠️ {plain(document['problem'])}. Supervise goes on with it.")
+    return "\n\n".join(parts)
+
+
+def passed(runs: Sequence[tuple[Run, Observation | None, str]], problems: Sequence[str], now: datetime) -> str:
+    """A pass: each run that was open, what the bucket shows of it, and why the pass did no more."""
+    parts = ["## Supervise"] if runs or problems else ["## Supervise", "No run is open: nothing to do."]
+    parts += [f"⚠️ {plain(problem)}" for problem in problems]
+    parts += [state(run, seen, next_, now) for run, seen, next_ in runs]
+    text = "\n\n".join(parts)
+    return text if len(text.encode()) <= MOST_BYTES else "\n\n".join([*parts[:1], _table_of(runs)])
+
+
+def state(run: Run, seen: Observation | None, next_: str, now: datetime) -> str:
+    """How one run stands, with its attempts and its newest decisions. `seen` is None if the bucket was not asked."""
+    facts = [
+        ("state", f"{_STATES[run.state]} {run.state}"),
+        *([("progress", _progress(seen))] if seen else []),
+        ("deadline", f"{clock(run.spec.deadline)}{_left(run, now)}"),
+        ("spent", "not known" if (usd := run.usd_spent(now)) is None else f"at most &#36;{usd:.2f}"),
+        ("next", plain(next_)),
+    ]
+    parts = [f"### {run.id}", _table(["", ""], facts)]
+    if run.attempts:
+        newest = replace(run, attempts=run.attempts[-LAST_ATTEMPTS:])
+        parts += [f"```mermaid\n{gantt(newest, now)}\n```", attempts(newest)]
+    if (hidden := len(run.attempts) - LAST_ATTEMPTS) > 0:
+        parts.append(f"{hidden} earlier attempts are not shown: `spot status {run.id}` has all.")
+    decided = [(clock(one.at), plain(one.action), plain(one.reason)) for one in run.decisions[-LAST_DECISIONS:]]
+    if decided:
+        parts.append(_table(["at", "what", "why"], decided))
+    return "\n\n".join(parts)
+
+
+def attempts(run: Run) -> str:
+    """A table of the attempts, with links."""
+    rows = [
+        (one.id, one.provisioning, one.region, clock(one.intended_at), _ran(one), _steps(one), _how(one), _places(one))
+        for one in run.attempts
+    ]
+    return _table(["attempt", "provisioning", "region", "submitted", "ran", "steps", "outcome", "links"], rows)
+
+
+def code(text: str) -> str:
+    """`text` on one line as inline code, whatever it holds."""
+    return f"<code>{plain(text)}</code>"
+
+
+def _how(attempt: Attempt) -> str:
+    said = f": {plain(attempt.error.message[:MOST_LETTERS])}" if attempt.error else ""
+    return f"{attempt.outcome or attempt.state.name.lower()}{said}"
+
+
+def _ran(attempt: Attempt) -> str:
+    return hours(attempt.ended_at - attempt.started_at) if attempt.started_at and attempt.ended_at else ""
+
+
+def _steps(attempt: Attempt) -> str:
+    return f"{attempt.from_step} to {'' if attempt.last_step is None else attempt.last_step}"
+
+
+def _places(attempt: Attempt) -> str:
+    return f"[job]({links.console(attempt.job)}) [log]({links.logs(attempt.job)})" if attempt.job else ""
+
+
+def _progress(seen: Observation) -> str:
+    if seen.completed_at:
+        return f"complete since {clock(seen.completed_at)}"
+    return f"{seen.progress.step} of {seen.progress.total_steps} steps" if seen.progress else "no checkpoint yet"
+
+
+def _left(run: Run, now: datetime) -> str:
+    return f", in {hours(run.spec.deadline - now)}" if run.state is RunState.OPEN else ""
+
+
+def _moment(text: str) -> str:
+    return clock(datetime.fromisoformat(text))
+
+
+def _table_of(runs: Sequence[tuple[Run, Observation | None, str]]) -> str:
+    return _table(["run", "state", "next"], [(run.id, run.state, plain(next_)) for run, _, next_ in runs])
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
