@@ -1,4 +1,4 @@
-"""The template's own CI, run by act. Only the runner and the actions of others are not real; pip and nox note their words."""
+"""The template's own CI under act. Only the runner and the actions of others are not real; pip and nox note words."""
 
 import os
 import re

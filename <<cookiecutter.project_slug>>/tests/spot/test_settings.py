@@ -253,7 +253,7 @@ ANSWERS = {
 
 def test_the_projects_own_settings_have_no_mistakes() -> None:
     text = (ROOT / "spot.toml").read_text(encoding="utf-8")
-    rendered = re.sub(r"<< cookiecutter\.(\w+).*? >>", lambda tag: ANSWERS[tag[1]], text)  # in place it has tags
+    rendered = re.sub(r"<{2} cookiecutter\.(\w+).*? >>", lambda tag: ANSWERS[tag[1]], text)  # in place it has tags
 
     settings = parse(rendered, "spot.toml")
 
