@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from spot.run import Action, Attempt, Close, Observation, Outcome, Provisioning, Run, RunState, Strategy, Submit, Wait
-from spot.show import clock, hours
+from spot.show import clock, counted, hours
 from spot.situation import SETTLE, Situation
 
 PAUSES = (timedelta(minutes=5), timedelta(minutes=10), timedelta(minutes=15))
@@ -15,6 +15,7 @@ LONGEST = timedelta(days=7)
 LEAST = timedelta(minutes=6)
 """A budget that pays for less is spent: starting alone takes longer."""
 
+_REFUSED = frozenset({Outcome.QUOTA, Outcome.INVALID})
 _FRUITLESS = frozenset({Outcome.NO_CAPACITY, Outcome.EXPIRED, Outcome.INTERNAL, Outcome.UNKNOWN})
 
 
@@ -57,15 +58,9 @@ def _spot_is_over(run: Run, situation: Situation) -> str | None:
     if situation.slack < needed:
         return f"slack {hours(situation.slack)} < {hours(needed)}: a spot start would end at the safety line"
     allowed = run.spec.terms.max_preemptions
-    if allowed is not None and (count := preemptions(run)) > allowed:
-        return f"{count} preemptions > {allowed} allowed"
+    if allowed is not None and run.preemptions > allowed:
+        return f"{run.preemptions} preemptions > {allowed} allowed"
     return None
-
-
-def preemptions(run: Run) -> int:
-    """Of machines, those that Vertex AI restarted the trainer after within one job included."""
-    inside = sum(max(attempt.starts - 1, 0) for attempt in run.attempts)
-    return inside + sum(attempt.outcome is Outcome.PREEMPTED for attempt in run.attempts)
 
 
 def anywhere(run: Run, provisioning: Provisioning) -> bool:
@@ -87,9 +82,11 @@ def outlook(situation: Situation) -> str:
 
 
 def _open_regions(run: Run, provisioning: Provisioning) -> list[str]:
-    """Those that have not refused such an attempt for want of quota: waiting would not help there."""
+    """Those that have not refused such an attempt: waiting would not help there."""
     refused = {
-        a.region for a in run.attempts if a.outcome is Outcome.QUOTA and _shares_quota(a.provisioning, provisioning)
+        attempt.region
+        for attempt in run.attempts
+        if attempt.refused or (attempt.outcome is Outcome.QUOTA and _shares_quota(attempt.provisioning, provisioning))
     }
     return [region for region in run.spec.terms.regions if region not in refused]
 
@@ -103,7 +100,7 @@ def _fruitless(run: Run, *kinds: Provisioning) -> list[Attempt]:
     """The newest attempts of these kinds since one ran and got somewhere, newest first."""
     trail: list[Attempt] = []
     for attempt in reversed(run.attempts):
-        if attempt.provisioning not in kinds or attempt.never_created or attempt.outcome is Outcome.QUOTA:
+        if attempt.provisioning not in kinds or attempt.never_created or attempt.outcome in _REFUSED:
             continue
         if attempt.outcome not in _FRUITLESS or attempt.advanced_at is not None:
             break
@@ -158,8 +155,9 @@ def _submit(run: Run, situation: Situation, provisioning: Provisioning, region: 
     timeout = _affordable(run, provisioning, region, situation.now)
     if timeout < LEAST:
         spent, budget = run.usd_spent(situation.now), run.spec.terms.budget_usd
+        tried = counted(len(run.attempts), "attempt")
         reason = (
-            f"the budget of ${budget:.2f} is spent: ${spent:.2f} for {len(run.attempts)} attempts, what is left pays"
+            f"the budget of ${budget:.2f} is spent: ${spent:.2f} for {tried}, what is left pays"
             f" for {hours(timeout)} of {provisioning} in {region}, {hours(situation.work)} of work are left"
         )
         return Close(reason=reason, state=RunState.FAILED)
@@ -176,6 +174,6 @@ def _affordable(run: Run, provisioning: Provisioning, region: str, now: datetime
 
 
 def _nowhere(run: Run) -> Close:
-    refusals = {a.region: a.error.message for a in run.attempts if a.outcome is Outcome.QUOTA and a.error}
+    refusals = {a.region: a.error.message for a in run.attempts if a.outcome in _REFUSED and a.error}
     said = "; ".join(f"{region}: {message}" for region, message in refusals.items())
-    return Close(reason=f"no region has quota for such a machine ({said})", state=RunState.FAILED)
+    return Close(reason=f"no region has quota for such a machine, or knows it ({said})", state=RunState.FAILED)

@@ -106,8 +106,10 @@ def _waiting(run: Run, live: Attempt, seen: Observation, situation: Situation) -
         return Wait(reason=f"{what}, slack {hours(situation.slack)}")
     if terms.strategy is Strategy.HYBRID and (why := ladder.on_demand_is_due(run, situation)):
         return CancelLive(reason=f"{what}: {why}", why=CancelReason.FALLBACK)
-    if live.provisioning is Provisioning.SPOT and waited > terms.max_wait:
-        reason = f"{what}, longer than {hours(terms.max_wait)}: no capacity"
+    # FLEX_START ends its own waiting, and is given a tick to do so.
+    patience = terms.max_wait if live.provisioning is Provisioning.SPOT else terms.max_wait + terms.tick
+    if waited > patience:
+        reason = f"{what}, longer than {hours(patience)}: no capacity"
         return CancelLive(reason=reason, why=CancelReason.NO_CAPACITY)
     return Wait(reason=f"{what}, {ladder.outlook(situation)}")
 

@@ -214,6 +214,11 @@ class Attempt:
         """It ended before it began: the create was lost, or told to come again later."""
         return self.job is None and self.outcome is Outcome.UNKNOWN
 
+    @property
+    def refused(self) -> bool:
+        """Vertex AI would not even create it."""
+        return self.job is None and self.outcome is Outcome.INVALID
+
     def billed_hours(self, now: datetime) -> float:
         """Upper bound: a job is not billed while it waits, nor while it is preempted inside the job."""
         if self.started_at is None:
@@ -255,6 +260,12 @@ class Run:
     def live(self) -> Attempt | None:
         """The attempt that has no outcome yet; there is never more than one, and it is the last."""
         return self.attempts[-1] if self.attempts and self.attempts[-1].outcome is None else None
+
+    @property
+    def preemptions(self) -> int:
+        """Machines taken away, those included that Vertex AI replaced inside a job without telling."""
+        inside = sum(max(attempt.starts - 1, 0) for attempt in self.attempts)
+        return inside + sum(attempt.outcome is Outcome.PREEMPTED for attempt in self.attempts)
 
     def with_last(self, attempt: Attempt) -> Run:
         """The same run with its last attempt as it is now."""

@@ -19,3 +19,8 @@ def hours(duration: timedelta) -> str:
 def clock(moment: datetime) -> str:
     """`2026-11-24 21:14 UTC`."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def counted(number: int, what: str) -> str:
+    """`1 attempt`, `2 attempts`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

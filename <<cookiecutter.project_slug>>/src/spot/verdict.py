@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spot.run import Attempt, Close, Observation, Outcome, Run, RunState
+from spot.run import Attempt, Close, Observation, Outcome, Run, RunState, Strategy
 from spot.show import clock, hours
 
 MAX_UNEXPLAINED = 3
@@ -30,12 +30,20 @@ def verdict(run: Run, seen: Observation) -> Close | None:
 
 def _fault(run: Run, last: Attempt) -> str | None:
     said = f": {last.error.message}" if last.error and last.error.message else ""
-    if last.outcome is Outcome.INVALID:
+    accepted = any(attempt.job and attempt.region != last.region for attempt in run.attempts)
+    if last.outcome is Outcome.INVALID and not (last.refused and accepted):  # else it is the region's own fault
         return f"Vertex AI refuses {last.id}{said}"
     errors = [item for item in run.attempts if item.outcome in {Outcome.USER_ERROR, Outcome.OUT_OF_MEMORY}]
     allowed = run.spec.terms.max_errors
     if errors and errors[-1] is last and len(errors) > allowed:
         return f"{last.outcome} of {last.id}, {len(errors)} > {allowed} allowed{said}"
+    terms = run.spec.terms
+    if (
+        terms.strategy is Strategy.SPOT
+        and terms.max_preemptions is not None
+        and run.preemptions > terms.max_preemptions
+    ):
+        return f"{run.preemptions} preemptions > {terms.max_preemptions} allowed, and there is nothing but spot"
     if len(trail := _unexplained(run)) >= MAX_UNEXPLAINED:
         return f"{len(trail)} attempts in a row ended {last.outcome} without a checkpoint{said}"
     return None

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from spot.ladder import LONGEST, next_start, preemptions
+from spot.ladder import LONGEST, next_start
 from spot.run import (
     Action,
     Attempt,
     Cancel,
     CancelReason,
     Close,
+    JobError,
     Outcome,
     Provisioning,
     Run,
@@ -218,7 +219,7 @@ def test_after_too_many_preemptions_on_demand_starts() -> None:
 
 def test_restarts_inside_a_job_are_preemptions() -> None:
     restarted = ended(Outcome.CANCELLED, starts=4, cancel=Cancel(at=T0, why=CancelReason.NO_CAPACITY))
-    assert preemptions(run(restarted, preempted(starts=1))) == 4
+    assert run(restarted, preempted(starts=1)).preemptions == 4
 
 
 def test_the_strategy_spot_knows_no_deadline() -> None:
@@ -260,7 +261,7 @@ def test_what_was_spent_is_no_longer_there() -> None:
 def test_a_budget_that_pays_for_less_than_six_minutes_is_spent() -> None:
     spent = preempted(at=after(hours=4))
     assert closed(run(spent, budget_usd=2.04), after(hours=4)) == (
-        "the budget of $2.04 is spent: $2.00 for 1 attempts, what is left pays for 5 min of spot in us-central1,"
+        "the budget of $2.04 is spent: $2.00 for 1 attempt, what is left pays for 5 min of spot in us-central1,"
         " 10.0 h of work are left"
     )
 
@@ -269,3 +270,19 @@ def test_without_a_price_there_is_no_limit() -> None:
     action = then(run(budget_usd=1.0, usd_per_hour={}), T0)
     assert isinstance(action, Submit)
     assert action.timeout == LONGEST
+
+
+REFUSED = ended(
+    Outcome.INVALID, job=None, region="us-east4", error=JobError(code=400, message="Machine type is not supported.")
+)
+
+
+def test_a_region_that_does_not_know_the_machine_is_left_out_once_another_one_took_it() -> None:
+    assert submitted(run(preempted(), REFUSED), after(minutes=1)) == (SPOT, C1)
+    assert submitted(run(preempted(), REFUSED), after(hours=20)) == (ON_DEMAND, C1)
+
+
+def test_where_no_region_is_left_the_run_ends_with_what_each_of_them_said() -> None:
+    close = then(run(REFUSED, regions=("us-east4",)), T0)
+    assert isinstance(close, Close)
+    assert "us-east4: Machine type is not supported." in close.reason

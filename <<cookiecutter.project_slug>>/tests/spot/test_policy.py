@@ -107,10 +107,6 @@ def test_spot_that_waited_for_longer_than_its_twenty_minutes_is_cancelled(state:
     assert cancels(live, after(minutes=20) + SECOND) is CancelReason.NO_CAPACITY
 
 
-def test_flex_start_ends_its_own_waiting() -> None:
-    assert cancels(attempt(provisioning=FLEX), after(hours=2)) is None
-
-
 def test_on_demand_waits_for_as_long_as_its_worst_start_and_then_elsewhere() -> None:
     live = attempt(provisioning=ON_DEMAND)
     assert cancels(live, after(minutes=25)) is None
@@ -186,3 +182,11 @@ def test_a_wait_says_on_which_numbers_it_rests() -> None:
     assert reason == (
         "spot waits in us-central1 for 6 min, pressure 0.44 <= 0.85, slack 13.9 h, safety line 2026-11-24 13:07 UTC"
     )
+
+
+def test_flex_start_ends_its_own_waiting_or_is_ended_a_tick_later() -> None:
+    waits = run(attempt(provisioning=FLEX), flex_start=True)
+    assert isinstance(decide(waits, NOTHING, after(minutes=35)), Wait)
+    action = decide(waits, NOTHING, after(minutes=35) + SECOND)
+    assert isinstance(action, CancelLive)
+    assert action.why is CancelReason.NO_CAPACITY

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from spot.show import clock, hours
+from spot.show import clock, counted, hours
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,11 @@ def test_a_duration_has_one_unit(duration: timedelta, text: str) -> None:
 def test_a_moment_is_shown_in_utc_to_the_minute() -> None:
     assert clock(datetime(2026, 11, 24, 21, 14, 59, tzinfo=UTC)) == "2026-11-24 21:14 UTC"
     assert clock(datetime(2026, 11, 25, 1, 14, tzinfo=timezone(timedelta(hours=4)))) == "2026-11-24 21:14 UTC"
+
+
+def test_one_is_counted_as_one() -> None:
+    assert (counted(1, "attempt"), counted(2, "attempt"), counted(0, "attempt")) == (
+        "1 attempt",
+        "2 attempts",
+        "0 attempts",
+    )

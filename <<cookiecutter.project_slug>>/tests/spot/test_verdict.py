@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spot.run import Attempt, Cancel, CancelReason, CancelRequest, JobError, Outcome, RunState
+from spot.run import Attempt, Cancel, CancelReason, CancelRequest, JobError, Outcome, RunState, Strategy
 from spot.verdict import verdict
 from tests.spot.samples import T0, after, ended, run, seen
 
@@ -111,3 +111,19 @@ def test_a_create_that_was_lost_is_not_in_that_row() -> None:
     strange = ended(INTERNAL, started_at=T0)
     assert closed(*[NEVER_CREATED] * 5) is None
     assert closed(strange, strange, NEVER_CREATED, strange) is not None
+
+
+def test_a_refusal_after_another_region_took_the_same_is_that_regions_own() -> None:
+    refused = ended(Outcome.INVALID, job=None, region="us-east4", error=JobError(code=400, message="not supported"))
+    assert closed(ended(Outcome.NO_CAPACITY), refused) is None
+    assert closed(ended(Outcome.NO_CAPACITY, job=None), refused) is not None
+    assert closed(ended(Outcome.NO_CAPACITY, region="us-east4"), refused) is not None
+
+
+def test_where_there_is_nothing_but_spot_too_many_preemptions_end_the_run() -> None:
+    assert closed(PREEMPTED, strategy=Strategy.SPOT, max_preemptions=1) is None
+    assert closed(PREEMPTED, PREEMPTED, strategy=Strategy.SPOT, max_preemptions=1) == (
+        RunState.FAILED,
+        "2 preemptions > 1 allowed, and there is nothing but spot",
+    )
+    assert closed(PREEMPTED, PREEMPTED, max_preemptions=1) is None
