@@ -151,17 +151,23 @@ def _clock(frame: Frame) -> RenderableType:
 
 
 def _steps(attempt: Attempt, frame: Frame) -> str:
-    reached = frame.reached.get(attempt.id, 0)
+    reached = _reached(attempt, frame)
     return f"{attempt.from_step} -> {reached}" if reached else ""
 
 
+def _reached(attempt: Attempt, frame: Frame) -> int:
+    """The last step that it told of, or saved without telling; 0 if its trainer did not get to any."""
+    told = frame.reached.get(attempt.id, 0)
+    return max(told, attempt.last_step or 0) if told else 0
+
+
 def _lost(attempt: Attempt, frame: Frame) -> str:
-    return str(_lost_steps(attempt, frame)) if attempt.last_step is not None and frame.reached.get(attempt.id) else ""
+    return str(_lost_steps(attempt, frame)) if attempt.last_step is not None and _reached(attempt, frame) else ""
 
 
 def _lost_steps(attempt: Attempt, frame: Frame) -> int:
     """Steps that the trainer made and the next start makes again."""
-    return max(frame.reached.get(attempt.id, 0) - attempt.last_step, 0) if attempt.last_step is not None else 0
+    return max(_reached(attempt, frame) - attempt.last_step, 0) if attempt.last_step is not None else 0
 
 
 def _cost(attempt: Attempt, frame: Frame) -> str:
