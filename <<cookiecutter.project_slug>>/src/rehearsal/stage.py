@@ -86,6 +86,8 @@ class Stage:
 @contextmanager
 def set_up(play: Play, tell: Callable[[str], None]) -> Iterator[Stage]:
     """Train in peace, which sets the clock, then raise the curtain. Raises `RehearsalError` and `TraceError`."""
+    if play.trace:
+        Trace(play.trace, datetime.now(UTC))  # so that one that cannot be used is refused now
     with ExitStack() as stack:
         storage = stack.enter_context(emulator(BUCKET))
         stack.enter_context(_environment({**ENVIRONMENT, "STORAGE_EMULATOR_HOST": storage}))
