@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from spot.run import Action, Attempt, Close, Observation, Outcome, Provisioning, Run, RunState, Strategy, Submit, Wait
+from spot.action import Action, Close, Submit, Wait
+from spot.run import Attempt, Observation, Outcome, Provisioning, Run, RunState, Strategy
 from spot.show import clock, counted, hours
 from spot.situation import SETTLE, Situation
 

@@ -18,19 +18,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from spot import ladder
-from spot.run import (
-    Action,
-    Attempt,
-    CancelLive,
-    CancelReason,
-    JobState,
-    Observation,
-    Provisioning,
-    Run,
-    RunState,
-    Strategy,
-    Wait,
-)
+from spot.action import Action, CancelLive, Wait
+from spot.run import Attempt, CancelReason, JobState, Observation, Provisioning, Run, RunState, Strategy
 from spot.show import clock, hours
 from spot.situation import Situation, assess
 from spot.verdict import verdict

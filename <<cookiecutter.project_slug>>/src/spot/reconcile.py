@@ -15,24 +15,13 @@ from datetime import datetime, timedelta
 
 from bucket.store import Conflict, Damaged, StoreError
 from bucket.store import Denied as StoreDenied
+from spot.action import Action, CancelLive, Close, Submit, Wait
 from spot.classify import classify_refusal
 from spot.evidence import Evidence
 from spot.ledger import Ledger, LedgerError, Record, UnknownRun
 from spot.observe import observe
 from spot.policy import decide
-from spot.run import (
-    Action,
-    Attempt,
-    Cancel,
-    CancelLive,
-    Close,
-    Decision,
-    Observation,
-    Run,
-    RunState,
-    Submit,
-    Wait,
-)
+from spot.run import Attempt, Cancel, Decision, Observation, Run, RunState
 from spot.situation import SETTLE
 from spot.vertex import Denied, Jobs, Refused, Unavailable, VertexError
 

@@ -1,4 +1,4 @@
-"""The vocabulary: what a run is, what is known of it, and what can be done about it. No I/O and no clock."""
+"""The vocabulary: what a run is, and what is known of it. No I/O and no clock."""
 
 from __future__ import annotations
 
@@ -307,41 +307,3 @@ class Observation:
     """None before the first checkpoint."""
     completed_at: datetime | None = None
     """When the completion manifest was written: the model is there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submit:
-    """Create an attempt."""
-
-    reason: str
-    provisioning: Provisioning
-    region: str
-    timeout: timedelta
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelLive:
-    """Cancel the live attempt."""
-
-    reason: str
-    why: CancelReason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
-    """Do nothing now."""
-
-    reason: str
-    until: datetime | None = None
-    """When there will be something to do, if only time decides."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Close:
-    """The run has ended."""
-
-    reason: str
-    state: RunState
-
-
-Action = Submit | CancelLive | Wait | Close

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from bucket.layout import RUN
 from bucket.store import open_object, open_store
 from spot import rules
+from spot.action import Submit
 from spot.policy import decide
-from spot.run import Attempt, Observation, Provisioning, Run, Strategy, Submit
+from spot.run import Attempt, Observation, Provisioning, Run, Strategy
 from spot.schema import RESERVED
 from spot.show import clock, hours
 from spot.situation import Situation, assess

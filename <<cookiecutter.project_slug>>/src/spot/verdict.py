@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from spot.run import Attempt, Close, Observation, Outcome, Run, RunState, Strategy
+from spot.action import Close
+from spot.run import Attempt, Observation, Outcome, Run, RunState, Strategy
 from spot.show import clock, hours
 
 MAX_UNEXPLAINED = 3

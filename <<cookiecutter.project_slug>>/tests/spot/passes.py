@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import cycle
 
+from spot.action import CancelLive, Close, Submit, Wait
 from spot.classify import classify_refusal
 from spot.observe import observe
 from spot.policy import decide
@@ -13,18 +14,14 @@ from spot.reconcile import MOST_TURNS, settles
 from spot.run import (
     Attempt,
     Cancel,
-    CancelLive,
     CancelReason,
     CancelRequest,
-    Close,
     JobState,
     Outcome,
     Provisioning,
     Run,
     RunState,
     Strategy,
-    Submit,
-    Wait,
 )
 from spot.situation import SETTLE
 from spot.vertex import Refused, Unavailable

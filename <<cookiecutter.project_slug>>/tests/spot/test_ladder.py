@@ -7,22 +7,9 @@ from typing import Any
 
 import pytest
 
+from spot.action import Action, Close, Submit, Wait
 from spot.ladder import LONGEST, next_start
-from spot.run import (
-    Action,
-    Attempt,
-    Cancel,
-    CancelReason,
-    Close,
-    JobError,
-    Outcome,
-    Provisioning,
-    Run,
-    RunState,
-    Strategy,
-    Submit,
-    Wait,
-)
+from spot.run import Attempt, Cancel, CancelReason, JobError, Outcome, Provisioning, Run, RunState, Strategy
 from spot.situation import assess
 from tests.spot.samples import T0, after, ended, no_quota, run, seen
 

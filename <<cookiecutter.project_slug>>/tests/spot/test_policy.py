@@ -6,22 +6,19 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from spot.action import CancelLive, Close, Submit, Wait
 from spot.policy import decide
 from spot.run import (
     Attempt,
     Cancel,
-    CancelLive,
     CancelReason,
     CancelRequest,
-    Close,
     JobState,
     Observation,
     Outcome,
     Provisioning,
     RunState,
     Strategy,
-    Submit,
-    Wait,
 )
 from tests.spot.samples import T0, after, attempt, ended, no_quota, run, seen
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spot.action import Wait
 from spot.policy import decide
-from spot.run import Observation, Provisioning, RunState, Strategy, Wait
+from spot.run import Observation, Provisioning, RunState, Strategy
 from tests.spot import samples
 from tests.spot.passes import Passes
 from tests.spot.worlds import BUDGETS, MINUTE, NEVER, Region, World, any_world, kept_promises, runs
