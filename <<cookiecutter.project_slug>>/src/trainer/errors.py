@@ -13,10 +13,16 @@ class Exit(IntEnum):
     ERROR = 1
     USAGE = 2
     """Somebody must change something: a flag, the data, a permission, a full disk."""
+    AGAIN = 75
+    """Nothing is wrong with the training: the store did not answer, or it begins anew. (EX_TEMPFAIL of sysexits.h)"""
 
 
 class TrainingError(Exception):
     """Training cannot go on."""
+
+
+class StartAgain(Exception):
+    """This start cannot go on, and the next one can."""
 
 
 class UsageError(Exception):

@@ -85,7 +85,8 @@ def _parser(environ: Mapping[str, str]) -> _Parser:
         allow_abbrev=False,
         formatter_class=_Help,
         description="Train, save, resume. Start it again with the same flags after whatever happened, and it goes on.",
-        epilog="Exit codes: 0 done, 143 saved on SIGTERM (130 on Ctrl-C), 1 error, 2 somebody must change something.",
+        epilog="Exit codes: 0 done, 143 saved on SIGTERM (130 on Ctrl-C), 1 error, 2 somebody must change something,"
+        " 75 start it again.",
     )
     where = parser.add_argument_group("where things are: gs://bucket/prefix or a local directory")
     where.add_argument(

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from bucket import markers
 from bucket.manifest import Json, NewerFormat
-from bucket.store import Denied, Store, StoreError, open_store
+from bucket.store import Denied, Store, StoreError, Unavailable, open_store
 from trainer.buffer import SharedBuffer
-from trainer.errors import Exit, Stopped, TrainingError, UsageError
+from trainer.errors import Exit, StartAgain, Stopped, TrainingError, UsageError
 from trainer.flags import Flags, parse
 from trainer.log import configure
 from trainer.output import check_writable, read_completion
@@ -75,11 +75,16 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: Stop) -> in
         reason = "completed" if code == Exit.DONE else "stopped"
     except (UsageError, Denied, NewerFormat) as error:
         code, reason = _say(error, Exit.USAGE)
+    except (StartAgain, Unavailable) as error:
+        code, reason = _say(error, Exit.AGAIN)
     except (TrainingError, StoreError) as error:
         code, reason = _say(error, Exit.ERROR)
     except Exception as error:
         _log.exception("unexpected")
         code, reason = _say(error, Exit.ERROR)
+    if stop.requested and code != Exit.DONE and reason != "stopped":
+        # The machine is going away, and what is on it fails in any order: the fault is not the training's.
+        code, reason = stop.exit_code, f"stopped, not saved: {reason}"
     if start and start.saving:
         start.saving.uploader.close()
         _conclude(start, start.saving, code, reason)

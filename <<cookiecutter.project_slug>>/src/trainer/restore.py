@@ -16,7 +16,7 @@ from bucket.manifest import Manifest, Part
 from bucket.store import ABSENT, Conflict, Damaged, NotFound, Store
 from trainer import image
 from trainer.buffer import SharedBuffer
-from trainer.errors import TrainingError
+from trainer.errors import StartAgain
 
 STREAMS = 8
 LISTINGS = 3
@@ -41,7 +41,7 @@ def newest_good(store: Store, run: str, buffer: SharedBuffer, accept: Callable[[
 
     `accept` raises for a checkpoint of another configuration. A damaged checkpoint is set aside, loudly, so that
     training can commit its step again; only certain damage counts, never a store that does not answer. Raises
-    `TrainingError` if there are checkpoints and all of them are damaged.
+    `StartAgain` if there are checkpoints and all of them are damaged.
     """
     damaged = 0
     for _ in range(LISTINGS):
@@ -63,7 +63,7 @@ def newest_good(store: Store, run: str, buffer: SharedBuffer, accept: Callable[[
         if not vanished:
             break
     if damaged:
-        raise TrainingError(
+        raise StartAgain(
             f"all {damaged} checkpoints of run {run} in {store.uri} were damaged and are set aside: start again to"
             " begin from step 0"
         )

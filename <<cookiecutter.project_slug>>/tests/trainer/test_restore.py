@@ -18,7 +18,7 @@ from bucket.manifest import FORMAT, Manifest, NewerFormat, Part
 from bucket.store import ABSENT, Store, Unavailable
 from tests.proxy import Answer, FlipReply, Proxy, each
 from trainer.buffer import SharedBuffer
-from trainer.errors import TrainingError, UsageError
+from trainer.errors import StartAgain, UsageError
 from trainer.image import Image
 from trainer.restore import Restored, newest_good, set_all_aside
 
@@ -186,7 +186,7 @@ def test_several_damaged_ones_are_passed_over(store: Store) -> None:
 def test_when_all_are_damaged_it_is_an_error_once_and_then_a_new_beginning(store: Store) -> None:
     for step in (10, 20):
         _overwrite_part(store, commit(store, step))
-    with pytest.raises(TrainingError, match=r"all 2 checkpoints of run run .* start again to begin from step 0"):
+    with pytest.raises(StartAgain, match=r"all 2 checkpoints of run run .* start again to begin from step 0"):
         restore(store)
     assert set_aside(store) == [10, 20]
     assert restore(store) is None
