@@ -19,12 +19,18 @@ ERROR_IS_LATE = timedelta(minutes=3)
 TOLD_TO_STOP = frozenset({130, 143})
 """The trainer's exit codes after SIGINT and SIGTERM."""
 KILLED = 137
+AGAIN = 75
+"""The trainer's own word that the training is not at fault."""
 TIMEOUT_TOLERANCE = timedelta(minutes=2)
 
 _STOCKOUT = re.compile(r"stockout|resources are insufficient in region", re.IGNORECASE)
 _OUT_OF_MEMORY = re.compile(r"ran out of memory", re.IGNORECASE)
 _EXIT = re.compile(r"exited with a non-zero status of (\d+)", re.IGNORECASE)
-_QUOTA = re.compile(r"exceed quota limits|quota exceeded|exceeds? (?:the |your )?quota", re.IGNORECASE)
+_QUOTA = re.compile(
+    r"exceed quota limits|quotas? (?:is |are )?exceeded|exceeds? (?:the |your )?quota|CustomModelTraining",
+    re.IGNORECASE,
+)
+_OF_TRAINING = re.compile(r"custom_?model_?training", re.IGNORECASE)
 _INTERNAL = re.compile(r"internal error", re.IGNORECASE)
 _INVALID = re.compile(r"is not supported|invalid", re.IGNORECASE)
 
@@ -89,11 +95,12 @@ def classify(evidence: Evidence) -> Outcome | None:
             return Outcome.PREEMPTED if evidence.exit_code in TOLD_TO_STOP else Outcome.UNKNOWN
 
 
-def classify_refusal(error: JobError) -> Outcome | None:
-    """The same for a create that was answered with an HTTP error; None if it may be asked again as it is."""
-    if error.code == 429:
-        return Outcome.QUOTA if _QUOTA.search(error.message) and "custom_model_training" in error.message else None
-    return Outcome.INVALID if 400 <= error.code < 500 else None
+def classify_refusal(error: JobError) -> Outcome:
+    """The same for a create that was answered with an HTTP error of the 4xx kind."""
+    if error.code != 429:
+        return Outcome.INVALID
+    of_training = _QUOTA.search(error.message) and _OF_TRAINING.search(error.message)
+    return Outcome.QUOTA if of_training else Outcome.NO_CAPACITY  # also: too many requests, which pass like it
 
 
 def _cancelled(evidence: Evidence) -> Outcome:
@@ -111,7 +118,7 @@ def _failed(evidence: Evidence) -> Outcome | None:
     if evidence.exit_code in TOLD_TO_STOP:
         return Outcome.PREEMPTED
     if evidence.exit_code:
-        return Outcome.USER_ERROR
+        return Outcome.INTERNAL if evidence.exit_code == AGAIN else Outcome.USER_ERROR
     if not text and not code and evidence.since_end < ERROR_IS_LATE:
         return _cancelled(evidence) if evidence.cancel else None  # why it failed does not matter any more
     return _by_text(text, evidence) or _by_code(code, evidence)
@@ -136,9 +143,10 @@ def _by_text(text: str, evidence: Evidence) -> Outcome | None:
 def _by_exit_status(status: int, evidence: Evidence) -> Outcome:
     if status in TOLD_TO_STOP:
         return Outcome.PREEMPTED
-    if status == KILLED:  # by whom is not said; memory is named where that is the cause
-        return Outcome.PREEMPTED if evidence.provisioning is Provisioning.SPOT else Outcome.INTERNAL
-    return Outcome.USER_ERROR
+    if status == KILLED:  # by whom is not said; one that dies before it gets anywhere must not be tried for ever
+        taken = evidence.provisioning is Provisioning.SPOT and evidence.advanced
+        return Outcome.PREEMPTED if taken else Outcome.INTERNAL
+    return Outcome.INTERNAL if status == AGAIN else Outcome.USER_ERROR
 
 
 def _by_code(code: int, evidence: Evidence) -> Outcome:

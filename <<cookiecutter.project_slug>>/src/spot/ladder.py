@@ -17,7 +17,8 @@ LEAST = timedelta(minutes=6)
 """A budget that pays for less is spent: starting alone takes longer."""
 
 _REFUSED = frozenset({Outcome.QUOTA, Outcome.INVALID})
-_FRUITLESS = frozenset({Outcome.NO_CAPACITY, Outcome.EXPIRED, Outcome.INTERNAL, Outcome.UNKNOWN})
+_FRUITLESS = frozenset({Outcome.NO_CAPACITY, Outcome.PREEMPTED, Outcome.EXPIRED, Outcome.INTERNAL, Outcome.UNKNOWN})
+"""Unless it got somewhere first."""
 
 
 def next_start(run: Run, seen: Observation, situation: Situation) -> Action:
@@ -28,7 +29,7 @@ def next_start(run: Run, seen: Observation, situation: Situation) -> Action:
     if strategy is Strategy.SPOT:
         return _spot(run, seen, situation) or _nowhere(run)
     why = on_demand_is_due(run, situation) or _spot_is_over(run, situation)
-    if why:
+    if why and on_demand_can_finish(run, situation):
         return _on_demand(run, situation, why) or _spot(run, seen, situation) or _nowhere(run)
     why = f"no region has quota for spot, {slack}"
     return _spot(run, seen, situation) or _on_demand(run, situation, why) or _nowhere(run)
@@ -36,7 +37,7 @@ def next_start(run: Run, seen: Observation, situation: Situation) -> Action:
 
 def on_demand_is_due(run: Run, situation: Situation) -> str | None:
     """Why on-demand must start although spot might still come, None if it need not, or cannot."""
-    if not anywhere(run, Provisioning.ON_DEMAND):
+    if not on_demand_can_finish(run, situation):
         return None
     if any(attempt.provisioning is Provisioning.ON_DEMAND and attempt.started_at for attempt in run.attempts):
         return f"on-demand has begun, and stays, slack {hours(situation.slack)}"
@@ -64,9 +65,11 @@ def _spot_is_over(run: Run, situation: Situation) -> str | None:
     return None
 
 
-def anywhere(run: Run, provisioning: Provisioning) -> bool:
-    """Whether a region is left that has not refused such an attempt."""
-    return bool(_open_regions(run, provisioning))
+def on_demand_can_finish(run: Run, situation: Situation) -> bool:
+    """Whether a region is left that has not refused on-demand, and the budget pays for the rest of the work there."""
+    needed = min(situation.work + situation.expected_start, LONGEST)
+    regions = _open_regions(run, Provisioning.ON_DEMAND)
+    return any(_affordable(run, Provisioning.ON_DEMAND, region, situation.now) >= needed for region in regions)
 
 
 def elsewhere(run: Run, live: Attempt) -> bool:
@@ -87,7 +90,8 @@ def _open_regions(run: Run, provisioning: Provisioning) -> list[str]:
     refused = {
         attempt.region
         for attempt in run.attempts
-        if attempt.refused or (attempt.outcome is Outcome.QUOTA and _shares_quota(attempt.provisioning, provisioning))
+        if (attempt.refused and attempt.provisioning is provisioning)
+        or (attempt.outcome is Outcome.QUOTA and _shares_quota(attempt.provisioning, provisioning))
     }
     return [region for region in run.spec.terms.regions if region not in refused]
 
@@ -113,11 +117,12 @@ def _spot(run: Run, seen: Observation, situation: Situation) -> Action | None:
     regions = _open_regions(run, Provisioning.SPOT)
     if not regions:
         return None
+    flex_regions = _open_regions(run, Provisioning.FLEX_START)
     trail = _fruitless(run, Provisioning.SPOT, Provisioning.FLEX_START)
     spot = [attempt for attempt in trail if attempt.provisioning is Provisioning.SPOT]
     rounds, index = divmod(len(spot), len(regions))
     if rounds and not index:
-        if trail[0].provisioning is Provisioning.SPOT and (rung := _flex_start(run, situation, regions)):
+        if trail[0].provisioning is Provisioning.SPOT and (rung := _flex_start(run, situation, flex_regions)):
             return rung
         pause = PAUSES[min(rounds, len(PAUSES)) - 1]
         until = (trail[0].ended_at or trail[0].intended_at) + pause
@@ -131,7 +136,10 @@ def _spot(run: Run, seen: Observation, situation: Situation) -> Action | None:
 def _flex_start(run: Run, situation: Situation, regions: list[str]) -> Action | None:
     """Once a round, if the safety line leaves time to wait for it. It ends its own waiting."""
     wait = run.spec.terms.max_wait
-    if not run.spec.terms.flex_start or situation.slack < situation.margin + situation.expected_start + wait:
+    if (
+        not (run.spec.terms.flex_start and regions)
+        or situation.slack < situation.margin + situation.expected_start + wait
+    ):
         return None
     reason = f"no spot in {', '.join(regions)}: FLEX_START for {hours(wait)} at most, {outlook(situation)}"
     tried = sum(attempt.provisioning is Provisioning.FLEX_START for attempt in run.attempts)

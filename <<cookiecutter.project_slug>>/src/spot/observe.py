@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from spot.classify import Evidence as Known
 from spot.classify import classify
 from spot.evidence import Evidence
-from spot.run import Attempt, JobError, JobState, Observation, Outcome, Run, Sighting
-from spot.vertex import Gone, Jobs, Unavailable
+from spot.run import Attempt, JobError, JobState, Observation, Outcome, Progress, Run, Sighting
+from spot.vertex import Gone, Jobs, VertexError
 
 GIVE_UP_AFTER = timedelta(minutes=5)
 """A create that was not found so long after its intent will not be sent any more."""
+NOT_FOUND = 404
 STRAYS_FOR = timedelta(hours=1)
 """How long a create that was given up is looked for all the same."""
 
@@ -25,28 +26,32 @@ _log = logging.getLogger(__name__)
 
 def observe(run: Run, jobs: Jobs, evidence: Evidence, now: datetime) -> tuple[Run, Observation]:
     """Raises `VertexError` or `StoreError` if something could not be read: then nothing is known."""
-    _cancel_strays(run, jobs, now)
+    cancel_strays(run, jobs, now)
     live = run.live
     if live is None:
         return run, evidence.observe(run)
     # The job first: a trainer completes the model before its job ends, so what is read after cannot be older.
-    try:
-        sighting = jobs.get(live.job) if live.job else jobs.find(run, live)
-    except Gone as error:
-        if now - live.intended_at < GIVE_UP_AFTER:  # it may not be seen everywhere yet
-            raise Unavailable(str(error)) from error
-        seen = evidence.observe(run)
-        return run.with_last(_vanished(live, seen, str(error), now)), seen
+    sighting = _look(run, live, jobs)
     seen = evidence.observe(run)
     if sighting is None:
         given_up = now - live.intended_at > GIVE_UP_AFTER
-        return (run.with_last(_given_up(live, now)) if given_up else run), seen
+        return (run.with_last(_given_up(live, seen, now)) if given_up else run), seen
     live = _merged(live, sighting, seen, now)
     if live.state.ended:
         live = _judged(run, live, seen, evidence, now)
     elif live.cancel and live.state is not JobState.CANCELLING:
         jobs.cancel(sighting.name)
     return run.with_last(live), seen
+
+
+def _look(run: Run, live: Attempt, jobs: Jobs) -> Sighting | None:
+    """None if two ways of asking know of no such job. One alone may have asked the wrong place."""
+    if live.job:
+        try:
+            return jobs.get(live.job)
+        except Gone as error:
+            _log.warning("%s: %s", run.id, error)
+    return jobs.find(run, live)
 
 
 def _merged(live: Attempt, sighting: Sighting, seen: Observation, now: datetime) -> Attempt:
@@ -58,7 +63,7 @@ def _merged(live: Attempt, sighting: Sighting, seen: Observation, now: datetime)
         job=sighting.name,
         state=sighting.state,
         started_at=live.started_at or sighting.started_at,
-        advanced_at=live.advanced_at or (progress.at if progress and advanced else None),
+        advanced_at=live.advanced_at or (_first_step(live, progress) if progress and advanced else None),
         ended_at=live.ended_at or ((sighting.ended_at or now) if sighting.state.ended else None),
         error=sighting.error or live.error,
     )
@@ -85,26 +90,47 @@ def _judged(run: Run, live: Attempt, seen: Observation, evidence: Evidence, now:
     return replace(live, outcome=outcome, starts=starts.count, last_step=_step(seen))
 
 
-def _vanished(live: Attempt, seen: Observation, said: str, now: datetime) -> Attempt:
+def _first_step(live: Attempt, progress: Progress) -> datetime:
+    """When it made its first new step, however late its checkpoints were looked at."""
+    made = max(progress.step - live.from_step, 0)
+    ago = timedelta(hours=made / progress.steps_per_hour) if progress.steps_per_hour > 0 else timedelta()
+    return min(max(progress.at - ago, live.started_at or live.intended_at), progress.at)
+
+
+def _given_up(live: Attempt, seen: Observation, now: datetime) -> Attempt:
+    message = f"Vertex AI knows of no job of {live.id} any more" if live.job else f"no job of {live.id} was ever found"
     return replace(
-        live, outcome=Outcome.UNKNOWN, error=JobError(code=404, message=said), ended_at=now, last_step=_step(seen)
+        live,
+        outcome=Outcome.UNKNOWN,
+        error=JobError(code=NOT_FOUND, message=message),
+        ended_at=now,
+        last_step=_step(seen),
     )
-
-
-def _given_up(live: Attempt, now: datetime) -> Attempt:
-    message = f"no job of {live.id} was found within {GIVE_UP_AFTER}: it was never created"
-    return replace(live, outcome=Outcome.UNKNOWN, error=JobError(code=0, message=message), ended_at=now)
 
 
 def _step(seen: Observation) -> int:
     return seen.progress.step if seen.progress else 0
 
 
-def _cancel_strays(run: Run, jobs: Jobs, now: datetime) -> None:
-    """A create that was given up and took effect after all has a job that nobody follows."""
+def may_have_strays(run: Run, now: datetime) -> bool:
+    """Whether a job may still turn up that was given up."""
+    return any(_lost(attempt, now) for attempt in run.attempts)
+
+
+def cancel_strays(run: Run, jobs: Jobs, now: datetime) -> None:
+    """A job that was given up, and is there after all, has nobody who follows it."""
     for attempt in run.attempts:
-        if attempt.never_created and now - attempt.intended_at < STRAYS_FOR:
+        if not _lost(attempt, now):
+            continue
+        try:
             stray = jobs.find(run, attempt)
             if stray and not stray.state.ended and stray.state is not JobState.CANCELLING:
-                _log.warning("%s: cancelling %s, whose create had been given up", run.id, stray.name)
+                _log.warning("%s: cancelling %s, which had been given up", run.id, stray.name)
                 jobs.cancel(stray.name)
+        except VertexError as error:  # another region must not keep this run from its own
+            _log.warning("%s: no look for a stray of %s: %s", run.id, attempt.id, error)
+
+
+def _lost(attempt: Attempt, now: datetime) -> bool:
+    gone = attempt.outcome is Outcome.UNKNOWN and attempt.error is not None and attempt.error.code == NOT_FOUND
+    return gone and attempt.ended_at is not None and now - attempt.ended_at < STRAYS_FOR

@@ -65,7 +65,7 @@ def _running(run: Run, live: Attempt, situation: Situation) -> Action:
     what = f"{live.provisioning} runs in {live.region}"
     numbers = f"slack {hours(situation.slack)}"
     may_be_left = live.provisioning is Provisioning.SPOT and run.spec.terms.strategy is Strategy.HYBRID
-    if not may_be_left or not ladder.anywhere(run, Provisioning.ON_DEMAND):
+    if not may_be_left or not ladder.on_demand_can_finish(run, situation):
         return Wait(reason=f"{what}, {numbers}")
     if situation.slack > situation.hard_margin:
         return Wait(reason=f"{what}, {numbers} > {hours(situation.hard_margin)} that on-demand needs in time")

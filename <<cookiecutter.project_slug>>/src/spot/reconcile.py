@@ -19,7 +19,7 @@ from spot.action import Action, CancelLive, Close, Submit, Wait
 from spot.classify import classify_refusal
 from spot.evidence import Evidence
 from spot.ledger import Ledger, LedgerError, Record, UnknownRun
-from spot.observe import observe
+from spot.observe import cancel_strays, may_have_strays, observe
 from spot.policy import decide
 from spot.run import Attempt, Cancel, Decision, Observation, Run, RunState
 from spot.situation import SETTLE
@@ -98,6 +98,9 @@ class _Pass:
         record = self._hold(to.ledger.read(self._id))
         for _ in range(MOST_TURNS):
             if record.run.state is not RunState.OPEN:
+                cancel_strays(record.run, to.jobs, to.clock())
+                if may_have_strays(record.run, to.clock()):
+                    return f"it has ended: {record.run.state}; a job of it that was given up may still turn up"
                 to.ledger.file(record)
                 return f"it has ended: {record.run.state}"
             run, self._seen = observe(record.run, to.jobs, to.evidence, to.clock())
@@ -158,9 +161,6 @@ class _Pass:
 
     def _refused(self, record: Record, attempt: Attempt, refusal: Refused) -> Record:
         outcome = classify_refusal(refusal.error)
-        if outcome is None:  # too many requests: nothing is wrong with this one
-            self._withdraw(record)
-            raise Unavailable(str(refusal)) from refusal
         ended = replace(attempt, outcome=outcome, error=refusal.error, ended_at=self._to.clock())
         return self._write(record, record.run.with_last(ended))
 

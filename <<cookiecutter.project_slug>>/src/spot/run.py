@@ -199,7 +199,7 @@ class Attempt:
     state: JobState = JobState.UNSPECIFIED
     started_at: datetime | None = None
     advanced_at: datetime | None = None
-    """The time of its first checkpoint."""
+    """When it made its first new step, as its checkpoints tell."""
     ended_at: datetime | None = None
     last_step: int | None = None
     """Where the run stood when it ended."""

@@ -31,8 +31,7 @@ def verdict(run: Run, seen: Observation) -> Close | None:
 
 def _fault(run: Run, last: Attempt) -> str | None:
     said = f": {last.error.message}" if last.error and last.error.message else ""
-    accepted = any(attempt.job and attempt.region != last.region for attempt in run.attempts)
-    if last.outcome is Outcome.INVALID and not (last.refused and accepted):  # else it is the region's own fault
+    if last.outcome is Outcome.INVALID and not (last.refused and _accepted_otherwise(run, last)):
         return f"Vertex AI refuses {last.id}{said}"
     errors = [item for item in run.attempts if item.outcome in {Outcome.USER_ERROR, Outcome.OUT_OF_MEMORY}]
     allowed = run.spec.terms.max_errors
@@ -48,6 +47,12 @@ def _fault(run: Run, last: Attempt) -> str | None:
     if len(trail := _unexplained(run)) >= MAX_UNEXPLAINED:
         return f"{len(trail)} attempts in a row ended {last.outcome} without a checkpoint{said}"
     return None
+
+
+def _accepted_otherwise(run: Run, refused: Attempt) -> bool:
+    """Whether the same was taken in another region or provisioning: then it is those that do not fit."""
+    where = refused.region, refused.provisioning
+    return any(attempt.job and (attempt.region, attempt.provisioning) != where for attempt in run.attempts)
 
 
 def _unexplained(run: Run) -> list[Attempt]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -47,6 +48,11 @@ def evidence(state: JobState, **changes: Any) -> Evidence:
     return Evidence(state=state, **{**known, **changes})
 
 
+PER_GPU_QUOTA = JobError(
+    code=8, message="The following quotas are exceeded: CustomModelTrainingT4GPUsPerProjectPerRegion"
+)
+
+
 @pytest.mark.parametrize("state", [state for state in JobState if not state.ended])
 def test_a_job_that_has_not_ended_has_no_outcome(state: JobState) -> None:
     assert classify(evidence(state, completed=True, error=stockout(), exit_code=1)) is None
@@ -74,7 +80,13 @@ def test_an_ended_job_with_a_complete_model_succeeded_whatever_else_is_said(stat
         pytest.param(FAILED, {"error": exited(139), **RAN}, "user-error", id="the text says status 139, a crash"),
         pytest.param(FAILED, {"error": exited(143), **RAN}, "preempted", id="the text says status 143, SIGTERM"),
         pytest.param(FAILED, {"error": exited(130), **RAN}, "preempted", id="the text says status 130, SIGINT"),
-        pytest.param(FAILED, {"error": exited(137), **RAN}, "preempted", id="killed on a spot machine"),
+        pytest.param(
+            FAILED, {"error": exited(137), "advanced": True, **RAN}, "preempted", id="killed on a spot machine"
+        ),
+        pytest.param(FAILED, {"error": exited(137), **RAN}, "internal", id="killed before it got anywhere"),
+        pytest.param(FAILED, {"error": exited(1), "exit_code": 75, **RAN}, "internal", id="the trainer's 75: again"),
+        pytest.param(FAILED, {"error": exited(75), **RAN}, "internal", id="the text says status 75"),
+        pytest.param(FAILED, {"error": PER_GPU_QUOTA}, "quota", id="no quota, in the words for one kind of GPU"),
         pytest.param(
             FAILED, {"error": exited(137), **RAN, "provisioning": ON_DEMAND}, "internal", id="killed on demand"
         ),
@@ -192,20 +204,20 @@ def test_every_evidence_has_an_outcome_once_it_is_whole(known: Evidence) -> None
     [
         pytest.param(no_quota(), "quota", id="no quota for spot"),
         pytest.param(no_quota(ON_DEMAND), "quota", id="no quota for on-demand"),
-        pytest.param(RATE_LIMIT, None, id="too many requests"),
-        pytest.param(JobError(code=429, message=""), None, id="429 without a text"),
+        pytest.param(replace(PER_GPU_QUOTA, code=429), "quota", id="no quota for one kind of GPU"),
+        pytest.param(replace(stockout(), code=429), "no-capacity", id="a stockout at once"),
+        pytest.param(RATE_LIMIT, "no-capacity", id="too many requests"),
+        pytest.param(JobError(code=429, message=""), "no-capacity", id="429 without a text"),
         pytest.param(JobError(code=400, message=UNSUPPORTED.message), "invalid", id="unsupported machine"),
         pytest.param(JobError(code=404, message="Not found."), "invalid", id="404"),
         pytest.param(JobError(code=409, message="Conflict."), "invalid", id="409"),
-        pytest.param(JobError(code=500, message="Internal error encountered."), None, id="500"),
-        pytest.param(JobError(code=503, message="The service is currently unavailable."), None, id="503"),
     ],
 )
-def test_a_refused_create_ended(error: JobError, outcome: str | None) -> None:
+def test_a_refused_create_ended(error: JobError, outcome: str) -> None:
     assert classify_refusal(error) == outcome
 
 
 @given(ERRORS)
-def test_a_refusal_is_final_only_for_want_of_quota_or_if_the_request_is_wrong(error: JobError) -> None:
-    expected = {429: {None, Outcome.QUOTA}}.get(error.code, {Outcome.INVALID if 400 <= error.code < 500 else None})
+def test_a_refusal_is_the_requests_own_fault_unless_there_is_too_much_of_it(error: JobError) -> None:
+    expected = {Outcome.QUOTA, Outcome.NO_CAPACITY} if error.code == 429 else {Outcome.INVALID}
     assert classify_refusal(error) in expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -266,10 +267,30 @@ REFUSED = ended(
 
 def test_a_region_that_does_not_know_the_machine_is_left_out_once_another_one_took_it() -> None:
     assert submitted(run(preempted(), REFUSED), after(minutes=1)) == (SPOT, C1)
-    assert submitted(run(preempted(), REFUSED), after(hours=20)) == (ON_DEMAND, C1)
+    assert submitted(run(vain(C1), REFUSED, vain(C1)), after(hours=1))[1] == C1
+
+
+def test_what_was_refused_for_one_provisioning_is_tried_with_another() -> None:
+    flex = replace(REFUSED, provisioning=FLEX)
+    assert submitted(run(vain(C1), vain(E4), flex, flex_start=True)) == (FLEX, C1)
+    nowhere = (flex, replace(flex, region=C1))
+    assert submitted(run(vain(C1), vain(E4), *nowhere, flex_start=True), after(minutes=6)) == (SPOT, C1)
+    assert submitted(run(REFUSED, replace(REFUSED, region=C1)), after(hours=20)) == (ON_DEMAND, C1)
 
 
 def test_where_no_region_is_left_the_run_ends_with_what_each_of_them_said() -> None:
-    close = then(run(REFUSED, regions=("us-east4",)), T0)
-    assert isinstance(close, Close)
-    assert "us-east4: Machine type is not supported." in close.reason
+    everywhere = [replace(REFUSED, provisioning=kind) for kind in (SPOT, ON_DEMAND)]
+    assert "us-east4: Machine type is not supported." in closed(run(*everywhere, regions=(E4,)))
+
+
+def test_preempted_before_it_got_anywhere_the_next_region_is_tried_then_a_pause_is_made() -> None:
+    lost = replace(preempted(), advanced_at=None)
+    assert submitted(run(lost), T0) == (SPOT, E4)
+    assert waits_until(run(lost, replace(lost, region=E4)), T0) == after(minutes=5)
+
+
+def test_on_demand_that_the_budget_cannot_finish_is_not_fallen_back_to() -> None:
+    """10 hours of work at 1 $/h, and spot at 0.5 $/h."""
+    prices = {region: {SPOT: 0.5, ON_DEMAND: 1.0} for region in (C1, E4)}
+    assert submitted(run(budget_usd=8.0, usd_per_hour=prices), after(hours=20)) == (SPOT, C1)
+    assert submitted(run(budget_usd=12.0, usd_per_hour=prices), after(hours=20)) == (ON_DEMAND, C1)

@@ -8,12 +8,13 @@ from datetime import timedelta
 import pytest
 
 from bucket.markers import Starts
-from spot.observe import GIVE_UP_AFTER, STRAYS_FOR, observe
+from spot.observe import GIVE_UP_AFTER, NOT_FOUND, STRAYS_FOR, observe
 from spot.reconcile import CREATE_WITHIN
 from spot.run import (
     Attempt,
     Cancel,
     CancelReason,
+    JobError,
     JobState,
     Observation,
     Outcome,
@@ -30,7 +31,9 @@ SIGHTING = Sighting(
 NOTHING, UNMARKED = Observation(), Starts(count=0, exit_code=None)
 CANCEL = Cancel(at=samples.after(minutes=1), why=CancelReason.NO_CAPACITY)
 LOST = samples.attempt(job=None, state=JobState.UNSPECIFIED)
-GIVEN_UP = replace(LOST, outcome=Outcome.UNKNOWN)
+GIVEN_UP = replace(
+    LOST, outcome=Outcome.UNKNOWN, ended_at=samples.after(minutes=5), error=JobError(code=NOT_FOUND, message="lost")
+)
 
 
 @dataclass
@@ -106,9 +109,9 @@ def test_only_its_own_checkpoint_shows_that_an_attempt_advanced() -> None:
     theirs, ours = samples.seen(1, attempt="a1"), samples.seen(2, attempt="a2", at=samples.after(minutes=9))
     assert last(look(run, Seen(observation=theirs))).advanced_at is None
     advanced = look(run, Seen(observation=ours))
-    assert last(advanced).advanced_at == samples.after(minutes=9)
+    assert last(advanced).advanced_at == samples.T0
     later = samples.seen(3, attempt="a2", at=samples.after(minutes=20))
-    assert last(look(advanced, Seen(observation=later))).advanced_at == samples.after(minutes=9)
+    assert last(look(advanced, Seen(observation=later))).advanced_at == last(advanced).advanced_at
 
 
 def test_an_ended_job_gets_its_outcome_from_the_evidence() -> None:
@@ -145,19 +148,39 @@ def test_a_create_that_is_not_found_is_waited_for_and_then_given_up() -> None:
     given_up = last(look(run, Seen(sighting=None), minutes=5.1))
     assert (given_up.outcome, given_up.never_created) == (Outcome.UNKNOWN, True)
     assert given_up.error
-    assert "never created" in given_up.error.message
+    assert "no job of a1 was ever found" in given_up.error.message
 
 
-def test_a_job_that_is_gone_has_an_unknown_end() -> None:
-    world = Seen(error=Gone("there is no such job"), observation=samples.seen(2))
+def test_a_job_that_two_ways_of_asking_do_not_know_has_an_unknown_end() -> None:
+    world = Seen(sighting=None, error=Gone("there is no such job"), observation=samples.seen(2))
     found = last(look(samples.run(samples.attempt()), world))
     assert (found.outcome, found.last_step, found.ended_at) == (Outcome.UNKNOWN, 120, samples.after(minutes=10))
     assert not found.never_created
 
 
+def test_a_job_that_is_found_by_its_labels_is_not_gone() -> None:
+    world = Seen(sighting(JobState.RUNNING), error=Gone("asked at the wrong place"))
+    found = last(look(samples.run(samples.attempt()), world))
+    assert (found.state, found.outcome) == (JobState.RUNNING, None)
+
+
 def test_a_job_that_is_not_seen_yet_is_asked_for_again() -> None:
-    with pytest.raises(Unavailable, match="no such job"):
-        look(samples.run(samples.attempt()), Seen(error=Gone("there is no such job")), minutes=4)
+    run = samples.run(samples.attempt())
+    assert look(run, Seen(sighting=None, error=Gone("there is no such job")), minutes=4) == run
+
+
+@pytest.mark.parametrize("looked", [10, 200])
+def test_how_long_a_start_took_does_not_depend_on_when_it_was_looked_at(looked: float) -> None:
+    """At 60 steps an hour from step 60, a checkpoint at step 90 came half an hour after the first step."""
+    run = samples.run(samples.attempt(from_step=60, started_at=samples.after(minutes=1)))
+    world = Seen(sighting(JobState.RUNNING), observation=samples.seen(1.5, at=samples.after(minutes=40)))
+    assert last(look(run, world, minutes=looked)).advanced_at == samples.after(minutes=10)
+
+
+def test_a_start_is_not_before_its_machine_ran() -> None:
+    run = samples.run(samples.attempt(started_at=samples.after(minutes=39)))
+    world = Seen(sighting(JobState.RUNNING), observation=samples.seen(1.5, at=samples.after(minutes=40)))
+    assert last(look(run, world, minutes=50)).advanced_at == samples.after(minutes=39)
 
 
 def test_the_model_is_looked_for_after_the_job_that_makes_it() -> None:
@@ -216,7 +239,22 @@ def test_a_stray_that_ends_is_left_alone(state: JobState) -> None:
     assert world.cancelled == []
 
 
+def test_a_job_that_had_vanished_and_is_there_again_is_a_stray() -> None:
+    world = Seen()
+    look(samples.run(replace(GIVEN_UP, job=NAME)), world, minutes=59)
+    assert world.cancelled == [NAME]
+
+
+def test_a_region_that_does_not_answer_does_not_keep_a_run_from_its_own() -> None:
+    class Elsewhere(Seen):
+        def find(self, run: Run, attempt: Attempt) -> Sighting | None:  # noqa: ARG002
+            raise Unavailable("no answer")
+
+    started = sighting(JobState.RUNNING)
+    assert last(look(samples.run(GIVEN_UP, samples.attempt()), Elsewhere(started))).state is JobState.RUNNING
+
+
 def test_strays_are_not_looked_for_for_ever() -> None:
     world = Seen()
-    look(samples.run(GIVEN_UP), world, minutes=60)
+    look(samples.run(GIVEN_UP), world, minutes=65)
     assert world.looked_for == []

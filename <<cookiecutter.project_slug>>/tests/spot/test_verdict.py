@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spot.run import Attempt, Cancel, CancelReason, CancelRequest, JobError, Outcome, RunState, Strategy
+from spot.run import Attempt, Cancel, CancelReason, CancelRequest, JobError, Outcome, Provisioning, RunState, Strategy
 from spot.verdict import verdict
 from tests.spot.samples import T0, after, ended, run, seen
 
@@ -118,6 +118,8 @@ def test_a_refusal_after_another_region_took_the_same_is_that_regions_own() -> N
     assert closed(ended(Outcome.NO_CAPACITY), refused) is None
     assert closed(ended(Outcome.NO_CAPACITY, job=None), refused) is not None
     assert closed(ended(Outcome.NO_CAPACITY, region="us-east4"), refused) is not None
+    other_kind = ended(Outcome.NO_CAPACITY, region="us-east4", provisioning=Provisioning.ON_DEMAND)
+    assert closed(other_kind, refused) is None
 
 
 def test_where_there_is_nothing_but_spot_too_many_preemptions_end_the_run() -> None:
