@@ -13,12 +13,15 @@ from typing import Any
 from spot.settings import Settings, SettingsError, load
 
 LEAST_DAYS = 60
-KEPT_IMAGES = 30
-"""Versions: one push makes about three, the index, the image and its attestation."""
+KEPT_IMAGES = 300
+"""Versions: one push makes about three, the index, the image and its attestation.
+
+A run may use an image that was built long ago, and this alone keeps that: until a hundred newer ones are there.
+"""
 UPLOAD_DAYS = 7
 ISSUER = "https://token.actions.githubusercontent.com"
 MAPPING = {
-    "google.subject": "assertion.sub",
+    "google.subject": "assertion.repository_id",  # a subject has at most 127 bytes, and `sub` names the branch
     "attribute.repository_id": "assertion.repository_id",
     "attribute.repository_owner_id": "assertion.repository_owner_id",
     "attribute.ref": "assertion.ref",

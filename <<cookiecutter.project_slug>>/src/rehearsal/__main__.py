@@ -19,10 +19,14 @@ from spot import values
 
 def main(arguments: list[str] | None = None) -> int:
     """0 if the run made its deadline and its model is the uninterrupted one's, 1 if not, 2 for bad arguments."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.data and options.container:
+        parser.error("--data and --container do not go together: the container would not see the file")
     play = Play(
         epochs=options.epochs,
         seed=options.seed,
+        data=options.data,
         trace=options.trace,
         container=options.container,
         engine=options.engine,
@@ -64,13 +68,22 @@ def _values(finished: Finished) -> dict[str, object]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="spot rehearse", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--epochs", type=_whole(1), default=40, metavar="N", help="passes over the digits (40)")
+    parser.add_argument("--epochs", type=_whole(1), default=40, metavar="N", help="passes over the data (40)")
     parser.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="of the training (0)")
+    parser.add_argument("--data", type=_file, metavar="FILE", help="train on this local file (the bundled digits)")
     parser.add_argument("--trace", type=Path, metavar="CSV", help="play measured capacity instead of the story")
     parser.add_argument("--container", metavar="IMAGE", help="run this image in the place of this folder's trainer")
     parser.add_argument("--engine", choices=["podman", "docker"], default="podman", help="what runs it (podman)")
     parser.add_argument("--json", action="store_true", help="the end as one JSON document on standard output")
     return parser
+
+
+def _file(text: str) -> Path:
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no file here: gs:// is an emulator in a rehearsal, copy it first"
+        )
+    return Path(text).resolve()
 
 
 def _whole(least: int) -> Callable[[str], int]:

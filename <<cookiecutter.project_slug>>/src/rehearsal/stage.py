@@ -49,6 +49,8 @@ class Play:
 
     epochs: int
     seed: int
+    data: Path | None
+    """A file of this machine, in the place of the data that come with the project."""
     trace: Path | None
     """Capacity as it was measured, in the place of the story."""
     container: str | None
@@ -61,8 +63,10 @@ class Play:
         return (
             *("--epochs", str(self.epochs)),
             *("--seed", str(self.seed)),
+            *(("--data", str(self.data)) if self.data else ()),
             *("--checkpoint-interval", str(CHECKPOINT_S)),
             *("--log-interval", "0.05"),
+            *("--device", "cpu"),  # the machine that is asked for has a GPU, this one need not
         )
 
 

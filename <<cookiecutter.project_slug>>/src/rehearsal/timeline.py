@@ -20,6 +20,9 @@ from spot.tables import outcome_text
 
 LAST_LINES = 10
 WIDTH = 120
+BAR = 40
+RIGHT = {"at", "waited", "ran", "lost", "cost"}
+"""The columns of numbers."""
 
 
 class Timeline:
@@ -75,17 +78,18 @@ def since(moment: datetime, frame: Frame) -> str:
     return f"+{minutes // 60} h {minutes % 60:02d} min"
 
 
+def _short(moment: datetime, frame: Frame) -> str:
+    return since(moment, frame).removesuffix(" min")
+
+
 def attempts(frame: Frame) -> Table:
-    """Each attempt: where, what became of it, which steps it made, and which of them were lost."""
-    table = Table(box=box.SIMPLE)
-    for name in ("submitted", "attempt", "provisioning", "region", "waited", "ran", "outcome", "steps", "lost", "cost"):
-        table.add_column(name, justify="right" if name in {"submitted", "waited", "ran", "lost", "cost"} else "left")
+    """Each attempt: where, what became of it, which steps it made, and which of them were lost. 80 columns hold it."""
+    table = _table("at", "", "where", "waited", "ran", "outcome", "steps", "lost", "cost")
     for attempt in frame.run.attempts:
         table.add_row(
-            since(attempt.intended_at, frame),
+            _short(attempt.intended_at, frame),
             attempt.id,
-            attempt.provisioning,
-            attempt.region,
+            f"{attempt.provisioning} {attempt.region}",
             hours((attempt.started_at or attempt.ended_at or frame.now) - attempt.intended_at),
             hours((attempt.ended_at or frame.now) - attempt.started_at) if attempt.started_at else "",
             outcome_text(attempt),
@@ -98,15 +102,21 @@ def attempts(frame: Frame) -> Table:
 
 def ending(finished: Finished) -> RenderableType:
     """Everything, once more, and whether it made a difference."""
-    return Group(attempts(finished.frame), _decisions(finished.frame), *_verdict(finished))
+    return Group("", attempts(finished.frame), "", _decisions(finished.frame), "", *_verdict(finished))
 
 
 def _decisions(frame: Frame) -> Table:
-    table = Table(box=box.SIMPLE, title="what the supervisor decided, and why", title_justify="left")
-    for name in ("at", "decision", "reason"):
-        table.add_column(name, justify="right" if name == "at" else "left", no_wrap=name != "reason")
+    table = _table("at", "decision", "reason", title="what the supervisor decided, and why")
     for decision in frame.run.decisions:
-        table.add_row(since(decision.at, frame), decision.action, decision.reason)
+        table.add_row(_short(decision.at, frame), decision.action, decision.reason)
+    return table
+
+
+def _table(*names: str, title: str | None = None) -> Table:
+    """What does not fit goes on in the next line of its cell."""
+    table = Table(box=box.SIMPLE, show_edge=False, padding=0, title=title, title_justify="left")
+    for name in names:
+        table.add_column(name, justify="right" if name in RIGHT else "left", overflow="fold")
     return table
 
 
@@ -140,19 +150,19 @@ def _clock(frame: Frame) -> RenderableType:
     table = Table(box=None, show_header=False)
     table.add_row(
         "time",
-        ProgressBar(total=whole, completed=gone, width=60),
+        ProgressBar(total=whole, completed=gone, width=BAR),
         f"{since(frame.now, frame)} of {hours(run.spec.deadline - run.submitted_at)}",
     )
     done, total = (progress.step, progress.total_steps) if progress else (0, 1)
     table.add_row(
-        "work", ProgressBar(total=total, completed=done, width=60), f"step {done} of {total}" if progress else ""
+        "work", ProgressBar(total=total, completed=done, width=BAR), f"step {done} of {total}" if progress else ""
     )
     return table
 
 
 def _steps(attempt: Attempt, frame: Frame) -> str:
     reached = _reached(attempt, frame)
-    return f"{attempt.from_step} -> {reached}" if reached else ""
+    return f"{attempt.from_step}-{reached}" if reached else ""
 
 
 def _reached(attempt: Attempt, frame: Frame) -> int:

@@ -25,7 +25,7 @@ from spot.cli import Exit
 from spot.evidence import BucketEvidence
 from spot.failures import explain
 from spot.github_api import GitHub, GitHubError
-from spot.ledger import Ledger
+from spot.ledger import Ledger, UnknownRun
 from spot.run import Observation, Run, RunState
 from spot.settings import load
 from spot.submit import SubmitError
@@ -90,13 +90,16 @@ def retrain() -> int:
     github = GitHub.of_this_workflow()
     github.revive(RETRAIN)
     github.switch(SUPERVISE, on=True)
+    if before := _begun_before():
+        _append("GITHUB_STEP_SUMMARY", summary.submitted_before(before, datetime.now(UTC)))
+        return Exit.DONE
     try:
         code, begun = _spot(words)
+        if begun is not None:
+            run = Ledger(_store()).find(begun["run"]).run
+            _append("GITHUB_STEP_SUMMARY", summary.submitted(begun, run))
     finally:
         github.switch(SUPERVISE, on=True)
-    if begun is not None:
-        run = Ledger(_store()).find(begun["run"]).run
-        _append("GITHUB_STEP_SUMMARY", summary.submitted(begun, run))
     return code
 
 
@@ -134,6 +137,8 @@ def submit_words(given: Mapping[str, str]) -> list[str]:
             words.append(f"{flag}={value}")  # one word, so that no value can be taken for a flag
     if given.get("DRY_RUN") == "true":
         words.append("--dry-run")
+    elif run_id := _run_id(given):
+        words.append(f"--run={run_id}")
     try:
         trainer = shlex.split(given.get("ARGUMENTS", ""))
     except ValueError as error:
@@ -141,6 +146,20 @@ def submit_words(given: Mapping[str, str]) -> list[str]:
             f"the training arguments {given['ARGUMENTS']!r} have {error}: quote them as in a shell"
         ) from error
     return [*words, "--", *trainer] if trainer else words
+
+
+def _run_id(given: Mapping[str, str]) -> str | None:
+    """The same however often a run of the workflow is run again, so that it cannot begin two."""
+    return f"gh-{given['GITHUB_RUN_ID']}" if given.get("GITHUB_RUN_ID") else None
+
+
+def _begun_before() -> Run | None:
+    """What this run of the workflow has submitted, if it is run again."""
+    run_id = _run_id(os.environ)
+    try:
+        return Ledger(_store()).find(run_id).run if run_id else None
+    except UnknownRun:
+        return None
 
 
 def _spot(words: Sequence[str]) -> tuple[int, Any]:

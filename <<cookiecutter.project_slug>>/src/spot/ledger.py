@@ -98,7 +98,10 @@ class Ledger:
         except UnknownRun:
             name = self._closed_name(run_id)
             if name is None:
-                raise UnknownRun(f"there is no run {run_id} in {self.uri}: spot status lists them") from None
+                raise UnknownRun(
+                    f"there is no run {run_id} in {self.uri}: spot status lists the open ones,"
+                    f" the others lie in {self.uri}/runs/closed"
+                ) from None
             return self._read(name, run_id)
 
     def file(self, record: Record) -> None:

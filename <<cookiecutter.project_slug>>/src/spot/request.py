@@ -72,4 +72,6 @@ def _arguments(run: Run, attempt: Attempt) -> list[str]:
         "--checkpoint-dir": f"{root}/checkpoints",
         "--tensorboard-dir": f"{root}/tensorboard",
     }
-    return [*(item for pair in places.items() for item in pair), *run.spec.arguments]
+    # A GPU that PyTorch cannot use is to stop the attempt at once: training on the CPU beside it costs as much.
+    device = ("--device", "cuda") if run.spec.machine.accelerator and "--device" not in run.spec.arguments[::2] else ()
+    return [*(item for pair in places.items() for item in pair), *device, *run.spec.arguments]

@@ -17,7 +17,6 @@ MAX_TEXT = 1000
 _REGION = re.compile(r"[a-z]{2,20}-[a-z]{4,20}[0-9]{1,2}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 _IP_ADDRESS = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+")
-_FLAG = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
 def shown(value: object) -> str:
@@ -132,12 +131,6 @@ def _is_url(value: object) -> bool:
         return bool(parts.hostname) and parts.port != 0
     except ValueError:  # no port, or no address
         return False
-
-
-def flag(name: str) -> str | None:
-    if _FLAG.fullmatch(name):
-        return None
-    return "1 to 63 lower-case letters, digits and hyphens, a letter first, without the dashes before it"
 
 
 def argument(value: object) -> str | None:

@@ -130,6 +130,14 @@ RESERVED: Final[Mapping[str, str]] = {
 }
 """The flags that the supervisor sets, and why nobody else does."""
 
+FLAGS: Final = (
+    *("data", "epochs", "max-steps", "batch-size", "accumulate", "learning-rate", "patience", "seed", "precision"),
+    *("device", "workers", "log-interval", "enable-checkpointing", "checkpoint-interval", "keep", "grace"),
+)
+"""The trainer's other flags, those of src/trainer/flags.py. A flag of your own goes there and here."""
+
+ONLY_ON_DEMAND: Final = "true, or only with policy.strategy on-demand, because a preemption would lose everything"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
@@ -212,10 +220,33 @@ def _wrong_training(training: Mapping[str, Any]) -> Iterator[str]:
     for name, value in training.items():
         if name in RESERVED:
             yield f"training.{name} is {shown(value)}: not here, because {RESERVED[name]}"
-        elif (allowed := rules.flag(name)) is not None:
-            yield f"training.{_bare(name)} is not a flag: {allowed}"
-        elif (allowed := rules.argument(value)) is not None:
+        elif (known := unknown_flag(name)) is not None:
+            yield f"training.{_bare(name)} is {known}"
+        elif (allowed := wrong_argument(name, value)) is not None:
             yield f"training.{name} is {shown(value)}: {allowed}"
+
+
+def unknown_flag(name: str) -> str | None:
+    """`name` is without its dashes."""
+    if name in FLAGS:
+        return None
+    nearest = get_close_matches(name, FLAGS, n=1)
+    known = f"did you mean {nearest[0]}?" if nearest else "trainer --help lists them"
+    return f"not a flag of the trainer: {known} (one of your own goes into FLAGS in src/spot/schema.py)"
+
+
+def wrong_argument(flag: str, value: object) -> str | None:
+    """What is allowed, if that is not."""
+    if (allowed := rules.argument(value)) is not None:
+        return allowed
+    if flag == "data" and value != "digits" and not (isinstance(value, str) and value.startswith("gs://")):
+        return 'gs://BUCKET/OBJECT, or "digits" for the data that come with the project'
+    return None
+
+
+def unsaved(flag: object, strategy: object) -> bool:
+    """Whether `enable-checkpointing` is off where a machine may be taken away."""
+    return flag in (False, "false") and strategy != Strategy.ON_DEMAND
 
 
 def _wrong_together(
@@ -229,6 +260,8 @@ def _wrong_together(
             allowed = wrong_count(machine["type"], machine["accelerator_count"])
             if allowed is not None:
                 yield f"machine.accelerator_count is {machine['accelerator_count']}: {allowed}"
+    if "strategy" in policy and unsaved(training.get("enable-checkpointing", True), policy["strategy"]):
+        yield f"training.enable-checkpointing is false: {ONLY_ON_DEMAND}"
     interval = _seconds(training.get("checkpoint-interval"))
     if interval is not None and "worst_loss_minutes" in policy and interval > policy["worst_loss_minutes"] * 60:
         yield (

@@ -15,7 +15,7 @@ from spot import rules
 from spot.action import Submit
 from spot.policy import decide
 from spot.run import Attempt, Observation, Provisioning, Run, Strategy
-from spot.schema import RESERVED
+from spot.schema import ONLY_ON_DEMAND, RESERVED, unknown_flag, unsaved, wrong_argument
 from spot.show import clock, hours
 from spot.situation import Situation, assess
 
@@ -63,7 +63,7 @@ def plan(run: Run, *, force: bool) -> Plan:
     situation = assess(run, Observation(), run.submitted_at)
     if not RUN.fullmatch(run.id):
         raise SubmitError(f"--run {run.id!r} is no id: 1 to 63 of a-z, 0-9, _ and -, a letter or digit first")
-    _check_interval(run)
+    _check_checkpoints(run)
     _check_prices(run)
     warnings = tuple(_doubts(run, situation))
     if warnings and not force:
@@ -88,10 +88,12 @@ def _doubts(run: Run, situation: Situation) -> list[str]:
     return []
 
 
-def _check_interval(run: Run) -> None:
+def _check_checkpoints(run: Run) -> None:
     """The deadline rests on how much a preemption can cost; `auto` keeps below that by itself."""
     worst_loss = run.spec.terms.worst_loss
     flags = dict(zip(run.spec.arguments[::2], run.spec.arguments[1::2], strict=True))
+    if unsaved(flags.get("--enable-checkpointing"), run.spec.terms.strategy):
+        raise SubmitError(f"--enable-checkpointing false: {ONLY_ON_DEMAND}")
     with contextlib.suppress(ValueError):
         if float(flags.get("--checkpoint-interval", "auto")) > worst_loss.total_seconds():
             raise SubmitError(
@@ -132,7 +134,7 @@ def _wrong(flag: str, value: str) -> str | None:
         return "expected a flag, as --epochs, and its value"
     if reserved := RESERVED.get(flag.removeprefix("--")):
         return f"not here, because {reserved}"
-    return rules.flag(flag.removeprefix("--")) or rules.argument(value)
+    return unknown_flag(flag.removeprefix("--")) or wrong_argument(flag.removeprefix("--"), value)
 
 
 def pinned_data(arguments: tuple[str, ...], *, give_up_s: float) -> tuple[str, ...]:

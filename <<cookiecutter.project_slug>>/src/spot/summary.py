@@ -54,6 +54,13 @@ def submitted(document: dict[str, Any], run: Run | None) -> str:
     return "\n\n".join(parts)
 
 
+def submitted_before(run: Run, now: datetime) -> str:
+    """The run that a submit has found in the place of its own."""
+    goes_on = "Supervise goes on with it" if run.state is RunState.OPEN else "it has ended"
+    head = "## Submitted before\n\nThis run of the workflow has begun a run, and begins no other when it is run again."
+    return f"{head} For another one, start the workflow anew.\n\n{state(run, None, goes_on, now)}"
+
+
 def passed(runs: Sequence[tuple[Run, Observation | None, str]], problems: Sequence[str], now: datetime) -> str:
     """A pass: each run that was open, what the bucket shows of it, and why the pass did no more."""
     parts = ["## Supervise"] if runs or problems else ["## Supervise", "No run is open: nothing to do."]

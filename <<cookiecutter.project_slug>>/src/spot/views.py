@@ -34,7 +34,11 @@ def show_submitted(plan: Plan, passed: Passed, now: datetime, *, as_json: bool) 
     if as_json:
         console.write_json({"plan": values.plan(plan), **values.passed(passed)})
         return
-    next_ = [f"follow it:  spot watch {passed.run_id}", f"look at it: spot status {passed.run_id}"]
+    next_ = [
+        f"follow it:  spot watch {passed.run_id}",
+        f"look at it: spot status {passed.run_id}",
+        "or leave it to GitHub: gh workflow enable supervise.yml",
+    ]
     line = Text(_line(passed, now), style=_mood(passed))
     console.write(tables.facts(values.plan_lines(plan)), "", line, *(["", *next_] if _is_open(passed) else []))
 
@@ -106,6 +110,7 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
     width = max((len(finding.check) for finding in findings), default=0)
     for finding in findings:
         table = tables.facts([])
+        table.add_column(overflow="fold")
         status = Text(f"{finding.status:7}", style=_STYLES[finding.status])
         table.add_row(status, finding.check.ljust(width), finding.detail)
         console.write(table, *([f"  fix:   {finding.fix}"] if finding.fix else []))

@@ -142,7 +142,7 @@ def test_github_is_let_in_by_the_numbers_of_one_repository(fresh: Step) -> None:
     assert provider["attributeCondition"] == "assertion.repository_owner_id == '11' && assertion.repository_id == '22'"
     assert provider["oidc"] == {"issuerUri": "https://token.actions.githubusercontent.com"}
     assert provider["attributeMapping"] == {
-        "google.subject": "assertion.sub",
+        "google.subject": "assertion.repository_id",
         "attribute.repository_id": "assertion.repository_id",
         "attribute.repository_owner_id": "assertion.repository_owner_id",
         "attribute.ref": "assertion.ref",
@@ -174,7 +174,7 @@ def test_old_images_go_and_the_newest_stay(fresh: Step) -> None:
     assert policies["delete-old"]["action"] == "DELETE"
     assert policies["delete-old"]["condition"] == {"tagState": "ANY", "olderThan": "5184000s"}
     assert policies["keep-newest"]["action"] == "KEEP"
-    assert policies["keep-newest"]["mostRecentVersions"] == {"keepCount": 30}
+    assert policies["keep-newest"]["mostRecentVersions"] == {"keepCount": 300}
 
 
 def test_the_apis_are_on(fresh: Step) -> None:

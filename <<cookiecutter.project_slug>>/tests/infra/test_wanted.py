@@ -31,14 +31,14 @@ REGISTRY: dict[str, Any] = {
             "action": "DELETE",
             "condition": {"tagState": "ANY", "olderThan": "5184000s"},
         },
-        "keep-newest": {"id": "keep-newest", "action": "KEEP", "mostRecentVersions": {"keepCount": 30}},
+        "keep-newest": {"id": "keep-newest", "action": "KEEP", "mostRecentVersions": {"keepCount": 300}},
     }
 }
 PROVIDER: dict[str, Any] = {
     "state": "ACTIVE",
     "oidc": {"issuerUri": "https://token.actions.githubusercontent.com"},
     "attributeMapping": {
-        "google.subject": "assertion.sub",
+        "google.subject": "assertion.repository_id",
         "attribute.ref": "assertion.ref",
         "attribute.repository_id": "assertion.repository_id",
         "attribute.repository_owner_id": "assertion.repository_owner_id",
@@ -134,7 +134,7 @@ def test_a_provider_as_wanted_needs_nothing() -> None:
         ({"disabled": True}, "differs"),
         ({"attributeCondition": "assertion.repository_id == '22'"}, "differs"),
         ({"attributeCondition": ""}, "differs"),
-        ({"attributeMapping": {"google.subject": "assertion.sub"}}, "differs"),
+        ({"attributeMapping": PROVIDER["attributeMapping"] | {"google.subject": "assertion.sub"}}, "differs"),
         ({"oidc": {"issuerUri": "https://token.actions.githubusercontent.com/another"}}, "differs"),
         ({"oidc": PROVIDER["oidc"] | {"allowedAudiences": ["anybody"]}}, "differs"),
     ],

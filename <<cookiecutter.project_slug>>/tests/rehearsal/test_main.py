@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rehearsal.__main__ import main
+from rehearsal.__main__ import _parser, main
+from rehearsal.stage import Play
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--epochs", "0"], ["--epochs", "x"], ["--seed", "-1"], ["--engine", "rkt"], ["--nonsense"], ["x"]]
+    "arguments",
+    [
+        *(["--epochs", "0"], ["--epochs", "x"], ["--seed", "-1"], ["--engine", "rkt"], ["--nonsense"], ["x"]),
+        *(["--data", "gs://bucket/table.csv"], ["--data", "no-such-file.csv"]),
+    ],
 )
 def test_bad_arguments_are_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
     assert arguments[-1].lstrip("-") in capsys.readouterr().err
+
+
+def test_a_file_of_this_machine_is_not_promised_to_a_container(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--data", __file__, "--container", "trainer"])
+    assert "--data and --container do not go together" in capsys.readouterr().err
+
+
+def test_the_trainer_is_given_the_data_by_their_full_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parent)
+    options = _parser().parse_args(["--data", Path(__file__).name])
+    play = Play(epochs=1, seed=0, data=options.data, trace=None, container=None, engine="podman")
+    assert play.training[play.training.index("--data") + 1] == __file__
+    assert "--data" not in replace(play, data=None).training
 
 
 @pytest.mark.parametrize("content", [None, "", "a,b\n1,2\n", "scheduled_at_utc,us-east4-a\nyesterday,3\n"])

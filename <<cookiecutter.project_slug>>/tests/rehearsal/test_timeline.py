@@ -28,8 +28,8 @@ RUN = run(
 FRAME = Frame(now=after(hours=9), run=RUN, seen=seen(10, completed_at=after(hours=9)), reached={"a1": 75, "a2": 600})
 
 
-def shown(what: RenderableType) -> str:
-    console = Console(file=io.StringIO(), width=140)
+def shown(what: RenderableType, width: int = 140) -> str:
+    console = Console(file=io.StringIO(), width=width)
     console.print(what)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return text
@@ -37,24 +37,45 @@ def shown(what: RenderableType) -> str:
 
 def test_steps_that_were_made_and_not_saved_are_lost() -> None:
     first, second = [line.split() for line in shown(attempts(FRAME)).splitlines() if " a1 " in line or " a2 " in line]
-    assert first[-6:] == ["preempted", "0", "->", "75", "15", "$1.00"]
-    assert second[-5:] == ["succeeded", "60", "->", "600", "0"]
+    assert first[-4:] == ["preempted", "0-75", "15", "$1.00"]
+    assert second[-3:] == ["succeeded", "60-600", "0"]
 
 
 def test_steps_that_were_saved_and_not_told_of_count_as_made() -> None:
     text = shown(attempts(replace(FRAME, reached={"a1": 50, "a2": 600})))
-    assert "0 -> 60" in text
+    assert "0-60" in text
 
 
 def test_an_attempt_that_never_ran_made_no_steps() -> None:
     frame = replace(FRAME, run=run(attempt()), reached={}, seen=seen())
-    assert "->" not in shown(attempts(frame))
+    assert "0-" not in shown(attempts(frame))
 
 
 def test_the_end_has_every_decision_with_its_reason() -> None:
     text = shown(ending(Finished(frame=FRAME, comparison=SAME)))
     assert "submit spot in us-central1" in text
     assert "pressure 0.32 <= 0.85" in text
+
+
+def test_at_80_columns_nothing_is_cut_and_every_attempt_is_one_line() -> None:
+    on_demand = replace(
+        LAST,
+        id="a11",
+        provisioning=Provisioning.ON_DEMAND,
+        started_at=after(hours=3, minutes=6),
+        outcome=Outcome.OUT_OF_MEMORY,
+    )
+    why = "a spot start would end at the safety line: slack 1.6 h < 1.9 h, " * 3
+    decision = Decision(at=after(hours=3), action="submit on-demand in us-central1", reason=why)
+    frame = replace(FRAME, run=replace(RUN, attempts=(KILLED, on_demand), decisions=(decision,)))
+    frame = replace(frame, reached={"a1": 75, "a11": 600})
+
+    text = shown(ending(Finished(frame=frame, comparison=SAME)), width=80)
+
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "+3 h 00 a11 on-demand us-central1 6 min 5.9 h out-of-memory 60-600 0 $5.90" in lines
+    assert "+3 h 00 submit on-demand in us-central1 a spot start" in text
 
 
 def test_the_end_says_when_how_good_and_that_it_made_no_difference() -> None:

@@ -56,6 +56,38 @@ def test_nothing_given_is_nothing_said() -> None:
     assert actions.submit_words({"STRATEGY": "as in spot.toml", "DRY_RUN": "false"}) == ["submit", "--json"]
 
 
+def test_a_run_is_called_after_that_of_the_workflow_and_a_dry_run_after_nothing() -> None:
+    assert actions.submit_words({"GITHUB_RUN_ID": "7", "ARGUMENTS": "--a b"})[2:] == ["--run=gh-7", "--", "--a", "b"]
+    assert actions.submit_words({"GITHUB_RUN_ID": "7", "DRY_RUN": "true"}) == ["submit", "--json", "--dry-run"]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_submit_that_is_run_again_begins_nothing_shows_the_run_and_is_green(
+    team: Cloud, tmp_path: Path, ended: bool
+) -> None:
+    assert actions.main(["retrain"]) == Exit.DONE
+    assert team.only_run().id == "gh-7"
+    if ended:
+        team.crash()
+        assert actions.main(["supervise"]) == Exit.FAILED
+    (tmp_path / "summary").unlink()
+    assert actions.main(["retrain"]) == Exit.DONE
+    assert team.creates() == 1
+    assert supervised(team)
+    said = (tmp_path / "summary").read_text()
+    assert "begins no other" in said
+    assert ("❌ failed" if ended else "⏳ open") in said
+
+
+def test_what_was_submitted_is_shown_even_where_github_fails_afterwards(team: Cloud, tmp_path: Path) -> None:
+    def fails(_: str) -> None:
+        team.github.failing = [403] if team.ledger.open_ids() else []
+
+    team.github.on_call = fails
+    assert actions.main(["retrain"]) == Exit.FAILED
+    assert "## Run gh-7" in (tmp_path / "summary").read_text()
+
+
 def test_what_is_given_becomes_one_word_for_each_flag() -> None:
     words = actions.submit_words(
         {"STRATEGY": "spot", "REGIONS": "--force", "DEADLINE_HOURS": " 6 ", "DRY_RUN": "true", "ARGUMENTS": "--a 'b c'"}

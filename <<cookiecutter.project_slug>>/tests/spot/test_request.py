@@ -55,8 +55,18 @@ def test_the_trainer_is_told_where_things_are_before_its_own_flags() -> None:
         *("--output-dir", "gs://bucket/prefix/models"),
         *("--checkpoint-dir", "gs://bucket/prefix/checkpoints"),
         *("--tensorboard-dir", "gs://bucket/prefix/tensorboard"),
+        *("--device", "cuda"),
         *("--epochs", "20"),
     ]
+
+
+def test_a_gpu_that_is_paid_for_is_insisted_on_unless_the_flags_name_a_device() -> None:
+    without = Machine(type="n2-standard-4", accelerator=None, accelerator_count=0, boot_disk_gb=100)
+    assert "--device" not in pool(samples.run(samples.attempt(), machine=without))["containerSpec"]["args"]
+    chosen = ("--device", "auto", "--epochs", "20")
+    arguments = pool(samples.run(samples.attempt(), arguments=chosen))["containerSpec"]["args"]
+    assert arguments.count("--device") == 1
+    assert tuple(arguments[-4:]) == chosen
 
 
 @pytest.mark.parametrize(

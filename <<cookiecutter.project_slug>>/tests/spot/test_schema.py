@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import fields
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spot.schema import RESERVED, TABLES, check
+from spot.schema import FLAGS, RESERVED, TABLES, check
 from tests.spot.spot_toml import GOOD, changed
+from trainer.flags import Flags
 
 
 def mistakes(text: str) -> tuple[str, ...]:
@@ -107,6 +109,10 @@ WRONG = [
     ("training.data", '""', "''", "1 to 1000 printable characters"),
     ("training.data", '"a\\nb"', r"'a\nb'", "printable characters on one line"),
     ("training.data", '"--run"', "'--run'", "does not begin with -"),
+    ("training.data", '"table.csv"', "'table.csv'", 'gs://BUCKET/OBJECT, or "digits"'),
+    ("training.data", "7", "7", 'gs://BUCKET/OBJECT, or "digits"'),
+    ("training.enable-checkpointing", "false", "false", "only with policy.strategy on-demand"),
+    ("training.enable-checkpointing", '"false"', "false", "only with policy.strategy on-demand"),
     ("training.checkpoint-interval", "601", "601", "at most 600 seconds, or raise policy.worst_loss_minutes"),
     ("training.checkpoint-interval", '"601"', "'601'", "at most 600 seconds"),
     *((f"training.{flag}", '"x"', "'x'", f"not here, because {why}") for flag, why in RESERVED.items()),
@@ -149,6 +155,7 @@ RIGHT = [
     ("training.checkpoint-interval", "600"),
     ("training.checkpoint-interval", '"auto"'),
     ("training.learning-rate", "-1e-5"),
+    ("training.data", '"digits"'),
     ("training.data", '"gs://bucket/\u9810\u6e2c.safetensors"'),
 ]
 
@@ -163,6 +170,18 @@ def test_a_wrong_item_of_a_list_is_named_by_its_index(item: str, seen: str) -> N
     assert mistakes_with("cloud.regions", f'["us-east4", {item}]') == (
         f"cloud.regions[1] is {seen}: a region like us-central1, not a zone",
     )
+
+
+def test_the_flags_are_the_trainers() -> None:
+    of_trainer = {field.name.replace("_", "-") for field in fields(Flags)}
+
+    assert {*FLAGS, *RESERVED} == of_trainer, "a new flag of src/trainer/flags.py goes into FLAGS in src/spot/schema.py"
+
+
+def test_on_demand_a_run_may_go_without_checkpoints() -> None:
+    on_demand = changed("policy.strategy", '"on-demand"')
+
+    assert mistakes(changed("training.enable-checkpointing", "false", on_demand)) == ()
 
 
 def test_a_longer_interval_goes_with_a_greater_loss() -> None:
@@ -180,8 +199,9 @@ def test_a_longer_interval_goes_with_a_greater_loss() -> None:
         ("clout.x", "clout is not a setting: did you mean cloud?"),
         ("zzz", "zzz is not a setting: known here are name, cloud, machine, schedule, policy, training"),
         ("project", "project is not a setting: did you mean cloud.project?"),
-        ("training.batch_size", "training.batch_size is not a flag: 1 to 63 lower-case letters, digits and hyphens"),
-        ("training.Epochs", "training.Epochs is not a flag: 1 to 63 lower-case letters"),
+        ("training.batch_size", "training.batch_size is not a flag of the trainer: did you mean batch-size?"),
+        ("training.zzz", "training.zzz is not a flag of the trainer: trainer --help lists them"),
+        ("training.Epochs", "training.Epochs is not a flag of the trainer: did you mean epochs?"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest_known_one(key: str, said: str) -> None:

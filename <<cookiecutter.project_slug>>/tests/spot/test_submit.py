@@ -51,6 +51,7 @@ def test_a_dry_run_shows_the_exact_request_and_touches_nothing(desk: Desk) -> No
         "--output-dir": f"{desk.root}/models",
         "--checkpoint-dir": f"{desk.root}/checkpoints",
         "--tensorboard-dir": f"{desk.root}/tensorboard",
+        "--device": "cuda",
         "--epochs": "20",
         "--learning-rate": "0.002",
         "--enable-checkpointing": "true",
@@ -124,9 +125,13 @@ def test_a_run_keeps_the_settings_it_was_submitted_with(desk: Desk) -> None:
         ("--output-dir=gs://b/o", "not here, because it follows from cloud.bucket and cloud.prefix"),
         ("--epochs", "the trainer's flags come in pairs, as in -- --epochs 30"),
         ("epochs 3", "expected a flag, as --epochs, and its value"),
-        ("--Epochs 3", "1 to 63 lower-case letters, digits and hyphens"),
+        ("--Epochs 3", "did you mean epochs?"),
         ("--epochs --patience", "a text that does not begin with -"),
         ("--epochs=", "1 to 1000 printable characters on one line"),
+        ("--epoch 3", "not a flag of the trainer: did you mean epochs?"),
+        ("--zzz 3", "not a flag of the trainer: trainer --help lists them"),
+        ("--data table.csv", 'gs://BUCKET/OBJECT, or "digits"'),
+        ("--enable-checkpointing false", "only with policy.strategy on-demand"),
         ("--checkpoint-interval 700", "at most 600 seconds, or raise policy.worst_loss_minutes"),
     ],
 )
@@ -286,6 +291,11 @@ def test_a_budget_needs_the_price_of_everything_that_may_run(
     )
     with pytest.raises(SubmitError, match="no price is known"):
         plan(run, force=True)
+
+
+def test_without_checkpoints_it_runs_on_demand(desk: Desk) -> None:
+    request = request_of(desk, "--strategy", "on-demand", "--", "--enable-checkpointing", "false")
+    assert trainer_flags(request)["--enable-checkpointing"] == "false"
 
 
 def test_flags_are_merged_in_their_order() -> None:

@@ -19,6 +19,7 @@ def test_a_submitted_run_is_recorded_and_has_one_job(desk: Desk) -> None:
     said = desk.spot("submit", "--run", "weekly")
     assert said.code == 0
     assert "spot watch weekly" in said.out
+    assert "gh workflow enable supervise.yml" in said.out
     assert desk.run("weekly").state is RunState.OPEN
     assert desk.jobs_of("weekly") == 1
 

@@ -40,6 +40,17 @@ def test_in_a_log_lines_are_not_cut_at_80(capsys: pytest.CaptureFixture[str]) ->
     assert fix == f"  fix:   {'y' * 300}", "a command must be there to be copied whole"
 
 
+def test_where_it_is_narrow_a_link_is_folded_and_not_cut(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("spot.console.WIDE", 80)
+    link = f"https://console.cloud.google.com/{'x' * 110}"
+    views.show_findings([Finding(check="bucket", status=Status.FAILED, detail=link, fix="")], as_json=False)
+    shown = capsys.readouterr().out
+    assert "".join(shown.split()) == f"failedbucket{link}"
+    assert max(len(line) for line in shown.splitlines()) <= 80
+
+
 def test_a_run_that_failed_says_how_instead_of_what_is_next(capsys: pytest.CaptureFixture[str]) -> None:
     how = Decision(at=NOW, action="close as failed", reason="user-error of a1, 1 > 0 allowed")
     run = samples.run(state=RunState.FAILED, ended_at=NOW, decisions=(how,))

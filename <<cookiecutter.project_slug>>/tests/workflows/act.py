@@ -53,12 +53,14 @@ class Done:
 
 
 class Act:
-    """A repository with this project in it. Python is that of the tests; pip and nox only note what they are to do."""
+    """A repository with this project in it. Python is that of the tests; pip, nox and sudo just note what they get."""
 
     def __init__(self, program: str, folder: Path, cloud: Cloud) -> None:
         self._program, self._folder = program, folder
         self.repository = folder / "repository"
         self.builds, self.installs, self.sessions = folder / "builds", folder / "installs", folder / "sessions"
+        self.as_root = folder / "as_root"
+        self._runs = 0
         self._lay_out(cloud.settings)
         self._environ = {**cloud.environ, **self._stand_ins()}
 
@@ -70,8 +72,10 @@ class Act:
         inputs: Mapping[str, str] | None = None,
         cron: str = CRON,
         variables: Mapping[str, str] = VARIABLES,
+        again: bool = False,
     ) -> Done:
-        """One run of a workflow, to its end."""
+        """One run of a workflow, to its end; `again` is the last one once more."""
+        self._runs += not again
         payload = self._folder / "event.json"
         payload.write_text(json.dumps({"schedule": cron} if event == "schedule" else {"inputs": dict(inputs or {})}))
         words = [self._program, event, "--workflows", f".github/workflows/{workflow}", "--eventpath", str(payload)]
@@ -79,6 +83,7 @@ class Act:
         words += ["--platform", "ubuntu-24.04=-self-hosted", "--secret", "GITHUB_TOKEN=a-token-of-github"]
         words += [f"--local-repository={action}={stub}" for action, stub in self._stubs().items()]
         words += [f"--env={name}={value}" for name, value in self._environ.items()]
+        words += [f"--env=GITHUB_RUN_ID={self._runs}"]
         words += [f"--var={name}={value}" for name, value in variables.items()]
         environ = {"PATH": os.environ["PATH"], "HOME": str(self._folder)}
         done = subprocess.run(
@@ -116,6 +121,7 @@ class Act:
         for name, line in {
             "python": f'exec "{sys.executable}" "$@"',
             "pip": f'printf "%s\\n" "$*" >>"{self.installs}"',
+            "sudo": f'printf "%s\\n" "$*" >>"{self.as_root}"',
             "nox": f'printf "%s\\n" "$*" >>"{self.sessions}"',
         }.items():
             (programs / name).write_text(f"#!/bin/sh\n{line}\n")

@@ -71,7 +71,7 @@ def test_a_dispatch_submits_what_was_asked_for_with_the_image_that_is_there(team
         "deadline_hours": "6.5",
         "budget_usd": "40",
         "regions": "us-east4,us-central1",
-        "arguments": "--epochs 30 --run-note 'two words; $(touch pwned) `touch pwned`'",
+        "arguments": "--epochs 30 --precision 'two words; $(touch pwned) `touch pwned`'",
         "dry_run": "false",
     }
     done = act.run("retrain.yml", "workflow_dispatch", inputs=inputs)
@@ -82,7 +82,7 @@ def test_a_dispatch_submits_what_was_asked_for_with_the_image_that_is_there(team
     assert lines(act.builds) == []
     assert (terms.strategy, terms.regions, terms.budget_usd) == (Strategy.ON_DEMAND, ("us-east4", "us-central1"), 40)
     assert run.spec.deadline - run.submitted_at == timedelta(hours=6.5)
-    assert run.spec.arguments == ("--epochs", "30", "--run-note", "two words; $(touch pwned) `touch pwned`")
+    assert run.spec.arguments == ("--epochs", "30", "--precision", "two words; $(touch pwned) `touch pwned`")
     assert (run.attempts[0].provisioning, run.attempts[0].region) == (Provisioning.ON_DEMAND, "us-east4")
     assert not list(act.repository.rglob("pwned"))
 
@@ -117,6 +117,19 @@ def test_the_image_is_built_for_the_commit_and_pushed(act: Act) -> None:
         "REPOSITORY=https://github.com/acme/churn",
     ]
     assert lines(act.installs) == ["install -c constraints.txt .[spot]"] * 2
+    [freed] = lines(act.as_root)
+    assert freed.startswith("rm -rf /usr/local/lib/android ")
+
+
+def test_a_submit_that_is_run_again_begins_no_second_run(team: Cloud, act: Act) -> None:
+    team.push(act.commit, f"sha256:{9:064d}")
+    assert act.run("retrain.yml").succeeded
+    again = act.run("retrain.yml", again=True)
+    assert again.succeeded, again.log
+    assert "Submitted before" in again.summary
+    assert team.creates() == 1
+    assert team.only_run().id == "gh-1"
+    assert lines(act.as_root) == []
 
 
 def test_a_run_that_fails_fails_one_pass_and_opens_one_issue_which_a_later_success_closes(
