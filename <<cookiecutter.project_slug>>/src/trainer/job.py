@@ -191,7 +191,7 @@ def _pin(item: DataObject) -> str:
 
 def _save_and_leave(state: TrainingState, stop: Stop, checkpointer: Checkpointer, scalars: Scalars) -> None:
     if checkpointer.save_at_last(state, stop.remaining_s):
-        scalars.copy(checkpointer)
+        scalars.copy(checkpointer, last=True)
         checkpointer.settle(min(stop.remaining_s() / 2, LOGS_S))
         _log.info("step %d is durable, leaving", state.step)
     else:
@@ -214,7 +214,7 @@ def _finish(
             raise TrainingError(f"the last checkpoint, step {state.step}, was not durable after {LAST_SAVE_S:.0f} s")
     with stop.interruptible():
         if checkpointer:
-            scalars.copy(checkpointer)
+            scalars.copy(checkpointer, last=True)
         counters = state.counters
         history = [finite(entry) for entry in counters.history]
         metrics = {

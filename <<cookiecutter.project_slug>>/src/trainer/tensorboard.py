@@ -47,11 +47,14 @@ class Scalars:
         self._writer.add_scalar("held_out/loss", newest["loss"], state.step)
         self._writer.add_scalar(f"held_out/{state.score_name}", newest[state.score_name], state.step)
 
-    def copy(self, checkpointer: Checkpointer) -> None:
-        """Have the uploader copy what there is so far."""
+    def copy(self, checkpointer: Checkpointer, *, last: bool = False) -> None:
+        """Have the uploader copy what there is so far. After the `last` time nothing may be added."""
         if self._writer is None or self._local is None or self._directory is None:
             return
-        self._writer.flush()
+        if last:
+            self._writer.close()  # a flush does not wait for what is still in the writer's queue
+        else:
+            self._writer.flush()
         for path in Path(self._local.name).iterdir():
             checkpointer.mirror(str(path), self._directory, f"{self._run}/{path.name}")
 
