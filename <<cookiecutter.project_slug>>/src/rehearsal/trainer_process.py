@@ -49,15 +49,8 @@ class TrainerProcess:
             start_new_session=True,
         )
         self.seen = Seen()
-        self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-
-    def wait_until_training(self, timeout_s: float) -> bool:
-        """Wait for the first step; whether it came before the process ended."""
-        with self._changed:
-            self._changed.wait_for(self._trains_or_ended, timeout_s)
-            return self.seen.training_since is not None
 
     def wait(self, timeout_s: float) -> int | None:
         """The exit code, negative for a signal; None if it still runs."""
@@ -83,15 +76,10 @@ class TrainerProcess:
             with contextlib.suppress(ProcessLookupError):  # another thread has just seen its end
                 os.killpg(self._process.pid, number)
 
-    def _trains_or_ended(self) -> bool:
-        return self.seen.training_since is not None or not self._reader.is_alive()
-
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            with self._changed:
-                self._note(line.rstrip())
-                self._changed.notify_all()
+            self._note(line.rstrip())
 
     def _note(self, line: str) -> None:
         seen = self.seen
