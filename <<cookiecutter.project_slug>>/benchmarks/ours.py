@@ -9,9 +9,13 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from benchmarks.ways import BUCKET
 from benchmarks.workload import Workload
+from bucket import lease
+from bucket.store import open_store
 from trainer.buffer import SharedBuffer
-from trainer.checkpoint import Checkpointer, Identity
+from trainer.checkpoint import Checkpointer
+from trainer.identity import Identity
 from trainer.interval import History
+from trainer.pace import Pace
 from trainer.state import Plan, TrainingState
 from trainer.uploader_process import UploaderProcess
 
@@ -37,13 +41,16 @@ class Ours:
             patience=0,
             score_name="accuracy",
         )
+        held = lease.claim(open_store(URI), RUN, lease.name_of("benchmark", 1))
         self._checkpointer = Checkpointer(
             uploader=self._uploader,
             buffer=buffer,
             identity=Identity(run=RUN, attempt="benchmark", start=1, config={}, data=()),
+            term=held.term,
+            pace=Pace(),
             interval_s=None,
             history=History(preemptions=0, compute_seconds=0.0),
-            restored_step=None,
+            restored=None,
         )
 
     def save(self) -> None:

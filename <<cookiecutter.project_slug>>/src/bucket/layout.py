@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 RUN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 """A run's and an attempt's id: also a label's value on Vertex AI, and a segment of an object's name."""
@@ -17,15 +18,36 @@ def manifests(run: str) -> str:
     return f"{run}/manifests/"
 
 
-def manifest(run: str, step: int) -> str:
-    """The manifest of the checkpoint at `step`: its existence is the commit."""
-    return f"{manifests(run)}{step:010d}.json"
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Commit:
+    """A committed checkpoint, as the name of its manifest tells it. In the order of steps."""
+
+    step: int
+    term: int
+    """Of the writer's lease under which it was written: a later writer has a higher one."""
+    from_step: int
+    """The checkpoint that its writer began from; 0 if from nothing."""
+    from_term: int
 
 
-def step_of_manifest(name: str) -> int | None:
-    """The step in a manifest's name, None for an object that is none."""
-    match = re.fullmatch(r".*/manifests/(\d{10})\.json", name)
-    return int(match[1]) if match else None
+def manifest(run: str, commit: Commit) -> str:
+    """The manifest of a checkpoint: its existence is the commit."""
+    began = f"{commit.from_step:010d}-{commit.from_term:04d}"
+    return f"{manifests(run)}{commit.step:010d}-{commit.term:04d}-from-{began}.json"
+
+
+def commit_of_manifest(name: str) -> Commit | None:
+    """What a manifest's name tells, None for an object that is none."""
+    match = re.fullmatch(r".*/manifests/(\d{10})-(\d{4,})-from-(\d{10})-(\d{4,})\.json", name)
+    if match is None:
+        return None
+    step, term, from_step, from_term = map(int, match.groups())
+    return Commit(step=step, term=term, from_step=from_step, from_term=from_term)
+
+
+def writer(run: str) -> str:
+    """The writer's lease of a run."""
+    return f"{run}/writer.json"
 
 
 def set_aside(run: str, step: int, generation: int) -> str:

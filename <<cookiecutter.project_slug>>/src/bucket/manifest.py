@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any
 
 from bucket import layout
+from bucket.layout import Commit
 from bucket.store import Damaged, NotFound, Store, StoreError
 
 FORMAT = 1
@@ -48,12 +52,19 @@ class Manifest:
     attempt: str
     start: int
     """Which start of the process within the attempt, from 1."""
+    term: int
+    """Of the writer's lease under which it was written."""
+    from_step: int
+    """The checkpoint that its writer began from; 0 if from nothing."""
+    from_term: int
     step: int
     total_steps: int
     epoch: int
     steps_per_second: float
     compute_seconds: float
     """Time in training so far, over all attempts, without what was lost."""
+    saving_seconds: float
+    """How long training stood still for checkpoints, since this start."""
     metrics: dict[str, float | None]
     """The newest evaluation's, empty before the first; None for what was not finite."""
     score: float | None
@@ -71,9 +82,13 @@ class Manifest:
         return sum(part.size for part in self.parts)
 
     @property
-    def fingerprint(self) -> tuple[object, ...]:
-        """What is equal in two manifests of the same state, whoever wrote them and when."""
-        return self.step, self.config, self.data, tuple((part.size, part.crc32c) for part in self.parts)
+    def commit(self) -> Commit:
+        return Commit(step=self.step, term=self.term, from_step=self.from_step, from_term=self.from_term)
+
+    @property
+    def name(self) -> str:
+        """Of the object that it is."""
+        return layout.manifest(self.run, self.commit)
 
     def to_json(self) -> bytes:
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True).encode()
@@ -118,23 +133,45 @@ def _checked(kind: type, values: dict[str, Json]) -> dict[str, Json]:
     return values
 
 
-def steps(store: Store, run: str) -> list[int]:
-    """The steps of the committed checkpoints, newest first."""
-    found = (layout.step_of_manifest(entry.name) for entry in store.list(layout.manifests(run)))
-    return sorted((step for step in found if step is not None), reverse=True)
+def counting(commits: Iterable[Commit]) -> list[Commit]:
+    """Those that count, newest first: what the newest writer committed, what that began from, and so on back.
+
+    Decided by names alone. What a writer commits that has lost its lease does not count from the moment that its
+    successor has committed anything, whenever its request lands.
+    """
+    counted: list[Commit] = []
+    last_term, last_step = math.inf, math.inf
+    by_term = sorted(commits, key=lambda commit: (commit.term, commit.step), reverse=True)
+    for term, group in groupby(by_term, key=lambda commit: commit.term):
+        own = [commit for commit in group if term <= last_term and commit.step <= last_step]
+        if own:
+            counted += own
+            last_term, last_step = own[0].from_term, own[0].from_step
+    return counted
 
 
-def read(store: Store, run: str, step: int) -> Manifest:
+def commits(store: Store, run: str) -> list[Commit]:
+    """The committed checkpoints that count, newest first."""
+    return counting(listed(store, run))
+
+
+def listed(store: Store, run: str) -> list[Commit]:
+    """All of a run's manifests, also those that do not count."""
+    found = (layout.commit_of_manifest(entry.name) for entry in store.list(layout.manifests(run)))
+    return [commit for commit in found if commit is not None]
+
+
+def read(store: Store, run: str, commit: Commit) -> Manifest:
     """Raises `NotFound`, `Damaged` or `NewerFormat`."""
-    name = layout.manifest(run, step)
+    name = layout.manifest(run, commit)
     return Manifest.from_json(store.read(name).data, f"{store.uri}/{name}")
 
 
 def newest(store: Store, run: str) -> Manifest | None:
     """The newest readable manifest: where training stands. None before the first checkpoint."""
-    for step in steps(store, run):
+    for commit in commits(store, run):
         try:
-            return read(store, run, step)
+            return read(store, run, commit)
         except (NotFound, Damaged):  # pruned since it was listed, or set aside by the next start
             continue
     return None

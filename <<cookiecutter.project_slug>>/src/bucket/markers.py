@@ -42,17 +42,22 @@ class Starts:
     count: int
     exit_code: int | None
     """What the newest said at its end; None if it was killed, lives, or there was none."""
+    started_at: datetime | None = None
+    """When the first began, by the clock of its machine."""
 
 
 def starts(store: Store, run: str, attempt: str) -> Starts:
     """How often the trainer was started in `attempt`, and how the newest start ended."""
     found = [(number, event) for name, number, event in _parse(store, run) if name == attempt]
-    newest = max((number for number, event in found if event == STARTED), default=0)
-    exit_code = None
+    numbers = [number for number, event in found if event == STARTED]
+    newest, exit_code, started_at = max(numbers, default=0), None, None
     if (newest, ENDED) in found:
         facts = json.loads(store.read(layout.marker(run, attempt, newest, ENDED)).data)
         exit_code = int(facts["exit_code"])
-    return Starts(count=sum(event == STARTED for _, event in found), exit_code=exit_code)
+    if numbers:
+        facts = json.loads(store.read(layout.marker(run, attempt, min(numbers), STARTED)).data)
+        started_at = datetime.fromisoformat(facts["time"]).astimezone(UTC)
+    return Starts(count=len(numbers), exit_code=exit_code, started_at=started_at)
 
 
 def count_starts(store: Store, run: str) -> int:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import get_args
 
 from bucket.manifest import Json
 
@@ -18,8 +19,6 @@ class Fault(StrEnum):
     """The store did not answer for long; the next save may succeed."""
     DENIED = "denied"
     """It fails until somebody acts."""
-    SECOND_WRITER = "second-writer"
-    """Another process commits checkpoints of this run."""
     BUG = "bug"
 
 
@@ -48,6 +47,25 @@ class Mirror:
     path: str
     directory: str
     name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """To the uploader: the lease of the run is ours; look after it."""
+
+    run: str
+    name: str
+    """What we are called in it."""
+    poll_s: float
+    beat_s: float
+    offer_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """To the uploader: training stands still at a durable step; offer the lease. Answered by `Declined` or `Lost`."""
+
+    successor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +101,29 @@ class Mirrored:
     path: str
 
 
-Message = Save | Withdraw | Mirror | Durable | Failed | Released | Mirrored
-_KINDS: dict[str, type[Message]] = {
-    kind.__name__: kind for kind in (Save, Withdraw, Mirror, Durable, Failed, Released, Mirrored)
-}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """From the uploader: who asks to relieve us now; None: nobody any more."""
+
+    successor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declined:
+    """From the uploader: the offer does not stand any more, and the lease is ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """From the uploader: the lease is another's."""
+
+    holder: str
+
+
+Order = Save | Withdraw | Mirror | Hold | Offer
+News = Durable | Failed | Released | Mirrored | Wanted | Declined | Lost
+Message = Order | News
+_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (*get_args(Order), *get_args(News))}
 
 
 class Channel:

@@ -9,21 +9,41 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol
 
 from torch import Tensor
 
-from bucket.manifest import DataObject, Json
+from bucket.layout import Commit
+from bucket.lease import Relieved, name_of
+from bucket.manifest import Json
 from trainer import channel
 from trainer.buffer import SharedBuffer
-from trainer.channel import Durable, Failed, Fault, Mirror, Mirrored, Released, Save, Withdraw
+from trainer.channel import (
+    Declined,
+    Durable,
+    Failed,
+    Fault,
+    Hold,
+    Lost,
+    Mirror,
+    Mirrored,
+    Offer,
+    Released,
+    Save,
+    Wanted,
+    Withdraw,
+)
 from trainer.errors import TrainingError, UsageError
+from trainer.identity import Identity
 from trainer.image import Image
 from trainer.interval import History, automatic_interval_s, worth_withdrawing
+from trainer.pace import Pace
+from trainer.stop import Stop
 from trainer.uploader_process import UploaderProcess
 
 DEATHS_IN_A_ROW = 3
+STOP_POLL_S = 0.2
+"""How long a stop may go unnoticed while training stands still for a hand-over."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,17 +61,6 @@ class Saveable(Protocol):
         """The manifest's fields that tell a supervisor where training stands."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Whose checkpoints these are, and of what."""
-
-    run: str
-    attempt: str
-    start: int
-    config: dict[str, Json]
-    data: tuple[DataObject, ...]
-
-
 @dataclass(slots=True)
 class _InFlight:
     save: int
@@ -60,7 +69,10 @@ class _InFlight:
 
 
 class Checkpointer:
-    """Takes the snapshots and gives the uploader its orders. `interval_s` None: chosen from measurements."""
+    """Takes the snapshots and gives the uploader its orders. `interval_s` None: chosen from measurements.
+
+    The lease is ours, of `term`. Once it is not, `Relieved` is raised by whatever hears the uploader out.
+    """
 
     def __init__(
         self,
@@ -68,9 +80,11 @@ class Checkpointer:
         uploader: UploaderProcess,
         buffer: SharedBuffer,
         identity: Identity,
+        term: int,
+        pace: Pace,
         interval_s: float | None,
         history: History,
-        restored_step: int | None,
+        restored: Commit | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._uploader = uploader
@@ -82,12 +96,25 @@ class Checkpointer:
         self._in_flight: _InFlight | None = None
         self._mirroring = False
         self._next_mirror: Mirror | None = None
+        self._successor: str | None = None
+        self._offered_to: str | None = None
         self._saves = 0
         self._deaths = 0
         self._last_save = clock()
         self.stall_s: float | None = None
+        self.saving_s = 0.0
         self.durable_s = 0.0
-        self.durable_step = restored_step
+        self.durable_step = restored.step if restored else None
+        self._term = term
+        self._restored = restored
+        self._hold = Hold(
+            run=identity.run,
+            name=name_of(identity.attempt, identity.start),
+            poll_s=pace.poll_s,
+            beat_s=pace.beat_s,
+            offer_s=pace.offer_s,
+        )
+        self._send(self._hold)
 
     @property
     def interval_s(self) -> float:
@@ -99,6 +126,11 @@ class Checkpointer:
     def busy(self) -> bool:
         """A save is in flight; another one has to wait."""
         return self._in_flight is not None
+
+    @property
+    def wanted(self) -> bool:
+        """Another attempt asks to relieve us."""
+        return self._successor is not None
 
     def due(self) -> bool:
         return not self.busy and self._clock() - self._last_save >= self.interval_s
@@ -117,14 +149,16 @@ class Checkpointer:
         size = self._image.write(tensors, rest)
         self._last_save = self._clock()
         self.stall_s = self._last_save - began
+        self.saving_s += self.stall_s
         self._saves += 1
         self._in_flight = _InFlight(self._saves, state.step, size)
-        self._send(Save(save=self._saves, size=size, manifest=self._manifest(state), prune=prune))
+        draft = self._identity.draft(self._term, self._restored, self.saving_s)
+        self._send(Save(save=self._saves, size=size, manifest={**draft, **state.describe()}, prune=prune))
 
     def poll(self, timeout_s: float = 0.0) -> None:
         """Hear the uploader out, waiting at most so long for its first word.
 
-        Raises `UsageError` or `TrainingError` when saving cannot succeed any more.
+        Raises `UsageError` or `TrainingError` when saving cannot succeed any more, and `Relieved`.
         """
         try:
             for message in self._uploader.receive(timeout_s):
@@ -143,6 +177,20 @@ class Checkpointer:
                 self.save(state, prune=False)
             self.poll(min(max(remaining_s(), 0.0), 1.0))
         return self.durable_step == state.step
+
+    def hand_over(self, state: Saveable, stop: Stop) -> None:
+        """Make this very state durable, offer the lease, and stand still for the answer.
+
+        Raises `Relieved` when it was accepted. Returns when it was not, or when a stop is asked for: the offer stands.
+        """
+        began, before = self._clock(), self.saving_s
+        if self.save_at_last(state, stop.remaining_s) and self._successor:
+            _log.info("step %d: offering the lease to %s", state.step, self._successor)
+            self._offered_to = self._successor
+            self._send(Offer(successor=self._offered_to))
+            while self._offered_to and not stop.requested:
+                self.poll(STOP_POLL_S)
+        self.saving_s = before + self._clock() - began
 
     def mirror(self, path: str, directory: str, name: str) -> None:
         """Copy a log file to the store in the background, after the copy that is under way."""
@@ -189,6 +237,15 @@ class Checkpointer:
                     self._in_flight = None
             case Mirrored():
                 self._mirror()
+            case Wanted():
+                self._successor = message.successor
+            case Declined():
+                _log.info("%s did not accept the lease: training goes on", self._offered_to)
+                self._offered_to = self._successor = None
+            case Lost():
+                if message.holder == self._offered_to:
+                    raise Relieved(f"handed over to {message.holder} at step {self.durable_step}")
+                raise Relieved(f"the lease of run {self._identity.run} is {message.holder}'s")
 
     def _judge(self, failed: Failed) -> None:
         text = f"step {failed.step}: checkpoint not saved: {failed.reason}"
@@ -197,27 +254,10 @@ class Checkpointer:
                 _log.warning("%s; step %s is durable, trying again in %.3g s", text, self.durable_step, self.interval_s)
             case Fault.DENIED:
                 raise UsageError(text)
-            case Fault.SECOND_WRITER | Fault.BUG:
+            case Fault.BUG:
                 raise TrainingError(text)
 
-    def _manifest(self, state: Saveable) -> dict[str, Json]:
-        identity = self._identity
-        return {
-            "format": 1,
-            "run": identity.run,
-            "attempt": identity.attempt,
-            "start": identity.start,
-            "config": identity.config,
-            "data": [
-                {"uri": item.uri, "size": item.size, "crc32c": item.crc32c, "generation": item.generation}
-                for item in identity.data
-            ],
-            "parts": [],
-            "time": datetime.now(UTC).isoformat(),
-            **state.describe(),
-        }
-
-    def _send(self, message: Save | Withdraw | Mirror) -> None:
+    def _send(self, message: channel.Order) -> None:
         try:
             self._uploader.send(message)
         except EOFError:
@@ -231,3 +271,6 @@ class Checkpointer:
             raise TrainingError(f"the uploader died {self._deaths} times without a checkpoint, last with {code}")
         _log.warning("the uploader died (%d): started another, step %s is durable", code, self.durable_step)
         self._in_flight, self._mirroring = None, False
+        self._send(self._hold)
+        if self._offered_to:
+            self._send(Offer(successor=self._offered_to))

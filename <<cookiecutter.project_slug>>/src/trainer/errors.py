@@ -14,7 +14,10 @@ class Exit(IntEnum):
     USAGE = 2
     """Somebody must change something: a flag, the data, a permission, a full disk."""
     AGAIN = 75
-    """Nothing is wrong with the training: the store did not answer, or it begins anew. (EX_TEMPFAIL of sysexits.h)"""
+    """Nothing is wrong with the training: the store did not answer, it begins anew, or another attempt has it.
+
+    (EX_TEMPFAIL of sysexits.h)
+    """
 
 
 class TrainingError(Exception):

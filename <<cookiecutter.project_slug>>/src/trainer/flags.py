@@ -49,6 +49,7 @@ class Flags:
     data: str
     run: str
     attempt: str
+    standby: bool
     epochs: int
     max_steps: int | None
     batch_size: int
@@ -76,7 +77,12 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Flags:
     """Raises `UsageError` with one line that names the flag, the value and what is allowed."""
-    return Flags(**vars(_parser(environ).parse_args(arguments)))
+    flags = Flags(**vars(_parser(environ).parse_args(arguments)))
+    if flags.standby and not flags.enable_checkpointing:
+        raise UsageError("--standby takes over from a checkpoint: it needs --enable-checkpointing true")
+    if flags.standby and flags.resume is Resume.NEVER:
+        raise UsageError("--standby goes on from what another attempt has saved: it needs --resume auto")
+    return flags
 
 
 def _parser(environ: Mapping[str, str]) -> _Parser:
@@ -86,7 +92,7 @@ def _parser(environ: Mapping[str, str]) -> _Parser:
         formatter_class=_Help,
         description="Train, save, resume. Start it again with the same flags after whatever happened, and it goes on.",
         epilog="Exit codes: 0 done, 143 saved on SIGTERM (130 on Ctrl-C), 1 error, 2 somebody must change something,"
-        " 75 start it again.",
+        " 75 start it again, unless another attempt goes on.",
     )
     where = parser.add_argument_group("where things are: gs://bucket/prefix or a local directory")
     where.add_argument(
@@ -113,6 +119,13 @@ def _parser(environ: Mapping[str, str]) -> _Parser:
     where.add_argument("--data", type=_location, default=BUNDLED, metavar="URI", help="a data file")
     where.add_argument("--run", type=_id, default="default", metavar="ID", help="the retraining that this is")
     where.add_argument("--attempt", type=_id, default="local", metavar="ID", help="the job of it that this is")
+    where.add_argument(
+        "--standby",
+        type=_truth,
+        default="false",
+        metavar="{true,false}",
+        help="get ready, wait for the attempt that trains, and take its work over",
+    )
 
     training = parser.add_argument_group("training: a run goes on only with the values it began with")
     training.add_argument("--epochs", type=_whole(1), default=30, metavar="N", help="passes over the data")

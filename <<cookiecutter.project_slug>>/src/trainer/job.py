@@ -1,28 +1,28 @@
-"""The part of a start that needs torch: build or restore the state, train it, save it, write the results."""
+"""The part of a start that needs torch: build the state, train it, save it, write the results."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
+from functools import partial
 
 import numpy as np
 import torch
 from torch.amp.grad_scaler import GradScaler
 
-from bucket import markers
-from bucket.manifest import DataObject, Json, Manifest
-from bucket.store import Store
-from trainer import data, model, restore
-from trainer.buffer import SharedBuffer
-from trainer.checkpoint import Checkpointer, Identity
+from bucket import lease
+from bucket.lease import Relieved
+from trainer import data, model
+from trainer.checkpoint import Checkpointer
 from trainer.errors import Stopped, TrainingError, UsageError
-from trainer.flags import Device, Flags, Precision, Resume
-from trainer.interval import History
+from trainer.flags import Device, Flags, Precision
 from trainer.loop import Machine, train
 from trainer.main import Saving, Start
 from trainer.output import write_results
 from trainer.progress import Progress
+from trainer.resume import resume
 from trainer.state import Plan, TrainingState, finite
 from trainer.stop import Stop
 from trainer.tensorboard import Scalars
@@ -35,13 +35,21 @@ _log = logging.getLogger(__name__)
 
 
 def run_job(start: Start, stop: Stop) -> None:
-    """Train to the end. Raises `Stopped` after a save, `UsageError` or `TrainingError` when it cannot go on."""
+    """Train to the end, or stand by until another attempt has.
+
+    Raises `Stopped` after a save, `Relieved` when another attempt goes on, `UsageError` or `TrainingError` when none
+    can.
+    """
     flags = start.flags
     with stop.interruptible():
         machine = _machine(flags)
         dataset = data.load(flags.data)
         state = _fresh_state(flags, machine, len(dataset.train))
-        checkpointer = _checkpointer(start, start.saving, state, machine, dataset.objects) if start.saving else None
+        checkpointer = None
+        if start.saving:
+            checkpointer = resume(start, start.saving, state, machine, dataset.objects)
+            if checkpointer is None:
+                return
         scalars = Scalars(flags.tensorboard_dir, flags.run)
         scalars.begin(state.step, f"{flags.attempt}.{start.saving.start if start.saving else 0}")
     try:
@@ -61,6 +69,11 @@ def run_job(start: Start, stop: Stop) -> None:
     except Stopped:
         if checkpointer:
             _save_and_leave(state, stop, checkpointer, scalars)
+        raise
+    except Relieved:
+        if checkpointer and checkpointer.durable_step == state.step:  # then it logged nothing that is done again
+            scalars.copy(checkpointer, last=True)
+            checkpointer.settle(LOGS_S)
         raise
     finally:
         start.step = state.step
@@ -104,89 +117,6 @@ def _fresh_state(flags: Flags, machine: Machine, samples: int) -> TrainingState:
         patience=flags.patience,
         score_name=model.SCORE,
     )
-
-
-def _checkpointer(
-    start: Start, saving: Saving, state: TrainingState, machine: Machine, objects: tuple[DataObject, ...]
-) -> Checkpointer:
-    """Restore the newest good checkpoint, if any, and be ready for the next."""
-    flags, store = start.flags, saving.store
-    identity = Identity(
-        run=flags.run, attempt=flags.attempt, start=saving.start, config=_config(flags, machine), data=objects
-    )
-    if flags.resume is Resume.NEVER:
-        restore.set_all_aside(store, flags.run)
-    restored_step = _restore(store, state, saving.buffer, identity)
-    start.durable_step = restored_step
-    return Checkpointer(
-        uploader=saving.uploader,
-        buffer=saving.buffer,
-        identity=identity,
-        interval_s=flags.checkpoint_interval,
-        history=History(preemptions=markers.count_starts(store, flags.run) - 1, compute_seconds=state.compute_seconds),
-        restored_step=restored_step,
-    )
-
-
-def _restore(store: Store, state: TrainingState, buffer: SharedBuffer, identity: Identity) -> int | None:
-    began = time.monotonic()
-    found = restore.newest_good(store, identity.run, buffer, lambda manifest: _accept(manifest, identity))
-    if found is None:
-        _log.info("run %s begins, %d steps", identity.run, state.plan.total_steps)
-        return None
-    state.restore(found.tensors, found.rest)
-    state.compute_seconds = found.manifest.compute_seconds
-    _log.info(
-        "step %d of %d: resumed from the checkpoint of attempt %s start %d, %.1f MB in %.2f s",
-        state.step,
-        state.plan.total_steps,
-        found.manifest.attempt,
-        found.manifest.start,
-        found.manifest.size / 1e6,
-        time.monotonic() - began,
-    )
-    return state.step
-
-
-def _config(flags: Flags, machine: Machine) -> dict[str, Json]:
-    """What the result depends on, by flag."""
-    return {
-        "epochs": flags.epochs,
-        "max-steps": flags.max_steps,
-        "batch-size": flags.batch_size,
-        "accumulate": flags.accumulate,
-        "learning-rate": flags.learning_rate,
-        "patience": flags.patience,
-        "seed": flags.seed,
-        "precision": (Precision.MIXED if machine.mixed else Precision.FULL).value,
-    }
-
-
-def _accept(found: Manifest, own: Identity) -> None:
-    """Refuse to go on with other settings or on other data than the checkpoint's."""
-    for name in own.config | found.config:
-        theirs, ours = found.config.get(name), own.config.get(name)
-        if theirs != ours:
-            raise UsageError(
-                f"run {own.run} was begun with --{name} {theirs} and has reached step {found.step}; it cannot go on"
-                f" with --{name} {ours}: use the same value, or another --run"
-            )
-    for theirs, ours in zip(found.data, own.data, strict=False):
-        if (theirs.size, theirs.crc32c) != (ours.size, ours.crc32c):
-            raise UsageError(
-                f"run {own.run} was begun on {_pin(theirs)}; it cannot go on on {_pin(ours)}: bring the data back, or"
-                " use another --run"
-            )
-    if len(found.data) != len(own.data):
-        raise UsageError(
-            f"run {own.run} was begun on {len(found.data)} data objects and cannot go on on {len(own.data)}: bring"
-            " the data back, or use another --run"
-        )
-
-
-def _pin(item: DataObject) -> str:
-    generation = f" generation {item.generation}" if item.generation else ""
-    return f"{item.uri}{generation} ({item.size} bytes, CRC32C {item.crc32c:08x})"
 
 
 def _save_and_leave(state: TrainingState, stop: Stop, checkpointer: Checkpointer, scalars: Scalars) -> None:
@@ -233,7 +163,10 @@ def _finish(
             "compute_seconds": round(state.compute_seconds, 3),
             "metrics": metrics["final"],
         }
-        write_results(start.outputs, flags.run, state.final_weights(), metrics, facts)
+        check_lease = partial(_check_lease, start.saving, flags.run) if start.saving else None
+        if check_lease:
+            check_lease()
+        write_results(start.outputs, flags.run, state.final_weights(), metrics, facts, check_lease=check_lease)
         start.done = True
         newest = counters.history[-1][state.score_name] if counters.history else float("nan")
         _log.info(
@@ -246,4 +179,11 @@ def _finish(
             flags.run,
         )
         if checkpointer:
-            checkpointer.settle(LOGS_S)
+            with contextlib.suppress(Relieved):  # what it was about is done
+                checkpointer.settle(LOGS_S)
+
+
+def _check_lease(saving: Saving, run: str) -> None:
+    held = lease.read(saving.store, run)
+    if held and held.holder != saving.name:
+        raise Relieved(f"the lease of run {run} is {held.holder}'s")

@@ -50,7 +50,7 @@ def train(
     """Train `state` until it is finished.
 
     Raises `Stopped` between two batches, with `state` fit to be saved; whatever was going on then (an evaluation, the
-    wait for data) is done again by the resume.
+    wait for data) is done again by the resume. Raises `Relieved` once another attempt trains the run.
     """
     plan, counters, model = state.plan, state.counters, state.model
     order = Order(
@@ -90,6 +90,8 @@ def train(
             scalars.stepped(state)
             if checkpointer:
                 checkpointer.poll()
+                if checkpointer.wanted and not state.finished:
+                    checkpointer.hand_over(state, stop)
                 if checkpointer.due():
                     checkpointer.save(state)
                     scalars.copy(checkpointer)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bucket import markers
+from bucket.lease import Relieved, name_of
 from bucket.manifest import Json, NewerFormat
 from bucket.store import Denied, Store, StoreError, Unavailable, open_store
 from trainer.buffer import SharedBuffer
@@ -19,6 +20,7 @@ from trainer.errors import Exit, StartAgain, Stopped, TrainingError, UsageError
 from trainer.flags import Flags, parse
 from trainer.log import configure
 from trainer.output import check_writable, read_completion
+from trainer.pace import Pace
 from trainer.stop import Stop
 from trainer.uploader_process import UploaderProcess
 
@@ -34,6 +36,9 @@ class Saving:
     uploader: UploaderProcess
     start: int
     """Which start of this attempt we are, from 1."""
+    name: str
+    """What we are called in the writer's lease."""
+    pace: Pace
 
 
 @dataclass(slots=True)
@@ -53,7 +58,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: Stop) -> in
     """Run to an exit code. Whatever goes wrong is one line on standard error and in the ended marker."""
     configure()
     start: Start | None = None
-    reason = "completed"
+    reason, relieved = "completed", False
     try:
         flags = parse(arguments, environ)
         stop.grace_s = flags.grace
@@ -63,7 +68,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: Stop) -> in
                 _log.info("run %s is complete: %s/%s", flags.run, start.outputs.uri, flags.run)
                 return Exit.DONE
             check_writable(start.outputs, flags.run)
-            start.saving = _announce(flags) if flags.enable_checkpointing else None
+            start.saving = _announce(flags, Pace.of(environ)) if flags.enable_checkpointing else None
             # A GPU computes the same again only with this; it is read when torch is loaded.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             from trainer.job import run_job  # two seconds of torch that no refusal above should cost
@@ -75,6 +80,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: Stop) -> in
         reason = "completed" if code == Exit.DONE else "stopped"
     except (UsageError, Denied, NewerFormat) as error:
         code, reason = _say(error, Exit.USAGE)
+    except Relieved as error:
+        code, reason = _say(error, Exit.AGAIN)
+        relieved = True
     except (StartAgain, Unavailable) as error:
         code, reason = _say(error, Exit.AGAIN)
     except (TrainingError, StoreError) as error:
@@ -82,7 +90,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: Stop) -> in
     except Exception as error:
         _log.exception("unexpected")
         code, reason = _say(error, Exit.ERROR)
-    if stop.requested and code != Exit.DONE and reason != "stopped":
+    if stop.requested and code != Exit.DONE and reason != "stopped" and not relieved:
         # The machine is going away, and what is on it fails in any order: the fault is not the training's.
         code, reason = stop.exit_code, f"stopped, not saved: {reason}"
     if start and start.saving:
@@ -98,14 +106,20 @@ def _open(uri: str) -> Store:
         raise UsageError(str(error)) from error
 
 
-def _announce(flags: Flags) -> Saving:
+def _announce(flags: Flags, pace: Pace) -> Saving:
     """Write the started marker, which also proves that checkpoints can be written, and start the uploader."""
     store = _open(flags.checkpoint_dir)
-    facts = {"host": socket.gethostname(), "pid": os.getpid(), "nonce": secrets.token_hex(8)}
+    facts = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "nonce": secrets.token_hex(8),
+        "standby": flags.standby,
+    }
     number = markers.claim_start(store, flags.run, flags.attempt, facts)
     buffer = SharedBuffer()
     uploader = UploaderProcess(store.uri, buffer.fd, flags.keep)
-    return Saving(store=store, buffer=buffer, uploader=uploader, start=number)
+    name = name_of(flags.attempt, number)
+    return Saving(store=store, buffer=buffer, uploader=uploader, start=number, name=name, pace=pace)
 
 
 def _conclude(start: Start, saving: Saving, code: int, reason: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from safetensors.torch import save
@@ -41,14 +41,17 @@ def write_results(
     weights: Mapping[str, Tensor],
     metrics: Mapping[str, Json],
     facts: Mapping[str, Json],
+    *,
+    check_lease: Callable[[], None] | None,
 ) -> None:
     """Write the results. Doing so again, after a kill at any point, gives the same objects.
 
-    `metrics` depends on the training alone, not on interruptions; `facts` tells of this process.
+    `metrics` depends on the training alone, not on interruptions; `facts` tells of this process. `check_lease` raises
+    if another process has taken over; None: there is no lease.
     """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    model = _put(store, layout.output(run, layout.MODEL), save(contiguous))
-    scores = _put(store, layout.output(run, layout.METRICS), _json(metrics))
+    model = _put(store, layout.output(run, layout.MODEL), save(contiguous), check_lease)
+    scores = _put(store, layout.output(run, layout.METRICS), _json(metrics), check_lease)
     completion = {
         "format": 1,
         "run": run,
@@ -59,14 +62,22 @@ def write_results(
             for name, written in ((layout.MODEL, model), (layout.METRICS, scores))
         },
     }
+    name = layout.output(run, layout.COMPLETION)
+    if check_lease:
+        check_lease()
+        _put(store, name, _json(completion), check_lease)
+        return
     try:
-        store.write(layout.output(run, layout.COMPLETION), _json(completion), if_generation=ABSENT)
+        store.write(name, _json(completion), if_generation=ABSENT)
     except Conflict:
         raise TrainingError(f"another process completed run {run} while this one trained it") from None
 
 
-def _put(store: Store, name: str, data: bytes) -> Written:
-    """Create the object; take the place of one that a start left which did not get to the end."""
+def _put(store: Store, name: str, data: bytes, check_lease: Callable[[], None] | None) -> Written:
+    """Create the object; take the place of one that a start left which did not get to the end.
+
+    The lease is looked at between the read and the write that rests on it: whoever takes the lease writes after that.
+    """
     generation = ABSENT
     while True:
         try:
@@ -76,6 +87,8 @@ def _put(store: Store, name: str, data: bytes) -> Written:
                 generation = store.read(name).generation
             except NotFound:
                 generation = ABSENT
+            if check_lease:
+                check_lease()
 
 
 def _json(values: Mapping[str, Json]) -> bytes:

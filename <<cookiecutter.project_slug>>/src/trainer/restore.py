@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bucket import layout, manifest
 from bucket.checksum import crc32c
+from bucket.layout import Commit
 from bucket.manifest import Manifest, Part
 from bucket.store import ABSENT, Conflict, Damaged, NotFound, Store
 from trainer import image
@@ -46,15 +47,15 @@ def newest_good(store: Store, run: str, buffer: SharedBuffer, accept: Callable[[
     damaged = 0
     for _ in range(LISTINGS):
         vanished = False
-        for step in manifest.steps(store, run):
+        for commit in manifest.commits(store, run):
             try:
-                found = manifest.read(store, run, step)
+                found = manifest.read(store, run, commit)
                 accept(found)
                 tensors, rest = _read(store, found, buffer)
             except NotFound:
                 vanished = True
             except Damaged as error:
-                if _set_aside(store, run, step, str(error)):
+                if _set_aside(store, run, commit, str(error)):
                     damaged += 1
                 else:
                     vanished = True
@@ -72,8 +73,8 @@ def newest_good(store: Store, run: str, buffer: SharedBuffer, accept: Callable[[
 
 def set_all_aside(store: Store, run: str) -> None:
     """Begin anew: no later start resumes from what is there now."""
-    for step in manifest.steps(store, run):
-        _set_aside(store, run, step, "--resume never")
+    for commit in manifest.listed(store, run):
+        _set_aside(store, run, commit, "--resume never")
 
 
 def _read(store: Store, found: Manifest, buffer: SharedBuffer) -> tuple[dict[str, Tensor], bytes]:
@@ -98,15 +99,15 @@ def _read_part(store: Store, part: Part, view: memoryview) -> None:
     raise Damaged(f"{store.uri}/{part.name} has CRC32C {checksum:08x}, written as {part.crc32c:08x}")
 
 
-def _set_aside(store: Store, run: str, step: int, reason: str) -> bool:
+def _set_aside(store: Store, run: str, commit: Commit, reason: str) -> bool:
     """Whether it was there to be set aside: a predecessor that still lives may have pruned it."""
-    name = layout.manifest(run, step)
+    name = layout.manifest(run, commit)
     try:
         found = store.read(name)
     except NotFound:
         return False
     with contextlib.suppress(Conflict):  # somebody else is setting it aside as well
-        store.write(layout.set_aside(run, step, found.generation), found.data, if_generation=ABSENT)
+        store.write(layout.set_aside(run, commit.step, found.generation), found.data, if_generation=ABSENT)
     store.delete(name)
-    _log.warning("step %d: checkpoint set aside: %s", step, reason)
+    _log.warning("step %d: checkpoint set aside: %s", commit.step, reason)
     return True

@@ -19,7 +19,8 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
-from bucket import layout, manifest
+from bucket import layout, lease, manifest
+from bucket.layout import Commit
 from bucket.manifest import Manifest, Part
 from bucket.store import (
     ABSENT,
@@ -34,7 +35,21 @@ from bucket.store import (
     open_store,
 )
 from trainer.buffer import SharedBuffer
-from trainer.channel import Channel, Durable, Failed, Fault, Mirror, Mirrored, Released, Save, Withdraw
+from trainer.channel import (
+    Channel,
+    Durable,
+    Failed,
+    Fault,
+    Hold,
+    Mirror,
+    Mirrored,
+    News,
+    Offer,
+    Released,
+    Save,
+    Withdraw,
+)
+from trainer.holding import Holding
 from trainer.log import configure
 from trainer.retention import expired
 from trainer.stop import leave_signals_to_the_parent
@@ -84,7 +99,8 @@ class Uploader:
         self._sending = threading.Lock()
         self._pruning = threading.Lock()
         self._job: _Job | None = None
-        self._known: dict[int, Manifest] = {}
+        self._known: dict[Commit, Manifest] = {}
+        self._holding: Holding | None = None
         self._mirrored: dict[str, int] = {}
 
     def serve(self) -> None:
@@ -101,11 +117,17 @@ class Uploader:
                         self._send(Released(save=message.save))
                     case Mirror():
                         self._start(self._mirror, message)
+                    case Hold():
+                        # A look that fails is made again soon; none may keep the next sign of life waiting.
+                        self._holding = Holding(open_store(self._store.uri, give_up_s=message.beat_s), message)
+                        self._start(self._holding.serve, self._send)
+                    case Offer() if self._holding:
+                        self._holding.offer(message.successor)
 
     def _start(self, target: object, argument: object) -> None:
         threading.Thread(target=target, args=(argument,), daemon=True).start()  # type: ignore[arg-type]
 
-    def _send(self, message: Durable | Failed | Released | Mirrored) -> None:
+    def _send(self, message: News) -> None:
         with self._sending:
             self._channel.send(message)
 
@@ -156,43 +178,34 @@ class Uploader:
         return Part(name=name, size=written.size, crc32c=written.crc32c, generation=written.generation)
 
     def _write_manifest(self, complete: Manifest) -> None:
-        name = layout.manifest(complete.run, complete.step)
-        try:
-            self._store.write(name, complete.to_json(), if_generation=ABSENT)
-        except Conflict:
-            other = manifest.read(self._store, complete.run, complete.step)
-            if other.fingerprint == complete.fingerprint:
-                # A killed predecessor got this far: the same state, byte for byte.
-                _log.info(
-                    "step %d: already committed by attempt %s start %d",
-                    other.step,
-                    other.attempt,
-                    other.start,
-                )
-                return
-            raise SecondWriter(
-                f"step {other.step} was committed at {other.time} by attempt {other.attempt} start {other.start} with"
-                f" another content: a second trainer works on run {complete.run}"
-            ) from None
+        with contextlib.suppress(Conflict):  # an uploader before this one died with our step just committed
+            self._store.write(complete.name, complete.to_json(), if_generation=ABSENT)
 
     def _prune(self, newest: Manifest) -> None:
         """Drop what retention does not keep: first the manifest, then the parts, also those of torn uploads."""
         try:
-            steps = manifest.steps(self._store, newest.run)
-            self._known = {step: self._known[step] for step in steps if step in self._known}
-            for step in steps:
-                if step not in self._known:
-                    self._known[step] = manifest.read(self._store, newest.run, step)
-            for step in expired({step: known.score for step, known in self._known.items()}, self._keep):
-                self._store.delete(layout.manifest(newest.run, step))
-                del self._known[step]
+            parts = self._store.list(layout.data(newest.run))
+            listed = manifest.listed(self._store, newest.run)
+            counting = manifest.counting(listed)
+            self._known = {commit: self._manifest(newest.run, commit) for commit in counting}
+            # After the listings: whoever takes the lease from now on writes what is not in them.
+            held = lease.read(self._store, newest.run)
+            if held is None or held.holder != lease.name_of(newest.attempt, newest.start):
+                return
+            scores = {commit: known.score for commit, known in self._known.items()}
+            for commit in (set(listed) - set(counting)) | set(expired(scores, self._keep)):
+                self._store.delete(layout.manifest(newest.run, commit))
+                self._known.pop(commit, None)
             kept = {part.name for known in self._known.values() for part in known.parts}
-            for entry in self._store.list(layout.data(newest.run)):
-                step_of_part = layout.step_of_part(entry.name)
-                if entry.name not in kept and step_of_part is not None and step_of_part <= newest.step:
+            for entry in parts:
+                step = layout.step_of_part(entry.name)
+                if entry.name not in kept and step is not None and step <= newest.step:
                     self._store.delete(entry.name)
         except StoreError as error:
             _log.warning("old checkpoints stay until the next save: %s", error)
+
+    def _manifest(self, run: str, commit: Commit) -> Manifest:
+        return self._known.get(commit) or manifest.read(self._store, run, commit)
 
     def _mirror(self, order: Mirror) -> None:
         try:
@@ -211,16 +224,10 @@ def part_size(size: int) -> int:
     return max(SMALLEST_PART, -(-size // (rounds * STREAMS)))
 
 
-class SecondWriter(Exception):
-    """Another live process commits checkpoints of this run."""
-
-
 def _fault(error: Exception) -> Fault:
     match error:
         case Denied():
             return Fault.DENIED
-        case SecondWriter():
-            return Fault.SECOND_WRITER
         case Unavailable() | Damaged() | NotFound() | Conflict():
             return Fault.PASSING
         case _:

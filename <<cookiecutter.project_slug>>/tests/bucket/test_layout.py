@@ -10,18 +10,21 @@ from bucket import layout
 
 IDS = st.from_regex(layout.RUN, fullmatch=True)
 STEPS = st.integers(0, 10**10 - 1)
+TERMS = st.integers(0, 10**6)
+COMMITS = st.builds(layout.Commit, step=STEPS, term=TERMS, from_step=STEPS, from_term=TERMS)
 
 
-@given(IDS, STEPS)
-def test_the_step_is_in_a_manifests_name(run: str, step: int) -> None:
-    name = layout.manifest(run, step)
+@given(IDS, COMMITS)
+def test_step_term_and_where_its_writer_began_are_in_a_manifests_name(run: str, commit: layout.Commit) -> None:
+    name = layout.manifest(run, commit)
     assert name.startswith(layout.manifests(run))
-    assert layout.step_of_manifest(name) == step
+    assert layout.commit_of_manifest(name) == commit
 
 
-@given(IDS, STEPS, STEPS)
-def test_manifests_are_named_in_the_order_of_their_steps(run: str, one: int, other: int) -> None:
-    assert (layout.manifest(run, one) < layout.manifest(run, other)) == (one < other)
+@given(IDS, COMMITS, COMMITS)
+def test_manifests_are_named_in_the_order_of_their_steps(run: str, one: layout.Commit, other: layout.Commit) -> None:
+    if one.step != other.step:
+        assert (layout.manifest(run, one) < layout.manifest(run, other)) == (one < other) == (one.step < other.step)
 
 
 @given(IDS, STEPS, IDS, st.integers(1, 10**6), st.integers(1, 10**6), st.integers(0, 10**5 - 1))
@@ -42,22 +45,25 @@ def test_no_two_saves_share_a_parts_name(one: Save, other: Save) -> None:
 
 @given(IDS, STEPS)
 def test_what_is_set_aside_is_no_manifest(run: str, step: int) -> None:
-    assert layout.step_of_manifest(layout.set_aside(run, step, 1)) is None
+    assert layout.commit_of_manifest(layout.set_aside(run, step, 1)) is None
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "run/manifests/1.json",
-        "run/manifests/0000000001.json.tmp",
-        "run/manifests/0000000001",
-        "run/manifests/0000000001/x.json",
+        "run/manifests/1-1-from-0-0.json",
+        "run/manifests/0000000001.json",
+        "run/manifests/0000000001-0001.json",
+        "run/manifests/0000000001-0001-from-0000000000-0000.json.tmp",
+        "run/manifests/0000000001-0001-from-0000000000-0000",
+        "run/manifests/0000000001-0001-from-0000000000-0000/x.json",
+        layout.writer("run"),
         "run/data/0000000001/a.1.1/part-00000",
         "",
     ],
 )
 def test_other_objects_are_no_manifests(name: str) -> None:
-    assert layout.step_of_manifest(name) is None
+    assert layout.commit_of_manifest(name) is None
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucket import layout, manifest
+from bucket.layout import Commit
 from bucket.manifest import FORMAT, DataObject, Manifest, NewerFormat, Part
 from bucket.store import ABSENT, Damaged, NotFound, Store
 
@@ -22,11 +24,15 @@ MANIFESTS = st.builds(
     run=st.text(),
     attempt=st.text(),
     start=NUMBERS,
+    term=NUMBERS,
+    from_step=NUMBERS,
+    from_term=NUMBERS,
     step=NUMBERS,
     total_steps=NUMBERS,
     epoch=NUMBERS,
     steps_per_second=FLOATS,
     compute_seconds=FLOATS,
+    saving_seconds=FLOATS,
     metrics=st.dictionaries(st.text(), FLOATS),
     score=st.none() | FLOATS,
     time=st.text(),
@@ -42,11 +48,15 @@ EXAMPLE = Manifest(
     run="run",
     attempt="a",
     start=1,
+    term=1,
+    from_step=0,
+    from_term=0,
     step=7,
     total_steps=70,
     epoch=0,
     steps_per_second=2.5,
     compute_seconds=2.8,
+    saving_seconds=0.1,
     metrics={"accuracy": 0.5},
     score=0.5,
     time="2026-01-01T00:00:00+00:00",
@@ -112,40 +122,71 @@ def test_a_newer_format_is_no_damage_whatever_else_it_holds() -> None:
         Manifest.from_json(json.dumps({"format": FORMAT + 1, "all": "different"}).encode(), "name")
 
 
-def test_the_fingerprint_is_of_the_state_and_not_of_who_wrote_it_when_and_where() -> None:
-    part = EXAMPLE.parts[0]
-    same = replace(
-        EXAMPLE,
-        attempt="b",
-        start=2,
-        time="later",
-        compute_seconds=9.0,
-        steps_per_second=1.0,
-        parts=(replace(part, name="elsewhere", generation=6),),
-    )
-    assert same.fingerprint == EXAMPLE.fingerprint
-    for other in (
-        replace(EXAMPLE, step=8),
-        replace(EXAMPLE, config={"seed": 1}),
-        replace(EXAMPLE, data=()),
-        replace(EXAMPLE, parts=(replace(part, crc32c=5),)),
-        replace(EXAMPLE, parts=(part, part)),
-    ):
-        assert other.fingerprint != EXAMPLE.fingerprint
+def at(step: int, term: int = 1, from_step: int = 0, from_term: int | None = None) -> Commit:
+    """By default from the writer before, or from nothing."""
+    before = term - 1 if from_step else 0
+    return Commit(step=step, term=term, from_step=from_step, from_term=before if from_term is None else from_term)
 
 
 def put(store: Store, step: int, text: bytes) -> None:
-    store.write(layout.manifest("run", step), text, if_generation=ABSENT)
+    store.write(layout.manifest("run", at(step)), text, if_generation=ABSENT)
 
 
-def test_steps_are_those_of_one_runs_manifests_newest_first(store: Store) -> None:
+def test_commits_are_those_of_one_runs_manifests_newest_first(store: Store) -> None:
     for step in (5, 100, 20):
         put(store, step, b"")
-    store.write(layout.manifest("run-2", 7), b"", if_generation=ABSENT)
+    store.write(layout.manifest("run-2", at(7)), b"", if_generation=ABSENT)
     store.write(layout.manifests("run") + "notes.txt", b"", if_generation=ABSENT)
     store.write(layout.set_aside("run", 300, 1), b"", if_generation=ABSENT)
-    assert manifest.steps(store, "run") == [100, 20, 5]
-    assert manifest.steps(store, "none") == []
+    assert manifest.commits(store, "run") == [at(100), at(20), at(5)]
+    assert manifest.commits(store, "none") == []
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        pytest.param([at(10), at(20)], [at(20), at(10)], id="all-of-one-writer"),
+        pytest.param([at(10), at(20, 2, 10)], [at(20, 2, 10), at(10)], id="what-the-next-one-began-from"),
+        pytest.param([at(10), at(15), at(20, 2, 10)], [at(20, 2, 10), at(10)], id="not-what-its-predecessor-added"),
+        pytest.param([at(10), at(30), at(20, 2, 10)], [at(20, 2, 10), at(10)], id="however-far-that-came"),
+        pytest.param([at(10), at(15)], [at(15), at(10)], id="until-the-next-one-has-committed"),
+        pytest.param([at(10), at(20, 2, 0)], [at(20, 2, 0)], id="nothing-before-one-that-began-anew"),
+        pytest.param(
+            [at(15), at(12, 2, 10), at(20, 3, 15, 1)], [at(20, 3, 15, 1), at(15)], id="none-of-a-writer-passed-over"
+        ),
+        pytest.param([at(5), at(20, 3, 15)], [at(20, 3, 15), at(5)], id="also-if-that-beginning-was-pruned"),
+    ],
+)
+def test_what_the_newest_writer_committed_counts_and_what_that_began_from(
+    found: list[Commit], expected: list[Commit]
+) -> None:
+    for order in (found, found[::-1]):
+        assert manifest.counting(order) == expected
+
+
+EVENTS = st.lists(st.none() | st.tuples(st.integers(0, 3), st.integers(1, 4)), max_size=20)
+"""None: another writer takes the lease. Otherwise one that has or had it goes on by so many steps, and commits."""
+
+
+@given(EVENTS, st.randoms(use_true_random=False))
+def test_what_count_are_one_line_although_every_writer_goes_on_after_it_lost_its_lease(
+    events: list[tuple[int, int] | None], chance: Random
+) -> None:
+    found: list[Commit] = []
+    ways: dict[Commit, list[Commit]] = {at(0, 0): []}  # to each checkpoint, itself first
+    writers: list[list[Commit]] = []  # what each began from, and its own
+    for event in (None, *events):
+        if event is None:
+            writers.append([next(iter(manifest.counting(found)), at(0, 0))])
+            continue
+        term = event[0] % len(writers) + 1
+        began, newest = writers[term - 1][0], writers[term - 1][-1]
+        commit = at(newest.step + event[1], term, began.step, began.term)
+        ways[commit] = [commit, *ways[newest]]
+        writers[term - 1].append(commit)
+        found.append(commit)
+        chance.shuffle(found)
+        assert manifest.counting(found) == ways[max(found, key=lambda one: (one.term, one.step))]
 
 
 def test_the_newest_readable_manifest_tells_where_training_stands(store: Store) -> None:
@@ -167,4 +208,4 @@ def test_a_newer_programs_manifest_is_never_passed_over(store: Store) -> None:
 
 def test_reading_a_manifest_that_is_not_there_is_not_found(store: Store) -> None:
     with pytest.raises(NotFound):
-        manifest.read(store, "run", 7)
+        manifest.read(store, "run", at(7))

@@ -117,11 +117,15 @@ class Desk:
             run=run_id,
             attempt="a1",
             start=1,
+            term=1,
+            from_step=0,
+            from_term=0,
             step=step,
             total_steps=total_steps,
             epoch=1,
             steps_per_second=1.0,
             compute_seconds=float(step),
+            saving_seconds=0.0,
             metrics={},
             score=None,
             time=datetime.now(UTC).isoformat(),
@@ -129,7 +133,7 @@ class Desk:
             data=(),
             parts=(),
         )
-        self.put(f"checkpoints/{layout.manifest(run_id, step)}", manifest.to_json())
+        self.put(f"checkpoints/{manifest.name}", manifest.to_json())
 
     def put(self, name: str, data: bytes) -> int:
         """The generation of the object."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
-from bucket import manifest
+from bucket import layout, manifest
 from bucket.checksum import crc32c
 from bucket.manifest import Manifest
 from bucket.store import Store, open_store
@@ -43,10 +43,15 @@ class Faulty:
 
     def steps(self) -> list[int]:
         """Of the committed checkpoints, newest first."""
-        return manifest.steps(self.checkpoints, RUN)
+        return [commit.step for commit in manifest.commits(self.checkpoints, RUN)]
+
+    def name(self, step: int) -> str:
+        """Of the manifest of this step."""
+        [name] = [layout.manifest(RUN, one) for one in manifest.commits(self.checkpoints, RUN) if one.step == step]
+        return name
 
     def read(self, step: int) -> Manifest:
-        return manifest.read(self.checkpoints, RUN, step)
+        return Manifest.from_json(self.checkpoints.read(self.name(step)).data, "the manifest")
 
     def train_until_killed_after_commits(self, count: int) -> None:
         """Leave so many checkpoints, the newest of them just committed."""
@@ -98,8 +103,8 @@ def said(life: Life, code: int) -> str:
 
 def assert_whole(store: Store) -> None:
     """Every committed checkpoint is readable and undamaged."""
-    for step in manifest.steps(store, RUN):
-        for part in manifest.read(store, RUN, step).parts:
+    for commit in manifest.commits(store, RUN):
+        for part in manifest.read(store, RUN, commit).parts:
             view = memoryview(bytearray(part.size))
             store.read_into(part.name, view, generation=part.generation)
             assert crc32c(view) == part.crc32c

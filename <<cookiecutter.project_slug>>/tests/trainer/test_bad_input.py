@@ -129,7 +129,7 @@ def test_another_model_is_refused_by_the_first_difference(begun: Trainer, tmp_pa
 def test_resume_never_begins_anew_and_sets_the_old_checkpoints_aside(
     begun: Trainer, undisturbed: tuple[bytes, bytes]
 ) -> None:
-    before = manifest.steps(open_store(f"{begun.uri}/checkpoints"), "default")
+    before = manifest.commits(open_store(f"{begun.uri}/checkpoints"), "default")
     life = begun.start("--resume", "never")
     assert life.wait() == 0
     assert "resumed" not in life.output

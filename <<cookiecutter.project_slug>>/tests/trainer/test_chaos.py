@@ -84,9 +84,9 @@ def _moment(life: Life) -> str:
 
 def _assert_every_checkpoint_is_whole(trainer: Trainer) -> None:
     store = open_store(f"{trainer.uri}/checkpoints")
-    for step in manifest.steps(store, "default"):
+    for commit in manifest.commits(store, "default"):
         try:
-            found = manifest.read(store, "default", step)
+            found = manifest.read(store, "default", commit)
         except NotFound:
             continue
         for part in found.parts:

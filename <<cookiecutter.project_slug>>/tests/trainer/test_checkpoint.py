@@ -14,13 +14,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from bucket import layout, manifest
+from bucket import layout, lease, manifest
 from bucket.manifest import Manifest
 from bucket.store import Store
 from trainer.buffer import SharedBuffer
-from trainer.checkpoint import Checkpointer, Identity
+from trainer.checkpoint import Checkpointer
 from trainer.errors import TrainingError
+from trainer.identity import Identity
 from trainer.interval import History
+from trainer.pace import Pace
 from trainer.restore import newest_good
 from trainer.uploader_process import UploaderProcess
 
@@ -75,9 +77,11 @@ def make(store: Store, uploaders: list[UploaderProcess]) -> Make:
             uploader=uploaders[-1],
             buffer=buffer,
             identity=Identity(run="run", attempt="a", start=start, config={}, data=()),
+            term=lease.claim(store, "run", lease.name_of("a", start)).term,
             interval_s=interval_s,
             history=History(preemptions=0, compute_seconds=0.0),
-            restored_step=None,
+            restored=None,
+            pace=Pace(),
             **more,
         )
 
@@ -156,8 +160,10 @@ def test_the_newest_and_the_best_are_kept_and_torn_uploads_are_not(make: Make, s
     for step, score in ((1, 0.1), (2, 0.9), (3, 0.2), (4, 0.3), (5, None)):
         state.score = score
         save_durably(checkpointer, state.advance(step))
-    _until(lambda: manifest.steps(store, "run") == [5, 4, 2])
-    kept = {part.name for step in (2, 4, 5) for part in manifest.read(store, "run", step).parts}
+    _until(lambda: [commit.step for commit in manifest.commits(store, "run")] == [5, 4, 2])
+    kept = {
+        part.name for commit in manifest.commits(store, "run") for part in manifest.read(store, "run", commit).parts
+    }
     _until(lambda: {entry.name for entry in store.list(layout.data("run"))} == kept | {future})
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
-from bucket import layout
-from bucket.manifest import FORMAT, Manifest
-from bucket.store import ABSENT
-from tests.proxy import LostReply, Proxy, each
+from bucket.manifest import FORMAT
+from tests.proxy import Proxy
 from tests.trainer.conftest import Trainer
-from tests.trainer.faults import RUN, Faulty, Result, is_commit, said
+from tests.trainer.faults import RUN, Faulty, Result, said
 from tests.zygote import Zygote
 
 
@@ -33,7 +30,7 @@ def missing_part(faulty: Faulty, newest: int) -> None:
 
 
 def rewrite(faulty: Faulty, step: int, change: Callable[[bytes], bytes]) -> None:
-    name = layout.manifest(RUN, step)
+    name = faulty.name(step)
     old = faulty.checkpoints.read(name)
     faulty.checkpoints.write(name, change(old.data), if_generation=old.generation)
 
@@ -90,44 +87,3 @@ def test_a_checkpoint_of_a_newer_program_is_left_alone(faulty: Faulty) -> None:
     line = said(faulty.trainer.start(), 2)
     assert f"has format {FORMAT + 1}, this program reads up to {FORMAT}: use a newer image" in line
     assert faulty.checkpoints.list(f"{RUN}/manifests/") + faulty.checkpoints.list(f"{RUN}/data/") == before
-
-
-def commit_first(faulty: Faulty, change: Callable[[Manifest], Manifest]) -> None:
-    """Let another writer have committed the first checkpoint, as far as the trainer can tell."""
-
-    def replace_newest() -> None:
-        step = faulty.steps()[0]
-        found = faulty.read(step)
-        faulty.checkpoints.delete(layout.manifest(RUN, step))
-        faulty.checkpoints.write(layout.manifest(RUN, step), change(found).to_json(), if_generation=ABSENT)
-
-    faulty.proxy.rule = each(LostReply(replace_newest), where=is_commit, count=1)
-
-
-LONGER = ("--epochs", "12")
-"""Long enough for the uploader to find the other writer before the end."""
-
-
-@pytest.fixture(scope="session")
-def undisturbed_longer(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Result:
-    trainer = Trainer(zygote, str(tmp_path_factory.mktemp("longer")))
-    assert trainer.start(*LONGER).wait() == 0
-    return trainer.result()
-
-
-def test_a_second_writer_of_the_same_state_does_no_harm(faulty: Faulty, undisturbed_longer: Result) -> None:
-    commit_first(faulty, lambda found: replace(found, attempt="other", start=9))
-    life = faulty.start(*LONGER)
-    assert life.wait() == 0, life.output + life.errors
-    assert "already committed by attempt other start 9" in life.output
-    faulty.assert_undisturbed(undisturbed_longer)
-
-
-def test_a_second_writer_of_another_state_ends_training(faulty: Faulty, undisturbed_longer: Result) -> None:
-    commit_first(faulty, lambda found: replace(found, attempt="other", config={**found.config, "seed": 1}, start=9))
-    line = said(faulty.start(*LONGER), 1)
-    assert re.search(rf"step \d+ was committed at .* by attempt other start 9 .* works on run {RUN}", line)
-    # What that one committed is of another configuration: it is never mixed into this run.
-    assert "was begun with --seed 1" in said(faulty.trainer.start(*LONGER), 2)
-    assert faulty.trainer.start(*LONGER, "--resume", "never").wait() == 0
-    faulty.assert_undisturbed(undisturbed_longer)

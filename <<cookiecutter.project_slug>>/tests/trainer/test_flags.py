@@ -39,6 +39,23 @@ def test_a_flag_beats_a_variable() -> None:
     assert (flags.output_dir, flags.checkpoint_dir, flags.tensorboard_dir) == ("here", "there", "logs")
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (
+            ["--enable-checkpointing", "false"],
+            "--standby takes over from a checkpoint: it needs",
+        ),
+        (["--resume", "never"], "--standby goes on from what another attempt has saved: it needs --resume auto"),
+    ],
+)
+def test_who_stands_by_needs_checkpoints_to_go_on_from(more: list[str], words: str) -> None:
+    assert parse(["--standby", "true"], {}).standby
+    assert not parse(more, {}).standby
+    with pytest.raises(UsageError, match=words):
+        parse(["--standby", "true", *more], {})
+
+
 def test_the_articles_flags_are_understood() -> None:
     line = "--output-dir a --checkpoint-dir b --epochs 5 --batch-size 8 --enable-checkpointing true"
     flags = parse([*line.split(), "--checkpoint-interval", "300"], {})
@@ -59,6 +76,7 @@ def test_the_articles_flags_are_understood() -> None:
         (["--device", "tpu"], ["--device", "'tpu'", "auto, cpu, cuda"]),
         (["--resume", "maybe"], ["--resume", "'maybe'", "auto, never"]),
         (["--precision", "8"], ["--precision", "'8'", "auto, full, mixed"]),
+        (["--standby", "maybe"], ["--standby", "'maybe'", "true nor false"]),
         (["--enable-checkpointing", "yes"], ["--enable-checkpointing", "'yes'", "true nor false"]),
         (["--checkpoint-interval", "0"], ["--checkpoint-interval", "'0'"]),
         (["--checkpoint-interval", "often"], ["--checkpoint-interval", "'often'", "auto"]),

@@ -10,6 +10,7 @@ from typing import NoReturn
 import pytest
 
 from bucket import layout
+from bucket.lease import Relieved
 from bucket.store import Denied, Unavailable, open_store
 from trainer import job
 from trainer.errors import StartAgain, TrainingError, UsageError
@@ -50,6 +51,14 @@ def test_each_fault_has_its_exit_code_and_leaves_it_in_the_marker(
 ) -> None:
     assert run(tmp_path, fault, monkeypatch, stopped=False) == code
     assert (ended(tmp_path)["exit_code"], ended(tmp_path)["reason"]) == (code, str(fault))
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_relieved_start_says_so_whether_or_not_its_machine_goes_away(
+    stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(tmp_path, Relieved("handed over to a5.1 at step 7"), monkeypatch, stopped=stopped) == 75
+    assert (ended(tmp_path)["exit_code"], ended(tmp_path)["reason"]) == (75, "handed over to a5.1 at step 7")
 
 
 @pytest.mark.parametrize("fault", [fault for fault, _ in FAULTS.values()], ids=FAULTS)

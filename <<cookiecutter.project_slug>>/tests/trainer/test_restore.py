@@ -14,6 +14,7 @@ from google.auth.credentials import AnonymousCredentials
 from bucket import layout, manifest
 from bucket.checksum import crc32c
 from bucket.gcs import GcsStore
+from bucket.layout import Commit
 from bucket.manifest import FORMAT, Manifest, NewerFormat, Part
 from bucket.store import ABSENT, Store, Unavailable
 from tests.proxy import Answer, FlipReply, Proxy, each
@@ -41,11 +42,15 @@ def commit(store: Store, step: int) -> Manifest:
         run=RUN,
         attempt="a",
         start=1,
+        term=1,
+        from_step=0,
+        from_term=0,
         step=step,
         total_steps=100,
         epoch=0,
         steps_per_second=1.0,
         compute_seconds=1.0,
+        saving_seconds=0.0,
         metrics={},
         score=None,
         time="2026-01-01T00:00:00+00:00",
@@ -53,7 +58,7 @@ def commit(store: Store, step: int) -> Manifest:
         data=(),
         parts=tuple(parts),
     )
-    store.write(layout.manifest(RUN, step), found.to_json(), if_generation=ABSENT)
+    store.write(found.name, found.to_json(), if_generation=ABSENT)
     return found
 
 
@@ -71,6 +76,14 @@ def assert_restored(store: Store, step: int) -> None:
 def overwrite(store: Store, name: str, change: Callable[[bytes], bytes]) -> None:
     old = store.read(name)
     store.write(name, change(old.data), if_generation=old.generation)
+
+
+def name_of(step: int) -> str:
+    return layout.manifest(RUN, Commit(step=step, term=1, from_step=0, from_term=0))
+
+
+def steps(store: Store) -> list[int]:
+    return [commit.step for commit in manifest.commits(store, RUN)]
 
 
 def set_aside(store: Store) -> list[int]:
@@ -92,7 +105,7 @@ def test_the_newest_is_restored_whatever_the_order_of_writing(store: Store) -> N
 def test_parts_without_a_manifest_are_no_checkpoint(store: Store) -> None:
     commit(store, 10)
     commit(store, 20)
-    store.delete(layout.manifest(RUN, 20))
+    store.delete(name_of(20))
     assert_restored(store, 10)
 
 
@@ -110,7 +123,7 @@ def _delete_part(store: Store, found: Manifest) -> None:
 
 def _declare(store: Store, found: Manifest, **changes: int) -> None:
     parts = (replace(found.parts[0], **changes), *found.parts[1:])  # type: ignore[arg-type]
-    overwrite(store, layout.manifest(RUN, found.step), lambda _: replace(found, parts=parts).to_json())
+    overwrite(store, found.name, lambda _: replace(found, parts=parts).to_json())
 
 
 def _declare_other_checksum(store: Store, found: Manifest) -> None:
@@ -122,20 +135,20 @@ def _declare_other_size(store: Store, found: Manifest) -> None:
 
 
 def _declare_no_parts(store: Store, found: Manifest) -> None:
-    overwrite(store, layout.manifest(RUN, found.step), lambda _: replace(found, parts=()).to_json())
+    overwrite(store, found.name, lambda _: replace(found, parts=()).to_json())
 
 
 def _swap_parts(store: Store, found: Manifest) -> None:
     parts = tuple(reversed(found.parts))
-    overwrite(store, layout.manifest(RUN, found.step), lambda _: replace(found, parts=parts).to_json())
+    overwrite(store, found.name, lambda _: replace(found, parts=parts).to_json())
 
 
 def _nonsense_manifest(store: Store, found: Manifest) -> None:
-    overwrite(store, layout.manifest(RUN, found.step), lambda _: b"\xff{}")
+    overwrite(store, found.name, lambda _: b"\xff{}")
 
 
 def _truncate_manifest(store: Store, found: Manifest) -> None:
-    overwrite(store, layout.manifest(RUN, found.step), lambda text: text[:-2])
+    overwrite(store, found.name, lambda text: text[:-2])
 
 
 @pytest.mark.parametrize(
@@ -160,7 +173,7 @@ def test_damage_is_set_aside_and_the_one_before_restored(
     damage(store, commit(store, 30))
     assert_restored(store, 20)
     assert set_aside(store) == [30]
-    assert manifest.steps(store, RUN) == [20, 10]
+    assert steps(store) == [20, 10]
     [warning] = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert warning.getMessage().startswith("step 30: checkpoint set aside: ")
     assert_restored(store, 20)
@@ -172,7 +185,7 @@ def commit_again(store: Store, step: int) -> bool:
     for entry in store.list(f"{RUN}/data/{step:010d}/"):
         store.delete(entry.name)
     commit(store, step)
-    return manifest.steps(store, RUN)[0] == step
+    return steps(store)[0] == step
 
 
 def test_several_damaged_ones_are_passed_over(store: Store) -> None:
@@ -195,9 +208,7 @@ def test_when_all_are_damaged_it_is_an_error_once_and_then_a_new_beginning(store
 def test_a_newer_programs_checkpoint_is_no_damage(store: Store) -> None:
     commit(store, 10)
     commit(store, 20)
-    overwrite(
-        store, layout.manifest(RUN, 20), lambda text: json.dumps({**json.loads(text), "format": FORMAT + 1}).encode()
-    )
+    overwrite(store, name_of(20), lambda text: json.dumps({**json.loads(text), "format": FORMAT + 1}).encode())
     with pytest.raises(NewerFormat):
         restore(store)
     assert set_aside(store) == []
@@ -211,7 +222,7 @@ def test_a_checkpoint_of_another_configuration_is_refused_and_kept(store: Store)
 
     with pytest.raises(UsageError, match="other values"):
         restore(store, refuse)
-    assert manifest.steps(store, RUN) == [10]
+    assert steps(store) == [10]
 
 
 def test_beginning_anew_sets_all_aside_and_keeps_them(store: Store) -> None:
@@ -262,6 +273,6 @@ def test_a_checkpoint_pruned_since_it_was_listed_is_passed_over(
     store = through(proxy, gs_uri, monkeypatch)
     for step in (10, 20):
         commit(store, step)
-    proxy.rule = each(Answer(404), where=lambda request: request.name.endswith(layout.manifest(RUN, 20)), count=1)
+    proxy.rule = each(Answer(404), where=lambda request: request.name.endswith(name_of(20)), count=1)
     assert_restored(store, 10)
     assert set_aside(store) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -13,21 +14,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucket import layout, manifest
+from bucket import layout, lease, manifest
 from bucket.checksum import crc32c
+from bucket.lease import Lease
 from bucket.manifest import Manifest, Part
-from bucket.store import ABSENT, Store, open_store
+from bucket.store import ABSENT, Conflict, Store, open_store
 from tests.proxy import Answer, Fault, FlipRequest, Proxy, Request, Reset, Slow, each, never
 from tests.trainer.faults import is_commit, is_part
 from trainer.buffer import SharedBuffer
 from trainer.channel import (
     Durable,
     Failed,
+    Hold,
+    Lost,
     Message,
     Mirror,
     Mirrored,
+    Offer,
     Released,
     Save,
+    Wanted,
     Withdraw,
 )
 from trainer.channel import Fault as Why
@@ -53,6 +59,7 @@ class Uploader:
     heard: list[Message] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        lease.claim(self.store, RUN, lease.name_of("a", self.start))
         self.process = UploaderProcess(self.store.uri, self.buffer.fd, self.keep)
 
     def save(self, step: int, data: bytes, *, score: float | None = None, prune: bool = True, **changes: object) -> int:
@@ -88,11 +95,15 @@ def draft_of(step: int, start: int = 1, score: float | None = None) -> Manifest:
         run=RUN,
         attempt="a",
         start=start,
+        term=start,
+        from_step=0,
+        from_term=0,
         step=step,
         total_steps=1000,
         epoch=0,
         steps_per_second=1.0,
         compute_seconds=float(step),
+        saving_seconds=0.0,
         metrics={},
         score=score,
         time="2026-01-01T00:00:00+00:00",
@@ -105,12 +116,21 @@ def draft_of(step: int, start: int = 1, score: float | None = None) -> Manifest:
 def content(store: Store, step: int) -> bytes:
     """The bytes of a committed checkpoint, checked against its manifest."""
     whole = b""
-    for part in manifest.read(store, RUN, step).parts:
+    for part in read(store, step).parts:
         view = memoryview(bytearray(part.size))
         store.read_into(part.name, view, generation=part.generation)
         assert crc32c(view) == part.crc32c
         whole += bytes(view)
     return whole
+
+
+def read(store: Store, step: int) -> Manifest:
+    [commit] = [commit for commit in manifest.commits(store, RUN) if commit.step == step]
+    return manifest.read(store, RUN, commit)
+
+
+def steps(store: Store) -> list[int]:
+    return [commit.step for commit in manifest.commits(store, RUN)]
 
 
 def steps_of_parts(store: Store) -> list[int]:
@@ -147,7 +167,7 @@ def remote(gs_uri: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def test_a_save_is_committed_whole_under_the_manifest_it_was_given(either: Uploader) -> None:
     either.durable(7, b"the state")
     assert content(either.store, 7) == b"the state"
-    assert replace(manifest.read(either.store, RUN, 7), parts=()) == draft_of(7)
+    assert replace(read(either.store, 7), parts=()) == draft_of(7)
 
 
 def test_one_save_after_the_other_from_one_buffer(uploader: Uploader) -> None:
@@ -159,7 +179,7 @@ def test_one_save_after_the_other_from_one_buffer(uploader: Uploader) -> None:
 def test_a_large_state_is_several_parts_in_order(uploader: Uploader) -> None:
     data = bytes(range(256)) * (2 * SMALLEST_PART // 256) + b"rest"
     uploader.durable(1, data)
-    assert [part.size for part in manifest.read(uploader.store, RUN, 1).parts] == [SMALLEST_PART, SMALLEST_PART, 4]
+    assert [part.size for part in read(uploader.store, 1).parts] == [SMALLEST_PART, SMALLEST_PART, 4]
     assert content(uploader.store, 1) == data
 
 
@@ -176,14 +196,14 @@ def test_the_newest_and_the_best_are_kept(either: Uploader) -> None:
     for step, score in enumerate([0.5, 0.9, 0.1, 0.2, 0.3], start=1):
         either.durable(step, b"%d" % step, score=score)
     either.durable(6, b"6", score=0.4)
-    wait_until(lambda: manifest.steps(either.store, RUN) == [6, 5, 2] and steps_of_parts(either.store) == [2, 5, 6])
+    wait_until(lambda: steps(either.store) == [6, 5, 2] and steps_of_parts(either.store) == [2, 5, 6])
     assert [content(either.store, step) for step in (2, 5, 6)] == [b"2", b"5", b"6"]
 
 
 def test_nothing_is_pruned_on_the_way_out(remote: Uploader, proxy: Proxy) -> None:
     for step in range(1, 6):
         remote.durable(step, b"data", prune=False)
-    assert manifest.steps(remote.store, RUN) == [5, 4, 3, 2, 1]
+    assert steps(remote.store) == [5, 4, 3, 2, 1]
     assert {request.method for request in proxy.requests} == {"POST"}
 
 
@@ -217,6 +237,51 @@ def test_manifests_are_deleted_before_their_parts(remote: Uploader, proxy: Proxy
         assert ("/manifests/" in first, "/data/" in second) == (True, True)
 
 
+def test_a_writer_that_has_lost_its_lease_prunes_nothing(remote: Uploader, proxy: Proxy) -> None:
+    """Its successor may be about to restore what it would delete, or may be writing it."""
+    lease.claim(remote.store, RUN, "b.1")
+    for step in range(1, 7):
+        remote.durable(step, b"data")
+    wait_until(lambda: sum(request.name.endswith("/writer.json") for request in proxy.requests) == 6)
+    assert {request.method for request in proxy.requests} == {"GET", "POST"}
+
+
+def test_what_does_not_count_is_pruned(store: Store) -> None:
+    beyond = draft_of(9)
+    store.write(beyond.name, beyond.to_json(), if_generation=ABSENT)
+    uploader = Uploader(store, start=2)
+    assert steps(store) == [9]
+    uploader.durable(5, b"data")
+    assert steps(store) == [5]
+    wait_until(lambda: [commit.step for commit in manifest.listed(store, RUN)] == [5])
+    uploader.process.close()
+
+
+def test_the_lease_is_looked_after(either: Uploader) -> None:
+    me, twin = lease.name_of("a", 1), "b.1"
+    either.process.send(Hold(run=RUN, name=me, poll_s=0.01, beat_s=0.01, offer_s=60.0))
+    become(either.store, lambda held: held.wanted_by(twin))
+    assert either.hear() == Wanted(successor=twin)
+    wait_until(lambda: (lease.read(either.store, RUN) or NONE).beat > 0)
+    either.process.send(Offer(successor=twin))
+    wait_until(lambda: (lease.read(either.store, RUN) or NONE).offered)
+    become(either.store, lambda held: held.taken_by(twin))
+    assert either.hear() == Lost(holder=twin)
+
+
+NONE = Lease(term=0, holder="")
+
+
+def become(store: Store, change: Callable[[Lease], Lease]) -> None:
+    """What another process makes of the lease."""
+    while True:
+        found = lease.look(store, RUN)
+        assert found
+        with contextlib.suppress(Conflict):
+            lease.change(store, RUN, found, change(found.lease))
+            return
+
+
 def test_a_failure_to_prune_is_no_failure_to_save(remote: Uploader, proxy: Proxy) -> None:
     refused = threading.Event()
 
@@ -231,7 +296,7 @@ def test_a_failure_to_prune_is_no_failure_to_save(remote: Uploader, proxy: Proxy
         remote.durable(step, b"data")
     assert refused.wait(PATIENCE_S)
     remote.durable(4, b"data")
-    assert manifest.steps(remote.store, RUN) == [4, 3, 2, 1]
+    assert steps(remote.store) == [4, 3, 2, 1]
 
 
 def test_a_withdrawn_save_is_released_at_once_and_never_committed(remote: Uploader, proxy: Proxy) -> None:
@@ -248,7 +313,7 @@ def test_a_withdrawn_save_is_released_at_once_and_never_committed(remote: Upload
     assert remote.hear() == Released(save=save)
     proxy.rule = never
     remote.durable(2, b"fresh")
-    assert manifest.steps(remote.store, RUN) == [2]
+    assert steps(remote.store) == [2]
     assert content(remote.store, 2) == b"fresh"
 
 
@@ -267,7 +332,7 @@ def test_a_save_withdrawn_after_its_last_byte_is_not_committed(remote: Uploader,
     assert remote.hear() == Released(save=save)
     go_on.set()
     remote.durable(2, b"fresh")
-    assert manifest.steps(remote.store, RUN) == [2]
+    assert steps(remote.store) == [2]
 
 
 def test_a_withdrawal_that_comes_too_late_leaves_the_save_to_its_commit(remote: Uploader, proxy: Proxy) -> None:
@@ -301,14 +366,14 @@ def test_a_refusal_is_reported_as_one_with_its_reason(
     proxy.rule = each(Answer(403, "no permission"), where=where)
     fault, reason = remote.failed(1)
     assert (fault, "403 no permission" in reason) == (Why.DENIED, True)
-    assert manifest.steps(remote.store, RUN) == []
+    assert steps(remote.store) == []
 
 
 def test_a_part_damaged_on_its_way_fails_the_save_and_the_next_one_succeeds(remote: Uploader, proxy: Proxy) -> None:
     proxy.rule = each(FlipRequest(TAIL), where=is_part, count=1)
     fault, reason = remote.failed(1, bytes(1000))
     assert (fault, "another checksum" in reason) == (Why.PASSING, True)
-    assert manifest.steps(remote.store, RUN) == []
+    assert steps(remote.store) == []
     remote.durable(1, bytes(1000))
     assert content(remote.store, 1) == bytes(1000)
 
@@ -320,29 +385,12 @@ def test_resets_and_errors_on_the_way_are_waited_out(remote: Uploader, proxy: Pr
     assert content(remote.store, 1) == b"data" * 1000
 
 
-def foreign(step: int, **changes: object) -> bytes:
-    """The manifest of another start that saved `data` at this step."""
-    part = Part(name="elsewhere", size=4, crc32c=crc32c(b"data"), generation=1)
-    return replace(draft_of(step, start=9), **{"parts": (part,), **changes}).to_json()  # type: ignore[arg-type]
-
-
-def test_a_step_that_another_start_committed_alike_counts_as_durable(either: Uploader) -> None:
-    theirs = foreign(1)
-    either.store.write(layout.manifest(RUN, 1), theirs, if_generation=ABSENT)
+def test_a_step_that_an_uploader_before_it_committed_counts_as_durable(either: Uploader) -> None:
+    """One that died before it could say so."""
+    committed = replace(draft_of(1), parts=(Part(name="elsewhere", size=4, crc32c=crc32c(b"data"), generation=1),))
+    either.store.write(committed.name, committed.to_json(), if_generation=ABSENT)
     either.durable(1, b"data")
-    assert either.store.read(layout.manifest(RUN, 1)).data == theirs
-
-
-@pytest.mark.parametrize("changes", [{"parts": ()}, {"config": {"seed": 1}}])
-def test_a_step_that_another_start_committed_differently_is_a_second_writer(
-    uploader: Uploader, changes: dict[str, object]
-) -> None:
-    theirs = foreign(1, **changes)
-    uploader.store.write(layout.manifest(RUN, 1), theirs, if_generation=ABSENT)
-    fault, reason = uploader.failed(1, b"data")
-    assert fault == Why.SECOND_WRITER
-    assert "step 1 was committed at 2026-01-01T00:00:00+00:00 by attempt a start 9" in reason
-    assert uploader.store.read(layout.manifest(RUN, 1)).data == theirs
+    assert read(either.store, 1) == committed
 
 
 def test_an_order_that_makes_no_sense_is_reported_and_survived(uploader: Uploader) -> None:

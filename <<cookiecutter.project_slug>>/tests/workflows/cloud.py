@@ -112,11 +112,15 @@ class Cloud:
             run=run.id,
             attempt=run.attempts[-1].id,
             start=1,
+            term=1,
+            from_step=0,
+            from_term=0,
             step=step,
             total_steps=1000,
             epoch=1,
             steps_per_second=1.0,
             compute_seconds=float(step),
+            saving_seconds=0.0,
             metrics={},
             score=None,
             time=datetime.now(UTC).isoformat(),
@@ -124,8 +128,7 @@ class Cloud:
             data=(),
             parts=(),
         )
-        name = f"{run.id}/manifests/{step:010d}.json"
-        self._store("checkpoints").write(name, manifest.to_json(), if_generation=0)
+        self._store("checkpoints").write(manifest.name, manifest.to_json(), if_generation=0)
 
     def complete(self) -> None:
         """The model is there, and the trainer exits."""

@@ -1,0 +1,222 @@
+"""Holders, successors and writers that do not know that they were relieved, in any order: always one line.
+
+Each look at the lease is one read and one change; whatever another one can do between the two is done there.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bucket import layout, lease, manifest
+from bucket.layout import Commit
+from bucket.lease import Lease, Relieved
+from bucket.store import ABSENT
+from tests.bucket.memory import MemoryStore
+from trainer.channel import Declined, Hold, Lost, Wanted
+from trainer.holding import Holding
+from trainer.pace import Pace
+from trainer.standby import Standby
+
+RUN = "run"
+PACE = Pace()
+NOTHING = Commit(step=0, term=0, from_step=0, from_term=0)
+WALKS, EVENTS, STARTS = 300, 80, 6
+
+
+@dataclass(eq=False, kw_only=True)
+class Trainer:
+    """One start. It may be frozen for any time between any two things it does: then others do them."""
+
+    name: str
+    alive: bool = True
+    standby: Standby | None = None
+    """Until the lease is its own."""
+    lease: Lease | None = None
+    """Its own, as far as it knows."""
+    began: Commit | None = None
+    """None until it has looked for the checkpoint to go on from."""
+    holding: Holding | None = None
+    newest: Commit = NOTHING
+    step: int = 0
+    on_the_wire: list[Commit] = field(default_factory=list)
+    """Commits asked for, not yet carried out. They outlive it."""
+    wanted: str | None = None
+    offering: bool = False
+
+    @property
+    def looks(self) -> bool:
+        return self.alive and (self.standby is not None or self.holding is not None)
+
+
+class World:
+    """What happens in one walk, by the dice of `chance`; `seen` counts what there was to see."""
+
+    def __init__(self, chance: random.Random, seen: Counter[str]) -> None:
+        self.chance = chance
+        self.seen = seen
+        self.store = MemoryStore()
+        self.now = 0.0
+        self.trainers: list[Trainer] = []
+        self.ways: dict[Commit, list[Commit]] = {NOTHING: []}
+        """To each checkpoint, itself first."""
+        self.committed: list[Commit] = []
+        self.safe = 0
+        """Of all steps that were committed while their writer had the lease, the last."""
+
+    def go(self) -> None:
+        happens = {
+            self.start: 2,
+            self.look: 10,
+            self.restore: 6,
+            self.train_and_save: 6,
+            self.carry_out: 4,
+            self.offer: 4,
+            self.kill: 1,
+            self.wait: 3,
+        }
+        [event] = self.chance.choices(list(happens), list(happens.values()))
+        event()
+        self.check()
+
+    def check(self) -> None:
+        counting = manifest.commits(self.store, RUN)
+        newest = max(self.committed, key=lambda commit: (commit.term, commit.step), default=NOTHING)
+        assert counting == [commit for commit in self.ways[newest] if commit in self.committed]
+        assert newest.step >= self.safe
+        terms = [trainer.lease.term for trainer in self.trainers if trainer.lease]
+        assert len(terms) == len(set(terms))
+
+    def one(self, fits: Callable[[Trainer], bool]) -> Trainer | None:
+        fitting = [trainer for trainer in self.trainers if fits(trainer)]
+        return self.chance.choice(fitting) if fitting else None
+
+    def start(self) -> None:
+        """Another attempt, or one again."""
+        number = len(self.trainers) + 1
+        if number > STARTS:
+            return
+        attempt = f"a{self.chance.randint(1, number)}"
+        trainer = Trainer(name=lease.name_of(attempt, number))
+        self.trainers.append(trainer)
+        if self.chance.random() < 0.5:
+            trainer.standby = Standby(self.store, RUN, trainer.name, PACE, clock=lambda: self.now)
+            return
+        try:
+            trainer.lease = lease.claim(self.store, RUN, trainer.name)
+        except Relieved:
+            trainer.alive = False
+
+    def look(self) -> None:
+        """Perhaps with another look, of another one, between its read and its change."""
+        trainer, other = self.one(lambda one: one.looks), self.one(lambda one: one.looks)
+        if trainer is None or other is None:
+            return
+        if other is not trainer:
+            self.store.before_next_write = lambda: self.look_once(other)
+        self.look_once(trainer)
+        self.store.before_next_write = None
+
+    def look_once(self, trainer: Trainer) -> None:
+        if trainer.standby:
+            return self.look_of_successor(trainer, trainer.standby)
+        assert trainer.holding
+        match trainer.holding.look():
+            case Lost():
+                self.seen["handed over" if trainer.offering else "lost"] += 1
+                trainer.alive = False
+            case Wanted(successor=successor):
+                trainer.wanted = successor
+            case Declined():
+                self.seen["declined"] += 1
+                assert trainer.offering
+                trainer.offering, trainer.wanted = False, None
+        return None
+
+    def look_of_successor(self, trainer: Trainer, standby: Standby) -> None:
+        before = lease.read(self.store, RUN)
+        try:
+            trainer.lease = standby.look()
+        except Relieved:
+            trainer.alive = False
+        if trainer.lease:
+            trainer.standby = None
+            self.seen["accepted" if before and before.offered else "taken"] += 1
+
+    def restore(self) -> None:
+        """After the claim, however long after."""
+        trainer = self.one(lambda one: one.alive and one.lease is not None and one.began is None)
+        if trainer is None:
+            return
+        trainer.began = trainer.newest = next(iter(manifest.commits(self.store, RUN)), NOTHING)
+        trainer.step = trainer.began.step
+        hold = Hold(run=RUN, name=trainer.name, poll_s=PACE.poll_s, beat_s=PACE.beat_s, offer_s=PACE.offer_s)
+        trainer.holding = Holding(self.store, hold, clock=lambda: self.now)
+
+    def train_and_save(self) -> None:
+        trainer = self.one(lambda one: one.alive and one.began is not None and not one.offering)
+        if trainer and not trainer.on_the_wire:
+            trainer.step += self.chance.randint(1, 3)
+            self.save(trainer)
+
+    def save(self, trainer: Trainer) -> None:
+        assert trainer.lease
+        assert trainer.began
+        began = trainer.began
+        commit = Commit(step=trainer.step, term=trainer.lease.term, from_step=began.step, from_term=began.term)
+        self.ways[commit] = [commit, *self.ways[trainer.newest]]
+        trainer.newest = commit
+        trainer.on_the_wire.append(commit)
+
+    def carry_out(self) -> None:
+        """A commit, whatever has become of its writer."""
+        if writer := self.one(lambda one: bool(one.on_the_wire)):
+            self.carry_out_of(writer)
+
+    def carry_out_of(self, writer: Trainer) -> None:
+        commit = writer.on_the_wire.pop()
+        before = manifest.commits(self.store, RUN)
+        self.store.write(layout.manifest(RUN, commit), b"", if_generation=ABSENT)
+        self.committed.append(commit)
+        held = lease.read(self.store, RUN)
+        assert held
+        if any(other.term > commit.term for other in before):
+            self.seen["too late"] += 1
+            assert manifest.commits(self.store, RUN) == before
+        elif held.term == commit.term:
+            self.safe = max(self.safe, commit.step)
+        else:
+            self.seen["late"] += 1
+
+    def offer(self) -> None:
+        """Make the very state durable first, as the trainer does."""
+        trainer = self.one(lambda one: one.alive and one.wanted is not None and not one.offering)
+        if trainer is None:
+            return
+        assert trainer.holding
+        assert trainer.wanted
+        if trainer.newest.step != trainer.step:
+            self.save(trainer)
+        if trainer.on_the_wire:
+            self.carry_out_of(trainer)
+        trainer.holding.offer(trainer.wanted)
+        trainer.offering = True
+
+    def kill(self) -> None:
+        if trainer := self.one(lambda one: one.alive):
+            trainer.alive = False
+
+    def wait(self) -> None:
+        self.now += self.chance.choice([1.0, PACE.poll_s, PACE.beat_s, PACE.dead_s / 2])
+
+
+def test_in_any_order_of_events_there_is_one_line_and_nothing_that_was_safe_is_lost() -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(WALKS):
+        world = World(random.Random(seed), seen)
+        for _ in range(EVENTS):
+            world.go()
+    rare = {what: seen[what] for what in ("accepted", "handed over", "declined", "taken", "lost", "late", "too late")}
+    assert min(rare.values()) >= 10, rare

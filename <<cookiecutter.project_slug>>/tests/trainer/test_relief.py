@@ -1,0 +1,153 @@
+"""The checkpointer and its real uploader when another start wants the lease: the very state, or training goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bucket import lease, manifest
+from bucket.lease import Lease, Relieved
+from bucket.store import Store, open_store
+from tests.trainer.test_checkpoint import PATIENCE_S, State, found
+from trainer.buffer import SharedBuffer
+from trainer.checkpoint import Checkpointer
+from trainer.identity import Identity
+from trainer.interval import History
+from trainer.pace import Pace
+from trainer.standby import Standby
+from trainer.stop import Stop
+from trainer.uploader_process import UploaderProcess
+
+RUN, ME, TWIN = "run", "a.1", "b.1"
+QUICK = Pace(poll_s=0.01, beat_s=0.05, offer_s=0.1, dead_s=60.0)
+PATIENT = Pace(poll_s=0.01, beat_s=0.05, offer_s=60.0, dead_s=60.0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """One kind is enough: what the kinds have in common is tested elsewhere."""
+    return open_store(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def uploader(store: Store, buffer: SharedBuffer) -> Iterator[UploaderProcess]:
+    process = UploaderProcess(store.uri, buffer.fd, 3)
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def buffer() -> SharedBuffer:
+    return SharedBuffer()
+
+
+def wanted_by_twin(store: Store, uploader: UploaderProcess, buffer: SharedBuffer, pace: Pace) -> Checkpointer:
+    """A checkpointer that has heard of it."""
+    term = lease.claim(store, RUN, ME).term
+    there = lease.look(store, RUN)
+    assert there
+    lease.change(store, RUN, there, there.lease.wanted_by(TWIN))
+    checkpointer = Checkpointer(
+        uploader=uploader,
+        buffer=buffer,
+        identity=Identity(run=RUN, attempt="a", start=1, config={}, data=()),
+        term=term,
+        pace=pace,
+        interval_s=1000.0,
+        history=History(preemptions=0, compute_seconds=0.0),
+        restored=None,
+    )
+    until(lambda: hears(checkpointer))
+    return checkpointer
+
+
+def hears(checkpointer: Checkpointer) -> bool:
+    checkpointer.poll(0.1)
+    return checkpointer.wanted
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def held(store: Store) -> Lease:
+    there = lease.read(store, RUN)
+    assert there
+    return there
+
+
+def accept(store: Store) -> threading.Thread:
+    standby = Standby(store, RUN, TWIN, PATIENT)
+    thread = threading.Thread(target=lambda: until(lambda: standby.look() is not None), daemon=True)
+    thread.start()
+    return thread
+
+
+def test_what_is_handed_over_is_the_very_state(store: Store, uploader: UploaderProcess, buffer: SharedBuffer) -> None:
+    checkpointer = wanted_by_twin(store, uploader, buffer, PATIENT)
+    twin = accept(store)
+    with pytest.raises(Relieved, match=r"handed over to b\.1 at step 7"):
+        checkpointer.hand_over(State().advance(7), Stop())
+    twin.join(PATIENCE_S)
+    assert found(store) == (7, 7.0)
+
+
+def test_what_nobody_accepts_is_trained_on_and_the_pause_is_known(
+    store: Store, uploader: UploaderProcess, buffer: SharedBuffer
+) -> None:
+    checkpointer, state = wanted_by_twin(store, uploader, buffer, QUICK), State()
+    checkpointer.hand_over(state.advance(7), Stop())
+    assert not checkpointer.wanted
+    assert held(store) == Lease(term=1, holder=ME, beat=held(store).beat)
+    assert checkpointer.save_at_last(state.advance(8), lambda: PATIENCE_S)
+    newest = manifest.newest(store, RUN)
+    assert newest
+    assert (newest.step, newest.saving_seconds >= QUICK.offer_s) == (8, True)
+
+
+def test_a_stop_ends_the_wait_and_leaves_the_offer(
+    store: Store, uploader: UploaderProcess, buffer: SharedBuffer
+) -> None:
+    checkpointer, stop = wanted_by_twin(store, uploader, buffer, PATIENT), Stop()
+    stop._request(signal.SIGTERM)
+    checkpointer.hand_over(State().advance(7), stop)
+    assert found(store) == (7, 7.0)
+    until(lambda: held(store).offered)
+
+
+def test_a_lost_lease_is_noticed_by_whoever_hears_the_uploader_out(
+    store: Store, uploader: UploaderProcess, buffer: SharedBuffer
+) -> None:
+    checkpointer = wanted_by_twin(store, uploader, buffer, PATIENT)
+    lease.claim(store, RUN, "c.1")
+    with pytest.raises(Relieved, match=r"the lease of run run is c\.1's"):
+        until(lambda: not hears(checkpointer))
+
+
+@pytest.mark.processes
+def test_the_uploader_that_replaces_a_killed_one_makes_the_same_offer(
+    store: Store, uploader: UploaderProcess, buffer: SharedBuffer
+) -> None:
+    checkpointer = wanted_by_twin(store, uploader, buffer, PATIENT)
+
+    def kill_and_accept() -> None:
+        until(lambda: held(store).offered)
+        first = uploader.pid
+        os.kill(first, signal.SIGKILL)
+        until(lambda: uploader.pid != first)
+        accept(store)
+
+    twin = threading.Thread(target=kill_and_accept, daemon=True)
+    twin.start()
+    with pytest.raises(Relieved, match=r"handed over to b\.1 at step 7"):
+        checkpointer.hand_over(State().advance(7), Stop())
+    twin.join(PATIENCE_S)
