@@ -1,58 +1,105 @@
-"""What an hour of a machine costs on Vertex AI, by region and provisioning, without its disk."""
+"""What an hour costs as Vertex AI bills it, by region and provisioning: the machine, its GPUs and its boot disk."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping
-from functools import cache
-from importlib.resources import files
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 
+from spot.price_table import DISK, PriceTable, Rate, packaged
 from spot.run import Machine, Provisioning
 
 FEE = 0.15
 """Vertex AI's share of the on-demand price; it is not discounted on spot."""
+OLD = timedelta(days=35)
+"""Google changes spot prices once a month at most: an older table may be wrong."""
 
-_TABLE = "gce_prices_2026-07-30.csv"
-_GPU_INCLUDED = ("a2-", "a3-", "g2-")
-_ATTACHED = {("NVIDIA_TESLA_T4", "us-central1"): (0.35, 0.175)}
-"""$/h of a GPU that a machine is given, on demand and spot: from an undated catalogue."""
+_GPU_INCLUDED = ("a2-", "a3-", "a4-", "g2-")
 
 
-def usd_per_hour(machine: Machine, region: str, provisioning: Provisioning) -> float | None:
-    """None if it has no known price. FLEX_START counts as spot: nothing better is known."""
-    machine_price = _compute_engine().get((machine.type, region))
-    gpu_price = _gpus(machine, region)
-    if machine_price is None or gpu_price is None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """$/h of one machine in one region, the fee included."""
+
+    region: str
+    on_demand: float
+    """Of the machine with its GPUs, as price lists have it."""
+    spot: float
+    disk: float
+    """Of the boot disk, which comes on top and is not discounted."""
+    dated: date | None
+    """The oldest day that is known, of the prices of machine and GPUs."""
+    undated: tuple[str, ...]
+    """The resources among these whose price has no day."""
+    sources: tuple[str, ...]
+    """Whose tables they are from."""
+
+    def usd_per_hour(self, provisioning: Provisioning) -> float:
+        """Everything. FLEX_START counts as spot: nothing better is known."""
+        return self.disk + (self.on_demand if provisioning is Provisioning.ON_DEMAND else self.spot)
+
+
+def quote(machine: Machine, region: str, table: PriceTable | None = None) -> Quote | None:
+    """None if something of it has no known price. Without a `table`, from that of the package."""
+    table = table or packaged()
+    parts = {machine.type: 1}
+    if machine.accelerator and not machine.type.startswith(_GPU_INCLUDED):
+        parts[machine.accelerator] = machine.accelerator_count
+    rates: dict[str, Rate] = {}
+    for resource in parts:
+        if (rate := table.rate(resource, region)) is None:
+            return None
+        rates[resource] = rate
+    disk = table.rate(DISK, region)
+    if disk is None:
         return None
-    on_demand, spot = (a + b for a, b in zip(machine_price, gpu_price, strict=True))
-    return FEE * on_demand + (on_demand if provisioning is Provisioning.ON_DEMAND else spot)
+    on_demand = sum(rates[resource].on_demand * count for resource, count in parts.items())
+    spot = sum(rates[resource].spot * count for resource, count in parts.items())
+    return Quote(
+        region=region,
+        on_demand=on_demand + FEE * on_demand,
+        spot=spot + FEE * on_demand,
+        disk=disk.on_demand * (1 + FEE) * machine.boot_disk_gb,
+        dated=min((rate.dated for rate in rates.values() if rate.dated), default=None),
+        undated=tuple(resource for resource, rate in rates.items() if rate.dated is None),
+        sources=tuple(dict.fromkeys(rate.source for rate in rates.values())),
+    )
 
 
-def by_region(machine: Machine, regions: Iterable[str]) -> Mapping[str, Mapping[Provisioning, float]]:
+def quotes(machine: Machine, regions: Iterable[str], table: PriceTable) -> list[Quote]:
+    """Of the regions that have one, the cheapest on spot first."""
+    found = (quote(machine, region, table) for region in regions)
+    return sorted(filter(None, found), key=lambda one: (one.spot, one.on_demand, one.region))
+
+
+def usd_per_hour(
+    machine: Machine, region: str, provisioning: Provisioning, table: PriceTable | None = None
+) -> float | None:
+    """Everything that is billed by the hour, None if some of it has no known price."""
+    found = quote(machine, region, table)
+    return found.usd_per_hour(provisioning) if found else None
+
+
+def by_region(
+    machine: Machine, regions: Iterable[str], table: PriceTable | None = None
+) -> Mapping[str, Mapping[Provisioning, float]]:
     """Every known price, as `Terms` wants them; a region without one is left out."""
-    table: dict[str, dict[Provisioning, float]] = {}
-    for region in regions:
-        for provisioning in Provisioning:
-            price = usd_per_hour(machine, region, provisioning)
-            if price is not None:
-                table.setdefault(region, {})[provisioning] = price
-    return table
+    found = (quote(machine, region, table) for region in regions)
+    return {one.region: {kind: one.usd_per_hour(kind) for kind in Provisioning} for one in found if one}
 
 
-def _gpus(machine: Machine, region: str) -> tuple[float, float] | None:
-    if machine.accelerator is None or machine.type.startswith(_GPU_INCLUDED):
-        return 0.0, 0.0
-    price = _ATTACHED.get((machine.accelerator, region))
-    if price is None:
+def age_warning(quotes: Iterable[Quote], now: datetime) -> str | None:
+    """One line if the oldest of these prices may be wrong by now."""
+    days = [one.dated for one in quotes if one.dated]
+    if not days or now.date() - min(days) <= OLD:
         return None
-    return price[0] * machine.accelerator_count, price[1] * machine.accelerator_count
+    age = (now.date() - min(days)).days
+    return f"prices of {min(days)} are {age} days old, and spot prices change monthly: spot prices --refresh"
 
 
-@cache
-def _compute_engine() -> Mapping[tuple[str, str], tuple[float, float]]:
-    """$/h on demand and spot, by machine type and region."""
-    text = (files("spot") / "assets" / _TABLE).read_text(encoding="utf-8")
-    return {
-        (row["machine_type"], row["region"]): (float(row["on_demand_usd_per_hour"]), float(row["spot_usd_per_hour"]))
-        for row in csv.DictReader(text.splitlines())
-    }
+def described(machine: Machine) -> str:
+    """`n1-standard-8 with 2 x NVIDIA_TESLA_T4`."""
+    if not machine.accelerator:
+        return machine.type
+    count = f"{machine.accelerator_count} x " if machine.accelerator_count > 1 else ""
+    return f"{machine.type} with {count}{machine.accelerator}"
