@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -59,18 +59,18 @@ class Ledger:
     """The runs below `store`."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.store = store
 
     @property
     def uri(self) -> str:
-        return self._store.uri
+        return self.store.uri
 
     def create(self, run: Run) -> Record:
         """Raises `Exists` if there is a run of this id, open or closed."""
         if self._closed_name(run.id) is not None:
             raise Exists(f"run {run.id} exists and has ended: choose another --run, or none")
         try:
-            written = self._store.write(_open_name(run.id), encode(run), if_generation=ABSENT)
+            written = self.store.write(_open_name(run.id), encode(run), if_generation=ABSENT)
         except Conflict as error:
             raise Exists(f"run {run.id} exists already: spot status {run.id}") from error
         return Record(run=run, generation=written.generation)
@@ -79,12 +79,12 @@ class Ledger:
         """`run` in the place of `record`. Raises `Conflict` if somebody else wrote since it was read."""
         if run == record.run:
             return record
-        written = self._store.write(_open_name(run.id), encode(run), if_generation=record.generation)
+        written = self.store.write(_open_name(run.id), encode(run), if_generation=record.generation)
         return Record(run=run, generation=written.generation)
 
     def open_ids(self) -> list[str]:
         """The runs that have not ended, or whose end has not been filed yet."""
-        names = (entry.name for entry in self._store.list(OPEN))
+        names = (entry.name for entry in self.store.list(OPEN))
         return [name.removeprefix(OPEN).removesuffix(".json") for name in names if name.endswith(".json")]
 
     def read(self, run_id: str) -> Record:
@@ -104,6 +104,18 @@ class Ledger:
                 ) from None
             return self._read(name, run_id)
 
+    def closed_since(self, since: datetime, now: datetime) -> list[str]:
+        """The names of the closed runs of every month from that of `since` to that of `now`, for `read_closed`."""
+        names, month = list[str](), since.astimezone(UTC).replace(day=1)
+        while (month.year, month.month) <= (now.astimezone(UTC).year, now.astimezone(UTC).month):
+            names += [entry.name for entry in self.store.list(f"{CLOSED}{month:%Y/%m}/")]
+            month = (month + timedelta(days=31)).replace(day=1)
+        return [name for name in names if name.endswith(".json")]
+
+    def read_closed(self, name: str) -> Run:
+        """Raises `UnknownRun`, `Broken` or `Newer`."""
+        return self._read(name, name.rpartition("/")[2].removesuffix(".json")).run
+
     def file(self, record: Record) -> None:
         """Move a run that has ended out of the open ones. Doing so again, or after a crash, changes nothing."""
         run = record.run
@@ -111,23 +123,23 @@ class Ledger:
             raise ValueError(f"run {run.id} is open")
         name = f"{CLOSED}{_month(run.id) or f'{run.submitted_at:%Y/%m}'}/{run.id}.json"
         try:
-            self._store.write(name, encode(run), if_generation=ABSENT)
+            self.store.write(name, encode(run), if_generation=ABSENT)
         except Conflict:  # filed before, unless somebody chose the id of a run that has ended
             if self._read(name, run.id).run != run:
                 raise Exists(
                     f"{self.uri}/{name} is another run of the same id: move one of them away by hand"
                 ) from None
-        self._store.delete(_open_name(run.id))
+        self.store.delete(_open_name(run.id))
 
     def _closed_name(self, run_id: str) -> str | None:
         ending = f"/{_checked(run_id)}.json"
         month = _month(run_id)
         where = f"{CLOSED}{month}{ending}" if month else CLOSED
-        return next((entry.name for entry in self._store.list(where) if entry.name.endswith(ending)), None)
+        return next((entry.name for entry in self.store.list(where) if entry.name.endswith(ending)), None)
 
     def _read(self, name: str, run_id: str) -> Record:
         try:
-            found = self._store.read(name)
+            found = self.store.read(name)
         except NotFound as error:
             raise UnknownRun(f"there is no open run {run_id} in {self.uri}") from error
         run = decode(found.data, f"{self.uri}/{name}")

@@ -1,4 +1,4 @@
-"""Where a job can be looked at."""
+"""Where a job, and what it made, can be looked at."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def follow(job: str) -> str:
     """The command that follows its log."""
     project, region, number = _parts(job)
     return f"gcloud ai custom-jobs stream-logs {number} --region={region} --project={project}"
+
+
+def storage(uri: str) -> str | None:
+    """The page of what lies below a `gs://` URI; None for a local path."""
+    return f"https://console.cloud.google.com/storage/browser/{quote(uri[5:])}" if uri.startswith("gs://") else None
 
 
 def _parts(job: str) -> tuple[str, str, str]:

@@ -1,12 +1,21 @@
-"""The attempts of a run as a Mermaid gantt, which GitHub draws in a summary and in an issue."""
+"""A run in Mermaid, which GitHub draws in a summary and in an issue: its attempts, and its progress."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta
 
+from spot.curve import Curve
 from spot.run import Attempt, Outcome, Run
 
-_FINE = {None, Outcome.SUCCEEDED, Outcome.CANCELLED}
+POINTS = 49
+"""Of a line in a chart; they are equally far apart."""
+DONE, DUE = "#1f7a6d", "#c2410c"
+_LOOK = {
+    "xyChart": {"width": 900, "height": 340},
+    "themeVariables": {"xyChart": {"plotColorPalette": f"{DONE}, {DUE}"}},
+}
+_FINE = {None, Outcome.SUCCEEDED, Outcome.CANCELLED, Outcome.HANDED_OVER}
 
 
 def gantt(run: Run, now: datetime) -> str:
@@ -22,6 +31,28 @@ def gantt(run: Run, now: datetime) -> str:
                 lines += [f"    {bar}" for bar in _bars(attempt, now)]
     lines += ["    section run", f"    deadline :milestone, crit, {_time(run.spec.deadline)}, 0s"]
     return "\n".join(lines)
+
+
+def progress(curve: Curve, begin: datetime, end: datetime) -> str:
+    """The share of the work that is safe, and the share that is due (syntax: mermaid.js.org/syntax/xyChart.html).
+
+    The chart has no key: whoever shows it says which line is which, by `DONE` and `DUE`.
+    """
+    moments = [begin + (end - begin) * (number / (POINTS - 1)) for number in range(POINTS)]
+    return "\n".join(
+        [
+            f"%%{{init: {json.dumps(_LOOK)}}}%%",
+            "xychart-beta",
+            f'    x-axis "hours since submit" 0 --> {(end - begin) / timedelta(hours=1):.2f}',
+            '    y-axis "% of the work" 0 --> 100',
+            f"    line [{', '.join(_percent(curve.done(moment)) for moment in moments)}]",
+            f"    line [{', '.join(_percent(curve.due(moment)) for moment in moments)}]",
+        ]
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
 
 
 def _bars(attempt: Attempt, now: datetime) -> list[str]:

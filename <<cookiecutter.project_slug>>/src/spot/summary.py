@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from spot import links
+from spot import links, report_markdown
+from spot.account import account
+from spot.markdown import code, plain, table
 from spot.mermaid import gantt
+from spot.report_markdown import BADGES
 from spot.run import Attempt, Observation, Run, RunState
 from spot.show import clock, hours
 
@@ -21,13 +23,6 @@ MOST_LETTERS = 300
 """Of what Vertex AI says about a failure."""
 MOST_BYTES = 900_000
 """GitHub drops a summary above 1 MiB, whole."""
-_STATES = {RunState.OPEN: "⏳", RunState.SUCCEEDED: "✅", RunState.FAILED: "❌", RunState.CANCELLED: "🚫"}
-
-
-def plain(text: object) -> str:
-    """`text` on one line, in which Markdown and HTML mean nothing."""
-    line = " ".join(str(text).split())
-    return re.sub(r"[\\`*_{}\[\]<>#|!~@&$]", lambda match: f"&#{ord(match[0])};", line)
 
 
 def submitted(document: dict[str, Any], run: Run | None) -> str:
@@ -42,7 +37,7 @@ def submitted(document: dict[str, Any], run: Run | None) -> str:
         *[("⚠️ warning", plain(warning)) for warning in plan["warnings"]],
     ]
     head = f"## {'Plan of a run' if run is None else f'Run {run.id}'}"
-    parts = [head, _table(["", ""], facts)]
+    parts = [head, table(["", ""], facts)]
     if run is None:
         request = json.dumps(document["request"], indent=1)
         parts += ["Nothing was submitted: this was a dry run. The first request would be", f"```json\n{request}\n```"]
@@ -71,15 +66,20 @@ def passed(runs: Sequence[tuple[Run, Observation | None, str]], problems: Sequen
 
 
 def state(run: Run, seen: Observation | None, next_: str, now: datetime) -> str:
-    """How one run stands, with its attempts and its newest decisions. `seen` is None if the bucket was not asked."""
+    """How one run stands, with its attempts and its newest decisions: that of one that has ended is its report.
+
+    `seen` is None if the bucket was not asked.
+    """
+    if run.state is not RunState.OPEN:
+        return report_markdown.report(account(run, seen, now))
     facts = [
-        ("state", f"{_STATES[run.state]} {run.state}"),
+        ("state", f"{BADGES[run.state]} {run.state}"),
         *([("progress", _progress(seen))] if seen else []),
-        ("deadline", f"{clock(run.spec.deadline)}{_left(run, now)}"),
+        ("deadline", f"{clock(run.spec.deadline)}, in {hours(run.spec.deadline - now)}"),
         ("spent", "not known" if (usd := run.usd_spent(now)) is None else f"at most &#36;{usd:.2f}"),
         ("next", plain(next_)),
     ]
-    parts = [f"### {run.id}", _table(["", ""], facts)]
+    parts = [f"### {run.id}", table(["", ""], facts)]
     if run.attempts:
         newest = replace(run, attempts=run.attempts[-LAST_ATTEMPTS:])
         parts += [f"```mermaid\n{gantt(newest, now)}\n```", attempts(newest)]
@@ -87,7 +87,7 @@ def state(run: Run, seen: Observation | None, next_: str, now: datetime) -> str:
         parts.append(f"{hidden} earlier attempts are not shown: `spot status {run.id}` has all.")
     decided = [(clock(one.at), plain(one.action), plain(one.reason)) for one in run.decisions[-LAST_DECISIONS:]]
     if decided:
-        parts.append(_table(["at", "what", "why"], decided))
+        parts.append(table(["at", "what", "why"], decided))
     return "\n\n".join(parts)
 
 
@@ -97,12 +97,7 @@ def attempts(run: Run) -> str:
         (one.id, one.provisioning, one.region, clock(one.intended_at), _ran(one), _steps(one), _how(one), _places(one))
         for one in run.attempts
     ]
-    return _table(["attempt", "provisioning", "region", "submitted", "ran", "steps", "outcome", "links"], rows)
-
-
-def code(text: str) -> str:
-    """`text` on one line as inline code, whatever it holds."""
-    return f"<code>{plain(text)}</code>"
+    return table(["attempt", "provisioning", "region", "submitted", "ran", "steps", "outcome", "links"], rows)
 
 
 def _how(attempt: Attempt) -> str:
@@ -128,18 +123,9 @@ def _progress(seen: Observation) -> str:
     return f"{seen.progress.step} of {seen.progress.total_steps} steps" if seen.progress else "no checkpoint yet"
 
 
-def _left(run: Run, now: datetime) -> str:
-    return f", in {hours(run.spec.deadline - now)}" if run.state is RunState.OPEN else ""
-
-
 def _moment(text: str) -> str:
     return clock(datetime.fromisoformat(text))
 
 
 def _table_of(runs: Sequence[tuple[Run, Observation | None, str]]) -> str:
-    return _table(["run", "state", "next"], [(run.id, run.state, plain(next_)) for run, _, next_ in runs])
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return table(["run", "state", "next"], [(run.id, run.state, plain(next_)) for run, _, next_ in runs])

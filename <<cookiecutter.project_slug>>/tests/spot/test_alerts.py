@@ -106,7 +106,7 @@ def test_the_issue_says_why_where_to_look_and_who_saw_it() -> None:
     error = JobError(code=3, message="The replica exited with a non-zero status of 1.")
     why = Decision(at=NOW, action="close as failed", reason="1 error of the trainer, 0 are allowed")
     text = alerts.body(closed(1, attempts=(ended(Outcome.USER_ERROR, error=error),), decisions=(why,)), NOW, PASS)
-    assert "| next | 1 error of the trainer, 0 are allowed |" in text
+    assert "| why | 1 error of the trainer, 0 are allowed |" in text
     assert "exited with a non-zero status of 1." in text
     assert "`spot logs 20261124-1`" in text
     assert PASS in text

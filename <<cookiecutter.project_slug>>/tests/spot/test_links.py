@@ -23,3 +23,9 @@ def test_the_log_is_asked_for_by_the_job_and_nothing_else() -> None:
 
 def test_gcloud_follows_the_log_of_the_job() -> None:
     assert links.follow(JOB) == "gcloud ai custom-jobs stream-logs 456 --region=us-east4 --project=123"
+
+
+def test_what_lies_in_a_bucket_has_a_page_and_a_local_path_has_none() -> None:
+    page = "https://console.cloud.google.com/storage/browser/bucket/our%20prefix/models/run-1"
+    assert links.storage("gs://bucket/our prefix/models/run-1") == page
+    assert links.storage("/tmp/models") is None

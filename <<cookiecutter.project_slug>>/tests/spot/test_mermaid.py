@@ -1,14 +1,18 @@
-"""The gantt of a run says what happened, in words that Mermaid takes."""
+"""What Mermaid draws of a run: what happened, in words that it takes, and how progress stood to the deadline."""
 
 from __future__ import annotations
 
+import json
 import re
+from datetime import timedelta
 
-from spot.mermaid import gantt
+from spot.curve import Curve
+from spot.mermaid import DONE, DUE, POINTS, gantt, progress
 from spot.run import JobState, Outcome, Provisioning
 from tests.spot.samples import after, attempt, ended, run
 
 NOW = after(hours=5)
+HOUR = timedelta(hours=1)
 
 
 def test_each_attempt_waits_and_works_in_the_section_of_its_region() -> None:
@@ -57,3 +61,23 @@ def test_no_name_holds_what_mermaid_would_read_as_something_else() -> None:
             name, _, rest = line.partition(" :")
             assert re.fullmatch(r" +[\w -]+", name), line
             assert re.fullmatch(r"(milestone, )?(done|active|crit), [\d :-]{19}, ([\d :-]{19}|0s)", rest), line
+
+
+def test_progress_is_two_lines_as_long_as_each_other_over_the_hours_since_submit() -> None:
+    found = Curve(points=((after(), 0.0), (after(hours=10), 1.0)), work=10 * HOUR, deadline=after(hours=20))
+    lines = progress(found, after(), after(hours=24)).splitlines()
+    assert lines[1:4] == [
+        "xychart-beta",
+        '    x-axis "hours since submit" 0 --> 24.00',
+        '    y-axis "% of the work" 0 --> 100',
+    ]
+    done, due = ([float(number) for number in line.strip()[6:-1].split(", ")] for line in lines[4:])
+    assert len(done) == len(due) == POINTS
+    assert (done[0], done[10], done[-1]) == (0, 50, 100)
+    assert (due[0], due[30], due[-1]) == (0, 50, 100)
+
+
+def test_the_look_of_the_chart_is_json_that_mermaid_reads() -> None:
+    first = progress(Curve(points=((after(), 0.0),), work=HOUR, deadline=after(hours=2)), after(), after(hours=2))
+    look = json.loads(first.splitlines()[0].removeprefix("%%{init: ").removesuffix("}%%"))
+    assert look["themeVariables"]["xyChart"]["plotColorPalette"] == f"{DONE}, {DUE}"

@@ -8,16 +8,11 @@ import pytest
 
 from spot import summary
 from spot.run import Decision, JobError, JobState, Observation, Outcome, RunState
+from tests.spot import stories
 from tests.spot.samples import after, attempt, ended, progress, run, seen
+from tests.spot.test_markdown import NASTY
 
-NASTY = "a|b `c` <img src=x> [d](e) **f** @everyone $x$ \n::error::g"
 NOW = after(hours=5)
-
-
-def test_what_somebody_else_wrote_stays_on_its_line_and_means_nothing() -> None:
-    shown = summary.plain(NASTY)
-    assert not set(shown) & set("|`<>[]*@$\n")
-    assert shown.startswith("a&#124;b")
 
 
 @pytest.mark.parametrize(
@@ -55,6 +50,19 @@ def test_an_open_run_shows_state_progress_deadline_and_cost() -> None:
 @pytest.mark.parametrize("state", [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED])
 def test_a_run_that_has_ended_has_no_time_left(state: RunState) -> None:
     assert ", in " not in summary.state(run(state=state), Observation(), "", NOW)
+
+
+def test_a_run_that_has_ended_shows_its_report() -> None:
+    story = stories.handed_over()
+    text = summary.passed([(story.run, story.seen, "it has ended: succeeded")], [], story.now)
+    assert "**&#36;8.33, 21 % less than on-demand**" in text
+    assert "| state | ✅ succeeded, 2026-11-24 20:09 UTC |" in text
+    assert "xychart-beta" in text
+
+
+def test_a_run_that_failed_says_why() -> None:
+    story = stories.failed()
+    assert "| why | a last word &#124; &#60;i&#62;of&#60;/i&#62; failed |" in summary.state(story.run, None, "", NOW)
 
 
 def test_a_complete_model_is_said() -> None:
