@@ -10,11 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rehearsal.capacity import TraceError
 from rehearsal.performance import Finished, perform
 from rehearsal.stage import Play, RehearsalError, set_up
 from rehearsal.timeline import WIDTH, Timeline, ending
 from spot import values
+from spot.traces import TraceError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,7 +68,7 @@ def _values(finished: Finished) -> dict[str, object]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="spot rehearse", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--epochs", type=_whole(1), default=40, metavar="N", help="passes over the data (40)")
+    parser.add_argument("--epochs", type=_whole(1), default=60, metavar="N", help="passes over the data (60)")
     parser.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="of the training (0)")
     parser.add_argument("--data", type=_file, metavar="FILE", help="train on this local file (the bundled digits)")
     parser.add_argument("--trace", type=Path, metavar="CSV", help="play measured capacity instead of the story")

@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 import pytest
 from google.api_core import exceptions as api
 
-from rehearsal.capacity import Trace, TraceError
+from rehearsal.capacity import Trace
 from rehearsal.faults import Call, Method
 from rehearsal.jobs import Jobs
 from rehearsal.launcher import NoLauncher
 from rehearsal.vertex_server import VertexServer
 from spot.run import JobState, Provisioning
+from spot.traces import TraceError
 from tests.clocks import START, ManualClock
 from tests.rehearsal.conftest import PROJECT, REGION, World, custom_job
 

@@ -1,0 +1,80 @@
+"""What people read of a forecast: one sentence that says it, the numbers, a picture, and what it rests on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from spot import forecast_views
+from spot.forecast import Case
+from spot.forecast_views import Shown, headline
+from tests.spot import samples
+from tests.spot.forecasted import CASE, forecast, replays, shown
+
+
+def read(what: Shown, capsys: pytest.CaptureFixture[str]) -> str:
+    forecast_views.show(what)
+    return capsys.readouterr().out
+
+
+def row(text: str, name: str) -> list[str]:
+    line = next(line for line in text.splitlines() if line.strip().startswith(name))
+    return re.split(r"  +", line.strip())[1:]
+
+
+def test_the_headline_has_cost_saving_and_the_chance_to_be_late() -> None:
+    assert headline(forecast()).plain == (
+        "Expect $5.00: 50% less than on-demand only, 20% less than the article's rule."
+        " 0 of 4 miss the deadline (a chance below 75%)."
+    )
+
+
+def test_a_loss_is_called_a_loss() -> None:
+    said = headline(forecast(ours=replays([12] * 4, [11, 12, 13, 25]))).plain
+    assert "Expect $12.00: a LOSS of 20% against on-demand only, 92% more than the article's rule." in said
+    assert said.endswith("1 of 4 miss the deadline (25%).")
+
+
+def test_a_run_that_may_end_without_a_model_saves_nothing() -> None:
+    said = headline(forecast(ours=replays([1] * 4, [None, 12, 13, None]))).plain
+    assert said == "Expect $1.00 and no model in 2 of 4 replays. 2 of 4 miss the deadline (50%)."
+
+
+def test_the_numbers_stand_beside_those_of_what_it_is_compared_with(capsys: pytest.CaptureFixture[str]) -> None:
+    text = read(shown(), capsys)
+    assert row(text, "cost, mean") == ["$5.00", "$10.00", "$6.25"]
+    assert row(text, "half of them") == ["$5.00 to $6.00", "$10.00 to $10.00", "$6.00 to $7.00"]
+    assert row(text, "done after, median") == ["13.0 h", "10.2 h", "13.0 h"]
+    assert row(text, "deadline missed") == ["0 of 4", "0 of 4", "1 of 4"]
+    assert row(text, "chance, 95 % sure") == ["below 75%", "below 75%", "25%"]
+    assert row(text, "preemptions") == ["2.0", "2.0", "2.0"]
+    assert row(text, "machines asked for") == ["3.0", "3.0", "3.0"]
+    assert "no model at all" not in text
+    never = read(shown(forecast(ours=replays([1] * 4, [None] * 4))), capsys)
+    assert row(never, "no model at all") == ["4 of 4", "0 of 4", "0 of 4"]
+    assert row(never, "done after, median") == ["never", "10.2 h", "13.0 h"]
+
+
+def test_it_says_what_it_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(read(shown(notes=["prices are old"]), capsys).split())
+    assert "capacity measured, t.csv note a note on capacity note prices are old" in text
+    assert "4 windows of the capacity at random (seed 7)" in text
+    assert "They overlap" in text
+    assert "5-15 min on spot, 5-19 min on demand (policy.worst_start_minutes), not billed. Restore 2-6 min." in text
+    assert "prices us-central1 $0.50/h spot, $1.00/h on demand" in text
+
+
+def test_a_sweep_has_a_line_for_each_case_and_marks_the_one_of_the_settings(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    later = samples.run(regions=("us-central1",), deadline=samples.after(hours=48))
+    cases = [
+        forecast(replace(CASE, label="24 h")),
+        forecast(Case(label="48 h", run=later), ours=replays([2] * 4, [12] * 4)),
+    ]
+    text = read(shown(*cases, sweep="deadline"), capsys)
+    assert row(text, "24 h *") == ["$5.00", "50%", "13.0 h", "0 of 4", "█" * 9]
+    assert row(text, "48 h") == ["$2.00", "80%", "12.0 h", "0 of 4", "███▋"]
+    assert "* as the settings have it" in text
