@@ -16,14 +16,17 @@ class Submit:
     provisioning: Provisioning
     region: str
     timeout: timedelta
+    relieves: str | None = None
+    """The live attempt that it is to start beside, and to take over from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelLive:
-    """Cancel the live attempt."""
+    """Cancel a live attempt."""
 
     reason: str
     why: CancelReason
+    attempt: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +35,7 @@ class Wait:
 
     reason: str
     until: datetime | None = None
-    """When there will be something to do, if only time decides."""
+    """Before then nothing will be done unless something is observed; None: nor after."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

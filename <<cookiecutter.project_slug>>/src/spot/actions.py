@@ -26,10 +26,10 @@ from spot.evidence import BucketEvidence
 from spot.failures import explain
 from spot.github_api import GitHub, GitHubError
 from spot.ledger import Ledger, UnknownRun
+from spot.project import GIVE_UP_S
 from spot.run import Observation, Run, RunState
 from spot.settings import load
 from spot.submit import SubmitError
-from spot.verbs import GIVE_UP_S
 
 RETRAIN, SUPERVISE, KEEP_ALIVE = "retrain.yml", "supervise.yml", "keep-alive.yml"
 SETTINGS = Path("spot.toml")

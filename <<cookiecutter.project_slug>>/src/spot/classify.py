@@ -71,6 +71,8 @@ class Evidence:
     """Whether the completion manifest exists."""
     cancel: Cancel | None = None
     """Our own cancel, if there was one."""
+    relieved: bool = False
+    """Whether another attempt holds the lease in its place."""
 
     @property
     def started(self) -> bool:
@@ -84,6 +86,8 @@ def classify(evidence: Evidence) -> Outcome | None:
         return None
     if evidence.completed:
         return Outcome.SUCCEEDED
+    if evidence.relieved and evidence.exit_code in {AGAIN, *TOLD_TO_STOP}:
+        return Outcome.HANDED_OVER
     match state:
         case JobState.EXPIRED:
             return Outcome.EXPIRED
@@ -105,6 +109,8 @@ def classify_refusal(error: JobError) -> Outcome:
 
 def _cancelled(evidence: Evidence) -> Outcome:
     if evidence.cancel is not None:
+        if evidence.cancel.why is CancelReason.HANDED_OVER:
+            return Outcome.HANDED_OVER
         waited = evidence.cancel.why is CancelReason.NO_CAPACITY and not evidence.started
         return Outcome.NO_CAPACITY if waited else Outcome.CANCELLED
     if evidence.ran is not None and evidence.ran >= evidence.timeout - TIMEOUT_TOLERANCE:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from enum import IntEnum
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
@@ -92,11 +93,9 @@ def _say(lines: Sequence[str], code: int) -> int:
     return code
 
 
-def _verb(name: str) -> Callable[[argparse.Namespace], int]:
+def _verb(name: str, module: str) -> Callable[[argparse.Namespace], int]:
     def run(options: argparse.Namespace) -> int:
-        from spot import verbs
-
-        result: int = getattr(verbs, name)(options)
+        result: int = getattr(import_module(module), name)(options)
         return result
 
     return run
@@ -137,6 +136,38 @@ def _parser() -> _Parser:
     logs.add_argument("run", metavar="RUN")
     logs.add_argument("--attempt", metavar="ID", help="without it, the newest that has a job")
 
+    report = _add(verbs, "report", "what a run has cost, and where the time went; or many of them", "spot.report")
+    report.add_argument("run", nargs="?", metavar="RUN")
+    report.add_argument("--since", metavar="WHEN", help="closed runs submitted since then: 90d, 12h, 2026-09-01")
+    report.add_argument("--html", type=Path, metavar="FILE", help="write it as a page of its own")
+    report.add_argument("--markdown", action="store_true", help="as GitHub shows it, with diagrams")
+
+    prices = _add(verbs, "prices", "what an hour costs on Vertex AI, the fee included", "spot.price_verbs")
+    prices.add_argument("--all", action="store_true", help="every region with a price, not those of the settings")
+    prices.add_argument("--refresh", action="store_true", help="ask Google's catalogue first, and write prices.csv")
+
+    estimate = _add(verbs, "estimate", "what a run will cost in each region, on demand and on spot", "spot.price_verbs")
+    estimate.add_argument("--regions", metavar="R,R", help="[cloud.regions]")
+    estimate.add_argument("--work-hours", type=_number(8760), metavar="H", help="of training [policy.work_hours]")
+    estimate.add_argument("--mtbf-hours", type=_number(8760), metavar="H", help="between two preemptions (3.2)")
+
+    forecast = _add(verbs, "forecast", "replay a run: its cost, its end, how likely it is late", "spot.forecast_verb")
+    forecast.add_argument("--work-hours", type=_number(8760), metavar="H", help="of training [policy.work_hours]")
+    forecast.add_argument("--deadline-hours", type=_number(8760), metavar="H", help="[policy.deadline_hours]")
+    forecast.add_argument("--strategy", choices=["hybrid", "spot", "on-demand"], help="[policy.strategy]")
+    forecast.add_argument("--regions", metavar="R,R", help="in this order [cloud.regions]")
+    forecast.add_argument("--trace", type=Path, metavar="CSV", help="capacity; without it, what was measured for H100s")
+    forecast.add_argument(
+        "--mtbf-hours", type=_number(8760), metavar="H", help="or generated: mean time to a preemption"
+    )
+    forecast.add_argument("--outage-minutes", type=_number(525_600), metavar="M", help="and mean time without capacity")
+    forecast.add_argument("--replays", type=_whole(100_000), metavar="N", help="(1000; of each case of a sweep 300)")
+    forecast.add_argument(
+        "--seed", type=_whole(2**32, least=0), default=0, metavar="N", help="of all that is random (0)"
+    )
+    forecast.add_argument("--sweep", choices=["deadline", "regions"], help="what patience buys, or another region")
+    forecast.add_argument("--svg", type=Path, metavar="FILE", help="write the picture there")
+
     _add(verbs, "doctor", "check beforehand what would fail later; every failing line says the fix")
 
     rehearse = verbs.add_parser(
@@ -147,11 +178,11 @@ def _parser() -> _Parser:
     return parser
 
 
-def _add(verbs: argparse._SubParsersAction[_Parser], name: str, text: str) -> _Parser:
+def _add(verbs: argparse._SubParsersAction[_Parser], name: str, text: str, module: str = "spot.verbs") -> _Parser:
     parser: _Parser = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
     parser.add_argument("--settings", type=Path, default=Path("spot.toml"), metavar="FILE", help="(spot.toml)")
     parser.add_argument("--json", action="store_true", help="JSON on standard output; watch: a line for each pass")
-    parser.set_defaults(verb=_verb(name))
+    parser.set_defaults(verb=_verb(name, module))
     return parser
 
 
@@ -170,6 +201,16 @@ def _number(most: float) -> Callable[[str], float]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0.01 to {most:g}")
 
     return number
+
+
+def _whole(most: int, *, least: int = 1) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        with contextlib.suppress(ValueError):
+            if text.isascii() and least <= (value := int(text)) <= most:
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+
+    return whole
 
 
 if __name__ == "__main__":

@@ -40,6 +40,11 @@ def on_terminal() -> bool:
     return sys.stdout.isatty() and not _console().is_dumb_terminal
 
 
+def columns() -> int:
+    """How wide standard output is."""
+    return _console().width
+
+
 @contextlib.contextmanager
 def in_place() -> Iterator[Callable[[RenderableType], None]]:
     """Show one thing in the place of the one before it."""

@@ -7,7 +7,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from bucket import layout, manifest, markers
+from bucket import layout, lease, manifest, markers
 from bucket.manifest import Manifest
 from bucket.markers import Starts
 from bucket.store import GIVE_UP_S, Damaged, NotFound, Store, open_store
@@ -32,9 +32,12 @@ class BucketEvidence:
         self._stores: dict[str, Store] = {}
 
     def observe(self, run: Run) -> Observation:
-        newest = manifest.newest(self._store(f"{run.spec.root}/checkpoints"), run.id)
+        checkpoints = self._store(f"{run.spec.root}/checkpoints")
+        newest = manifest.newest(checkpoints, run.id)
+        held = lease.read(checkpoints, run.id) if any(one.relieves for one in run.attempts) else None
         return Observation(
             progress=_progress(newest) if newest else None,
+            writer=held.attempt if held else None,
             completed_at=_completed_at(self._store(f"{run.spec.root}/models"), run.id),
         )
 
@@ -60,6 +63,8 @@ def _progress(newest: Manifest) -> Progress:
         trained=timedelta(seconds=_at_least_0(newest.compute_seconds)),
         steps_per_hour=3600 * _at_least_0(newest.steps_per_second),
         at=_moment(newest.time, "the newest manifest"),
+        from_step=newest.from_step,
+        saving=timedelta(seconds=_at_least_0(newest.saving_seconds)),
     )
 
 

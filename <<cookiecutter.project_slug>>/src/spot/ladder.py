@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from spot.action import Action, Close, Submit, Wait
 from spot.run import Attempt, Observation, Outcome, Provisioning, Run, RunState, Strategy
@@ -10,7 +10,11 @@ from spot.show import clock, counted, hours
 from spot.situation import SETTLE, Situation
 
 PAUSES = (timedelta(minutes=5), timedelta(minutes=10), timedelta(minutes=15))
-"""After the first, the second, and every further round through all regions that found nothing."""
+"""Since the last submit of the first, the second, and every further round through all regions that found nothing.
+
+They keep apart what fails at once: who has waited for a machine for `max_wait` has paused enough.
+"""
+NEVER = datetime.max.replace(tzinfo=UTC)
 LONGEST = timedelta(days=7)
 """What Vertex AI allows a job."""
 LEAST = timedelta(minutes=6)
@@ -27,31 +31,38 @@ def next_start(run: Run, seen: Observation, situation: Situation) -> Action:
     if strategy is Strategy.ON_DEMAND:
         return _on_demand(run, situation, f"the strategy is on-demand, {slack}") or _nowhere(run)
     if strategy is Strategy.SPOT:
-        return _spot(run, seen, situation) or _nowhere(run)
+        return next_spot(run, seen, situation) or _nowhere(run)
     why = on_demand_is_due(run, situation) or _spot_is_over(run, situation)
     if why and on_demand_can_finish(run, situation):
-        return _on_demand(run, situation, why) or _spot(run, seen, situation) or _nowhere(run)
+        return _on_demand(run, situation, why) or next_spot(run, seen, situation) or _nowhere(run)
     why = f"no region has quota for spot, {slack}"
-    return _spot(run, seen, situation) or _on_demand(run, situation, why) or _nowhere(run)
+    return next_spot(run, seen, situation) or _on_demand(run, situation, why) or _nowhere(run)
 
 
 def on_demand_is_due(run: Run, situation: Situation) -> str | None:
     """Why on-demand must start although spot might still come, None if it need not, or cannot."""
     if not on_demand_can_finish(run, situation):
         return None
-    if any(attempt.provisioning is Provisioning.ON_DEMAND and attempt.started_at for attempt in run.attempts):
-        return f"on-demand has begun, and stays, slack {hours(situation.slack)}"
     if situation.slack <= situation.margin:
         return (
             f"safety line: slack {hours(situation.slack)} <= {hours(situation.margin)}"
             f" (start {hours(situation.worst_start)}, pass {hours(situation.tick + SETTLE)},"
             f" loss {hours(situation.worst_loss)})"
         )
-    if situation.pressure > situation.threshold:
+    if situation.slack <= situation.late_margin:
+        kept = situation.late_margin - situation.margin
         return (
-            f"late start: pressure {situation.pressure:.2f} > {situation.threshold:.2f}, slack {hours(situation.slack)}"
+            f"late start: slack {hours(situation.slack)} <= {hours(situation.late_margin)}"
+            f" (margin {hours(situation.margin)}, reserve {hours(kept)} to get back to spot)"
         )
     return None
+
+
+def on_demand_due_at(run: Run, situation: Situation) -> datetime:
+    """When that is, or when a new start of spot is not worth it any more, if nothing advances until then."""
+    if run.spec.terms.strategy is not Strategy.HYBRID or not on_demand_can_finish(run, situation):
+        return NEVER
+    return min(situation.safety_line - situation.expected_start, situation.late_start)
 
 
 def _spot_is_over(run: Run, situation: Situation) -> str | None:
@@ -59,6 +70,10 @@ def _spot_is_over(run: Run, situation: Situation) -> str | None:
     needed = situation.expected_start + situation.margin
     if situation.slack < needed:
         return f"slack {hours(situation.slack)} < {hours(needed)}: a spot start would end at the safety line"
+    return preempted_too_often(run)
+
+
+def preempted_too_often(run: Run) -> str | None:
     allowed = run.spec.terms.max_preemptions
     if allowed is not None and run.preemptions > allowed:
         return f"{run.preemptions} preemptions > {allowed} allowed"
@@ -80,20 +95,22 @@ def elsewhere(run: Run, live: Attempt) -> bool:
 def outlook(situation: Situation) -> str:
     """The numbers that a wait for spot rests on."""
     return (
-        f"pressure {situation.pressure:.2f} <= {situation.threshold:.2f}, slack {hours(situation.slack)},"
-        f" safety line {clock(situation.safety_line)}"
+        f"slack {hours(situation.slack)} > {hours(situation.late_margin)},"
+        f" on-demand from {clock(situation.late_start)}, safety line {clock(situation.safety_line)}"
     )
 
 
 def _open_regions(run: Run, provisioning: Provisioning) -> list[str]:
-    """Those that have not refused such an attempt: waiting would not help there."""
+    """Those that have not refused such an attempt (waiting would not help there), the cheapest first."""
     refused = {
         attempt.region
         for attempt in run.attempts
         if (attempt.refused and attempt.provisioning is provisioning)
         or (attempt.outcome is Outcome.QUOTA and _shares_quota(attempt.provisioning, provisioning))
     }
-    return [region for region in run.spec.terms.regions if region not in refused]
+    regions = [region for region in run.spec.terms.regions if region not in refused]
+    prices = run.spec.terms.usd_per_hour
+    return sorted(regions, key=lambda region: prices.get(region, {}).get(provisioning, float("inf")))
 
 
 def _shares_quota(one: Provisioning, other: Provisioning) -> bool:
@@ -113,7 +130,8 @@ def _fruitless(run: Run, *kinds: Provisioning) -> list[Attempt]:
     return trail
 
 
-def _spot(run: Run, seen: Observation, situation: Situation) -> Action | None:
+def next_spot(run: Run, seen: Observation, situation: Situation) -> Submit | Wait | Close | None:
+    """Where to ask for spot now, or until when not to ask; None if every region has refused."""
     regions = _open_regions(run, Provisioning.SPOT)
     if not regions:
         return None
@@ -125,15 +143,15 @@ def _spot(run: Run, seen: Observation, situation: Situation) -> Action | None:
         if trail[0].provisioning is Provisioning.SPOT and (rung := _flex_start(run, situation, flex_regions)):
             return rung
         pause = PAUSES[min(rounds, len(PAUSES)) - 1]
-        until = (trail[0].ended_at or trail[0].intended_at) + pause
+        until = trail[0].intended_at + pause
         if situation.now < until:
             reason = f"no spot in {', '.join(regions)} {rounds} times, again at {clock(until)}: {outlook(situation)}"
-            return Wait(reason=reason, until=until)
+            return Wait(reason=reason, until=until if run.lives else min(until, on_demand_due_at(run, situation)))
     step = f"from step {seen.progress.step} of {seen.progress.total_steps}" if seen.progress else "from the beginning"
     return _submit(run, situation, Provisioning.SPOT, regions[index], f"spot {step}: {outlook(situation)}")
 
 
-def _flex_start(run: Run, situation: Situation, regions: list[str]) -> Action | None:
+def _flex_start(run: Run, situation: Situation, regions: list[str]) -> Submit | Close | None:
     """Once a round, if the safety line leaves time to wait for it. It ends its own waiting."""
     wait = run.spec.terms.max_wait
     if (
@@ -153,7 +171,7 @@ def _on_demand(run: Run, situation: Situation, why: str) -> Action | None:
     trail = _fruitless(run, Provisioning.ON_DEMAND)
     rounds, index = divmod(len(trail), len(regions))
     if rounds and not index:
-        until = (trail[0].ended_at or trail[0].intended_at) + PAUSES[0]
+        until = trail[0].intended_at + PAUSES[0]
         if situation.now < until:
             reason = f"no on-demand in {', '.join(regions)} {rounds} times, again at {clock(until)}"
             return Wait(reason=reason, until=until)

@@ -27,21 +27,28 @@ _log = logging.getLogger(__name__)
 def observe(run: Run, jobs: Jobs, evidence: Evidence, now: datetime) -> tuple[Run, Observation]:
     """Raises `VertexError` or `StoreError` if something could not be read: then nothing is known."""
     cancel_strays(run, jobs, now)
-    live = run.live
-    if live is None:
-        return run, evidence.observe(run)
-    # The job first: a trainer completes the model before its job ends, so what is read after cannot be older.
-    sighting = _look(run, live, jobs)
+    # The jobs first: a trainer completes the model before its job ends, so what is read after cannot be older.
+    sightings = [(live, _look(run, live, jobs)) for live in run.lives]
     seen = evidence.observe(run)
-    if sighting is None:
-        given_up = now - live.intended_at > GIVE_UP_AFTER
-        return (run.with_last(_given_up(live, seen, now)) if given_up else run), seen
+    for live, sighting in sightings:
+        if sighting is None:
+            if now - live.intended_at > GIVE_UP_AFTER:
+                run = run.with_attempt(_given_up(live, seen, now))
+        else:
+            run = run.with_attempt(_known(run, live, sighting, seen, jobs, evidence, now))
+    return run, seen
+
+
+def _known(
+    run: Run, live: Attempt, sighting: Sighting, seen: Observation, jobs: Jobs, evidence: Evidence, now: datetime
+) -> Attempt:
+    """`live` as its job, and what it wrote, show it."""
     live = _merged(live, sighting, seen, now)
     if live.state.ended:
-        live = _judged(run, live, seen, evidence, now)
-    elif live.cancel and live.state is not JobState.CANCELLING:
+        return _judged(run, live, seen, evidence, now)
+    if live.cancel and live.state is not JobState.CANCELLING:
         jobs.cancel(sighting.name)
-    return run.with_last(live), seen
+    return live
 
 
 def _look(run: Run, live: Attempt, jobs: Jobs) -> Sighting | None:
@@ -56,21 +63,30 @@ def _look(run: Run, live: Attempt, jobs: Jobs) -> Sighting | None:
 
 def _merged(live: Attempt, sighting: Sighting, seen: Observation, now: datetime) -> Attempt:
     """`live` as it is shown. Times that were known stay as they were."""
-    progress = seen.progress
-    advanced = progress is not None and progress.attempt == live.id
-    return replace(
+    live = replace(
         live,
         job=sighting.name,
         state=sighting.state,
         started_at=live.started_at or sighting.started_at,
-        advanced_at=live.advanced_at or (_first_step(live, progress) if progress and advanced else None),
         ended_at=live.ended_at or ((sighting.ended_at or now) if sighting.state.ended else None),
         error=sighting.error or live.error,
     )
+    progress = seen.progress
+    return _advanced(live, progress) if progress and progress.attempt == live.id else live
+
+
+def _advanced(live: Attempt, progress: Progress) -> Attempt:
+    """`live`, which wrote the newest checkpoint."""
+    if live.advanced_at is None:
+        # One that relieves another begins where that has come to, not where it was when this was decided.
+        live = replace(live, from_step=live.from_step if progress.from_step is None else progress.from_step)
+        live = replace(live, advanced_at=_first_step(live, progress))
+    return replace(live, saved_at=progress.at, saving=progress.saving)
 
 
 def _judged(run: Run, live: Attempt, seen: Observation, evidence: Evidence, now: datetime) -> Attempt:
     starts = evidence.starts(run, live)
+    successor = next((one for one in run.attempts if one.id == seen.writer and one.relieves == live.id), None)
     ended_at = live.ended_at or now
     outcome = classify(
         Known(
@@ -85,9 +101,31 @@ def _judged(run: Run, live: Attempt, seen: Observation, evidence: Evidence, now:
             advanced=live.advanced_at is not None,
             completed=seen.completed_at is not None,
             cancel=live.cancel,
+            relieved=successor is not None,
         )
     )
-    return replace(live, outcome=outcome, starts=starts.count, last_step=_step(seen))
+    return replace(
+        live,
+        outcome=outcome,
+        starts=starts.count,
+        trainer_started_at=_within(live, starts.started_at, ended_at),
+        last_step=_handed_over(successor, seen) if outcome is Outcome.HANDED_OVER else _step(seen),
+    )
+
+
+def _handed_over(successor: Attempt | None, seen: Observation) -> int:
+    """Where the successor went on, which may have made steps of its own since."""
+    progress = seen.progress
+    if progress and successor and progress.attempt == successor.id and progress.from_step is not None:
+        return progress.from_step
+    return _step(seen)
+
+
+def _within(live: Attempt, moment: datetime | None, ended_at: datetime) -> datetime | None:
+    """Two clocks may differ, but a trainer begins after its machine has and before that ends."""
+    if moment is None or live.started_at is None:
+        return None
+    return min(max(moment, live.started_at), live.advanced_at or ended_at)
 
 
 def _first_step(live: Attempt, progress: Progress) -> datetime:

@@ -6,18 +6,21 @@ The rule. W is the work left from the newest durable checkpoint, R the time left
    Past the line nothing waits for spot any more. A spot attempt that runs may go on, down to the last pass from
    which on-demand is sure to make it.
 2. A spot attempt that runs is never left for another reason.
-3. With nothing running, spot is asked for in each region in turn, each for `max_wait` at most, with pauses of 5, 10,
-   then 15 minutes after a round. On-demand starts late: when (W + d) / R is above max(C / D, 0.85).
+3. With nothing running, spot is asked for in each region in turn, the cheapest first, each for `max_wait` at most.
+   On-demand starts late, but not last: when the slack above the line is down to a reserve.
+4. While on-demand runs the slack stays as it is, and spot is asked for as before. What comes starts beside it, and
+   relieves it when it is ready: `relief`.
 
-1 and 2 are the safety net of Uniform Progress (Wu et al., "Can't Be Late", NSDI '24); 3 is a late start chosen by
-replaying real capacity (docs/supervisor.md).
+1 and 2 are the safety net of Uniform Progress (Wu et al., "Can't Be Late", NSDI '24); 3 and 4 were found by replaying
+measured capacity (docs/policy.md).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from spot import ladder
+from spot import ladder, relief
 from spot.action import Action, CancelLive, Wait
 from spot.run import Attempt, CancelReason, JobState, Observation, Provisioning, Run, RunState, Strategy
 from spot.show import clock, hours
@@ -33,10 +36,26 @@ def decide(run: Run, seen: Observation, now: datetime) -> Action:
     """The next action, with a one-line reason that holds the numbers it rests on."""
     if run.state is not RunState.OPEN:
         return Wait(reason=f"the run has ended: {run.state}")
-    live = run.live
     situation = assess(run, seen, now)
-    if live is None:
-        return verdict(run, seen) or ladder.next_start(run, seen, situation)
+    ending = verdict(run, seen)
+    if not run.lives:
+        return ending or ladder.next_start(run, seen, situation)
+    waits: list[Wait] = []
+    for live in run.lives:
+        action = _about(run, live, seen, situation, ending.reason if ending else None)
+        if not isinstance(action, Wait):
+            return action
+        waits.append(action)
+    if len(waits) == 1 and _runs(run.lives[0]):
+        back = relief.asked(run, run.lives[0], seen, situation)
+        if back is not None and not isinstance(back, Wait):
+            return back
+        waits += [back] if back else []
+    return _joined(waits)
+
+
+def _about(run: Run, live: Attempt, seen: Observation, situation: Situation, ending: str | None) -> Action:
+    """What to do about one of the attempts that live. `ending` is why the run ends, if it does."""
     if live.state.ended:
         return Wait(reason=f"{live.id} has {live.state.name}, and Vertex AI has not said why yet")
     if live.job is None:
@@ -44,9 +63,12 @@ def decide(run: Run, seen: Observation, now: datetime) -> Action:
     if live.cancel is not None:
         return Wait(reason=f"{live.id} is being cancelled since {clock(live.cancel.at)}")
     if seen.completed_at is not None:
-        return _complete(live, seen.completed_at, now)
-    if run.cancel_request is not None:
-        return CancelLive(reason=f"{run.cancel_request.by} cancelled the run", why=CancelReason.ASKED)
+        return _complete(live, seen.completed_at, situation.now)
+    if ending is not None:
+        asked = run.cancel_request is not None
+        return CancelLive(attempt=live.id, reason=ending, why=CancelReason.ASKED if asked else CancelReason.FAILED)
+    if action := relief.during(run, live, seen, situation):
+        return action
     if live.state is JobState.RUNNING:
         return _running(run, live, situation)
     if live.state in WAITING:
@@ -54,11 +76,21 @@ def decide(run: Run, seen: Observation, now: datetime) -> Action:
     return Wait(reason=f"{live.id} is {live.state.name}: nothing is done to a job in that state")
 
 
+def _runs(live: Attempt) -> bool:
+    return live.state is JobState.RUNNING and live.cancel is None
+
+
+def _joined(waits: Sequence[Wait]) -> Wait:
+    until = min((wait.until for wait in waits if wait.until), default=None)
+    return Wait(reason="; ".join(wait.reason for wait in waits), until=until)
+
+
 def _complete(live: Attempt, at: datetime, now: datetime) -> Action:
-    if now - at <= GRACE_AFTER_COMPLETION:
-        return Wait(reason=f"the model is complete since {clock(at)}, {live.id} is about to end")
+    until = at + GRACE_AFTER_COMPLETION
+    if now <= until:
+        return Wait(reason=f"the model is complete since {clock(at)}, {live.id} is about to end", until=until)
     reason = f"the model is complete since {clock(at)}, and {live.id} still has not ended"
-    return CancelLive(reason=reason, why=CancelReason.COMPLETE)
+    return CancelLive(attempt=live.id, reason=reason, why=CancelReason.COMPLETE)
 
 
 def _running(run: Run, live: Attempt, situation: Situation) -> Action:
@@ -68,39 +100,48 @@ def _running(run: Run, live: Attempt, situation: Situation) -> Action:
     if not may_be_left or not ladder.on_demand_can_finish(run, situation):
         return Wait(reason=f"{what}, {numbers}")
     if situation.slack > situation.hard_margin:
-        return Wait(reason=f"{what}, {numbers} > {hours(situation.hard_margin)} that on-demand needs in time")
-    if situation.slack < situation.worst_start and _advances(live, situation):
-        return Wait(reason=f"{what} and advances, {numbers}: on-demand could not be sure to be in time any more")
+        reason = f"{what}, {numbers} > {hours(situation.hard_margin)} that on-demand needs in time"
+        return Wait(reason=reason, until=situation.now + (situation.slack - situation.hard_margin))
+    if situation.slack < situation.worst_start and (until := _advances_until(live, situation)):
+        reason = f"{what} and advances, {numbers}: on-demand could not be sure to be in time any more"
+        return Wait(reason=reason, until=until)
     return CancelLive(
+        attempt=live.id,
         reason=f"{numbers} <= {hours(situation.hard_margin)}: on-demand must start now to be there in time",
         why=CancelReason.FALLBACK,
     )
 
 
-def _advances(live: Attempt, situation: Situation) -> bool:
+def _advances_until(live: Attempt, situation: Situation) -> datetime | None:
+    """When it has not advanced for too long, if it makes no other checkpoint; None if it has not already."""
     if live.advanced_at is None or situation.last_progress_at is None:
-        return False
-    return situation.now - situation.last_progress_at <= situation.worst_loss + situation.tick
+        return None
+    until = situation.last_progress_at + situation.worst_loss + situation.tick
+    return until if situation.now <= until else None
 
 
 def _waiting(run: Run, live: Attempt, seen: Observation, situation: Situation) -> Action:
     terms = run.spec.terms
-    waited = situation.now - _waits_since(live, seen)
+    since = _waits_since(live, seen)
+    waited = situation.now - since
     what = f"{live.provisioning} waits in {live.region} for {hours(waited)}"
     if live.provisioning is Provisioning.ON_DEMAND:
         patience = max(terms.max_wait, situation.worst_start)  # leaving it sooner would forgo a start in time
-        if waited > patience and ladder.elsewhere(run, live):
+        if not ladder.elsewhere(run, live):
+            return Wait(reason=f"{what}, slack {hours(situation.slack)}")
+        if waited > patience:
             reason = f"{what}, longer than {hours(patience)}: on-demand in another region"
-            return CancelLive(reason=reason, why=CancelReason.NO_CAPACITY)
-        return Wait(reason=f"{what}, slack {hours(situation.slack)}")
+            return CancelLive(attempt=live.id, reason=reason, why=CancelReason.NO_CAPACITY)
+        return Wait(reason=f"{what}, slack {hours(situation.slack)}", until=since + patience)
     if terms.strategy is Strategy.HYBRID and (why := ladder.on_demand_is_due(run, situation)):
-        return CancelLive(reason=f"{what}: {why}", why=CancelReason.FALLBACK)
+        return CancelLive(attempt=live.id, reason=f"{what}: {why}", why=CancelReason.FALLBACK)
     # FLEX_START ends its own waiting, and is given a tick to do so.
     patience = terms.max_wait if live.provisioning is Provisioning.SPOT else terms.max_wait + terms.tick
     if waited > patience:
         reason = f"{what}, longer than {hours(patience)}: no capacity"
-        return CancelLive(reason=reason, why=CancelReason.NO_CAPACITY)
-    return Wait(reason=f"{what}, {ladder.outlook(situation)}")
+        return CancelLive(attempt=live.id, reason=reason, why=CancelReason.NO_CAPACITY)
+    until = min(since + patience, ladder.on_demand_due_at(run, situation))
+    return Wait(reason=f"{what}, {ladder.outlook(situation)}", until=until)
 
 
 def _waits_since(live: Attempt, seen: Observation) -> datetime:

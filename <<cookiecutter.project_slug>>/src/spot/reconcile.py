@@ -21,6 +21,7 @@ from spot.evidence import Evidence
 from spot.ledger import Ledger, LedgerError, Record, UnknownRun
 from spot.observe import cancel_strays, may_have_strays, observe
 from spot.policy import decide
+from spot.publish import publish
 from spot.run import Attempt, Cancel, Decision, Observation, Run, RunState
 from spot.situation import SETTLE
 from spot.vertex import Denied, Jobs, Refused, Unavailable, VertexError
@@ -101,6 +102,7 @@ class _Pass:
                 cancel_strays(record.run, to.jobs, to.clock())
                 if may_have_strays(record.run, to.clock()):
                     return f"it has ended: {record.run.state}; a job of it that was given up may still turn up"
+                publish(record.run, self._seen, to.ledger.store, to.clock())
                 to.ledger.file(record)
                 return f"it has ended: {record.run.state}"
             run, self._seen = observe(record.run, to.jobs, to.evidence, to.clock())
@@ -110,7 +112,7 @@ class _Pass:
                 record = self._act(record, run, action)
                 continue
             record = self._write(record, run)
-            if not settles(run.live, to.clock()):
+            if not any(settles(live, to.clock()) for live in run.lives):
                 _log.info("%s: %s", run.id, describe(action))
                 return action.reason
             to.sleep(SETTLE_EVERY_S)
@@ -130,15 +132,16 @@ class _Pass:
                     intended_at=now,
                     timeout=action.timeout,
                     from_step=self._seen.progress.step if self._seen and self._seen.progress else 0,
+                    relieves=action.relieves,
                 )
                 record = self._write(record, replace(run, attempts=(*run.attempts, attempt)))
                 self._did.append(decision)
                 record = self._create(record, attempt)
-            case CancelLive() if run.live and run.live.job:
-                live = replace(run.live, cancel=Cancel(at=now, why=action.why))
-                record = self._write(record, run.with_last(live))
+            case CancelLive():
+                [live] = [one for one in run.lives if one.id == action.attempt]
+                record = self._write(record, run.with_attempt(replace(live, cancel=Cancel(at=now, why=action.why))))
                 self._did.append(decision)
-                self._to.jobs.cancel(run.live.job)
+                self._to.jobs.cancel(str(live.job))
             case Close():
                 record = self._write(record, replace(run, state=action.state, ended_at=now))
                 self._did.append(decision)
@@ -157,12 +160,12 @@ class _Pass:
         except Denied:
             self._withdraw(record)
             raise
-        return self._write(record, record.run.with_last(replace(attempt, job=sighting.name, state=sighting.state)))
+        return self._write(record, record.run.with_attempt(replace(attempt, job=sighting.name, state=sighting.state)))
 
     def _refused(self, record: Record, attempt: Attempt, refusal: Refused) -> Record:
         outcome = classify_refusal(refusal.error)
         ended = replace(attempt, outcome=outcome, error=refusal.error, ended_at=self._to.clock())
-        return self._write(record, record.run.with_last(ended))
+        return self._write(record, record.run.with_attempt(ended))
 
     def _withdraw(self, record: Record) -> None:
         """Take back an intent that certainly had no effect."""
@@ -194,11 +197,11 @@ class _Pass:
         )
 
 
-def settles(live: Attempt | None, now: datetime) -> bool:
+def settles(live: Attempt, now: datetime) -> bool:
     """Whether a pass waits for the end of `live`, or for its reason, so that what follows need not wait a tick."""
-    if live is not None and live.state.ended:
+    if live.state.ended:
         return live.ended_at is not None and now < live.ended_at + SETTLE
-    return live is not None and live.cancel is not None and now < live.cancel.at + SETTLE
+    return live.cancel is not None and now < live.cancel.at + SETTLE
 
 
 def describe(action: Action) -> str:
@@ -207,7 +210,7 @@ def describe(action: Action) -> str:
         case Submit():
             return f"submit {action.provisioning} in {action.region}: {action.reason}"
         case CancelLive():
-            return f"cancel ({action.why}): {action.reason}"
+            return f"cancel {action.attempt} ({action.why}): {action.reason}"
         case Close():
             return f"close as {action.state}: {action.reason}"
         case Wait():

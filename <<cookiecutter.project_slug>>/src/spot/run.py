@@ -70,6 +70,8 @@ class Outcome(StrEnum):
     EXPIRED = "expired"
     """Its time ran out: the job's timeout, or the longest wait for FLEX_START."""
     CANCELLED = "cancelled"
+    HANDED_OVER = "handed-over"
+    """Another attempt has relieved it."""
     UNKNOWN = "unknown"
 
 
@@ -91,6 +93,10 @@ class CancelReason(StrEnum):
     """Somebody cancelled the run."""
     COMPLETE = "complete"
     """The model is complete, and the job did not end by itself."""
+    HANDED_OVER = "handed-over"
+    """Another attempt has relieved it, and the job did not end by itself."""
+    FAILED = "failed"
+    """The run has failed while a twin was there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +115,9 @@ class Terms:
 
     strategy: Strategy
     regions: tuple[str, ...]
-    """Tried in this order."""
+    """The cheapest is asked first; this order decides between equals."""
+    hand_over: bool
+    """Whether a spot attempt may start beside one on demand, to relieve it: that needs quota for both."""
     flex_start: bool
     """Whether FLEX_START is tried after a round of spot without capacity."""
     work: timedelta
@@ -124,8 +132,8 @@ class Terms:
     """The longest time between two passes of reconcile."""
     worst_loss: timedelta
     """The most training time that a preemption can cost: the time between two checkpoints, and that of a save."""
-    pressure: float
-    """On-demand starts when the share of the time left that work needs is above this."""
+    reserve: timedelta
+    """On-demand starts with so much slack above the safety line that it can still be relieved by spot."""
     max_preemptions: int | None
     max_errors: int
     disable_retries: bool
@@ -194,12 +202,20 @@ class Attempt:
     timeout: timedelta
     from_step: int
     """Where the run stood when it was decided."""
+    relieves: str | None = None
+    """The attempt that it starts beside, to take its work over."""
     job: str | None = None
     """Its resource name; None until the create is known to have taken effect."""
     state: JobState = JobState.UNSPECIFIED
     started_at: datetime | None = None
+    trainer_started_at: datetime | None = None
+    """When its trainer began, as that wrote: the machine was there, the image was pulled."""
     advanced_at: datetime | None = None
     """When it made its first new step, as its checkpoints tell."""
+    saved_at: datetime | None = None
+    """When its newest checkpoint was taken: what it did after that is lost, unless it completed."""
+    saving: timedelta = timedelta()
+    """How long its training stood still for checkpoints."""
     ended_at: datetime | None = None
     last_step: int | None = None
     """Where the run stood when it ended."""
@@ -257,9 +273,19 @@ class Run:
     cancel_request: CancelRequest | None = None
 
     @property
+    def lives(self) -> tuple[Attempt, ...]:
+        """The attempts that have no outcome yet: at most one, and during a warm hand-over its twin."""
+        return tuple(attempt for attempt in self.attempts if attempt.outcome is None)
+
+    @property
     def live(self) -> Attempt | None:
-        """The attempt that has no outcome yet; there is never more than one, and it is the last."""
-        return self.attempts[-1] if self.attempts and self.attempts[-1].outcome is None else None
+        """The older of them."""
+        return next(iter(self.lives), None)
+
+    @property
+    def twin(self) -> Attempt | None:
+        """The one that is to relieve the older one, while both live."""
+        return self.lives[1] if len(self.lives) > 1 else None
 
     @property
     def preemptions(self) -> int:
@@ -267,9 +293,9 @@ class Run:
         inside = sum(max(attempt.starts - 1, 0) for attempt in self.attempts)
         return inside + sum(attempt.outcome is Outcome.PREEMPTED for attempt in self.attempts)
 
-    def with_last(self, attempt: Attempt) -> Run:
-        """The same run with its last attempt as it is now."""
-        return replace(self, attempts=(*self.attempts[:-1], attempt))
+    def with_attempt(self, attempt: Attempt) -> Run:
+        """The same run with this attempt, one of its own, as it is now."""
+        return replace(self, attempts=tuple(attempt if one.id == attempt.id else one for one in self.attempts))
 
     def usd_spent(self, now: datetime) -> float | None:
         """None if some of it has no known price."""
@@ -297,6 +323,10 @@ class Progress:
     """Since the start that wrote it; 0 if not known."""
     at: datetime
     """When that checkpoint was taken."""
+    from_step: int | None = None
+    """Where the start that wrote it began; None if not known."""
+    saving: timedelta = timedelta()
+    """How long training stood still for checkpoints, since that start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,5 +335,7 @@ class Observation:
 
     progress: Progress | None = None
     """None before the first checkpoint."""
+    writer: str | None = None
+    """The attempt that holds the lease, without which no checkpoint counts. Looked for once a twin was there."""
     completed_at: datetime | None = None
     """When the completion manifest was written: the model is there."""

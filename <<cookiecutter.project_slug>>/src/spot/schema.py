@@ -102,13 +102,17 @@ TABLES: Final[Mapping[str, Mapping[str, Key]]] = {
         "strategy": Key(rule=rules.one_of(Strategy), default="hybrid", convert=Strategy),
         "deadline_hours": Key(rule=_HOURS, convert=float),
         "work_hours": Key(rule=_HOURS, convert=float),
+        "hand_over": Key(rule=rules.truth, default=True),
         "flex_start": Key(rule=rules.truth, default=False),
         "max_wait_minutes": Key(rule=_MINUTES, default=20, convert=float),
         "expected_start_minutes": Key(rule=_MINUTES, default=24, convert=float),
         "worst_start_minutes": Key(rule=_MINUTES, default=25, convert=float),
         "tick_minutes": Key(rule=_MINUTES, default=15, convert=float),
         "worst_loss_minutes": Key(rule=_MINUTES, default=10, convert=float),
-        "pressure": Key(rule=rules.number(1), default=0.85, convert=float),
+        "save_seconds": Key(
+            rule=rules.word_or("unknown", rules.number(86_400)), default="unknown", convert=_none_for("unknown")
+        ),
+        "reserve_minutes": Key(rule=_MINUTES, default=60, convert=float),
         "max_preemptions": Key(
             rule=rules.word_or("unlimited", _COUNT), default="unlimited", convert=_none_for("unlimited")
         ),
@@ -126,6 +130,7 @@ RESERVED: Final[Mapping[str, str]] = {
     "output-dir": "it follows from cloud.bucket and cloud.prefix",
     "checkpoint-dir": "it follows from cloud.bucket and cloud.prefix",
     "tensorboard-dir": "it follows from cloud.bucket and cloud.prefix",
+    "standby": "the supervisor says which attempt relieves another",
     "resume": "every attempt goes on where the one before it stopped",
 }
 """The flags that the supervisor sets, and why nobody else does."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from spot import prices
+from spot.price_table import PriceTable, beside, packaged
 from spot.rules import shown
 from spot.run import Machine, Strategy, Terms
 from spot.schema import Checked, check
@@ -64,13 +65,16 @@ class Policy:
     deadline_hours: float
     """From submit."""
     work_hours: float
+    hand_over: bool
     flex_start: bool
     max_wait_minutes: float
     expected_start_minutes: float
     worst_start_minutes: float
     tick_minutes: float
     worst_loss_minutes: float
-    pressure: float
+    save_seconds: float | None
+    """Until a checkpoint is durable; None if nobody has said."""
+    reserve_minutes: float
     max_preemptions: int | None
     max_errors: int
     vertex_restarts: bool
@@ -88,6 +92,8 @@ class Settings:
     policy: Policy
     training: Mapping[str, str | float | bool]
     """The trainer's flags, without their dashes."""
+    folder: Path | None = field(default=None, compare=False)
+    """Where the file lies, and the project's own prices; None for a text, which has none."""
 
     @property
     def root(self) -> str:
@@ -104,12 +110,17 @@ class Settings:
             boot_disk_gb=self.hardware.boot_disk_gb,
         )
 
+    def price_table(self) -> PriceTable:
+        """Raises `PriceError` if the project's own cannot be read."""
+        return beside(self.folder) if self.folder else packaged()
+
     def terms(self, **overrides: Any) -> Terms:
-        """`overrides` are fields of `Terms`; the prices are those of the regions that result."""
+        """`overrides` are fields of `Terms`; the prices are those of the regions that result. Raises `PriceError`."""
         policy = self.policy
         terms = Terms(
             strategy=policy.strategy,
             regions=self.cloud.regions,
+            hand_over=policy.hand_over,
             flex_start=policy.flex_start,
             work=timedelta(hours=policy.work_hours),
             max_wait=timedelta(minutes=policy.max_wait_minutes),
@@ -117,12 +128,14 @@ class Settings:
             worst_start=timedelta(minutes=policy.worst_start_minutes),
             tick=timedelta(minutes=policy.tick_minutes),
             worst_loss=timedelta(minutes=policy.worst_loss_minutes),
-            pressure=policy.pressure,
+            reserve=timedelta(minutes=policy.reserve_minutes),
             max_preemptions=policy.max_preemptions,
             max_errors=policy.max_errors,
             disable_retries=not policy.vertex_restarts,
             budget_usd=policy.budget_usd,
-            usd_per_hour=prices.by_region(self.machine(), overrides.get("regions", self.cloud.regions)),
+            usd_per_hour=prices.by_region(
+                self.machine(), overrides.get("regions", self.cloud.regions), self.price_table()
+            ),
         )
         return replace(terms, **overrides)
 
@@ -146,7 +159,7 @@ def load(path: Path) -> Settings:
     except OSError as error:
         raise _one(path, f"it cannot be read ({error.strerror}): see to its permissions") from None
     try:
-        return parse(content.decode("utf-8-sig"), str(path))
+        return replace(parse(content.decode("utf-8-sig"), str(path)), folder=path.parent)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _one(path, f"line {line} is not UTF-8 (byte 0x{content[error.start]:02x}): save it as UTF-8") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from spot.run import Attempt, Observation, Progress, Provisioning, Run
+from spot.run import Attempt, Observation, Progress, Provisioning, Run, Strategy, Terms
 
 HOUR = timedelta(hours=1)
 PRIOR = timedelta(minutes=10)
@@ -14,6 +14,10 @@ NEW_START_WEIGHT = 0.3
 """Of the newest observed start in their moving average."""
 SETTLE = timedelta(minutes=3)
 """The longest that a pass waits for the end of what it cancelled, or for the reason why a job has failed."""
+LOST_WORK = 0.03
+"""What preemptions are expected to cost, as a share of the work left: 20 minutes each, one in 11 hours."""
+RESERVED_WORK = 0.5
+"""The most that is kept in reserve, as a share of the work left."""
 SLOW_START_MARGIN = 1.25
 """A worst case that was exceeded is taken to be so much worse than what was seen."""
 
@@ -33,7 +37,8 @@ class Situation:
     worst_start: timedelta
     tick: timedelta
     worst_loss: timedelta
-    least_pressure: float
+    reserve: timedelta
+    """Nothing where on-demand, once it has begun, goes on to the end."""
     last_progress_at: datetime | None
 
     @property
@@ -66,19 +71,23 @@ class Situation:
         return self.deadline - self.work - self.worst_start
 
     @property
-    def pressure(self) -> float:
-        """(W + d) / R: the share of the time left that is needed; infinite when none is left."""
-        return (self.work + self.expected_start) / self.left if self.left > timedelta() else float("inf")
+    def late_margin(self) -> timedelta:
+        """With less slack than this on-demand starts: the margin, and what is kept to get back to spot.
 
-    @property
-    def threshold(self) -> float:
-        """Pressure is high at the start already if the deadline leaves little more than the work."""
-        return max(self.all_work / self.whole if self.whole > timedelta() else 1.0, self.least_pressure)
+        On-demand has to start before it can be relieved; where there is no room for that nothing is kept.
+        """
+        kept = min(self.reserve + self.work * LOST_WORK, self.work * RESERVED_WORK) if self.reserve else timedelta()
+        return self.margin + (kept if kept >= self.expected_start else timedelta())
 
     @property
     def late_start(self) -> datetime:
-        """When pressure comes to the threshold, if nothing advances until then."""
-        return self.deadline - (self.work + self.expected_start) / self.threshold
+        """When the slack is down to that, if nothing advances until then."""
+        return self.deadline - self.work - self.late_margin
+
+
+def hands_over(terms: Terms) -> bool:
+    """Two attempts at once would share one budget, of which neither knows what the other spends."""
+    return terms.strategy is Strategy.HYBRID and terms.hand_over and terms.budget_usd is None
 
 
 def assess(run: Run, seen: Observation, now: datetime) -> Situation:
@@ -95,7 +104,7 @@ def assess(run: Run, seen: Observation, now: datetime) -> Situation:
         worst_start=_worst_start(terms.worst_start, run.attempts),
         tick=terms.tick,
         worst_loss=terms.worst_loss,
-        least_pressure=terms.pressure,
+        reserve=terms.reserve if hands_over(terms) else timedelta(),
         last_progress_at=seen.progress.at if seen.progress else None,
     )
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bucket.layout import RUN
@@ -14,16 +13,12 @@ from bucket.store import open_object, open_store
 from spot import rules
 from spot.action import Submit
 from spot.policy import decide
-from spot.run import Attempt, Observation, Provisioning, Run, Strategy
-from spot.schema import ONLY_ON_DEMAND, RESERVED, unknown_flag, unsaved, wrong_argument
+from spot.refusals import budget_warnings, doubts, refusals
+from spot.run import Attempt, Observation, Run, Strategy
+from spot.schema import RESERVED, unknown_flag, wrong_argument
 from spot.show import clock, hours
 from spot.situation import Situation, assess
 
-_KINDS = {
-    Strategy.HYBRID: (Provisioning.SPOT, Provisioning.ON_DEMAND),
-    Strategy.SPOT: (Provisioning.SPOT,),
-    Strategy.ON_DEMAND: (Provisioning.ON_DEMAND,),
-}
 _GENERATION = re.compile(r"#\d+$")
 
 
@@ -39,6 +34,10 @@ class Plan:
     action: Submit
     situation: Situation
     warnings: tuple[str, ...]
+
+    def warned(self, line: str | None) -> Plan:
+        """With one more, if there is one."""
+        return replace(self, warnings=(*self.warnings, line)) if line else self
 
     @property
     def first(self) -> Attempt:
@@ -58,23 +57,26 @@ def new_id(now: datetime) -> str:
     return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
-def plan(run: Run, *, force: bool) -> Plan:
-    """Raises `SubmitError`, with the numbers, if not even on-demand could meet the deadline, unless `force`d."""
+def plan(run: Run, *, force: bool, save: timedelta | None = None) -> Plan:
+    """Raises `SubmitError`, with the numbers, if not even on-demand could meet the deadline, unless `force`d.
+
+    `save` is how long it takes until a checkpoint is durable, None if nobody has said.
+    """
     situation = assess(run, Observation(), run.submitted_at)
     if not RUN.fullmatch(run.id):
         raise SubmitError(f"--run {run.id!r} is no id: 1 to 63 of a-z, 0-9, _ and -, a letter or digit first")
-    _check_checkpoints(run)
-    _check_prices(run)
-    warnings = tuple(_doubts(run, situation))
-    if warnings and not force:
-        raise SubmitError(f"{warnings[0]}; or say --force")
+    if refused := refusals(run):
+        raise SubmitError(refused[0])
+    doubtful = _late(run, situation) + doubts(run, save)
+    if doubtful and not force:
+        raise SubmitError(f"{doubtful[0]}; or say --force")
     action = decide(run, Observation(), run.submitted_at)
     if not isinstance(action, Submit):
         raise SubmitError(f"the run would end before it began: {action.reason}")
-    return Plan(run=run, action=action, situation=situation, warnings=warnings)
+    return Plan(run=run, action=action, situation=situation, warnings=tuple(doubtful + budget_warnings(run)))
 
 
-def _doubts(run: Run, situation: Situation) -> list[str]:
+def _late(run: Run, situation: Situation) -> list[str]:
     terms, spec = run.spec.terms, run.spec
     if situation.left <= timedelta():
         return [f"the deadline {clock(spec.deadline)} has passed: choose a later one"]
@@ -88,32 +90,13 @@ def _doubts(run: Run, situation: Situation) -> list[str]:
     return []
 
 
-def _check_checkpoints(run: Run) -> None:
-    """The deadline rests on how much a preemption can cost; `auto` keeps below that by itself."""
-    worst_loss = run.spec.terms.worst_loss
-    flags = dict(zip(run.spec.arguments[::2], run.spec.arguments[1::2], strict=True))
-    if unsaved(flags.get("--enable-checkpointing"), run.spec.terms.strategy):
-        raise SubmitError(f"--enable-checkpointing false: {ONLY_ON_DEMAND}")
-    with contextlib.suppress(ValueError):
-        if float(flags.get("--checkpoint-interval", "auto")) > worst_loss.total_seconds():
-            raise SubmitError(
-                f"--checkpoint-interval {flags['--checkpoint-interval']}: at most {worst_loss.total_seconds():g}"
-                " seconds, or raise policy.worst_loss_minutes"
-            )
-
-
-def _check_prices(run: Run) -> None:
-    """A budget can be kept only where every price is known."""
-    terms = run.spec.terms
-    kinds = {*_KINDS[terms.strategy], *([Provisioning.FLEX_START] if terms.flex_start else [])}
-    unknown = [region for region in terms.regions if not kinds <= set(terms.usd_per_hour.get(region, {}))]
-    if terms.budget_usd is not None and unknown:
-        machine = run.spec.machine
-        what = f"{machine.type} with {machine.accelerator}" if machine.accelerator else machine.type
-        raise SubmitError(
-            f"a budget of ${terms.budget_usd:.2f} cannot be kept: no price is known for {what} in"
-            f" {', '.join(unknown)}. Leave the budget out, or choose other --regions"
-        )
+def regions_of(text: str) -> tuple[str, ...]:
+    """`--regions` as it is given. Raises `SubmitError`."""
+    names = [name.strip() for name in text.split(",")]
+    wrong = rules.regions(names) or next(filter(None, map(rules.region, names)), None)
+    if wrong:
+        raise SubmitError(f"--regions {text!r}: {wrong}")
+    return tuple(names)
 
 
 def merged_flags(settings: tuple[str, ...], given: Sequence[str]) -> tuple[str, ...]:

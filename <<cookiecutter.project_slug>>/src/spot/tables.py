@@ -149,11 +149,13 @@ def _now(run: Run, now: datetime) -> str | Text:
     if run.state is not RunState.OPEN:
         return _styled(run.state) if run.ended_at is None else Text(f"{run.state} at {clock(run.ended_at)}")
     ending = f"; {run.cancel_request.by} asked for its end" if run.cancel_request else ""
-    live = run.live
-    if live is None:
-        return f"nothing runs{ending}"
+    return f"{'; '.join(_living(live, now) for live in run.lives) or 'nothing runs'}{ending}"
+
+
+def _living(live: Attempt, now: datetime) -> str:
     since = live.started_at or live.intended_at
-    return f"{where(live)} for {hours(max(now - since, timedelta()))}{ending}"
+    beside = f" beside {live.relieves}" if live.relieves else ""
+    return f"{where(live)} for {hours(max(now - since, timedelta()))}{beside}"
 
 
 def where(live: Attempt) -> str:

@@ -33,7 +33,7 @@ def _now(run: Run, seen: Observation, now: datetime) -> dict[str, Any]:
         "completed_at": seen.completed_at.isoformat() if seen.completed_at else None,
         "work_hours": _hours(situation.work),
         "slack_hours": _hours(situation.slack),
-        "pressure": round(situation.pressure, 4) if situation.left.total_seconds() > 0 else None,
+        "late_start": situation.late_start.isoformat(),
         "safety_line": situation.safety_line.isoformat(),
         "latest_on_demand": situation.latest_on_demand.isoformat(),
         "usd_spent": usd if (usd := run.usd_spent(now)) is None else round(usd, 4),
@@ -92,9 +92,8 @@ def plan_lines(plan: Plan) -> list[tuple[str, str]]:
         ("deadline", f"{clock(spec.deadline)}, in {hours(situation.left)}; {hours(terms.work)} of work stated"),
     ]
     if terms.strategy is Strategy.HYBRID:
-        start = min(situation.late_start, situation.safety_line)
         lines += [
-            ("on-demand", f"from {clock(start)}, if nothing advances until then"),
+            ("on-demand", f"from {clock(situation.late_start)}, if nothing advances until then"),
             (
                 "safety line",
                 f"{clock(situation.safety_line)}; latest on-demand start {clock(situation.latest_on_demand)}",

@@ -10,28 +10,33 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from bucket.gcs import EMULATOR
-from bucket.store import Conflict, StoreError, Unavailable, open_store
-from spot import links, rules, views
+from bucket.store import Conflict, StoreError, Unavailable
+from spot import links, views
 from spot.cli import Exit
 from spot.evidence import BucketEvidence, Evidence
 from spot.failures import explain
 from spot.image import ask_registry, pin
 from spot.ledger import Ledger, LedgerError, Record
+from spot.prices import age_warning, quotes
+from spot.project import GIVE_UP_S, ledger_of, settings_of
 from spot.reconcile import Passed, Supervisor
 from spot.run import CancelRequest, Run, RunState, Spec, Strategy
-from spot.settings import Settings, load
-from spot.submit import SubmitError, merged_flags, new_id, pinned_data, plan
+from spot.settings import Settings
+from spot.submit import SubmitError, merged_flags, new_id, pinned_data, plan, regions_of
 from spot.vertex import VertexJobs, wire
 
-GIVE_UP_S = 30.0
-"""A person waits for an answer for so long; the trainer is more patient."""
 TRIES = 5
 
 
 def submit(options: Namespace) -> int:
-    settings = _settings(options)
-    planned = plan(_run(settings, options, datetime.now(UTC)), force=options.force)
+    settings = settings_of(options)
+    now, save_s = datetime.now(UTC), settings.policy.save_seconds
+    planned = plan(
+        _run(settings, options, now), force=options.force, save=None if save_s is None else timedelta(seconds=save_s)
+    )
+    if planned.run.spec.terms.budget_usd is not None:
+        found = quotes(settings.machine(), planned.run.spec.terms.regions, settings.price_table())
+        planned = planned.warned(age_warning(found, now))
     if options.dry_run:
         views.show_plan(planned, wire(planned.run, planned.first), as_json=options.json)
         return Exit.DONE
@@ -44,7 +49,7 @@ def submit(options: Namespace) -> int:
 
 
 def reconcile(options: Namespace) -> int:
-    supervisor = _supervisor(_settings(options))
+    supervisor = _supervisor(settings_of(options))
     if options.run is None:
         passes = supervisor.reconcile()
     else:
@@ -55,7 +60,7 @@ def reconcile(options: Namespace) -> int:
 
 
 def watch(options: Namespace) -> int:
-    supervisor = _supervisor(_settings(options))
+    supervisor = _supervisor(settings_of(options))
     ledger = supervisor.ledger
     ids = ledger.open_ids() if options.run is None else [ledger.find(options.run).run.id]
     ended: dict[str, Passed] = {}
@@ -71,8 +76,8 @@ def watch(options: Namespace) -> int:
 
 
 def status(options: Namespace) -> int:
-    settings = _settings(options)
-    ledger, evidence, now = _ledger(settings), BucketEvidence(give_up_s=GIVE_UP_S), datetime.now(UTC)
+    settings = settings_of(options)
+    ledger, evidence, now = ledger_of(settings), BucketEvidence(give_up_s=GIVE_UP_S), datetime.now(UTC)
     if options.run is not None:
         run = ledger.find(options.run).run
         stands = _stands(run, evidence)
@@ -85,7 +90,7 @@ def status(options: Namespace) -> int:
 
 
 def cancel(options: Namespace) -> int:
-    supervisor = _supervisor(_settings(options))
+    supervisor = _supervisor(settings_of(options))
     record = _request_cancel(supervisor.ledger, options.run)
     if record.run.state is RunState.OPEN:
         passed = _found(supervisor.ledger, supervisor.reconcile_run(options.run))
@@ -96,7 +101,7 @@ def cancel(options: Namespace) -> int:
 
 
 def logs(options: Namespace) -> int:
-    run = _ledger(_settings(options)).find(options.run).run
+    run = ledger_of(settings_of(options)).find(options.run).run
     attempts = [attempt for attempt in run.attempts if options.attempt in {None, attempt.id}]
     if options.attempt and not attempts:
         known = ", ".join(attempt.id for attempt in run.attempts) or "none yet"
@@ -113,7 +118,7 @@ def logs(options: Namespace) -> int:
     views.show_places(places, as_json=options.json)
     if job:
         return Exit.DONE
-    may_come = run.state is RunState.OPEN and (not options.attempt or attempts[-1] is run.live)
+    may_come = run.state is RunState.OPEN and (not options.attempt or attempts[-1] in run.lives)
     return Exit.OPEN if may_come else Exit.USAGE
 
 
@@ -121,7 +126,7 @@ def doctor(options: Namespace) -> int:
     from spot.doctor import diagnose, subject_of
     from spot.finding import Status
 
-    findings = diagnose(subject_of(_settings(options)))
+    findings = diagnose(subject_of(settings_of(options)))
     views.show_findings(findings, as_json=options.json)
     found = {finding.status for finding in findings if finding.check != "credentials"}
     if any(finding.status is Status.FAILED for finding in findings):
@@ -129,20 +134,9 @@ def doctor(options: Namespace) -> int:
     return Exit.OPEN if found == {Status.UNKNOWN} else Exit.DONE
 
 
-def _settings(options: Namespace) -> Settings:
-    settings = load(options.settings)
-    if settings.cloud.storage_endpoint:
-        os.environ.setdefault(EMULATOR, settings.cloud.storage_endpoint)
-    return settings
-
-
-def _ledger(settings: Settings) -> Ledger:
-    return Ledger(open_store(settings.root, give_up_s=GIVE_UP_S))
-
-
 def _supervisor(settings: Settings) -> Supervisor:
     return Supervisor(
-        ledger=_ledger(settings),
+        ledger=ledger_of(settings),
         jobs=VertexJobs(settings.cloud.vertex_endpoint, give_up_s=GIVE_UP_S),
         evidence=BucketEvidence(give_up_s=GIVE_UP_S),
         clock=lambda: datetime.now(UTC),
@@ -159,7 +153,7 @@ def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
     if options.strategy:
         overrides["strategy"] = Strategy(options.strategy)
     if options.regions is not None:
-        overrides["regions"] = _regions(options.regions)
+        overrides["regions"] = regions_of(options.regions)
     if options.budget_usd:
         overrides["budget_usd"] = options.budget_usd
     if options.work_hours:
@@ -176,14 +170,6 @@ def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
         terms=terms,
     )
     return Run(id=new_id(now) if options.run is None else options.run, spec=spec, submitted_at=now)
-
-
-def _regions(text: str) -> tuple[str, ...]:
-    names = [name.strip() for name in text.split(",")]
-    wrong = rules.regions(names) or next(filter(None, map(rules.region, names)), None)
-    if wrong:
-        raise SubmitError(f"--regions {text!r}: {wrong}")
-    return tuple(names)
 
 
 def _request_cancel(ledger: Ledger, run_id: str) -> Record:

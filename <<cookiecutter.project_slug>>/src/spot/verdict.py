@@ -12,32 +12,30 @@ UNEXPLAINED = frozenset({Outcome.INTERNAL, Outcome.UNKNOWN, Outcome.EXPIRED})
 
 
 def verdict(run: Run, seen: Observation) -> Close | None:
-    """How the run has ended, None if it goes on. Asked only while no attempt lives."""
+    """How the run has ended, None if it goes on. What still lives of it then has to be cancelled first."""
     if seen.completed_at is not None:
         late = seen.completed_at - run.spec.deadline
         when = f"{hours(late)} late" if late.total_seconds() > 0 else f"{hours(-late)} before the deadline"
         return Close(reason=f"the model is complete since {clock(seen.completed_at)}, {when}", state=RunState.SUCCEEDED)
     if run.cancel_request is not None:
         return Close(reason=f"{run.cancel_request.by} cancelled the run", state=RunState.CANCELLED)
-    if not run.attempts:
-        return None
-    last = run.attempts[-1]
-    if last.outcome is Outcome.CANCELLED and last.cancel is None:
-        reason = f"somebody cancelled {last.job} outside of this run: it ends"
+    foreign = [one for one in run.attempts if one.outcome is Outcome.CANCELLED and one.cancel is None]
+    if foreign:
+        reason = f"somebody cancelled {foreign[-1].job} outside of this run: it ends"
         return Close(reason=reason, state=RunState.CANCELLED)
-    fault = _fault(run, last)
+    fault = _fault(run)
     return Close(reason=fault, state=RunState.FAILED) if fault else None
 
 
-def _fault(run: Run, last: Attempt) -> str | None:
-    said = f": {last.error.message}" if last.error and last.error.message else ""
-    if last.outcome is Outcome.INVALID and not (last.refused and _accepted_otherwise(run, last)):
-        return f"Vertex AI refuses {last.id}{said}"
+def _fault(run: Run) -> str | None:
+    for last in (one for one in run.attempts if one.outcome is Outcome.INVALID):
+        if not (last.refused and _accepted_otherwise(run, last)):
+            return f"Vertex AI refuses {last.id}{_said(last)}"
     errors = [item for item in run.attempts if item.outcome in {Outcome.USER_ERROR, Outcome.OUT_OF_MEMORY}]
-    allowed = run.spec.terms.max_errors
-    if errors and errors[-1] is last and len(errors) > allowed:
-        return f"{last.outcome} of {last.id}, {len(errors)} > {allowed} allowed{said}"
     terms = run.spec.terms
+    if len(errors) > terms.max_errors:
+        last = errors[-1]
+        return f"{last.outcome} of {last.id}, {len(errors)} > {terms.max_errors} allowed{_said(last)}"
     if (
         terms.strategy is Strategy.SPOT
         and terms.max_preemptions is not None
@@ -45,8 +43,12 @@ def _fault(run: Run, last: Attempt) -> str | None:
     ):
         return f"{run.preemptions} preemptions > {terms.max_preemptions} allowed, and there is nothing but spot"
     if len(trail := _unexplained(run)) >= MAX_UNEXPLAINED:
-        return f"{len(trail)} attempts in a row ended {last.outcome} without a checkpoint{said}"
+        return f"{len(trail)} attempts in a row ended {trail[0].outcome} without a checkpoint{_said(trail[0])}"
     return None
+
+
+def _said(attempt: Attempt) -> str:
+    return f": {attempt.error.message}" if attempt.error and attempt.error.message else ""
 
 
 def _accepted_otherwise(run: Run, refused: Attempt) -> bool:

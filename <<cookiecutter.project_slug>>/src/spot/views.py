@@ -129,7 +129,8 @@ def _line(passed: Passed, now: datetime) -> str:
         return f"{passed.run_id} {run.state if run else 'unknown'}: {_why(passed)}"
     steps = f", {tables.steps(passed.seen)}" if passed.seen and passed.seen.progress else ""
     left = f"{hours(run.spec.deadline - now)} to the deadline"
-    return f"{run.id} {run.state} ({tables.where(run.live)}{steps}), {left}: {_why(passed)}"
+    where = "; ".join(map(tables.where, run.lives))
+    return f"{run.id} {run.state} ({where}{steps}), {left}: {_why(passed)}"
 
 
 def _why(passed: Passed) -> str:

@@ -6,12 +6,12 @@ Vertex AI is the stand-in without processes, the trainer only writes what it wou
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from bucket import layout, markers
+from bucket import layout, lease, markers
 from bucket.manifest import Manifest
 from bucket.store import ABSENT, Store, StoreError, open_store
 from rehearsal.capacity import Scripted
@@ -32,28 +32,59 @@ from tests.spot.watched import Around, Plan, WatchedEvidence, WatchedJobs, Watch
 
 FIRST, SECOND = REGIONS = "us-central1", "us-east4"
 TICK = timedelta(minutes=15)
-TOTAL_STEPS, STEPS_PER_HOUR = 150, 100
-PREEMPTED_AT = 50
-"""The spot attempt loses its machine as soon as training is there, and from then on there is no spot anywhere."""
+STEPS_PER_HOUR = 100
 MOST_PASSES = 60
-USEFUL = [
-    (Provisioning.SPOT, SECOND, Outcome.PREEMPTED),
-    (Provisioning.ON_DEMAND, FIRST, Outcome.SUCCEEDED),
-]
-"""The attempts that get anywhere, whatever happens to the supervisor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What happens to the run."""
+
+    total_steps: int
+    deadline_hours: float
+    spot_in_second: bool
+    """From the beginning; the first region has none."""
+    spot_is_gone_at: int | None = None
+    """As soon as a spot attempt comes to this step it loses its machine, and there is no spot anywhere from then on."""
+    spot_is_back_at: int | None = None
+    """As soon as on-demand comes to this step there is spot in the first region."""
+    useful: Sequence[tuple[Provisioning, str, Outcome]]
+    """The attempts that get anywhere, whatever happens to the supervisor."""
+
+
+FALLBACK = Scene(
+    total_steps=150,
+    deadline_hours=4.25,
+    spot_in_second=True,
+    spot_is_gone_at=50,
+    useful=[
+        (Provisioning.SPOT, SECOND, Outcome.PREEMPTED),
+        (Provisioning.ON_DEMAND, FIRST, Outcome.SUCCEEDED),
+    ],
+)
+HAND_OVER = Scene(
+    total_steps=250,
+    deadline_hours=5.5,
+    spot_in_second=False,
+    spot_is_back_at=20,
+    useful=[
+        (Provisioning.ON_DEMAND, FIRST, Outcome.HANDED_OVER),
+        (Provisioning.SPOT, FIRST, Outcome.SUCCEEDED),
+    ],
+)
 
 
 class Killed(BaseException):
     """The process of the supervisor is gone."""
 
 
-def a_run(root: str) -> Run:
-    """An hour and a half of work, and four and a quarter to do it in."""
+def a_run(root: str, scene: Scene) -> Run:
     spec = {
         "root": root,
         "regions": REGIONS,
-        "work": timedelta(hours=1.5),
-        "deadline": samples.after(hours=4.25),
+        "work": timedelta(hours=scene.total_steps / STEPS_PER_HOUR),
+        "deadline": samples.after(hours=scene.deadline_hours),
+        "hand_over": scene.spot_is_back_at is not None,
         "worst_start": timedelta(minutes=40),
         "worst_loss": TICK,
         "tick": TICK,
@@ -66,6 +97,7 @@ class World:
     """Everything outside of the supervisors, below `root`, and what must hold of it after every call."""
 
     root: str
+    scene: Scene = FALLBACK
     jobs: Callable[[Vertex], Jobs] = DirectJobs
     records: Callable[[str], Store] = MemoryStore
     """Opens the store that the ledger lies in."""
@@ -89,6 +121,7 @@ class World:
     _ended: set[str] = field(default_factory=set)
     """The attempts whose trainer has ended."""
     _trained_until: dict[str, Any] = field(default_factory=dict)
+    _from_step: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         behaviour = Behaviour(cancelling=timedelta(seconds=5))
@@ -97,7 +130,9 @@ class World:
         self._checkpoints, self._models = open_store(f"{self.root}/checkpoints"), open_store(f"{self.root}/models")
         self._jobs = self.jobs(self.vertex)
         self.ledger = Ledger(self._store)
-        self.run = self.ledger.create(a_run(self.root)).run
+        if not self.scene.spot_in_second:
+            self.capacity.set(SECOND, Provisioning.SPOT, 0)
+        self.run = self.ledger.create(a_run(self.root, self.scene)).run
 
     def supervisor(self, around: Around | None = None) -> Supervisor:
         """A new one, that knows nothing of those before it."""
@@ -132,8 +167,10 @@ class World:
             self._check(what)
 
     def _check(self, what: str) -> None:
-        living = [job.name for job in self.all_jobs() if not job.state.ended]
-        assert len(living) <= 1, f"after {what}: {living} live at once"
+        living = [job for job in self.all_jobs() if not job.state.ended]
+        alone = [job.name for job in living if not stands_by(job)]
+        assert len(alone) <= 1, f"after {what}: {alone} live at once"
+        assert len(living) <= 2, f"after {what}: more than one twin in {living}"
         if what.startswith(("write", "delete")):
             self._check_record()
 
@@ -143,7 +180,8 @@ class World:
         run = self.ledger.find(self.run.id).run
         assert run.state is not RunState.OPEN or not self._store.list(CLOSED), "a run that goes on is filed"
         assert [attempt.id for attempt in run.attempts] == [f"a{i + 1}" for i in range(len(run.attempts))]
-        assert all(attempt.outcome for attempt in run.attempts[:-1])
+        assert len(run.lives) < 2 or run.lives[1:] == (run.twin,)
+        assert run.twin is None or run.twin.relieves == run.lives[0].id
         assert all(decision.reason and "\n" not in decision.reason for decision in run.decisions)
 
     def all_jobs(self) -> list[Job]:
@@ -163,24 +201,48 @@ class World:
 
     def _train(self, job: Job, attempt: str) -> None:
         """Write what the trainer of this job would have written by now."""
-        now = self.clock.now()
         if attempt not in self._starts:
             self._starts[attempt] = markers.claim_start(self._checkpoints, self.run.id, attempt, {})
-            self._trained_until[attempt] = job.started_at
+            self._trained_until[attempt], self._from_step[attempt] = job.started_at, self.step
+            if not stands_by(job):
+                lease.claim(self._checkpoints, self.run.id, lease.name_of(attempt, self._starts[attempt]))
         if (code := self.launcher.processes[job.name].poll()) is not None:
             return self._end(job, attempt, code)
-        trained = now - self._trained_until[attempt]
-        self._commit(attempt, min(int(trained / timedelta(hours=1) * STEPS_PER_HOUR), TOTAL_STEPS - self.step))
-        if self.step == TOTAL_STEPS:
+        if stands_by(job):
+            self._relieve(attempt)
+        self._commit(attempt)
+        if self.step == self.scene.total_steps:
             self.complete()
             return self._end(job, attempt, 0)
-        if job.request.provisioning is Provisioning.SPOT and self.step >= PREEMPTED_AT:
+        return self._cue(job, attempt)
+
+    def _cue(self, job: Job, attempt: str) -> None:
+        scene = self.scene
+        spot = job.request.provisioning is Provisioning.SPOT
+        if spot and scene.spot_is_gone_at is not None and self.step >= scene.spot_is_gone_at:
             self.capacity.set(SECOND, Provisioning.SPOT, 0)
             self.vertex.advance()
-            return self._end(job, attempt, 143)
-        return None
+            self._end(job, attempt, 143)
+        if not spot and scene.spot_is_back_at is not None and self.step >= scene.spot_is_back_at:
+            self.capacity.set(FIRST, Provisioning.SPOT, 1)
 
-    def _commit(self, attempt: str, steps: int) -> None:
+    def _relieve(self, twin: str) -> None:
+        """The twin is ready: whoever trains saves, hands the lease over, and leaves."""
+        found = lease.look(self._checkpoints, self.run.id)
+        assert found
+        if (holder := found.lease.attempt) == twin:
+            return
+        job = next(job for job in self.all_jobs() if job.request.labels["attempt"] == holder)
+        if holder not in self._ended:
+            self._commit(holder)
+            self._end(job, holder, 75)
+        taken = found.lease.taken_by(lease.name_of(twin, self._starts[twin]))
+        lease.change(self._checkpoints, self.run.id, found, taken)
+        self._trained_until[twin], self._from_step[twin] = self.clock.now(), self.step
+
+    def _commit(self, attempt: str) -> None:
+        trained = self.clock.now() - self._trained_until[attempt]
+        steps = min(int(trained / timedelta(hours=1) * STEPS_PER_HOUR), self.scene.total_steps - self.step)
         if not steps:
             return
         self.step += steps
@@ -189,11 +251,15 @@ class World:
             run=self.run.id,
             attempt=attempt,
             start=1,
+            term=1,
+            from_step=self._from_step[attempt],
+            from_term=0,
             step=self.step,
-            total_steps=TOTAL_STEPS,
+            total_steps=self.scene.total_steps,
             epoch=0,
             steps_per_second=STEPS_PER_HOUR / 3600,
             compute_seconds=self.step / STEPS_PER_HOUR * 3600,
+            saving_seconds=0.0,
             metrics={},
             score=None,
             time=self.clock.now().isoformat(),
@@ -201,7 +267,7 @@ class World:
             data=(),
             parts=(),
         )
-        self._checkpoints.write(layout.manifest(self.run.id, self.step), manifest.to_json(), if_generation=ABSENT)
+        self._checkpoints.write(manifest.name, manifest.to_json(), if_generation=ABSENT)
 
     def complete(self) -> None:
         """Write the completion manifest."""
@@ -213,6 +279,11 @@ class World:
             markers.write_end(self._checkpoints, self.run.id, attempt, self._starts[attempt], {"exit_code": code})
         self._ended.add(attempt)
         self.launcher.processes[job.name].end(code)
+
+
+def stands_by(job: Job) -> bool:
+    """Whether it was started to relieve another one."""
+    return "--standby" in job.request.spec["workerPoolSpecs"][0]["containerSpec"]["args"]
 
 
 def play(world: World, *, pause: timedelta = timedelta()) -> Run:
@@ -240,6 +311,6 @@ def passed(world: World) -> bool:
 def check_end(world: World, run: Run) -> None:
     """Every such run ends like this."""
     useful = [(item.provisioning, item.region, item.outcome) for item in run.attempts if item.advanced_at]
-    assert (run.state, world.step, useful) == (RunState.SUCCEEDED, TOTAL_STEPS, USEFUL)
+    assert (run.state, world.step, useful) == (RunState.SUCCEEDED, world.scene.total_steps, world.scene.useful)
     assert sorted(job.name for job in world.all_jobs()) == sorted(item.job for item in run.attempts if item.job)
     assert all(job.state.ended for job in world.all_jobs())

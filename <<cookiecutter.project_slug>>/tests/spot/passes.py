@@ -17,6 +17,7 @@ from spot.run import (
     CancelReason,
     CancelRequest,
     JobState,
+    Observation,
     Outcome,
     Provisioning,
     Run,
@@ -60,17 +61,23 @@ class Passes:
                 if not self._act(action):
                     return
                 continue
-            if not settles(self.run.live, self.cloud.now):
+            self._holds_until(action, seen)
+            if not any(settles(live, self.cloud.now) for live in self.run.lives):
                 return
             self._advance(self.cloud.minute + 1)
         raise AssertionError(f"{MOST_TURNS} turns in one pass: {self.run.attempts[-3:]}")
+
+    def _holds_until(self, wait: Wait, seen: Observation) -> None:
+        """Time alone changes nothing before the moment that a wait names, and never if it names none."""
+        moment = wait.until - timedelta(seconds=1) if wait.until else self.cloud.now + timedelta(days=30)
+        assert moment < self.cloud.now or isinstance(decide(self.run, seen, moment), Wait), (wait, moment)
 
     def _advance(self, minute: int) -> None:
         self.cloud.advance(minute, self.run)
 
     def _act(self, action: Submit | CancelLive | Close) -> bool:
         """Whether the pass goes on."""
-        live, now = self.run.live, self.cloud.now
+        now = self.cloud.now
         match action:
             case Submit():
                 attempt = Attempt(
@@ -80,11 +87,13 @@ class Passes:
                     intended_at=now,
                     timeout=action.timeout,
                     from_step=self.cloud.saved,
+                    relieves=action.relieves,
                 )
                 return self._create(attempt)
-            case CancelLive() if live and live.job:
-                self.run = self.run.with_last(replace(live, cancel=Cancel(at=now, why=action.why)))
-                self.cloud.cancel(live.job)
+            case CancelLive():
+                [live] = [one for one in self.run.lives if one.id == action.attempt]
+                self.run = self.run.with_attempt(replace(live, cancel=Cancel(at=now, why=action.why)))
+                self.cloud.cancel(str(live.job))
             case Close():
                 self.run = replace(self.run, state=action.state, ended_at=now)
         return True
@@ -104,7 +113,7 @@ class Passes:
             attempt = replace(attempt, outcome=outcome, error=refusal.error, ended_at=self.cloud.now)
         else:
             attempt = replace(attempt, job=sighting.name, state=sighting.state)
-        self.run = self.run.with_last(attempt)
+        self.run = self.run.with_attempt(attempt)
         return True
 
     def _hold_to_the_law(self, action: Submit | CancelLive | Close) -> None:
@@ -120,7 +129,10 @@ class Passes:
     def _lawful_submit(self, action: Submit) -> None:
         terms = self.run.spec.terms
         preemptible = action.provisioning is not Provisioning.ON_DEMAND
-        assert self.run.live is None
+        if action.relieves:
+            self._lawful_twin(action)
+        else:
+            assert not self.run.lives
         assert action.region in terms.regions
         assert timedelta() < action.timeout <= timedelta(days=7)
         assert terms.strategy is not (Strategy.ON_DEMAND if preemptible else Strategy.SPOT)
@@ -133,18 +145,31 @@ class Passes:
         assert action.region not in refused
         assert has_digit(action.reason)
         known = {past.id for past in self.run.attempts if not past.never_created}
+        known.discard(action.relieves)
         assert not [job.name for job in self.cloud.open_jobs if job.attempt.id in known]
 
+    def _lawful_twin(self, action: Submit) -> None:
+        terms = self.run.spec.terms
+        [holder] = self.run.lives
+        assert holder.id == action.relieves
+        assert (holder.provisioning, holder.state) == (Provisioning.ON_DEMAND, JobState.RUNNING)
+        assert (terms.strategy, terms.hand_over, terms.budget_usd) == (Strategy.HYBRID, True, None)
+        assert action.provisioning is not Provisioning.ON_DEMAND
+
     def _lawful_cancel(self, action: CancelLive) -> None:
-        live, terms = self.run.live, self.run.spec.terms
-        assert live
+        terms = self.run.spec.terms
+        [live] = [one for one in self.run.lives if one.id == action.attempt]
         assert live.job
         assert live.cancel is None
         assert not live.state.ended
         if action.why is CancelReason.ASKED:
             return
         assert has_digit(action.reason)
-        if live.state is JobState.RUNNING and action.why is not CancelReason.COMPLETE:
+        if action.why is CancelReason.HANDED_OVER:
+            assert self.cloud.writer in {one.id for one in self.run.attempts if one.relieves == live.id}
+        elif live is self.run.twin and self.cloud.writer != live.id:
+            assert live.provisioning is not Provisioning.ON_DEMAND  # on-demand goes on beside it
+        elif live.state is JobState.RUNNING and action.why not in {CancelReason.COMPLETE, CancelReason.FAILED}:
             slack = self.run.spec.deadline - self.cloud.now - (self.cloud.work - self.cloud.saved) * MINUTE
             assert live.provisioning is Provisioning.SPOT
             assert terms.strategy is Strategy.HYBRID

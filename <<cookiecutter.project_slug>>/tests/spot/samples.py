@@ -27,6 +27,7 @@ T0 = datetime(2026, 11, 24, tzinfo=UTC)
 TERMS = Terms(
     strategy=Strategy.HYBRID,
     regions=("us-central1", "us-east4"),
+    hand_over=True,
     flex_start=False,
     work=timedelta(hours=10),
     max_wait=timedelta(minutes=20),
@@ -34,14 +35,14 @@ TERMS = Terms(
     worst_start=timedelta(minutes=25),
     tick=timedelta(minutes=15),
     worst_loss=timedelta(minutes=10),
-    pressure=0.85,
+    reserve=timedelta(minutes=60),
     max_preemptions=None,
     max_errors=0,
     disable_retries=True,
     budget_usd=None,
     usd_per_hour={
         "us-central1": {Provisioning.SPOT: 0.5, Provisioning.FLEX_START: 0.6, Provisioning.ON_DEMAND: 1.0},
-        "us-east4": {Provisioning.SPOT: 0.4, Provisioning.FLEX_START: 0.6, Provisioning.ON_DEMAND: 1.2},
+        "us-east4": {Provisioning.SPOT: 0.6, Provisioning.FLEX_START: 0.6, Provisioning.ON_DEMAND: 1.2},
     },
 )
 SPEC = Spec(
@@ -112,10 +113,12 @@ def progress(done: float, *, at: datetime = T0, **changes: Any) -> Progress:
     return replace(found, **changes)
 
 
-def seen(done: float | None = None, *, completed_at: datetime | None = None, **changes: Any) -> Observation:
+def seen(
+    done: float | None = None, *, completed_at: datetime | None = None, writer: str | None = None, **changes: Any
+) -> Observation:
     """What the bucket shows: no checkpoint, or `progress(done, ...)`."""
     found = progress(done, **changes) if done is not None else None
-    return Observation(progress=found, completed_at=completed_at)
+    return Observation(progress=found, completed_at=completed_at, writer=writer)
 
 
 def stockout(region: str = "us-central1") -> JobError:

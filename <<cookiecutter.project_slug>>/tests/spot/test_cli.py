@@ -33,7 +33,19 @@ HEAVY = (
     "torch",
     "urllib3",
 )
-VERBS = ("submit", "reconcile", "watch", "status", "cancel", "logs", "doctor", "rehearse")
+VERBS = (
+    "submit",
+    "reconcile",
+    "watch",
+    "status",
+    "cancel",
+    "logs",
+    "prices",
+    "estimate",
+    "forecast",
+    "doctor",
+    "rehearse",
+)
 
 
 def finished(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -106,7 +118,7 @@ def test_a_project_that_may_only_be_read_is_enough(desk: Desk) -> None:
         desk.toml.parent.chmod(0o755)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["state"] == "open"
-    assert "Z weekly: submit spot in us-central1: " in done.stderr, "every decision is logged"
+    assert "Z weekly: submit spot in us-east4: " in done.stderr, "every decision is logged"
 
 
 @pytest.mark.parametrize("arguments", [["status", "--json"], ["status", "weekly"]], ids=["json", "tables"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from rehearsal.launcher import NoLauncher
 from rehearsal.vertex_server import VertexServer
 from spot.vertex import Jobs, Unavailable, VertexJobs
 from tests.clocks import ManualClock
-from tests.spot.crashes import FIRST, SECOND, TICK, Killed, World, check_end, play
+from tests.spot.crashes import FALLBACK, FIRST, HAND_OVER, SECOND, TICK, Killed, Scene, World, check_end, play
 from tests.spot.direct_jobs import DirectJobs
 from tests.spot.memory_store import MemoryStore
 from tests.spot.watched import CHANGING, Fault, When, at
@@ -37,9 +38,9 @@ def killed(_what: str) -> BaseException:
     return Killed()
 
 
-def calls(folder: Path, api: Api = DirectJobs, records: Records = MemoryStore) -> list[str]:
-    """Of the scenario with nothing in its way but what is part of it."""
-    world = World(str(folder / "undisturbed"), jobs=api, records=records)
+def calls(folder: Path, api: Api = DirectJobs, records: Records = MemoryStore, *, scene: Scene = FALLBACK) -> list[str]:
+    """Of the scene with nothing in its way but what is part of it."""
+    world = World(str(folder / "undisturbed"), scene=scene, jobs=api, records=records)
     check_end(world, play(world))
     return world.calls
 
@@ -53,12 +54,13 @@ def walk(
     records: Records = MemoryStore,
     *,
     pause: timedelta = timedelta(),
+    scene: Scene = FALLBACK,
 ) -> int:
-    """Play the scenario once for each wanted call of it, which fails; how many those were."""
-    places = [(number, what) for number, what in enumerate(calls(folder, api, records), 1) if wanted(what)]
+    """Play the scene once for each wanted call of it, which fails; how many those were."""
+    places = [(number, what) for number, what in enumerate(calls(folder, api, records, scene=scene), 1) if wanted(what)]
     for number, what in places:
         plan = at(number, Fault(when=when, error=error(what)))
-        world = World(str(folder / str(number)), jobs=api, records=records, plan=plan)
+        world = World(str(folder / str(number)), scene=scene, jobs=api, records=records, plan=plan)
         try:
             check_end(world, play(world, pause=pause))
         except AssertionError as found:
@@ -83,7 +85,7 @@ def test_the_scenario_has_everything_that_a_supervisor_does(tmp_path: Path) -> N
     world = World(str(tmp_path))
     run = play(world)
     check_end(world, run)
-    actions = [decision.action.split(" in ")[0] for decision in run.decisions]
+    actions = [re.sub(r" in .*| a\d+", "", decision.action) for decision in run.decisions]
     assert set(actions) == {
         "submit spot",
         "cancel (no-capacity)",
@@ -94,9 +96,19 @@ def test_the_scenario_has_everything_that_a_supervisor_does(tmp_path: Path) -> N
     assert {f"create {FIRST}", f"create {SECOND}", "find a2", "starts a2"} <= set(world.calls)
 
 
-def test_a_kill_after_any_call_that_changes_something_changes_no_result(tmp_path: Path) -> None:
+def test_the_hand_over_has_a_twin_and_no_end_of_on_demand_by_force(tmp_path: Path) -> None:
+    world = World(str(tmp_path), scene=HAND_OVER)
+    run = play(world)
+    check_end(world, run)
+    (holder, twin) = [attempt for attempt in run.attempts if attempt.advanced_at]
+    assert (twin.relieves, twin.from_step) == (holder.id, holder.last_step)
+    assert holder.cancel is None
+
+
+@pytest.mark.parametrize("scene", [FALLBACK, HAND_OVER], ids=["fallback", "hand-over"])
+def test_a_kill_after_any_call_that_changes_something_changes_no_result(scene: Scene, tmp_path: Path) -> None:
     # One before the next such call finds the same world: what lies between only reads.
-    assert walk(tmp_path, killed, When.AFTER, changes) > 30
+    assert walk(tmp_path, killed, When.AFTER, changes, scene=scene) > 30
 
 
 @pytest.mark.parametrize("when", When)
@@ -143,8 +155,9 @@ def test_any_connection_to_vertex_may_break(fault: VertexFault, tmp_path: Path, 
 
 @pytest.mark.processes
 @pytest.mark.parametrize("when", When)
-def test_any_call_at_all_may_go_unanswered(when: When, tmp_path: Path) -> None:
-    assert walk(tmp_path, unanswered, when, any_call) > 100
+@pytest.mark.parametrize("scene", [FALLBACK, HAND_OVER], ids=["fallback", "hand-over"])
+def test_any_call_at_all_may_go_unanswered(scene: Scene, when: When, tmp_path: Path) -> None:
+    assert walk(tmp_path, unanswered, when, any_call, scene=scene) > 100
 
 
 @pytest.mark.processes

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bucket import layout, markers
+from bucket import layout, lease, markers
 from bucket.manifest import Manifest, NewerFormat
 from bucket.store import ABSENT, Damaged, Store, open_store
 from spot.evidence import BucketEvidence
@@ -20,11 +20,15 @@ MANIFEST = Manifest(
     run="run-1",
     attempt="a2",
     start=1,
+    term=1,
+    from_step=120,
+    from_term=1,
     step=300,
     total_steps=600,
     epoch=4,
     steps_per_second=0.02,
     compute_seconds=300 / 0.05,
+    saving_seconds=1.5,
     metrics={},
     score=None,
     time="2026-11-24T13:00:00+01:00",
@@ -50,7 +54,7 @@ def models(uri: str) -> Store:
 
 
 def commit(store: Store, manifest: Manifest) -> None:
-    store.write(layout.manifest(manifest.run, manifest.step), manifest.to_json(), if_generation=ABSENT)
+    store.write(manifest.name, manifest.to_json(), if_generation=ABSENT)
 
 
 def complete(store: Store, data: bytes) -> None:
@@ -94,7 +98,7 @@ def test_rate_and_training_time_are_the_manifests_if_they_can_be(
 
 def test_a_damaged_manifest_does_not_hide_the_one_before_it(run: Run, checkpoints: Store) -> None:
     commit(checkpoints, replace(MANIFEST, step=200))
-    checkpoints.write(layout.manifest("run-1", 300), b"{", if_generation=ABSENT)
+    checkpoints.write(MANIFEST.name, b"{", if_generation=ABSENT)
     progress = BucketEvidence().observe(run).progress
     assert progress is not None
     assert progress.step == 200
@@ -102,7 +106,7 @@ def test_a_damaged_manifest_does_not_hide_the_one_before_it(run: Run, checkpoint
 
 def test_a_manifest_of_a_newer_program_is_no_progress_to_guess_at(run: Run, checkpoints: Store) -> None:
     data = json.dumps({**json.loads(MANIFEST.to_json()), "format": 2}).encode()
-    checkpoints.write(layout.manifest("run-1", 300), data, if_generation=ABSENT)
+    checkpoints.write(MANIFEST.name, data, if_generation=ABSENT)
     with pytest.raises(NewerFormat, match="format 2"):
         BucketEvidence().observe(run)
 
@@ -111,6 +115,13 @@ def test_a_time_that_is_none_is_named(run: Run, checkpoints: Store) -> None:
     commit(checkpoints, replace(MANIFEST, time="noon"))
     with pytest.raises(Damaged, match="'noon'"):
         BucketEvidence().observe(run)
+
+
+def test_who_holds_the_lease_is_looked_up_once_a_twin_was_there(run: Run, checkpoints: Store) -> None:
+    lease.claim(checkpoints, "run-1", "a2.1")
+    assert BucketEvidence().observe(run).writer is None
+    twin = samples.attempt(id="a2", relieves="a1")
+    assert BucketEvidence().observe(replace(run, attempts=(*run.attempts, twin))).writer == "a2"
 
 
 def test_a_complete_model_is_complete_since_its_manifest_says_so(run: Run, models: Store) -> None:
@@ -130,12 +141,13 @@ def test_a_completion_manifest_that_is_none_is_named(data: bytes, run: Run, mode
 def test_the_starts_of_an_attempt_are_counted_and_the_newest_end_counts(run: Run, checkpoints: Store) -> None:
     (attempt,) = run.attempts
     for code in (143, 1):
-        start = markers.claim_start(checkpoints, "run-1", "a1", {})
+        start = markers.claim_start(checkpoints, "run-1", "a1", {"time": f"2026-11-24T0{code % 3}:00:00+00:00"})
         markers.write_end(checkpoints, "run-1", "a1", start, {"exit_code": code})
     markers.claim_start(checkpoints, "run-1", "a10", {})
-    assert BucketEvidence().starts(run, attempt) == markers.Starts(count=2, exit_code=1)
+    first = datetime(2026, 11, 24, 2, tzinfo=UTC)
+    assert BucketEvidence().starts(run, attempt) == markers.Starts(count=2, exit_code=1, started_at=first)
     markers.claim_start(checkpoints, "run-1", "a1", {})
-    assert BucketEvidence().starts(run, attempt) == markers.Starts(count=3, exit_code=None)
+    assert BucketEvidence().starts(run, attempt) == markers.Starts(count=3, exit_code=None, started_at=first)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"{}", b'{"exit_code": null}', b'{"exit_code": "x"}'])

@@ -43,7 +43,8 @@ def closed(run: Run, now: datetime = T0) -> str:
 
 
 def vain(region: str, at: datetime = T0, provisioning: Provisioning = SPOT) -> Attempt:
-    return ended(Outcome.NO_CAPACITY, region=region, at=at, provisioning=provisioning)
+    """One that was refused at once."""
+    return ended(Outcome.NO_CAPACITY, region=region, at=at, intended_at=at, provisioning=provisioning)
 
 
 def rounds(count: int, at: datetime) -> list[Attempt]:
@@ -65,7 +66,8 @@ NO_SPOT = (refused(SPOT, C1), refused(SPOT, E4))
 def test_the_first_attempt_is_spot_in_the_first_region() -> None:
     action = then(run(), T0)
     assert action == Submit(
-        reason="spot from the beginning: pressure 0.43 <= 0.85, slack 14.0 h, safety line 2026-11-24 13:07 UTC",
+        reason="spot from the beginning: slack 14.0 h > 2.2 h, on-demand from 2026-11-24 11:49 UTC,"
+        " safety line 2026-11-24 13:07 UTC",
         provisioning=SPOT,
         region=C1,
         timeout=timedelta(days=7),
@@ -88,6 +90,11 @@ def test_after_a_round_that_found_nothing_there_is_a_pause(count: int, minutes: 
     over = after(hours=1, minutes=minutes)
     assert waits_until(tried, over - timedelta(seconds=1)) == over
     assert submitted(tried, over) == (SPOT, C1)
+
+
+def test_who_has_waited_for_a_machine_has_paused_enough() -> None:
+    waited = [replace(vain(region, T0), ended_at=after(minutes=20)) for region in (C1, E4)]
+    assert submitted(run(*waited), after(minutes=20)) == (SPOT, C1)
 
 
 def test_an_attempt_that_got_somewhere_begins_the_rounds_anew() -> None:
@@ -138,17 +145,21 @@ def test_flex_start_comes_after_each_round_once() -> None:
 
 
 def test_flex_start_is_not_tried_without_time_to_wait_for_it() -> None:
-    """10 h of work, 53 min of margin, 24 min of start and 20 min of waiting; pressure would start on-demand before."""
+    """10 h of work, 53 min of margin, 24 min of start and 20 min of waiting; a reserve would start on-demand before."""
     enough = after(hours=24 - 10, minutes=-(53 + 24 + 20))
-    tried = run(vain(C1, enough), vain(E4, enough), flex_start=True, pressure=1.0)
+    tried = run(vain(C1, enough), vain(E4, enough), flex_start=True, reserve=timedelta())
     assert submitted(tried, enough) == (FLEX, C1)
     assert isinstance(then(tried, enough + timedelta(seconds=1)), Wait)
 
 
-def test_on_demand_that_has_begun_stays() -> None:
-    """Although there is no pressure."""
+def test_on_demand_that_was_lost_is_followed_by_spot_while_there_is_time() -> None:
     begun = ended(Outcome.INTERNAL, provisioning=ON_DEMAND, started_at=T0, advanced_at=T0)
-    assert submitted(run(begun)) == (ON_DEMAND, C1)
+    assert submitted(run(begun)) == (SPOT, C1)
+
+
+def test_the_cheapest_region_is_asked_first_and_the_stated_order_decides_between_equals() -> None:
+    assert submitted(run(regions=(E4, C1))) == (SPOT, C1)
+    assert submitted(run(regions=(E4, C1), usd_per_hour={})) == (SPOT, E4)
 
 
 def test_on_demand_goes_from_region_to_region_and_pauses_for_five_minutes_after_each_round() -> None:
@@ -165,19 +176,19 @@ def test_on_demand_leaves_out_a_region_that_refused_it() -> None:
     assert submitted(run(refused(ON_DEMAND, C1), strategy=Strategy.ON_DEMAND)) == (ON_DEMAND, E4)
 
 
-def test_the_late_start_comes_when_pressure_is_above_the_threshold() -> None:
-    late = T0 + timedelta(hours=24) - timedelta(hours=10.4) / 0.85
+def test_the_late_start_comes_a_reserve_before_the_safety_line() -> None:
+    late = after(hours=24 - 10, minutes=-(53 + 60 + 18))
     assert submitted(run(), late - timedelta(seconds=1))[0] is SPOT
-    action = then(run(), late + timedelta(seconds=1))
+    action = then(run(), late)
     assert isinstance(action, Submit)
     assert action.provisioning is ON_DEMAND
-    assert action.reason == "late start: pressure 0.85 > 0.85, slack 2.2 h"
+    assert action.reason == "late start: slack 2.2 h <= 2.2 h (margin 53 min, reserve 78 min to get back to spot)"
 
 
 def test_at_the_safety_line_on_demand_starts() -> None:
-    """A pressure of 1.0 leaves it to the line: 10 h of work and 53 min before the deadline."""
+    """No reserve leaves it to the line: 10 h of work and 53 min before the deadline."""
     line = after(hours=24 - 10, minutes=-53)
-    action = then(run(pressure=1.0), line)
+    action = then(run(reserve=timedelta()), line)
     assert isinstance(action, Submit)
     assert action.provisioning is ON_DEMAND
     assert action.reason == "safety line: slack 53 min <= 53 min (start 25 min, pass 18 min, loss 10 min)"
@@ -186,8 +197,8 @@ def test_at_the_safety_line_on_demand_starts() -> None:
 def test_no_spot_is_started_that_would_end_at_the_safety_line() -> None:
     """Where a start of 24 min leads to it."""
     last = after(hours=24 - 10, minutes=-(53 + 24))
-    assert submitted(run(pressure=1.0), last)[0] is SPOT
-    action = then(run(pressure=1.0), last + timedelta(seconds=1))
+    assert submitted(run(reserve=timedelta()), last)[0] is SPOT
+    action = then(run(reserve=timedelta()), last + timedelta(seconds=1))
     assert isinstance(action, Submit)
     assert action.provisioning is ON_DEMAND
     assert action.reason == "slack 77 min < 77 min: a spot start would end at the safety line"

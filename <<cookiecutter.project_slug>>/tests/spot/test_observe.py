@@ -18,6 +18,7 @@ from spot.run import (
     JobState,
     Observation,
     Outcome,
+    Provisioning,
     Run,
     Sighting,
 )
@@ -258,3 +259,52 @@ def test_strays_are_not_looked_for_for_ever() -> None:
     world = Seen()
     look(samples.run(GIVEN_UP), world, minutes=65)
     assert world.looked_for == []
+
+
+HOLDER = samples.attempt(
+    id="a1",
+    provisioning=Provisioning.ON_DEMAND,
+    state=JobState.RUNNING,
+    started_at=samples.after(minutes=5),
+    advanced_at=samples.after(minutes=8),
+)
+TWIN = samples.attempt(id="a2", relieves="a1", job=None, intended_at=samples.after(minutes=8))
+LEFT = replace(SIGHTING, state=JobState.FAILED, started_at=samples.after(minutes=5), ended_at=samples.after(minutes=9))
+
+
+def handed_over(writer: str | None, *, exit_code: int | None = 75, step: int = 100) -> Attempt:
+    """What becomes of a holder whose job has failed, with its twin at `step`, having gone on from 60."""
+    progress = samples.progress(0, attempt="a2", step=step, from_step=60)
+    world = Seen(
+        sighting=LEFT,
+        observation=Observation(progress=progress, writer=writer),
+        marked=Starts(count=1, exit_code=exit_code, started_at=samples.after(minutes=6)),
+    )
+    return look(replace(samples.run(), attempts=(HOLDER, TWIN)), world).attempts[0]
+
+
+def test_a_holder_that_left_because_its_twin_has_the_lease_has_handed_over_where_the_twin_went_on() -> None:
+    left = handed_over("a2")
+    assert (left.outcome, left.last_step) == (Outcome.HANDED_OVER, 60)
+
+
+def test_a_holder_whose_trainer_was_killed_has_not_handed_over() -> None:
+    assert handed_over("a2", exit_code=None).outcome is not Outcome.HANDED_OVER
+
+
+def test_one_that_came_again_without_a_twin_has_not_either() -> None:
+    assert handed_over("a1").outcome is Outcome.INTERNAL
+
+
+def test_when_the_trainer_began_is_what_its_marker_says() -> None:
+    assert handed_over("a2").trainer_started_at == samples.after(minutes=6)
+
+
+def test_a_twin_begins_where_it_took_over_and_not_where_the_run_stood_when_it_was_submitted() -> None:
+    progress = samples.progress(
+        0, attempt="a2", step=100, from_step=60, steps_per_hour=600, at=samples.after(minutes=9)
+    )
+    world = Seen(sighting=replace(SIGHTING, state=JobState.RUNNING), observation=Observation(progress=progress))
+    run = replace(samples.run(), attempts=(replace(TWIN, job=NAME),))
+    twin = look(run, world).attempts[0]
+    assert (twin.from_step, twin.advanced_at, twin.saved_at) == (60, samples.after(minutes=8), samples.after(minutes=9))

@@ -121,17 +121,17 @@ def test_spot_that_was_restarted_inside_its_job_waits_since_its_newest_checkpoin
 
 @pytest.mark.parametrize("provisioning", [SPOT, FLEX])
 def test_what_waits_at_the_late_start_gives_way_to_on_demand(provisioning: Provisioning) -> None:
-    late = T0 + timedelta(hours=24) - timedelta(hours=10.4) / 0.85
+    late = after(hours=24 - 10, minutes=-(53 + 60 + 18))
     live = attempt(provisioning=provisioning, intended_at=after(hours=11, minutes=40))
     assert cancels(live, late - SECOND) is None
-    assert cancels(live, late + SECOND) is CancelReason.FALLBACK
+    assert cancels(live, late) is CancelReason.FALLBACK
 
 
 def test_what_waits_at_the_safety_line_gives_way_to_on_demand() -> None:
     line = after(hours=24 - 10, minutes=-53)
     live = attempt(intended_at=line - timedelta(minutes=5))
-    assert cancels(live, line - SECOND, pressure=1.0) is None
-    assert cancels(live, line, pressure=1.0) is CancelReason.FALLBACK
+    assert cancels(live, line - SECOND, reserve=timedelta()) is None
+    assert cancels(live, line, reserve=timedelta()) is CancelReason.FALLBACK
 
 
 def test_spot_that_runs_is_left_at_the_hard_line_and_not_before() -> None:
@@ -177,7 +177,8 @@ def test_a_wait_says_on_which_numbers_it_rests() -> None:
     assert reason == "spot runs in us-central1, slack 13.0 h > 43 min that on-demand needs in time"
     reason = decide(run(attempt()), NOTHING, after(minutes=6)).reason
     assert reason == (
-        "spot waits in us-central1 for 6 min, pressure 0.44 <= 0.85, slack 13.9 h, safety line 2026-11-24 13:07 UTC"
+        "spot waits in us-central1 for 6 min, slack 13.9 h > 2.2 h, on-demand from 2026-11-24 11:49 UTC,"
+        " safety line 2026-11-24 13:07 UTC"
     )
 
 

@@ -39,7 +39,7 @@ def test_the_deadline_is_met_wherever_in_a_pass_the_line_is_crossed(worlds: list
                 regions=("us-central1",),
                 work=30 * MINUTE,
                 expected_start=MINUTE,
-                pressure=1.0,
+                reserve=timedelta(),
                 deadline=samples.T0 + (30 + spare) * MINUTE,
             )
             passes = Passes(

@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from spot.reconcile import CREATE_WITHIN, SETTLE_EVERY_S
 from spot.run import JobState, Provisioning, RunState
 from spot.vertex import Unavailable
-from tests.spot.crashes import FIRST, SECOND, TICK, Killed, World, play
+from tests.spot.crashes import FALLBACK, FIRST, HAND_OVER, SECOND, TICK, Killed, Scene, World, play
 from tests.spot.racing import Racer
 from tests.spot.watched import Fault, When, undisturbed
 
@@ -67,6 +67,15 @@ def to_close(root: str) -> World:
     world.supervisor().reconcile()
     world.complete()
     world.vertex.finish(world.all_jobs()[0].name)
+    return world
+
+
+def to_relieve(root: str) -> World:
+    """On-demand runs, and a twin is due."""
+    world = World(root, scene=HAND_OVER)
+    while JobState.RUNNING not in states(world):
+        world.supervisor().reconcile()
+        world.pass_time(TICK)
     return world
 
 
@@ -133,6 +142,13 @@ def one_job_follows_another(world: World) -> None:
     assert len(world.ledger.read(world.run.id).run.attempts) == 2
 
 
+def a_twin_waits_beside_it(world: World) -> None:
+    assert states(world)[:2] == [JobState.QUEUED, JobState.RUNNING]
+    run = world.ledger.read(world.run.id).run
+    assert run.twin
+    assert run.twin.relieves == run.lives[0].id
+
+
 def it_is_closed(world: World) -> None:
     assert world.over
     run = world.ledger.find(world.run.id).run
@@ -144,10 +160,11 @@ SITUATIONS = {
     "create-again": (to_create_again, one_job_waits),
     "cancel": (to_cancel, one_job_follows_another),
     "close": (to_close, it_is_closed),
+    "relieve": (to_relieve, a_twin_waits_beside_it),
 }
 
 
-@pytest.mark.parametrize("name", ["create", "close"])
+@pytest.mark.parametrize("name", ["create", "close", "relieve"])
 def test_one_that_is_interrupted_once_and_comes_back_does_no_harm(name: str, tmp_path: Path) -> None:
     begin, check = SITUATIONS[name]
     assert explore(begin, check, tmp_path, most=1) > 8
@@ -178,7 +195,9 @@ def test_one_that_stalls_at_any_of_its_calls_does_no_harm(stall: timedelta, name
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize(("name", "most"), [("create", 99), ("create-again", 99), ("cancel", 3), ("close", 99)])
+@pytest.mark.parametrize(
+    ("name", "most"), [("create", 99), ("create-again", 99), ("cancel", 3), ("close", 99), ("relieve", 99)]
+)
 def test_in_every_order_of_their_calls_two_do_what_one_does(name: str, most: int, tmp_path: Path) -> None:
     begin, check = SITUATIONS[name]
     assert explore(begin, check, tmp_path, most) > 40
@@ -192,9 +211,9 @@ def machine(folder: Path) -> type[RuleBasedStateMachine]:
     class Machine(RuleBasedStateMachine):
         """`World` looks at every call whether all is as it must be; at the end the run must still come to its end."""
 
-        @initialize()
-        def begin(self) -> None:
-            self.world = World(tempfile.mkdtemp(dir=folder))
+        @initialize(scene=st.sampled_from([FALLBACK, HAND_OVER]))
+        def begin(self, scene: Scene) -> None:
+            self.world = World(tempfile.mkdtemp(dir=folder), scene=scene)
             self.racers: dict[str, Racer] = {}
 
         def racer(self, who: str) -> Racer:

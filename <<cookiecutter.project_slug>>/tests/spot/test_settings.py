@@ -86,6 +86,7 @@ def test_the_terms_have_defaults_for_all_that_is_not_written() -> None:
     assert parse(GOOD, "spot.toml").terms() == Terms(
         strategy=Strategy.HYBRID,
         regions=("us-central1", "us-east4"),
+        hand_over=True,
         flex_start=False,
         work=timedelta(hours=1),
         max_wait=timedelta(minutes=20),
@@ -93,7 +94,7 @@ def test_the_terms_have_defaults_for_all_that_is_not_written() -> None:
         worst_start=timedelta(minutes=25),
         tick=timedelta(minutes=15),
         worst_loss=timedelta(minutes=10),
-        pressure=0.85,
+        reserve=timedelta(minutes=60),
         max_preemptions=None,
         max_errors=0,
         disable_retries=True,
@@ -116,7 +117,8 @@ def test_the_terms_have_defaults_for_all_that_is_not_written() -> None:
         ("worst_start_minutes", "3", "worst_start", timedelta(minutes=3)),
         ("tick_minutes", "4", "tick", timedelta(minutes=4)),
         ("worst_loss_minutes", "0.5", "worst_loss", timedelta(seconds=30)),
-        ("pressure", "1", "pressure", 1.0),
+        ("hand_over", "false", "hand_over", False),
+        ("reserve_minutes", "5", "reserve", timedelta(minutes=5)),
         ("max_preemptions", "0", "max_preemptions", 0),
         ("max_preemptions", '"unlimited"', "max_preemptions", None),
         ("max_errors", "2", "max_errors", 2),
@@ -154,9 +156,9 @@ def test_the_service_account_is_the_projects_training_account_unless_another_is_
 
 
 def test_each_mistake_is_a_line_that_begins_with_the_file() -> None:
-    lines = lines_of(changed("cloud.project", "7", changed("policy.pressure", "2")))
+    lines = lines_of(changed("cloud.project", "7", changed("policy.tick_minutes", "-2")))
 
-    assert [line.split(" is ")[0] for line in lines] == ["spot.toml: cloud.project", "spot.toml: policy.pressure"]
+    assert [line.split(" is ")[0] for line in lines] == ["spot.toml: cloud.project", "spot.toml: policy.tick_minutes"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -48,32 +49,30 @@ def test_on_demand_must_be_asked_for_by_the_deadline_less_work_and_its_worst_sta
     assert at_submit().latest_on_demand == after(hours=24 - 10, minutes=-25)
 
 
-def test_pressure_is_the_share_of_the_time_left_that_work_and_a_start_need() -> None:
-    assert at_submit().pressure == pytest.approx(10.4 / 24)
-    assert assess(run(), seen(5, at=after(hours=6)), after(hours=12)).pressure == pytest.approx(5.4 / 12)
+def test_the_late_start_is_so_much_before_the_safety_line_that_spot_can_still_relieve() -> None:
+    assert at_submit().late_start == at_submit().safety_line - timedelta(minutes=78)
 
 
-def test_pressure_is_infinite_when_no_time_is_left() -> None:
-    assert assess(run(), seen(), after(hours=24)).pressure == float("inf")
-    assert assess(run(), seen(), after(hours=30)).pressure == float("inf")
+@pytest.mark.parametrize(
+    ("done", "kept"),
+    [(5, 69), (8.5, 45), (9.5, 0)],
+    ids=[
+        "as stated, and three percent of the work",
+        "half of the work left",
+        "less than the start that on-demand needs before",
+    ],
+)
+def test_with_little_work_left_less_is_kept_in_reserve(done: float, kept: int) -> None:
+    situation = assess(run(), seen(done, at=after(hours=10)), after(hours=10))
+    assert situation.late_margin - situation.margin == timedelta(minutes=kept)
 
 
-def test_the_threshold_is_the_stated_one() -> None:
-    assert at_submit().threshold == 0.85
-
-
-def test_a_deadline_that_leaves_little_more_than_the_work_raises_the_threshold() -> None:
-    assert assess(run(deadline=after(hours=11)), seen(), T0).threshold == pytest.approx(10 / 11)
-
-
-def test_a_deadline_before_submit_leaves_nothing_to_divide_by() -> None:
-    assert assess(run(deadline=T0 - HOUR), seen(), T0).threshold == 1.0
-
-
-def test_the_late_start_is_where_pressure_comes_to_the_threshold() -> None:
-    late = at_submit().late_start
-    assert late == T0 + 24 * HOUR - 10.4 * HOUR / 0.85
-    assert assess(run(), seen(), late).pressure == pytest.approx(0.85)
+@pytest.mark.parametrize(
+    "changes", [{"hand_over": False}, {"budget_usd": 100.0}], ids=["by choice", "two would share one budget"]
+)
+def test_nothing_is_kept_where_on_demand_goes_on_to_the_end(changes: dict[str, Any]) -> None:
+    situation = assess(run(**changes), seen(), T0)
+    assert situation.late_start == situation.safety_line
 
 
 def test_steps_done_leave_less_work() -> None:

@@ -43,7 +43,6 @@ def test_what_is_not_known_is_null_and_not_a_number() -> None:
     run = samples.run(ended(Outcome.PREEMPTED, started_at=T0, at=after(hours=1)), usd_per_hour={})
     now = in_json(values.run(run, samples.seen(), after(hours=25)))["now"]
     assert now["usd_spent"] is None
-    assert now["pressure"] is None
     assert now["total_steps"] is None
 
 
@@ -68,7 +67,7 @@ def test_a_plan_says_until_when_spot_may_be_waited_for() -> None:
     said = in_json(values.plan(plan(samples.run(), force=False)))
     assert said["first"].startswith("submit spot in us-central1: ")
     assert said["safety_line"] == (after(hours=14) - timedelta(minutes=25 + 15 + 3 + 10)).isoformat()
-    assert said["usd_per_hour"]["us-east4"] == {"spot": 0.4, "flex-start": 0.6, "on-demand": 1.2}
+    assert said["usd_per_hour"]["us-east4"] == {"spot": 0.6, "flex-start": 0.6, "on-demand": 1.2}
     assert said["warnings"] == []
 
 
@@ -78,7 +77,7 @@ def test_the_lines_of_a_plan_tell_the_same_to_people() -> None:
     assert lines["deadline"] == "2026-11-25 00:00 UTC, in 24.0 h; 10.0 h of work stated"
     assert lines["safety line"] == "2026-11-24 13:07 UTC; latest on-demand start 2026-11-24 13:35 UTC"
     assert lines["budget"] == "$3.00: pays for 6.0 h of the first attempt"
-    assert "us-east4 spot $0.40/h, flex-start $0.60/h, on-demand $1.20/h" in lines["price"]
+    assert "us-east4 spot $0.60/h, flex-start $0.60/h, on-demand $1.20/h" in lines["price"]
 
 
 def test_a_strategy_that_never_falls_back_has_no_safety_line() -> None:

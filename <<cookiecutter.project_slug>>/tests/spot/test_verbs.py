@@ -139,7 +139,7 @@ def test_watch_says_each_thing_once_where_nobody_looks_at_a_terminal(
     said = desk.spot("watch")
     assert said.code == 1
     first, last = said.out.splitlines()
-    assert " UTC weekly open (spot in us-central1, running), 12.0 h to the deadline: " in first
+    assert " UTC weekly open (spot in us-east4, running), 12.0 h to the deadline: " in first
     assert " UTC weekly failed: " in last
 
 
@@ -173,7 +173,7 @@ def test_cancel_ends_the_job_and_the_run_and_may_be_repeated(desk: Desk) -> None
     said = desk.spot("cancel", "weekly", "--json")
     assert (said.code, said.json[0]["state"]) == (0, "cancelled")
     assert desk.server.jobs.get(job).state.name == "CANCELLED"
-    assert "checkpoints/weekly/manifests/0000000001.json" in desk.objects()
+    assert "checkpoints/weekly/manifests/0000000001-0001-from-0000000000-0000.json" in desk.objects()
     again = desk.spot("cancel", "weekly", "--json")
     assert (again.code, again.json[0]["next"]) == (0, "it had ended before: cancelled")
     assert desk.spot("status", "weekly").code == 1

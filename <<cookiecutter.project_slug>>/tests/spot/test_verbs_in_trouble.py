@@ -110,7 +110,7 @@ def test_status_shows_the_other_runs_beside_a_broken_record(desk: Desk, data: by
     desk.submit("weekly")
     said = desk.spot("status")
     assert said.code == 2
-    assert re.search(r"(?m)^weekly +0% .* spot in us-central1", said.out)
+    assert re.search(r"(?m)^weekly +0% .* spot in us-east4", said.out)
     assert said.out.count("bad: ") == 1
     assert says in " ".join(said.out.split())
     assert [one["id"] for one in desk.spot("status", "--json").json] == ["bad", "weekly"]
@@ -133,7 +133,7 @@ def test_a_damaged_completion_is_told_and_the_run_is_shown_all_the_same(desk: De
     said = desk.spot("status", "weekly")
     assert said.code == 2
     assert "is no completion manifest" in said.out
-    assert "spot us-central1" in said.out
+    assert "spot us-east4" in said.out
     assert "no checkpoint yet" not in said.out, "which is not known"
     assert desk.spot("status", "weekly", "--json").json["now"] is None
     assert re.search(r"(?m)^weekly +\? ", desk.spot("status").out)

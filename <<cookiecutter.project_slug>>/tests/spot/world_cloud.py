@@ -48,7 +48,7 @@ class Cloud:
         self.minute = 0
         self.jobs: dict[str, Job] = {}
         self.saved = self.saved_at = 0
-        self.saved_by = ""
+        self.saved_by = self.writer = ""
         self.completed: int | None = None
         self.usd = 0.0
         self._starts = {True: cycle(world.on_demand_starts), False: cycle(world.spot_starts)}
@@ -115,7 +115,9 @@ class Cloud:
             at=T0 + self.saved_at * MINUTE,
         )
         completed_at = None if self.completed is None else T0 + self.completed * MINUTE
-        return Observation(progress=progress if self.saved_by else None, completed_at=completed_at)
+        return Observation(
+            progress=progress if self.saved_by else None, completed_at=completed_at, writer=self.writer or None
+        )
 
     def starts(self, run: Run, attempt: Attempt) -> Starts:  # noqa: ARG002
         job = next(job for job in self.jobs.values() if job.attempt.id == attempt.id)
@@ -207,7 +209,26 @@ class Cloud:
         if (job.ran + 1) * MINUTE > job.attempt.timeout and not job.state.ended:
             self._fail(job, JobError(code=4, message="The job ran for longer than its timeout."))
 
+    def _relieves(self, twin: Job) -> bool:
+        """Whether it has the lease by the end of this minute; whoever had it has saved, and leaves."""
+        if self.writer == twin.attempt.id:
+            return True
+        if self.completed is not None:
+            return False
+        holder = next((job for job in self.open_jobs if job.attempt.id == twin.attempt.relieves), None)
+        if holder and holder.started is not None and holder.waits == 0:
+            if holder.unsaved:
+                self._save(holder, holder.unsaved, self.minute)
+            holder.exit_code = 75
+            self._fail(
+                holder, JobError(code=3, message="The replica workerpool0-0 exited with a non-zero status of 75.")
+            )
+        self.writer = twin.attempt.id
+        return False
+
     def _train(self, job: Job) -> None:
+        if job.attempt.relieves and not self._relieves(job):
+            return
         job.unsaved, job.to_checkpoint = job.unsaved + 1, job.to_checkpoint - 1
         if self.saved + job.unsaved >= self.work:
             self._complete(job)

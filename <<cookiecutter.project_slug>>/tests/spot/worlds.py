@@ -122,6 +122,7 @@ def runs(draw: st.DrawFn, strategies: tuple[Strategy, ...], budgets: st.SearchSt
     return samples.run(
         strategy=draw(st.sampled_from(strategies)),
         regions=regions,
+        hand_over=draw(st.booleans()),
         flex_start=draw(st.booleans()),
         work=work * MINUTE,
         max_wait=draw(st.integers(1, 30)) * MINUTE,
@@ -129,7 +130,7 @@ def runs(draw: st.DrawFn, strategies: tuple[Strategy, ...], budgets: st.SearchSt
         worst_start=worst_start * MINUTE,
         tick=draw(st.integers(1, 30)) * MINUTE,
         worst_loss=draw(st.integers(1, 30)) * MINUTE,
-        pressure=draw(st.sampled_from((1.0, 0.85, 0.5))),
+        reserve=draw(st.sampled_from((0, 30, 75, 300))) * MINUTE,
         max_preemptions=draw(st.none() | st.integers(0, 3)),
         budget_usd=draw(budgets),
         usd_per_hour=dict.fromkeys(regions, prices),

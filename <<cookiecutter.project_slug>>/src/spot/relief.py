@@ -1,0 +1,64 @@
+"""Back from on-demand to spot: a spot twin starts beside on-demand, and relieves it.
+
+The hand-over itself is made by the two trainers, by way of the writer's lease in the bucket (`bucket.lease`): the twin
+gets ready, asks for the lease, on-demand saves, offers it and leaves. Here it is only decided that a twin is there.
+"""
+
+from __future__ import annotations
+
+from spot import ladder
+from spot.action import Action, CancelLive, Submit, Wait
+from spot.run import Attempt, CancelReason, JobState, Observation, Provisioning, Run
+from spot.show import hours
+from spot.situation import Situation, hands_over
+
+
+def asked(run: Run, live: Attempt, seen: Observation, situation: Situation) -> Submit | Wait | None:
+    """Where to ask for a twin of `live`, which runs and has none; None if it is not to have one."""
+    if live.provisioning is not Provisioning.ON_DEMAND or not hands_over(run.spec.terms):
+        return None
+    # While on-demand runs the slack stays as it is: the start of a twin takes nothing of it.
+    if situation.slack <= situation.margin or situation.work <= situation.expected_start:
+        return None
+    if ladder.preempted_too_often(run):
+        return None
+    spot = ladder.next_spot(run, seen, situation)
+    if not isinstance(spot, Submit):
+        return spot if isinstance(spot, Wait) else None
+    return Submit(
+        reason=f"spot beside {live.id}: slack {hours(situation.slack)} leaves time to relieve it,"
+        f" {hours(situation.work)} of work left",
+        provisioning=spot.provisioning,
+        region=spot.region,
+        timeout=spot.timeout,
+        relieves=live.id,
+    )
+
+
+def during(run: Run, live: Attempt, seen: Observation, situation: Situation) -> Action | None:
+    """What a hand-over has to say about a live attempt; None if it is to be treated as if it were alone."""
+    slack = f"slack {hours(situation.slack)}"
+    writer = next((one for one in run.attempts if one.id == seen.writer), None)
+    if writer and writer.relieves == live.id:
+        reason = f"{writer.id} has relieved {live.id}, {slack}"
+        return CancelLive(attempt=live.id, reason=reason, why=CancelReason.HANDED_OVER)
+    if run.twin is None or run.twin is writer:
+        return None
+    if live is not run.twin:
+        return Wait(reason=f"{live.provisioning} runs in {live.region}, {slack}")
+    return _twin(run, live, situation)
+
+
+def _twin(run: Run, twin: Attempt, situation: Situation) -> Action:
+    now, slack = situation.now, f"slack {hours(situation.slack)}"
+    stands_by, least = twin.state is JobState.RUNNING, situation.hard_margin
+    if situation.slack <= least:  # by more than what on-demand may not yet have saved below the margin
+        reason = f"{slack} <= {hours(least)}: too late for spot, {twin.relieves} goes on alone"
+        return CancelLive(attempt=twin.id, reason=reason, why=CancelReason.FALLBACK)
+    since = twin.started_at if stands_by and twin.started_at else twin.intended_at
+    patience = situation.worst_start + situation.tick if stands_by else run.spec.terms.max_wait
+    what = f"{twin.id} {'stands by' if stands_by else 'waits'} in {twin.region} for {hours(now - since)}"
+    if now - since > patience:
+        why = CancelReason.FALLBACK if stands_by else CancelReason.NO_CAPACITY
+        return CancelLive(attempt=twin.id, reason=f"{what}, longer than {hours(patience)}", why=why)
+    return Wait(reason=what, until=min(since + patience, now + (situation.slack - least)))
