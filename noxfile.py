@@ -123,6 +123,13 @@ def benchmark_supervisor(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def benchmark_policy(session: nox.Session) -> None:
+    """What does a run cost under the project's policy, beside others, in measured capacity?"""
+    quick = ("--quick",) if "CI" in os.environ else ()  # on CI it is asked that no deadline is missed, not what it costs
+    ask_project(session, PROJECT, "-s", "benchmark_policy", "--", *quick, *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
 def chaos(session: nox.Session) -> None:
     """Is the model still the same after long series of random interruptions?"""
     ask_project(session, PROJECT, "-s", "chaos", "--", *session.posargs)

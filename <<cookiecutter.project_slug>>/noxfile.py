@@ -97,6 +97,12 @@ def benchmark_supervisor(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
+def benchmark_policy(session: nox.Session) -> None:
+    """What does a run cost under our policy, beside others, in measured capacity? (docs/policy.md)"""
+    session.run(python(session), "-m", "benchmarks.policy", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"], default=False)
 def image(session: nox.Session) -> None:
     """Does the real image train, stop and resume like the trainer that is in it? (buildah, podman; as root.)"""
     session.run(python(session), "-m", "pytest", "-m", "image", *session.posargs)

@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 
 import requests
 
-from bucket import layout
 from bucket.manifest import Manifest
 from bucket.store import ABSENT, Store, open_store
 from rehearsal.capacity import Unlimited
@@ -42,6 +41,7 @@ WRITERS = 8
 TERMS = Terms(
     strategy=Strategy.HYBRID,
     regions=(REGION,),
+    hand_over=True,
     flex_start=False,
     work=timedelta(hours=10),
     max_wait=timedelta(minutes=20),
@@ -49,7 +49,7 @@ TERMS = Terms(
     worst_start=timedelta(minutes=40),
     tick=timedelta(minutes=15),
     worst_loss=timedelta(minutes=15),
-    pressure=0.85,
+    reserve=timedelta(minutes=60),
     max_preemptions=None,
     max_errors=0,
     disable_retries=True,
@@ -177,11 +177,15 @@ def _checkpoint(root: str, run: Run) -> None:
         run=run.id,
         attempt="a1",
         start=1,
+        term=1,
+        from_step=0,
+        from_term=0,
         step=60,
         total_steps=600,
         epoch=0,
         steps_per_second=1 / 60,
         compute_seconds=3600.0,
+        saving_seconds=0.0,
         metrics={},
         score=None,
         time=(START + timedelta(hours=1)).isoformat(),
@@ -190,7 +194,7 @@ def _checkpoint(root: str, run: Run) -> None:
         parts=(),
     )
     store = open_store(f"{root}/checkpoints")
-    store.write(layout.manifest(run.id, manifest.step), manifest.to_json(), if_generation=ABSENT)
+    store.write(manifest.name, manifest.to_json(), if_generation=ABSENT)
 
 
 def _close(store: Store, root: str, count: int) -> None:

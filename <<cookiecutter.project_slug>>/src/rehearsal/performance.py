@@ -24,8 +24,8 @@ from spot.show import hours
 
 RUN = "rehearsal"
 MACHINE = Machine(type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100)
-EVENTS = timedelta(hours=5, minutes=30)
-"""What the story takes, its work included, without the starts of trainers."""
+EVENTS = timedelta(hours=2)
+"""What the story takes beside the work and the starts of trainers."""
 STARTS = 4.5
 """How many of those the deadline leaves time for."""
 FRAME_S = 0.05
@@ -51,9 +51,18 @@ class Finished:
     """None if the run did not succeed."""
 
 
-def perform(stage: Stage, show: Callable[[Frame], None]) -> Finished:
-    """Submit the run and bring it to its end; `show` is called many times a second. Raises `RehearsalError`."""
-    performance = _Performance(stage)
+def perform(
+    stage: Stage,
+    show: Callable[[Frame], None],
+    script: Callable[[Cast], Iterator[None]] = story,
+    *,
+    spare: timedelta | None = None,
+) -> Finished:
+    """Submit the run and bring it to its end; `show` is called many times a second. Raises `RehearsalError`.
+
+    `spare` is the time to the deadline beside the work, unless it is what the story takes.
+    """
+    performance = _Performance(stage, script, EVENTS + STARTS * stage.start if spare is None else spare)
     frame = performance.frame()
     end = time.monotonic() + LONGEST_S
     while frame.run.state is RunState.OPEN:
@@ -68,13 +77,13 @@ def perform(stage: Stage, show: Callable[[Frame], None]) -> Finished:
 
 
 class _Performance:
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, script: Callable[[Cast], Iterator[None]], spare: timedelta) -> None:
         self._stage = stage
         self._ledger = Ledger(open_store(ROOT))
         self._evidence = ScaledEvidence(stage.clock, stage.scale)
-        self._run = self._ledger.create(_new_run(stage)).run
+        self._run = self._ledger.create(_new_run(stage, WORK + spare)).run
         self._reached: dict[str, int] = {}
-        self._script = self._cast()
+        self._script = self._cast(script)
         self._supervisor = self._supervise()
 
     def advance(self) -> None:
@@ -96,11 +105,11 @@ class _Performance:
         seen = self._evidence.observe(self._run)
         return Frame(now=self._stage.clock.now(), run=self._run, seen=seen, reached=dict(self._reached))
 
-    def _cast(self) -> Iterator[None]:
+    def _cast(self, script: Callable[[Cast], Iterator[None]]) -> Iterator[None]:
         stage = self._stage
         if not isinstance(stage.capacity, Scripted):
             return iter(())
-        return story(
+        return script(
             Cast(
                 capacity=stage.capacity,
                 jobs=stage.server.jobs,
@@ -144,12 +153,13 @@ class _Performance:
         }
 
 
-def _new_run(stage: Stage) -> Run:
+def _new_run(stage: Stage, whole: timedelta) -> Run:
     now, start = stage.clock.now(), stage.start
     regions = stage.capacity.regions if isinstance(stage.capacity, Trace) else REGIONS
     terms = Terms(
         strategy=Strategy.HYBRID,
         regions=regions,
+        hand_over=True,
         flex_start=False,
         work=WORK,
         max_wait=timedelta(minutes=20),
@@ -157,7 +167,7 @@ def _new_run(stage: Stage) -> Run:
         worst_start=1.5 * start + timedelta(minutes=10),
         tick=timedelta(minutes=12),
         worst_loss=timedelta(minutes=10),
-        pressure=0.85,
+        reserve=timedelta(minutes=60),
         max_preemptions=None,
         max_errors=0,
         disable_retries=True,
@@ -171,7 +181,7 @@ def _new_run(stage: Stage) -> Run:
         arguments=stage.play.training,
         machine=MACHINE,
         service_account="training@rehearsal.iam.gserviceaccount.com",
-        deadline=now + EVENTS + STARTS * start,
+        deadline=now + whole,
         terms=terms,
     )
     stage.tell(f"run {RUN}: {hours(WORK)} of work, due in {hours(spec.deadline - now)}, in {' or '.join(regions)}")

@@ -26,9 +26,12 @@ class ScaledEvidence:
                 at=self._clock.simulated(progress.at),
                 trained=progress.trained * self._scale,
                 steps_per_hour=progress.steps_per_hour / self._scale,
+                saving=progress.saving * self._scale,
             ),
+            writer=seen.writer,
             completed_at=seen.completed_at and self._clock.simulated(seen.completed_at),
         )
 
     def starts(self, run: Run, attempt: Attempt) -> Starts:
-        return self._real.starts(run, attempt)
+        starts = self._real.starts(run, attempt)
+        return replace(starts, started_at=starts.started_at and self._clock.simulated(starts.started_at))

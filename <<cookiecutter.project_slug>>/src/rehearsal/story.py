@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
-from rehearsal.capacity import Scripted
+from rehearsal.capacity import UNLIMITED, Scripted
 from rehearsal.faults import LostReply, Method, each, on
 from rehearsal.jobs import Jobs
 from rehearsal.vertex_server import VertexServer
 from spot.run import Provisioning
 
-DRY, WET = "us-central1", "us-east4"
-"""The first region has no spot machines at all, the second has them for a while."""
+DRY, WET = "us-east4", "us-central1"
+"""The cheaper region has no spot machines, the other one has them for a while; later both have."""
 REGIONS = (DRY, WET)
 UNSAVED_STEPS = 10
 """A machine that is taken without warning is taken when there is so much to lose."""
@@ -47,11 +47,11 @@ def story(cast: Cast) -> Iterator[None]:
     cast.capacity.set(DRY, Provisioning.SPOT, 0)
     cast.tell(f"{DRY} has no spot machines, {WET} has")
 
-    scene = yield from _cue(cast, share=0.25)
+    scene = yield from _cue(cast, share=0.1)
     cast.tell(f"{WET} wants its machine back from {scene.attempt}: SIGTERM, and the trainer saves")
     cast.jobs.preempt(scene.job, save=True)
 
-    scene = yield from _cue(cast, share=0.45, unsaved=UNSAVED_STEPS, after=scene.job)
+    scene = yield from _cue(cast, share=0.2, unsaved=UNSAVED_STEPS, after=scene.job)
     cast.tell(f"{WET} takes the machine of {scene.attempt} without a warning: SIGKILL, nothing is saved")
     cast.jobs.preempt(scene.job, save=False)
     cast.server.rule = each(
@@ -60,9 +60,14 @@ def story(cast: Cast) -> Iterator[None]:
         count=1,
     )
 
-    scene = yield from _cue(cast, share=0.6, after=scene.job)
+    scene = yield from _cue(cast, share=0.3, after=scene.job)
     cast.tell(f"{WET} wants its machine back from {scene.attempt}, and has no other one any more")
     cast.capacity.set(WET, Provisioning.SPOT, 0)
+
+    scene = yield from _cue(cast, share=0.3, after=scene.job)
+    cast.tell(f"{scene.attempt} trains on demand, and there are spot machines again")
+    cast.capacity.set(DRY, Provisioning.SPOT, UNLIMITED)
+    cast.capacity.set(WET, Provisioning.SPOT, UNLIMITED)
 
 
 def _cue(cast: Cast, *, share: float, unsaved: int = 0, after: str = "") -> Generator[None, None, Scene]:

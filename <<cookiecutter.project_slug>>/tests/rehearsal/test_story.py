@@ -76,18 +76,18 @@ def test_the_first_region_is_dry_from_the_beginning_and_the_second_is_not(play: 
 
 def test_nothing_happens_before_its_cue(play: Play) -> None:
     assert play.go_on() == []
-    job = play.runs(step=24, durable=20)
+    job = play.runs(step=9, durable=9)
     assert play.go_on() == []
     assert play.state(job) is JobState.RUNNING
 
 
 def to_the_warning(play: Play) -> None:
-    first = play.runs(step=25, durable=20)
+    first = play.runs(step=10, durable=10)
     assert "SIGTERM" in play.go_on()[0]
     assert play.state(first) is JobState.FAILED
 
 
-def test_a_quarter_of_the_way_the_machine_is_taken_with_a_warning(play: Play) -> None:
+def test_a_tenth_of_the_way_the_machine_is_taken_with_a_warning(play: Play) -> None:
     to_the_warning(play)
     assert [process.poll() for process in play.world.launcher.processes.values()] == [143]
 
@@ -130,4 +130,12 @@ def test_at_last_the_second_region_has_no_machine_either(play: Play) -> None:
     assert "no other one any more" in play.go_on()[0]
     assert play.state(third) is JobState.FAILED
     assert play.world.capacity.free(WET, SPOT, play.world.clock.now()) == 0
+    assert play.go_on() == []
+
+
+def test_once_on_demand_trains_there_is_spot_again_everywhere(play: Play) -> None:
+    test_at_last_the_second_region_has_no_machine_either(play)
+    play.runs(step=60, durable=60)
+    assert "there are spot machines again" in play.go_on()[0]
+    assert all(play.world.capacity.free(region, SPOT, play.world.clock.now()) > 0 for region in (DRY, WET))
     assert play.go_on() == []

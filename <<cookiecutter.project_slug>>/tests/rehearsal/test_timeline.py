@@ -23,7 +23,7 @@ RUN = run(
     LAST,
     usd_per_hour=PRICES,
     state=RunState.SUCCEEDED,
-    decisions=(Decision(at=T0, action="submit spot in us-central1", reason="pressure 0.32 <= 0.85"),),
+    decisions=(Decision(at=T0, action="submit spot in us-central1", reason="slack 5.8 h > 1.4 h"),),
 )
 FRAME = Frame(now=after(hours=9), run=RUN, seen=seen(10, completed_at=after(hours=9)), reached={"a1": 75, "a2": 600})
 
@@ -54,7 +54,7 @@ def test_an_attempt_that_never_ran_made_no_steps() -> None:
 def test_the_end_has_every_decision_with_its_reason() -> None:
     text = shown(ending(Finished(frame=FRAME, comparison=SAME)))
     assert "submit spot in us-central1" in text
-    assert "pressure 0.32 <= 0.85" in text
+    assert "slack 5.8 h > 1.4 h" in text
 
 
 def test_at_80_columns_nothing_is_cut_and_every_attempt_is_one_line() -> None:

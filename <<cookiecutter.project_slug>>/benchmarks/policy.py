@@ -1,0 +1,111 @@
+"""`python -m benchmarks.policy`: what the policy costs, beside others and beside the least that could be paid.
+
+On windows of the capacity trace that comes with the package, at random, half of which were never looked at while the
+policy was tuned. Exits with 1 if a promise of docs/policy.md does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+from rich.progress import track
+
+from benchmarks import policy_tables
+from benchmarks.policy_figures import promises, summed
+from benchmarks.policy_replays import Cost, Job, Policy, replayed, trace
+from benchmarks.policy_settings import DEADLINE, DURATIONS, MINUTE, REGIONS, SETTINGS, SLOW_SETTINGS
+from benchmarks.policy_windows import draw
+
+SEED = 0
+FULL, QUICK = 300, 10
+"""Windows."""
+AT_ONCE = 8
+"""Windows that a process takes at a time."""
+
+
+def main() -> int:
+    flags = _flags()
+    began = time.monotonic()
+    asked = list(jobs(QUICK if flags.quick else FULL, SEED, dict(flags.set)))
+    costs = list(itertools.chain.from_iterable(_progress(_replayed(asked), len(asked))))
+    policy_tables.show(summed(costs))
+    kept = promises(summed(costs), all_of_them=not flags.quick)
+    policy_tables.show_promises(kept)
+    print(f"{len(costs)} replays in {time.monotonic() - began:.0f} s, seed {SEED}")
+    if flags.json:
+        flags.json.write_text(json.dumps({"seed": SEED, "costs": [_plain(it) for it in costs]}, indent=1))
+    return 0 if all(it.holds for it in kept) else 1
+
+
+def jobs(count: int, seed: int, otherwise: Mapping[str, timedelta]) -> Iterator[Job]:
+    """Every setting on the same windows."""
+    windows = draw(trace().known(REGIONS), length=DEADLINE, count=count, seed=seed)
+    for setting, policies in [
+        *((setting, tuple(Policy)) for setting in SETTINGS),
+        *((setting, (Policy.ALONE, Policy.OURS)) for setting in SLOW_SETTINGS),
+    ]:
+        for window in windows:
+            yield Job(setting=setting, window=window, seed=seed, policies=policies, otherwise=otherwise)
+
+
+def _replayed(asked: Sequence[Job]) -> Iterator[list[Cost]]:
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(replayed, asked, chunksize=AT_ONCE)
+
+
+def _progress(costs: Iterator[list[Cost]], total: int) -> Iterator[list[Cost]]:
+    if not sys.stdout.isatty():
+        print(f"{total} windows to replay", flush=True)
+        return costs
+    return iter(track(costs, "replaying", total=total, transient=True))
+
+
+def _plain(cost: Cost) -> dict[str, object]:
+    setting, window = cost.job.setting, cost.job.window
+    return {
+        "regions": setting.regions,
+        "gpus": setting.gpus,
+        "worst_start_minutes": setting.worst_start // MINUTE,
+        "window": window.start,
+        "part": window.part,
+        "policy": cost.policy,
+        "work_hours": cost.work / 60,
+        "cost": cost.ratio,
+        "missed": cost.missed,
+        "preemptions": cost.preemptions,
+    }
+
+
+def _term(words: str) -> tuple[str, timedelta]:
+    name, _, minutes = words.partition("=")
+    if name not in DURATIONS or not minutes.isdecimal() or not int(minutes):
+        raise argparse.ArgumentTypeError(f"{words!r} is not one of {', '.join(DURATIONS)}, with = and minutes")
+    return name, int(minutes) * MINUTE
+
+
+def _flags() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.policy", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a few windows: does it work, and is any deadline missed?")
+    parser.add_argument(
+        "--set",
+        type=_term,
+        action="append",
+        default=[],
+        metavar="TERM=MINUTES",
+        help=f"a term of the runs that is not to be as in docs/policy.md: {', '.join(DURATIONS)}",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the cost of every replay to FILE")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
