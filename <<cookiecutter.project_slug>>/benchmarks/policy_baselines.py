@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from spot.action import Action, CancelLive, Close, Submit, Wait
+from spot.job import JobState
 from spot.ladder import LONGEST
-from spot.run import Attempt, CancelReason, JobState, Observation, Outcome, Provisioning, Run, RunState
+from spot.run import Attempt, CancelReason, Observation, Outcome, Provisioning, Run, RunState
 from spot.situation import assess
 
 COMPLETE = Close(reason="the model is complete", state=RunState.SUCCEEDED)

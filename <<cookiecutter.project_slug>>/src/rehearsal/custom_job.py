@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from spot.run import JobError, JobState, Provisioning
+from spot.job import JobError, JobState
+from spot.run import Provisioning
 
 DEFAULT_TIMEOUT = timedelta(days=7)
 DEFAULT_MAX_WAIT = timedelta(days=1)

@@ -10,7 +10,8 @@ from signal import SIGKILL, SIGTERM, Signals
 from rehearsal import messages
 from rehearsal.custom_job import Job
 from rehearsal.launcher import Launcher, Process
-from spot.run import JobError, JobState, Provisioning
+from spot.job import JobError, JobState
+from spot.run import Provisioning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

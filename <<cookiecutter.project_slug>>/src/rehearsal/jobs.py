@@ -18,7 +18,8 @@ from rehearsal.clock import Clock
 from rehearsal.custom_job import InvalidJob, Job, parse
 from rehearsal.job_life import Behaviour, Life
 from rehearsal.launcher import Launcher
-from spot.run import JobError, JobState, Provisioning
+from spot.job import JobError, JobState
+from spot.run import Provisioning
 
 MAX_PAGE = 100
 CLOSE_S = 10.0

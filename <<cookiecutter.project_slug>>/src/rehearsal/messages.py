@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from spot.run import JobError, Provisioning
+from spot.job import JobError
+from spot.run import Provisioning
 
 CANCELLED = 1
 INVALID_ARGUMENT = 3

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from spot.action import Action, CancelLive, Close, Submit, Wait
+from spot.job import JobState
 from spot.ladder import LONGEST
-from spot.run import Attempt, CancelReason, JobState, Observation, Provisioning, Run, RunState
+from spot.run import Attempt, CancelReason, Observation, Provisioning, Run, RunState
 
 SPOT_SHARE = 0.75
 """Of the time to the deadline: the article's 18 of 24 hours."""

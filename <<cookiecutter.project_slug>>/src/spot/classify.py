@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
 
-from spot.run import Cancel, CancelReason, JobError, JobState, Outcome, Provisioning
+from spot.job import JobError, JobState
+from spot.run import Cancel, CancelReason, Outcome, Provisioning
 
 ERROR_IS_LATE = timedelta(minutes=3)
 """How long an error that is still empty is waited for. It is set about a minute after the job has ended."""

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from spot.classify import Evidence as Known
 from spot.classify import classify
 from spot.evidence import Evidence
-from spot.run import Attempt, JobError, JobState, Observation, Outcome, Progress, Run, Sighting
+from spot.job import JobError, JobState, Sighting
+from spot.run import Attempt, Observation, Outcome, Progress, Run
 from spot.vertex import Gone, Jobs, VertexError
 
 GIVE_UP_AFTER = timedelta(minutes=5)

@@ -22,7 +22,8 @@ from datetime import datetime, timedelta
 
 from spot import ladder, relief
 from spot.action import Action, CancelLive, Wait
-from spot.run import Attempt, CancelReason, JobState, Observation, Provisioning, Run, RunState, Strategy
+from spot.job import JobState
+from spot.run import Attempt, CancelReason, Observation, Provisioning, Run, RunState, Strategy
 from spot.show import clock, hours
 from spot.situation import Situation, assess
 from spot.verdict import verdict

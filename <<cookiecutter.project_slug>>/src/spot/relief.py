@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from spot import ladder
 from spot.action import Action, CancelLive, Submit, Wait
-from spot.run import Attempt, CancelReason, JobState, Observation, Provisioning, Run
+from spot.job import JobState
+from spot.run import Attempt, CancelReason, Observation, Outcome, Provisioning, Run
 from spot.show import hours
 from spot.situation import Situation, hands_over
+from spot.verdict import ERRORS, MAX_UNEXPLAINED, UNEXPLAINED
 
 
 def asked(run: Run, live: Attempt, seen: Observation, situation: Situation) -> Submit | Wait | None:
@@ -20,7 +22,7 @@ def asked(run: Run, live: Attempt, seen: Observation, situation: Situation) -> S
     # While on-demand runs the slack stays as it is: the start of a twin takes nothing of it.
     if situation.slack <= situation.margin or situation.work <= situation.expected_start:
         return None
-    if ladder.preempted_too_often(run):
+    if ladder.preempted_too_often(run) or _hopeless(run, live):
         return None
     spot = ladder.next_spot(run, seen, situation)
     if not isinstance(spot, Submit):
@@ -33,6 +35,15 @@ def asked(run: Run, live: Attempt, seen: Observation, situation: Situation) -> S
         timeout=spot.timeout,
         relieves=live.id,
     )
+
+
+def _hopeless(run: Run, live: Attempt) -> bool:
+    """Whether twins of it have failed in a way in which the next would fail as well, or somebody does not want one."""
+    failed = [one for one in run.attempts if one.relieves == live.id and one.advanced_at is None and one.outcome]
+    unwanted = [one for one in failed if one.outcome is Outcome.CANCELLED and one.cancel is None]
+    wrong = [one for one in failed if one.outcome in ERRORS or (one.outcome is Outcome.INVALID and not one.refused)]
+    strange = [one for one in failed if one.outcome in UNEXPLAINED and not one.never_created]
+    return bool(unwanted or wrong) or len(strange) >= MAX_UNEXPLAINED
 
 
 def during(run: Run, live: Attempt, seen: Observation, situation: Situation) -> Action | None:

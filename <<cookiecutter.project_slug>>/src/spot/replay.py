@@ -15,8 +15,9 @@ from datetime import datetime
 
 from spot.action import Action, CancelLive, Close, Submit, Wait
 from spot.draws import Draws
+from spot.job import JobState
 from spot.replay_cloud import MINUTE, NEVER, Cloud, Job, ReplayError
-from spot.run import Attempt, Decision, JobState, Observation, Outcome, Provisioning, Run
+from spot.run import Attempt, Decision, Observation, Outcome, Provisioning, Run
 from spot.windows import Capacity
 
 Decide = Callable[[Run, Observation, datetime], Action]

@@ -8,17 +8,8 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from spot.draws import Draws
-from spot.run import (
-    Attempt,
-    Cancel,
-    CancelReason,
-    JobState,
-    Observation,
-    Outcome,
-    Progress,
-    Provisioning,
-    Run,
-)
+from spot.job import JobState
+from spot.run import Attempt, Cancel, CancelReason, Observation, Outcome, Progress, Provisioning, Run
 from spot.windows import Capacity
 
 MINUTE = timedelta(minutes=1)

@@ -5,34 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 
-
-class JobState(IntEnum):
-    """The states of a Vertex AI job, by their numbers on the wire (google.cloud.aiplatform.v1.JobState)."""
-
-    UNSPECIFIED = 0
-    QUEUED = 1
-    PENDING = 2
-    RUNNING = 3
-    SUCCEEDED = 4
-    FAILED = 5
-    CANCELLING = 6
-    CANCELLED = 7
-    PAUSED = 8
-    EXPIRED = 9
-    UPDATING = 10
-    PARTIALLY_SUCCEEDED = 11
-
-    @property
-    def ended(self) -> bool:
-        """Whether the job will never run again."""
-        return self in _ENDED
-
-
-_ENDED = frozenset(
-    {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED, JobState.PARTIALLY_SUCCEEDED}
-)
+from spot.job import JobError, JobState
 
 
 class Provisioning(StrEnum):
@@ -159,28 +134,6 @@ class Spec:
     service_account: str
     deadline: datetime
     terms: Terms
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobError:
-    """What Vertex AI said of a failure, as it said it. `code` is a google.rpc.Code, or an HTTP status from create."""
-
-    code: int
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
-    """A CustomJob as Vertex AI showed it."""
-
-    name: str
-    """projects/P/locations/REGION/customJobs/ID"""
-    state: JobState
-    created_at: datetime
-    started_at: datetime | None
-    """When it first entered RUNNING."""
-    ended_at: datetime | None
-    error: JobError | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

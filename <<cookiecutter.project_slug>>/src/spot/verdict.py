@@ -8,6 +8,7 @@ from spot.show import clock, hours
 
 MAX_UNEXPLAINED = 3
 """How many attempts in a row may fail for a reason that is not ours, or not known, before somebody must look."""
+ERRORS = frozenset({Outcome.USER_ERROR, Outcome.OUT_OF_MEMORY})
 UNEXPLAINED = frozenset({Outcome.INTERNAL, Outcome.UNKNOWN, Outcome.EXPIRED})
 
 
@@ -19,7 +20,7 @@ def verdict(run: Run, seen: Observation) -> Close | None:
         return Close(reason=f"the model is complete since {clock(seen.completed_at)}, {when}", state=RunState.SUCCEEDED)
     if run.cancel_request is not None:
         return Close(reason=f"{run.cancel_request.by} cancelled the run", state=RunState.CANCELLED)
-    foreign = [one for one in run.attempts if one.outcome is Outcome.CANCELLED and one.cancel is None]
+    foreign = [one for one in _counted(run) if one.outcome is Outcome.CANCELLED and one.cancel is None]
     if foreign:
         reason = f"somebody cancelled {foreign[-1].job} outside of this run: it ends"
         return Close(reason=reason, state=RunState.CANCELLED)
@@ -27,11 +28,16 @@ def verdict(run: Run, seen: Observation) -> Close | None:
     return Close(reason=fault, state=RunState.FAILED) if fault else None
 
 
+def _counted(run: Run) -> list[Attempt]:
+    """Without those that were to relieve another one and never did: what they meet says nothing of that one."""
+    return [one for one in run.attempts if one.relieves is None or one.advanced_at is not None]
+
+
 def _fault(run: Run) -> str | None:
-    for last in (one for one in run.attempts if one.outcome is Outcome.INVALID):
+    for last in (one for one in _counted(run) if one.outcome is Outcome.INVALID):
         if not (last.refused and _accepted_otherwise(run, last)):
             return f"Vertex AI refuses {last.id}{_said(last)}"
-    errors = [item for item in run.attempts if item.outcome in {Outcome.USER_ERROR, Outcome.OUT_OF_MEMORY}]
+    errors = [item for item in _counted(run) if item.outcome in ERRORS]
     terms = run.spec.terms
     if len(errors) > terms.max_errors:
         last = errors[-1]
@@ -60,7 +66,7 @@ def _accepted_otherwise(run: Run, refused: Attempt) -> bool:
 def _unexplained(run: Run) -> list[Attempt]:
     """The newest attempts that failed and nobody knows why, without any progress."""
     trail: list[Attempt] = []
-    for attempt in reversed(run.attempts):
+    for attempt in reversed(_counted(run)):
         if attempt.never_created:
             continue
         never_ran = attempt.outcome is Outcome.EXPIRED and attempt.started_at is None

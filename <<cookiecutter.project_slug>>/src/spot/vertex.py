@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar, cast
 
 from bucket.store import innermost
+from spot.job import JobError, JobState, Sighting
 from spot.request import custom_job, label_filter
-from spot.run import Attempt, JobError, JobState, Run, Sighting
+from spot.run import Attempt, Run
 
 ENDPOINT = "VERTEX_ENDPOINT"
 DEFAULT_ENDPOINT = "https://{region}-aiplatform.googleapis.com"

@@ -17,7 +17,8 @@ from rehearsal.job_life import Behaviour
 from rehearsal.jobs import Jobs
 from rehearsal.launcher import NoLauncher
 from rehearsal.vertex_server import VertexServer
-from spot.run import JobState, Provisioning
+from spot.job import JobState
+from spot.run import Provisioning
 from tests.clocks import ManualClock
 
 PROJECT, REGION = "team-ml", "us-central1"

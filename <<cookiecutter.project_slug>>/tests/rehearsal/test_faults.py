@@ -12,7 +12,8 @@ from google.api_core import exceptions as api
 from rehearsal import faults
 from rehearsal.faults import Answer, LostReply, Method, Reset, Slow
 from rehearsal.vertex_server import VertexServer
-from spot.run import JobState, Provisioning
+from spot.job import JobState
+from spot.run import Provisioning
 from tests.rehearsal.conftest import PROJECT, REGION, World
 from tests.rehearsal.test_vertex_server import PARENT, create, job
 

@@ -12,7 +12,8 @@ import pytest
 from rehearsal import messages
 from rehearsal.jobs import Jobs, WrongState
 from rehearsal.launcher import Spec
-from spot.run import JobError, JobState, Provisioning
+from spot.job import JobError, JobState
+from spot.run import Provisioning
 from tests.clocks import START
 from tests.rehearsal.conftest import BEHAVIOUR, PROJECT, REGION, World, custom_job
 

@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from rehearsal.custom_job import Job
 from rehearsal.jobs import WrongState
-from spot.run import JobState, Provisioning
+from spot.job import JobState
+from spot.run import Provisioning
 from tests.rehearsal.conftest import BEHAVIOUR, PROJECT, REGION, World
 
 S = JobState

@@ -21,7 +21,7 @@ from rehearsal.jobs import Jobs
 from rehearsal.last_will import LastWill
 from rehearsal.launcher import ContainerLauncher, Launcher, NoLauncher, TrainerLauncher, variables
 from rehearsal.vertex_server import VertexServer
-from spot.run import JobState
+from spot.job import JobState
 from tests.clocks import ManualClock
 from tests.rehearsal.conftest import BEHAVIOUR, PROJECT, REGION, custom_job
 

@@ -12,7 +12,8 @@ from rehearsal.custom_job import Job
 from rehearsal.faults import Call, LostReply, Method
 from rehearsal.story import DRY, UNSAVED_STEPS, WET, Cast, Scene, story
 from rehearsal.vertex_server import VertexServer
-from spot.run import JobState, Provisioning
+from spot.job import JobState
+from spot.run import Provisioning
 from tests.rehearsal.conftest import PROJECT, World, custom_job
 
 SPOT = Provisioning.SPOT

@@ -18,7 +18,8 @@ from rehearsal.faults import Call, Method
 from rehearsal.jobs import Jobs
 from rehearsal.launcher import NoLauncher
 from rehearsal.vertex_server import VertexServer
-from spot.run import JobState, Provisioning
+from spot.job import JobState
+from spot.run import Provisioning
 from spot.traces import TraceError
 from tests.clocks import START, ManualClock
 from tests.rehearsal.conftest import PROJECT, REGION, World, custom_job

@@ -5,8 +5,9 @@ from __future__ import annotations
 from rehearsal.custom_job import InvalidJob, Job
 from rehearsal.jobs import Jobs as Vertex
 from rehearsal.jobs import UnknownJob, WrongState
+from spot.job import JobError, Sighting
 from spot.request import label_filter
-from spot.run import Attempt, JobError, Run, Sighting
+from spot.run import Attempt, Run
 from spot.vertex import Gone, Refused, wire
 
 

@@ -8,6 +8,7 @@ from itertools import cycle
 
 from spot.action import CancelLive, Close, Submit, Wait
 from spot.classify import classify_refusal
+from spot.job import JobState
 from spot.observe import observe
 from spot.policy import decide
 from spot.reconcile import MOST_TURNS, settles
@@ -16,7 +17,6 @@ from spot.run import (
     Cancel,
     CancelReason,
     CancelRequest,
-    JobState,
     Observation,
     Outcome,
     Provisioning,

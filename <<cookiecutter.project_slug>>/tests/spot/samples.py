@@ -6,20 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from spot.run import (
-    Attempt,
-    JobError,
-    JobState,
-    Machine,
-    Observation,
-    Outcome,
-    Progress,
-    Provisioning,
-    Run,
-    Spec,
-    Strategy,
-    Terms,
-)
+from spot.job import JobError, JobState
+from spot.run import Attempt, Machine, Observation, Outcome, Progress, Provisioning, Run, Spec, Strategy, Terms
 
 T0 = datetime(2026, 11, 24, tzinfo=UTC)
 """When every run is submitted."""

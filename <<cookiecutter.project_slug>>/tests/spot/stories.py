@@ -8,18 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from spot.account import Account, account
-from spot.run import (
-    Attempt,
-    CancelRequest,
-    Decision,
-    JobError,
-    JobState,
-    Observation,
-    Outcome,
-    Provisioning,
-    Run,
-    RunState,
-)
+from spot.job import JobError, JobState
+from spot.run import Attempt, CancelRequest, Decision, Observation, Outcome, Provisioning, Run, RunState
 from tests.spot import samples
 from tests.spot.samples import after
 

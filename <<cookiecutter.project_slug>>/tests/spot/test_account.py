@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spot.account import Account, Verdict, account
+from spot.job import JobState
 from spot.phases import Phase
-from spot.run import Attempt, JobState, Observation, Outcome, Provisioning, Run, RunState
+from spot.run import Attempt, Observation, Outcome, Provisioning, Run, RunState
 from tests.spot import samples, stories
 from tests.spot.samples import after, ended, run, seen
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from bucket.store import open_store
 from spot import alerts
 from spot.github_api import GitHub, Issue
+from spot.job import JobError
 from spot.ledger import Ledger
-from spot.run import Decision, JobError, Outcome, Run, RunState
+from spot.run import Decision, Outcome, Run, RunState
 from tests.spot.samples import after, ended, run
 from tests.workflows.github_server import REPOSITORY, GitHubServer, github_server
 

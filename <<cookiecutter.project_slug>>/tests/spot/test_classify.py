@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spot.classify import ERROR_IS_LATE, Evidence, classify, classify_refusal
-from spot.run import Cancel, CancelReason, JobError, JobState, Outcome, Provisioning
+from spot.job import JobError, JobState
+from spot.run import Cancel, CancelReason, Outcome, Provisioning
 from tests.spot.samples import T0, no_quota, stockout
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

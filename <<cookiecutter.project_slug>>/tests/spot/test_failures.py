@@ -10,7 +10,7 @@ from spot.cli import Exit
 from spot.failures import explain
 from spot.google_api import GoogleApiError
 from spot.image import ImageError, ImageNotChecked
-from spot.run import JobError
+from spot.job import JobError
 from spot.settings import SettingsError
 from spot.submit import SubmitError
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from spot.action import Action, Close, Submit, Wait
+from spot.job import JobError
 from spot.ladder import LONGEST, next_start
-from spot.run import Attempt, Cancel, CancelReason, JobError, Outcome, Provisioning, Run, RunState, Strategy
+from spot.run import Attempt, Cancel, CancelReason, Outcome, Provisioning, Run, RunState, Strategy
 from spot.situation import assess
 from tests.spot.samples import T0, after, ended, no_quota, run, seen
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bucket.store import ABSENT, Conflict, Store
+from spot.job import JobError, JobState
 from spot.ledger import Broken, Exists, Ledger, LedgerError, Newer, NoId, UnknownRun, decode, encode
 from spot.run import (
     Attempt,
@@ -20,8 +21,6 @@ from spot.run import (
     CancelReason,
     CancelRequest,
     Decision,
-    JobError,
-    JobState,
     Machine,
     Outcome,
     Provisioning,

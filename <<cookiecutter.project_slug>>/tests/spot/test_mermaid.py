@@ -7,8 +7,9 @@ import re
 from datetime import timedelta
 
 from spot.curve import Curve
+from spot.job import JobState
 from spot.mermaid import DONE, DUE, POINTS, gantt, progress
-from spot.run import JobState, Outcome, Provisioning
+from spot.run import Outcome, Provisioning
 from tests.spot.samples import after, attempt, ended, run
 
 NOW = after(hours=5)

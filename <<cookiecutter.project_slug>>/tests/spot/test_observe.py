@@ -8,20 +8,10 @@ from datetime import timedelta
 import pytest
 
 from bucket.markers import Starts
+from spot.job import JobError, JobState, Sighting
 from spot.observe import GIVE_UP_AFTER, NOT_FOUND, STRAYS_FOR, observe
 from spot.reconcile import CREATE_WITHIN
-from spot.run import (
-    Attempt,
-    Cancel,
-    CancelReason,
-    JobError,
-    JobState,
-    Observation,
-    Outcome,
-    Provisioning,
-    Run,
-    Sighting,
-)
+from spot.run import Attempt, Cancel, CancelReason, Observation, Outcome, Provisioning, Run
 from spot.vertex import CREATE_S, Gone, Unavailable
 from tests.spot import samples
 

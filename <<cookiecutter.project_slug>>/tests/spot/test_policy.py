@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 import pytest
 
 from spot.action import CancelLive, Close, Submit, Wait
+from spot.job import JobState
 from spot.policy import decide
 from spot.run import (
     Attempt,
     Cancel,
     CancelReason,
     CancelRequest,
-    JobState,
     Observation,
     Outcome,
     Provisioning,

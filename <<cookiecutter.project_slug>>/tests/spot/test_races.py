@@ -18,8 +18,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from spot.job import JobState
 from spot.reconcile import CREATE_WITHIN, SETTLE_EVERY_S
-from spot.run import JobState, Provisioning, RunState
+from spot.run import Provisioning, RunState
 from spot.vertex import Unavailable
 from tests.spot.crashes import FALLBACK, FIRST, HAND_OVER, SECOND, TICK, Killed, Scene, World, play
 from tests.spot.racing import Racer

@@ -8,19 +8,10 @@ from typing import Any
 
 import pytest
 
-from spot.action import Action, CancelLive, Submit, Wait
+from spot.action import Action, CancelLive, Close, Submit, Wait
+from spot.job import JobState
 from spot.policy import decide
-from spot.run import (
-    Attempt,
-    CancelReason,
-    CancelRequest,
-    JobState,
-    Observation,
-    Outcome,
-    Provisioning,
-    Run,
-    Strategy,
-)
+from spot.run import Attempt, CancelReason, CancelRequest, Observation, Outcome, Provisioning, Run, Strategy
 from tests.spot import samples
 from tests.spot.samples import T0, after, attempt, ended, run, seen
 
@@ -172,3 +163,31 @@ def test_without_a_hand_over_on_demand_goes_on_to_the_end(changes: dict[str, Any
 def test_where_spot_has_no_quota_on_demand_goes_on_alone() -> None:
     refused = [ended(Outcome.QUOTA, region=region, error=samples.no_quota()) for region in (C1, E4)]
     assert isinstance(then(run(HOLDER, *refused)), Wait)
+
+
+FAILED_TWIN = ended(Outcome.USER_ERROR, at=NOW, relieves="a1", started_at=NOW)
+
+
+@pytest.mark.parametrize(
+    "twins",
+    [
+        pytest.param([FAILED_TWIN], id="an error of its trainer"),
+        pytest.param([replace(FAILED_TWIN, outcome=Outcome.OUT_OF_MEMORY)], id="out of memory"),
+        pytest.param([replace(FAILED_TWIN, outcome=Outcome.INVALID)], id="invalid"),
+        pytest.param([replace(FAILED_TWIN, outcome=Outcome.CANCELLED)], id="cancelled by somebody"),
+        pytest.param([replace(FAILED_TWIN, outcome=Outcome.INTERNAL)] * 3, id="three that nobody can explain"),
+    ],
+)
+def test_a_twin_that_fails_is_no_reason_to_end_what_trains_and_there_is_no_other(twins: list[Attempt]) -> None:
+    assert isinstance(then(run(HOLDER, *twins)), Wait)
+
+
+def test_a_twin_that_failed_strangely_is_followed_by_another() -> None:
+    strange = replace(FAILED_TWIN, outcome=Outcome.INTERNAL)
+    assert isinstance(then(run(HOLDER, strange), now=NOW + timedelta(minutes=6)), Submit)
+
+
+def test_an_error_of_one_that_has_taken_over_counts_as_any() -> None:
+    took_over = replace(FAILED_TWIN, advanced_at=NOW)
+    relieved = replace(HOLDER, outcome=Outcome.HANDED_OVER, state=JobState.FAILED, ended_at=NOW)
+    assert isinstance(then(run(relieved, took_over)), Close)

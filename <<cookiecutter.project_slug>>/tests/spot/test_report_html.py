@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 import pytest
 
 from spot import report_html
-from spot.run import CancelRequest, Decision, JobError, RunState
+from spot.job import JobError
+from spot.run import CancelRequest, Decision, RunState
 from spot.totals import Totals
 from tests.spot import stories
 from tests.spot.samples import after

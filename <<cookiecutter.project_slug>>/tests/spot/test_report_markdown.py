@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from spot import report_markdown
-from spot.run import Decision, JobError
+from spot.job import JobError
+from spot.run import Decision
 from spot.totals import Totals
 from tests.spot import stories
 from tests.spot.samples import after

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from spot import summary
-from spot.run import Decision, JobError, JobState, Observation, Outcome, RunState
+from spot.job import JobError, JobState
+from spot.run import Decision, Observation, Outcome, RunState
 from tests.spot import stories
 from tests.spot.samples import after, attempt, ended, progress, run, seen
 from tests.spot.test_markdown import NASTY

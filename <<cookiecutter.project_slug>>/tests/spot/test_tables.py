@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console, RenderableType
 
 from spot import tables
-from spot.run import CancelRequest, Decision, JobState, Outcome, Provisioning, Run, RunState
+from spot.job import JobState
+from spot.run import CancelRequest, Decision, Outcome, Provisioning, Run, RunState
 from tests.spot import samples
 from tests.spot.samples import T0, after, attempt, ended, stockout
 

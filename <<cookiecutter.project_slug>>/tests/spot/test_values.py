@@ -10,8 +10,9 @@ import pytest
 
 from spot import values
 from spot.finding import Finding, Status
+from spot.job import JobState
 from spot.reconcile import Passed
-from spot.run import Decision, JobState, Outcome, Run, Strategy
+from spot.run import Decision, Outcome, Run, Strategy
 from spot.submit import plan
 from tests.spot import samples
 from tests.spot.samples import T0, after, attempt, ended

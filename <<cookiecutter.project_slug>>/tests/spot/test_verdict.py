@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from spot.run import Attempt, Cancel, CancelReason, CancelRequest, JobError, Outcome, Provisioning, RunState, Strategy
+from spot.job import JobError
+from spot.run import Attempt, Cancel, CancelReason, CancelRequest, Outcome, Provisioning, RunState, Strategy
 from spot.verdict import verdict
 from tests.spot.samples import T0, after, ended, run, seen
 

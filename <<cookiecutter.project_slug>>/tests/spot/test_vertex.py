@@ -19,7 +19,8 @@ from rehearsal.jobs import Jobs as Vertex
 from rehearsal.launcher import NoLauncher
 from rehearsal.vertex_server import VertexServer
 from spot import vertex
-from spot.run import JobError, JobState, Provisioning
+from spot.job import JobError, JobState
+from spot.run import Provisioning
 from spot.vertex import Denied, Gone, Refused, Unavailable, VertexJobs
 from tests.clocks import ManualClock
 from tests.spot import samples

@@ -10,7 +10,8 @@ from typing import Any
 from bucket.markers import Starts
 from bucket.store import Entry, Object, Store, Written, never
 from spot.evidence import Evidence
-from spot.run import Attempt, Observation, Run, Sighting
+from spot.job import Sighting
+from spot.run import Attempt, Observation, Run
 from spot.vertex import Jobs
 
 Around = Callable[[str, Callable[[], Any]], Any]

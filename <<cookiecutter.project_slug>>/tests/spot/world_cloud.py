@@ -7,7 +7,8 @@ from datetime import datetime
 from itertools import cycle
 
 from bucket.markers import Starts
-from spot.run import Attempt, JobError, JobState, Observation, Progress, Provisioning, Run, Sighting
+from spot.job import JobError, JobState, Sighting
+from spot.run import Attempt, Observation, Progress, Provisioning, Run
 from spot.vertex import Refused, Unavailable
 from tests.spot.samples import T0, no_quota, stockout
 from tests.spot.worlds import MINUTE, NEVER, Failure, Fault, Quota, World
