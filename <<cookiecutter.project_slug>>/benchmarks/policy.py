@@ -42,7 +42,7 @@ def main() -> int:
     policy_tables.show_promises(kept)
     print(f"{len(costs)} replays in {time.monotonic() - began:.0f} s, seed {SEED}")
     if flags.json:
-        flags.json.write_text(json.dumps({"seed": SEED, "costs": [_plain(it) for it in costs]}, indent=1))
+        flags.json.write_text(json.dumps({"seed": SEED, "costs": [_plain(it) for it in costs]}))
     return 0 if all(it.holds for it in kept) else 1
 
 

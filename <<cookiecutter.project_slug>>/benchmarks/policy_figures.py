@@ -138,9 +138,14 @@ def _both(ratio: float, held_back: float) -> str:
     return f"{ratio:.3f}, held back {held_back:.3f}"
 
 
+def place(setting: Setting) -> str:
+    """`us-central1 + us-east4`."""
+    return " + ".join(sorted(setting.regions))
+
+
 def name(setting: Setting) -> str:
-    """As a line of a table begins."""
-    return f"{' + '.join(sorted(setting.regions))}, {machines(setting.gpus)}"
+    """With the machines."""
+    return f"{place(setting)}, {machines(setting.gpus)}"
 
 
 def machines(gpus: int) -> str:

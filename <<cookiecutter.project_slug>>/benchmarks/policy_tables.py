@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.policy_figures import Of, Promise, machines, name, one_by_one, together
+from benchmarks.policy_figures import Of, Promise, machines, name, one_by_one, place, together
 from benchmarks.policy_replays import Policy
 from benchmarks.policy_settings import GPUS, SETTINGS, Setting
 from benchmarks.policy_windows import Part
 
-OVERALL = ("", "cost", Part.TUNING, Part.HELD_BACK, "missed", "preempted", "ours to it", "... held back")
+OVERALL = ("", "cost", Part.TUNING, Part.HELD_BACK, "missed", "lost", "ours to it", "held back")
 
 
 def show(of: Of) -> None:
@@ -22,7 +23,9 @@ def show(of: Of) -> None:
         each, both = one_by_one(gpus), together(gpus)
         for title, settings in [(f"each region alone, {machines(gpus)}", each), (name(both[0]), both)]:
             _print(title, [OVERALL, *(_overall(of, policy, settings) for policy in Policy)])
-    _print("by region", [("", *Policy), *(_by_setting(of, setting) for setting in SETTINGS)])
+    for gpus in GPUS:
+        rows = [_by_setting(of, setting) for setting in SETTINGS if setting.gpus == gpus]
+        _print(f"cost by region, {machines(gpus)}", [("", *Policy), *rows])
 
 
 def show_promises(promises: Sequence[Promise]) -> None:
@@ -48,7 +51,7 @@ def _overall(of: Of, policy: Policy, settings: Sequence[Setting]) -> tuple[str, 
 
 
 def _by_setting(of: Of, setting: Setting) -> tuple[str, ...]:
-    return (name(setting), *(f"{of(policy, [setting], None).ratio:.3f}" for policy in Policy))
+    return (place(setting), *(f"{of(policy, [setting], None).ratio:.3f}" for policy in Policy))
 
 
 def _print(title: str, rows: Sequence[Sequence[str]]) -> None:
@@ -56,9 +59,9 @@ def _print(title: str, rows: Sequence[Sequence[str]]) -> None:
         lines = [rows[0], ("---", *("---:" for _ in rows[0][1:])), *rows[1:]]
         print("\n".join([f"### {title}", "", *(f"| {' | '.join(cells)} |" for cells in lines), ""]))
         return
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for number, head in enumerate(rows[0]):
-        table.add_column(head, justify="right" if number else "left")
+        table.add_column(head, justify="right" if number else "left", no_wrap=not number)
     for cells in rows[1:]:
         table.add_row(*cells)
     Console().print(table)

@@ -34,21 +34,24 @@ class Lease:
     beat: int = 0
     """Grows while somebody waits and the holder lives."""
     relieved: tuple[str, ...] = ()
-    """Attempts from which it was taken: no later start of theirs takes it back."""
+    """Attempts that others have taken the place of: no later start of theirs takes it back."""
 
     @property
     def attempt(self) -> str:
         """The holder's."""
         return attempt_of(self.holder)
 
-    def claimed_by(self, name: str) -> Lease:
-        """By a start that nobody needs to make way for. Who waits, and lives, asks the new holder anew."""
-        return Lease(term=self.term + 1, holder=name, relieved=self.relieved)
+    def claimed_by(self, name: str, relieves: str | None = None) -> Lease:
+        """By a start that nobody needs to make way for. Who waits, and lives, asks the new holder anew.
 
-    def taken_by(self, name: str) -> Lease:
-        """By the successor: it was offered, or the holder is dead."""
-        relieved = (*self.relieved, self.attempt)
+        `relieves` is the attempt whose place it takes, whether or not that has ever held the lease.
+        """
+        relieved = self.relieved if relieves is None else _with(self.relieved, relieves)
         return Lease(term=self.term + 1, holder=name, relieved=relieved)
+
+    def taken_by(self, name: str, relieves: str | None = None) -> Lease:
+        """By the successor, likewise: it was offered, or the holder is dead."""
+        return replace(self, relieved=_with(self.relieved, self.attempt)).claimed_by(name, relieves)
 
     def wanted_by(self, name: str) -> Lease:
         """In place of whoever waited before."""
@@ -79,6 +82,10 @@ class Lease:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise Damaged(f"{name} is no writer's lease: delete it, and the next start makes another") from error
         return lease
+
+
+def _with(attempts: tuple[str, ...], attempt: str) -> tuple[str, ...]:
+    return attempts if attempt in attempts else (*attempts, attempt)
 
 
 def _check(lease: Lease) -> None:
@@ -133,7 +140,7 @@ def change(store: Store, run: str, found: Found | None, lease: Lease) -> int:
     return store.write(layout.writer(run), lease.to_json(), if_generation=generation).generation
 
 
-def claim(store: Store, run: str, name: str) -> Lease:
+def claim(store: Store, run: str, name: str, relieves: str | None = None) -> Lease:
     """Take the lease, whoever holds it. Raises `Relieved` for a start of an attempt that was relieved before."""
     while True:
         found = look(store, run)
@@ -141,7 +148,7 @@ def claim(store: Store, run: str, name: str) -> Lease:
             return found.lease
         if found and attempt_of(name) in found.lease.relieved:
             raise Relieved(f"attempt {attempt_of(name)} was relieved: the lease of run {run} is {found.lease.holder}'s")
-        lease = found.lease.claimed_by(name) if found else _first(store, run, name)
+        lease = (found.lease if found else _before_the_first(store, run)).claimed_by(name, relieves)
         try:
             change(store, run, found, lease)
         except Conflict:
@@ -149,7 +156,6 @@ def claim(store: Store, run: str, name: str) -> Lease:
         return lease
 
 
-def _first(store: Store, run: str, name: str) -> Lease:
-    """Above all terms that there are: somebody may have deleted the lease of a run that has checkpoints."""
-    terms = [commit.term for commit in manifest.listed(store, run)]
-    return Lease(term=max(terms, default=0) + 1, holder=name)
+def _before_the_first(store: Store, run: str) -> Lease:
+    """Nobody's, in the highest term that there is: somebody may have deleted the lease of a run with checkpoints."""
+    return Lease(term=max((commit.term for commit in manifest.listed(store, run)), default=0), holder="")

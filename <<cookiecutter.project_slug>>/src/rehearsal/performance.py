@@ -24,7 +24,7 @@ from spot.show import hours
 
 RUN = "rehearsal"
 MACHINE = Machine(type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100)
-EVENTS = timedelta(hours=2)
+EVENTS = timedelta(hours=3, minutes=30)
 """What the story takes beside the work and the starts of trainers."""
 STARTS = 4.5
 """How many of those the deadline leaves time for."""
@@ -55,14 +55,13 @@ def perform(
     stage: Stage,
     show: Callable[[Frame], None],
     script: Callable[[Cast], Iterator[None]] = story,
-    *,
-    spare: timedelta | None = None,
+    run: Run | None = None,
 ) -> Finished:
-    """Submit the run and bring it to its end; `show` is called many times a second. Raises `RehearsalError`.
+    """Submit the run, the story's if it is not given, and bring it to its end. Raises `RehearsalError`.
 
-    `spare` is the time to the deadline beside the work, unless it is what the story takes.
+    `show` is called many times a second.
     """
-    performance = _Performance(stage, script, EVENTS + STARTS * stage.start if spare is None else spare)
+    performance = _Performance(stage, script, run or new_run(stage))
     frame = performance.frame()
     end = time.monotonic() + LONGEST_S
     while frame.run.state is RunState.OPEN:
@@ -77,11 +76,14 @@ def perform(
 
 
 class _Performance:
-    def __init__(self, stage: Stage, script: Callable[[Cast], Iterator[None]], spare: timedelta) -> None:
+    def __init__(self, stage: Stage, script: Callable[[Cast], Iterator[None]], run: Run) -> None:
         self._stage = stage
         self._ledger = Ledger(open_store(ROOT))
         self._evidence = ScaledEvidence(stage.clock, stage.scale)
-        self._run = self._ledger.create(_new_run(stage, WORK + spare)).run
+        spec = run.spec
+        due = f"due in {hours(spec.deadline - run.submitted_at)}, in {' or '.join(spec.terms.regions)}"
+        stage.tell(f"run {run.id}: {hours(WORK)} of work, {due}")
+        self._run = self._ledger.create(run).run
         self._reached: dict[str, int] = {}
         self._script = self._cast(script)
         self._supervisor = self._supervise()
@@ -139,6 +141,7 @@ class _Performance:
         return Scene(
             job=str(attempt.job),
             attempt=attempt.id,
+            provisioning=attempt.provisioning,
             step=process.seen.step,
             total_steps=self._stage.total_steps,
             durable_step=process.seen.durable_step,
@@ -153,7 +156,8 @@ class _Performance:
         }
 
 
-def _new_run(stage: Stage, whole: timedelta) -> Run:
+def new_run(stage: Stage) -> Run:
+    """With as much time as the story takes."""
     now, start = stage.clock.now(), stage.start
     regions = stage.capacity.regions if isinstance(stage.capacity, Trace) else REGIONS
     terms = Terms(
@@ -181,8 +185,7 @@ def _new_run(stage: Stage, whole: timedelta) -> Run:
         arguments=stage.play.training,
         machine=MACHINE,
         service_account="training@rehearsal.iam.gserviceaccount.com",
-        deadline=now + whole,
+        deadline=now + WORK + EVENTS + STARTS * start,
         terms=terms,
     )
-    stage.tell(f"run {RUN}: {hours(WORK)} of work, due in {hours(spec.deadline - now)}, in {' or '.join(regions)}")
     return Run(id=RUN, spec=spec, submitted_at=now)

@@ -24,6 +24,7 @@ class Scene:
 
     job: str
     attempt: str
+    provisioning: Provisioning
     step: int
     total_steps: int
     durable_step: int
@@ -64,18 +65,23 @@ def story(cast: Cast) -> Iterator[None]:
     cast.tell(f"{WET} wants its machine back from {scene.attempt}, and has no other one any more")
     cast.capacity.set(WET, Provisioning.SPOT, 0)
 
-    scene = yield from _cue(cast, share=0.3, after=scene.job)
+    scene = yield from _cue(cast, Provisioning.ON_DEMAND)
     cast.tell(f"{scene.attempt} trains on demand, and there are spot machines again")
     cast.capacity.set(DRY, Provisioning.SPOT, UNLIMITED)
     cast.capacity.set(WET, Provisioning.SPOT, UNLIMITED)
 
 
-def _cue(cast: Cast, *, share: float, unsaved: int = 0, after: str = "") -> Generator[None, None, Scene]:
-    """Wait until an attempt, another one than `after`, is so far, with so many steps not yet saved."""
+def _cue(
+    cast: Cast, provisioning: Provisioning = Provisioning.SPOT, *, share: float = 0, unsaved: int = 0, after: str = ""
+) -> Generator[None, None, Scene]:
+    """Wait until such an attempt, another one than `after`, is so far, with so many steps not yet saved."""
     while True:
         scene = cast.running()
-        far_enough = scene is not None and scene.job != after and scene.step >= share * scene.total_steps
-        if scene and far_enough and scene.step - scene.durable_step >= unsaved:
+        if (
+            scene
+            and (scene.provisioning is provisioning and scene.job != after)
+            and (scene.step >= share * scene.total_steps and scene.step - scene.durable_step >= unsaved)
+        ):
             return scene
         yield
 

@@ -57,7 +57,7 @@ class OnDemand:
     region: str
     usd_per_hour: float
     work: timedelta
-    """Training and saving, as this run took for the steps that count."""
+    """Training and saving, as this run took for the steps that count. Nothing if it ended without a model."""
     restore: timedelta
     """One start: what those of this run took on average, from machine to first step."""
 
@@ -102,20 +102,23 @@ class Account:
 
     @property
     def usd_saved(self) -> float | None:
-        """Against on-demand; negative is a loss. None if a price is not known."""
+        """Against on-demand; negative is a loss. None if a price is not known. Without a model, all is lost."""
         return None if self.usd is None or self.on_demand is None else self.on_demand.usd - self.usd
 
     @property
     def share_saved(self) -> float | None:
-        """The same as a share of on-demand's cost. None too if that is nothing, for want of a step that counts."""
+        """The same as a share of on-demand's cost. None too if that is nothing: no step counts, or no model."""
         if self.usd_saved is None or self.on_demand is None or not self.on_demand.usd:
             return None
         return self.usd_saved / self.on_demand.usd
 
     @property
     def is_loss(self) -> bool:
+        """An open run has spent something before its first step: that is none yet."""
+        if self.verdict is Verdict.NO_MODEL:
+            return bool(self.usd)
         if self.share_saved is None:
-            return bool(self.usd) and self.usd_saved is not None
+            return self.run.state is not RunState.OPEN and bool(self.usd) and self.usd_saved is not None
         return self.share_saved <= -EVEN
 
     @property
@@ -137,6 +140,7 @@ class Account:
 def account(run: Run, seen: Observation | None, now: datetime) -> Account:
     """`seen` is None if the bucket was not asked, or did not say."""
     end = _end(run, seen, now)
+    verdict = _verdict(run, end)
     entries = tuple(_entry(run, attempt, seen, now) for attempt in run.attempts)
     phases = _sum(entry.phases for entry in entries)
     return Account(
@@ -147,8 +151,8 @@ def account(run: Run, seen: Observation | None, now: datetime) -> Account:
         wall=max(end - run.submitted_at, timedelta()),
         covered=_covered(entries, run.submitted_at, end),
         phases=phases,
-        on_demand=_on_demand(run, entries, phases),
-        verdict=_verdict(run, end),
+        on_demand=_on_demand(run, [] if verdict is Verdict.NO_MODEL else entries),
+        verdict=verdict,
     )
 
 
@@ -196,8 +200,9 @@ def _covered(entries: Iterable[Entry], begin: datetime, end: datetime) -> timede
     return covered
 
 
-def _on_demand(run: Run, entries: Sequence[Entry], phases: Mapping[Phase, timedelta]) -> OnDemand | None:
-    terms = run.spec.terms
+def _on_demand(run: Run, entries: Sequence[Entry]) -> OnDemand | None:
+    """For what these attempts came to."""
+    terms, phases = run.spec.terms, _sum(entry.phases for entry in entries)
     prices = [
         (price, region)
         for region in terms.regions

@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from bucket.store import Store, StoreError, open_store
-from spot import alerts, cli, image, summary
+from spot import alerts, cli, image, project, summary
 from spot.cli import Exit
 from spot.evidence import BucketEvidence
 from spot.failures import explain
 from spot.github_api import GitHub, GitHubError
 from spot.ledger import Ledger, UnknownRun
-from spot.project import GIVE_UP_S
 from spot.run import Observation, Run, RunState
 from spot.settings import load
 from spot.submit import SubmitError
@@ -208,7 +207,7 @@ def _switch_off_if_idle(ledger: Ledger, github: GitHub) -> None:
 
 
 def _store() -> Store:
-    return open_store(load(SETTINGS).root, give_up_s=GIVE_UP_S)
+    return open_store(load(SETTINGS).root, give_up_s=project.GIVE_UP_S)
 
 
 def _this_run() -> str:

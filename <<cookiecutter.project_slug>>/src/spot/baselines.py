@@ -6,13 +6,15 @@ from datetime import datetime, timedelta
 
 from spot.action import Action, CancelLive, Close, Submit, Wait
 from spot.job import JobState
-from spot.ladder import LONGEST
 from spot.run import Attempt, CancelReason, Observation, Provisioning, Run, RunState
+from spot.situation import LONGEST
 
 SPOT_SHARE = 0.75
 """Of the time to the deadline: the article's 18 of 24 hours."""
 FIRST_PAUSE = timedelta(seconds=300)
 LONGEST_PAUSE = timedelta(hours=1)
+MOST_DOUBLINGS = 4
+"""The pause has its longest then, and no number becomes too big for a time."""
 
 
 def on_demand_only(run: Run, seen: Observation, now: datetime) -> Action:  # noqa: ARG001  # as every policy
@@ -42,7 +44,7 @@ def article(run: Run, seen: Observation, now: datetime) -> Action:
         return _submit(run, Provisioning.ON_DEMAND, cheapest(run, Provisioning.ON_DEMAND))
     failed = len(run.attempts)
     if failed:
-        pause = min(FIRST_PAUSE * 2 ** (failed - 1), LONGEST_PAUSE)
+        pause = min(FIRST_PAUSE * 2 ** min(failed - 1, MOST_DOUBLINGS), LONGEST_PAUSE)
         until = min((run.attempts[-1].ended_at or now) + pause, over)
         if now < until:
             return Wait(reason=f"pause after attempt {failed}", until=until)

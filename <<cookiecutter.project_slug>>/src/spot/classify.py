@@ -87,7 +87,7 @@ def classify(evidence: Evidence) -> Outcome | None:
         return None
     if evidence.completed:
         return Outcome.SUCCEEDED
-    if evidence.relieved and evidence.exit_code in {AGAIN, *TOLD_TO_STOP}:
+    if _handed_over(evidence):
         return Outcome.HANDED_OVER
     match state:
         case JobState.EXPIRED:
@@ -98,6 +98,15 @@ def classify(evidence: Evidence) -> Outcome | None:
             return _failed(evidence)
         case _:  # exit 0 without a model: a trainer that takes SIGTERM for success looks like this
             return Outcome.PREEMPTED if evidence.exit_code in TOLD_TO_STOP else Outcome.UNKNOWN
+
+
+def _handed_over(evidence: Evidence) -> bool:
+    """It left because it was relieved, or was made to."""
+    if not evidence.relieved or (evidence.state is JobState.CANCELLED and evidence.cancel is None):
+        return False
+    said = _EXIT.search(evidence.error.message) if evidence.error else None
+    left = evidence.exit_code in {AGAIN, *TOLD_TO_STOP} or (said is not None and int(said[1]) == AGAIN)
+    return left or (evidence.cancel is not None and evidence.cancel.why is CancelReason.HANDED_OVER)
 
 
 def classify_refusal(error: JobError) -> Outcome:

@@ -30,6 +30,8 @@ class Exit(IntEnum):
 
 CHATTY = frozenset({"bucket", "google", "requests", "urllib3"})
 """They log each try that failed; what comes of it is told anyway."""
+GO_ON = frozenset({"submit", "reconcile", "watch", "cancel"})
+"""Verbs that leave something in the cloud behind."""
 INTERRUPTED, UNHEARD = 128 + signal.SIGINT, 128 + signal.SIGPIPE
 DESCRIPTION = "Retraining on Spot VMs: submit a run and come back, or let a schedule bring it to its end."
 EPILOG = "Exit codes: 0 done, 1 the run failed, 2 somebody must change something, 75 still open (or no answer: again)."
@@ -52,8 +54,10 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb. Whatever goes wrong is one line on standard error, or one line for each mistake."""
     _log_to_stderr()
+    goes_on = False
     try:
         options = _parser().parse_args(arguments)
+        goes_on = options.goes_on
         verb: Callable[[argparse.Namespace], int] = options.verb
         code = int(verb(options))
         sys.stdout.flush()
@@ -61,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _Usage as error:
         return _say([str(error)], Exit.USAGE)
     except KeyboardInterrupt:
-        return _say(["interrupted; what has begun goes on, and the next pass takes it from there"], INTERRUPTED)
+        goes = "; what has begun goes on, and the next pass takes it from there" if goes_on else ""
+        return _say([f"interrupted{goes}"], INTERRUPTED)
     except BrokenPipeError:  # whoever read us has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNHEARD
@@ -174,7 +179,7 @@ def _parser() -> _Parser:
         "rehearse", help="play a whole run on this machine, no account needed", add_help=False, prefix_chars="\0"
     )
     rehearse.add_argument("rest", nargs="*")
-    rehearse.set_defaults(verb=_rehearse)
+    rehearse.set_defaults(verb=_rehearse, goes_on=False)
     return parser
 
 
@@ -182,7 +187,7 @@ def _add(verbs: argparse._SubParsersAction[_Parser], name: str, text: str, modul
     parser: _Parser = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
     parser.add_argument("--settings", type=Path, default=Path("spot.toml"), metavar="FILE", help="(spot.toml)")
     parser.add_argument("--json", action="store_true", help="JSON on standard output; watch: a line for each pass")
-    parser.set_defaults(verb=_verb(name, module))
+    parser.set_defaults(verb=_verb(name, module), goes_on=name in GO_ON)
     return parser
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from spot.account import Account
-from spot.phases import saved_at
-from spot.run import Observation, RunState
+from spot.account import Account, Entry
+from spot.phases import Phase, saved_at
+from spot.run import Observation, Outcome, RunState
 from spot.situation import assess
 
 MOST_TIMES = 6
@@ -44,7 +44,7 @@ def curve(account: Account) -> Curve | None:
     points, reached = [(run.submitted_at, 0.0)], 0.0
     for entry in sorted(account.entries, key=lambda entry: entry.attempt.advanced_at or account.end):
         attempt = entry.attempt
-        saved = saved_at(attempt, seen) or attempt.ended_at
+        saved = _saved_at(entry, seen)
         if attempt.advanced_at is None or saved is None:
             continue
         step = attempt.last_step
@@ -68,6 +68,14 @@ def horizon(account: Account) -> datetime:
     if end < run.spec.deadline <= far or run.state is RunState.OPEN:
         return max(run.spec.deadline, end)
     return max(end, run.submitted_at + timedelta(minutes=1))
+
+
+def _saved_at(entry: Entry, seen: Observation | None) -> datetime | None:
+    """When its last step was safe: one that was relieved saved once more, when it was."""
+    trained = [span.end for span in entry.spans if span.phase is Phase.TRAINING]
+    if entry.attempt.outcome is Outcome.HANDED_OVER and trained:
+        return trained[-1]
+    return saved_at(entry.attempt, seen) or entry.attempt.ended_at
 
 
 def _total_steps(account: Account) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +15,7 @@ from spot.run import Provisioning, Run, Terms
 from spot.windows import Windows
 
 CERTAIN = 3
-"""What never happened in n independent replays has, at 95 %, a probability below 3/n: the rule of three."""
+"""What never happened in n independent windows has, at 95 %, a probability below 3/n: the rule of three."""
 SOONEST = 5
 """Minutes in which no machine is provisioned."""
 
@@ -82,6 +83,8 @@ class Samples:
     """The replays of one case by one of those who decide."""
 
     samples: tuple[Sample, ...]
+    apart: int
+    """Minutes between two starts whose windows do not overlap before the deadline."""
 
     @property
     def mean_usd(self) -> float:
@@ -101,7 +104,16 @@ class Samples:
     @property
     def missed_at_most(self) -> float | None:
         """With a probability of 95 %, where none was; None where some were."""
-        return None if self.missed else min(CERTAIN / len(self.samples), 1.0)
+        return None if self.missed else min(CERTAIN / self.independent, 1.0)
+
+    @property
+    def independent(self) -> int:
+        """How many of its windows do not overlap, each taken as soon as it may be: what comes twice counts once."""
+        count, free = 0, -math.inf
+        for start in sorted({sample.start for sample in self.samples}):
+            if start >= free:
+                count, free = count + 1, start + self.apart
+        return count
 
     @property
     def usd(self) -> tuple[float, ...]:
@@ -112,6 +124,11 @@ class Samples:
     def hours(self) -> tuple[float, ...]:
         """In order, of those that were done at all."""
         return tuple(sorted(sample.hours for sample in self.samples if sample.hours is not None))
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """The same of all: those that were never done come last, as infinite."""
+        return (*self.hours, *[math.inf] * self.unfinished)
 
 
 def quantile(ordered: Sequence[float], share: float) -> float | None:
@@ -161,9 +178,9 @@ class Forecast:
     article: Samples
 
     @property
-    def saving(self) -> float:
-        """The share of the cost of on-demand only; below 0 it is a loss."""
-        return 1 - self.ours.mean_usd / self.on_demand.mean_usd
+    def saving(self) -> float | None:
+        """The share of the cost of on-demand only; below 0 it is a loss. Without a model there is none: None."""
+        return None if self.ours.unfinished else 1 - self.ours.mean_usd / self.on_demand.mean_usd
 
     def of(self, rival: Rival) -> Samples:
         return {Rival.OURS: self.ours, Rival.ON_DEMAND: self.on_demand, Rival.ARTICLE: self.article}[rival]
@@ -174,5 +191,6 @@ def forecast(case: Case, played: Iterable[tuple[Rival, Sequence[Sample]]]) -> Fo
     found: dict[Rival, list[Sample]] = {rival: [] for rival in Rival}
     for rival, samples in played:
         found[rival] += samples
-    ours, on_demand, article = (Samples(samples=tuple(found[rival])) for rival in Rival)
+    apart = math.ceil((case.run.spec.deadline - case.run.submitted_at) / timedelta(minutes=1))
+    ours, on_demand, article = (Samples(samples=tuple(found[rival]), apart=apart) for rival in Rival)
     return Forecast(case=case, ours=ours, on_demand=on_demand, article=article)

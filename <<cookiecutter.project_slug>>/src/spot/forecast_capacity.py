@@ -29,24 +29,32 @@ class Supply:
 
 def measured(trace: Trace, machine: Machine, regions: Sequence[str]) -> Supply:
     """The shipped trace, for regions and a GPU that may be other ones. Raises `TraceError` for more than it has."""
-    spare = [region for region in trace.regions if region not in regions]
-    sources, notes = {}, []
+    notes = []
     if machine.accelerator != MEASURED_GPU:
         what = machine.accelerator or f"{machine.type} without a GPU"
         notes.append(f"no capacity was measured for {what}: that of {MEASURED_GPU} is used")
+    sources = stand_ins(trace, regions)
+    for region, source in sources.items():
+        if source != region:
+            notes.append(f"no capacity was measured in {region}: that of {source} is used")
+    return _supply(_renamed(trace, sources), f"measured, {MEASURED}", machine, notes)
+
+
+def stand_ins(trace: Trace, regions: Sequence[str]) -> dict[str, str]:
+    """For each region the measured one whose capacity it is given: its own, else the first that is free.
+
+    Raises `TraceError` for more than there are.
+    """
+    spare, sources = [region for region in trace.regions if region not in regions], dict[str, str]()
     for region in regions:
-        if region in trace.series:
-            sources[region] = region
-            continue
-        if not spare:
+        if region not in trace.series and not spare:
             known = ", ".join(trace.regions)
             raise TraceError(
                 f"no capacity was measured in {region}, and that of {known} is used already: fewer --regions,"
                 " or --trace, or --mtbf-hours"
             )
-        sources[region] = spare.pop(0)
-        notes.append(f"no capacity was measured in {region}: that of {sources[region]} is used")
-    return _supply(_renamed(trace, sources), f"measured, {MEASURED}", machine, notes)
+        sources[region] = region if region in trace.series else spare.pop(0)
+    return sources
 
 
 def from_file(trace: Trace, machine: Machine, regions: Sequence[str]) -> Supply:

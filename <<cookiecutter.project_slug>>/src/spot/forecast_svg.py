@@ -8,7 +8,7 @@ from html import escape
 
 from spot.forecast import Forecast, Rival
 from spot.forecast_picture import hours_scale, spread, usd_scale
-from spot.forecast_views import Shown, chance, headline, money, percent, rests_on
+from spot.forecast_views import Shown, chance, headline, money, rests_on, saved
 from spot.histogram import Scale
 from spot.show import hours
 
@@ -81,6 +81,8 @@ def _one(found: Forecast) -> Iterator[tuple[str, float]]:
     for rival in Rival:
         one = found.of(rival)
         missed = f"{one.missed} late ({chance(one)})"
+        if one.unfinished:
+            missed = f"{one.missed - one.unfinished} late, no model: {one.unfinished}"
         yield _lane(rival, missed, time.counts(one.hours, BINS), bad=bool(one.missed)), LANE
     yield _axis(time, ""), 36
 
@@ -121,10 +123,12 @@ def _bar(found: Forecast, usd: Scale, label: str) -> str:
     ours = found.ours
     low, high = spread(ours)
     width, demand = usd.share(ours.mean_usd) * _PLOT, LEFT + usd.share(found.on_demand.mean_usd) * _PLOT
-    saving = f"{percent(found.saving)} saved" if found.saving >= 0 else f"LOSS of {percent(-found.saving)}"
-    said = f"{money(ours.mean_usd)}, {saving}" + (f", {ours.missed} late" if ours.missed else "")
+    late = ours.missed - ours.unfinished
+    saving = saved(found)
+    is_good = saving.style == "green"
+    said = f"{money(ours.mean_usd)}, {saving.plain}{' saved' if is_good else ''}{f', {late} late' if late else ''}"
     x, span = LEFT + usd.share(low) * _PLOT, (usd.share(high) - usd.share(low)) * _PLOT
-    inside = "bad" if ours.missed or found.saving < 0 else "soft"
+    inside = "soft" if is_good and not ours.missed else "bad"
     return (
         f"{_text(20, 17, label, 'name')}"
         f'<rect class="ours" x="{LEFT}" y="2" width="{width:.1f}" height="12" rx="2"/>'

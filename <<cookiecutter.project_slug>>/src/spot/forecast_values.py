@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -46,9 +47,10 @@ def _case(shown: Shown, found: Forecast) -> dict[str, Any]:
 def _samples(shown: Shown, one: Samples) -> dict[str, Any]:
     return {
         "usd": {"mean": _round(one.mean_usd), **_quantiles(one.usd)},
-        "hours": _quantiles(one.hours),
+        "hours": _quantiles(one.ends),
         "missed": one.missed,
         "missed_at_most": _round(one.missed_at_most),
+        "independent": one.independent,
         "unfinished": one.unfinished,
         "preemptions": _round(one.mean(lambda sample: sample.preemptions)),
         "machines_asked_for": _round(one.mean(lambda sample: sample.asked)),
@@ -79,4 +81,4 @@ def _quantiles(ordered: tuple[float, ...]) -> dict[str, float | None]:
 
 
 def _round(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+    return None if value is None or math.isinf(value) else round(value, 4)

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from spot import console, forecast_views, sweeps
 from spot.cli import Exit
 from spot.draws import drawn
 from spot.forecast import Case, Forecast, Rival, starts_of
-from spot.forecast_capacity import Supply, assumed, from_file, measured
+from spot.forecast_capacity import Supply, assumed, from_file, measured, stand_ins
 from spot.forecast_svg import svg
 from spot.forecast_values import document
 from spot.forecast_views import Shown
@@ -37,7 +37,10 @@ _log = logging.getLogger(__name__)
 
 
 def forecast(options: Namespace) -> int:
-    shown = _shown(options, load(options.settings), datetime.now(UTC))
+    settings = load(options.settings)
+    if options.svg:
+        _must_be_writable(options.svg)
+    shown = _shown(options, settings, datetime.now(UTC))
     if options.svg:
         _write(options.svg, svg(shown))
     if options.json:
@@ -51,7 +54,8 @@ def _shown(options: Namespace, settings: Settings, now: datetime) -> Shown:
     asked = regions_of(options.regions) if options.regions is not None else settings.cloud.regions
     run = _run(settings, options, asked, now)
     trace = _trace(options)
-    others = _others(settings, trace, asked) if options.sweep == "regions" and len(asked) == 1 else ()
+    taken = stand_ins(trace, asked).values() if trace and options.trace is None else asked
+    others = _others(settings, trace, {*asked, *taken}) if options.sweep == "regions" and len(asked) == 1 else ()
     if others:
         run = _with_terms(run, usd_per_hour=settings.terms(regions=(*asked, *others)).usd_per_hour)
     notes = [*budget_warnings(run), *_age(settings, asked, now)]
@@ -130,11 +134,14 @@ def _trace(options: Namespace) -> Trace | None:
     return shipped() if options.trace is None else read(options.trace)
 
 
-def _others(settings: Settings, trace: Trace | None, asked: Sequence[str]) -> tuple[str, ...]:
-    """Regions that were measured and have a price, to be tried beside the only one of the run."""
+def _others(settings: Settings, trace: Trace | None, taken: Collection[str]) -> tuple[str, ...]:
+    """Regions that were measured and have a price, to be tried beside the only one of the run.
+
+    The one that stands for it is `taken`: it cannot be had twice.
+    """
     measured_ones = trace.regions if trace else ()
     prices = settings.terms(regions=measured_ones).usd_per_hour
-    others = tuple(region for region in measured_ones if region not in asked and region in prices)
+    others = tuple(region for region in measured_ones if region not in taken and region in prices)
     if not others:
         raise SubmitError("--sweep regions: there is nothing to choose from, name more than one with --regions")
     return others
@@ -178,8 +185,23 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda number: progress.advance(task, number)
 
 
+def _must_be_writable(path: Path) -> None:
+    """So that nobody waits for a picture that cannot be kept. Leaves everything as it was."""
+    with _writing(path):
+        was_there = path.exists()
+        path.open("a").close()
+        if not was_there:
+            path.unlink()
+
+
 def _write(path: Path, text: str) -> None:
-    try:
+    with _writing(path):
         path.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise SubmitError(f"--svg {path}: it cannot be written ({error.strerror})") from None

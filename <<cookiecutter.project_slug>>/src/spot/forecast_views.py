@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,11 +16,14 @@ from spot.forecast_capacity import Supply
 from spot.forecast_picture import bar, picture
 from spot.prices import described
 from spot.run import Provisioning, Run
-from spot.show import hours
+from spot.show import counted, hours
 from spot.tables import facts
 
 BAR = 18
-NARROW, WIDE = 80, 110
+ROW = 19
+"""Columns of the longest name of a row."""
+NARROW, WIDE = 60, 110
+"""Columns: in fewer there is no picture, and more it does not take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +42,20 @@ class Shown:
 
 
 def show(shown: Shown) -> None:
-    width = min(max(console.columns(), NARROW), WIDE)
+    width = min(console.columns(), WIDE)
     parts: list[RenderableType] = [_asked(shown), ""]
     if shown.sweep:
         parts += [_sweep_table(shown)]
     else:
         (found,) = shown.forecasts
-        parts += [headline(found), "", _numbers(found), "", *picture(found, width)]
+        parts += [headline(found), "", _numbers(found)]
+        if width >= NARROW:
+            parts += ["", *picture(found, width)]
     console.write(*parts, "", *(Text(line, style="dim") for line in rests_on(shown)))
+
+
+LEAST = 0.001
+"""No share is told more exactly."""
 
 
 def money(usd: float) -> str:
@@ -53,6 +63,8 @@ def money(usd: float) -> str:
 
 
 def percent(share: float) -> str:
+    if 0 < share < LEAST:
+        return f"< {LEAST:.1%}"
     return f"{share:.1%}" if 0 < abs(share) < 0.1 else f"{share:.0%}"
 
 
@@ -64,16 +76,40 @@ def headline(found: Forecast) -> Text:
     if ours.unfinished:
         text.append(f" and no model in {ours.unfinished} of {number} replays", style="bold red")
     else:
-        text.append(": ").append_text(_saving(found.saving))
-        against = 1 - ours.mean_usd / found.article.mean_usd
-        text.append(f", {percent(abs(against))} {'less' if against >= 0 else 'more'} than the article's rule")
-    odds = f"{'' if ours.missed else 'a chance '}{chance(ours)}"
+        text.append(": ").append_text(_saving(1 - ours.mean_usd / found.on_demand.mean_usd))
+        text.append(_against_the_article(found))
+    odds = chance(ours) if ours.missed else f"a chance {chance(ours)}: {_independent(ours)}"
     missed = f"{ours.missed} of {number} miss the deadline ({odds})."
     return text.append(". ").append(missed, style="bold red" if ours.missed else "")
 
 
+def _against_the_article(found: Forecast) -> str:
+    """Nothing where the article's rule may end without a model."""
+    if found.article.unfinished:
+        return ""
+    less = 1 - found.ours.mean_usd / found.article.mean_usd
+    if abs(less) < LEAST:
+        return ", as much as the article's rule"
+    return f", {percent(abs(less))} {'less' if less > 0 else 'more'} than the article's rule"
+
+
+def _independent(samples: Samples) -> str:
+    """What a chance rests on."""
+    number = samples.independent
+    return f"only {counted(number, 'window')} {'does' if number == 1 else 'do'} not overlap"
+
+
+def saved(found: Forecast) -> Text:
+    """In a sweep; green only where there is nothing to regret."""
+    if found.saving is None:
+        return Text(f"no model: {found.ours.unfinished}", style="bold red")
+    if found.saving > -LEAST:
+        return Text(percent(max(found.saving, 0.0)), style="green")
+    return Text(f"LOSS {percent(-found.saving)}", style="bold red")
+
+
 def _saving(saving: float) -> Text:
-    if round(saving, 3) == 0:
+    if abs(saving) < LEAST:
         return Text("as much as on-demand only")
     if saving > 0:
         return Text(f"{percent(saving)} less than on-demand only", style="bold green")
@@ -83,15 +119,15 @@ def _saving(saving: float) -> Text:
 def chance(samples: Samples) -> str:
     """`5.3 %`; for none of them what can be said all the same."""
     if samples.missed_at_most is not None:
-        return f"below {percent(samples.missed_at_most)}"
+        return f"below {percent(max(samples.missed_at_most, LEAST))}"
     return percent(samples.missed / len(samples.samples))
 
 
 def _numbers(found: Forecast) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("")
+    table.add_column("", no_wrap=True, min_width=ROW)
     for rival in Rival:
-        table.add_column(rival, justify="right", no_wrap=True)
+        table.add_column(rival, justify="right", overflow="fold")
     rows: list[tuple[str, Callable[[Samples], str]]] = [
         ("cost, mean", lambda one: money(one.mean_usd)),
         ("  half of them", lambda one: f"{_usd(one, 0.25)} to {_usd(one, 0.75)}"),
@@ -118,8 +154,8 @@ def _usd(samples: Samples, share: float) -> str:
 
 
 def _hours(samples: Samples, share: float) -> str:
-    value = quantile(samples.hours, share)
-    return "never" if value is None else f"{value:.1f} h"
+    value = quantile(samples.ends, share)
+    return "never" if value is None or math.isinf(value) else f"{value:.1f} h"
 
 
 def _sweep_table(shown: Shown) -> Table:
@@ -135,10 +171,10 @@ def _sweep_table(shown: Shown) -> Table:
         table.add_row(
             f"{found.case.label}{' *' if asked else ''}",
             money(ours.mean_usd),
-            Text(percent(found.saving), style="green" if found.saving >= 0 else "bold red"),
+            saved(found),
             _hours(ours, 0.5),
             Text(f"{ours.missed} of {len(ours.samples)}", style="bold red" if ours.missed else ""),
-            Text(bar(1 - found.saving, BAR), style="green"),
+            Text("" if found.saving is None else bar(1 - found.saving, BAR), style="green"),
             style="bold" if asked else "",
         )
     return table
@@ -170,9 +206,10 @@ def _price(shown: Shown, region: str) -> str:
 def rests_on(shown: Shown) -> list[str]:
     """What it is a forecast of."""
     terms, starts = shown.run.spec.terms, starts_of(shown.run.spec.terms)
+    number = min(one.ours.independent for one in shown.forecasts)
     windows = (
-        f"{shown.replays} windows of the capacity at random (seed {shown.seed}), the same for every policy and case."
-        " They overlap: these are not so many independent days."
+        f"{counted(shown.replays, 'window')} of the capacity at random (seed {shown.seed}), the same for every policy"
+        f" and case. Of those that do not overlap there are {number}."
     )
     model = (
         f"Provisioning {_range(starts.spot)} on spot, {_range(starts.on_demand)} on demand"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from spot.draws import Draws
@@ -40,17 +41,26 @@ def _played(tasks: Sequence[Task], done: Callable[[int], None]) -> list[list[Sam
             found.append(play(task))
             done(len(task.starts))
         return found
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _leave_interrupts_alone) as pool:
-        futures = [pool.submit(play, task) for task in tasks]
+    others = multiprocessing.active_children()
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         try:
+            with _interrupts_later():
+                futures = [pool.submit(play, task) for task in tasks]
             for future in as_completed(futures):
                 done(len(future.result()))
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                if worker not in others:
+                    worker.terminate()  # what it plays is of no use to anybody any more
             raise
         return [future.result() for future in futures]
 
 
-def _leave_interrupts_alone() -> None:
-    """The parent hears of them too, and ends us."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """What starts here hears of none at all: we hear of them too, and end it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

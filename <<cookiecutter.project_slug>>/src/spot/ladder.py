@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from spot.action import Action, Close, Submit, Wait
 from spot.run import Attempt, Observation, Outcome, Provisioning, Run, RunState, Strategy
 from spot.show import clock, counted, hours
-from spot.situation import SETTLE, Situation
+from spot.situation import LONGEST, SETTLE, Situation
 
 PAUSES = (timedelta(minutes=5), timedelta(minutes=10), timedelta(minutes=15))
 """Since the last submit of the first, the second, and every further round through all regions that found nothing.
@@ -15,8 +15,6 @@ PAUSES = (timedelta(minutes=5), timedelta(minutes=10), timedelta(minutes=15))
 They keep apart what fails at once: who has waited for a machine for `max_wait` has paused enough.
 """
 NEVER = datetime.max.replace(tzinfo=UTC)
-LONGEST = timedelta(days=7)
-"""What Vertex AI allows a job."""
 LEAST = timedelta(minutes=6)
 """A budget that pays for less is spent: starting alone takes longer."""
 
@@ -87,6 +85,20 @@ def on_demand_can_finish(run: Run, situation: Situation) -> bool:
     return any(_affordable(run, Provisioning.ON_DEMAND, region, situation.now) >= needed for region in regions)
 
 
+def patience(run: Run, live: Attempt) -> timedelta:
+    """How long it may wait for its machine. FLEX_START ends its own waiting, and is given a tick to do so."""
+    terms = run.spec.terms
+    return terms.max_wait if live.provisioning is Provisioning.SPOT else terms.max_wait + terms.tick
+
+
+def is_cheaper(run: Run, spot: Submit, live: Attempt) -> bool:
+    """Also if one of the prices is not known."""
+    prices = run.spec.terms.usd_per_hour
+    ours = prices.get(spot.region, {}).get(spot.provisioning)
+    theirs = prices.get(live.region, {}).get(live.provisioning)
+    return ours is None or theirs is None or ours < theirs
+
+
 def elsewhere(run: Run, live: Attempt) -> bool:
     """Whether another region could serve such an attempt."""
     return any(region != live.region for region in _open_regions(run, live.provisioning))
@@ -145,7 +157,8 @@ def next_spot(run: Run, seen: Observation, situation: Situation) -> Submit | Wai
         pause = PAUSES[min(rounds, len(PAUSES)) - 1]
         until = trail[0].intended_at + pause
         if situation.now < until:
-            reason = f"no spot in {', '.join(regions)} {rounds} times, again at {clock(until)}: {outlook(situation)}"
+            numbers = f"slack {hours(situation.slack)}" if run.lives else outlook(situation)
+            reason = f"no spot in {', '.join(regions)} {counted(rounds, 'time')}, again at {clock(until)}: {numbers}"
             return Wait(reason=reason, until=until if run.lives else min(until, on_demand_due_at(run, situation)))
     step = f"from step {seen.progress.step} of {seen.progress.total_steps}" if seen.progress else "from the beginning"
     return _submit(run, situation, Provisioning.SPOT, regions[index], f"spot {step}: {outlook(situation)}")
@@ -173,7 +186,7 @@ def _on_demand(run: Run, situation: Situation, why: str) -> Action | None:
     if rounds and not index:
         until = trail[0].intended_at + PAUSES[0]
         if situation.now < until:
-            reason = f"no on-demand in {', '.join(regions)} {rounds} times, again at {clock(until)}"
+            reason = f"no on-demand in {', '.join(regions)} {counted(rounds, 'time')}, again at {clock(until)}"
             return Wait(reason=reason, until=until)
     return _submit(run, situation, Provisioning.ON_DEMAND, regions[index], why)
 

@@ -27,7 +27,8 @@ class Phase(StrEnum):
     STANDING_BY = "standing by"
     """Ready beside the attempt that it is to relieve."""
     REPLAYED = "replayed"
-    """Trained and lost: after the newest checkpoint of an attempt that was ended. Others train it again."""
+    """Trained and lost: after the newest checkpoint of an attempt that was ended, or in one that could not be read.
+    Others train it again."""
     OTHER = "other"
     """Nothing tells: restarts inside a job, the end of a job that has done its work."""
 
@@ -84,7 +85,9 @@ def _marks(run: Run, attempt: Attempt, seen: Observation | None) -> list[tuple[P
     began, advanced = attempt.trainer_started_at, attempt.advanced_at
     if began is None and advanced is None:
         return [(_without_a_trainer(attempt), None)]
-    marks: list[tuple[Phase, datetime | None]] = [(Phase.STARTING, began or advanced)]
+    marks: list[tuple[Phase, datetime | None]] = []
+    if began or not attempt.relieves:
+        marks.append((Phase.STARTING, began or advanced))
     if attempt.relieves:
         marks.append((Phase.STANDING_BY, _taken_over_at(run, attempt)))
     if advanced is None:
@@ -97,15 +100,34 @@ def _from_the_first_step(run: Run, attempt: Attempt, seen: Observation | None) -
     if attempt.outcome is Outcome.SUCCEEDED:
         return [(Phase.TRAINING, seen.completed_at if seen else None), (Phase.OTHER, None)]
     if attempt.outcome is Outcome.HANDED_OVER or attempt.ended_at is None:
-        return [(Phase.TRAINING, _relieved_at(run, attempt)), (Phase.OTHER, None)]
+        return _redone(run, attempt, _relieved_at(run, attempt), Phase.OTHER)
     if saved is None:
         return [(Phase.OTHER, None)]
-    return [(Phase.TRAINING, saved), (Phase.REPLAYED, None)]
+    return _redone(run, attempt, saved, Phase.REPLAYED)
+
+
+def _redone(run: Run, attempt: Attempt, until: datetime | None, rest: Phase) -> list[tuple[Phase, datetime | None]]:
+    """Training `until` then, without the share of its steps that a later attempt made again: `REPLAYED`.
+
+    A later one begins lower where the newest checkpoint was damaged.
+    """
+    marks: list[tuple[Phase, datetime | None]] = [(Phase.TRAINING, until), (rest, None)]
+    begun, ended, last = attempt.advanced_at, until or attempt.ended_at, attempt.last_step
+    if begun is None or ended is None or last is None or last <= attempt.from_step:
+        return marks
+    later = run.attempts[[one.id for one in run.attempts].index(attempt.id) + 1 :]
+    lowest = min((one.from_step for one in later if one.advanced_at), default=last)
+    if lowest >= last:
+        return marks
+    counts = max(lowest - attempt.from_step, 0) / (last - attempt.from_step)
+    return [(Phase.TRAINING, begun + counts * (ended - begun)), (Phase.REPLAYED, ended), (rest, None)]
 
 
 def _without_a_trainer(attempt: Attempt) -> Phase:
     if attempt.outcome is Outcome.SUCCEEDED:
         return Phase.TRAINING
+    if attempt.relieves and attempt.ended_at is None:
+        return Phase.STANDING_BY  # its trainer tells when it began only once it is over
     return Phase.OTHER if attempt.starts else Phase.STARTING
 
 

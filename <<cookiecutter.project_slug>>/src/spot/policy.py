@@ -88,6 +88,9 @@ def _joined(waits: Sequence[Wait]) -> Wait:
 
 def _complete(live: Attempt, at: datetime, now: datetime) -> Action:
     until = at + GRACE_AFTER_COMPLETION
+    if live.state in WAITING:
+        reason = f"the model is complete since {clock(at)}, and {live.id} has not begun"
+        return CancelLive(attempt=live.id, reason=reason, why=CancelReason.COMPLETE)
     if now <= until:
         return Wait(reason=f"the model is complete since {clock(at)}, {live.id} is about to end", until=until)
     reason = f"the model is complete since {clock(at)}, and {live.id} still has not ended"
@@ -136,8 +139,7 @@ def _waiting(run: Run, live: Attempt, seen: Observation, situation: Situation) -
         return Wait(reason=f"{what}, slack {hours(situation.slack)}", until=since + patience)
     if terms.strategy is Strategy.HYBRID and (why := ladder.on_demand_is_due(run, situation)):
         return CancelLive(attempt=live.id, reason=f"{what}: {why}", why=CancelReason.FALLBACK)
-    # FLEX_START ends its own waiting, and is given a tick to do so.
-    patience = terms.max_wait if live.provisioning is Provisioning.SPOT else terms.max_wait + terms.tick
+    patience = ladder.patience(run, live)
     if waited > patience:
         reason = f"{what}, longer than {hours(patience)}: no capacity"
         return CancelLive(attempt=live.id, reason=reason, why=CancelReason.NO_CAPACITY)

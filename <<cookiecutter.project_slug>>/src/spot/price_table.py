@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +24,8 @@ EVERYWHERE = "*"
 """In place of a region."""
 HEADER = ("resource", "region", "on_demand_usd_per_hour", "spot_usd_per_hour", "dated")
 PACKAGE = "the package"
+AHEAD = timedelta(days=1)
+"""A day may have begun elsewhere."""
 
 _MACHINES = "gce_prices_2026-07-30.csv"
 _REST = "gce_prices_undated.csv"
@@ -106,11 +108,14 @@ def _own(folder: Path) -> Rates:
         raise PriceError(f"{path} cannot be read ({error.strerror}): see to its permissions") from None
     except UnicodeDecodeError:
         raise PriceError(f"{path} is not UTF-8: {_REPAIR}") from None
-    return parse(text, str(path), FILE)
+    return parse(text, str(path), FILE, datetime.now(UTC).date())
 
 
-def parse(text: str, name: str, source: str) -> Rates:
-    """A table as `written` makes it; `name` is the file's, for the messages. Raises `PriceError`."""
+def parse(text: str, name: str, source: str, today: date | None = None) -> Rates:
+    """A table as `written` makes it; `name` is the file's, for the messages. Raises `PriceError`.
+
+    A price of a day after `today` would never grow old, and is refused.
+    """
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     rates: dict[tuple[str, str], Rate] = {}
     try:
@@ -120,6 +125,8 @@ def parse(text: str, name: str, source: str) -> Rates:
         for row in filter(None, lines):
             where = f"{name}, line {lines.line_num}"
             resource, region, rate = _line(row, where, source)
+            if today and rate.dated and rate.dated > today + AHEAD:
+                raise PriceError(f"{where}: dated is {rate.dated}, and today is {today}: {_REPAIR}")
             if (resource, region) in rates:
                 raise PriceError(f"{where}: {resource} has a price in {region} already: {_REPAIR}")
             rates[resource, region] = rate

@@ -157,8 +157,11 @@ def _courses_table(estimated: Estimated) -> Table:
 
 
 def _late(estimated: Estimated) -> list[RenderableType]:
-    """What happens where spot alone is not in time."""
-    spot = on_spot(estimated.work, estimated.assumed)
+    """What happens where spot alone is not in time, or nothing is."""
+    spot, demand = on_spot(estimated.work, estimated.assumed), on_demand(estimated.work, estimated.assumed)
+    if demand.whole > estimated.deadline:
+        late = f"not even on-demand is in time: {hours(demand.whole - estimated.deadline)} late"
+        return ["", Text(f"{late}. Raise policy.deadline_hours, or lower the work", style="bold red")]
     if spot and spot.whole <= estimated.deadline:
         return []
     if estimated.strategy is Strategy.SPOT:

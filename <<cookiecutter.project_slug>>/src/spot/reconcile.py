@@ -102,7 +102,7 @@ class _Pass:
                 cancel_strays(record.run, to.jobs, to.clock())
                 if may_have_strays(record.run, to.clock()):
                     return f"it has ended: {record.run.state}; a job of it that was given up may still turn up"
-                publish(record.run, self._seen, to.ledger.store, to.clock())
+                publish(record.run, self._seen or to.evidence.observe(record.run), to.ledger.store, to.clock())
                 to.ledger.file(record)
                 return f"it has ended: {record.run.state}"
             run, self._seen = observe(record.run, to.jobs, to.evidence, to.clock())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 
-from spot.estimate import MTBF, seconds
+from spot.estimate import MTBF, RESTORE, seconds
 from spot.prices import described
 from spot.run import Provisioning, Run, Strategy
 from spot.schema import ONLY_ON_DEMAND, unsaved
@@ -49,7 +49,7 @@ def budget_warnings(run: Run) -> list[str]:
     if not spot[0] <= terms.budget_usd < on_demand[0]:
         return []
     line = (
-        f"a budget of ${terms.budget_usd:.2f} pays for {hours(terms.work)} of work on spot (${spot[0]:.2f} in"
+        f"a budget of ${terms.budget_usd:.2f} pays for {_asked(run)} on spot (${spot[0]:.2f} in"
         f" {spot[1]}), not on demand (${on_demand[0]:.2f} in {on_demand[1]}): without spot the run ends with no model"
     )
     return [line]
@@ -124,13 +124,17 @@ def _poor(run: Run) -> str | None:
         for (usd, region), kind in costs
     )
     return (
-        f"a budget of ${terms.budget_usd:.2f} cannot pay for {hours(terms.work)} of work: without a preemption that is"
+        f"a budget of ${terms.budget_usd:.2f} cannot pay for {_asked(run)}: without a preemption that is"
         f" {ways}, the cheapest there is. Raise --budget-usd, or correct policy.work_hours"
     )
 
 
+def _asked(run: Run) -> str:
+    return f"{hours(run.spec.terms.work)} of work and {hours(RESTORE)} to start"
+
+
 def _cheapest(run: Run, kind: Provisioning) -> tuple[float, str] | None:
-    """What the work costs at least, and where; None without a price."""
-    terms = run.spec.terms
+    """What the work and one start cost at least, and where; None without a price."""
+    terms, hour = run.spec.terms, timedelta(hours=1)
     prices = ((terms.usd_per_hour.get(region, {}).get(kind), region) for region in terms.regions)
-    return min(((price * (terms.work / timedelta(hours=1)), region) for price, region in prices if price), default=None)
+    return min(((price * ((terms.work + RESTORE) / hour), region) for price, region in prices if price), default=None)

@@ -12,7 +12,7 @@ from spot.job import JobState
 from spot.run import Attempt, CancelReason, Observation, Outcome, Provisioning, Run
 from spot.show import hours
 from spot.situation import Situation, hands_over
-from spot.verdict import ERRORS, MAX_UNEXPLAINED, UNEXPLAINED
+from spot.verdict import ERRORS, MAX_UNEXPLAINED, UNEXPLAINED, failed_as_twin
 
 
 def asked(run: Run, live: Attempt, seen: Observation, situation: Situation) -> Submit | Wait | None:
@@ -27,8 +27,10 @@ def asked(run: Run, live: Attempt, seen: Observation, situation: Situation) -> S
     spot = ladder.next_spot(run, seen, situation)
     if not isinstance(spot, Submit):
         return spot if isinstance(spot, Wait) else None
+    if not ladder.is_cheaper(run, spot, live):
+        return None
     return Submit(
-        reason=f"spot beside {live.id}: slack {hours(situation.slack)} leaves time to relieve it,"
+        reason=f"beside {live.id}, slack {hours(situation.slack)} leaves time to relieve it,"
         f" {hours(situation.work)} of work left",
         provisioning=spot.provisioning,
         region=spot.region,
@@ -39,11 +41,22 @@ def asked(run: Run, live: Attempt, seen: Observation, situation: Situation) -> S
 
 def _hopeless(run: Run, live: Attempt) -> bool:
     """Whether twins of it have failed in a way in which the next would fail as well, or somebody does not want one."""
-    failed = [one for one in run.attempts if one.relieves == live.id and one.advanced_at is None and one.outcome]
-    unwanted = [one for one in failed if one.outcome is Outcome.CANCELLED and one.cancel is None]
-    wrong = [one for one in failed if one.outcome in ERRORS or (one.outcome is Outcome.INVALID and not one.refused)]
-    strange = [one for one in failed if one.outcome in UNEXPLAINED and not one.never_created]
-    return bool(unwanted or wrong) or len(strange) >= MAX_UNEXPLAINED
+    failed = [one for one in run.attempts if one.relieves == live.id and failed_as_twin(run, one)]
+    return any(_tells(one) for one in failed) or sum(map(_is_strange, failed)) >= MAX_UNEXPLAINED
+
+
+def _tells(twin: Attempt) -> bool:
+    """Of a mistake, or of somebody's will."""
+    if twin.outcome is Outcome.CANCELLED:
+        return twin.cancel is None
+    return twin.outcome in ERRORS or (twin.outcome is Outcome.INVALID and not twin.refused)
+
+
+def _is_strange(twin: Attempt) -> bool:
+    """Nobody knows why it failed, or why it was never let in."""
+    if twin.started_at is None:
+        return twin.outcome in UNEXPLAINED - {Outcome.EXPIRED} and not twin.never_created
+    return twin.outcome in UNEXPLAINED or twin.outcome is Outcome.CANCELLED
 
 
 def during(run: Run, live: Attempt, seen: Observation, situation: Situation) -> Action | None:
@@ -56,7 +69,7 @@ def during(run: Run, live: Attempt, seen: Observation, situation: Situation) -> 
     if run.twin is None or run.twin is writer:
         return None
     if live is not run.twin:
-        return Wait(reason=f"{live.provisioning} runs in {live.region}, {slack}")
+        return None
     return _twin(run, live, situation)
 
 
@@ -67,7 +80,7 @@ def _twin(run: Run, twin: Attempt, situation: Situation) -> Action:
         reason = f"{slack} <= {hours(least)}: too late for spot, {twin.relieves} goes on alone"
         return CancelLive(attempt=twin.id, reason=reason, why=CancelReason.FALLBACK)
     since = twin.started_at if stands_by and twin.started_at else twin.intended_at
-    patience = situation.worst_start + situation.tick if stands_by else run.spec.terms.max_wait
+    patience = situation.worst_start + situation.tick if stands_by else ladder.patience(run, twin)
     what = f"{twin.id} {'stands by' if stands_by else 'waits'} in {twin.region} for {hours(now - since)}"
     if now - since > patience:
         why = CancelReason.FALLBACK if stands_by else CancelReason.NO_CAPACITY

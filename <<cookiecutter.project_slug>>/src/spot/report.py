@@ -14,12 +14,12 @@ from typing import Any
 from rich.console import RenderableType
 
 from bucket.store import StoreError
-from spot import console, report_html, report_markdown, report_text, report_values
+from spot import console, project, report_html, report_markdown, report_text, report_values
 from spot.account import account
 from spot.cli import Exit
 from spot.evidence import BucketEvidence, Evidence
 from spot.ledger import Ledger, LedgerError
-from spot.project import GIVE_UP_S, ledger_of, settings_of
+from spot.project import ledger_of, settings_of
 from spot.run import Observation, Run
 from spot.totals import Totals
 
@@ -38,7 +38,7 @@ def report(options: Namespace) -> int:
         raise ReportError("--json and --markdown both go to standard output: choose one")
     now = datetime.now(UTC)
     since = None if options.since is None else moment(options.since, now)
-    ledger, evidence = ledger_of(settings_of(options)), BucketEvidence(give_up_s=GIVE_UP_S)
+    ledger, evidence = ledger_of(settings_of(options)), BucketEvidence(give_up_s=project.GIVE_UP_S)
     if since is None:
         return _one(options, ledger.find(options.run).run, evidence, now)
     totals = gather(ledger, evidence, since, now)

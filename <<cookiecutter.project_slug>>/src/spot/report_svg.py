@@ -165,20 +165,22 @@ def _moments(account: Account, scale: _Scale, bottom: float) -> list[str]:
         RunState.FAILED: "failed",
         RunState.CANCELLED: "cancelled",
     }
-    lines = [_moment("end", ends[run.state], account.end, 24, scale, bottom)]
+    moments = [_moment("end", ends[run.state], account.end, 24, scale, bottom)]
     if run.spec.deadline <= scale.end:
-        lines.append(_moment("deadline", "deadline", run.spec.deadline, 11, scale, bottom))
-    return lines
+        moments.append(_moment("deadline", "deadline", run.spec.deadline, 11, scale, bottom))
+    return [part for parts in zip(*moments, strict=True) for part in parts]  # no line goes through a word
 
 
-def _moment(kind: str, name: str, at: datetime, y: float, scale: _Scale, bottom: float) -> str:
+def _moment(kind: str, name: str, at: datetime, y: float, scale: _Scale, bottom: float) -> tuple[str, str]:
+    """Its line, and its word."""
     x = scale.x(at)
     left = x > 60
-    return (
-        f'<line class="{kind}" x1="{x:.3f}%" x2="{x:.3f}%" y1="{y - 9:g}" y2="{bottom:g}"/>'
+    line = f'<line class="{kind}" x1="{x:.3f}%" x2="{x:.3f}%" y1="{y - 9:g}" y2="{bottom:g}"/>'
+    word = (
         f'<text class="moment {kind}-word {"left" if left else ""}" x="{x:.3f}%" y="{y:g}" '
         f'dx="{-5 if left else 5}">{name} {_time(at)}</text>'
     )
+    return line, word
 
 
 def _grid(scale: _Scale, bottom: float) -> list[str]:

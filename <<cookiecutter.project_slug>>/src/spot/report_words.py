@@ -46,7 +46,7 @@ def headline(account: Account) -> Headline:
     text = f"{usd(cost)}{so_far}, {_against(account.usd_saved, account.share_saved)}"
     if account.verdict is Verdict.NO_MODEL:
         text = f"{usd(cost)} and no model"
-    if account.is_loss and not _begins(account):
+    if account.is_loss:
         return Headline(text=f"LOSS: {text}", is_loss=True)
     return Headline(text=text, is_loss=False)
 
@@ -55,8 +55,12 @@ def total_headline(totals: Totals) -> Headline:
     """The same for many runs, as far as their prices are known."""
     if not totals.priced:
         return Headline(text="Cost not known: a price is missing for each run", is_loss=False)
-    against = _against(totals.usd_saved, totals.share_saved)
-    text = f"{usd(totals.usd)} for {counted(len(totals.priced), 'run')}, {against}"
+    runs = counted(len(totals.priced), "run")
+    if not totals.usd:
+        return Headline(text=f"{usd(0)} for {runs}: no machine ran", is_loss=False)
+    text = f"{usd(totals.usd)} for {runs}, {_against(totals.usd_saved, totals.share_saved)}"
+    if totals.share_saved is None:
+        text = f"{usd(totals.usd)} for {runs} and no model"
     return Headline(text=f"LOSS: {text}" if totals.is_loss else text, is_loss=totals.is_loss)
 
 
@@ -97,7 +101,7 @@ def total_facts(totals: Totals) -> list[tuple[str, str]]:
     lines = [
         ("cost", f"at most {usd(totals.usd)}{without}"),
         ("on-demand", usd(totals.usd_on_demand)),
-        ("loss" if totals.usd_saved < 0 else "saved", usd(abs(totals.usd_saved))),
+        _kept(totals.usd_saved, totals.share_saved, is_loss=totals.is_loss),
         ("deadlines", ", ".join(verdicts)),
         ("preempted", f"{counted(totals.preemptions, 'time')}"),
     ]
@@ -108,12 +112,14 @@ def total_facts(totals: Totals) -> list[tuple[str, str]]:
 
 def saved(account: Account) -> str:
     """In a table: `58 %`, `LOSS 61 %`."""
+    if account.verdict is Verdict.NO_MODEL and account.usd:
+        return f"LOSS {usd(account.usd)}"
     if account.usd_saved is None:
         return "?"
     if account.share_saved is None:
-        return f"LOSS {usd(account.usd)}" if account.usd else ""
+        return f"LOSS {usd(-account.usd_saved)}" if account.is_loss else ""
     share = percent(abs(account.share_saved))
-    return f"LOSS {share}" if account.is_loss else share if account.share_saved > EVEN else "none"
+    return f"LOSS {share}" if account.is_loss else share if account.share_saved >= EVEN else "none"
 
 
 def brief_deadline(account: Account) -> str:
@@ -171,6 +177,8 @@ def on_demand(account: Account) -> str:
     found = account.on_demand
     if found is None:
         return "not known: no price"
+    if account.verdict is Verdict.NO_MODEL:
+        return "nothing to compare with: there is no model"
     if not found.work:
         return "nothing to compare with: no step was made that counts"
     start = f" and {hours(found.restore)} for a start" if found.restore else ""
@@ -181,10 +189,19 @@ def on_demand(account: Account) -> str:
 def _difference(account: Account) -> list[tuple[str, str]]:
     """What spot saved or lost, if that can be said."""
     saved, share = account.usd_saved, account.share_saved
-    if saved is None or share is None:
-        return []
-    of = f" ({percent(abs(share))})" if abs(share) >= EVEN else ""
-    return [("LOSS", f"{usd(-saved)}{of}") if account.is_loss else ("saved", f"{usd(saved)}{of}")]
+    if account.is_loss and account.verdict is Verdict.NO_MODEL:
+        return [("LOSS", f"{usd(account.usd or 0.0)}: paid for no model")]
+    return [] if saved is None or share is None else [_kept(saved, share, is_loss=account.is_loss)]
+
+
+def _kept(saved: float, share: float | None, *, is_loss: bool) -> tuple[str, str]:
+    """One rule for all: less than a hundredth of on-demand's cost is neither saved nor lost."""
+    of = "" if share is None else f" ({percent(abs(share))})"
+    if is_loss:
+        return "LOSS", f"{usd(-saved)}{of}"
+    if share is not None and abs(share) < EVEN:
+        return "saved", f"nothing: {usd(abs(saved))} {'more' if saved < 0 else 'less'}, which is less than 1 %"
+    return "saved", f"{usd(saved)}{of}"
 
 
 def wall(account: Account) -> str:
@@ -257,11 +274,6 @@ def _against(saved: float | None, share: float | None) -> str:
     if abs(share) < EVEN:
         return "as much as on-demand"
     return f"{percent(abs(share))} {'less' if share > 0 else 'more'} than on-demand"
-
-
-def _begins(account: Account) -> bool:
-    """An open run has spent something before its first step: that is no loss yet."""
-    return account.run.state is RunState.OPEN and account.share_saved is None
 
 
 def _cancelled(account: Account) -> bool:

@@ -74,5 +74,5 @@ def _arguments(run: Run, attempt: Attempt) -> list[str]:
     }
     # A GPU that PyTorch cannot use is to stop the attempt at once: training on the CPU beside it costs as much.
     device = ("--device", "cuda") if run.spec.machine.accelerator and "--device" not in run.spec.arguments[::2] else ()
-    standby = ("--standby", "true") if attempt.relieves else ()
+    standby = ("--standby", attempt.relieves) if attempt.relieves else ()
     return [*(item for pair in places.items() for item in pair), *standby, *device, *run.spec.arguments]

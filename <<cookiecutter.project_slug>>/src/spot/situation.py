@@ -14,6 +14,8 @@ NEW_START_WEIGHT = 0.3
 """Of the newest observed start in their moving average."""
 SETTLE = timedelta(minutes=3)
 """The longest that a pass waits for the end of what it cancelled, or for the reason why a job has failed."""
+LONGEST = timedelta(days=7)
+"""What Vertex AI allows a job: longer work takes more than one."""
 LOST_WORK = 0.03
 """What preemptions are expected to cost, as a share of the work left: 20 minutes each, one in 11 hours."""
 RESERVED_WORK = 0.5
@@ -53,7 +55,8 @@ class Situation:
     @property
     def hard_margin(self) -> timedelta:
         """On-demand submitted with less slack than this after the next pass might be late."""
-        return self.worst_start + self.tick + SETTLE
+        once = self.worst_start + self.tick + SETTLE
+        return once + (self.work // LONGEST) * (once + self.worst_loss)
 
     @property
     def margin(self) -> timedelta:
@@ -128,7 +131,7 @@ def _steps_per_hour(stated: timedelta, progress: Progress, attempts: tuple[Attem
     writer = next((attempt for attempt in attempts if attempt.id == progress.attempt), None)
     if progress.steps_per_hour <= 0 or writer is None or writer.started_at is None:
         return overall
-    trust = min(max((progress.at - writer.started_at) / TRUST, 0.0), 1.0)
+    trust = min(max((progress.at - (writer.advanced_at or writer.started_at)) / TRUST, 0.0), 1.0)
     return overall - trust * max(overall - progress.steps_per_hour, 0.0)
 
 

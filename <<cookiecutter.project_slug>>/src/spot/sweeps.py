@@ -23,7 +23,7 @@ def deadlines(run: Run, most: timedelta) -> list[Case]:
     nearest = math.ceil((terms.work + terms.worst_start + terms.tick) / step) * step
     others = {nearest, *(round(times * terms.work / step) * step for times in PATIENCE)}
     hours = sorted({own, *(one for one in others if nearest <= one <= most)})
-    return [_within(run, one, f"{one / _HOUR:.3g} h") for one in hours]
+    return [_within(run, one, f"{round(one / _HOUR, 2):g} h") for one in hours]
 
 
 def _within(run: Run, time: timedelta, label: str) -> Case:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import re
@@ -18,7 +19,9 @@ from spot.show import clock, counted
 
 SHIPPED = "gcp_h100_spot_counts_2025-10.csv"
 GAP = 3
-"""Probes further apart than so many times the usual distance leave open what was between them."""
+"""Probes of a region further apart than so many times its usual distance leave open what was between them."""
+
+LONGEST = timedelta(days=3660)
 
 _MINUTE = timedelta(minutes=1)
 _ZONE = re.compile(r"(?P<region>[a-z]+-[a-z]+\d+)-[a-z]")
@@ -138,6 +141,8 @@ def read(path: Path, name: str | None = None) -> Trace:
         times.append(_time(where, row[0]))
         if times[-1:] <= times[-2:-1]:
             raise TraceError(f"{where}: {row[0]!r} is not after the time before it; sort the lines by time")
+        if times[-1] - times[0] > LONGEST:
+            raise TraceError(f"{where}: {row[0]!r} is more than ten years after the first time: shorten the trace")
         cells.append([_count(where, cell) if cell else None for cell in row[1:]])
     minutes = tuple((time - times[0]) / _MINUTE for time in times)
     columns = [
@@ -156,9 +161,13 @@ def _series(minutes: tuple[float, ...], columns: Sequence[Sequence[int | None]])
         for minute, cells in zip(minutes, zip(*columns, strict=True), strict=True)
         if any(cell is not None for cell in cells)
     ]
+    known = _between_gaps(probed, _usual(probed), minutes[-1] + _usual(minutes))
+    return Series(minutes=minutes, counts=tuple(map(max, counts)), known=known)
+
+
+def _usual(minutes: Sequence[float]) -> float:
     distances = [later - earlier for earlier, later in itertools.pairwise(minutes)]
-    usual = statistics.median(distances) if distances else 0.0
-    return Series(minutes=minutes, counts=tuple(map(max, counts)), known=_between_gaps(probed, usual))
+    return statistics.median(distances) if distances else 0.0
 
 
 def _held(column: Sequence[int | None]) -> Iterator[int]:
@@ -168,12 +177,12 @@ def _held(column: Sequence[int | None]) -> Iterator[int]:
         yield last
 
 
-def _between_gaps(probed: Sequence[float], usual: float) -> Spans:
+def _between_gaps(probed: Sequence[float], usual: float, end: float) -> Spans:
     """What a probe says holds for the usual distance, and to the next probe, if that is not too far."""
     untils = (
         later if later - earlier <= GAP * usual else earlier + usual for earlier, later in itertools.pairwise(probed)
     )
-    ends = [*untils, *(last + usual for last in probed[-1:])]
+    ends = [*untils, *(min(last + usual, end) for last in probed[-1:])]
     return merged((int(begin), int(end)) for begin, end in zip(probed, ends, strict=True))
 
 
@@ -184,6 +193,8 @@ def _rows(path: Path, name: str) -> list[list[str]]:
         raise TraceError(f"{name}: this trace cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise TraceError(f"{name}: this trace cannot be read as CSV: {error}") from error
+    while rows and not rows[-1]:
+        rows.pop()
     if len(rows) < 2:
         raise TraceError(
             f"{name}: a trace needs a line of column names and at least one of counts, this has {len(rows)}"
@@ -205,13 +216,10 @@ def _zones(name: str, names: list[str]) -> list[str]:
 
 
 def _time(where: str, cell: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(cell)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise TraceError(f"{where}: {cell!r} is no time in UTC, such as 2025-10-04T00:10:00Z")
-    return at.astimezone(UTC)
+    with contextlib.suppress(ValueError, OverflowError):  # the latter: in UTC it would be before the year 1
+        if (at := datetime.fromisoformat(cell)).tzinfo is not None:
+            return at.astimezone(UTC)
+    raise TraceError(f"{where}: {cell!r} is no time in UTC, such as 2025-10-04T00:10:00Z")
 
 
 def _count(where: str, cell: str) -> int:

@@ -11,14 +11,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bucket.store import Conflict, StoreError, Unavailable
-from spot import links, views
+from spot import links, project, views
 from spot.cli import Exit
 from spot.evidence import BucketEvidence, Evidence
 from spot.failures import explain
 from spot.image import ask_registry, pin
 from spot.ledger import Ledger, LedgerError, Record
 from spot.prices import age_warning, quotes
-from spot.project import GIVE_UP_S, ledger_of, settings_of
+from spot.project import ledger_of, settings_of
 from spot.reconcile import Passed, Supervisor
 from spot.run import CancelRequest, Run, RunState, Spec, Strategy
 from spot.settings import Settings
@@ -77,7 +77,7 @@ def watch(options: Namespace) -> int:
 
 def status(options: Namespace) -> int:
     settings = settings_of(options)
-    ledger, evidence, now = ledger_of(settings), BucketEvidence(give_up_s=GIVE_UP_S), datetime.now(UTC)
+    ledger, evidence, now = ledger_of(settings), BucketEvidence(give_up_s=project.GIVE_UP_S), datetime.now(UTC)
     if options.run is not None:
         run = ledger.find(options.run).run
         stands = _stands(run, evidence)
@@ -137,8 +137,8 @@ def doctor(options: Namespace) -> int:
 def _supervisor(settings: Settings) -> Supervisor:
     return Supervisor(
         ledger=ledger_of(settings),
-        jobs=VertexJobs(settings.cloud.vertex_endpoint, give_up_s=GIVE_UP_S),
-        evidence=BucketEvidence(give_up_s=GIVE_UP_S),
+        jobs=VertexJobs(settings.cloud.vertex_endpoint, give_up_s=project.GIVE_UP_S),
+        evidence=BucketEvidence(give_up_s=project.GIVE_UP_S),
         clock=lambda: datetime.now(UTC),
         sleep=time.sleep,
     )
@@ -163,7 +163,7 @@ def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
         project=settings.cloud.project,
         root=settings.root,
         image=pin(image, ask_registry),
-        arguments=pinned_data(merged_flags(settings.arguments(), options.trainer), give_up_s=GIVE_UP_S),
+        arguments=pinned_data(merged_flags(settings.arguments(), options.trainer), give_up_s=project.GIVE_UP_S),
         machine=settings.machine(),
         service_account=settings.cloud.service_account,
         deadline=now + timedelta(hours=options.deadline_hours or settings.policy.deadline_hours),

@@ -29,8 +29,16 @@ def verdict(run: Run, seen: Observation) -> Close | None:
 
 
 def _counted(run: Run) -> list[Attempt]:
-    """Without those that were to relieve another one and never did: what they meet says nothing of that one."""
-    return [one for one in run.attempts if one.relieves is None or one.advanced_at is not None]
+    """Without those that failed while they were twins: what they meet says nothing of the one that trains."""
+    return [one for one in run.attempts if not failed_as_twin(run, one)]
+
+
+def failed_as_twin(run: Run, attempt: Attempt) -> bool:
+    """Whether it ended beside the one that it was to relieve."""
+    other = next((one for one in run.attempts if one.id == attempt.relieves), None)
+    if other is None or attempt.ended_at is None or attempt.advanced_at is not None:
+        return False
+    return other.outcome is not Outcome.HANDED_OVER and (other.ended_at is None or other.ended_at >= attempt.ended_at)
 
 
 def _fault(run: Run) -> str | None:

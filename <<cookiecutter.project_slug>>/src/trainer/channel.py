@@ -51,7 +51,7 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """To the uploader: the lease of the run is ours; look after it."""
+    """To the uploader: the lease of the run is ours; look after it. The first such order counts."""
 
     run: str
     name: str

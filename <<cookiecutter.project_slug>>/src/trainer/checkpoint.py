@@ -23,7 +23,6 @@ from trainer.channel import (
     Durable,
     Failed,
     Fault,
-    Hold,
     Lost,
     Mirror,
     Mirrored,
@@ -96,6 +95,7 @@ class Checkpointer:
         self._in_flight: _InFlight | None = None
         self._mirroring = False
         self._next_mirror: Mirror | None = None
+        self._failing = False
         self._successor: str | None = None
         self._offered_to: str | None = None
         self._saves = 0
@@ -107,13 +107,7 @@ class Checkpointer:
         self.durable_step = restored.step if restored else None
         self._term = term
         self._restored = restored
-        self._hold = Hold(
-            run=identity.run,
-            name=name_of(identity.attempt, identity.start),
-            poll_s=pace.poll_s,
-            beat_s=pace.beat_s,
-            offer_s=pace.offer_s,
-        )
+        self._hold = pace.hold(identity.run, name_of(identity.attempt, identity.start))
         self._send(self._hold)
 
     @property
@@ -129,8 +123,8 @@ class Checkpointer:
 
     @property
     def wanted(self) -> bool:
-        """Another attempt asks to relieve us."""
-        return self._successor is not None
+        """Another attempt asks to relieve us, and the store takes what we save, as far as is known."""
+        return self._successor is not None and not self._failing
 
     def due(self) -> bool:
         return not self.busy and self._clock() - self._last_save >= self.interval_s
@@ -182,9 +176,11 @@ class Checkpointer:
         """Make this very state durable, offer the lease, and stand still for the answer.
 
         Raises `Relieved` when it was accepted. Returns when it was not, or when a stop is asked for: the offer stands.
+        Returns also as soon as it is not `wanted` any more, so that an outage does not keep training waiting: what
+        fails here is tried again by the save that is due next, and the hand-over after that.
         """
         began, before = self._clock(), self.saving_s
-        if self.save_at_last(state, stop.remaining_s) and self._successor:
+        if self.save_at_last(state, lambda: stop.remaining_s() if self.wanted else 0.0) and self._successor:
             _log.info("step %d: offering the lease to %s", state.step, self._successor)
             self._offered_to = self._successor
             self._send(Offer(successor=self._offered_to))
@@ -215,7 +211,7 @@ class Checkpointer:
         mine = flight is not None and getattr(message, "save", None) == flight.save
         match message:
             case Durable():
-                self._deaths = 0
+                self._deaths, self._failing = 0, False
                 self.durable_step = max(self.durable_step or 0, message.step)
                 if flight and mine:
                     self.durable_s = message.seconds
@@ -230,7 +226,7 @@ class Checkpointer:
                     )
             case Failed():
                 if mine:
-                    self._in_flight = None
+                    self._in_flight, self._failing = None, True
                 self._judge(message)
             case Released():
                 if mine:

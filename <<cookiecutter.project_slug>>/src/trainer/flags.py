@@ -49,7 +49,8 @@ class Flags:
     data: str
     run: str
     attempt: str
-    standby: bool
+    standby: str | None
+    """The attempt that this one relieves."""
     epochs: int
     max_steps: int | None
     batch_size: int
@@ -82,6 +83,8 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Flags:
         raise UsageError("--standby takes over from a checkpoint: it needs --enable-checkpointing true")
     if flags.standby and flags.resume is Resume.NEVER:
         raise UsageError("--standby goes on from what another attempt has saved: it needs --resume auto")
+    if flags.standby == flags.attempt:
+        raise UsageError(f"--standby {flags.standby} is this attempt itself: name the one that it is to relieve")
     return flags
 
 
@@ -121,10 +124,9 @@ def _parser(environ: Mapping[str, str]) -> _Parser:
     where.add_argument("--attempt", type=_id, default="local", metavar="ID", help="the job of it that this is")
     where.add_argument(
         "--standby",
-        type=_truth,
-        default="false",
-        metavar="{true,false}",
-        help="get ready, wait for the attempt that trains, and take its work over",
+        type=_id,
+        metavar="ATTEMPT",
+        help="get ready, wait for this attempt to hand its work over, and take its place",
     )
 
     training = parser.add_argument_group("training: a run goes on only with the values it began with")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from trainer.channel import Hold
 from trainer.errors import UsageError
 
 SPEED = "LEASE_SPEED"
@@ -41,3 +42,7 @@ class Pace:
             offer_s=normal.offer_s / speed,
             dead_s=normal.dead_s / speed,
         )
+
+    def hold(self, run: str, name: str) -> Hold:
+        """The order to the uploader to look after the lease of `run`, which `name` has."""
+        return Hold(run=run, name=name, poll_s=self.poll_s, beat_s=self.beat_s, offer_s=self.offer_s)

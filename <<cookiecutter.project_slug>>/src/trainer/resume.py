@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 
@@ -36,12 +37,14 @@ def resume(
         run=flags.run, attempt=flags.attempt, start=saving.start, config=_config(flags, machine), data=objects
     )
     if flags.standby:
-        held, restored = _take_over(start, saving, state, identity)
+        standby = Standby(store, flags.run, saving.name, saving.pace, relieves=flags.standby)
+        held, restored = _take_over(start, saving, state, identity, standby)
         if held is None:
             return None
     else:
         # The lease first: whoever had it before commits nothing beyond what is found now that would count.
         held = lease.claim(store, flags.run, saving.name)
+        _look_after_lease(saving, flags.run)
         if flags.resume is Resume.NEVER:
             restore.set_all_aside(store, flags.run)
         restored = _restore(store, state, saving.buffer, identity)
@@ -59,16 +62,17 @@ def resume(
 
 
 def _take_over(
-    start: Start, saving: Saving, state: TrainingState, identity: Identity
+    start: Start, saving: Saving, state: TrainingState, identity: Identity, standby: Standby
 ) -> tuple[Lease | None, Manifest | None]:
     """Get ready, wait for the lease, and restore what was saved meanwhile."""
     run, store = identity.run, saving.store
     restored = _restore(store, state, saving.buffer, identity)
     _log.info("standing by at step %d", state.step)
-    held = stand_by(Standby(store, run, saving.name, saving.pace), start.outputs, saving.pace)
+    held = stand_by(standby, start.outputs, saving.pace)
     if held is None:
         _log.info("run %s is complete: %s/%s", run, start.outputs.uri, run)
         return None, None
+    _look_after_lease(saving, run)
     _log.info("the lease of run %s is ours", run)
     newest = next(iter(manifest.commits(store, run)), None)
     if newest != (restored.commit if restored else None):
@@ -77,6 +81,12 @@ def _take_over(
             raise StartAgain(f"the checkpoints of run {run} are gone since step {restored.step} was restored")
         restored = again
     return held, restored
+
+
+def _look_after_lease(saving: Saving, run: str) -> None:
+    """Give signs of life from here on: a restore may take longer than a holder without any passes for alive."""
+    with contextlib.suppress(EOFError):  # it died: the checkpointer gives the order again, and replaces it if need be
+        saving.uploader.send(saving.pace.hold(run, saving.name))
 
 
 def _restore(store: Store, state: TrainingState, buffer: SharedBuffer, identity: Identity) -> Manifest | None:

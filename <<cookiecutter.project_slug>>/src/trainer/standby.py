@@ -45,14 +45,26 @@ def stand_by(
 
 
 class Standby:
-    """Asks for the lease of `run` in the name of `name`. Each look is one read and at most one change."""
+    """Asks for the lease of `run` in the name of `name`, to take the place of the attempt `relieves`.
+
+    Whoever holds it, `relieves` is among the relieved from then on: its trainer may not have been there yet. Each look
+    is one read and at most one change.
+    """
 
     def __init__(
-        self, store: Store, run: str, name: str, pace: Pace, *, clock: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        run: str,
+        name: str,
+        pace: Pace,
+        *,
+        relieves: str,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.run = run
         self._store = store
         self._name = name
+        self._relieves = relieves
         self._dead_s = pace.dead_s
         self._clock = clock
         self._asked = False
@@ -63,13 +75,13 @@ class Standby:
         """The lease, once it is ours. Raises `Relieved` if another one waits in our place, `StoreError`."""
         found = lease.look(self._store, self.run)
         if found is None or found.lease.attempt == lease.attempt_of(self._name):
-            return lease.claim(self._store, self.run, self._name)
+            return lease.claim(self._store, self.run, self._name, self._relieves)
         held = found.lease
         if lease.attempt_of(self._name) in held.relieved:
             raise Relieved(f"attempt {lease.attempt_of(self._name)} was relieved: the lease is {held.holder}'s")
         dead = self._gives_no_sign_of_life(found.generation)
         if held.successor == self._name:
-            taken = held.taken_by(self._name)
+            taken = held.taken_by(self._name, self._relieves)
             return taken if (held.offered or dead) and self._change(found, taken) else None
         if held.successor and self._asked:
             raise Relieved(f"{held.successor} waits for the lease of run {self.run} in the place of {self._name}")

@@ -117,7 +117,7 @@ class Uploader:
                         self._send(Released(save=message.save))
                     case Mirror():
                         self._start(self._mirror, message)
-                    case Hold():
+                    case Hold() if not self._holding:
                         # A look that fails is made again soon; none may keep the next sign of life waiting.
                         self._holding = Holding(open_store(self._store.uri, give_up_s=message.beat_s), message)
                         self._start(self._holding.serve, self._send)

@@ -26,7 +26,7 @@ LEASES = st.builds(
     successor=st.none() | NAMES,
     offered=st.booleans(),
     beat=st.integers(0, 9),
-    relieved=st.lists(st.sampled_from(["a1", "a-2"]), max_size=2).map(tuple),
+    relieved=st.lists(st.sampled_from(["a1", "a-2"]), max_size=2, unique=True).map(tuple),
 )
 
 
@@ -49,10 +49,16 @@ def test_every_claim_has_a_higher_term_and_nobody_waits(before: Lease, name: str
         assert (after.successor, after.offered, after.beat) == (None, False, 0)
 
 
-@given(LEASES, NAMES)
-def test_only_who_takes_the_lease_over_remembers_from_whom(before: Lease, name: str) -> None:
-    assert before.taken_by(name).relieved == (*before.relieved, before.attempt)
-    assert before.claimed_by(name).relieved == before.relieved
+@given(LEASES, NAMES, st.sampled_from(["a1", "b4"]))
+def test_it_remembers_from_whom_it_was_taken_over_and_in_whose_place(before: Lease, name: str, place: str) -> None:
+    relieved = set(before.relieved)
+    for after, more in (
+        (before.claimed_by(name), set()),
+        (before.claimed_by(name, place), {place}),
+        (before.taken_by(name), {before.attempt}),
+        (before.taken_by(name, place), {before.attempt, place}),
+    ):
+        assert sorted(after.relieved) == sorted(relieved | more)
 
 
 @given(LEASES, NAMES)
@@ -123,6 +129,12 @@ def test_a_start_of_an_attempt_that_was_relieved_does_not_take_it_back(store: St
             lease.claim(store, RUN, "a1.2")
         lease.claim(store, RUN, "a2.2")
     assert lease.claim(store, RUN, "a3.1").term == 4
+
+
+def test_an_attempt_whose_place_was_taken_does_not_take_the_lease_though_it_never_had_it(store: Store) -> None:
+    lease.claim(store, RUN, "a2.1", "a1")
+    with pytest.raises(Relieved, match=r"attempt a1 was relieved: the lease of run run is a2\.1's"):
+        lease.claim(store, RUN, "a1.1")
 
 
 def test_a_deleted_lease_is_made_anew_above_all_terms_that_there_are(store: Store) -> None:

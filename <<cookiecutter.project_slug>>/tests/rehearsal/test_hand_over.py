@@ -1,35 +1,36 @@
-"""A warm hand-over in whole rehearsals: real trainers and supervisors, each killed at the steps of it.
-
-Every rehearsal begins on demand, because its deadline leaves no more than a safe margin, and there is spot everywhere.
-"""
+"""A warm hand-over in whole rehearsals: real trainers and supervisors, each killed at the steps of it."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from signal import SIGKILL
+from signal import SIGCONT, SIGKILL, SIGSTOP, Signals
 
 import pytest
 
 from bucket import lease, manifest
 from bucket.lease import Lease
 from bucket.store import open_store
-from rehearsal.faults import LostReply, Method, each, on
+from rehearsal.custom_job import Job
+from rehearsal.faults import Call, LostReply, Method, each
 from rehearsal.launcher import TrainerLauncher
-from rehearsal.performance import RUN, Finished, perform
+from rehearsal.performance import RUN, Finished, new_run, perform
 from rehearsal.stage import ROOT, Play, Stage, set_up
-from rehearsal.story import Cast
-from spot.ledger import Ledger
-from spot.run import Attempt, Outcome, Provisioning
+from rehearsal.story import REGIONS, Cast
+from rehearsal.trainer_process import TrainerProcess
+from spot.run import Attempt, Observation, Outcome, Provisioning, Run
+from spot.situation import assess
 
 pytestmark = pytest.mark.processes
 
 PLAY = Play(epochs=40, seed=0, data=None, trace=None, container=None, engine="podman")
+STATED = timedelta(hours=6)
+"""Three times what training takes: as soon as that is measured there is time for everything."""
+RESERVE, ABOVE = timedelta(hours=3), timedelta(hours=2)
+"""Of slack beside the margin: on-demand is asked for at once, and spot as soon as that runs."""
 Cue = Callable[[Lease], bool]
-SPARE, STARTS = timedelta(minutes=65), 2
-"""Beside the work, and so many starts of it: on-demand is asked for at once, and then there is time for a twin."""
 
 
 @dataclass
@@ -38,7 +39,6 @@ class Killer:
 
     stage: Stage
     cast: Cast
-    killed: list[str] = field(default_factory=list)
 
     def until(self, cue: Cue) -> Generator[None, None, Lease]:
         store = open_store(f"{ROOT}/checkpoints")
@@ -48,43 +48,64 @@ class Killer:
                 return found
             yield
 
-    def kill(self, attempt: str) -> None:
-        job = next(one.job for one in Ledger(open_store(ROOT)).find(RUN).run.attempts if one.id == attempt)
-        launcher = self.stage.launcher
-        assert isinstance(launcher, TrainerLauncher)
-        launcher.processes[str(job)].interrupt(SIGKILL)
-        self.killed.append(attempt)
+    def until_there_is_a_twin(self, *, besides: str = "") -> Generator[None, None, str]:
+        """Its trainer has been started; it takes a while until it asks."""
+        while True:
+            for attempt, job in self._jobs().items():
+                standing_by = job.request.provisioning is Provisioning.SPOT and job.name in self._trainers()
+                if standing_by and attempt != besides:
+                    return attempt
+            yield
 
-    def kill_supervisor_at_the_next_create(self) -> None:
-        self.cast.server.rule = each(LostReply(meanwhile=self.cast.kill_supervisor), where=on(Method.CREATE), count=1)
+    def signal(self, attempt: str, number: Signals) -> None:
+        self._trainers()[self._jobs()[attempt].name].interrupt(number)
+
+    def _jobs(self) -> dict[str, Job]:
+        """By attempt, as Vertex AI knows them: a supervisor that was killed does not."""
+        pages = [self.cast.jobs.list("rehearsal", region) for region in REGIONS]
+        return {job.request.labels["attempt"]: job for page in pages for job in page.jobs}
+
+    def _trainers(self) -> dict[str, TrainerProcess]:
+        assert isinstance(self.stage.launcher, TrainerLauncher)
+        return self.stage.launcher.processes
+
+    def kill_supervisor_as_it_creates_a_twin(self) -> None:
+        self.cast.server.rule = each(LostReply(meanwhile=self.cast.kill_supervisor), where=creates_spot, count=1)
 
 
-def asked(held: Lease) -> bool:
-    return held.successor is not None and not held.offered
+def creates_spot(call: Call) -> bool:
+    return call.method is Method.CREATE and call.request is not None and call.request.provisioning is Provisioning.SPOT
 
 
-def after(term: int) -> Cue:
-    return lambda held: held.term > term
+def anybody(_: Lease) -> bool:
+    return True
+
+
+def asked_by(attempt: str) -> Cue:
+    return lambda held: held.successor is not None and lease.attempt_of(held.successor) == attempt
 
 
 def rehearse(script: Callable[[Killer], Iterator[None]]) -> Finished:
+    """With spot everywhere, and a deadline for which the stated work asks for on-demand at once."""
     with set_up(PLAY, print) as stage:
-
-        def play(cast: Cast) -> Iterator[None]:
-            return script(Killer(stage, cast))
-
-        finished = perform(stage, lambda _: None, play, spare=SPARE + STARTS * stage.start)
+        run = on_demand_at_once(new_run(stage))
+        finished = perform(stage, lambda _: None, lambda cast: script(Killer(stage, cast)), run)
         check_lineage()
     return finished
 
 
+def on_demand_at_once(run: Run) -> Run:
+    run = replace(run, spec=replace(run.spec, terms=replace(run.spec.terms, work=STATED, reserve=RESERVE)))
+    margin = assess(run, Observation(), run.submitted_at).margin
+    return replace(run, spec=replace(run.spec, deadline=run.submitted_at + STATED + margin + ABOVE))
+
+
 def check_lineage() -> None:
-    """What counts is one chain: each writer began at a checkpoint of the one before it."""
-    store = open_store(f"{ROOT}/checkpoints")
-    commits = manifest.commits(store, RUN)
-    assert [commit.step for commit in commits] == sorted({commit.step for commit in commits}, reverse=True)
+    """What counts is one line: each writer began where the one before it had come to."""
+    commits = manifest.commits(open_store(f"{ROOT}/checkpoints"), RUN)
+    assert commits
     for newer, older in itertools.pairwise(commits):
-        assert newer.term >= older.term
+        assert (newer.step, newer.term) > (older.step, older.term)
         assert newer.term == older.term or newer.from_step >= older.step
 
 
@@ -94,47 +115,45 @@ def in_time_and_the_same(finished: Finished) -> tuple[Attempt, ...]:
     assert comparison.identical
     assert frame.seen.completed_at is not None
     assert frame.seen.completed_at <= frame.run.spec.deadline
+    assert frame.run.attempts[0].provisioning is Provisioning.ON_DEMAND
+    assert frame.run.attempts[1].relieves == frame.run.attempts[0].id
     return frame.run.attempts
 
 
-def completed_by(finished: Finished) -> Attempt:
-    return next(attempt for attempt in finished.frame.run.attempts if attempt.outcome is Outcome.SUCCEEDED)
-
-
 def test_nobody_is_killed_and_spot_ends_what_on_demand_began() -> None:
-    def script(_killer: Killer) -> Iterator[None]:
-        return iter(())
-
-    finished = rehearse(script)
-    holder, twin = in_time_and_the_same(finished)
-    assert (holder.provisioning, holder.outcome) == (Provisioning.ON_DEMAND, Outcome.HANDED_OVER)
-    assert (twin.provisioning, twin.outcome, twin.relieves) == (Provisioning.SPOT, Outcome.SUCCEEDED, holder.id)
+    holder, twin = in_time_and_the_same(rehearse(lambda _: iter(())))
+    assert (holder.outcome, twin.outcome) == (Outcome.HANDED_OVER, Outcome.SUCCEEDED)
     assert twin.from_step == holder.last_step
 
 
-def test_the_supervisor_the_twin_and_the_holder_are_killed_before_the_lease_is_offered() -> None:
+def test_supervisor_twin_and_holder_are_killed_before_the_lease_is_offered() -> None:
     def script(killer: Killer) -> Iterator[None]:
-        yield from killer.until(lambda _: True)
-        killer.kill_supervisor_at_the_next_create()
-        held = yield from killer.until(asked)
-        killer.kill(lease.attempt_of(str(held.successor)))
-        first = held.successor
-        held = yield from killer.until(lambda held: asked(held) and held.successor != first)
-        killer.kill(held.attempt)
+        killer.kill_supervisor_as_it_creates_a_twin()
+        yield from killer.until(anybody)
+        killer.signal("a1", SIGSTOP)  # so that it does not answer before the twin is killed
+        first = yield from killer.until_there_is_a_twin()
+        yield from killer.until(asked_by(first))
+        killer.signal(first, SIGKILL)
+        killer.signal("a1", SIGCONT)
+        second = yield from killer.until_there_is_a_twin(besides=first)
+        killer.signal("a1", SIGSTOP)
+        yield from killer.until(asked_by(second))
+        killer.signal("a1", SIGKILL)
 
-    finished = rehearse(script)
-    attempts = in_time_and_the_same(finished)
-    assert attempts[0].outcome is not Outcome.HANDED_OVER
-    assert completed_by(finished).id == finished.frame.run.attempts[-1].id
+    holder, first, second, *_ = in_time_and_the_same(rehearse(script))
+    assert second.relieves == holder.id
+    assert Outcome.HANDED_OVER not in {holder.outcome, first.outcome}
+    assert second.advanced_at
 
 
-def test_the_supervisor_and_the_twin_are_killed_once_the_twin_has_the_lease() -> None:
+def test_supervisor_and_twin_are_killed_once_the_twin_has_the_lease() -> None:
     def script(killer: Killer) -> Iterator[None]:
-        held = yield from killer.until(lambda _: True)
-        taken = yield from killer.until(after(held.term))
+        first = yield from killer.until(anybody)
+        held = yield from killer.until(lambda held: held.term > first.term)
         killer.cast.kill_supervisor()
-        killer.kill(taken.attempt)
+        killer.signal(held.attempt, SIGKILL)
 
-    attempts = in_time_and_the_same(rehearse(script))
-    assert attempts[0].outcome is Outcome.HANDED_OVER
-    assert attempts[1].outcome is not Outcome.SUCCEEDED
+    holder, twin, *after = in_time_and_the_same(rehearse(script))
+    assert holder.outcome is Outcome.HANDED_OVER
+    assert twin.outcome is not Outcome.SUCCEEDED
+    assert after

@@ -46,11 +46,13 @@ class Play:
     def _kill(self) -> None:
         self.supervisors_killed += 1
 
-    def runs(self, step: int, durable: int) -> Job:
+    def runs(self, step: int, durable: int, provisioning: Provisioning = SPOT) -> Job:
         """An attempt in the second region that has come so far of 100 steps."""
         job = self.world.jobs.create(PROJECT, WET, custom_job())
         self.world.advance(minutes=30)
-        self.scene = Scene(job=job.name, attempt="a1", step=step, total_steps=100, durable_step=durable)
+        self.scene = Scene(
+            job=job.name, attempt="a1", provisioning=provisioning, step=step, total_steps=100, durable_step=durable
+        )
         return job
 
     def go_on(self) -> list[str]:
@@ -137,6 +139,8 @@ def test_at_last_the_second_region_has_no_machine_either(play: Play) -> None:
 def test_once_on_demand_trains_there_is_spot_again_everywhere(play: Play) -> None:
     test_at_last_the_second_region_has_no_machine_either(play)
     play.runs(step=60, durable=60)
+    assert play.go_on() == []
+    play.runs(step=60, durable=60, provisioning=Provisioning.ON_DEMAND)
     assert "there are spot machines again" in play.go_on()[0]
     assert all(play.world.capacity.free(region, SPOT, play.world.clock.now()) > 0 for region in (DRY, WET))
     assert play.go_on() == []

@@ -21,9 +21,10 @@ CASE = Case(label="us-central1", run=samples.run(regions=("us-central1",)))
 """10 h of work, 24 h to the deadline."""
 
 
-def replays(usd: Sequence[float], hours: Sequence[float | None], **changes: Any) -> Samples:
-    """Late after 24 hours."""
+def replays(usd: Sequence[float], hours: Sequence[float | None], *, apart: int = 60, **changes: Any) -> Samples:
+    """Late after 24 hours; one begins each hour."""
     return Samples(
+        apart=apart,
         samples=tuple(
             Sample(
                 **{
@@ -40,7 +41,7 @@ def replays(usd: Sequence[float], hours: Sequence[float | None], **changes: Any)
                 }
             )
             for index, (cost, end) in enumerate(zip(usd, hours, strict=True))
-        )
+        ),
     )
 
 

@@ -75,7 +75,7 @@ def handed_over() -> Story:
     )
     failed_twin = _none(12.6, "us-central1", 180)
     twin = replace(
-        _attempt(14.7, ran=5.3, region="us-east4", from_step=310, steps=STEPS, outcome=Outcome.SUCCEEDED),
+        _attempt(14.7, ran=5.3, region="us-east4", from_step=340, steps=STEPS, outcome=Outcome.SUCCEEDED),
         relieves="a10",
         advanced_at=after(hours=15.64),
     )

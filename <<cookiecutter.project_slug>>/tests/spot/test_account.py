@@ -87,6 +87,41 @@ def test_money_for_no_step_at_all_is_a_loss() -> None:
     assert found.is_loss
 
 
+@pytest.mark.parametrize("state", [RunState.FAILED, RunState.CANCELLED])
+def test_without_a_model_nothing_is_saved_and_all_it_cost_is_lost(state: RunState) -> None:
+    story = stories.failed()
+    found = of(replace(story.run, state=state), story.seen)
+    assert found.phases[Phase.TRAINING] > HOUR, "there were steps, and they came to nothing"
+    assert found.on_demand
+    assert found.on_demand.usd == 0
+    assert found.usd_saved == -(found.usd or 0) < -1
+    assert found.share_saved is None
+    assert found.is_loss
+
+
+def test_an_open_run_that_has_only_begun_is_no_loss() -> None:
+    found = of(run(samples.attempt(started_at=after())), now=after(minutes=6))
+    assert found.usd == pytest.approx(0.05)
+    assert found.share_saved is None
+    assert not found.is_loss
+
+
+def test_steps_that_were_trained_twice_count_once_for_on_demand() -> None:
+    """The newest checkpoint, of 300 steps, could not be read: the second attempt went on from 60."""
+    tried = stories.preempted().run.attempts
+    damaged = replace(tried[0], from_step=0, last_step=300)
+    again = replace(tried[1], from_step=60, last_step=600)
+    whole = of(run(damaged, again, state=RunState.SUCCEEDED, ended_at=after(hours=9)))
+    sound = of(run(damaged, replace(again, from_step=300), state=RunState.SUCCEEDED, ended_at=after(hours=9)))
+    first, as_it_was = whole.entries[0].phases, sound.entries[0].phases
+    useful = as_it_was[Phase.TRAINING] + as_it_was[Phase.SAVING]
+    assert first[Phase.TRAINING] + first[Phase.SAVING] == useful / 5
+    assert first[Phase.REPLAYED] == as_it_was[Phase.REPLAYED] + useful * 0.8
+    assert whole.on_demand
+    assert sound.on_demand
+    assert sound.on_demand.work - whole.on_demand.work == useful * 0.8
+
+
 def test_a_run_that_nothing_was_tried_for_costs_nothing_and_is_no_loss() -> None:
     found = stories.untouched().account
     assert (found.usd, found.is_loss, found.goodput) == (0, False, None)

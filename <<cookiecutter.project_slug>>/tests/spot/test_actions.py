@@ -197,7 +197,7 @@ def test_without_issues_in_the_repository_the_pass_is_red_and_all_is_switched_of
 def test_a_pass_that_knows_nothing_switches_nothing_off(
     team: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("spot.verbs.GIVE_UP_S", 0.2)
+    monkeypatch.setattr("spot.project.GIVE_UP_S", 0.2)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
     assert actions.main(["supervise"]) == Exit.OPEN
     assert team.github.calls == []

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
+from spot.action import Wait
 from spot.baselines import article, on_demand_only
 from spot.replay import Replayed, replay
-from spot.run import Outcome, Provisioning, RunState
+from spot.run import Observation, Outcome, Provisioning, RunState
 from spot.traces import Spans
 from tests.spot import samples
 from tests.spot.scripted import MINUTE, luck
@@ -64,3 +65,11 @@ def test_the_article_may_be_late_and_comes_to_its_end_all_the_same(hours: int) -
     assert found.run.state is RunState.SUCCEEDED
     assert found.missed is (hours == 1)
     assert samples.T0 + timedelta(hours=hours) == found.run.spec.deadline
+
+
+def test_the_article_pauses_for_an_hour_after_any_number_of_attempts() -> None:
+    tried = [samples.ended(Outcome.NO_CAPACITY, at=samples.after(hours=1))] * 2000
+    run = samples.run(*tried, deadline=samples.after(hours=9000))
+    waits = article(run, Observation(), samples.after(hours=1))
+    assert isinstance(waits, Wait)
+    assert waits.until == samples.after(hours=2)

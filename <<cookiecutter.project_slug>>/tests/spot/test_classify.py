@@ -222,3 +222,32 @@ def test_a_refused_create_ended(error: JobError, outcome: str) -> None:
 def test_a_refusal_is_the_requests_own_fault_unless_there_is_too_much_of_it(error: JobError) -> None:
     expected = {Outcome.QUOTA, Outcome.NO_CAPACITY} if error.code == 429 else {Outcome.INVALID}
     assert classify_refusal(error) in expected
+
+
+def relieved(state: JobState, **changes: Any) -> Outcome | None:
+    return classify(evidence(state, relieved=True, **RAN, **changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"exit_code": 75}, id="it said so"),
+        pytest.param({"error": exited(75)}, id="Vertex AI says with what it ended"),
+        pytest.param({"exit_code": 143, "cancel": ours(CancelReason.HANDED_OVER)}, id="it was told to, on its way out"),
+        pytest.param({"error": exited(137), "cancel": ours(CancelReason.HANDED_OVER)}, id="it had to be killed"),
+    ],
+)
+def test_who_leaves_because_another_one_has_the_lease_has_handed_over(changes: dict[str, Any]) -> None:
+    assert relieved(FAILED, **changes) is Outcome.HANDED_OVER
+
+
+def test_somebodys_cancel_is_no_hand_over_even_if_a_twin_has_taken_the_lease_since() -> None:
+    assert relieved(CANCELLED, exit_code=143) is Outcome.CANCELLED
+
+
+def test_a_holder_that_was_lost_and_then_relieved_has_not_handed_over() -> None:
+    assert relieved(FAILED, error=exited(137)) is Outcome.INTERNAL
+
+
+def test_exit_75_without_a_successor_is_internal() -> None:
+    assert classify(evidence(FAILED, exit_code=75, **RAN)) is Outcome.INTERNAL

@@ -152,6 +152,25 @@ def test_watch_at_a_terminal_shows_work_and_time_in_place_until_it_is_interrupte
 
 
 @pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["forecast"], "spot: interrupted\n"),
+        (["cancel", "x"], "spot: interrupted; what has begun goes on, and the next pass takes it from there\n"),
+    ],
+)
+def test_an_interrupt_says_that_something_goes_on_only_where_something_does(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spot.verbs.settings_of", interrupted)
+    monkeypatch.setattr("spot.forecast_verb.load", interrupted)
+    assert main(arguments) == 130
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         ([], "the following arguments are required: VERB (spot --help)"),

@@ -74,3 +74,9 @@ def test_a_run_that_ended_at_once_still_has_a_width() -> None:
     untouched = stories.untouched()
     at_once = replace(untouched, run=replace(untouched.run, ended_at=untouched.run.submitted_at))
     assert horizon(at_once.account) - at_once.run.submitted_at == timedelta(minutes=1)
+
+
+def test_what_a_holder_made_is_safe_when_its_twin_takes_over_not_at_the_save_before() -> None:
+    found = of(stories.handed_over())
+    at = {share: moment for moment, share in reversed(found.points)}
+    assert at[340 / 600] == stories.handed_over().run.attempts[9].ended_at

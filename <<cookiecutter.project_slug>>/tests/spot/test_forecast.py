@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -42,6 +43,7 @@ def test_on_demand_only_costs_the_work_and_a_restore() -> None:
 
 def test_ours_costs_less_in_measured_capacity_and_is_in_time() -> None:
     found = played()
+    assert found.saving is not None
     assert 0.3 < found.saving < 0.6
     assert found.ours.missed == found.ours.unfinished == 0
 
@@ -73,11 +75,24 @@ def test_what_never_happened_is_below_three_in_so_many() -> None:
     assert replays([1, 1], [1.0, 25.0]).missed_at_most is None
 
 
+def test_windows_that_overlap_or_come_twice_are_no_more_evidence() -> None:
+    often = replays([1] * 100, [1.0] * 100, start=60)
+    assert (often.independent, often.missed_at_most) == (1, 1)
+    assert replays([1] * 100, [1.0] * 100, apart=24 * 60).independent == 5  # hours 0, 24, 48, 72, 96
+    assert replays([1] * 100, [1.0] * 100, apart=24 * 60).missed_at_most == 0.6
+
+
 def test_a_replay_without_a_model_has_missed_its_deadline_and_has_no_end() -> None:
     found = replays([1, 2, 3], [20, None, 25])
     assert (found.missed, found.unfinished, found.hours) == (2, 1, (20, 25))
+    assert found.ends == (20, 25, math.inf)
+    assert quantile(found.ends, 0.95) == math.inf, "not of those alone that were done"
 
 
 def test_a_saving_below_nothing_is_a_loss() -> None:
     assert forecasted.forecast().saving == pytest.approx(0.5)
     assert forecasted.forecast(ours=replays([12] * 4, [12] * 4)).saving == pytest.approx(-0.2)
+
+
+def test_without_a_model_nothing_is_saved() -> None:
+    assert forecasted.forecast(ours=replays([1] * 4, [12, 12, 12, None])).saving is None

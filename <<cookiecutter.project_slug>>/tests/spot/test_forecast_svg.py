@@ -45,6 +45,12 @@ def test_who_is_late_is_told_in_words() -> None:
     assert "deadline" in words(shown())
 
 
+def test_no_model_is_not_called_late() -> None:
+    never = forecast(ours=replays([1] * 4, [12, 25, None, None]))
+    assert "1 late, no model: 2" in words(shown(never))
+    assert "$1.00, no model: 2, 1 late" in words(shown(never, sweep="deadline"))
+
+
 def test_a_sweep_has_a_bar_for_each_case() -> None:
     cases = [forecast(replace(CASE, label="24 h")), forecast(replace(CASE, label="<48 h> & more"))]
     found = shown(*cases, sweep="deadline")
@@ -56,4 +62,4 @@ def test_a_sweep_has_a_bar_for_each_case() -> None:
 
 def test_a_loss_is_told_in_a_sweep_too() -> None:
     found = shown(forecast(ours=replays([12] * 4, [25] * 4)), sweep="regions")
-    assert "$12.00, LOSS of 20%, 4 late" in words(found)
+    assert "$12.00, LOSS 20%, 4 late" in words(found)

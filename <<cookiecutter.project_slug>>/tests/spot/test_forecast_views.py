@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from spot import forecast_views
+from spot import console, forecast_views
 from spot.forecast import Case
 from spot.forecast_views import Shown, headline
 from tests.spot import samples
@@ -27,7 +27,7 @@ def row(text: str, name: str) -> list[str]:
 def test_the_headline_has_cost_saving_and_the_chance_to_be_late() -> None:
     assert headline(forecast()).plain == (
         "Expect $5.00: 50% less than on-demand only, 20% less than the article's rule."
-        " 0 of 4 miss the deadline (a chance below 75%)."
+        " 0 of 4 miss the deadline (a chance below 75%: only 4 windows do not overlap)."
     )
 
 
@@ -55,13 +55,49 @@ def test_the_numbers_stand_beside_those_of_what_it_is_compared_with(capsys: pyte
     never = read(shown(forecast(ours=replays([1] * 4, [None] * 4))), capsys)
     assert row(never, "no model at all") == ["4 of 4", "0 of 4", "0 of 4"]
     assert row(never, "done after, median") == ["never", "10.2 h", "13.0 h"]
+    some = read(shown(forecast(ours=replays([1] * 4, [10, 11, 12, None]))), capsys)
+    assert row(some, "done after, median") == ["12.0 h", "10.2 h", "13.0 h"]
+    assert row(some, "95 % before") == ["never", "10.2 h", "25.0 h"]
+
+
+def test_a_sweep_has_no_saving_where_there_may_be_no_model(capsys: pytest.CaptureFixture[str]) -> None:
+    text = read(shown(forecast(ours=replays([1] * 4, [10, 11, None, None])), sweep="deadline"), capsys)
+    assert row(text, "us-central1 *") == ["$1.00", "no model: 2", "never", "2 of 4"]
+    loss = read(shown(forecast(ours=replays([12] * 4, [10] * 4)), sweep="deadline"), capsys)
+    assert row(loss, "us-central1 *")[1] == "LOSS 20%"
+
+
+def test_a_difference_too_small_to_tell_is_none() -> None:
+    found = forecast(ours=replays([10.001] * 4, [10] * 4), article=replays([10.002] * 4, [10] * 4))
+    assert "Expect $10.00: as much as on-demand only, as much as the article's rule." in headline(found).plain
+    assert (forecast_views.percent(0.0004), forecast_views.percent(0.0), forecast_views.percent(0.05)) == (
+        "< 0.1%",
+        "0%",
+        "5.0%",
+    )
+
+
+def test_who_may_end_without_a_model_is_not_compared_with() -> None:
+    assert "article" not in headline(forecast(article=replays([1] * 4, [None] * 4))).plain
+
+
+@pytest.mark.parametrize(("columns", "drawn"), [(50, False), (60, True)])
+def test_a_narrow_terminal_keeps_the_names_of_the_rows_and_may_lose_the_picture(
+    columns: int, drawn: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "WIDE", columns)
+    text = read(shown(), capsys)
+    assert row(text, "machines asked for") == ["3.0", "3.0", "3.0"]
+    assert row(text, "chance, 95 % sure")
+    assert ("what it costs" in text) is drawn
+    assert max(map(len, text.splitlines())) <= columns
 
 
 def test_it_says_what_it_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(read(shown(notes=["prices are old"]), capsys).split())
     assert "capacity measured, t.csv note a note on capacity note prices are old" in text
     assert "4 windows of the capacity at random (seed 7)" in text
-    assert "They overlap" in text
+    assert "Of those that do not overlap there are 4." in text
     assert "5-15 min on spot, 5-19 min on demand (policy.worst_start_minutes), not billed. Restore 2-6 min." in text
     assert "prices us-central1 $0.50/h spot, $1.00/h on demand" in text
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import time
 from datetime import timedelta
 
 import pytest
@@ -55,3 +57,16 @@ def test_many_processes_find_the_same_as_one() -> None:
     halves = [forecasts(CASES, where, luck, part, lambda _: None) for part in (starts[:30], starts[30:60])]
     for index, one in enumerate(made):
         assert one.ours.samples[:60] == halves[0][index].ours.samples + halves[1][index].ours.samples
+
+
+@pytest.mark.processes
+def test_an_interrupt_ends_all_processes_at_once() -> None:
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    where, luck = world()
+    before = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        forecasts(CASES, where, luck, where.drawn(20_000, seed=1), interrupted)
+    assert time.monotonic() - before < 20, "all of it takes minutes"
+    assert multiprocessing.active_children() == []

@@ -10,9 +10,9 @@ import pytest
 
 from spot.action import Action, Close, Submit, Wait
 from spot.job import JobError
-from spot.ladder import LONGEST, next_start
+from spot.ladder import next_start
 from spot.run import Attempt, Cancel, CancelReason, Outcome, Provisioning, Run, RunState, Strategy
-from spot.situation import assess
+from spot.situation import LONGEST, assess
 from tests.spot.samples import T0, after, ended, no_quota, run, seen
 
 C1, E4 = "us-central1", "us-east4"

@@ -181,3 +181,36 @@ def test_an_attempt_without_a_machine_has_no_phases() -> None:
 
 def test_every_phase_is_there_though_it_took_no_time() -> None:
     assert set(by_phase(attempt(), (), NOTHING)) == set(Phase)
+
+
+def test_a_twin_that_lives_stands_by_though_nobody_has_seen_its_trainer_begin() -> None:
+    twin = attempt(relieves="a1", started_at=after(hours=4))
+    assert minutes(trained(Outcome.SUCCEEDED), twin, now=after(hours=5)) == {"standing by": 60}
+    advanced = attempt(relieves="a1", started_at=after(hours=4), advanced_at=after(minutes=302))
+    found = minutes(trained(Outcome.HANDED_OVER), advanced, now=after(minutes=310))
+    assert found == {"standing by": 60, "restoring": 2, "training": 8}
+
+
+def test_what_was_handed_over_is_not_trained_again() -> None:
+    holder = trained(Outcome.HANDED_OVER, last_step=290)
+    twin = attempt(relieves="a1", from_step=290, started_at=after(hours=4), advanced_at=after(minutes=302))
+    assert minutes(holder, twin, of=0) == {"starting": 3, "restoring": 7, "training": 280}
+
+
+def test_a_twin_that_never_trained_takes_no_steps_from_the_attempt_beside_it() -> None:
+    holder = trained(Outcome.PREEMPTED, last_step=250)
+    twin = ended(Outcome.PREEMPTED, at=after(hours=5), relieves="a1", from_step=100, started_at=after(hours=4))
+    assert minutes(holder, twin, of=0)["training"] == 250
+
+
+def test_a_damaged_checkpoint_takes_the_steps_of_every_attempt_that_are_made_again() -> None:
+    """120 and 130 steps, of which 150 are made again: all of the second attempt and 20 of the first."""
+    tried = (
+        trained(Outcome.PREEMPTED, from_step=0, last_step=120),
+        trained(Outcome.PREEMPTED, from_step=120, last_step=250),
+        trained(Outcome.PREEMPTED, from_step=100, last_step=300),
+    )
+    assert minutes(*tried, of=0)["training"] == pytest.approx(250 * 100 / 120)
+    assert "training" not in minutes(*tried, of=1)
+    assert minutes(*tried, of=1)["replayed"] == 280
+    assert minutes(*tried, of=2)["training"] == 250

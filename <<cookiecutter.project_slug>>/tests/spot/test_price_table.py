@@ -10,10 +10,10 @@ import pytest
 from spot.price_table import DISK, FILE, PriceError, Rate, beside, merged, packaged, parse, save, written
 
 HEAD = "resource,region,on_demand_usd_per_hour,spot_usd_per_hour,dated\n"
-LINE = "g2-standard-8,us-central1,0.9,0.4,2026-11-24\n"
+LINE = "g2-standard-8,us-central1,0.9,0.4,2026-08-24\n"
 CONFLICT = "<" * 7 + " HEAD"
 """What git leaves of two tables."""
-MINE = Rate(on_demand=0.9, spot=0.4, dated=date(2026, 11, 24), source=FILE)
+MINE = Rate(on_demand=0.9, spot=0.4, dated=date(2026, 8, 24), source=FILE)
 
 
 def test_the_package_knows_the_day_of_its_prices() -> None:
@@ -24,11 +24,11 @@ def test_the_package_knows_the_day_of_its_prices() -> None:
 
 
 def test_a_disk_costs_the_same_everywhere_until_it_is_known_better(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text(f"{HEAD}{DISK},us-east4,0.00025,0.00025,2026-11-24\n")
+    (tmp_path / FILE).write_text(f"{HEAD}{DISK},us-east4,0.00025,0.00025,2026-08-24\n")
     table = beside(tmp_path)
 
     assert table.rate(DISK, "asia-south2") == packaged().rate(DISK, "us-east4")
-    assert table.rate(DISK, "us-east4") == Rate(on_demand=0.00025, spot=0.00025, dated=date(2026, 11, 24), source=FILE)
+    assert table.rate(DISK, "us-east4") == Rate(on_demand=0.00025, spot=0.00025, dated=date(2026, 8, 24), source=FILE)
     assert table.regions(DISK) == ["us-east4"]
 
 
@@ -100,6 +100,9 @@ def test_fresh_prices_repair_a_table_that_cannot_be_read(tmp_path: Path) -> None
         pytest.param(f"{HEAD}g2-standard-8,us-central1,inf,1,\n", "on_demand_usd_per_hour is 'inf'", id="no end"),
         pytest.param(
             f"{HEAD}g2-standard-8,us-central1,1,1,July\n", "dated is 'July': a day as 2026-07-30", id="no day"
+        ),
+        pytest.param(
+            f"{HEAD}g2-standard-8,us-central1,1,1,2999-01-01\n", "line 2: dated is 2999-01-01, and", id="to come"
         ),
         pytest.param(f'{HEAD}"g2-standard-8\n', "is not CSV", id="a quote that does not end"),
     ],

@@ -270,6 +270,16 @@ def test_what_follows_when_spot_is_late_depends_on_the_strategy(
     assert ("policy.strategy" in late) is bool(line)
 
 
+@pytest.mark.parametrize("strategy", ["spot", "hybrid", "on-demand"])
+def test_where_on_demand_is_late_too_nothing_is_promised(strategy: str, spot: Spot, folder: Path) -> None:
+    settings_with(folder, policy__strategy=f'"{strategy}"')
+
+    said = spot("estimate", "--work-hours", "13").out
+
+    assert "not even on-demand is in time: 84 min late. Raise policy.deadline_hours" in said
+    assert "policy.strategy" not in said
+
+
 @pytest.mark.parametrize("regions", ["", "us-central1-a", "us-central1,us-central1"])
 def test_wrong_regions_are_one_line(regions: str, spot: Spot) -> None:
     said = spot("estimate", "--regions", regions)

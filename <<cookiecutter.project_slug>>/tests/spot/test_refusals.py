@@ -110,19 +110,21 @@ def test_a_budget_that_cannot_pay_for_the_work_on_spot_is_refused_with_both_cost
     [line] = lines(budget_usd=3.99)
 
     assert line == (
-        "a budget of $3.99 cannot pay for 10.0 h of work: without a preemption that is $4.00 on spot in us-east4 and"
-        " $10.00 on demand in us-central1, the cheapest there is. Raise --budget-usd, or correct policy.work_hours"
+        "a budget of $3.99 cannot pay for 10.0 h of work and 4 min to start: without a preemption that is $4.03 on spot"
+        " in us-east4 and $10.07 on demand in us-central1, the cheapest there is. Raise --budget-usd, or correct"
+        " policy.work_hours"
     )
 
 
 @pytest.mark.parametrize(
     ("strategy", "budget", "said"),
     [
-        (Strategy.SPOT, 3.9, "that is $4.00 on spot in us-east4, the cheapest"),
-        (Strategy.ON_DEMAND, 9.9, "that is $10.00 on demand in us-central1, the cheapest"),
-        (Strategy.SPOT, 4.0, None),
-        (Strategy.HYBRID, 4.0, None),
-        (Strategy.ON_DEMAND, 10.0, None),
+        (Strategy.SPOT, 3.9, "that is $4.03 on spot in us-east4, the cheapest"),
+        (Strategy.ON_DEMAND, 10.0, "that is $10.07 on demand in us-central1, the cheapest"),
+        (Strategy.HYBRID, 4.0, "that is $4.03 on spot in us-east4 and $10.07"),
+        (Strategy.SPOT, 4.03, None),
+        (Strategy.HYBRID, 4.03, None),
+        (Strategy.ON_DEMAND, 10.07, None),
     ],
 )
 def test_the_budget_is_measured_by_what_may_run(strategy: Strategy, budget: float, said: str | None) -> None:
@@ -162,7 +164,7 @@ def test_several_reasons_are_a_line_each() -> None:
     [
         ({"budget_usd": 5.0}, True),
         ({"budget_usd": 3.0}, False),
-        ({"budget_usd": 10.0}, False),
+        ({"budget_usd": 10.1}, False),
         ({"budget_usd": None}, False),
         ({"budget_usd": 5.0, "strategy": Strategy.SPOT}, False),
         ({"budget_usd": 5.0, "usd_per_hour": {}}, False),
@@ -174,6 +176,6 @@ def test_a_budget_that_pays_for_spot_alone_is_warned_of(changes: dict[str, Any],
     assert (warning is not None) is warned
     if warning:
         assert warning == (
-            "a budget of $5.00 pays for 10.0 h of work on spot ($4.00 in us-east4), not on demand ($10.00 in"
-            " us-central1): without spot the run ends with no model"
+            "a budget of $5.00 pays for 10.0 h of work and 4 min to start on spot ($4.03 in us-east4), not on demand"
+            " ($10.07 in us-central1): without spot the run ends with no model"
         )

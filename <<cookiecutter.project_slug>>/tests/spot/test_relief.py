@@ -11,7 +11,7 @@ import pytest
 from spot.action import Action, CancelLive, Close, Submit, Wait
 from spot.job import JobState
 from spot.policy import decide
-from spot.run import Attempt, CancelReason, CancelRequest, Observation, Outcome, Provisioning, Run, Strategy
+from spot.run import Attempt, Cancel, CancelReason, CancelRequest, Observation, Outcome, Provisioning, Run, Strategy
 from tests.spot import samples
 from tests.spot.samples import T0, after, attempt, ended, run, seen
 
@@ -165,6 +165,9 @@ def test_where_spot_has_no_quota_on_demand_goes_on_alone() -> None:
     assert isinstance(then(run(HOLDER, *refused)), Wait)
 
 
+NEVER_LET_IN = ended(
+    Outcome.CANCELLED, at=NOW, relieves="a1", started_at=NOW, cancel=Cancel(at=NOW, why=CancelReason.FALLBACK)
+)
 FAILED_TWIN = ended(Outcome.USER_ERROR, at=NOW, relieves="a1", started_at=NOW)
 
 
@@ -176,6 +179,7 @@ FAILED_TWIN = ended(Outcome.USER_ERROR, at=NOW, relieves="a1", started_at=NOW)
         pytest.param([replace(FAILED_TWIN, outcome=Outcome.INVALID)], id="invalid"),
         pytest.param([replace(FAILED_TWIN, outcome=Outcome.CANCELLED)], id="cancelled by somebody"),
         pytest.param([replace(FAILED_TWIN, outcome=Outcome.INTERNAL)] * 3, id="three that nobody can explain"),
+        pytest.param([NEVER_LET_IN] * 3, id="three that stood by for ever"),
     ],
 )
 def test_a_twin_that_fails_is_no_reason_to_end_what_trains_and_there_is_no_other(twins: list[Attempt]) -> None:
@@ -187,7 +191,32 @@ def test_a_twin_that_failed_strangely_is_followed_by_another() -> None:
     assert isinstance(then(run(HOLDER, strange), now=NOW + timedelta(minutes=6)), Submit)
 
 
-def test_an_error_of_one_that_has_taken_over_counts_as_any() -> None:
-    took_over = replace(FAILED_TWIN, advanced_at=NOW)
-    relieved = replace(HOLDER, outcome=Outcome.HANDED_OVER, state=JobState.FAILED, ended_at=NOW)
-    assert isinstance(then(run(relieved, took_over)), Close)
+@pytest.mark.parametrize("outcome", [Outcome.USER_ERROR, Outcome.CANCELLED], ids=["an error", "somebody's cancel"])
+@pytest.mark.parametrize("left_as", [Outcome.HANDED_OVER, Outcome.INTERNAL], ids=["relieved", "lost"])
+def test_what_becomes_of_one_that_has_taken_over_counts_as_ever(outcome: Outcome, left_as: Outcome) -> None:
+    left = replace(HOLDER, outcome=left_as, state=JobState.FAILED, ended_at=NOW - timedelta(minutes=1))
+    assert isinstance(then(run(left, replace(FAILED_TWIN, outcome=outcome))), Close)
+
+
+def test_flex_start_that_found_nothing_is_no_reason_against_another_twin() -> None:
+    nothing = ended(Outcome.EXPIRED, at=T0, relieves="a1", provisioning=Provisioning.FLEX_START)
+    assert isinstance(then(run(HOLDER, *[nothing] * 4, flex_start=True)), Submit)
+
+
+def test_spot_that_is_dearer_than_what_it_would_relieve_is_not_asked_for() -> None:
+    prices = {C1: {Provisioning.SPOT: 1.5, Provisioning.ON_DEMAND: 1.0}}
+    assert isinstance(then(run(HOLDER, regions=(C1,), usd_per_hour=prices)), Wait)
+
+
+def test_a_twin_that_has_not_begun_is_cancelled_as_soon_as_the_model_is_complete() -> None:
+    complete = replace(SAW, completed_at=NOW)
+    assert cancelled(run(HOLDER, TWIN), complete) == ("a2", CancelReason.COMPLETE)
+
+
+def test_a_pause_beside_on_demand_says_nothing_of_when_on_demand_would_start() -> None:
+    vain = ended(Outcome.NO_CAPACITY, at=NOW, intended_at=NOW, relieves="a1")
+    reason = then(run(HOLDER, vain, replace(vain, region=E4))).reason
+    assert reason == (
+        "on-demand runs in us-central1, slack 14.0 h; no spot in us-central1, us-east4 1 time, again at"
+        " 2026-11-24 02:05 UTC: slack 14.0 h"
+    )

@@ -102,3 +102,8 @@ def test_of_a_run_that_ended_before_its_work_was_due_the_line_stays_below() -> N
     assert found
     drawn = progress(failed.account, found, horizon(failed.account))
     assert re.findall(r'<polyline class="due" points="([^"]+)"', drawn)[0] == "0.0,100.0 1000.0,100.0"
+
+
+def test_no_line_goes_through_the_word_of_another() -> None:
+    drawn = of(stories.late())
+    assert max(found.start() for found in re.finditer("<line", drawn)) < drawn.index('<text class="moment')

@@ -67,8 +67,11 @@ def test_many_runs_have_a_line_each_and_what_they_come_to() -> None:
     accounts = tuple(stories.STORIES[name]().account for name in ("calm", "loss", "late", "failed"))
     found = Totals(since=after(), until=after(hours=60), accounts=accounts, skipped=("x.json is no record of a run",))
     lines = bare(drawn(report_text.many(found)))
-    assert lines[:2] == ["$33.06 for 4 runs, as much as on-demand", "4 runs submitted since 2026-11-24 00:00 UTC"]
-    assert "20261124-000000-7c1e $16.45    $10.22 LOSS 61 % met by 4.1 h          9    55 %" in lines
+    assert lines[:2] == [
+        "LOSS: $33.06 for 4 runs, 7 % more than on-demand",
+        "4 runs submitted since 2026-11-24 00:00 UTC",
+    ]
+    assert "20261124-000000-7c1e $16.45    $10.22  LOSS 61 % met by 4.1 h          9    55 %" in lines
     assert "skipped: x.json is no record of a run" in lines
     assert max(map(len, lines)) <= COLUMNS
 

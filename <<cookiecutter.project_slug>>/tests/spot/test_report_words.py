@@ -10,6 +10,7 @@ import pytest
 from spot import report_words as words
 from spot.phases import Phase
 from spot.run import RunState
+from spot.totals import Totals
 from tests.spot import samples, stories
 from tests.spot.samples import after, attempt, run
 
@@ -21,7 +22,7 @@ from tests.spot.samples import after, attempt, run
         ("loss", "LOSS: $16.45, 61 % more than on-demand"),
         ("late", "$10.30, as much as on-demand"),
         ("open", "$2.54 so far, 42 % less than on-demand"),
-        ("failed", "$1.11 and no model"),
+        ("failed", "LOSS: $1.11 and no model"),
         ("untouched", "$0.00: no machine ran"),
     ],
 )
@@ -72,8 +73,21 @@ def test_a_loss_is_called_one_in_the_facts_and_in_a_table() -> None:
     assert words.saved(stories.loss().account) == "LOSS 61 %"
 
 
-def test_a_difference_that_is_none_has_no_share() -> None:
-    assert dict(words.facts(stories.late().account))["saved"] == "-$0.08"
+def test_a_difference_of_less_than_a_hundredth_is_none_wherever_it_is_told() -> None:
+    late = stories.late().account
+    assert dict(words.facts(late))["saved"] == "nothing: $0.08 more, which is less than 1 %"
+    assert words.saved(late) == "none"
+    totals = Totals(since=after(), until=after(hours=60), accounts=(late,), skipped=())
+    assert dict(words.total_facts(totals))["saved"] == "nothing: $0.08 more, which is less than 1 %"
+    assert words.total_headline(totals) == words.Headline(text="$10.30 for 1 run, as much as on-demand", is_loss=False)
+
+
+def test_what_was_paid_for_no_model_is_lost_wherever_it_is_told() -> None:
+    failed = stories.failed().account
+    facts = dict(words.facts(failed))
+    assert facts["LOSS"] == "$1.11: paid for no model"
+    assert facts["on-demand"] == "nothing to compare with: there is no model"
+    assert words.saved(failed) == "LOSS $1.11"
 
 
 def test_the_text_that_every_lack_of_machines_has_is_not_repeated() -> None:

@@ -137,3 +137,15 @@ def test_a_slow_start_of_on_demand_raises_the_worst_case_by_a_quarter_more() -> 
 @pytest.mark.parametrize("attempt", [started(25, Provisioning.ON_DEMAND), started(40)])
 def test_neither_a_quick_start_nor_one_of_spot_changes_the_worst_case(attempt: Attempt) -> None:
     assert assess(run(attempt), seen(), T0).worst_start == 25 * MINUTE
+
+
+def test_work_for_which_one_job_is_too_short_leaves_room_for_another_start() -> None:
+    """25 min of start, 15 of a tick, 3 to settle; and for the second job these, and 10 min that the first lost."""
+    long = run(work=timedelta(days=8), deadline=after(hours=24 * 20))
+    assert assess(long, seen(), T0).hard_margin == timedelta(minutes=43 + 53)
+
+
+def test_the_time_in_which_a_twin_stood_by_says_nothing_of_its_rate() -> None:
+    stood_by = attempt(started_at=after(hours=1), advanced_at=after(hours=2))
+    begun = assess(run(stood_by), seen(4, at=after(hours=2), steps_per_hour=30), after(hours=8))
+    assert begun.all_work / HOUR == pytest.approx(10)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rehearsal.faults import Method
-from spot import verbs
+from spot import project
 from spot.run import Provisioning, Strategy
 from spot.submit import SubmitError, merged_flags, new_id, plan
 from tests.spot import samples
@@ -221,7 +221,7 @@ def test_data_that_is_not_there_is_refused(desk: Desk, uri: str, says: str) -> N
 
 
 def test_data_that_nobody_can_tell_about_may_be_asked_for_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verbs, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(project, "GIVE_UP_S", 0.1)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", nobody_there())
     said = desk.spot("submit", "--dry-run", "--", "--data", "gs://bucket/x")
     assert (said.code, said.out) == (75, "")

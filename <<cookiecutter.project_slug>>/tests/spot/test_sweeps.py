@@ -54,3 +54,8 @@ def test_regions_are_tried_alone_and_together(own: str, others: str, labels: lis
     cases = regions(samples.run(regions=tuple(own)), tuple(others))
     assert [case.label for case in cases] == labels
     assert [" + ".join(case.run.spec.terms.regions) for case in cases] == labels
+
+
+def test_a_long_deadline_is_a_number_that_people_read() -> None:
+    run = samples.run(work=400 * HOUR, deadline=samples.after(hours=1234.5))
+    assert [case.label for case in deadlines(run, 1000 * HOUR)][-3:] == ["600 h", "800 h", "1234.5 h"]

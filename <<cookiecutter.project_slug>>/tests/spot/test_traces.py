@@ -76,6 +76,21 @@ def test_a_region_that_was_not_probed_for_so_long_has_a_gap_of_its_own(path: Pat
     assert measured.doubts(["us-central1"]) is None
 
 
+def test_a_region_that_is_probed_less_often_than_others_has_no_gap_for_that(path: Path) -> None:
+    lines = [
+        f"2025-10-{day:02}T{hour:02}:{minute}0:00Z,1,{'2' if minute == 0 else ''}"
+        for day in (4, 5)
+        for hour in range(24)
+        for minute in range(6)
+    ]
+    measured = trace(path, "\n".join(["time,us-central1-a,us-east4-b", *lines, ""]))
+    assert measured.known(["us-east4"]) == measured.known(["us-central1"]) == ((0, 48 * 60),)
+
+
+def test_empty_lines_at_the_end_are_nothing(path: Path) -> None:
+    assert trace(path, TRACE + "\n\r\n") == trace(path)
+
+
 def test_a_region_that_is_not_in_the_file_is_named_with_those_that_are(path: Path) -> None:
     with pytest.raises(TraceError, match=r"'us-east4' is not in this trace, which has us-central1, europe-west1$"):
         trace(path).up("us-east4", 1)
@@ -106,6 +121,11 @@ BAD = {
     "too few values": (TRACE.replace("0,0,", "0"), "line 4: 4 columns have names, but 2 values are here"),
     "too many values": (TRACE.replace("0,0,", "0,0,0,0"), "line 4: 4 columns have names, but 5 values are here"),
     "an empty line": (TRACE.replace("2025-10-04T00:30:00Z,0,0,", ""), "line 4: 4 columns have names, but 0 values"),
+    "a time before all": (TRACE.replace("2025-10-04T00:10:00Z", "0001-01-01T00:00:00+14:00"), "line 2: .* is no time"),
+    "too long": (
+        TRACE.replace("2025-10-04T00:40", "9999-10-04T00:40"),
+        "line 5: .* more than ten years after the first",
+    ),
     "no region": (TRACE.replace("us-central1-b", "us-central1"), "line 1: 'us-central1' is no zone"),
     "an open quote": (TRACE.replace("0,0,", '0,"0,'), "cannot be read as CSV"),
 }

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from rehearsal.faults import Answer, LostReply, Method, each, on
-from spot import verbs
+from spot import project
 from spot.run import RunState
 from tests.spot.desk import Desk, nobody_there
 
@@ -48,7 +48,7 @@ def test_a_create_whose_reply_is_lost_is_found_again_and_not_repeated(desk: Desk
 
 
 def test_a_submit_that_vertex_ai_does_not_answer_keeps_the_run(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verbs, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(project, "GIVE_UP_S", 0.1)
     monkeypatch.setenv("VERTEX_ENDPOINT", nobody_there())
     said = desk.spot("submit", "--run", "weekly", "--json")
     assert said.code == 0
@@ -59,7 +59,7 @@ def test_a_submit_that_vertex_ai_does_not_answer_keeps_the_run(desk: Desk, monke
 def test_a_submit_that_the_bucket_does_not_answer_says_how_to_repeat_it_safely(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verbs, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(project, "GIVE_UP_S", 0.1)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", nobody_there())
     said = desk.spot("submit", "--run", "weekly")
     assert (said.code, said.out) == (75, "")
@@ -71,7 +71,7 @@ def test_a_submit_that_the_bucket_does_not_answer_says_how_to_repeat_it_safely(
 def test_a_bucket_that_does_not_answer_is_one_line_and_come_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
-    monkeypatch.setattr(verbs, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(project, "GIVE_UP_S", 0.1)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", nobody_there())
     said = desk.spot(*verb.split())
     assert (said.code, said.out) == (75, "")
@@ -81,7 +81,7 @@ def test_a_bucket_that_does_not_answer_is_one_line_and_come_again(
 def test_a_vertex_ai_that_does_not_answer_leaves_the_run_as_it_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.submit("weekly")
     before = desk.run("weekly")
-    monkeypatch.setattr(verbs, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(project, "GIVE_UP_S", 0.1)
     monkeypatch.setenv("VERTEX_ENDPOINT", nobody_there())
     said = desk.spot("reconcile", "--json")
     assert said.code == 75
@@ -151,7 +151,7 @@ def test_a_cancel_that_vertex_ai_does_not_answer_is_recorded_and_done_later(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.submit("weekly")
-    monkeypatch.setattr(verbs, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(project, "GIVE_UP_S", 0.1)
     desk.server.rule = each(Answer(503, "down"))
     assert desk.spot("cancel", "weekly").code == 75
     desk.server.rule = lambda _: None

@@ -50,10 +50,15 @@ def test_a_flag_beats_a_variable() -> None:
     ],
 )
 def test_who_stands_by_needs_checkpoints_to_go_on_from(more: list[str], words: str) -> None:
-    assert parse(["--standby", "true"], {}).standby
-    assert not parse(more, {}).standby
+    assert parse(["--standby", "a1"], {}).standby == "a1"
+    assert parse(more, {}).standby is None
     with pytest.raises(UsageError, match=words):
-        parse(["--standby", "true", *more], {})
+        parse(["--standby", "a1", *more], {})
+
+
+def test_no_attempt_relieves_itself() -> None:
+    with pytest.raises(UsageError, match="--standby a2 is this attempt itself: name the one that it is to relieve"):
+        parse(["--attempt", "a2", "--standby", "a2"], {})
 
 
 def test_the_articles_flags_are_understood() -> None:
@@ -76,7 +81,7 @@ def test_the_articles_flags_are_understood() -> None:
         (["--device", "tpu"], ["--device", "'tpu'", "auto, cpu, cuda"]),
         (["--resume", "maybe"], ["--resume", "'maybe'", "auto, never"]),
         (["--precision", "8"], ["--precision", "'8'", "auto, full, mixed"]),
-        (["--standby", "maybe"], ["--standby", "'maybe'", "true nor false"]),
+        (["--standby", "A 1"], ["--standby", "'A 1'", "a-z"]),
         (["--enable-checkpointing", "yes"], ["--enable-checkpointing", "'yes'", "true nor false"]),
         (["--checkpoint-interval", "0"], ["--checkpoint-interval", "'0'"]),
         (["--checkpoint-interval", "often"], ["--checkpoint-interval", "'often'", "auto"]),

@@ -73,7 +73,7 @@ class Pair:
     def start(self) -> tuple[Life, Life]:
         holder = self.holder.start()
         wait_for(holder, r"checkpoint durable")
-        return holder, self.twin.start("--standby", "true")
+        return holder, self.twin.start("--standby", HOLDER)
 
     @property
     def checkpoints(self) -> Store:
@@ -223,12 +223,21 @@ def test_when_both_die_the_next_attempt_goes_on(
     assert left > 0
 
 
+def test_a_holder_that_comes_late_leaves_the_run_to_its_successor(pair: Pair, undisturbed_longer: Result) -> None:
+    twin = pair.twin.start("--standby", HOLDER)
+    wait_for(twin, r"checkpoint durable")
+    assert "attempt a4 was relieved: the lease of run default is a5.1's" in said(pair.holder.start(), 75)
+    assert twin.wait() == 0, twin.output + twin.errors
+    assert pair.completed_by() == TWIN
+    assert pair.trainer.result() == undisturbed_longer
+
+
 def test_a_successor_that_is_stopped_leaves_the_holder_alone(pair: Pair, undisturbed_longer: Result) -> None:
     holder = pair.holder.start()
     wait_for(holder, r"checkpoint durable")
     holder.kill(signal.SIGSTOP)
     pair.twin.at(ASKED, lambda: pair.twin.life.result().kill(signal.SIGTERM))
-    twin = pair.twin.start("--standby", "true")
+    twin = pair.twin.start("--standby", HOLDER)
     assert twin.wait() == 143, twin.output + twin.errors
     held = lease.read(pair.checkpoints, RUN)
     assert held
@@ -267,7 +276,7 @@ def test_what_a_frozen_holder_commits_after_it_was_relieved_does_not_count(
     pair.holder.proxy.rule = frozen
     holder = pair.holder.start("--checkpoint-interval", "0.01")
     wait_for(holder, r"checkpoint durable")
-    twin = pair.twin.start("--standby", "true", "--checkpoint-interval", "0.01")
+    twin = pair.twin.start("--standby", HOLDER, "--checkpoint-interval", "0.01")
     wait_for(twin, r"the lease of run default is ours")
     wait_for(twin, r"checkpoint durable")
     relieved.set()

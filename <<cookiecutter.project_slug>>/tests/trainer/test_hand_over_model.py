@@ -23,7 +23,8 @@ from trainer.standby import Standby
 RUN = "run"
 PACE = Pace()
 NOTHING = Commit(step=0, term=0, from_step=0, from_term=0)
-WALKS, EVENTS, STARTS = 300, 80, 6
+WALKS, EVENTS, STARTS = 200, 100, 7
+ATTEMPTS = [f"a{number}" for number in range(1, STARTS + 1)]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -32,6 +33,8 @@ class Trainer:
 
     name: str
     alive: bool = True
+    relieves: str | None = None
+    """The attempt in whose place it is, which may start only later."""
     standby: Standby | None = None
     """Until the lease is its own."""
     lease: Lease | None = None
@@ -63,6 +66,8 @@ class World:
         self.ways: dict[Commit, list[Commit]] = {NOTHING: []}
         """To each checkpoint, itself first."""
         self.committed: list[Commit] = []
+        self.relieved: set[str] = set()
+        """Attempts in whose place, or after which, a successor has trained."""
         self.safe = 0
         """Of all steps that were committed while their writer had the lease, the last."""
 
@@ -98,16 +103,22 @@ class World:
         number = len(self.trainers) + 1
         if number > STARTS:
             return
-        attempt = f"a{self.chance.randint(1, number)}"
+        attempt = self.chance.choice(ATTEMPTS[:number])
         trainer = Trainer(name=lease.name_of(attempt, number))
         self.trainers.append(trainer)
         if self.chance.random() < 0.5:
-            trainer.standby = Standby(self.store, RUN, trainer.name, PACE, clock=lambda: self.now)
+            trainer.relieves = self.chance.choice([other for other in ATTEMPTS if other != attempt])
+            trainer.standby = Standby(
+                self.store, RUN, trainer.name, PACE, relieves=trainer.relieves, clock=lambda: self.now
+            )
             return
+        came_before = any(lease.attempt_of(other.name) == attempt for other in self.trainers[:-1])
         try:
             trainer.lease = lease.claim(self.store, RUN, trainer.name)
         except Relieved:
+            self.seen["came again" if came_before else "came late"] += 1
             trainer.alive = False
+        assert trainer.alive == (attempt not in self.relieved)
 
     def look(self) -> None:
         """Perhaps with another look, of another one, between its read and its change."""
@@ -142,7 +153,12 @@ class World:
         except Relieved:
             trainer.alive = False
         if trainer.lease:
+            assert trainer.relieves
             trainer.standby = None
+            assert lease.attempt_of(trainer.name) not in self.relieved
+            self.relieved |= {trainer.relieves}
+            if before and before.attempt != lease.attempt_of(trainer.name):
+                self.relieved |= {before.attempt}
             self.seen["accepted" if before and before.offered else "taken"] += 1
 
     def restore(self) -> None:
@@ -218,5 +234,6 @@ def test_in_any_order_of_events_there_is_one_line_and_nothing_that_was_safe_is_l
         world = World(random.Random(seed), seen)
         for _ in range(EVENTS):
             world.go()
-    rare = {what: seen[what] for what in ("accepted", "handed over", "declined", "taken", "lost", "late", "too late")}
+    relief = ("accepted", "handed over", "declined", "taken", "lost")
+    rare = {what: seen[what] for what in (*relief, "came late", "came again", "late", "too late")}
     assert min(rare.values()) >= 10, rare

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from bucket import lease, manifest
+from bucket import layout, lease, manifest
 from bucket.lease import Lease, Relieved
-from bucket.store import Store, open_store
+from bucket.store import ABSENT, Store, open_store
+from tests.proxy import Fault, Proxy, Request
+from tests.trainer.faults import is_part
 from tests.trainer.test_checkpoint import PATIENCE_S, State, found
 from trainer.buffer import SharedBuffer
 from trainer.checkpoint import Checkpointer
@@ -50,9 +52,7 @@ def buffer() -> SharedBuffer:
 def wanted_by_twin(store: Store, uploader: UploaderProcess, buffer: SharedBuffer, pace: Pace) -> Checkpointer:
     """A checkpointer that has heard of it."""
     term = lease.claim(store, RUN, ME).term
-    there = lease.look(store, RUN)
-    assert there
-    lease.change(store, RUN, there, there.lease.wanted_by(TWIN))
+    become(store, lambda held: held.wanted_by(TWIN))
     checkpointer = Checkpointer(
         uploader=uploader,
         buffer=buffer,
@@ -85,8 +85,15 @@ def held(store: Store) -> Lease:
     return there
 
 
+def become(store: Store, change: Callable[[Lease], Lease]) -> None:
+    """What the twin makes of the lease."""
+    there = lease.look(store, RUN)
+    assert there
+    lease.change(store, RUN, there, change(there.lease))
+
+
 def accept(store: Store) -> threading.Thread:
-    standby = Standby(store, RUN, TWIN, PATIENT)
+    standby = Standby(store, RUN, TWIN, PATIENT, relieves="a")
     thread = threading.Thread(target=lambda: until(lambda: standby.look() is not None), daemon=True)
     thread.start()
     return thread
@@ -122,6 +129,47 @@ def test_a_stop_ends_the_wait_and_leaves_the_offer(
     checkpointer.hand_over(State().advance(7), stop)
     assert found(store) == (7, 7.0)
     until(lambda: held(store).offered)
+
+
+def test_after_a_save_that_fails_training_goes_on_until_one_succeeds(
+    store: Store, uploader: UploaderProcess, buffer: SharedBuffer
+) -> None:
+    checkpointer, state = wanted_by_twin(store, uploader, buffer, PATIENT), State()
+    store.write(layout.part(RUN, 7, "a", 1, 1, 0), b"in the way", if_generation=ABSENT)
+    checkpointer.hand_over(state.advance(7), Stop())
+    assert (checkpointer.wanted, checkpointer.busy, checkpointer.durable_step) == (False, False, None)
+    assert not held(store).offered
+    checkpointer.save(state.advance(8))
+    until(lambda: hears(checkpointer))
+    twin = accept(store)
+    with pytest.raises(Relieved, match=r"handed over to b\.1 at step 9"):
+        checkpointer.hand_over(state.advance(9), Stop())
+    twin.join(PATIENCE_S)
+
+
+def test_when_the_twin_has_gone_training_goes_on_before_the_save_is_durable(
+    gs_uri: str, proxy: Proxy, buffer: SharedBuffer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, go_on = open_store(gs_uri), threading.Event()
+
+    def withdrawn_and_slow(request: Request) -> Fault | None:
+        if is_part(request):
+            until(lambda: held(store).beat > 0)  # from here on the holder only reads the lease, for a while
+            become(store, Lease.wanted_by_nobody)
+            go_on.wait(PATIENCE_S)
+        return None
+
+    proxy.rule = withdrawn_and_slow
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+    uploader = UploaderProcess(gs_uri, buffer.fd, 3)
+    checkpointer = wanted_by_twin(store, uploader, buffer, Pace(poll_s=0.01, beat_s=60.0, offer_s=60.0, dead_s=60.0))
+    checkpointer.hand_over(State().advance(7), Stop())
+    assert (checkpointer.wanted, checkpointer.busy) == (False, True)
+    go_on.set()
+    checkpointer.settle(PATIENCE_S)
+    assert checkpointer.durable_step == 7
+    assert not held(store).offered
+    uploader.close()
 
 
 def test_a_lost_lease_is_noticed_by_whoever_hears_the_uploader_out(

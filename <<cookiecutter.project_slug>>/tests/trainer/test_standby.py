@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from trainer.pace import Pace
 from trainer.standby import Standby, stand_by
 
 RUN, HOLDER, ME = "run", "a1.1", "a2.1"
+RELIEVED = "a1"
 PACE = Pace()
 
 
@@ -33,7 +35,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def standby(store: MemoryStore, clock: ManualClock) -> Standby:
-    return Standby(store, RUN, ME, PACE, clock=clock.monotonic)
+    return Standby(store, RUN, ME, PACE, relieves=RELIEVED, clock=clock.monotonic)
 
 
 def now(store: MemoryStore) -> Lease:
@@ -61,7 +63,7 @@ def wait(standby: Standby, clock: ManualClock, seconds: float) -> Lease | None:
 
 def test_where_there_is_no_lease_it_is_taken(standby: Standby, store: MemoryStore) -> None:
     store.delete(layout.writer(RUN))
-    assert standby.look() == Lease(term=1, holder=ME)
+    assert standby.look() == Lease(term=1, holder=ME, relieved=("a1",))
 
 
 def test_that_of_an_earlier_start_of_its_own_is_taken(standby: Standby, store: MemoryStore) -> None:
@@ -106,6 +108,47 @@ def test_it_makes_way_for_one_that_waits_in_its_place(standby: Standby, store: M
     become(store, now(store).wanted_by("a3.1"))
     with pytest.raises(Relieved, match=r"a3\.1 waits for the lease of run run in the place of a2\.1"):
         standby.look()
+
+
+def dead_predecessor(store: MemoryStore) -> None:
+    store.delete(layout.writer(RUN))
+    lease.claim(store, RUN, "a0.1")
+
+
+def nobody_yet(store: MemoryStore) -> None:
+    store.delete(layout.writer(RUN))
+
+
+def offering_predecessor(store: MemoryStore) -> None:
+    dead_predecessor(store)
+    become(store, now(store).wanted_by(ME).offered_to_successor())
+
+
+def own_earlier_start(store: MemoryStore) -> None:
+    dead_predecessor(store)
+    lease.claim(store, RUN, "a2.0")
+
+
+@pytest.mark.parametrize("before", [nobody_yet, dead_predecessor, offering_predecessor, own_earlier_start])
+def test_an_attempt_that_comes_after_its_twin_has_its_place_leaves(
+    before: Callable[[MemoryStore], None], standby: Standby, store: MemoryStore, clock: ManualClock
+) -> None:
+    """Its image was still being pulled."""
+    before(store)
+    assert wait(standby, clock, PACE.dead_s + 3 * PACE.poll_s) == now(store)
+    assert now(store).holder == ME
+    with pytest.raises(Relieved, match=r"attempt a1 was relieved: the lease of run run is a2\.1's"):
+        lease.claim(store, RUN, HOLDER)
+
+
+def test_an_attempt_that_comes_before_that_is_waited_for(
+    standby: Standby, store: MemoryStore, clock: ManualClock
+) -> None:
+    dead_predecessor(store)
+    assert wait(standby, clock, PACE.dead_s) is None
+    lease.claim(store, RUN, HOLDER)
+    assert wait(standby, clock, PACE.dead_s) is None
+    assert (now(store).holder, now(store).successor) == (HOLDER, ME)
 
 
 def test_a_start_of_an_attempt_that_was_relieved_does_not_ask(standby: Standby, store: MemoryStore) -> None:
@@ -196,8 +239,8 @@ def test_a_store_that_does_not_answer_for_long_is_asked_again(store: MemoryStore
             return super().read(name)
 
     away = Away()
-    standby = Standby(away, RUN, ME, PACE, clock=clock.monotonic)
-    assert stand_by(standby, store, PACE, sleep=lambda _: None) == Lease(term=1, holder=ME)
+    standby = Standby(away, RUN, ME, PACE, relieves=RELIEVED, clock=clock.monotonic)
+    assert stand_by(standby, store, PACE, sleep=lambda _: None) == Lease(term=1, holder=ME, relieved=("a1",))
 
 
 def test_a_stop_withdraws_the_request(standby: Standby, store: MemoryStore) -> None:

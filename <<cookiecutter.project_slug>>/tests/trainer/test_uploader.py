@@ -259,7 +259,8 @@ def test_what_does_not_count_is_pruned(store: Store) -> None:
 
 def test_the_lease_is_looked_after(either: Uploader) -> None:
     me, twin = lease.name_of("a", 1), "b.1"
-    either.process.send(Hold(run=RUN, name=me, poll_s=0.01, beat_s=0.01, offer_s=60.0))
+    for _ in range(2):  # the checkpointer repeats it
+        either.process.send(Hold(run=RUN, name=me, poll_s=0.01, beat_s=0.01, offer_s=60.0))
     become(either.store, lambda held: held.wanted_by(twin))
     assert either.hear() == Wanted(successor=twin)
     wait_until(lambda: (lease.read(either.store, RUN) or NONE).beat > 0)
