@@ -11,9 +11,8 @@ from datetime import datetime, timedelta
 
 from spot.action import Action, CancelLive, Close, Submit, Wait
 from spot.job import JobState
-from spot.ladder import LONGEST
 from spot.run import Attempt, CancelReason, Observation, Outcome, Provisioning, Run, RunState
-from spot.situation import assess
+from spot.situation import LONGEST, assess
 
 COMPLETE = Close(reason="the model is complete", state=RunState.SUCCEEDED)
 

@@ -117,6 +117,7 @@ class _Performance:
                 jobs=stage.server.jobs,
                 server=stage.server,
                 running=self._running,
+                live=lambda: self._run.live,
                 kill_supervisor=lambda: self._supervisor.kill(),  # noqa: PLW0108  # the one of then
                 tell=stage.tell,
             )

@@ -9,7 +9,7 @@ from rehearsal.capacity import UNLIMITED, Scripted
 from rehearsal.faults import LostReply, Method, each, on
 from rehearsal.jobs import Jobs
 from rehearsal.vertex_server import VertexServer
-from spot.run import Provisioning
+from spot.run import Attempt, Provisioning
 
 DRY, WET = "us-east4", "us-central1"
 """The cheaper region has no spot machines, the other one has them for a while; later both have."""
@@ -39,6 +39,8 @@ class Cast:
     server: VertexServer
     running: Callable[[], Scene | None]
     """The attempt whose trainer makes steps, None if there is none."""
+    live: Callable[[], Attempt | None]
+    """The attempt that lives."""
     kill_supervisor: Callable[[], None]
     tell: Callable[[str], None]
 
@@ -65,21 +67,20 @@ def story(cast: Cast) -> Iterator[None]:
     cast.tell(f"{WET} wants its machine back from {scene.attempt}, and has no other one any more")
     cast.capacity.set(WET, Provisioning.SPOT, 0)
 
-    scene = yield from _cue(cast, Provisioning.ON_DEMAND)
-    cast.tell(f"{scene.attempt} trains on demand, and there are spot machines again")
+    while not ((live := cast.live()) and live.provisioning is Provisioning.ON_DEMAND):
+        yield
+    cast.tell(f"{live.id} is asked for on demand, and there are spot machines again")
     cast.capacity.set(DRY, Provisioning.SPOT, UNLIMITED)
     cast.capacity.set(WET, Provisioning.SPOT, UNLIMITED)
 
 
-def _cue(
-    cast: Cast, provisioning: Provisioning = Provisioning.SPOT, *, share: float = 0, unsaved: int = 0, after: str = ""
-) -> Generator[None, None, Scene]:
-    """Wait until such an attempt, another one than `after`, is so far, with so many steps not yet saved."""
+def _cue(cast: Cast, *, share: float, unsaved: int = 0, after: str = "") -> Generator[None, None, Scene]:
+    """Wait until a spot attempt, another one than `after`, is so far, with so many steps not yet saved."""
     while True:
         scene = cast.running()
         if (
             scene
-            and (scene.provisioning is provisioning and scene.job != after)
+            and (scene.provisioning is Provisioning.SPOT and scene.job != after)
             and (scene.step >= share * scene.total_steps and scene.step - scene.durable_step >= unsaved)
         ):
             return scene

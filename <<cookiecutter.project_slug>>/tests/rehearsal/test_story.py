@@ -13,8 +13,9 @@ from rehearsal.faults import Call, LostReply, Method
 from rehearsal.story import DRY, UNSAVED_STEPS, WET, Cast, Scene, story
 from rehearsal.vertex_server import VertexServer
 from spot.job import JobState
-from spot.run import Provisioning
+from spot.run import Attempt, Provisioning
 from tests.rehearsal.conftest import PROJECT, World, custom_job
+from tests.spot import samples
 
 SPOT = Provisioning.SPOT
 
@@ -26,6 +27,7 @@ class Play:
     world: World
     server: VertexServer
     scene: Scene | None = None
+    live: Attempt | None = None
     told: list[str] = field(default_factory=list)
     supervisors_killed: int = 0
     script: Iterator[None] = field(init=False)
@@ -37,6 +39,7 @@ class Play:
                 jobs=self.world.jobs,
                 server=self.server,
                 running=lambda: self.scene,
+                live=lambda: self.live,
                 kill_supervisor=self._kill,
                 tell=self.told.append,
             )
@@ -46,12 +49,12 @@ class Play:
     def _kill(self) -> None:
         self.supervisors_killed += 1
 
-    def runs(self, step: int, durable: int, provisioning: Provisioning = SPOT) -> Job:
+    def runs(self, step: int, durable: int) -> Job:
         """An attempt in the second region that has come so far of 100 steps."""
         job = self.world.jobs.create(PROJECT, WET, custom_job())
         self.world.advance(minutes=30)
         self.scene = Scene(
-            job=job.name, attempt="a1", provisioning=provisioning, step=step, total_steps=100, durable_step=durable
+            job=job.name, attempt="a1", provisioning=SPOT, step=step, total_steps=100, durable_step=durable
         )
         return job
 
@@ -136,11 +139,11 @@ def test_at_last_the_second_region_has_no_machine_either(play: Play) -> None:
     assert play.go_on() == []
 
 
-def test_once_on_demand_trains_there_is_spot_again_everywhere(play: Play) -> None:
+def test_once_on_demand_is_asked_for_there_is_spot_again_everywhere(play: Play) -> None:
     test_at_last_the_second_region_has_no_machine_either(play)
     play.runs(step=60, durable=60)
     assert play.go_on() == []
-    play.runs(step=60, durable=60, provisioning=Provisioning.ON_DEMAND)
+    play.live = samples.attempt(provisioning=Provisioning.ON_DEMAND)
     assert "there are spot machines again" in play.go_on()[0]
     assert all(play.world.capacity.free(region, SPOT, play.world.clock.now()) > 0 for region in (DRY, WET))
     assert play.go_on() == []
