@@ -23,9 +23,9 @@ from rehearsal.trainer_process import TrainerProcess
 from spot.run import Attempt, Observation, Outcome, Provisioning, Run
 from spot.situation import assess
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.chaos
 
-PLAY = Play(epochs=40, seed=0, data=None, trace=None, container=None, engine="podman")
+PLAY = Play(epochs=30, seed=0, data=None, trace=None, container=None, engine="podman")
 STATED = timedelta(hours=6)
 """Three times what training takes: as soon as that is measured there is time for everything."""
 RESERVE, ABOVE = timedelta(hours=3), timedelta(hours=2)

@@ -105,7 +105,10 @@ def test_the_hand_over_has_a_twin_and_no_end_of_on_demand_by_force(tmp_path: Pat
     assert holder.cancel is None
 
 
-@pytest.mark.parametrize("scene", [FALLBACK, HAND_OVER], ids=["fallback", "hand-over"])
+@pytest.mark.parametrize(
+    "scene",
+    [pytest.param(FALLBACK, id="fallback"), pytest.param(HAND_OVER, id="hand-over", marks=pytest.mark.processes)],
+)
 def test_a_kill_after_any_call_that_changes_something_changes_no_result(scene: Scene, tmp_path: Path) -> None:
     # One before the next such call finds the same world: what lies between only reads.
     assert walk(tmp_path, killed, When.AFTER, changes, scene=scene) > 30

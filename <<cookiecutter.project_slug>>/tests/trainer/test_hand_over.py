@@ -162,8 +162,8 @@ def test_the_successor_goes_on_at_the_very_step_the_holder_left(pair: Pair, undi
 @pytest.mark.parametrize(
     ("moment", "after"),
     [
-        (BEAT, True),
-        (SAVED, False),
+        pytest.param(BEAT, True, marks=pytest.mark.chaos),
+        pytest.param(SAVED, False, marks=pytest.mark.chaos),
         (SAVED, True),
         pytest.param(OFFERED, False, marks=pytest.mark.chaos),
         (OFFERED, True),
@@ -182,7 +182,12 @@ def test_when_the_holder_dies_the_successor_goes_on_by_itself(
 
 
 @pytest.mark.parametrize(
-    ("moment", "after"), [pytest.param(ASKED, False, marks=pytest.mark.chaos), (ASKED, True), (ACCEPTED, False)]
+    ("moment", "after"),
+    [
+        pytest.param(ASKED, False, marks=pytest.mark.chaos),
+        (ASKED, True),
+        pytest.param(ACCEPTED, False, marks=pytest.mark.chaos),
+    ],
 )
 def test_when_the_successor_dies_before_it_has_accepted_the_holder_goes_on(
     moment: Sequence[Where], after: bool, pair: Pair, undisturbed_longer: Result
@@ -195,7 +200,9 @@ def test_when_the_successor_dies_before_it_has_accepted_the_holder_goes_on(
     assert pair.trainer.result() == undisturbed_longer
 
 
-@pytest.mark.parametrize(("moment", "after"), [(ACCEPTED, True), (FIRST_SAVE, False)])
+@pytest.mark.parametrize(
+    ("moment", "after"), [(ACCEPTED, True), pytest.param(FIRST_SAVE, False, marks=pytest.mark.chaos)]
+)
 def test_when_the_successor_dies_after_that_the_next_attempt_goes_on(
     moment: Sequence[Where], after: bool, pair: Pair, undisturbed_longer: Result
 ) -> None:
@@ -209,6 +216,7 @@ def test_when_the_successor_dies_after_that_the_next_attempt_goes_on(
     assert pair.trainer.result() == undisturbed_longer
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize(("who", "moment"), [("holder", OFFERED), ("twin", ACCEPTED)])
 def test_when_both_die_the_next_attempt_goes_on(
     who: str, moment: Sequence[Where], pair: Pair, undisturbed_longer: Result
@@ -232,6 +240,7 @@ def test_a_holder_that_comes_late_leaves_the_run_to_its_successor(pair: Pair, un
     assert pair.trainer.result() == undisturbed_longer
 
 
+@pytest.mark.chaos
 def test_a_successor_that_is_stopped_leaves_the_holder_alone(pair: Pair, undisturbed_longer: Result) -> None:
     holder = pair.holder.start()
     wait_for(holder, r"checkpoint durable")
@@ -248,6 +257,7 @@ def test_a_successor_that_is_stopped_leaves_the_holder_alone(pair: Pair, undistu
     assert pair.trainer.result() == undisturbed_longer
 
 
+@pytest.mark.chaos
 def test_what_a_stopped_holder_has_offered_is_accepted_at_once(pair: Pair, undisturbed_longer: Result) -> None:
     pair.holder.at(OFFERED, lambda: pair.holder.life.result().kill(signal.SIGTERM))
     holder, twin = pair.start()

@@ -27,8 +27,8 @@ def test_a_scheduled_run_goes_through_a_preemption_to_its_end_and_supervise_is_o
     assert (run.spec.image, run.spec.arguments, run.spec.terms.strategy) == (BUILT, ("--epochs", "20"), Strategy.HYBRID)
     assert run.spec.deadline - run.submitted_at == timedelta(hours=12)
     assert f"## Run {run.id}" in submitted.summary
-    assert "submit spot in us-central1" in submitted.summary
-    assert "console.cloud.google.com/vertex-ai/locations/us-central1/training/" in submitted.summary
+    assert "submit spot in us-east4" in submitted.summary
+    assert "console.cloud.google.com/vertex-ai/locations/us-east4/training/" in submitted.summary
     assert team.github.states == {"retrain.yml": "active", "supervise.yml": "active"}
 
     team.checkpoint(400)
