@@ -115,7 +115,7 @@ def _parser() -> _Parser:
     submit.add_argument("--deadline-hours", type=_number(8760), metavar="H", help="from now [policy.deadline_hours]")
     submit.add_argument("--work-hours", type=_number(8760), metavar="H", help="of training [policy.work_hours]")
     submit.add_argument("--strategy", choices=["hybrid", "spot", "on-demand"], help="[policy.strategy]")
-    submit.add_argument("--regions", metavar="R,R", help="in this order [cloud.regions]")
+    submit.add_argument("--regions", metavar="R,R", help="the cheapest is asked first [cloud.regions]")
     submit.add_argument(
         "--budget-usd", type=_number(1_000_000), metavar="USD", help="the most it may cost [policy.budget_usd]"
     )
@@ -160,7 +160,7 @@ def _parser() -> _Parser:
     forecast.add_argument("--work-hours", type=_number(8760), metavar="H", help="of training [policy.work_hours]")
     forecast.add_argument("--deadline-hours", type=_number(8760), metavar="H", help="[policy.deadline_hours]")
     forecast.add_argument("--strategy", choices=["hybrid", "spot", "on-demand"], help="[policy.strategy]")
-    forecast.add_argument("--regions", metavar="R,R", help="in this order [cloud.regions]")
+    forecast.add_argument("--regions", metavar="R,R", help="the cheapest is asked first [cloud.regions]")
     forecast.add_argument("--trace", type=Path, metavar="CSV", help="capacity; without it, what was measured for H100s")
     forecast.add_argument(
         "--mtbf-hours", type=_number(8760), metavar="H", help="or generated: mean time to a preemption"
