@@ -125,9 +125,7 @@ def benchmark_supervisor(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def benchmark_policy(session: nox.Session) -> None:
     """What does a run cost under the project's policy, beside others, in measured capacity?"""
-    quick = (
-        ("--quick",) if "CI" in os.environ else ()
-    )  # on CI it is asked that no deadline is missed, not what it costs
+    quick = ("--quick",) if "CI" in os.environ else ()  # on CI it is asked whether any deadline is missed
     ask_project(session, PROJECT, "-s", "benchmark_policy", "--", *quick, *session.posargs)
 
 

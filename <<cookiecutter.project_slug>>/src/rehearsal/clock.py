@@ -41,10 +41,6 @@ class ScaledClock:
         """`seconds` are simulated ones."""
         self._pause(max(seconds, 0.0) / self._scale)
 
-    def real_s(self, simulated: timedelta) -> float:
-        """How many real seconds it takes."""
-        return simulated.total_seconds() / self._scale
-
     def simulated(self, real: datetime) -> datetime:
         """What this clock showed, or will show, at a real time."""
         return self._epoch + (real - self._began_wall) * self._scale
