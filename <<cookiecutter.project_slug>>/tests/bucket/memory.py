@@ -1,4 +1,4 @@
-"""A store in this process's memory, in which another writer can come between any two requests."""
+"""A store in this process's memory: no disk to wait for, and another writer can come between any two requests."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from bucket.store import ABSENT, Conflict, Damaged, Entry, NotFound, Object, Wri
 class MemoryStore:
     """A `Store`. `before_next_write` is called once, before the next write is looked at."""
 
-    uri = "memory"
-
-    def __init__(self) -> None:
+    def __init__(self, uri: str = "memory") -> None:
+        self.uri = uri
         self._objects: dict[str, Object] = {}
         self._generations: Iterator[int] = itertools.count(1)
         self.before_next_write: Callable[[], None] | None = None
@@ -30,24 +29,23 @@ class MemoryStore:
         meanwhile, self.before_next_write = self.before_next_write, None
         if meanwhile:
             meanwhile()
-        found = self._objects.get(name)
-        if (found.generation if found else ABSENT) != if_generation:
-            raise Conflict(f"cannot write {name}")
-        generation = next(self._generations)
-        self._objects[name] = Object(data=bytes(data), generation=generation)
-        return Written(generation=generation, size=len(data), crc32c=crc32c(data))
+        found = self._objects[name].generation if name in self._objects else ABSENT
+        if found != if_generation:
+            raise Conflict(f"cannot write {self.uri}/{name}: it is in another generation: {found}, not {if_generation}")
+        written = self._objects[name] = Object(data=bytes(data), generation=next(self._generations))
+        return Written(generation=written.generation, size=len(written.data), crc32c=crc32c(written.data))
 
     def read(self, name: str) -> Object:
         if name not in self._objects:
-            raise NotFound(f"cannot read {name}")
+            raise NotFound(f"cannot read {self.uri}/{name}: it does not exist")
         return self._objects[name]
 
     def read_into(self, name: str, view: memoryview, *, generation: int) -> None:
         found = self.read(name)
         if found.generation != generation:
-            raise NotFound(f"cannot read {name}")
+            raise NotFound(f"{self.uri}/{name} is generation {found.generation}, not {generation}")
         if len(found.data) != view.nbytes:
-            raise Damaged(f"{name} has {len(found.data)} bytes")
+            raise Damaged(f"{self.uri}/{name} has {len(found.data)} bytes, expected {view.nbytes}")
         view[:] = found.data
 
     def list(self, prefix: str) -> list[Entry]:

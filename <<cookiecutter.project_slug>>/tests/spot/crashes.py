@@ -24,10 +24,10 @@ from spot.ledger import CLOSED, OPEN, Ledger
 from spot.reconcile import Supervisor
 from spot.run import Outcome, Provisioning, Run, RunState
 from spot.vertex import Jobs, Unavailable
+from tests.bucket.memory import MemoryStore
 from tests.clocks import ManualClock
 from tests.spot import samples
 from tests.spot.direct_jobs import DirectJobs
-from tests.spot.memory_store import MemoryStore
 from tests.spot.watched import Around, Plan, WatchedEvidence, WatchedJobs, WatchedStore, When, undisturbed
 
 FIRST, SECOND = REGIONS = "us-central1", "us-east4"

@@ -18,10 +18,10 @@ from rehearsal.jobs import Jobs as Vertex
 from rehearsal.launcher import NoLauncher
 from rehearsal.vertex_server import VertexServer
 from spot.vertex import Jobs, Unavailable, VertexJobs
+from tests.bucket.memory import MemoryStore
 from tests.clocks import ManualClock
 from tests.spot.crashes import FALLBACK, FIRST, HAND_OVER, SECOND, TICK, Killed, Scene, World, check_end, play
 from tests.spot.direct_jobs import DirectJobs
-from tests.spot.memory_store import MemoryStore
 from tests.spot.watched import CHANGING, Fault, When, at
 
 Api = Callable[[Vertex], Jobs]

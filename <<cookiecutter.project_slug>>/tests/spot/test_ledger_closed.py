@@ -10,8 +10,8 @@ import pytest
 from bucket.store import ABSENT
 from spot.ledger import Broken, Ledger, UnknownRun, encode
 from spot.run import Run, RunState
+from tests.bucket.memory import MemoryStore
 from tests.spot import samples
-from tests.spot.memory_store import MemoryStore
 
 NOW = datetime(2027, 1, 31, 12, tzinfo=UTC)
 

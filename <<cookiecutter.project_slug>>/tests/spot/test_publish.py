@@ -9,8 +9,8 @@ import pytest
 
 from bucket.store import open_store
 from spot.publish import publish
+from tests.bucket.memory import MemoryStore
 from tests.spot import stories
-from tests.spot.memory_store import MemoryStore
 
 
 def test_the_page_lies_below_reports_by_the_run() -> None:

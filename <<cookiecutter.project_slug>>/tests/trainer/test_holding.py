@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
 
 import pytest
 
@@ -12,12 +11,11 @@ from bucket.lease import Lease
 from bucket.store import Object, StoreError, Unavailable
 from tests.bucket.memory import MemoryStore
 from tests.clocks import ManualClock
+from tests.trainer.leases import PACE, RUN, become, now, pass_time
 from trainer.channel import Declined, Hold, Lost, Wanted
 from trainer.holding import Holding
-from trainer.pace import Pace
 
-RUN, ME, TWIN = "run", "a1.1", "a2.1"
-PACE = Pace()
+ME, TWIN = "a1.1", "a2.1"
 
 
 class FailingStore(MemoryStore):
@@ -47,21 +45,6 @@ def clock() -> ManualClock:
 def holding(store: FailingStore, clock: ManualClock) -> Holding:
     hold = Hold(run=RUN, name=ME, poll_s=PACE.poll_s, beat_s=PACE.beat_s, offer_s=PACE.offer_s)
     return Holding(store, hold, clock=clock.monotonic)
-
-
-def now(store: MemoryStore) -> Lease:
-    held = lease.read(store, RUN)
-    assert held
-    return held
-
-
-def become(store: MemoryStore, new: Lease) -> None:
-    """What another process makes of it."""
-    lease.change(store, RUN, lease.look(store, RUN), new)
-
-
-def pass_time(clock: ManualClock, seconds: float) -> None:
-    clock.advance(timedelta(seconds=seconds))
 
 
 def test_a_lease_that_nobody_wants_is_only_read(holding: Holding, store: FailingStore, clock: ManualClock) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 
 import pytest
 
@@ -12,13 +11,12 @@ from bucket.lease import Lease, Relieved
 from bucket.store import ABSENT, Object, Unavailable
 from tests.bucket.memory import MemoryStore
 from tests.clocks import ManualClock
+from tests.trainer.leases import PACE, RUN, become, now, pass_time
 from trainer.errors import Stopped
-from trainer.pace import Pace
 from trainer.standby import Standby, stand_by
 
-RUN, HOLDER, ME = "run", "a1.1", "a2.1"
+HOLDER, ME = "a1.1", "a2.1"
 RELIEVED = "a1"
-PACE = Pace()
 
 
 @pytest.fixture
@@ -36,20 +34,6 @@ def clock() -> ManualClock:
 @pytest.fixture
 def standby(store: MemoryStore, clock: ManualClock) -> Standby:
     return Standby(store, RUN, ME, PACE, relieves=RELIEVED, clock=clock.monotonic)
-
-
-def now(store: MemoryStore) -> Lease:
-    held = lease.read(store, RUN)
-    assert held
-    return held
-
-
-def become(store: MemoryStore, new: Lease) -> None:
-    lease.change(store, RUN, lease.look(store, RUN), new)
-
-
-def pass_time(clock: ManualClock, seconds: float) -> None:
-    clock.advance(timedelta(seconds=seconds))
 
 
 def wait(standby: Standby, clock: ManualClock, seconds: float) -> Lease | None:
