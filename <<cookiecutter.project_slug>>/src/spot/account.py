@@ -180,7 +180,7 @@ def _entry(run: Run, attempt: Attempt, seen: Observation | None, now: datetime) 
     spans = spans_of(run, attempt, seen, now)
     if attempt.started_at:
         billed = max((attempt.ended_at or now) - attempt.started_at, timedelta())
-    price = run.spec.terms.usd_per_hour.get(attempt.region, {}).get(attempt.provisioning)
+    price = run.spec.terms.price(attempt.region, attempt.provisioning)
     return Entry(
         attempt=attempt,
         waited=max(until - attempt.intended_at, timedelta()),
@@ -206,7 +206,7 @@ def _on_demand(run: Run, entries: Sequence[Entry]) -> OnDemand | None:
     prices = [
         (price, region)
         for region in terms.regions
-        if (price := terms.usd_per_hour.get(region, {}).get(Provisioning.ON_DEMAND)) is not None
+        if (price := terms.price(region, Provisioning.ON_DEMAND)) is not None
     ]
     if not prices:
         return None

@@ -19,13 +19,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bucket.store import Store, StoreError, open_store
-from spot import alerts, cli, image, project, summary
+from bucket.store import StoreError
+from spot import alerts, cli, image, summary
 from spot.cli import Exit
 from spot.evidence import BucketEvidence
 from spot.failures import explain
 from spot.github_api import GitHub, GitHubError
 from spot.ledger import Ledger, UnknownRun
+from spot.project import ledger_of
 from spot.run import Observation, Run, RunState
 from spot.settings import load
 from spot.submit import SubmitError
@@ -95,7 +96,7 @@ def retrain() -> int:
     try:
         code, begun = _spot(words)
         if begun is not None:
-            run = Ledger(_store()).find(begun["run"]).run
+            run = _ledger().find(begun["run"]).run
             _append("GITHUB_STEP_SUMMARY", summary.submitted(begun, run))
     finally:
         github.switch(SUPERVISE, on=True)
@@ -108,10 +109,10 @@ def supervise() -> int:
     code, passes = _spot(["reconcile", "--json"])
     if passes is None:
         return code
-    store, now = _store(), datetime.now(UTC)
-    shown = _show(Ledger(store), passes, now)
-    failed = _report(store, [run for run, _, _ in shown if run.state is not RunState.OPEN], github, now)
-    _switch_off_if_idle(Ledger(store), github)
+    ledger, now = _ledger(), datetime.now(UTC)
+    shown = _show(ledger, passes, now)
+    failed = _report(ledger, [run for run, _, _ in shown if run.state is not RunState.OPEN], github, now)
+    _switch_off_if_idle(ledger, github)
     for run_id in failed:
         _annotate("error", f"run {run_id} has failed: spot status {run_id}")
     if failed:
@@ -156,7 +157,7 @@ def _begun_before() -> Run | None:
     """What this run of the workflow has submitted, if it is run again."""
     run_id = _run_id(os.environ)
     try:
-        return Ledger(_store()).find(run_id).run if run_id else None
+        return _ledger().find(run_id).run if run_id else None
     except UnknownRun:
         return None
 
@@ -190,11 +191,11 @@ def _shown(ledger: Ledger, passed: Mapping[str, Any]) -> tuple[Run, Observation 
         return run, None, passed["next"]
 
 
-def _report(store: Store, ended: Sequence[Run], github: GitHub, now: datetime) -> list[str]:
+def _report(ledger: Ledger, ended: Sequence[Run], github: GitHub, now: datetime) -> list[str]:
     """See to the issues when a run has ended, or all have: which have failed, as far as nobody was told before."""
     failed = {run.id for run in ended if run.state is RunState.FAILED}
-    if ended or not Ledger(store).open_ids():
-        runs = {run.id: run for run in [*alerts.recent(store, now), *ended]}
+    if ended or not ledger.open_ids():
+        runs = {run.id: run for run in [*alerts.recent(ledger, now), *ended]}
         failed |= {run.id for run in alerts.report([*runs.values()], github, now, workflow_run=_this_run())}
     return sorted(failed)
 
@@ -206,8 +207,8 @@ def _switch_off_if_idle(ledger: Ledger, github: GitHub) -> None:
             github.switch(SUPERVISE, on=True)
 
 
-def _store() -> Store:
-    return open_store(load(SETTINGS).root, give_up_s=project.GIVE_UP_S)
+def _ledger() -> Ledger:
+    return ledger_of(load(SETTINGS))
 
 
 def _this_run() -> str:

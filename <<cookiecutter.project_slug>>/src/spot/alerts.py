@@ -11,9 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bucket.store import Store
 from spot.github_api import GitHub, Issue, IssuesOff
-from spot.ledger import CLOSED, decode
+from spot.ledger import Ledger
 from spot.run import Run, RunState
 from spot.summary import state
 
@@ -32,11 +31,9 @@ class Due:
     """Why those are closed."""
 
 
-def recent(store: Store, now: datetime) -> list[Run]:
+def recent(ledger: Ledger, now: datetime) -> list[Run]:
     """The closed runs that were submitted in this month or the one before. Raises `StoreError` or `LedgerError`."""
-    months = [now, now.replace(day=1) - timedelta(days=1)]
-    names = [entry.name for month in months for entry in store.list(f"{CLOSED}{month:%Y/%m}/")]
-    return [decode(store.read(name).data, f"{store.uri}/{name}") for name in names]
+    return [ledger.read_closed(name) for name in ledger.closed_since(now.replace(day=1) - timedelta(days=1), now)]
 
 
 def due(runs: Sequence[Run], issues: Iterable[Issue]) -> Due:

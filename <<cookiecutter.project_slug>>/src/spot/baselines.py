@@ -65,8 +65,7 @@ def _spot(run: Run, live: Attempt, now: datetime, over: datetime) -> Action:
 
 def cheapest(run: Run, provisioning: Provisioning) -> str:
     """The first region of those that cost least."""
-    terms = run.spec.terms
-    return min(terms.regions, key=lambda region: terms.usd_per_hour.get(region, {}).get(provisioning, float("inf")))
+    return run.spec.terms.cheapest_first(provisioning)[0]
 
 
 def _ended(run: Run, seen: Observation) -> Close | None:

@@ -10,7 +10,8 @@ from spot.run import Provisioning
 
 SPAN = 10_080
 """Minutes after which the luck begins again: a week."""
-_KINDS = (Provisioning.SPOT, Provisioning.ON_DEMAND)
+KINDS = (Provisioning.SPOT, Provisioning.ON_DEMAND)
+"""Those whose starts a replay has a model of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ def drawn(starts: Starts, regions: Iterable[str], seed: int) -> Draws:
     """Those of a region do not depend on which others there are."""
     provisioned, restored = {}, {}
     for region in regions:
-        for kind in _KINDS:
+        for kind in KINDS:
             least, most = starts.spot if kind is Provisioning.SPOT else starts.on_demand
             luck = random.Random(f"{seed} {kind} {region}")
             provisioned[kind, region] = luck.choices(range(least, most + 1), k=SPAN)

@@ -23,9 +23,9 @@ from spot.forecast_views import Shown
 from spot.forecast_workers import forecasts
 from spot.prices import age_warning, described, quotes
 from spot.refusals import budget_warnings
-from spot.run import Run, Spec, Strategy
+from spot.run import Run
 from spot.settings import Settings, load
-from spot.submit import SubmitError, new_id, plan, regions_of
+from spot.submit import SubmitError, deadline_of, new_id, plan, terms_of
 from spot.traces import Trace, read, shipped
 from spot.windows import windows
 
@@ -51,8 +51,8 @@ def forecast(options: Namespace) -> int:
 
 
 def _shown(options: Namespace, settings: Settings, now: datetime) -> Shown:
-    asked = regions_of(options.regions) if options.regions is not None else settings.cloud.regions
-    run = _run(settings, options, asked, now)
+    run = _run(settings, options, now)
+    asked = run.spec.terms.regions
     trace = _trace(options)
     taken = stand_ins(trace, asked).values() if trace and options.trace is None else asked
     others = _others(settings, trace, {*asked, *taken}) if options.sweep == "regions" and len(asked) == 1 else ()
@@ -89,29 +89,20 @@ def _replayed(cases: Sequence[Case], supply: Supply, number: int, seed: int) -> 
         return forecasts(cases, found, luck, found.drawn(number, seed), done)
 
 
-def _run(settings: Settings, options: Namespace, regions: tuple[str, ...], now: datetime) -> Run:
+def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
     """The run that the settings would submit now, nothing of it pinned. Raises `SubmitError` as submit does."""
-    overrides: dict[str, object] = {"regions": regions}
-    if options.strategy:
-        overrides["strategy"] = Strategy(options.strategy)
-    if options.work_hours:
-        overrides["work"] = timedelta(hours=options.work_hours)
-    spec = Spec(
-        project=settings.cloud.project,
-        root=settings.root,
+    terms = terms_of(settings, options)
+    spec = settings.spec(
         image=settings.cloud.image,
         arguments=settings.arguments(),
-        machine=settings.machine(),
-        service_account=settings.cloud.service_account,
-        deadline=now + timedelta(hours=options.deadline_hours or settings.policy.deadline_hours),
-        terms=settings.terms(**overrides),
+        deadline=deadline_of(settings, options, now),
+        terms=terms,
     )
     run = Run(id=new_id(now), spec=spec, submitted_at=now)
-    save_s = settings.policy.save_seconds
-    planned = plan(run, force=True, save=None if save_s is None else timedelta(seconds=save_s))
+    planned = plan(run, force=True, save=settings.save)
     if doubts := [line for line in planned.warnings if line not in budget_warnings(run)]:
         raise SubmitError(doubts[0])
-    if without := [region for region in regions if region not in spec.terms.usd_per_hour]:
+    if without := [region for region in terms.regions if region not in terms.usd_per_hour]:
         raise SubmitError(
             f"no price is known for {described(spec.machine)} in {', '.join(without)}: choose other --regions,"
             " or ask for more prices with spot prices --refresh"

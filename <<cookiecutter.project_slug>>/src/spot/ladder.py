@@ -93,9 +93,8 @@ def patience(run: Run, live: Attempt) -> timedelta:
 
 def is_cheaper(run: Run, spot: Submit, live: Attempt) -> bool:
     """Also if one of the prices is not known."""
-    prices = run.spec.terms.usd_per_hour
-    ours = prices.get(spot.region, {}).get(spot.provisioning)
-    theirs = prices.get(live.region, {}).get(live.provisioning)
+    terms = run.spec.terms
+    ours, theirs = terms.price(spot.region, spot.provisioning), terms.price(live.region, live.provisioning)
     return ours is None or theirs is None or ours < theirs
 
 
@@ -120,9 +119,7 @@ def _open_regions(run: Run, provisioning: Provisioning) -> list[str]:
         if (attempt.refused and attempt.provisioning is provisioning)
         or (attempt.outcome is Outcome.QUOTA and _shares_quota(attempt.provisioning, provisioning))
     }
-    regions = [region for region in run.spec.terms.regions if region not in refused]
-    prices = run.spec.terms.usd_per_hour
-    return sorted(regions, key=lambda region: prices.get(region, {}).get(provisioning, float("inf")))
+    return [region for region in run.spec.terms.cheapest_first(provisioning) if region not in refused]
 
 
 def _shares_quota(one: Provisioning, other: Provisioning) -> bool:
@@ -207,7 +204,7 @@ def _submit(run: Run, situation: Situation, provisioning: Provisioning, region: 
 def _affordable(run: Run, provisioning: Provisioning, region: str, now: datetime) -> timedelta:
     """How long the rest of the budget pays for such an attempt: the job's timeout."""
     budget, spent = run.spec.terms.budget_usd, run.usd_spent(now)
-    price = run.spec.terms.usd_per_hour.get(region, {}).get(provisioning)
+    price = run.spec.terms.price(region, provisioning)
     if budget is None or spent is None or not price:
         return LONGEST
     return max(min(timedelta(seconds=int((budget - spent) / price * 3600)), LONGEST), timedelta())

@@ -87,7 +87,8 @@ def _advanced(live: Attempt, progress: Progress) -> Attempt:
 
 def _judged(run: Run, live: Attempt, seen: Observation, evidence: Evidence, now: datetime) -> Attempt:
     starts = evidence.starts(run, live)
-    successor = next((one for one in run.attempts if one.id == seen.writer and one.relieves == live.id), None)
+    writer = run.attempt(seen.writer)
+    successor = writer if writer and writer.relieves == live.id else None
     ended_at = live.ended_at or now
     outcome = classify(
         Known(

@@ -140,7 +140,7 @@ def _without_a_step(attempt: Attempt) -> Phase:
 
 def _taken_over_at(run: Run, twin: Attempt) -> datetime | None:
     """When the attempt that `twin` relieves was gone, or certainly had no lease any more."""
-    relieved = next((one for one in run.attempts if one.id == twin.relieves), None)
+    relieved = run.attempt(twin.relieves)
     known = [moment for moment in (relieved.ended_at if relieved else None, twin.advanced_at) if moment]
     return min(known, default=None)
 

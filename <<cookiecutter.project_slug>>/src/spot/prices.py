@@ -72,14 +72,6 @@ def quotes(machine: Machine, regions: Iterable[str], table: PriceTable) -> list[
     return sorted(filter(None, found), key=lambda one: (one.spot, one.on_demand, one.region))
 
 
-def usd_per_hour(
-    machine: Machine, region: str, provisioning: Provisioning, table: PriceTable | None = None
-) -> float | None:
-    """Everything that is billed by the hour, None if some of it has no known price."""
-    found = quote(machine, region, table)
-    return found.usd_per_hour(provisioning) if found else None
-
-
 def by_region(
     machine: Machine, regions: Iterable[str], table: PriceTable | None = None
 ) -> Mapping[str, Mapping[Provisioning, float]]:

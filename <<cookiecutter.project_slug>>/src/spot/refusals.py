@@ -136,5 +136,5 @@ def _asked(run: Run) -> str:
 def _cheapest(run: Run, kind: Provisioning) -> tuple[float, str] | None:
     """What the work and one start cost at least, and where; None without a price."""
     terms, hour = run.spec.terms, timedelta(hours=1)
-    prices = ((terms.usd_per_hour.get(region, {}).get(kind), region) for region in terms.regions)
+    prices = ((terms.price(region, kind), region) for region in terms.regions)
     return min(((price * ((terms.work + RESTORE) / hour), region) for price, region in prices if price), default=None)

@@ -62,7 +62,7 @@ def _is_strange(twin: Attempt) -> bool:
 def during(run: Run, live: Attempt, seen: Observation, situation: Situation) -> Action | None:
     """What a hand-over has to say about a live attempt; None if it is to be treated as if it were alone."""
     slack = f"slack {hours(situation.slack)}"
-    writer = next((one for one in run.attempts if one.id == seen.writer), None)
+    writer = run.attempt(seen.writer)
     if writer and writer.relieves == live.id:
         reason = f"{writer.id} has relieved {live.id}, {slack}"
         return CancelLive(attempt=live.id, reason=reason, why=CancelReason.HANDED_OVER)

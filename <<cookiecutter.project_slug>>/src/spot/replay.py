@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from spot.action import Action, CancelLive, Close, Submit, Wait
-from spot.draws import Draws
+from spot.draws import KINDS, Draws
 from spot.job import JobState
 from spot.replay_cloud import MINUTE, NEVER, Cloud, Job, ReplayError
 from spot.run import Attempt, Decision, Observation, Outcome, Provisioning, Run
@@ -23,7 +23,6 @@ from spot.windows import Capacity
 Decide = Callable[[Run, Observation, datetime], Action]
 """The policy: `spot.policy.decide`, or one to compare it with."""
 
-_KINDS = (Provisioning.SPOT, Provisioning.ON_DEMAND)
 HORIZON = 5
 """A run that is open after so many times the time to its deadline is left so."""
 MOST_TURNS = 100
@@ -50,7 +49,7 @@ class Replayed:
     @property
     def minutes(self) -> dict[Provisioning, int]:
         """Billed, by kind."""
-        billed = dict.fromkeys(_KINDS, 0)
+        billed = dict.fromkeys(KINDS, 0)
         for attempt in self.run.attempts:
             billed[attempt.provisioning] += self._billed(attempt)
         return billed
@@ -62,10 +61,10 @@ class Replayed:
 
     @property
     def usd_by_provisioning(self) -> dict[Provisioning, float]:
-        prices, usd = self.run.spec.terms.usd_per_hour, dict.fromkeys(_KINDS, 0.0)
+        usd = dict.fromkeys(KINDS, 0.0)
         for attempt in self.run.attempts:
             if minutes := self._billed(attempt):
-                price = prices.get(attempt.region, {}).get(attempt.provisioning)
+                price = self.run.spec.terms.price(attempt.region, attempt.provisioning)
                 if price is None:
                     raise ReplayError(f"no price is known for {attempt.provisioning} in {attempt.region}")
                 usd[attempt.provisioning] += minutes / 60 * price

@@ -199,9 +199,8 @@ def _places(account: Account) -> list[tuple[str, str]]:
     run = account.run
     if run.state is not RunState.SUCCEEDED:
         return []
-    uri = f"{run.spec.root}/models/{run.id}"
-    page = links.storage(uri)
-    return [("model", _link(uri, page) if page else uri)]
+    page = links.storage(run.model)
+    return [("model", _link(run.model, page) if page else run.model)]
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, kind: str = "wide") -> str:

@@ -12,7 +12,7 @@ from spot.curve import curve, horizon
 from spot.markdown import plain, table
 from spot.phases import Phase
 from spot.report_words import Headline
-from spot.run import RunState
+from spot.run import Attempt, RunState
 from spot.show import clock, counted, hours
 from spot.totals import Totals
 
@@ -76,8 +76,7 @@ def _fact(account: Account, name: str, text: str) -> str:
 
 
 def _model(account: Account) -> str:
-    run = account.run
-    uri = f"{run.spec.root}/models/{run.id}"
+    uri = account.run.model
     page = links.storage(uri)
     return f"[{plain(uri)}]({page})" if page else plain(uri)
 
@@ -110,7 +109,6 @@ def _attempts(entries: Sequence[Entry]) -> list[str]:
 def _attempt(entry: Entry) -> list[str]:
     attempt = entry.attempt
     said = f": {plain(words.said(entry)[:MOST_LETTERS])}" if words.said(entry) else ""
-    places = f"[job]({links.console(attempt.job)}) [log]({links.logs(attempt.job)})" if attempt.job else ""
     return [
         attempt.id,
         words.where(entry),
@@ -120,8 +118,13 @@ def _attempt(entry: Entry) -> list[str]:
         hours(entry.phases[Phase.TRAINING]) if entry.billed else "",
         plain(words.cost(entry)),
         f"{words.how(entry)}{said}",
-        places,
+        places(attempt),
     ]
+
+
+def places(attempt: Attempt) -> str:
+    """Links to its job and to the log of that."""
+    return f"[job]({links.console(attempt.job)}) [log]({links.logs(attempt.job)})" if attempt.job else ""
 
 
 def _decisions(account: Account) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -14,7 +14,7 @@ from spot.account import Account, Verdict
 from spot.phases import Phase
 from spot.report_words import Headline
 from spot.run import RunState
-from spot.show import clock, counted, hours
+from spot.show import clock, counted, hours, short
 from spot.tables import facts
 from spot.totals import Totals
 
@@ -94,7 +94,7 @@ def _attempts(account: Account) -> Table:
         table.add_row(
             entry.attempt.id,
             words.where(entry),
-            _short(entry.attempt.intended_at),
+            short(entry.attempt.intended_at),
             _hours(entry.billed),
             _hours(entry.phases[Phase.TRAINING]),
             words.cost(entry),
@@ -105,7 +105,7 @@ def _attempts(account: Account) -> Table:
 
 def _decisions(account: Account) -> list[RenderableType]:
     made = account.run.decisions
-    newest = [(_short(one.at), Text(f"{one.action}: {one.reason}")) for one in made[-LAST_DECISIONS:]]
+    newest = [(short(one.at), Text(f"{one.action}: {one.reason}")) for one in made[-LAST_DECISIONS:]]
     hidden = len(made) - len(newest)
     earlier = [Text(f"{counted(hidden, 'earlier one')}: see --html or --json", style="dim")] if hidden else []
     return [*earlier, facts(newest)]
@@ -114,7 +114,7 @@ def _decisions(account: Account) -> list[RenderableType]:
 def _places(account: Account) -> list[str]:
     run = account.run
     job = next((one.attempt.job for one in reversed(account.entries) if one.attempt.job), None)
-    model = [f"model  {run.spec.root}/models/{run.id}"] if run.state is RunState.SUCCEEDED else []
+    model = [f"model  {run.model}"] if run.state is RunState.SUCCEEDED else []
     return [*model, *([f"log    {links.logs(job)}", f"job    {links.console(job)}"] if job else [])]
 
 
@@ -130,8 +130,3 @@ def _table(*heads: str, gap: int = 2) -> Table:
 
 def _hours(duration: timedelta) -> str:
     return hours(duration) if duration else ""
-
-
-def _short(moment: datetime) -> str:
-    """`11-24 21:14`, where the year is plain."""
-    return clock(moment)[5:16]

@@ -22,7 +22,7 @@ def report(account: Account, problem: str | None) -> dict[str, Any]:
         "phases_hours": _phases(account.phases),
         "attempts": [_attempt(entry) for entry in account.entries],
         "decisions": [{"at": one.at.isoformat(), "action": one.action, "reason": one.reason} for one in run.decisions],
-        "model": f"{run.spec.root}/models/{run.id}" if run.state is RunState.SUCCEEDED else None,
+        "model": run.model if run.state is RunState.SUCCEEDED else None,
         "problem": problem,
     }
 

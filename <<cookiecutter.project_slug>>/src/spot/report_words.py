@@ -8,7 +8,7 @@ from datetime import timedelta
 from spot.account import EVEN, Account, Entry, Verdict
 from spot.phases import Phase
 from spot.run import Outcome, RunState
-from spot.show import clock, counted, hours
+from spot.show import clock, counted, hours, state_of
 from spot.totals import Totals
 
 MEANING = {
@@ -234,7 +234,7 @@ def phases(account: Account) -> list[tuple[Phase, timedelta, float]]:
 def how(entry: Entry) -> str:
     """How an attempt ended, or the state that it is in."""
     attempt = entry.attempt
-    return str(attempt.outcome) if attempt.outcome else attempt.state.name.lower() if attempt.job else "being created"
+    return str(attempt.outcome or state_of(attempt))
 
 
 def said(entry: Entry) -> str:

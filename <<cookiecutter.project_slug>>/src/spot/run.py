@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -116,6 +117,15 @@ class Terms:
     budget_usd: float | None
     usd_per_hour: Mapping[str, Mapping[Provisioning, float]]
     """By region; what is not there has no known price."""
+
+    def price(self, region: str, provisioning: Provisioning) -> float | None:
+        """$/h, None if it is not known."""
+        return self.usd_per_hour.get(region, {}).get(provisioning)
+
+    def cheapest_first(self, provisioning: Provisioning) -> list[str]:
+        """The regions: of equal price as they are stated, without a known one last."""
+        prices = self.usd_per_hour
+        return sorted(self.regions, key=lambda region: prices.get(region, {}).get(provisioning, math.inf))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +256,15 @@ class Run:
         inside = sum(max(attempt.starts - 1, 0) for attempt in self.attempts)
         return inside + sum(attempt.outcome is Outcome.PREEMPTED for attempt in self.attempts)
 
+    def attempt(self, attempt_id: str | None) -> Attempt | None:
+        """The one of this id."""
+        return next((one for one in self.attempts if one.id == attempt_id), None) if attempt_id else None
+
+    @property
+    def model(self) -> str:
+        """Where it lies, once there is one."""
+        return f"{self.spec.root}/models/{self.id}"
+
     def with_attempt(self, attempt: Attempt) -> Run:
         """The same run with this attempt, one of its own, as it is now."""
         return replace(self, attempts=tuple(attempt if one.id == attempt.id else one for one in self.attempts))
@@ -255,7 +274,7 @@ class Run:
         total = 0.0
         for attempt in self.attempts:
             if hours := attempt.billed_hours(now):
-                price = self.spec.terms.usd_per_hour.get(attempt.region, {}).get(attempt.provisioning)
+                price = self.spec.terms.price(attempt.region, attempt.provisioning)
                 if price is None:
                     return None
                 total += hours * price

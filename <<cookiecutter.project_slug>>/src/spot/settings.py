@@ -6,14 +6,14 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from spot import prices
 from spot.price_table import PriceTable, beside, packaged
 from spot.rules import shown
-from spot.run import Machine, Strategy, Terms
+from spot.run import Machine, Spec, Strategy, Terms
 from spot.schema import Checked, check
 
 
@@ -138,6 +138,25 @@ class Settings:
             ),
         )
         return replace(terms, **overrides)
+
+    def spec(self, *, image: str, arguments: tuple[str, ...], deadline: datetime, terms: Terms) -> Spec:
+        """Of a run of this project."""
+        return Spec(
+            project=self.cloud.project,
+            root=self.root,
+            image=image,
+            arguments=arguments,
+            machine=self.machine(),
+            service_account=self.cloud.service_account,
+            deadline=deadline,
+            terms=terms,
+        )
+
+    @property
+    def save(self) -> timedelta | None:
+        """How long it takes until a checkpoint is durable, None if nobody has said."""
+        seconds = self.policy.save_seconds
+        return None if seconds is None else timedelta(seconds=seconds)
 
     def arguments(self) -> tuple[str, ...]:
         """The trainer's command line, without what the supervisor adds."""

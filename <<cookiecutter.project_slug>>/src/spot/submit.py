@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,8 +15,9 @@ from spot import rules
 from spot.action import Submit
 from spot.policy import decide
 from spot.refusals import budget_warnings, doubts, refusals
-from spot.run import Attempt, Observation, Run, Strategy
+from spot.run import Attempt, Observation, Run, Strategy, Terms
 from spot.schema import RESERVED, unknown_flag, wrong_argument
+from spot.settings import Settings
 from spot.show import clock, hours
 from spot.situation import Situation, assess
 
@@ -88,6 +90,23 @@ def _late(run: Run, situation: Situation) -> list[str]:
         )
         return [line]
     return []
+
+
+def terms_of(settings: Settings, options: Namespace) -> Terms:
+    """The settings, and what the flags put over them. Raises `SubmitError`."""
+    overrides: dict[str, object] = {}
+    if options.strategy:
+        overrides["strategy"] = Strategy(options.strategy)
+    if options.regions is not None:
+        overrides["regions"] = regions_of(options.regions)
+    if options.work_hours:
+        overrides["work"] = timedelta(hours=options.work_hours)
+    return settings.terms(**overrides)
+
+
+def deadline_of(settings: Settings, options: Namespace, now: datetime) -> datetime:
+    """By the settings, or the flag over them."""
+    return now + timedelta(hours=options.deadline_hours or settings.policy.deadline_hours)
 
 
 def regions_of(text: str) -> tuple[str, ...]:

@@ -9,18 +9,15 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from spot import links, report_markdown
+from spot import report_markdown
 from spot.account import account
 from spot.markdown import code, plain, table
 from spot.mermaid import gantt
-from spot.report_markdown import BADGES
+from spot.report_markdown import BADGES, LAST_ATTEMPTS, MOST_LETTERS, places
 from spot.run import Attempt, Observation, Run, RunState
 from spot.show import clock, hours
 
 LAST_DECISIONS = 12
-LAST_ATTEMPTS = 40
-MOST_LETTERS = 300
-"""Of what Vertex AI says about a failure."""
 MOST_BYTES = 900_000
 """GitHub drops a summary above 1 MiB, whole."""
 
@@ -94,7 +91,7 @@ def state(run: Run, seen: Observation | None, next_: str, now: datetime) -> str:
 def attempts(run: Run) -> str:
     """A table of the attempts, with links."""
     rows = [
-        (one.id, one.provisioning, one.region, clock(one.intended_at), _ran(one), _steps(one), _how(one), _places(one))
+        (one.id, one.provisioning, one.region, clock(one.intended_at), _ran(one), _steps(one), _how(one), places(one))
         for one in run.attempts
     ]
     return table(["attempt", "provisioning", "region", "submitted", "ran", "steps", "outcome", "links"], rows)
@@ -111,10 +108,6 @@ def _ran(attempt: Attempt) -> str:
 
 def _steps(attempt: Attempt) -> str:
     return f"{attempt.from_step} to {'' if attempt.last_step is None else attempt.last_step}"
-
-
-def _places(attempt: Attempt) -> str:
-    return f"[job]({links.console(attempt.job)}) [log]({links.logs(attempt.job)})" if attempt.job else ""
 
 
 def _progress(seen: Observation) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from spot.reconcile import Passed
 from spot.run import Attempt, Observation, Outcome, Run, RunState
-from spot.show import clock, hours
+from spot.show import clock, hours, short, state_of
 from spot.situation import Situation, assess
 
 BAR = 20
@@ -41,7 +41,7 @@ def run_view(run: Run, seen: Observation | None, now: datetime, *, brief: bool =
     if run.attempts:
         parts += ["", attempts_table(run.attempts[-BRIEF:] if brief else run.attempts)]
     if run.decisions:
-        newest_ones = [(_short(one.at), Text(f"{one.action}: {one.reason}")) for one in run.decisions[-newest:]]
+        newest_ones = [(short(one.at), Text(f"{one.action}: {one.reason}")) for one in run.decisions[-newest:]]
         parts += ["", facts(newest_ones)]
         if (hidden := len(run.decisions) - newest) > 0:
             parts.append(Text(f"{hidden} earlier ones: spot status {run.id} --json", style="dim"))
@@ -57,7 +57,7 @@ def attempts_table(attempts: Sequence[Attempt]) -> Table:
         table.add_row(
             attempt.id,
             f"{attempt.provisioning} {attempt.region}",
-            _short(attempt.intended_at),
+            short(attempt.intended_at),
             _waited(attempt),
             hours(attempt.ended_at - attempt.started_at) if attempt.started_at and attempt.ended_at else "",
             f"{attempt.from_step}-{'' if attempt.last_step is None else attempt.last_step}",
@@ -68,7 +68,7 @@ def attempts_table(attempts: Sequence[Attempt]) -> Table:
 
 def outcome_text(attempt: Attempt) -> Text:
     """How an attempt ended, or the state it is in."""
-    return _styled(attempt.outcome) if attempt.outcome else Text(_state(attempt))
+    return _styled(attempt.outcome) if attempt.outcome else Text(state_of(attempt))
 
 
 def _standing(run: Run, seen: Observation | None, now: datetime) -> Table:
@@ -87,7 +87,7 @@ def _standing(run: Run, seen: Observation | None, now: datetime) -> Table:
         table.add_row("slack", _slack(situation).append(f", safety line {clock(situation.safety_line)}"))
     table.add_row("spent", _spent(run, now))
     if seen and seen.completed_at:
-        table.add_row("model", f"{run.spec.root}/models/{run.id}")
+        table.add_row("model", run.model)
     return table
 
 
@@ -159,12 +159,7 @@ def _living(live: Attempt, now: datetime) -> str:
 
 
 def where(live: Attempt) -> str:
-    return f"{live.provisioning} in {live.region}, {_state(live)}"
-
-
-def _state(attempt: Attempt) -> str:
-    """Vertex AI's word, and ours for a job that it has not shown yet."""
-    return attempt.state.name.lower() if attempt.job else "being created"
+    return f"{live.provisioning} in {live.region}, {state_of(live)}"
 
 
 def _spent(run: Run, now: datetime) -> str:
@@ -176,11 +171,6 @@ def _spent(run: Run, now: datetime) -> str:
 def _waited(attempt: Attempt) -> str:
     until = attempt.started_at or attempt.ended_at
     return hours(until - attempt.intended_at) if until else ""
-
-
-def _short(moment: datetime) -> str:
-    """`11-24 21:14`, where the year is plain."""
-    return clock(moment)[5:16]
 
 
 def _styled(word: Outcome | RunState) -> Text:

@@ -8,7 +8,7 @@ import time
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from bucket.store import Conflict, StoreError, Unavailable
 from spot import links, project, views
@@ -20,9 +20,9 @@ from spot.ledger import Ledger, LedgerError, Record
 from spot.prices import age_warning, quotes
 from spot.project import ledger_of, settings_of
 from spot.reconcile import Passed, Supervisor
-from spot.run import CancelRequest, Run, RunState, Spec, Strategy
+from spot.run import CancelRequest, Run, RunState
 from spot.settings import Settings
-from spot.submit import SubmitError, merged_flags, new_id, pinned_data, plan, regions_of
+from spot.submit import SubmitError, deadline_of, merged_flags, new_id, pinned_data, plan, terms_of
 from spot.vertex import VertexJobs, wire
 
 TRIES = 5
@@ -30,10 +30,8 @@ TRIES = 5
 
 def submit(options: Namespace) -> int:
     settings = settings_of(options)
-    now, save_s = datetime.now(UTC), settings.policy.save_seconds
-    planned = plan(
-        _run(settings, options, now), force=options.force, save=None if save_s is None else timedelta(seconds=save_s)
-    )
+    now = datetime.now(UTC)
+    planned = plan(_run(settings, options, now), force=options.force, save=settings.save)
     if planned.run.spec.terms.budget_usd is not None:
         found = quotes(settings.machine(), planned.run.spec.terms.regions, settings.price_table())
         planned = planned.warned(age_warning(found, now))
@@ -149,24 +147,13 @@ def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
     image = settings.cloud.image if options.image is None else options.image
     if not image:
         raise SubmitError("no image: name the trainer's container with --image, or as cloud.image in spot.toml")
-    overrides: dict[str, object] = {}
-    if options.strategy:
-        overrides["strategy"] = Strategy(options.strategy)
-    if options.regions is not None:
-        overrides["regions"] = regions_of(options.regions)
+    terms = terms_of(settings, options)
     if options.budget_usd:
-        overrides["budget_usd"] = options.budget_usd
-    if options.work_hours:
-        overrides["work"] = timedelta(hours=options.work_hours)
-    terms = settings.terms(**overrides)
-    spec = Spec(
-        project=settings.cloud.project,
-        root=settings.root,
+        terms = replace(terms, budget_usd=options.budget_usd)
+    spec = settings.spec(
         image=pin(image, ask_registry),
         arguments=pinned_data(merged_flags(settings.arguments(), options.trainer), give_up_s=project.GIVE_UP_S),
-        machine=settings.machine(),
-        service_account=settings.cloud.service_account,
-        deadline=now + timedelta(hours=options.deadline_hours or settings.policy.deadline_hours),
+        deadline=deadline_of(settings, options, now),
         terms=terms,
     )
     return Run(id=new_id(now) if options.run is None else options.run, spec=spec, submitted_at=now)

@@ -20,32 +20,28 @@ def verdict(run: Run, seen: Observation) -> Close | None:
         return Close(reason=f"the model is complete since {clock(seen.completed_at)}, {when}", state=RunState.SUCCEEDED)
     if run.cancel_request is not None:
         return Close(reason=f"{run.cancel_request.by} cancelled the run", state=RunState.CANCELLED)
-    foreign = [one for one in _counted(run) if one.outcome is Outcome.CANCELLED and one.cancel is None]
+    counted = [one for one in run.attempts if not failed_as_twin(run, one)]
+    foreign = [one for one in counted if one.outcome is Outcome.CANCELLED and one.cancel is None]
     if foreign:
         reason = f"somebody cancelled {foreign[-1].job} outside of this run: it ends"
         return Close(reason=reason, state=RunState.CANCELLED)
-    fault = _fault(run)
+    fault = _fault(run, counted)
     return Close(reason=fault, state=RunState.FAILED) if fault else None
 
 
-def _counted(run: Run) -> list[Attempt]:
-    """Without those that failed while they were twins: what they meet says nothing of the one that trains."""
-    return [one for one in run.attempts if not failed_as_twin(run, one)]
-
-
 def failed_as_twin(run: Run, attempt: Attempt) -> bool:
-    """Whether it ended beside the one that it was to relieve."""
-    other = next((one for one in run.attempts if one.id == attempt.relieves), None)
+    """Whether it ended beside the one that it was to relieve: what it met says nothing of that one, which trains."""
+    other = run.attempt(attempt.relieves)
     if other is None or attempt.ended_at is None or attempt.advanced_at is not None:
         return False
     return other.outcome is not Outcome.HANDED_OVER and (other.ended_at is None or other.ended_at >= attempt.ended_at)
 
 
-def _fault(run: Run) -> str | None:
-    for last in (one for one in _counted(run) if one.outcome is Outcome.INVALID):
+def _fault(run: Run, counted: list[Attempt]) -> str | None:
+    for last in (one for one in counted if one.outcome is Outcome.INVALID):
         if not (last.refused and _accepted_otherwise(run, last)):
             return f"Vertex AI refuses {last.id}{_said(last)}"
-    errors = [item for item in _counted(run) if item.outcome in ERRORS]
+    errors = [item for item in counted if item.outcome in ERRORS]
     terms = run.spec.terms
     if len(errors) > terms.max_errors:
         last = errors[-1]
@@ -56,7 +52,7 @@ def _fault(run: Run) -> str | None:
         and run.preemptions > terms.max_preemptions
     ):
         return f"{run.preemptions} preemptions > {terms.max_preemptions} allowed, and there is nothing but spot"
-    if len(trail := _unexplained(run)) >= MAX_UNEXPLAINED:
+    if len(trail := _unexplained(counted)) >= MAX_UNEXPLAINED:
         return f"{len(trail)} attempts in a row ended {trail[0].outcome} without a checkpoint{_said(trail[0])}"
     return None
 
@@ -71,10 +67,10 @@ def _accepted_otherwise(run: Run, refused: Attempt) -> bool:
     return any(attempt.job and (attempt.region, attempt.provisioning) != where for attempt in run.attempts)
 
 
-def _unexplained(run: Run) -> list[Attempt]:
+def _unexplained(attempts: list[Attempt]) -> list[Attempt]:
     """The newest attempts that failed and nobody knows why, without any progress."""
     trail: list[Attempt] = []
-    for attempt in reversed(_counted(run)):
+    for attempt in reversed(attempts):
         if attempt.never_created:
             continue
         never_ran = attempt.outcome is Outcome.EXPIRED and attempt.started_at is None

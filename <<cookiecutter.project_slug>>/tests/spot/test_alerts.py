@@ -132,5 +132,5 @@ def test_runs_of_this_month_and_the_last_are_recent_and_none_before(tmp_path: Pa
         submitted = datetime.strptime(name[:8], "%Y%m%d").replace(tzinfo=UTC)
         ledger.file(ledger.create(run(id=name, submitted_at=submitted, state=RunState.FAILED)))
     ledger.create(run(id="20261003-1"))
-    found = alerts.recent(store, datetime(2026, 10, day, 12, tzinfo=UTC))
+    found = alerts.recent(ledger, datetime(2026, 10, day, 12, tzinfo=UTC))
     assert sorted(one.id for one in found) == ["20260901-1", "20261001-1", "20261002-1"]

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from spot.price_table import DISK, PriceTable, Rate, packaged
-from spot.prices import age_warning, by_region, described, quote, quotes, usd_per_hour
+from spot.prices import age_warning, by_region, described, quote, quotes
 from spot.run import Machine, Provisioning
 
 DAY = date(2026, 7, 30)
@@ -16,6 +16,11 @@ DAY = date(2026, 7, 30)
 
 def machine(kind: str, accelerator: str | None = None, count: int = 1) -> Machine:
     return Machine(type=kind, accelerator=accelerator, accelerator_count=count, boot_disk_gb=100)
+
+
+def usd_per_hour(machine: Machine, region: str, provisioning: Provisioning) -> float | None:
+    found = quote(machine, region)
+    return found.usd_per_hour(provisioning) if found else None
 
 
 N1_T4 = machine("n1-standard-8", "NVIDIA_TESLA_T4")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spot.prices import usd_per_hour
+from spot.prices import quote
 from spot.run import Machine, Provisioning, Strategy, Terms
 from spot.schema import NAME, RESERVED, TABLES, Missing
 from spot.settings import SettingsError, load, parse
@@ -100,8 +100,9 @@ def test_the_terms_have_defaults_for_all_that_is_not_written() -> None:
         disable_retries=True,
         budget_usd=None,
         usd_per_hour={
-            region: {kind: usd_per_hour(machine, region, kind) or pytest.fail("no price") for kind in Provisioning}
+            region: {kind: found.usd_per_hour(kind) or pytest.fail("no price") for kind in Provisioning}
             for region in ("us-central1", "us-east4")
+            if (found := quote(machine, region))
         },
     )
 
