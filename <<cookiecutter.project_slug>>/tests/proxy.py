@@ -49,6 +49,8 @@ class Answer:
 
     status: int
     message: str = "injected"
+    body: str | None = None
+    """In the place of an error in Google's form, which has the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +195,9 @@ class _Handler(socketserver.StreamRequestHandler):
             return self._reset()
         if isinstance(fault, Answer):
             self._drain(length - len(head))
-            error = {"error": {"code": fault.status, "message": fault.message}}
-            self._reply(fault.status, [("content-type", "application/json")], json.dumps(error).encode())
+            error = json.dumps({"error": {"code": fault.status, "message": fault.message}})
+            answer = error if fault.body is None else fault.body
+            self._reply(fault.status, [("content-type", "application/json")], answer.encode())
             return True
         server.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         for name, value in headers.items():

@@ -62,6 +62,7 @@ _PASSING = (
     urllib3.exceptions.HTTPError,  # raw downloads of the client library let them through
     auth_errors.TransportError,
     DataCorruption,
+    AttributeError,  # google-api-core, of an error in JSON that is not in Google's form: a proxy's
 )
 
 _T = TypeVar("_T")

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from spot import rules
-from spot.google_api import GoogleApi, GoogleApiError
+from spot import billing, rules
+from spot.google_api import GoogleApiError
 from spot.machine_parts import ATTACHED, GPU_NAMES, Parts, known
 from spot.price_table import DISK, FILE, Rate, Rates
 
-API = "cloudbilling"
-PATH = "v1/services/6F81-5844-456A/skus"
-"""Compute Engine's. Its prices are at most 12 hours old (https://cloud.google.com/billing/docs/reference/rest)."""
-PAGE_SIZE = 5000
-MAX_PAGES = 100
-"""Ten times as many as there are: a list that does not end is no list."""
 HOURS_OF_A_MONTH = 730
 """What Google divides a monthly price by."""
 
@@ -72,20 +66,24 @@ _Prices = Mapping[tuple[_Part, str], float]
 def ask(today: date, *, sleep: Callable[[float], None] = time.sleep) -> Found:
     """All prices that we know to read. Raises `CatalogError`, also for a list that breaks off."""
     try:
-        skus = list(_skus(GoogleApi.open(sleep=sleep)))
+        found = rates(billing.skus(sleep=sleep), today)
     except GoogleApiError as error:
         refused = error.status is not None and 400 <= error.status < 500 and error.status != 429
         raise CatalogError(str(error), passing=not error.fix and not refused) from error
-    if not skus:
+    except billing.Endless as error:
+        raise CatalogError(str(error), passing=False) from error
+    if not found.read:
         raise CatalogError("it is empty", passing=True)
-    found = rates(skus, today)
     if not found.rates:
         raise CatalogError(f"none of its {found.read} SKUs is of a known machine", passing=False)
     return found
 
 
-def rates(skus: Iterable[object], today: date) -> Found:
-    """The rates of every machine type, attached GPU and disk whose parts all have a price, on demand and on spot."""
+def rates(skus: Iterable[Any], today: date) -> Found:
+    """The rates of every machine type, attached GPU and disk whose parts all have a price, on demand and on spot.
+
+    A SKU is a protocol buffer of google.cloud.billing.v1, as `billing.skus` gives it.
+    """
     prices: dict[tuple[_Part, str], float] = {}
     read = used = unreadable = 0
     for sku in skus:
@@ -94,7 +92,7 @@ def rates(skus: Iterable[object], today: date) -> Found:
             continue
         try:
             regions, price = _price(sku, part)
-        except (LookupError, TypeError, ValueError, AttributeError):
+        except (LookupError, ValueError):
             unreadable += 1
             continue
         used += 1
@@ -103,23 +101,9 @@ def rates(skus: Iterable[object], today: date) -> Found:
     return Found(rates=_assembled(prices, today), read=read, used=used, unreadable=unreadable)
 
 
-def _skus(api: GoogleApi) -> Iterator[object]:
-    pages = api.pages(API, PATH, {"pageSize": str(PAGE_SIZE), "currencyCode": "USD"})
-    for number, page in enumerate(pages, 1):
-        skus = page.get("skus", [])
-        if not isinstance(skus, list):
-            raise CatalogError(f"page {number} has no list of SKUs", passing=False)
-        yield from skus
-        if number == MAX_PAGES:
-            raise CatalogError(f"it does not end after {MAX_PAGES} pages", passing=False)
-
-
 def _part(sku: Any) -> _Part | None:
     """None for what we do not price, commitments and reservations included."""
-    try:
-        said, usage = sku["description"].lower(), sku["category"]["usageType"]
-    except (LookupError, TypeError, AttributeError):
-        return None
+    said, usage = sku.description.lower(), sku.category.usage_type
     if usage not in {"OnDemand", "Preemptible"}:
         return None
     # The catalogue counts some spot SKUs as OnDemand, so that what they are called has to count too.
@@ -134,19 +118,18 @@ def _part(sku: Any) -> _Part | None:
 
 
 def _price(sku: Any, part: _Part) -> tuple[list[str], float]:
-    """Its regions and $/h. Raises one of several errors of Python if it is not in the form that is documented."""
-    expression = sku["pricingInfo"][-1]["pricingExpression"]  # a timeline, the newest last
-    (tier,) = expression["tieredRates"]
-    money = tier["unitPrice"]
-    if money["currencyCode"] != "USD":
-        raise ValueError(money["currencyCode"])
-    unit = expression["usageUnit"]
+    """Its regions and $/h. Raises `LookupError` or `ValueError` if it is not in the form that is documented."""
+    expression = sku.pricing_info[-1].pricing_expression  # a timeline, the newest last
+    (tier,) = expression.tiered_rates
+    money, unit = tier.unit_price, expression.usage_unit
+    if money.currency_code != "USD":
+        raise ValueError(money.currency_code)
     if (unit == "h") != (part.what not in {_RAM, _SSD, DISK}):
         raise ValueError(unit)
-    price = (int(money.get("units", 0)) + int(money.get("nanos", 0)) / 1e9) * _UNITS[unit]
+    price = (money.units + money.nanos / 1e9) * _UNITS[unit]
     if not 0 < price < 1e6:
         raise ValueError(price)
-    return [region for region in sku["serviceRegions"] if rules.region(region) is None], price
+    return [region for region in sku.service_regions if rules.region(region) is None], price
 
 
 def _assembled(prices: _Prices, today: date) -> Rates:

@@ -1,11 +1,14 @@
-"""Asking those Google APIs that have no client library here, over REST: GET only, tried again while it may help."""
+"""Asking Google's APIs: credentials, another try while it may help, and what to do about a refusal.
+
+Those that have no client library here are asked over REST, by GET only.
+"""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 import google.auth
 import requests
@@ -24,7 +27,7 @@ CONNECT_AND_READ_S = (10.0, 30.0)
 DELAYS_S = (0.5, 1.0, 2.0)
 """One more try after each."""
 
-_PASSING_STATUS = {429, 500, 502, 503, 504}
+PASSING_STATUS = {429, 500, 502, 503, 504}
 _PASSING = (
     requests.exceptions.ConnectionError,
     requests.exceptions.Timeout,
@@ -38,6 +41,7 @@ _FIX = {
 }
 
 Params = Mapping[str, str | Sequence[str]]
+_T = TypeVar("_T")
 
 
 class GoogleApiError(Exception):
@@ -73,7 +77,7 @@ class GoogleApi:
         url = f"{self._endpoint.replace('{api}', api)}/{path}"
         response = send(self._session, "GET", url, sleep=self._sleep, params=params)
         if not response.ok:
-            raise _refusal(api, response)
+            raise refusal(api, response)
         try:
             answer = response.json()
         except ValueError as error:
@@ -126,11 +130,21 @@ def send(
     headers: Mapping[str, str] | None = None,
 ) -> requests.Response:
     """The answer, whatever its status, tried again while it may get better. Raises `GoogleApiError` without one."""
+    return persist(
+        url,
+        lambda: session.request(method, url, params=params, headers=headers, timeout=CONNECT_AND_READ_S),
+        busy=lambda response: response.status_code in PASSING_STATUS,
+        sleep=sleep,
+    )
+
+
+def persist(url: str, ask: Callable[[], _T], *, busy: Callable[[_T], bool], sleep: Callable[[float], None]) -> _T:
+    """The answer of the server at `url`, asked again while it is `busy` or none comes. Raises `GoogleApiError`."""
     for delay in (*DELAYS_S, None):
         try:
-            response = session.request(method, url, params=params, headers=headers, timeout=CONNECT_AND_READ_S)
-            if delay is None or response.status_code not in _PASSING_STATUS:
-                return response
+            answer = ask()
+            if delay is None or not busy(answer):
+                return answer
         except _PASSING as error:
             if delay is None:
                 raise GoogleApiError(f"no answer from {url}: {_line(innermost(error))}") from error
@@ -146,7 +160,8 @@ def _not_refreshed(error: auth_errors.GoogleAuthError) -> GoogleApiError:
     return GoogleApiError(f"the Google Cloud credentials do not work: {_line(error)}", fix=LOGIN)
 
 
-def _refusal(api: str, response: requests.Response) -> GoogleApiError:
+def refusal(api: str, response: requests.Response) -> GoogleApiError:
+    """What an answer that is none says, and what to do about it."""
     status = response.status_code
     said, fix, denied = response.reason or "no reason given", _FIX.get(status, ""), status == 403
     try:

@@ -196,7 +196,7 @@ def _call(what: str, call: Callable[[], _T]) -> _T:
         raise Unavailable(f"{what}: {_line(error.cause or error)}") from error
     except (api.GoogleAPICallError, requests.exceptions.RequestException, TransportError) as error:
         raise Unavailable(f"{what}: {_line(error)}") from error
-    except (ParseError, UnicodeDecodeError) as error:
+    except (ParseError, UnicodeDecodeError, AttributeError, TypeError) as error:  # of an error too, by a proxy
         raise Unavailable(f"{what}: the answer is not Vertex AI's: {_line(error)}") from error
     except GoogleAuthError as error:
         # A metadata server that does not answer is wrapped by the library, and not marked as passing.

@@ -33,6 +33,8 @@ TAIL = 60
 """More bytes than the closing of a multipart upload's body, fewer than that and the data."""
 PASSING = [
     *(pytest.param(Answer(status), id=str(status)) for status in (408, 429, 500, 502, 503, 504)),
+    pytest.param(Answer(502, body="<html>"), id="502 by a proxy, for people"),
+    pytest.param(Answer(502, body='{"error": "bad gateway"}'), id="502 by a proxy, in JSON of its own"),
     pytest.param(Reset(), id="reset"),
     pytest.param(LostReply(), id="lost-reply"),
     pytest.param(Truncate(3), id="truncated-reply"),

@@ -180,7 +180,7 @@ def test_a_refresh_that_fails_leaves_the_old_prices(spot: Spot, folder: Path, go
     own(folder, f"g2-standard-8,us-central1,1,0.5,{LONG_AGO}")
     before = (folder / FILE).read_text()
 
-    for answer, code in ((DENIED, 2), (Answer({"skus": []}), 75), (Answer({"skus": "x"}), 2)):
+    for answer, code in ((DENIED, 2), (Answer({"skus": []}), 75), (Answer({"skus": OTHERS}), 2)):
         google.answers[PATH] = answer
         said = spot("prices", "--refresh")
         assert (said.code, said.out) == (code, "")

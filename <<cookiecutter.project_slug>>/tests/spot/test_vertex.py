@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -251,16 +252,20 @@ def test_a_cancel_takes_effect_and_may_be_asked_for_again_and_too_late(jobs: Ver
     jobs.cancel(UNKNOWN)
 
 
+class Says(Protocol):
+    def __call__(self, body: bytes, status: int = 200) -> str: ...
+
+
 @pytest.fixture
-def says() -> Iterator[Callable[[bytes], str]]:
-    """The URL of a server that answers every request with 200 and these bytes."""
+def says() -> Iterator[Says]:
+    """The URL of a server that answers every request with this status and these bytes."""
     servers: list[HTTPServer] = []
 
-    def serve(body: bytes) -> str:
+    def serve(body: bytes, status: int = 200) -> str:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.rfile.read(int(self.headers.get("content-length", "0")))
-                self.send_response(200)
+                self.send_response(status)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
@@ -283,7 +288,7 @@ def says() -> Iterator[Callable[[bytes], str]]:
 
 
 @pytest.mark.filterwarnings("ignore:Unrecognized JobState")
-def test_a_state_that_is_not_known_yet_is_unspecified(says: Callable[[bytes], str]) -> None:
+def test_a_state_that_is_not_known_yet_is_unspecified(says: Says) -> None:
     url = says(f'{{"name": "{UNKNOWN}", "state": 42, "createTime": "2026-11-24T00:00:00Z", "news": 1}}'.encode())
     sighting = VertexJobs(url).get(UNKNOWN)
     assert sighting.state is JobState.UNSPECIFIED
@@ -291,9 +296,19 @@ def test_a_state_that_is_not_known_yet_is_unspecified(says: Callable[[bytes], st
 
 
 @pytest.mark.parametrize("body", [b"<html>Sign in</html>", b'{"name": ', b"[]", b'{"state": {}}', b"{}", b"\xff"])
-def test_an_answer_that_is_none_is_unavailable(body: bytes, says: Callable[[bytes], str]) -> None:
+def test_an_answer_that_is_none_is_unavailable(body: bytes, says: Says) -> None:
     jobs = VertexJobs(says(body), give_up_s=0.001)
     calls: list[Call] = [lambda jobs, _name: jobs.create(RUN, ATTEMPT), lambda jobs, name: jobs.get(name)]
+    for call in calls:
+        with pytest.raises(Unavailable, match="the answer is not Vertex AI's") as caught:
+            call(jobs, UNKNOWN)
+        line(caught.value)
+
+
+@pytest.mark.parametrize("body", [b'{"error": "bad gateway"}', b'{"error": {"details": ["moved"]}}', b"7"])
+def test_an_error_in_a_form_that_is_not_googles_is_unavailable(body: bytes, says: Says) -> None:
+    jobs = VertexJobs(says(body, 502), give_up_s=0.001)
+    calls: list[Call] = [lambda jobs, _name: jobs.create(RUN, ATTEMPT), *REPEATABLE]
     for call in calls:
         with pytest.raises(Unavailable, match="the answer is not Vertex AI's") as caught:
             call(jobs, UNKNOWN)
