@@ -29,8 +29,8 @@ def on_demand_only(run: Run, seen: Observation, now: datetime) -> Action:  # noq
 def article(run: Run, seen: Observation, now: datetime) -> Action:
     """Spot for three quarters of the time, with a pause of 300 * 2^n s after a failed attempt; then on-demand.
 
-    Given the benefit of the regions in turn, of as many tries as that time holds, and of our bound on the wait for a
-    machine, without which it would wait for ever.
+    Given the benefit of the regions in turn, the cheapest first, of as many tries as that time holds, and of our bound
+    on the wait for a machine, without which it would wait for ever.
     """
     if ending := _ended(run, seen):
         return ending
@@ -48,7 +48,7 @@ def article(run: Run, seen: Observation, now: datetime) -> Action:
         until = min((run.attempts[-1].ended_at or now) + pause, over)
         if now < until:
             return Wait(reason=f"pause after attempt {failed}", until=until)
-    regions = run.spec.terms.regions
+    regions = run.spec.terms.cheapest_first(Provisioning.SPOT)
     return _submit(run, Provisioning.SPOT, regions[failed % len(regions)])
 
 

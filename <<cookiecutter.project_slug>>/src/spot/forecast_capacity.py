@@ -14,6 +14,8 @@ MEASURED_GPU = "NVIDIA_H100_80GB"
 MEASURED = f"of {MEASURED_GPU}, October 2025 ({SHIPPED})"
 LEAST_GENERATED = timedelta(days=90)
 TIMES_THE_DEADLINE = 10
+TIMES_UP_AND_DOWN = 100
+"""Of fewer the means would be luck."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,7 @@ def assumed(
     regions: Sequence[str], machine: Machine, *, between: timedelta, outage: timedelta, deadline: timedelta, seed: int
 ) -> Supply:
     """`between` is the mean time to a preemption, `outage` the mean time without capacity."""
-    length = max(LEAST_GENERATED, TIMES_THE_DEADLINE * deadline)
+    length = max(LEAST_GENERATED, TIMES_THE_DEADLINE * deadline, TIMES_UP_AND_DOWN * (between + outage))
     trace = generated(regions, between=between, outage=outage, length=length, seed=seed)
     origin = (
         f"generated: {between / timedelta(hours=1):g} h up and {outage / timedelta(minutes=1):g} min down on average,"

@@ -22,8 +22,8 @@ from spot.tables import facts
 BAR = 18
 ROW = 19
 """Columns of the longest name of a row."""
-NARROW, WIDE = 60, 110
-"""Columns: in fewer there is no picture, and more it does not take."""
+NARROW, BARS, WIDE = 60, 70, 110
+"""Columns: in fewer there is no picture, or no bar in a sweep; and more it does not take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ def show(shown: Shown) -> None:
     width = min(console.columns(), WIDE)
     parts: list[RenderableType] = [_asked(shown), ""]
     if shown.sweep:
-        parts += [_sweep_table(shown)]
+        parts += [_sweep_table(shown, bars=width >= BARS)]
     else:
         (found,) = shown.forecasts
         parts += [headline(found), "", _numbers(found)]
@@ -158,25 +158,27 @@ def _hours(samples: Samples, share: float) -> str:
     return "never" if value is None or math.isinf(value) else f"{value:.1f} h"
 
 
-def _sweep_table(shown: Shown) -> Table:
+def _sweep_table(shown: Shown, *, bars: bool) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column(shown.sweep or "", overflow="fold", max_width=26)
     for name in ("cost", "saving", "done", "missed"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("of on-demand only", no_wrap=True, min_width=BAR)
+    if bars:
+        table.add_column("of on-demand only", no_wrap=True, min_width=BAR)
     own = shown.run.spec.terms.regions, shown.run.spec.deadline
     for found in shown.forecasts:
         ours, case = found.ours, found.case.run
         asked = (case.spec.terms.regions, case.spec.deadline) == own
-        table.add_row(
+        cells: list[RenderableType] = [
             f"{found.case.label}{' *' if asked else ''}",
             money(ours.mean_usd),
             saved(found),
             _hours(ours, 0.5),
             Text(f"{ours.missed} of {len(ours.samples)}", style="bold red" if ours.missed else ""),
-            Text("" if found.saving is None else bar(1 - found.saving, BAR), style="green"),
-            style="bold" if asked else "",
-        )
+        ]
+        if bars:
+            cells.append(Text("" if found.saving is None else bar(1 - found.saving, BAR), style="green"))
+        table.add_row(*cells, style="bold" if asked else "")
     return table
 
 

@@ -154,8 +154,8 @@ def read(path: Path, name: str | None = None) -> Trace:
 
 
 def _series(minutes: tuple[float, ...], columns: Sequence[Sequence[int | None]]) -> Series:
-    """Of a region, from the columns of its zones: where there was no probe, the last count holds."""
-    counts = zip(*(_held(column) for column in columns), strict=True)
+    """Of a region, from the columns of its zones."""
+    counts = zip(*(_held(minutes, column) for column in columns), strict=True)
     probed = [
         minute
         for minute, cells in zip(minutes, zip(*columns, strict=True), strict=True)
@@ -170,11 +170,14 @@ def _usual(minutes: Sequence[float]) -> float:
     return statistics.median(distances) if distances else 0.0
 
 
-def _held(column: Sequence[int | None]) -> Iterator[int]:
-    last = 0
-    for cell in column:
-        last = last if cell is None else cell
-        yield last
+def _held(minutes: Sequence[float], column: Sequence[int | None]) -> Iterator[int]:
+    """Where a zone was not probed its last count holds, for as long as what is no gap; else there is nothing."""
+    usual = _usual([minute for minute, cell in zip(minutes, column, strict=True) if cell is not None])
+    last, until = 0, -1.0
+    for minute, cell in zip(minutes, column, strict=True):
+        if cell is not None:
+            last, until = cell, minute + GAP * usual
+        yield last if minute <= until else 0
 
 
 def _between_gaps(probed: Sequence[float], usual: float, end: float) -> Spans:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,13 +23,17 @@ class Windows:
     ups: Mapping[str, Spans]
 
     @property
-    def starts(self) -> Sequence[int]:
-        """Every minute of the trace at which one can begin: the deadline comes before the next gap."""
-        return [minute for begin, end in self.known for minute in range(begin, end - self.minutes + 1)]
+    def starts(self) -> Sequence[range]:
+        """The minutes of each stretch at which one can begin: the deadline comes before the next gap."""
+        return [range(begin, end - self.minutes + 1) for begin, end in self.known if end - begin >= self.minutes]
 
     def drawn(self, number: int, seed: int) -> list[int]:
         """So many starts at random, which may come more than once."""
-        return random.Random(f"{seed} windows").choices(self.starts, k=number)
+        stretches = self.starts
+        before = [0, *itertools.accumulate(map(len, stretches))]
+        picks = random.Random(f"{seed} windows").choices(range(before[-1]), k=number)
+        places = [(pick, bisect_right(before, pick) - 1) for pick in picks]
+        return [stretches[index][pick - before[index]] for pick, index in places]
 
     def capacity(self, start: int, minutes: int) -> Capacity:
         """From that minute of the trace on. After the end of its stretch comes the stretch's beginning again."""
@@ -37,7 +42,10 @@ class Windows:
 
 
 def windows(trace: Trace, regions: Sequence[str], machines: int, minutes: int) -> Windows:
-    """Raises `TraceError` if a region is not in the trace, or no stretch of it is so long."""
+    """Raises `TraceError` if a region is not in the trace or was not probed, or no stretch of it is so long."""
+    for region in regions:
+        if not trace.known([region]):
+            raise TraceError(f"{trace.name}: fewer than two lines have a count of {region}: nothing is known of it")
     known = trace.known(regions)
     longest = max((end - begin for begin, end in known), default=0)
     if longest < minutes:

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from spot.action import Wait
+from spot.action import Submit, Wait
 from spot.baselines import article, on_demand_only
+from spot.policy import decide
 from spot.replay import Replayed, replay
 from spot.run import Observation, Outcome, Provisioning, RunState
 from spot.traces import Spans
@@ -55,8 +56,14 @@ def test_the_article_goes_to_on_demand_after_three_quarters_of_the_time_even_fro
     assert [one.outcome for one in cut_off.run.attempts] == [Outcome.CANCELLED, Outcome.SUCCEEDED]
 
 
-def test_the_article_is_given_the_regions_in_turn() -> None:
+def test_the_article_is_given_the_regions_in_turn_and_as_ours_the_cheapest_first() -> None:
     assert [region for _, region, _ in asked(by_the_article(()))][:3] == ["us-central1", "us-east4", "us-central1"]
+    cheaper = {"us-central1": {SPOT: 2.0, ON_DEMAND: 4.0}, "us-east4": {SPOT: 1.0, ON_DEMAND: 4.0}}
+    run = samples.run(regions=("us-central1", "us-east4"), usd_per_hour=cheaper)
+    for policy in (article, decide):
+        first = policy(run, Observation(), samples.T0)
+        assert isinstance(first, Submit)
+        assert (first.provisioning, first.region) == (SPOT, "us-east4")
 
 
 @pytest.mark.parametrize("hours", [1, 24])

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from spot.forecast_capacity import assumed, from_file, measured
+from spot.forecast_capacity import Supply, assumed, from_file, measured
 from spot.run import Machine
 from spot.traces import TraceError, shipped
+from spot.windows import windows
 from tests.spot import forecasted
 
 L4 = Machine(type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100)
@@ -51,17 +52,22 @@ def test_a_file_of_ones_own_must_have_the_regions() -> None:
         from_file(forecasted.TRACE, L4, ["us-central1", "us-east4"])
 
 
+def imagined(between: timedelta, outage: timedelta, deadline: timedelta) -> Supply:
+    return assumed(["us-central1"], L4, between=between, outage=outage, deadline=deadline, seed=0)
+
+
 def test_generated_capacity_says_that_it_is_and_is_long_enough() -> None:
     deadline = timedelta(days=30)
-    supply = assumed(
-        ["us-central1"],
-        L4,
-        between=timedelta(hours=3),
-        outage=timedelta(minutes=40),
-        deadline=deadline,
-        seed=0,
-    )
+    supply = imagined(timedelta(hours=3), timedelta(minutes=40), deadline)
     assert supply.origin == "generated: 3 h up and 40 min down on average, both exponential"
     assert supply.notes[0].endswith("expect worse than this")
     ((begin, end),) = supply.trace.known(["us-central1"])
     assert (end - begin) * timedelta(minutes=1) >= 10 * deadline
+
+
+def test_generated_capacity_comes_and_goes_so_often_that_its_means_are_those_stated() -> None:
+    between, outage = timedelta(days=10), timedelta(days=5)
+    ups = imagined(between, outage, timedelta(days=1)).trace.up("us-central1", 1)
+    assert len(ups) > 70
+    longest = imagined(timedelta(hours=8760), timedelta(minutes=525_600), timedelta(hours=8760)).trace
+    assert len(windows(longest, ["us-central1"], 1, 8760 * 60).drawn(1000, seed=0)) == 1000

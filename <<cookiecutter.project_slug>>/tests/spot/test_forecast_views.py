@@ -93,6 +93,17 @@ def test_a_narrow_terminal_keeps_the_names_of_the_rows_and_may_lose_the_picture(
     assert max(map(len, text.splitlines())) <= columns
 
 
+@pytest.mark.parametrize(("columns", "drawn"), [(40, False), (50, False), (60, False), (70, True)])
+def test_in_a_narrow_terminal_a_sweep_keeps_the_names_of_its_cases_and_may_lose_the_bars(
+    columns: int, drawn: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "WIDE", columns)
+    text = read(shown(forecast(replace(CASE, label="24 h")), sweep="deadline"), capsys)
+    assert row(text, "24 h *")[:4] == ["$5.00", "50%", "13.0 h", "0 of 4"]
+    assert ("█" in text) is drawn
+    assert max(map(len, text.splitlines())) <= columns
+
+
 def test_it_says_what_it_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(read(shown(notes=["prices are old"]), capsys).split())
     assert "capacity measured, t.csv note a note on capacity note prices are old" in text

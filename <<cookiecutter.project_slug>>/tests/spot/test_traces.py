@@ -46,6 +46,14 @@ def test_where_there_was_no_probe_the_last_count_holds_and_before_the_first_ther
     assert trace(path).up("europe-west1", 1) == ((10, 30),)
 
 
+def test_a_zone_that_is_not_probed_any_more_has_nothing_after_three_times_its_usual_distance(path: Path) -> None:
+    lines = [f"2025-10-04T0{hour}:{minute}0:00Z,0," for hour in range(2) for minute in range(6)]
+    probed = [line + "8" if index < 3 else line for index, line in enumerate(lines)]
+    measured = trace(path, "\n".join(["time,us-central1-a,us-central1-b", *probed, ""]))
+    assert measured.up("us-central1", 8) == ((0, 60),)
+    assert measured.known(["us-central1"]) == ((0, 120),)
+
+
 def test_the_newest_count_holds_at_any_moment_and_beyond_both_ends_the_nearest(path: Path) -> None:
     measured = trace(path)
     found = [measured.count("us-central1", timedelta(minutes=minute)) for minute in (-99, 0, 19.99, 20, 30, 999)]

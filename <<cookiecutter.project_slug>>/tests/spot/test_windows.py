@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -20,13 +21,13 @@ def found(minutes: int = 90, machines: int = 2) -> Windows:
 
 
 def test_a_run_can_begin_wherever_its_deadline_comes_before_the_gap() -> None:
-    assert list(found().starts) == [*range(11), *range(150, 211)]
+    assert found().starts == [range(11), range(150, 211)]
 
 
 def test_random_starts_are_among_these_and_the_same_for_the_same_seed() -> None:
-    drawn = found().drawn(200, seed=7)
-    assert set(drawn) <= set(found().starts)
-    assert drawn == found().drawn(200, seed=7) != found().drawn(200, seed=8)
+    drawn = found().drawn(1000, seed=7)
+    assert set(drawn) == {*range(11), *range(150, 211)}
+    assert drawn == found().drawn(1000, seed=7) != found().drawn(1000, seed=8)
 
 
 def test_its_capacity_is_counted_from_submit() -> None:
@@ -37,6 +38,13 @@ def test_its_capacity_is_counted_from_submit() -> None:
 def test_after_the_end_of_a_stretch_comes_its_beginning_again() -> None:
     assert found().capacity(10, 320)["us-central1"] == ((0, 30), (50, 130), (150, 230), (250, 320))
     assert found().capacity(200, 220)["us-central1"] == ((60, 130), (210, 220))
+
+
+def test_a_region_without_counts_is_named_and_not_called_too_short() -> None:
+    nothing = Series(minutes=(0.0, 10.0), counts=(0, 0), known=())
+    with_nothing = replace(trace(), series={**trace().series, "us-east4": nothing})
+    with pytest.raises(TraceError, match=r"^t.csv: fewer than two lines have a count of us-east4"):
+        windows(with_nothing, ["us-central1", "us-east4"], 2, 90)
 
 
 def test_a_trace_without_a_stretch_so_long_is_refused_with_both_lengths() -> None:
