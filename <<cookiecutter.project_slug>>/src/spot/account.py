@@ -60,10 +60,13 @@ class OnDemand:
     """Training and saving, as this run took for the steps that count. Nothing if it ended without a model."""
     restore: timedelta
     """One start: what those of this run took on average, from machine to first step."""
+    finish: timedelta
+    """From the model to the end of the job, as it was here."""
 
     @property
     def usd(self) -> float:
-        return (self.work + self.restore) / HOUR * self.usd_per_hour
+        """Nothing for no step: a start alone is no work."""
+        return (self.work + self.restore + self.finish) / HOUR * self.usd_per_hour if self.work else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,11 @@ class Account:
     on_demand: OnDemand | None
     """None if its price is not known."""
     verdict: Verdict
+
+    @property
+    def is_complete(self) -> bool:
+        """The model is there, though its job, and so the run, may not have ended yet."""
+        return _is_complete(self.run, self.seen)
 
     @property
     def waiting(self) -> timedelta:
@@ -140,7 +148,7 @@ class Account:
 def account(run: Run, seen: Observation | None, now: datetime) -> Account:
     """`seen` is None if the bucket was not asked, or did not say."""
     end = _end(run, seen, now)
-    verdict = _verdict(run, end)
+    verdict = _verdict(run, seen, end)
     entries = tuple(_entry(run, attempt, seen, now) for attempt in run.attempts)
     phases = _sum(entry.phases for entry in entries)
     return Account(
@@ -157,21 +165,27 @@ def account(run: Run, seen: Observation | None, now: datetime) -> Account:
 
 
 def _end(run: Run, seen: Observation | None, now: datetime) -> datetime:
-    if run.state is RunState.SUCCEEDED:
-        done = [one.ended_at for one in run.attempts if one.outcome is Outcome.SUCCEEDED and one.ended_at]
-        return (seen.completed_at if seen else None) or (done[-1] if done else None) or run.ended_at or now
-    return now if run.state is RunState.OPEN else run.ended_at or now
+    if not _is_complete(run, seen):
+        return now if run.state is RunState.OPEN else run.ended_at or now
+    done = [one.ended_at for one in run.attempts if _may_have_finished(one) and one.ended_at]
+    return (seen.completed_at if seen else None) or (done[-1] if done else None) or run.ended_at or now
 
 
-def _verdict(run: Run, end: datetime) -> Verdict:
-    late = end > run.spec.deadline
-    match run.state:
-        case RunState.SUCCEEDED:
-            return Verdict.MISSED if late else Verdict.MET
-        case RunState.OPEN:
-            return Verdict.MISSED if late else Verdict.DUE
-        case _:
-            return Verdict.NO_MODEL
+def _may_have_finished(attempt: Attempt) -> bool:
+    """A twin that never trained ends well too, once the model is there."""
+    return attempt.outcome is Outcome.SUCCEEDED and bool(attempt.advanced_at or not attempt.relieves)
+
+
+def _verdict(run: Run, seen: Observation | None, end: datetime) -> Verdict:
+    if run.state not in {RunState.OPEN, RunState.SUCCEEDED}:
+        return Verdict.NO_MODEL
+    if end > run.spec.deadline:
+        return Verdict.MISSED
+    return Verdict.MET if _is_complete(run, seen) else Verdict.DUE
+
+
+def _is_complete(run: Run, seen: Observation | None) -> bool:
+    return run.state is RunState.SUCCEEDED or (run.state is RunState.OPEN and bool(seen and seen.completed_at))
 
 
 def _entry(run: Run, attempt: Attempt, seen: Observation | None, now: datetime) -> Entry:
@@ -221,7 +235,15 @@ def _on_demand(run: Run, entries: Sequence[Entry]) -> OnDemand | None:
         usd_per_hour=price,
         work=phases[Phase.TRAINING] + phases[Phase.SAVING],
         restore=sum(starts, timedelta()) / len(starts) if starts else timedelta(),
+        finish=_finish(entries),
     )
+
+
+def _finish(entries: Sequence[Entry]) -> timedelta:
+    last = next((entry for entry in reversed(entries) if entry.spans and _may_have_finished(entry.attempt)), None)
+    if last is None or last.spans[-1].phase is not Phase.OTHER:
+        return timedelta()
+    return last.spans[-1].end - last.spans[-1].start
 
 
 def _sum(parts: Iterable[Mapping[Phase, timedelta]]) -> Mapping[Phase, timedelta]:

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from spot.account import Account, Entry
-from spot.phases import Phase, saved_at
-from spot.run import Observation, Outcome, RunState
+from spot.phases import Phase, saved_at, successor_of
+from spot.run import Observation, Outcome, Run, RunState
 from spot.situation import assess
 
 MOST_TIMES = 6
@@ -44,7 +44,7 @@ def curve(account: Account) -> Curve | None:
     points, reached = [(run.submitted_at, 0.0)], 0.0
     for entry in sorted(account.entries, key=lambda entry: entry.attempt.advanced_at or account.end):
         attempt = entry.attempt
-        saved = _saved_at(entry, seen)
+        saved = _saved_at(run, entry, seen)
         if attempt.advanced_at is None or saved is None:
             continue
         step = attempt.last_step
@@ -52,6 +52,8 @@ def curve(account: Account) -> Curve | None:
             step = seen.progress.step if seen and seen.progress and seen.progress.attempt == attempt.id else 0
         begun = max(attempt.advanced_at, points[-1][0])
         points.append((begun, reached))
+        if successor := successor_of(run, attempt):
+            step = min(step, successor.from_step)
         reached = max(reached, min(step / total, 1.0))
         points.append((max(min(saved, account.end), begun), reached))
     if run.state is RunState.SUCCEEDED:
@@ -70,10 +72,11 @@ def horizon(account: Account) -> datetime:
     return max(end, run.submitted_at + timedelta(minutes=1))
 
 
-def _saved_at(entry: Entry, seen: Observation | None) -> datetime | None:
+def _saved_at(run: Run, entry: Entry, seen: Observation | None) -> datetime | None:
     """When its last step was safe: one that was relieved saved once more, when it was."""
     trained = [span.end for span in entry.spans if span.phase is Phase.TRAINING]
-    if entry.attempt.outcome is Outcome.HANDED_OVER and trained:
+    relieved = entry.attempt.outcome is Outcome.HANDED_OVER or successor_of(run, entry.attempt)
+    if relieved and trained:
         return trained[-1]
     return saved_at(entry.attempt, seen) or entry.attempt.ended_at
 

@@ -74,6 +74,11 @@ def by_phase(attempt: Attempt, spans: Iterable[Span], seen: Observation | None) 
     return found
 
 
+def successor_of(run: Run, attempt: Attempt) -> Attempt | None:
+    """The twin that has trained in its place."""
+    return next((one for one in run.attempts if one.relieves == attempt.id and one.advanced_at), None)
+
+
 def saved_at(attempt: Attempt, seen: Observation | None) -> datetime | None:
     """When its newest checkpoint was taken."""
     progress = seen.progress if seen else None
@@ -96,11 +101,11 @@ def _marks(run: Run, attempt: Attempt, seen: Observation | None) -> list[tuple[P
 
 
 def _from_the_first_step(run: Run, attempt: Attempt, seen: Observation | None) -> list[tuple[Phase, datetime | None]]:
-    saved = saved_at(attempt, seen)
-    if attempt.outcome is Outcome.SUCCEEDED:
-        return [(Phase.TRAINING, seen.completed_at if seen else None), (Phase.OTHER, None)]
+    saved, over = saved_at(attempt, seen), _relieved_at(run, attempt) or (seen.completed_at if seen else None)
+    if attempt.outcome is Outcome.SUCCEEDED:  # also one that was relieved, if the model was there when its end was seen
+        return [(Phase.TRAINING, over), (Phase.OTHER, None)]
     if attempt.outcome is Outcome.HANDED_OVER or attempt.ended_at is None:
-        return _redone(run, attempt, _relieved_at(run, attempt), Phase.OTHER)
+        return _redone(run, attempt, over, Phase.OTHER)
     if saved is None:
         return [(Phase.OTHER, None)]
     return _redone(run, attempt, saved, Phase.REPLAYED)
@@ -124,8 +129,8 @@ def _redone(run: Run, attempt: Attempt, until: datetime | None, rest: Phase) -> 
 
 
 def _without_a_trainer(attempt: Attempt) -> Phase:
-    if attempt.outcome is Outcome.SUCCEEDED:
-        return Phase.TRAINING
+    if attempt.outcome is Outcome.SUCCEEDED and not attempt.relieves:
+        return Phase.TRAINING  # without checkpoints nothing is marked
     if attempt.relieves and attempt.ended_at is None:
         return Phase.STANDING_BY  # its trainer tells when it began only once it is over
     return Phase.OTHER if attempt.starts else Phase.STARTING
@@ -133,8 +138,8 @@ def _without_a_trainer(attempt: Attempt) -> Phase:
 
 def _without_a_step(attempt: Attempt) -> Phase:
     """It restored, and trained what never came into a checkpoint."""
-    if attempt.outcome is Outcome.SUCCEEDED:
-        return Phase.TRAINING
+    if attempt.outcome is Outcome.SUCCEEDED:  # a twin, if it has relieved nobody until the model was there
+        return Phase.OTHER if attempt.relieves else Phase.TRAINING
     return Phase.OTHER if attempt.ended_at is None or attempt.outcome is Outcome.HANDED_OVER else Phase.REPLAYED
 
 
@@ -150,7 +155,8 @@ def _relieved_at(run: Run, attempt: Attempt) -> datetime | None:
 
     What it saved to hand over may have had a successor before anybody looked.
     """
-    return next((one.advanced_at for one in run.attempts if one.relieves == attempt.id and one.advanced_at), None)
+    successor = successor_of(run, attempt)
+    return successor.advanced_at if successor else None
 
 
 def _steps_take(attempt: Attempt, seen: Observation | None) -> timedelta | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,7 +41,7 @@ def report(options: Namespace) -> int:
     ledger, evidence = ledger_of(settings_of(options)), BucketEvidence(give_up_s=project.GIVE_UP_S)
     if since is None:
         return _one(options, ledger.find(options.run).run, evidence, now)
-    totals = gather(ledger, evidence, since, now)
+    totals, unseen = gather(ledger, evidence, since, now)
     _show(
         options,
         text=lambda: report_text.many(totals),
@@ -49,6 +49,8 @@ def report(options: Namespace) -> int:
         html=lambda: report_html.many(totals),
         values=lambda: report_values.many(totals),
     )
+    for run_id, problem in unseen.items():
+        print(f"spot: what is said of {run_id} rests on its record alone: {problem}", file=sys.stderr)
     return Exit.DONE
 
 
@@ -66,21 +68,25 @@ def moment(text: str, now: datetime) -> datetime:
     return now - back
 
 
-def gather(ledger: Ledger, evidence: Evidence, since: datetime, now: datetime) -> Totals:
-    """The accounts of the closed runs that were submitted since then. Raises `StoreError`."""
+def gather(ledger: Ledger, evidence: Evidence, since: datetime, now: datetime) -> tuple[Totals, Mapping[str, str]]:
+    """The accounts of the closed runs that were submitted since then, and why the bucket said nothing of some of them.
+
+    Raises `StoreError`.
+    """
     with ThreadPoolExecutor(READERS) as pool:
         found = list(pool.map(lambda name: _read(ledger, name), ledger.closed_since(since, now)))
         runs = sorted(
             (run for run in found if isinstance(run, Run) and since <= run.submitted_at <= now),
             key=lambda run: (run.submitted_at, run.id),
         )
-        seen = list(pool.map(lambda run: _seen(evidence, run)[0], runs))
-    return Totals(
+        seen = list(pool.map(lambda run: _seen(evidence, run), runs))
+    totals = Totals(
         since=since,
         until=now,
-        accounts=tuple(account(run, its, now) for run, its in zip(runs, seen, strict=True)),
+        accounts=tuple(account(run, its, now) for run, (its, _) in zip(runs, seen, strict=True)),
         skipped=tuple(reason for reason in found if isinstance(reason, str)),
     )
+    return totals, {run.id: problem for run, (_, problem) in zip(runs, seen, strict=True) if problem}
 
 
 def _one(options: Namespace, run: Run, evidence: Evidence, now: datetime) -> int:

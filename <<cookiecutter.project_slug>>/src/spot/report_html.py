@@ -31,7 +31,7 @@ def report(account: Account) -> str:
         f'<p class="lead{" bad" if _is_bad(account) else ""}">{escape(_lead(account))}</p>',
     ]
     sections = [
-        _facts([*words.facts(account)[1:], *_places(account)]),
+        _facts(words.facts(account)[1:], _places(account)),
         *_timeline(account),
         *_progress(account),
         *_phases(account),
@@ -108,11 +108,10 @@ def _is_bad(account: Account) -> bool:
     return account.verdict is Verdict.MISSED or account.run.state is RunState.FAILED
 
 
-def _facts(facts: Iterable[tuple[str, str]]) -> str:
-    items = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{text if text.startswith('<a ') else escape(text)}</dd></div>"
-        for name, text in facts
-    )
+def _facts(facts: Iterable[tuple[str, str]], places: Iterable[tuple[str, str]] = ()) -> str:
+    """`places` are HTML already."""
+    cells = [*((name, escape(text)) for name, text in facts), *places]
+    items = "".join(f"<div><dt>{name}</dt><dd>{cell}</dd></div>" for name, cell in cells)
     return f'<dl class="facts">{items}</dl>'
 
 
@@ -200,7 +199,7 @@ def _places(account: Account) -> list[tuple[str, str]]:
     if run.state is not RunState.SUCCEEDED:
         return []
     page = links.storage(run.model)
-    return [("model", _link(run.model, page) if page else run.model)]
+    return [("model", _link(run.model, page) if page else escape(run.model))]
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, kind: str = "wide") -> str:

@@ -161,11 +161,11 @@ def _moments(account: Account, scale: _Scale, bottom: float) -> list[str]:
     run = account.run
     ends = {
         RunState.OPEN: "now",
-        RunState.SUCCEEDED: "model",
         RunState.FAILED: "failed",
         RunState.CANCELLED: "cancelled",
     }
-    moments = [_moment("end", ends[run.state], account.end, 24, scale, bottom)]
+    name = "model" if account.is_complete else ends[run.state]
+    moments = [_moment("end", name, account.end, 24, scale, bottom)]
     if run.spec.deadline <= scale.end:
         moments.append(_moment("deadline", "deadline", run.spec.deadline, 11, scale, bottom))
     return [part for parts in zip(*moments, strict=True) for part in parts]  # no line goes through a word

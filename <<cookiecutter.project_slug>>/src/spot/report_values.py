@@ -112,6 +112,7 @@ def _on_demand(found: OnDemand | None) -> dict[str, Any] | None:
         "usd_per_hour": _usd(found.usd_per_hour),
         "work_hours": _hours(found.work),
         "restore_hours": _hours(found.restore),
+        "finish_hours": _hours(found.finish),
     }
 
 

@@ -139,7 +139,8 @@ def brief_deadline(account: Account) -> str:
 def state(account: Account) -> str:
     run = account.run
     if run.state is RunState.OPEN:
-        return f"open, as it stands at {clock(account.end)}"
+        done = account.is_complete
+        return f"open, {'its model is there since' if done else 'as it stands at'} {clock(account.end)}"
     request = run.cancel_request
     by = f" by {request.by}" if request and run.state is RunState.CANCELLED else ""
     return f"{run.state}{by}, {clock(account.end)}"
@@ -152,7 +153,7 @@ def deadline(account: Account) -> str:
         case Verdict.MET:
             return f"met with {hours(spare or timedelta())} to spare"
         case Verdict.MISSED:
-            so_far = " so far" if account.run.state is RunState.OPEN else ""
+            so_far = "" if account.is_complete else " so far"
             return f"MISSED by {hours(-(spare or timedelta()))}{so_far}"
         case Verdict.DUE:
             return f"in {hours(spare or timedelta())}"
@@ -181,8 +182,9 @@ def on_demand(account: Account) -> str:
         return "nothing to compare with: there is no model"
     if not found.work:
         return "nothing to compare with: no step was made that counts"
-    start = f" and {hours(found.restore)} for a start" if found.restore else ""
-    what = f"{hours(found.work)} for the same steps{start}"
+    start = f", {hours(found.restore)} for a start" if found.restore else ""
+    end = f", {hours(found.finish)} for the end of the job" if found.finish else ""
+    what = f"{hours(found.work)} for the same steps{start}{end}"
     return f"{usd(found.usd)}: {what}, at {rate(found.usd_per_hour)} in {found.region}"
 
 
@@ -200,12 +202,13 @@ def _kept(saved: float, share: float | None, *, is_loss: bool) -> tuple[str, str
     if is_loss:
         return "LOSS", f"{usd(-saved)}{of}"
     if share is not None and abs(share) < EVEN:
-        return "saved", f"nothing: {usd(abs(saved))} {'more' if saved < 0 else 'less'}, which is less than 1 %"
+        less = f": {usd(abs(saved))} {'more' if saved < 0 else 'less'}, which is less than 1 %"
+        return "saved", f"nothing{less if round(saved, 2) else ''}"
     return "saved", f"{usd(saved)}{of}"
 
 
 def wall(account: Account) -> str:
-    to = {RunState.OPEN: "until now", RunState.SUCCEEDED: "to the model"}.get(account.run.state, "to the end")
+    to = "to the model" if account.is_complete else "until now" if account.run.state is RunState.OPEN else "to the end"
     return f"{hours(account.wall)} from submit {to}, {hours(account.waiting)} of it without a machine"
 
 
@@ -238,8 +241,8 @@ def how(entry: Entry) -> str:
 
 
 def said(entry: Entry) -> str:
-    """What Vertex AI said of its end, unless that is the one text that all lack of machines has."""
-    known = entry.attempt.outcome in {Outcome.NO_CAPACITY, Outcome.PREEMPTED}
+    """What Vertex AI said of its end, unless that is what it says whenever an attempt has ended so."""
+    known = entry.attempt.outcome in {Outcome.NO_CAPACITY, Outcome.PREEMPTED, Outcome.HANDED_OVER}
     return entry.attempt.error.message if entry.attempt.error and not known else ""
 
 

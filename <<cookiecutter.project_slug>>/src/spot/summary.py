@@ -14,6 +14,7 @@ from spot.account import account
 from spot.markdown import code, plain, table
 from spot.mermaid import gantt
 from spot.report_markdown import BADGES, LAST_ATTEMPTS, MOST_LETTERS, places
+from spot.report_words import deadline
 from spot.run import Attempt, Observation, Run, RunState
 from spot.show import clock, hours
 
@@ -55,11 +56,10 @@ def submitted_before(run: Run, now: datetime) -> str:
 
 def passed(runs: Sequence[tuple[Run, Observation | None, str]], problems: Sequence[str], now: datetime) -> str:
     """A pass: each run that was open, what the bucket shows of it, and why the pass did no more."""
-    parts = ["## Supervise"] if runs or problems else ["## Supervise", "No run is open: nothing to do."]
-    parts += [f"⚠️ {plain(problem)}" for problem in problems]
-    parts += [state(run, seen, next_, now) for run, seen, next_ in runs]
-    text = "\n\n".join(parts)
-    return text if len(text.encode()) <= MOST_BYTES else "\n\n".join([*parts[:1], _table_of(runs)])
+    head = ["## Supervise"] if runs or problems else ["## Supervise", "No run is open: nothing to do."]
+    head += [f"⚠️ {plain(problem)}" for problem in problems]
+    text = "\n\n".join([*head, *(state(run, seen, next_, now) for run, seen, next_ in runs)])
+    return text if len(text.encode()) <= MOST_BYTES else "\n\n".join([*head, _table_of(runs)])
 
 
 def state(run: Run, seen: Observation | None, next_: str, now: datetime) -> str:
@@ -72,7 +72,7 @@ def state(run: Run, seen: Observation | None, next_: str, now: datetime) -> str:
     facts = [
         ("state", f"{BADGES[run.state]} {run.state}"),
         *([("progress", _progress(seen))] if seen else []),
-        ("deadline", f"{clock(run.spec.deadline)}, in {hours(run.spec.deadline - now)}"),
+        ("deadline", f"{clock(run.spec.deadline)}, {deadline(account(run, seen, now))}"),
         ("spent", "not known" if (usd := run.usd_spent(now)) is None else f"at most &#36;{usd:.2f}"),
         ("next", plain(next_)),
     ]

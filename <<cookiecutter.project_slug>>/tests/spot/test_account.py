@@ -54,7 +54,48 @@ def test_on_demand_is_the_same_training_and_one_start_in_its_cheapest_region() -
     phases = stories.handed_over().account.phases
     assert on_demand.work == phases[Phase.TRAINING] + phases[Phase.SAVING]
     assert on_demand.restore == timedelta(minutes=7)
-    assert on_demand.usd == pytest.approx((on_demand.work + on_demand.restore) / HOUR)
+    assert on_demand.finish == timedelta(minutes=2)
+    assert on_demand.usd == pytest.approx((on_demand.work + on_demand.restore + on_demand.finish) / HOUR)
+
+
+def test_a_run_on_demand_from_its_beginning_costs_what_on_demand_does() -> None:
+    """Of an hour, five minutes of which the job went on after the model was there."""
+    whole = ended(
+        Outcome.SUCCEEDED,
+        at=after(hours=1),
+        provisioning=Provisioning.ON_DEMAND,
+        started_at=after(),
+        trainer_started_at=after(minutes=3),
+        advanced_at=after(minutes=5),
+    )
+    found = of(run(whole, state=RunState.SUCCEEDED), seen(10, completed_at=after(minutes=55)))
+    assert found.on_demand
+    assert found.usd == found.on_demand.usd == 1
+    assert not found.is_loss
+
+
+def test_a_twin_that_stood_by_when_the_model_was_there_has_trained_nothing_and_did_not_finish_it() -> None:
+    story = stories.late()
+    *_, holder = story.run.attempts
+    began = after(hours=25.2)
+    twin = replace(
+        holder,
+        id="a40",
+        provisioning=Provisioning.SPOT,
+        relieves=holder.id,
+        started_at=began,
+        trainer_started_at=began + timedelta(minutes=3),
+        advanced_at=None,
+        saved_at=None,
+        saving=timedelta(),
+        ended_at=after(hours=26.5),
+    )
+    both = replace(story.run, attempts=(*story.run.attempts, twin))
+    alone, beside = story.account, of(both, story.seen)
+    assert beside.on_demand == alone.on_demand
+    assert beside.phases[Phase.TRAINING] == alone.phases[Phase.TRAINING]
+    assert (beside.usd or 0) - (alone.usd or 0) == pytest.approx(1.3 * 0.5)
+    assert of(both, None).end == holder.ended_at
 
 
 def test_steps_that_were_lost_are_no_work_of_on_demand() -> None:
@@ -69,8 +110,8 @@ def test_steps_that_were_lost_are_no_work_of_on_demand() -> None:
     [
         (stories.calm, 0.50, False),
         (stories.handed_over, 0.21, False),
-        (stories.loss, -0.61, True),
-        (stories.late, -0.01, False),  # on demand from the beginning: a hundredth is nobody's loss
+        (stories.loss, -0.60, True),
+        (stories.late, 0.0, False),  # on demand from the beginning
         (stories.open_run, 0.42, False),
     ],
 )
@@ -85,6 +126,16 @@ def test_money_for_no_step_at_all_is_a_loss() -> None:
     assert found.usd == 0.5
     assert found.share_saved is None
     assert found.is_loss
+
+
+def test_starts_without_a_step_that_counts_are_nothing_to_compare_with() -> None:
+    first = after(minutes=10)
+    lost = ended(
+        Outcome.PREEMPTED, at=after(hours=1), started_at=after(), advanced_at=first, saved_at=first, last_step=1
+    )
+    found = of(run(lost), seen(1 / 60, at=first), now=after(hours=2))
+    assert found.on_demand
+    assert (found.on_demand.usd, found.share_saved, found.is_loss) == (0, None, False)
 
 
 @pytest.mark.parametrize("state", [RunState.FAILED, RunState.CANCELLED])
@@ -148,6 +199,15 @@ def test_a_deadline_is_met_by_the_model_not_by_the_end_of_the_run(
 def test_an_open_run_past_its_deadline_has_missed_it() -> None:
     found = of(run(), now=after(hours=25))
     assert (found.verdict, found.to_spare) == (Verdict.MISSED, -HOUR)
+
+
+def test_a_model_that_is_there_in_time_has_met_the_deadline_though_its_job_has_not_ended() -> None:
+    live = samples.attempt(started_at=after(hours=12), advanced_at=after(hours=13), state=JobState.RUNNING)
+    found = of(run(live), seen(10, completed_at=after(hours=23.9)), now=after(hours=24.1))
+    assert (found.verdict, found.end) == (Verdict.MET, after(hours=23.9))
+    assert found.phases[Phase.OTHER] / HOUR == pytest.approx(0.2)
+    late = of(run(live), seen(10, completed_at=after(hours=24.05)), now=after(hours=24.1))
+    assert late.verdict is Verdict.MISSED
 
 
 def test_without_the_bucket_the_job_that_succeeded_says_when_the_model_was_there() -> None:
@@ -214,7 +274,15 @@ RUNS = st.builds(
 )
 
 
-@given(RUNS, st.none() | st.builds(lambda done, at: seen(done, at=at), st.floats(0, 10), MINUTES), MINUTES)
+SEEN = st.builds(
+    lambda done, at, completed_at: seen(done, at=at, completed_at=completed_at),
+    st.floats(0, 10),
+    MINUTES,
+    st.none() | MINUTES,
+)
+
+
+@given(RUNS, st.none() | SEEN, MINUTES)
 @settings(max_examples=80)
 def test_no_hour_and_no_dollar_is_counted_twice_or_lost_whatever_the_record_says(
     random: Run, shown: Observation | None, now: datetime

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from spot.curve import Curve, curve, horizon
+from spot.run import Outcome
 from tests.spot import stories
 from tests.spot.samples import after
 
@@ -74,6 +75,12 @@ def test_a_run_that_ended_at_once_still_has_a_width() -> None:
     untouched = stories.untouched()
     at_once = replace(untouched, run=replace(untouched.run, ended_at=untouched.run.submitted_at))
     assert horizon(at_once.account) - at_once.run.submitted_at == timedelta(minutes=1)
+
+
+def test_a_holder_whose_end_was_seen_only_after_the_model_has_made_what_its_twin_went_on_from() -> None:
+    story = stories.handed_over()
+    holder = replace(story.run.attempts[9], outcome=Outcome.SUCCEEDED, last_step=stories.STEPS)
+    assert of(replace(story, run=story.run.with_attempt(holder))) == of(story)
 
 
 def test_what_a_holder_made_is_safe_when_its_twin_takes_over_not_at_the_save_before() -> None:

@@ -164,6 +164,27 @@ def test_a_twin_that_never_took_over_was_standing_by_to_its_end() -> None:
     assert minutes(holder, twin) == {"starting": 5, "standing by": 55}
 
 
+def test_a_twin_that_was_there_when_the_model_was_complete_has_not_trained_though_its_job_succeeded() -> None:
+    holder = trained(Outcome.SUCCEEDED)
+    twin = ended(
+        Outcome.SUCCEEDED,
+        at=after(minutes=310),
+        relieves="a1",
+        started_at=after(hours=4),
+        trainer_started_at=after(minutes=245),
+    )
+    assert minutes(holder, twin) == {"starting": 5, "standing by": 55, "other": 10}
+    came_too_late = ended(Outcome.SUCCEEDED, at=after(minutes=310), relieves="a1", started_at=after(hours=4))
+    assert minutes(holder, came_too_late) == {"starting": 70}
+
+
+def test_a_holder_that_was_relieved_trains_no_more_though_its_end_was_seen_only_after_the_model() -> None:
+    holder = trained(Outcome.SUCCEEDED, last_step=600)
+    twin = trained(Outcome.SUCCEEDED, relieves="a1", from_step=240, advanced_at=after(minutes=290), last_step=600)
+    complete = Observation(completed_at=after(minutes=299))
+    assert minutes(holder, twin, of=0, seen=complete) == {"starting": 3, "restoring": 7, "training": 270, "other": 10}
+
+
 def test_a_twin_that_took_over_from_one_that_died_restores_from_then_on() -> None:
     holder = trained(Outcome.INTERNAL)
     twin = attempt(

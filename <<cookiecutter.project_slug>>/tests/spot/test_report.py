@@ -133,6 +133,16 @@ def test_a_checkpoint_that_cannot_be_read_leaves_the_record_and_is_said(desk: De
     assert "the report rests on the record alone: " in said.err
 
 
+def test_of_many_runs_the_one_whose_model_cannot_be_read_is_said_as_well(desk: Desk) -> None:
+    for name in ("nightly", "weekly"):
+        kept(desk, stories.calm(), run_id=name)
+    desk.put("models/nightly/completion.json", b"nonsense")
+    said = desk.spot("report", "--since", "9d", "--json")
+    assert (said.code, said.json["totals"]["runs"]) == (Exit.DONE, 2)
+    assert said.err.startswith("spot: what is said of nightly rests on its record alone: ")
+    assert said.err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("text", "since"),
     [

@@ -43,7 +43,7 @@ def test_what_others_wrote_stays_text() -> None:
 
 
 def test_a_loss_is_red_bold_and_in_words() -> None:
-    assert "🔴 **LOSS: &#36;16.45, 61 % more than on-demand**" in of("loss")
+    assert "🔴 **LOSS: &#36;16.45, 60 % more than on-demand**" in of("loss")
     assert "🔴" not in of("calm")
     assert "**2026-11-25 00:00 UTC, MISSED by 1.9 h**" in of("late")
 
@@ -80,7 +80,7 @@ def test_many_runs_are_a_table_and_what_they_come_to() -> None:
     text = report_markdown.many(found)
     assert "## 2 runs submitted since 2026-11-24 00:00 UTC" in text
     assert (
-        "| 20261124-000000-7c1e | ✅ succeeded | &#36;16.45 | &#36;10.22 | **LOSS 61 %** | met by 4.1 h | 9 | 55 % |"
+        "| 20261124-000000-7c1e | ✅ succeeded | &#36;16.45 | &#36;10.30 | **LOSS 60 %** | met by 4.1 h | 9 | 55 % |"
         in text
     )
     assert "⚠️ skipped: a &#124; b" in text

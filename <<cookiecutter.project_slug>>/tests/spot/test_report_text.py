@@ -38,7 +38,7 @@ def test_a_report_fits_and_only_addresses_are_longer(name: str) -> None:
 
 
 def test_what_cost_more_than_on_demand_is_red() -> None:
-    assert "\x1b[1;31mLOSS: $16.45, 61 % more than on-demand" in drawn(report_text.report(stories.loss().account))
+    assert "\x1b[1;31mLOSS: $16.45, 60 % more than on-demand" in drawn(report_text.report(stories.loss().account))
     assert "31m" not in drawn(report_text.report(stories.calm().account))
 
 
@@ -71,7 +71,7 @@ def test_many_runs_have_a_line_each_and_what_they_come_to() -> None:
         "LOSS: $33.06 for 4 runs, 7 % more than on-demand",
         "4 runs submitted since 2026-11-24 00:00 UTC",
     ]
-    assert "20261124-000000-7c1e $16.45    $10.22  LOSS 61 % met by 4.1 h          9    55 %" in lines
+    assert "20261124-000000-7c1e $16.45    $10.30  LOSS 60 % met by 4.1 h          9    55 %" in lines
     assert "skipped: x.json is no record of a run" in lines
     assert max(map(len, lines)) <= COLUMNS
 

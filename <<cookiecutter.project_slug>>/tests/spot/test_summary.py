@@ -48,6 +48,11 @@ def test_an_open_run_shows_state_progress_deadline_and_cost() -> None:
     assert "[log](https://console.cloud.google.com/logs/" in text
 
 
+def test_a_deadline_that_has_passed_is_missed_and_not_in_so_many_hours() -> None:
+    text = summary.state(run(), Observation(), "", after(hours=26))
+    assert "| deadline | 2026-11-25 00:00 UTC, MISSED by 2.0 h so far |" in text
+
+
 @pytest.mark.parametrize("state", [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED])
 def test_a_run_that_has_ended_has_no_time_left(state: RunState) -> None:
     assert ", in " not in summary.state(run(state=state), Observation(), "", NOW)
@@ -88,8 +93,9 @@ def test_a_summary_of_very_many_runs_still_fits_github() -> None:
     error = JobError(code=8, message="x" * 5000)
     many = run(*[ended(Outcome.PREEMPTED, started_at=after(), at=after(hours=1), error=error) for _ in range(40)])
     shown = [(replace(many, id=f"run-{number}"), Observation(), "spot runs") for number in range(100)]
-    text = summary.passed(shown, [], NOW)
+    text = summary.passed(shown, ["run-7: the record is broken"], NOW)
     assert len(text.encode()) < 2**20
+    assert "⚠️ run-7: the record is broken" in text
     assert "| run-99 | open | spot runs |" in text
 
 
