@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 
-from bucket import layout, manifest
+from bucket import layout, manifest, markers
 from bucket.manifest import NewerFormat
 from bucket.store import ABSENT, Conflict, Damaged, NotFound, Store
 
 FORMAT = 1
+
+CLAIMS_OF_A_START = 100
+"""More than a lease that was deleted can have seen, for each start, since the newest commit."""
 
 
 class Relieved(Exception):
@@ -110,6 +113,13 @@ def attempt_of(name: str) -> str:
     return name.rpartition(".")[0]
 
 
+def make_way_for_later_start(name: str, other: str) -> None:
+    """Raise `Relieved` if `other` is a later start of the same attempt: `name` was frozen, and passes for dead."""
+    start, later = (one.rpartition(".")[2] for one in (name, other))
+    if attempt_of(name) == attempt_of(other) and later.isdecimal() and int(later) > int(start):
+        raise Relieved(f"{other} is a later start of the attempt than {name}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """The lease as it was read."""
@@ -141,13 +151,18 @@ def change(store: Store, run: str, found: Found | None, lease: Lease) -> int:
 
 
 def claim(store: Store, run: str, name: str, relieves: str | None = None) -> Lease:
-    """Take the lease, whoever holds it. Raises `Relieved` for a start of an attempt that was relieved before."""
+    """Take the lease, whoever holds it but a later start of the same attempt.
+
+    Raises `Relieved` if that holds it, and for a start of an attempt that was relieved before.
+    """
     while True:
         found = look(store, run)
         if found and found.lease.holder == name:  # the reply to our claim was lost
             return found.lease
         if found and attempt_of(name) in found.lease.relieved:
             raise Relieved(f"attempt {attempt_of(name)} was relieved: the lease of run {run} is {found.lease.holder}'s")
+        if found:
+            make_way_for_later_start(name, found.lease.holder)
         lease = (found.lease if found else _before_the_first(store, run)).claimed_by(name, relieves)
         try:
             change(store, run, found, lease)
@@ -157,5 +172,10 @@ def claim(store: Store, run: str, name: str, relieves: str | None = None) -> Lea
 
 
 def _before_the_first(store: Store, run: str) -> Lease:
-    """Nobody's, in the highest term that there is: somebody may have deleted the lease of a run with checkpoints."""
-    return Lease(term=max((commit.term for commit in manifest.listed(store, run)), default=0), holder="")
+    """Nobody's, above every term that may have been claimed: somebody may have deleted the lease of a run.
+
+    A start that claimed and has not committed yet is known by its marker alone; what it still commits must not count.
+    """
+    committed = max((commit.term for commit in manifest.listed(store, run)), default=0)
+    earlier = max(markers.count_starts(store, run) - 1, 0)
+    return Lease(term=committed + CLAIMS_OF_A_START * earlier, holder="")

@@ -135,6 +135,7 @@ class Channel:
 
     def send(self, message: Message) -> None:
         """Raises `OSError` if the other side is gone."""
+        self._end.settimeout(None)  # the last `receive` may have left it so that a long message fails half-way
         self._end.sendall(json.dumps({"is": type(message).__name__, **asdict(message)}).encode() + b"\n")
 
     def receive(self, timeout_s: float | None) -> Iterator[Message]:

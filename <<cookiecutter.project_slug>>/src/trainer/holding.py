@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from bucket import lease
 from bucket.lease import Found, Lease
+from bucket.manifest import NewerFormat
 from bucket.store import Conflict, Store, StoreError
 from trainer.channel import Declined, Hold, Lost, Wanted
 
@@ -60,9 +61,12 @@ class Holding:
 
     def look(self) -> News | None:
         """What the trainer must hear. Raises `StoreError`: then nothing has changed."""
-        found = lease.look(self._store, self._hold.run)
+        try:
+            found = lease.look(self._store, self._hold.run)
+        except NewerFormat:  # we write none
+            return Lost(holder="a newer program")
         if found is None:  # somebody deleted it, and nobody has claimed it since
-            return None
+            return self.overdue()
         if found.lease.holder != self._hold.name:
             return Lost(holder=found.lease.holder)
         if self._offer:
@@ -90,7 +94,7 @@ class Holding:
         return None
 
     def overdue(self) -> Declined | None:
-        """The store does not answer, and nobody stands still for longer than was said.
+        """There is no answer, or no lease any more: nobody stands still for longer than was said.
 
         If the successor accepts all the same, what is committed here from now on does not count.
         """

@@ -11,6 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from bucket import layout
+from bucket.checksum import crc32c
 from bucket.manifest import Json
 from bucket.store import ABSENT, Conflict, NotFound, Store, Written
 from trainer.errors import TrainingError
@@ -44,11 +45,14 @@ def write_results(
     *,
     check_lease: Callable[[], None] | None,
 ) -> None:
-    """Write the results. Doing so again, after a kill at any point, gives the same objects.
+    """Write the results, unless another start has: those may be in use by now, and stay as they are.
 
-    `metrics` depends on the training alone, not on interruptions; `facts` tells of this process. `check_lease` raises
-    if another process has taken over; None: there is no lease.
+    Doing so again, after a kill at any point, gives the same objects. `metrics` depends on the training alone, not on
+    interruptions; `facts` tells of this process. `check_lease` raises if another process has taken over; None: there is
+    no lease.
     """
+    if check_lease and read_completion(store, run) is not None:
+        return
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     model = _put(store, layout.output(run, layout.MODEL), save(contiguous), check_lease)
     scores = _put(store, layout.output(run, layout.METRICS), _json(metrics), check_lease)
@@ -76,6 +80,7 @@ def write_results(
 def _put(store: Store, name: str, data: bytes, check_lease: Callable[[], None] | None) -> Written:
     """Create the object; take the place of one that a start left which did not get to the end.
 
+    One that is the same stays: a completion that its writer has sent and that lands only now names that generation.
     The lease is looked at between the read and the write that rests on it: whoever takes the lease writes after that.
     """
     generation = ABSENT
@@ -84,9 +89,13 @@ def _put(store: Store, name: str, data: bytes, check_lease: Callable[[], None] |
             return store.write(name, data, if_generation=generation)
         except Conflict:
             try:
-                generation = store.read(name).generation
+                found = store.read(name)
             except NotFound:
                 generation = ABSENT
+            else:
+                if found.data == data:
+                    return Written(generation=found.generation, size=len(data), crc32c=crc32c(data))
+                generation = found.generation
             if check_lease:
                 check_lease()
 

@@ -79,10 +79,14 @@ class Standby:
         held = found.lease
         if lease.attempt_of(self._name) in held.relieved:
             raise Relieved(f"attempt {lease.attempt_of(self._name)} was relieved: the lease is {held.holder}'s")
+        if self._relieves in held.relieved:  # while this one was frozen, or not there yet
+            raise Relieved(f"another one has relieved {self._relieves}: the lease is {held.holder}'s")
         dead = self._gives_no_sign_of_life(found.generation)
         if held.successor == self._name:
             taken = held.taken_by(self._name, self._relieves)
             return taken if (held.offered or dead) and self._change(found, taken) else None
+        if held.successor:
+            lease.make_way_for_later_start(self._name, held.successor)
         if held.successor and self._asked:
             raise Relieved(f"{held.successor} waits for the lease of run {self.run} in the place of {self._name}")
         self._asked = self._change(found, held.wanted_by(self._name))

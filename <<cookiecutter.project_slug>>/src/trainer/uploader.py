@@ -187,7 +187,8 @@ class Uploader:
             parts = self._store.list(layout.data(newest.run))
             listed = manifest.listed(self._store, newest.run)
             counting = manifest.counting(listed)
-            self._known = {commit: self._manifest(newest.run, commit) for commit in counting}
+            read = {commit: self._manifest(newest.run, commit) for commit in counting}
+            self._known = {commit: known for commit, known in read.items() if known}
             # After the listings: whoever takes the lease from now on writes what is not in them.
             held = lease.read(self._store, newest.run)
             if held is None or held.holder != lease.name_of(newest.attempt, newest.start):
@@ -204,8 +205,11 @@ class Uploader:
         except StoreError as error:
             _log.warning("old checkpoints stay until the next save: %s", error)
 
-    def _manifest(self, run: str, commit: Commit) -> Manifest:
-        return self._known.get(commit) or manifest.read(self._store, run, commit)
+    def _manifest(self, run: str, commit: Commit) -> Manifest | None:
+        """None for nonsense: it is no checkpoint, and must not keep others from being dropped."""
+        with contextlib.suppress(Damaged):
+            return self._known.get(commit) or manifest.read(self._store, run, commit)
+        return None
 
     def _mirror(self, order: Mirror) -> None:
         try:

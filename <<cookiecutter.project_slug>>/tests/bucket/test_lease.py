@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucket import layout, lease
+from bucket import layout, lease, markers
 from bucket.layout import Commit
 from bucket.lease import Found, Lease, Relieved
 from bucket.manifest import NewerFormat
@@ -120,6 +120,14 @@ def test_a_later_start_takes_the_lease_whoever_holds_it(store: Store) -> None:
     assert lease.claim(store, RUN, "a2.1") == Lease(term=3, holder="a2.1") == lease.read(store, RUN)
 
 
+def test_an_earlier_start_of_the_same_attempt_does_not_take_it_back(store: Store) -> None:
+    """It was frozen with its machine before it claimed, and has been replaced."""
+    lease.claim(store, RUN, "a1.10")
+    with pytest.raises(Relieved, match=r"a1\.10 is a later start of the attempt than a1\.9"):
+        lease.claim(store, RUN, "a1.9")
+    assert lease.read(store, RUN) == Lease(term=1, holder="a1.10")
+
+
 def test_a_start_of_an_attempt_that_was_relieved_does_not_take_it_back(store: Store) -> None:
     lease.claim(store, RUN, "a1.1")
     before = found(store)
@@ -143,6 +151,19 @@ def test_a_deleted_lease_is_made_anew_above_all_terms_that_there_are(store: Stor
         commit = Commit(step=step, term=term, from_step=0, from_term=0)
         store.write(layout.manifest(RUN, commit), b"", if_generation=ABSENT)
     assert lease.claim(store, RUN, "a1.1").term == 8
+
+
+def test_a_deleted_lease_is_made_anew_above_what_a_start_claimed_that_has_not_committed_yet(store: Store) -> None:
+    """It may be frozen, and commit later: then all that the next writer commits would not count."""
+
+    def claim(attempt: str) -> int:
+        return lease.claim(store, RUN, lease.name_of(attempt, markers.claim_start(store, RUN, attempt, {}))).term
+
+    assert claim("a1") == 1
+    store.write(layout.manifest(RUN, Commit(step=10, term=1, from_step=0, from_term=0)), b"", if_generation=ABSENT)
+    frozen = [claim("a1"), claim("a2")]
+    store.delete(layout.writer(RUN))
+    assert claim("a3") > max(frozen)
 
 
 def test_a_claim_whose_reply_was_lost_is_a_claim(store: Store) -> None:

@@ -1,30 +1,62 @@
 """Holders, successors and writers that do not know that they were relieved, in any order: always one line.
 
-Each look at the lease is one read and one change; whatever another one can do between the two is done there.
+Each look at the lease is one read and one change; whatever another one can do between the two is done there, and so it
+is between any two requests of a pruning. Once in a walk, when there are checkpoints, somebody deletes the lease.
 """
 
 from __future__ import annotations
 
 import random
+import socket
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from bucket import layout, lease, manifest
+from bucket import layout, lease, manifest, markers
 from bucket.layout import Commit
 from bucket.lease import Lease, Relieved
-from bucket.store import ABSENT
+from bucket.manifest import Manifest, Part
+from bucket.store import ABSENT, Entry, Object
 from tests.bucket.memory import MemoryStore
-from trainer.channel import Declined, Hold, Lost, Wanted
+from tests.trainer.test_uploader import draft_of
+from trainer.buffer import SharedBuffer
+from trainer.channel import Channel, Declined, Lost, Wanted
 from trainer.holding import Holding
 from trainer.pace import Pace
 from trainer.standby import Standby
+from trainer.uploader import Uploader
 
 RUN = "run"
 PACE = Pace()
 NOTHING = Commit(step=0, term=0, from_step=0, from_term=0)
-WALKS, EVENTS, STARTS = 200, 100, 7
+WALKS, EVENTS, STARTS = 150, 150, 7
 ATTEMPTS = [f"a{number}" for number in range(1, STARTS + 1)]
+KEEP = 2
+UNUSED = SharedBuffer(), Channel(socket.socketpair()[0])
+
+
+class BusyStore(MemoryStore):
+    """`meanwhile` is called before each request, and asks for more itself."""
+
+    meanwhile: Callable[[], None] | None = None
+
+    def list(self, prefix: str) -> list[Entry]:
+        self._let_others()
+        return super().list(prefix)
+
+    def read(self, name: str) -> Object:
+        self._let_others()
+        return super().read(name)
+
+    def delete(self, name: str) -> None:
+        self._let_others()
+        super().delete(name)
+
+    def _let_others(self) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile:
+            meanwhile()
+        self.meanwhile = meanwhile
 
 
 @dataclass(eq=False, kw_only=True)
@@ -44,8 +76,11 @@ class Trainer:
     holding: Holding | None = None
     newest: Commit = NOTHING
     step: int = 0
-    on_the_wire: list[Commit] = field(default_factory=list)
+    on_the_wire: list[Manifest] = field(default_factory=list)
     """Commits asked for, not yet carried out. They outlive it."""
+    uploader: Uploader
+    to_prune: Manifest | None = None
+    """After this commit of its own."""
     wanted: str | None = None
     offering: bool = False
 
@@ -60,7 +95,7 @@ class World:
     def __init__(self, chance: random.Random, seen: Counter[str]) -> None:
         self.chance = chance
         self.seen = seen
-        self.store = MemoryStore()
+        self.store = BusyStore()
         self.now = 0.0
         self.trainers: list[Trainer] = []
         self.ways: dict[Commit, list[Commit]] = {NOTHING: []}
@@ -70,8 +105,13 @@ class World:
         """Attempts in whose place, or after which, a successor has trained."""
         self.safe = 0
         """Of all steps that were committed while their writer had the lease, the last."""
+        self.deletes_lease = True
 
     def go(self) -> None:
+        self.happen()
+        self.check()
+
+    def happen(self) -> None:
         happens = {
             self.start: 2,
             self.look: 10,
@@ -79,18 +119,30 @@ class World:
             self.train_and_save: 6,
             self.carry_out: 4,
             self.offer: 4,
+            self.prune: 4,
             self.kill: 1,
             self.wait: 3,
+            self.delete_lease: 0.2,
         }
         [event] = self.chance.choices(list(happens), list(happens.values()))
         event()
-        self.check()
+
+    def happen_perhaps(self) -> None:
+        for _ in range(self.chance.choice([0, 0, 0, 20])):
+            self.happen()
 
     def check(self) -> None:
-        counting = manifest.commits(self.store, RUN)
+        """One line, whole; what counts beside it lies further back than all that is kept."""
+        listed = manifest.listed(self.store, RUN)
+        counting = manifest.counting(listed)
         newest = max(self.committed, key=lambda commit: (commit.term, commit.step), default=NOTHING)
-        assert counting == [commit for commit in self.ways[newest] if commit in self.committed]
+        line = [commit for commit in self.ways[newest] if commit in listed]
+        assert counting[:KEEP] == line[:KEEP]
+        assert [commit for commit in counting if commit in line] == line
+        assert line[:1] == [newest] * bool(self.committed)
         assert newest.step >= self.safe
+        parts = {entry.name for entry in self.store.list(layout.data(RUN))}
+        assert all(part.name in parts for commit in line for part in manifest.read(self.store, RUN, commit).parts)
         terms = [trainer.lease.term for trainer in self.trainers if trainer.lease]
         assert len(terms) == len(set(terms))
 
@@ -100,11 +152,11 @@ class World:
 
     def start(self) -> None:
         """Another attempt, or one again."""
-        number = len(self.trainers) + 1
-        if number > STARTS:
+        if len(self.trainers) == STARTS:
             return
-        attempt = self.chance.choice(ATTEMPTS[:number])
-        trainer = Trainer(name=lease.name_of(attempt, number))
+        attempt = self.chance.choice(ATTEMPTS[: len(self.trainers) + 1])
+        name = lease.name_of(attempt, markers.claim_start(self.store, RUN, attempt, {}))
+        trainer = Trainer(name=name, uploader=Uploader(self.store, *UNUSED, KEEP))
         self.trainers.append(trainer)
         if self.chance.random() < 0.5:
             trainer.relieves = self.chance.choice([other for other in ATTEMPTS if other != attempt])
@@ -157,6 +209,7 @@ class World:
             trainer.standby = None
             assert lease.attempt_of(trainer.name) not in self.relieved
             self.relieved |= {trainer.relieves}
+            assert before is None or not is_later(before.holder, trainer.name)
             if before and before.attempt != lease.attempt_of(trainer.name):
                 self.relieved |= {before.attempt}
             self.seen["accepted" if before and before.offered else "taken"] += 1
@@ -168,8 +221,7 @@ class World:
             return
         trainer.began = trainer.newest = next(iter(manifest.commits(self.store, RUN)), NOTHING)
         trainer.step = trainer.began.step
-        hold = Hold(run=RUN, name=trainer.name, poll_s=PACE.poll_s, beat_s=PACE.beat_s, offer_s=PACE.offer_s)
-        trainer.holding = Holding(self.store, hold, clock=lambda: self.now)
+        trainer.holding = Holding(self.store, PACE.hold(RUN, trainer.name), clock=lambda: self.now)
 
     def train_and_save(self) -> None:
         trainer = self.one(lambda one: one.alive and one.began is not None and not one.offering)
@@ -180,11 +232,20 @@ class World:
     def save(self, trainer: Trainer) -> None:
         assert trainer.lease
         assert trainer.began
-        began = trainer.began
-        commit = Commit(step=trainer.step, term=trainer.lease.term, from_step=began.step, from_term=began.term)
-        self.ways[commit] = [commit, *self.ways[trainer.newest]]
-        trainer.newest = commit
-        trainer.on_the_wire.append(commit)
+        attempt, _, start = trainer.name.rpartition(".")
+        part = layout.part(RUN, trainer.step, attempt, int(start), 1, 0)
+        written = self.store.write(part, b"", if_generation=ABSENT)
+        saved = replace(
+            draft_of(trainer.step, int(start), self.chance.choice([None, 0.5, 0.9])),
+            attempt=attempt,
+            term=trainer.lease.term,
+            from_step=trainer.began.step,
+            from_term=trainer.began.term,
+            parts=(Part(name=part, size=0, crc32c=0, generation=written.generation),),
+        )
+        self.ways[saved.commit] = [saved.commit, *self.ways[trainer.newest]]
+        trainer.newest = saved.commit
+        trainer.on_the_wire.append(saved)
 
     def carry_out(self) -> None:
         """A commit, whatever has become of its writer."""
@@ -192,19 +253,38 @@ class World:
             self.carry_out_of(writer)
 
     def carry_out_of(self, writer: Trainer) -> None:
-        commit = writer.on_the_wire.pop()
+        saved = writer.to_prune = writer.on_the_wire.pop()
+        commit = saved.commit
         before = manifest.commits(self.store, RUN)
-        self.store.write(layout.manifest(RUN, commit), b"", if_generation=ABSENT)
+        self.store.write(saved.name, saved.to_json(), if_generation=ABSENT)
         self.committed.append(commit)
-        held = lease.read(self.store, RUN)
-        assert held
         if any(other.term > commit.term for other in before):
             self.seen["too late"] += 1
-            assert manifest.commits(self.store, RUN) == before
-        elif held.term == commit.term:
+            assert manifest.commits(self.store, RUN)[:KEEP] == before[:KEEP]
+        elif commit.term == max(trainer.lease.term for trainer in self.trainers if trainer.lease):
             self.safe = max(self.safe, commit.step)
         else:
             self.seen["late"] += 1
+
+    def prune(self) -> None:
+        """While others go on."""
+        trainer = self.one(lambda one: one.alive and one.to_prune is not None)
+        if trainer is None:
+            return
+        saved, trainer.to_prune = trainer.to_prune, None
+        assert saved
+        before = len(manifest.listed(self.store, RUN))
+        self.store.meanwhile = self.happen_perhaps
+        trainer.uploader._prune(saved)
+        self.store.meanwhile = None
+        self.seen["pruned"] += len(manifest.listed(self.store, RUN)) < before
+
+    def delete_lease(self) -> None:
+        if self.deletes_lease and self.committed:
+            self.store.delete(layout.writer(RUN))
+            self.deletes_lease = False
+            self.relieved.clear()  # nobody knows of them any more
+            self.seen["deleted"] += 1
 
     def offer(self) -> None:
         """Make the very state durable first, as the trainer does."""
@@ -228,6 +308,11 @@ class World:
         self.now += self.chance.choice([1.0, PACE.poll_s, PACE.beat_s, PACE.dead_s / 2])
 
 
+def is_later(name: str, other: str) -> bool:
+    """Both start with the attempt, and no start has two digits here."""
+    return lease.attempt_of(name) == lease.attempt_of(other) and name > other
+
+
 def test_in_any_order_of_events_there_is_one_line_and_nothing_that_was_safe_is_lost() -> None:
     seen: Counter[str] = Counter()
     for seed in range(WALKS):
@@ -235,5 +320,5 @@ def test_in_any_order_of_events_there_is_one_line_and_nothing_that_was_safe_is_l
         for _ in range(EVENTS):
             world.go()
     relief = ("accepted", "handed over", "declined", "taken", "lost")
-    rare = {what: seen[what] for what in (*relief, "came late", "came again", "late", "too late")}
+    rare = {what: seen[what] for what in (*relief, "came late", "came again", "late", "too late", "pruned", "deleted")}
     assert min(rare.values()) >= 10, rare

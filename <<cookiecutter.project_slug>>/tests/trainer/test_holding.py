@@ -85,6 +85,25 @@ def test_a_deleted_lease_is_not_lost(holding: Holding, store: FailingStore) -> N
     assert holding.look() is None
 
 
+def test_nobody_stands_still_for_longer_than_an_offer_lasts_though_somebody_deleted_the_lease(
+    holding: Holding, store: FailingStore, clock: ManualClock
+) -> None:
+    become(store, now(store).wanted_by(TWIN))
+    holding.look()
+    holding.offer(TWIN)
+    store.delete("run/writer.json")
+    assert holding.look() is None
+    pass_time(clock, PACE.offer_s)
+    assert holding.look() == Declined()
+
+
+def test_a_lease_of_a_newer_program_is_not_ours(holding: Holding, store: FailingStore) -> None:
+    before = lease.look(store, RUN)
+    assert before
+    store.write("run/writer.json", b'{"format": 2}', if_generation=before.generation)
+    assert holding.look() == Lost(holder="a newer program")
+
+
 def test_an_offer_stands_until_it_is_accepted(holding: Holding, store: FailingStore, clock: ManualClock) -> None:
     become(store, now(store).wanted_by(TWIN))
     holding.look()

@@ -94,6 +94,25 @@ def test_it_makes_way_for_one_that_waits_in_its_place(standby: Standby, store: M
         standby.look()
 
 
+@pytest.mark.parametrize("has", ["asked", "taken"])
+def test_it_makes_way_for_a_later_start_of_its_own_attempt(has: str, standby: Standby, store: MemoryStore) -> None:
+    """It was frozen before it had asked."""
+    become(store, now(store).wanted_by("a2.2") if has == "asked" else now(store).taken_by("a2.2", "a1"))
+    before = now(store)
+    with pytest.raises(Relieved, match=r"a2\.2 is a later start of the attempt than a2\.1"):
+        standby.look()
+    assert now(store) == before
+
+
+def test_it_makes_way_for_one_that_has_taken_the_place_already(standby: Standby, store: MemoryStore) -> None:
+    """While it was frozen: else it would relieve its own replacement."""
+    standby.look()
+    become(store, now(store).wanted_by("a3.1").taken_by("a3.1", "a1"))
+    with pytest.raises(Relieved, match=r"another one has relieved a1: the lease is a3\.1's"):
+        standby.look()
+    assert now(store).successor is None
+
+
 def dead_predecessor(store: MemoryStore) -> None:
     store.delete(layout.writer(RUN))
     lease.claim(store, RUN, "a0.1")

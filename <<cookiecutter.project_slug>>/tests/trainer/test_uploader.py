@@ -257,6 +257,15 @@ def test_what_does_not_count_is_pruned(store: Store) -> None:
     uploader.process.close()
 
 
+def test_a_manifest_of_nonsense_does_not_keep_others_from_being_pruned(uploader: Uploader) -> None:
+    """It stays for the start that comes upon it, which sets it aside."""
+    nonsense = layout.manifest(RUN, draft_of(1).commit)
+    uploader.store.write(nonsense, b"nonsense", if_generation=ABSENT)
+    for step in (2, 3, 4):
+        uploader.durable(step, b"data")
+    wait_until(lambda: steps(uploader.store) == [4, 3, 1] and steps_of_parts(uploader.store) == [3, 4])
+
+
 def test_the_lease_is_looked_after(either: Uploader) -> None:
     me, twin = lease.name_of("a", 1), "b.1"
     for _ in range(2):  # the checkpointer repeats it
