@@ -44,7 +44,7 @@ def on_demand_is_due(run: Run, situation: Situation) -> str | None:
     if situation.slack <= situation.margin:
         return (
             f"safety line: slack {hours(situation.slack)} <= {hours(situation.margin)}"
-            f" (start {hours(situation.worst_start)}, pass {hours(situation.tick + SETTLE)},"
+            f" (start {hours(situation.on_demand_needs)}, pass {hours(situation.tick + SETTLE)},"
             f" loss {hours(situation.worst_loss)})"
         )
     if situation.slack <= situation.late_margin:
@@ -80,9 +80,7 @@ def preempted_too_often(run: Run) -> str | None:
 
 def on_demand_can_finish(run: Run, situation: Situation) -> bool:
     """Whether a region is left that has not refused on-demand, and the budget pays for the rest of the work there."""
-    needed = min(situation.work + situation.expected_start, LONGEST)
-    regions = _open_regions(run, Provisioning.ON_DEMAND)
-    return any(_affordable(run, Provisioning.ON_DEMAND, region, situation.now) >= needed for region in regions)
+    return bool(_paid_to_the_end(run, situation, Provisioning.ON_DEMAND))
 
 
 def patience(run: Run, live: Attempt) -> timedelta:
@@ -98,15 +96,21 @@ def is_cheaper(run: Run, spot: Submit, live: Attempt) -> bool:
     return ours is None or theirs is None or ours < theirs
 
 
-def elsewhere(run: Run, live: Attempt) -> bool:
+def elsewhere(run: Run, live: Attempt, situation: Situation) -> bool:
     """Whether another region could serve such an attempt."""
-    return any(region != live.region for region in _open_regions(run, live.provisioning))
+    return any(region != live.region for region in _regions(run, situation, live.provisioning))
 
 
-def outlook(situation: Situation) -> str:
+def outlook(run: Run, situation: Situation) -> str:
     """The numbers that a wait for spot rests on."""
+    slack = f"slack {hours(situation.slack)}"
+    if run.spec.terms.strategy is not Strategy.HYBRID:
+        return slack
+    if not on_demand_can_finish(run, situation):
+        missing = "budget" if _open_regions(run, Provisioning.ON_DEMAND) else "quota"
+        return f"{slack}, and no {missing} for on-demand"
     return (
-        f"slack {hours(situation.slack)} > {hours(situation.late_margin)},"
+        f"{slack} > {hours(situation.late_margin)},"
         f" on-demand from {clock(situation.late_start)}, safety line {clock(situation.safety_line)}"
     )
 
@@ -122,16 +126,31 @@ def _open_regions(run: Run, provisioning: Provisioning) -> list[str]:
     return [region for region in run.spec.terms.cheapest_first(provisioning) if region not in refused]
 
 
+def _paid_to_the_end(run: Run, situation: Situation, kind: Provisioning) -> list[str]:
+    needed = situation.work + situation.expected_start
+    return [region for region in _open_regions(run, kind) if _paid_for(run, kind, region, situation.now) >= needed]
+
+
+def _regions(run: Run, situation: Situation, kind: Provisioning) -> list[str]:
+    """Where to ask. Money goes to a region where it does not reach the end only if it does so nowhere."""
+    return _paid_to_the_end(run, situation, kind) or _open_regions(run, kind)
+
+
 def _shares_quota(one: Provisioning, other: Provisioning) -> bool:
     """FLEX_START counts against the preemptible quota, as spot does."""
     return (one is Provisioning.ON_DEMAND) == (other is Provisioning.ON_DEMAND)
 
 
 def _fruitless(run: Run, *kinds: Provisioning) -> list[Attempt]:
-    """The newest attempts of these kinds since one ran and got somewhere, newest first."""
+    """The newest attempts of these kinds since one ran and got somewhere, newest first.
+
+    A create that was lost is made again, and is one of them only if the one before it was lost there too.
+    """
     trail: list[Attempt] = []
-    for attempt in reversed(run.attempts):
-        if attempt.provisioning not in kinds or attempt.never_created or attempt.outcome in _REFUSED:
+    asked = [one for one in run.attempts if one.provisioning in kinds and one.outcome not in _REFUSED]
+    for before, attempt in reversed([*zip([None, *asked], asked, strict=False)]):
+        lost_before = before is not None and before.never_created and before.region == attempt.region
+        if attempt.never_created and not lost_before:
             continue
         if attempt.outcome not in _FRUITLESS or attempt.advanced_at is not None:
             break
@@ -141,10 +160,10 @@ def _fruitless(run: Run, *kinds: Provisioning) -> list[Attempt]:
 
 def next_spot(run: Run, seen: Observation, situation: Situation) -> Submit | Wait | Close | None:
     """Where to ask for spot now, or until when not to ask; None if every region has refused."""
-    regions = _open_regions(run, Provisioning.SPOT)
+    regions = _regions(run, situation, Provisioning.SPOT)
     if not regions:
         return None
-    flex_regions = _open_regions(run, Provisioning.FLEX_START)
+    flex_regions = _regions(run, situation, Provisioning.FLEX_START)
     trail = _fruitless(run, Provisioning.SPOT, Provisioning.FLEX_START)
     spot = [attempt for attempt in trail if attempt.provisioning is Provisioning.SPOT]
     rounds, index = divmod(len(spot), len(regions))
@@ -154,11 +173,11 @@ def next_spot(run: Run, seen: Observation, situation: Situation) -> Submit | Wai
         pause = PAUSES[min(rounds, len(PAUSES)) - 1]
         until = trail[0].intended_at + pause
         if situation.now < until:
-            numbers = f"slack {hours(situation.slack)}" if run.lives else outlook(situation)
+            numbers = f"slack {hours(situation.slack)}" if run.lives else outlook(run, situation)
             reason = f"no spot in {', '.join(regions)} {counted(rounds, 'time')}, again at {clock(until)}: {numbers}"
             return Wait(reason=reason, until=until if run.lives else min(until, on_demand_due_at(run, situation)))
     step = f"from step {seen.progress.step} of {seen.progress.total_steps}" if seen.progress else "from the beginning"
-    return _submit(run, situation, Provisioning.SPOT, regions[index], f"spot {step}: {outlook(situation)}")
+    return _submit(run, situation, Provisioning.SPOT, regions[index], f"spot {step}: {outlook(run, situation)}")
 
 
 def _flex_start(run: Run, situation: Situation, regions: list[str]) -> Submit | Close | None:
@@ -169,13 +188,13 @@ def _flex_start(run: Run, situation: Situation, regions: list[str]) -> Submit | 
         or situation.slack < situation.margin + situation.expected_start + wait
     ):
         return None
-    reason = f"no spot in {', '.join(regions)}: FLEX_START for {hours(wait)} at most, {outlook(situation)}"
+    reason = f"no spot in {', '.join(regions)}: FLEX_START for {hours(wait)} at most, {outlook(run, situation)}"
     tried = sum(attempt.provisioning is Provisioning.FLEX_START for attempt in run.attempts)
     return _submit(run, situation, Provisioning.FLEX_START, regions[tried % len(regions)], reason)
 
 
 def _on_demand(run: Run, situation: Situation, why: str) -> Action | None:
-    regions = _open_regions(run, Provisioning.ON_DEMAND)
+    regions = _regions(run, situation, Provisioning.ON_DEMAND)
     if not regions:
         return None
     trail = _fruitless(run, Provisioning.ON_DEMAND)
@@ -189,7 +208,7 @@ def _on_demand(run: Run, situation: Situation, why: str) -> Action | None:
 
 
 def _submit(run: Run, situation: Situation, provisioning: Provisioning, region: str, reason: str) -> Submit | Close:
-    timeout = _affordable(run, provisioning, region, situation.now)
+    timeout = min(_paid_for(run, provisioning, region, situation.now), LONGEST)
     if timeout < LEAST:
         spent, budget = run.usd_spent(situation.now), run.spec.terms.budget_usd
         tried = counted(len(run.attempts), "attempt")
@@ -201,13 +220,13 @@ def _submit(run: Run, situation: Situation, provisioning: Provisioning, region: 
     return Submit(reason=reason, provisioning=provisioning, region=region, timeout=timeout)
 
 
-def _affordable(run: Run, provisioning: Provisioning, region: str, now: datetime) -> timedelta:
-    """How long the rest of the budget pays for such an attempt: the job's timeout."""
+def _paid_for(run: Run, provisioning: Provisioning, region: str, now: datetime) -> timedelta:
+    """How long the rest of the budget pays for such attempts."""
     budget, spent = run.spec.terms.budget_usd, run.usd_spent(now)
     price = run.spec.terms.price(region, provisioning)
     if budget is None or spent is None or not price:
-        return LONGEST
-    return max(min(timedelta(seconds=int((budget - spent) / price * 3600)), LONGEST), timedelta())
+        return timedelta.max
+    return max(timedelta(seconds=int((budget - spent) / price * 3600)), timedelta())
 
 
 def _nowhere(run: Run) -> Close:

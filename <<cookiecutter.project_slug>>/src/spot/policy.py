@@ -106,14 +106,13 @@ def _running(run: Run, live: Attempt, situation: Situation) -> Action:
     if situation.slack > situation.hard_margin:
         reason = f"{what}, {numbers} > {hours(situation.hard_margin)} that on-demand needs in time"
         return Wait(reason=reason, until=situation.now + (situation.slack - situation.hard_margin))
-    if situation.slack < situation.worst_start and (until := _advances_until(live, situation)):
+    too_late = situation.slack < situation.on_demand_needs
+    if too_late and (until := _advances_until(live, situation)):
         reason = f"{what} and advances, {numbers}: on-demand could not be sure to be in time any more"
         return Wait(reason=reason, until=until)
-    return CancelLive(
-        attempt=live.id,
-        reason=f"{numbers} <= {hours(situation.hard_margin)}: on-demand must start now to be there in time",
-        why=CancelReason.FALLBACK,
-    )
+    now = "it does not advance, on-demand starts late" if too_late else "on-demand must start now to be there in time"
+    reason = f"{numbers} <= {hours(situation.hard_margin)}: {now}"
+    return CancelLive(attempt=live.id, reason=reason, why=CancelReason.FALLBACK)
 
 
 def _advances_until(live: Attempt, situation: Situation) -> datetime | None:
@@ -131,7 +130,7 @@ def _waiting(run: Run, live: Attempt, seen: Observation, situation: Situation) -
     what = f"{live.provisioning} waits in {live.region} for {hours(waited)}"
     if live.provisioning is Provisioning.ON_DEMAND:
         patience = max(terms.max_wait, situation.worst_start)  # leaving it sooner would forgo a start in time
-        if not ladder.elsewhere(run, live):
+        if not ladder.elsewhere(run, live, situation):
             return Wait(reason=f"{what}, slack {hours(situation.slack)}")
         if waited > patience:
             reason = f"{what}, longer than {hours(patience)}: on-demand in another region"
@@ -144,7 +143,7 @@ def _waiting(run: Run, live: Attempt, seen: Observation, situation: Situation) -
         reason = f"{what}, longer than {hours(patience)}: no capacity"
         return CancelLive(attempt=live.id, reason=reason, why=CancelReason.NO_CAPACITY)
     until = min(since + patience, ladder.on_demand_due_at(run, situation))
-    return Wait(reason=f"{what}, {ladder.outlook(situation)}", until=until)
+    return Wait(reason=f"{what}, {ladder.outlook(run, situation)}", until=until)
 
 
 def _waits_since(live: Attempt, seen: Observation) -> datetime:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from spot.estimate import MTBF, RESTORE, seconds
 from spot.prices import described
+from spot.rules import shown
 from spot.run import Provisioning, Run, Strategy
 from spot.schema import ONLY_ON_DEMAND, unsaved
 from spot.show import hours
@@ -43,14 +44,28 @@ def doubts(run: Run, save: timedelta | None) -> list[str]:
 def budget_warnings(run: Run) -> list[str]:
     """A budget that pays for spot and not for on-demand: it, and not the deadline, may end the run."""
     terms = run.spec.terms
-    spot, on_demand = _cheapest(run, Provisioning.SPOT), _cheapest(run, Provisioning.ON_DEMAND)
+    start = max(terms.expected_start, RESTORE)  # the policy falls back to nothing that a slow start would cut short
+    spot, on_demand = _cheapest(run, Provisioning.SPOT), _cheapest(run, Provisioning.ON_DEMAND, start)
     if terms.strategy is not Strategy.HYBRID or terms.budget_usd is None or spot is None or on_demand is None:
         return []
     if not spot[0] <= terms.budget_usd < on_demand[0]:
         return []
     line = (
         f"a budget of ${terms.budget_usd:.2f} pays for {_asked(run)} on spot (${spot[0]:.2f} in"
-        f" {spot[1]}), not on demand (${on_demand[0]:.2f} in {on_demand[1]}): without spot the run ends with no model"
+        f" {spot[1]}), not for the work and {hours(start)} to start on demand (${on_demand[0]:.2f} in"
+        f" {on_demand[1]}): without spot the run ends with no model"
+    )
+    return [line]
+
+
+def price_warnings(run: Run) -> list[str]:
+    """A region without a price may be one that does not exist: a job there would be looked for in vain, for ever."""
+    unknown = [region for region in run.spec.terms.regions if not run.spec.terms.usd_per_hour.get(region)]
+    if not unknown:
+        return []
+    line = (
+        f"no price is known for {described(run.spec.machine)} in {', '.join(unknown)}: spot doctor tells whether there"
+        " is such a machine, spot prices --refresh asks for more prices"
     )
     return [line]
 
@@ -80,7 +95,10 @@ def _slow_save(run: Run, save: timedelta | None) -> str | None:
 
 def _loses(run: Run) -> str | None:
     """The deadline rests on how much a preemption can cost; `auto` keeps below that by itself."""
-    interval = seconds(run.spec.arguments, "--checkpoint-interval")
+    flags = dict(zip(run.spec.arguments[::2], run.spec.arguments[1::2], strict=True))
+    stated, interval = flags.get("--checkpoint-interval", "auto"), seconds(run.spec.arguments, "--checkpoint-interval")
+    if interval is None and stated != "auto":
+        return f"--checkpoint-interval {shown(stated)}: a number of seconds above 0, or auto"
     if interval is None or interval <= (worst := run.spec.terms.worst_loss.total_seconds()):
         return None
     return f"--checkpoint-interval {interval:g}: at most {worst:g} seconds, or raise policy.worst_loss_minutes"
@@ -133,8 +151,8 @@ def _asked(run: Run) -> str:
     return f"{hours(run.spec.terms.work)} of work and {hours(RESTORE)} to start"
 
 
-def _cheapest(run: Run, kind: Provisioning) -> tuple[float, str] | None:
+def _cheapest(run: Run, kind: Provisioning, start: timedelta = RESTORE) -> tuple[float, str] | None:
     """What the work and one start cost at least, and where; None without a price."""
     terms, hour = run.spec.terms, timedelta(hours=1)
     prices = ((terms.price(region, kind), region) for region in terms.regions)
-    return min(((price * ((terms.work + RESTORE) / hour), region) for price, region in prices if price), default=None)
+    return min(((price * ((terms.work + start) / hour), region) for price, region in prices if price), default=None)

@@ -16,6 +16,8 @@ SETTLE = timedelta(minutes=3)
 """The longest that a pass waits for the end of what it cancelled, or for the reason why a job has failed."""
 LONGEST = timedelta(days=7)
 """What Vertex AI allows a job: longer work takes more than one."""
+LONGEST_WORK = timedelta(days=3650)
+"""Of a trainer with more epochs than anybody waits for: there would be no dates to reckon with."""
 LOST_WORK = 0.03
 """What preemptions are expected to cost, as a share of the work left: 20 minutes each, one in 11 hours."""
 RESERVED_WORK = 0.5
@@ -53,10 +55,16 @@ class Situation:
         return self.left - self.work
 
     @property
+    def on_demand_needs(self) -> timedelta:
+        """Besides the work, of on-demand that is submitted now: its start, and another for each job that follows it."""
+        each = self.worst_start + self.tick + SETTLE + self.worst_loss
+        of_one_job = max(LONGEST - self.worst_start - self.worst_loss, LONGEST / 2)
+        return self.worst_start + (self.work // of_one_job) * each
+
+    @property
     def hard_margin(self) -> timedelta:
         """On-demand submitted with less slack than this after the next pass might be late."""
-        once = self.worst_start + self.tick + SETTLE
-        return once + (self.work // LONGEST) * (once + self.worst_loss)
+        return self.on_demand_needs + self.tick + SETTLE
 
     @property
     def margin(self) -> timedelta:
@@ -71,7 +79,7 @@ class Situation:
     @property
     def latest_on_demand(self) -> datetime:
         """When on-demand must have been submitted, if nothing advances until then."""
-        return self.deadline - self.work - self.worst_start
+        return self.deadline - self.work - self.on_demand_needs
 
     @property
     def late_margin(self) -> timedelta:
@@ -116,7 +124,8 @@ def _work(stated: timedelta, progress: Progress | None, attempts: tuple[Attempt,
     """What is left, and all of it."""
     if progress is None:
         return stated, stated
-    all_work = timedelta(hours=progress.total_steps / _steps_per_hour(stated, progress, attempts))
+    needed = progress.total_steps / _steps_per_hour(stated, progress, attempts)
+    all_work = timedelta(hours=min(needed, LONGEST_WORK / HOUR))
     return all_work * (max(progress.total_steps - progress.step, 0) / max(progress.total_steps, 1)), all_work
 
 
@@ -132,7 +141,7 @@ def _steps_per_hour(stated: timedelta, progress: Progress, attempts: tuple[Attem
     if progress.steps_per_hour <= 0 or writer is None or writer.started_at is None:
         return overall
     trust = min(max((progress.at - (writer.advanced_at or writer.started_at)) / TRUST, 0.0), 1.0)
-    return overall - trust * max(overall - progress.steps_per_hour, 0.0)
+    return (1 - trust) * overall + trust * min(overall, progress.steps_per_hour)
 
 
 def _starts(attempts: tuple[Attempt, ...]) -> list[tuple[Attempt, timedelta]]:

@@ -14,7 +14,7 @@ from bucket.store import open_object, open_store
 from spot import rules
 from spot.action import Submit
 from spot.policy import decide
-from spot.refusals import budget_warnings, doubts, refusals
+from spot.refusals import budget_warnings, doubts, price_warnings, refusals
 from spot.run import Attempt, Observation, Run, Strategy, Terms
 from spot.schema import RESERVED, unknown_flag, wrong_argument
 from spot.settings import Settings
@@ -75,17 +75,19 @@ def plan(run: Run, *, force: bool, save: timedelta | None = None) -> Plan:
     action = decide(run, Observation(), run.submitted_at)
     if not isinstance(action, Submit):
         raise SubmitError(f"the run would end before it began: {action.reason}")
-    return Plan(run=run, action=action, situation=situation, warnings=tuple(doubtful + budget_warnings(run)))
+    warnings = (*doubtful, *budget_warnings(run), *price_warnings(run))
+    return Plan(run=run, action=action, situation=situation, warnings=warnings)
 
 
 def _late(run: Run, situation: Situation) -> list[str]:
     terms, spec = run.spec.terms, run.spec
     if situation.left <= timedelta():
         return [f"the deadline {clock(spec.deadline)} has passed: choose a later one"]
-    if terms.strategy is not Strategy.SPOT and situation.slack < terms.worst_start:
+    needs = situation.on_demand_needs
+    if terms.strategy is not Strategy.SPOT and situation.slack < needs:
         line = (
             f"the deadline {clock(spec.deadline)} cannot be met: {hours(terms.work)} of work and up to"
-            f" {hours(terms.worst_start)} to start on demand do not fit into the {hours(situation.left)} that are left."
+            f" {hours(needs)} to start on demand do not fit into the {hours(situation.left)} that are left."
             " Give it more time (--deadline-hours), or correct policy.work_hours"
         )
         return [line]

@@ -24,7 +24,7 @@ from spot.run import (
     RunState,
     Strategy,
 )
-from spot.situation import SETTLE
+from spot.situation import assess
 from spot.vertex import Refused, Unavailable
 from tests.spot.world_cloud import Cloud
 from tests.spot.worlds import MINUTE, World
@@ -173,7 +173,7 @@ class Passes:
             slack = self.run.spec.deadline - self.cloud.now - (self.cloud.work - self.cloud.saved) * MINUTE
             assert live.provisioning is Provisioning.SPOT
             assert terms.strategy is Strategy.HYBRID
-            assert slack <= terms.worst_start + terms.tick + SETTLE
+            assert slack <= assess(self.run, Observation(), self.cloud.now).hard_margin
 
 
 def has_digit(text: str) -> bool:

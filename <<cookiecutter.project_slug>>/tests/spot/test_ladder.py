@@ -109,8 +109,15 @@ def test_an_attempt_that_failed_strangely_sends_the_next_elsewhere(outcome: Outc
     assert submitted(run(ended(outcome, region=C1))) == (SPOT, E4)
 
 
-def test_a_create_that_was_lost_is_made_again_in_its_region() -> None:
-    assert submitted(run(ended(Outcome.UNKNOWN, job=None))) == (SPOT, C1)
+@pytest.mark.parametrize(("kind", "now"), [(SPOT, T0), (ON_DEMAND, after(hours=20))])
+def test_a_create_that_was_lost_is_made_again_in_its_region_once(kind: Provisioning, now: datetime) -> None:
+    here = ended(Outcome.UNKNOWN, job=None, provisioning=kind)
+    there = replace(here, region=E4)
+    assert submitted(run(here), now) == (kind, C1)
+    assert submitted(run(here, here), now) == (kind, E4)
+    assert submitted(run(here, here, there), now) == (kind, E4)
+    assert submitted(run(here, here, there, there), now + timedelta(minutes=5)) == (kind, C1)
+    assert submitted(run(vain(C1, provisioning=kind), there), now) == (kind, E4)
 
 
 def test_a_region_without_spot_quota_is_left_out_without_a_pause() -> None:
@@ -206,7 +213,10 @@ def test_no_spot_is_started_that_would_end_at_the_safety_line() -> None:
 
 
 def test_past_the_line_spot_goes_on_where_on_demand_has_no_quota() -> None:
-    assert submitted(run(*NO_ON_DEMAND), after(hours=20)) == (SPOT, C1)
+    action = then(run(*NO_ON_DEMAND), after(hours=13, minutes=30))
+    assert isinstance(action, Submit)
+    assert (action.provisioning, action.region) == (SPOT, C1)
+    assert action.reason == "spot from the beginning: slack 30 min, and no quota for on-demand"
 
 
 def test_after_too_many_preemptions_on_demand_starts() -> None:
@@ -223,7 +233,10 @@ def test_restarts_inside_a_job_are_preemptions() -> None:
 
 
 def test_the_strategy_spot_knows_no_deadline() -> None:
-    assert submitted(run(strategy=Strategy.SPOT), after(hours=30)) == (SPOT, C1)
+    action = then(run(strategy=Strategy.SPOT), after(hours=30))
+    assert isinstance(action, Submit)
+    assert (action.provisioning, action.region) == (SPOT, C1)
+    assert action.reason == "spot from the beginning: slack -16.0 h"
 
 
 def test_the_strategy_on_demand_knows_no_spot() -> None:
@@ -304,5 +317,28 @@ def test_preempted_before_it_got_anywhere_the_next_region_is_tried_then_a_pause_
 def test_on_demand_that_the_budget_cannot_finish_is_not_fallen_back_to() -> None:
     """10 hours of work at 1 $/h, and spot at 0.5 $/h."""
     prices = {region: {SPOT: 0.5, ON_DEMAND: 1.0} for region in (C1, E4)}
-    assert submitted(run(budget_usd=8.0, usd_per_hour=prices), after(hours=20)) == (SPOT, C1)
+    action = then(run(budget_usd=8.0, usd_per_hour=prices), after(hours=13, minutes=30))
+    assert isinstance(action, Submit)
+    assert (action.provisioning, action.region) == (SPOT, C1)
+    assert action.reason == "spot from the beginning: slack 30 min, and no budget for on-demand"
     assert submitted(run(budget_usd=12.0, usd_per_hour=prices), after(hours=20)) == (ON_DEMAND, C1)
+
+
+def test_a_budget_for_more_than_one_job_of_seven_days_must_pay_for_all_of_them() -> None:
+    """20 days of work at 24 $ a day."""
+    long = {"work": timedelta(days=20), "deadline": after(hours=24 * 21)}
+    assert submitted(run(budget_usd=240.0, **long), after(hours=24))[0] is SPOT
+    assert submitted(run(budget_usd=500.0, **long), after(hours=24))[0] is ON_DEMAND
+
+
+def test_a_budget_goes_to_no_region_where_it_does_not_reach_the_end_while_it_does_in_another() -> None:
+    prices = {C1: {SPOT: 0.5, FLEX: 0.5, ON_DEMAND: 1.0}, E4: {SPOT: 2.0, FLEX: 2.0, ON_DEMAND: 4.0}}
+    terms: dict[str, Any] = {"budget_usd": 8.0, "usd_per_hour": prices}
+    assert submitted(run(vain(C1), **terms), after(minutes=5)) == (SPOT, C1)
+    assert submitted(run(vain(C1, provisioning=FLEX), vain(C1), flex_start=True, **terms)) == (FLEX, C1)
+    spent = preempted(region=E4, at=after(hours=3, minutes=50))  # $7.67, and 33 cents pay for 9 min in us-east4
+    assert submitted(run(spent, vain(C1), **terms), after(hours=9), done=9.9) == (SPOT, C1)
+    assert submitted(run(vain(C1), **{**terms, "budget_usd": 4.0})) == (SPOT, E4)
+    waited, line = vain(C1, after(hours=13), ON_DEMAND), after(hours=13, minutes=30)
+    assert submitted(run(waited, **{**terms, "budget_usd": 11.0}), line) == (ON_DEMAND, C1)
+    assert submitted(run(waited, **{**terms, "budget_usd": 42.0}), line) == (ON_DEMAND, E4)

@@ -110,6 +110,7 @@ def test_on_demand_waits_for_as_long_as_its_worst_start_and_then_elsewhere() -> 
     assert cancels(live, after(minutes=25) + SECOND) is CancelReason.NO_CAPACITY
     assert cancels(live, after(minutes=25) + SECOND, max_wait=timedelta(minutes=40)) is None
     assert cancels(live, after(hours=2), regions=("us-central1",)) is None
+    assert cancels(live, after(hours=2), budget_usd=11.0) is None  # us-east4 is too dear for it
 
 
 def test_spot_that_was_restarted_inside_its_job_waits_since_its_newest_checkpoint() -> None:
@@ -180,6 +181,13 @@ def test_a_wait_says_on_which_numbers_it_rests() -> None:
         "spot waits in us-central1 for 6 min, slack 13.9 h > 2.2 h, on-demand from 2026-11-24 11:49 UTC,"
         " safety line 2026-11-24 13:07 UTC"
     )
+
+
+def test_leaving_spot_says_whether_on_demand_is_in_time() -> None:
+    reason = decide(run(running()), NOTHING, HARD_LINE).reason
+    assert reason == "slack 43 min <= 43 min: on-demand must start now to be there in time"
+    reason = decide(run(running()), NOTHING, after(hours=13, minutes=36)).reason
+    assert reason == "slack 24 min <= 43 min: it does not advance, on-demand starts late"
 
 
 def test_flex_start_ends_its_own_waiting_or_is_ended_a_tick_later() -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from spot import ladder
 from spot import refusals as module
-from spot.refusals import budget_warnings, doubts, refusals
-from spot.run import Provisioning, Strategy
+from spot.refusals import budget_warnings, doubts, price_warnings, refusals
+from spot.run import Observation, Provisioning, Strategy
+from spot.situation import assess
 from tests.spot import samples
 from trainer import interval, stop
 
@@ -91,7 +93,6 @@ def test_an_interval_over_the_useful_one_is_refused_with_what_it_wastes() -> Non
         pytest.param({"arguments": ("--grace", "600")}, 1200.0, id="auto would take as long a one for such a save"),
         pytest.param({"interval": "600"}, None, id="the longest useful one"),
         pytest.param({"interval": "auto"}, None, id="auto"),
-        pytest.param({"interval": "nan"}, None, id="what the trainer refuses itself"),
     ],
 )
 def test_an_interval_that_is_of_use_is_not_refused(changes: dict[str, Any], save_s: float | None) -> None:
@@ -99,6 +100,14 @@ def test_an_interval_that_is_of_use_is_not_refused(changes: dict[str, Any], save
     found = lines(*arguments, save_s=save_s, worst_loss=timedelta(minutes=45), **changes)
 
     assert [line for line in found if "interval" in line] == []
+
+
+@pytest.mark.parametrize("interval", ["nan", "0", "-5", "10m", ""])
+@pytest.mark.parametrize("strategy", Strategy)
+def test_an_interval_that_is_none_is_refused(interval: str, strategy: Strategy) -> None:
+    [line] = lines("--checkpoint-interval", interval, strategy=strategy)
+
+    assert line == f"--checkpoint-interval {interval!r}: a number of seconds above 0, or auto"
 
 
 def test_what_the_trainer_goes_by_is_what_it_is_refused_by() -> None:
@@ -164,7 +173,7 @@ def test_several_reasons_are_a_line_each() -> None:
     [
         ({"budget_usd": 5.0}, True),
         ({"budget_usd": 3.0}, False),
-        ({"budget_usd": 10.1}, False),
+        ({"budget_usd": 10.41}, False),
         ({"budget_usd": None}, False),
         ({"budget_usd": 5.0, "strategy": Strategy.SPOT}, False),
         ({"budget_usd": 5.0, "usd_per_hour": {}}, False),
@@ -176,6 +185,23 @@ def test_a_budget_that_pays_for_spot_alone_is_warned_of(changes: dict[str, Any],
     assert (warning is not None) is warned
     if warning:
         assert warning == (
-            "a budget of $5.00 pays for 10.0 h of work and 4 min to start on spot ($4.03 in us-east4), not on demand"
-            " ($10.07 in us-central1): without spot the run ends with no model"
+            "a budget of $5.00 pays for 10.0 h of work and 4 min to start on spot ($4.03 in us-east4), not for the work"
+            " and 24 min to start on demand ($10.40 in us-central1): without spot the run ends with no model"
         )
+
+
+def test_a_region_without_a_price_is_warned_of() -> None:
+    assert price_warnings(samples.run(usd_per_hour=PRICES)) == []
+    [line] = price_warnings(samples.run(usd_per_hour=PRICES, regions=("us-central1", "us-centrall1")))
+    assert line == (
+        "no price is known for g2-standard-8 with NVIDIA_L4 in us-centrall1: spot doctor tells whether there is such a"
+        " machine, spot prices --refresh asks for more prices"
+    )
+
+
+@pytest.mark.parametrize("budget", [4.1, 9.0, 10.07, 10.39, 10.4, 10.41, 12.5, 20.0])
+def test_a_budget_is_warned_of_just_where_the_policy_would_not_fall_back_to_on_demand(budget: float) -> None:
+    run = samples.run(usd_per_hour=PRICES, budget_usd=budget)
+    falls_back = ladder.on_demand_can_finish(run, assess(run, Observation(), samples.T0))
+
+    assert bool(budget_warnings(run)) is not falls_back

@@ -145,6 +145,22 @@ def test_work_for_which_one_job_is_too_short_leaves_room_for_another_start() -> 
     assert assess(long, seen(), T0).hard_margin == timedelta(minutes=43 + 53)
 
 
+@pytest.mark.parametrize(("work", "jobs"), [(167.4, 1), (167.5, 2), (334.8, 2), (334.9, 3)])
+def test_a_job_has_its_start_and_what_it_lost_within_its_seven_days(work: float, jobs: int) -> None:
+    """25 min and 10 of its 168 h. Each further job comes after a tick of 15 min and 3 min to settle."""
+    situation = assess(run(work=work * HOUR, deadline=after(hours=500)), seen(), T0)
+    assert situation.on_demand_needs == 25 * MINUTE + (jobs - 1) * 53 * MINUTE
+    assert situation.latest_on_demand == after(hours=500) - work * HOUR - situation.on_demand_needs
+
+
+def test_a_trainer_that_counts_on_for_ever_has_a_date_all_the_same() -> None:
+    """A step an hour, of as many as there can be."""
+    attempts = run(attempt(started_at=T0))
+    found = seen(0, step=3, total_steps=2**62, at=after(hours=3), trained=3 * HOUR, steps_per_hour=1)
+    situation = assess(attempts, found, after(hours=3))
+    assert situation.late_start < situation.safety_line < T0
+
+
 def test_the_time_in_which_a_twin_stood_by_says_nothing_of_its_rate() -> None:
     stood_by = attempt(started_at=after(hours=1), advanced_at=after(hours=2))
     begun = assess(run(stood_by), seen(4, at=after(hours=2), steps_per_hour=30), after(hours=8))

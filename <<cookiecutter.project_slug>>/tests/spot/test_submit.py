@@ -133,6 +133,7 @@ def test_a_run_keeps_the_settings_it_was_submitted_with(desk: Desk) -> None:
         ("--data table.csv", 'gs://BUCKET/OBJECT, or "digits"'),
         ("--enable-checkpointing false", "only with policy.strategy on-demand"),
         ("--checkpoint-interval 700", "at most 600 seconds, or raise policy.worst_loss_minutes"),
+        ("--checkpoint-interval 10m", "--checkpoint-interval '10m': a number of seconds above 0, or auto"),
     ],
 )
 def test_flags_that_the_trainer_cannot_be_given_are_refused(desk: Desk, given: str, says: str) -> None:
@@ -232,6 +233,11 @@ def test_a_deadline_that_cannot_be_met_is_refused_with_its_numbers(desk: Desk, s
     line = refused(desk, "--deadline-hours", "3", "--work-hours", "2.8", "--strategy", strategy)
     assert "cannot be met: 2.8 h of work and up to 25 min to start on demand do not fit into the 3.0 h" in line
     assert line.endswith("or say --force")
+
+
+def test_work_for_more_than_one_job_of_seven_days_needs_time_to_start_them_all(desk: Desk) -> None:
+    line = refused(desk, "--deadline-hours", "193", "--work-hours", "192")
+    assert "192.0 h of work and up to 78 min to start on demand do not fit into the 193.0 h" in line
 
 
 def test_whoever_insists_on_a_deadline_gets_the_run_and_a_warning(desk: Desk) -> None:

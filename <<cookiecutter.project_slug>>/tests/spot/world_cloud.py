@@ -11,7 +11,7 @@ from spot.job import JobError, JobState, Sighting
 from spot.run import Attempt, Observation, Progress, Provisioning, Run
 from spot.vertex import Refused, Unavailable
 from tests.spot.samples import T0, no_quota, stockout
-from tests.spot.worlds import MINUTE, NEVER, Failure, Fault, Quota, World
+from tests.spot.worlds import MINUTE, NEVER, Failure, Fault, Quota, Twin, World
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,6 +23,7 @@ class Job:
     restore: int
     patience: int
     failure: Failure
+    twin: Twin
     state: JobState = JobState.QUEUED
     started: int | None = None
     ended: int | None = None
@@ -56,11 +57,14 @@ class Cloud:
         self._checkpoints, self._error_delays = cycle(world.checkpoints), cycle(world.error_delays)
         self._cancels, self._patience, self._lingers = cycle(world.cancels), cycle(world.patience), cycle(world.lingers)
         self._saves, self._restarts = cycle(world.saves), cycle(world.restarts)
+        self._twins = cycle(world.twins)
         self._faults, self._failures = iter(world.faults), iter(world.failures)
 
     @property
     def now(self) -> datetime:
-        return T0 + self.minute * MINUTE
+        """By the clock of whoever makes a pass."""
+        wrong = self.world.behind[self.minute % len(self.world.behind)] if self.minute < self.world.calm else 0
+        return T0 + (self.minute - wrong) * MINUTE
 
     @property
     def open_jobs(self) -> list[Job]:
@@ -89,6 +93,7 @@ class Cloud:
             restore=restore,
             patience=1 if quota is Quota.LATE else next(self._patience),
             failure=next(self._failures, Failure.NONE) if quota is Quota.GRANTED else Failure.NONE,
+            twin=self._as_twin(attempt),
         )
         self.jobs[job.name] = job
         if fault is Fault.UNANSWERED:
@@ -227,8 +232,13 @@ class Cloud:
         self.writer = twin.attempt.id
         return False
 
+    def _as_twin(self, attempt: Attempt) -> Twin:
+        twin = next(self._twins) if attempt.relieves else Twin.RELIEVES
+        may_stall = attempt.provisioning is Provisioning.SPOT  # nothing else is ever left once it trains
+        return twin if may_stall or twin is not Twin.STALLS else Twin.RELIEVES
+
     def _train(self, job: Job) -> None:
-        if job.attempt.relieves and not self._relieves(job):
+        if job.twin is Twin.STANDS_BY or (job.attempt.relieves and not self._relieves(job)) or job.twin is Twin.STALLS:
             return
         job.unsaved, job.to_checkpoint = job.unsaved + 1, job.to_checkpoint - 1
         if self.saved + job.unsaved >= self.work:

@@ -45,6 +45,14 @@ class Failure(StrEnum):
     USER = "the user's code fails"
 
 
+class Twin(StrEnum):
+    """What one does that is ready to take over."""
+
+    RELIEVES = "it takes over and trains"
+    STALLS = "it takes over and never trains"
+    STANDS_BY = "it is never let in"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
     spot: tuple[int, ...] = ()
@@ -84,6 +92,9 @@ class World:
     """How long a job waits without capacity until it fails."""
     lingers: tuple[int, ...] = (0,)
     """From the complete model to the end of the job."""
+    twins: tuple[Twin, ...] = (Twin.RELIEVES,)
+    behind: tuple[int, ...] = (0,)
+    """How wrong the clock of a pass is: it jumps back, and on again."""
     faults: tuple[Fault, ...] = ()
     failures: tuple[Failure, ...] = ()
     asked_to_end: int = NEVER
@@ -91,7 +102,7 @@ class World:
 
     @property
     def calm(self) -> int:
-        """From here on there is capacity everywhere."""
+        """From here on there is capacity everywhere, and the clock is right."""
         return max(sum(region.spot) for region in self.regions.values())
 
 
@@ -167,6 +178,7 @@ def kept_promises(draw: st.DrawFn, run: Run) -> World:
         cancels=draw(st.just((longest,)) | some(st.integers(1, longest), 2)),
         patience=draw(some(HEAVY | st.just(NEVER), 3)),
         lingers=draw(some(st.integers(0, 3), 2)),
+        twins=draw(st.lists(st.sampled_from(Twin), min_size=1, max_size=3).map(tuple)),
     )
 
 
@@ -188,6 +200,7 @@ def any_world(draw: st.DrawFn, run: Run) -> World:
         error_delays=draw(some(st.integers(0, 8), 2)),
         cancels=draw(some(st.integers(1, 30), 2)),
         lingers=draw(some(st.integers(0, 60), 2)),
+        behind=draw(st.just((0,)) | some(st.integers(0, 200))),
         faults=draw(st.lists(st.sampled_from(Fault), max_size=4).map(tuple)),
         failures=draw(st.lists(st.sampled_from(Failure), max_size=4).map(tuple)),
         asked_to_end=draw(st.just(NEVER) | st.just(NEVER) | st.integers(0, 600)),
