@@ -120,7 +120,7 @@ def _parser() -> _Parser:
         "--budget-usd", type=_number(1_000_000), metavar="USD", help="the most it may cost [policy.budget_usd]"
     )
     submit.add_argument("--run", metavar="ID", help="its id; without it, one that begins with the day")
-    submit.add_argument("--force", action="store_true", help="also if the deadline cannot be met")
+    submit.add_argument("--force", action="store_true", help="in spite of doubts: deadline, budget, saves")
     submit.add_argument("--dry-run", action="store_true", help="print the plan and the exact request, and do nothing")
     submit.add_argument("trainer", nargs="*", metavar="-- FLAG", help="flags of the trainer, over those of [training]")
 

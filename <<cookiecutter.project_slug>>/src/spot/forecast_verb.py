@@ -99,8 +99,7 @@ def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
         terms=terms,
     )
     run = Run(id=new_id(now), spec=spec, submitted_at=now)
-    planned = plan(run, force=True, save=settings.save)
-    if doubts := [line for line in planned.warnings if line not in budget_warnings(run)]:
+    if doubts := plan(run, force=True, save=settings.save).doubts:
         raise SubmitError(doubts[0])
     if without := [region for region in terms.regions if region not in terms.usd_per_hour]:
         raise SubmitError(

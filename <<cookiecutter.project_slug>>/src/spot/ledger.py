@@ -121,7 +121,7 @@ class Ledger:
         run = record.run
         if run.state is RunState.OPEN:
             raise ValueError(f"run {run.id} is open")
-        name = f"{CLOSED}{_month(run.id) or f'{run.submitted_at:%Y/%m}'}/{run.id}.json"
+        name = f"{CLOSED}{month_of(run.id) or f'{run.submitted_at:%Y/%m}'}/{run.id}.json"
         try:
             self.store.write(name, encode(run), if_generation=ABSENT)
         except Conflict:  # filed before, unless somebody chose the id of a run that has ended
@@ -133,7 +133,7 @@ class Ledger:
 
     def _closed_name(self, run_id: str) -> str | None:
         ending = f"/{_checked(run_id)}.json"
-        month = _month(run_id)
+        month = month_of(run_id)
         where = f"{CLOSED}{month}{ending}" if month else CLOSED
         return next((entry.name for entry in self.store.list(where) if entry.name.endswith(ending)), None)
 
@@ -196,7 +196,7 @@ def _adapter() -> Any:
     return TypeAdapter(Run)
 
 
-def _month(run_id: str) -> str | None:
+def month_of(run_id: str) -> str | None:
     """`<yyyy>/<mm>` of an id that begins with its day, as ours do."""
     match = re.match(r"(\d{4})(\d{2})\d{2}-", run_id)
     return f"{match[1]}/{match[2]}" if match else None

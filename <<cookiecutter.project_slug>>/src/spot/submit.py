@@ -13,6 +13,7 @@ from bucket.layout import RUN
 from bucket.store import open_object, open_store
 from spot import rules
 from spot.action import Submit
+from spot.ledger import month_of
 from spot.policy import decide
 from spot.refusals import budget_warnings, doubts, price_warnings, refusals
 from spot.run import Attempt, Observation, Run, Strategy, Terms
@@ -35,11 +36,17 @@ class Plan:
     run: Run
     action: Submit
     situation: Situation
-    warnings: tuple[str, ...]
+    doubts: tuple[str, ...]
+    """Why it would not be submitted without `--force`."""
+    notes: tuple[str, ...]
 
-    def warned(self, line: str | None) -> Plan:
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self.doubts + self.notes
+
+    def noted(self, line: str | None) -> Plan:
         """With one more, if there is one."""
-        return replace(self, warnings=(*self.warnings, line)) if line else self
+        return replace(self, notes=(*self.notes, line)) if line else self
 
     @property
     def first(self) -> Attempt:
@@ -67,6 +74,10 @@ def plan(run: Run, *, force: bool, save: timedelta | None = None) -> Plan:
     situation = assess(run, Observation(), run.submitted_at)
     if not RUN.fullmatch(run.id):
         raise SubmitError(f"--run {run.id!r} is no id: 1 to 63 of a-z, 0-9, _ and -, a letter or digit first")
+    if month_of(run.id) not in {None, f"{run.submitted_at:%Y/%m}"}:
+        raise SubmitError(
+            f"--run {run.id} begins with a day of another month, where it would be filed: put a letter first"
+        )
     if refused := refusals(run):
         raise SubmitError(refused[0])
     doubtful = _late(run, situation) + doubts(run, save)
@@ -75,8 +86,8 @@ def plan(run: Run, *, force: bool, save: timedelta | None = None) -> Plan:
     action = decide(run, Observation(), run.submitted_at)
     if not isinstance(action, Submit):
         raise SubmitError(f"the run would end before it began: {action.reason}")
-    warnings = (*doubtful, *budget_warnings(run), *price_warnings(run))
-    return Plan(run=run, action=action, situation=situation, warnings=warnings)
+    notes = (*budget_warnings(run), *price_warnings(run))
+    return Plan(run=run, action=action, situation=situation, doubts=tuple(doubtful), notes=notes)
 
 
 def _late(run: Run, situation: Situation) -> list[str]:

@@ -8,11 +8,12 @@ from typing import Any
 
 from spot import links
 from spot.finding import Finding
+from spot.ladder import on_demand_can_finish
 from spot.ledger import encode
 from spot.reconcile import Passed, describe
 from spot.run import Observation, Provisioning, Run, Strategy
 from spot.show import clock, hours
-from spot.situation import assess
+from spot.situation import Situation, assess
 from spot.submit import Plan
 
 
@@ -92,18 +93,22 @@ def plan_lines(plan: Plan) -> list[tuple[str, str]]:
         ("deadline", f"{clock(spec.deadline)}, in {hours(situation.left)}; {hours(terms.work)} of work stated"),
     ]
     if terms.strategy is Strategy.HYBRID:
-        lines += [
-            ("on-demand", f"from {clock(situation.late_start)}, if nothing advances until then"),
-            (
-                "safety line",
-                f"{clock(situation.safety_line)}; latest on-demand start {clock(situation.latest_on_demand)}",
-            ),
-        ]
+        lines += _fallback(run, situation)
     lines.append(("price", _prices(run)))
     if terms.budget_usd is not None:
         lines.append(("budget", f"${terms.budget_usd:.2f}: pays for {hours(plan.first.timeout)} of the first attempt"))
     lines += [("warning", warning) for warning in plan.warnings]
     return lines
+
+
+def _fallback(run: Run, situation: Situation) -> list[tuple[str, str]]:
+    if not on_demand_can_finish(run, situation):
+        return [("on-demand", "never: the budget does not pay for it")]
+    line, latest = clock(situation.safety_line), clock(situation.latest_on_demand)
+    return [
+        ("on-demand", f"from {clock(situation.late_start)}, if nothing advances until then"),
+        ("safety line", f"{line}; latest on-demand start {latest}"),
+    ]
 
 
 def _hours(duration: timedelta) -> float:

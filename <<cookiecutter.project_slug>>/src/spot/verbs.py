@@ -34,7 +34,7 @@ def submit(options: Namespace) -> int:
     planned = plan(_run(settings, options, now), force=options.force, save=settings.save)
     if planned.run.spec.terms.budget_usd is not None:
         found = quotes(settings.machine(), planned.run.spec.terms.regions, settings.price_table())
-        planned = planned.warned(age_warning(found, now))
+        planned = planned.noted(age_warning(found, now))
     if options.dry_run:
         views.show_plan(planned, wire(planned.run, planned.first), as_json=options.json)
         return Exit.DONE

@@ -146,6 +146,7 @@ def test_flags_that_the_trainer_cannot_be_given_are_refused(desk: Desk, given: s
         ("--run=", "--run '' is no id"),
         ("--image=", "no image: name the trainer's container with --image"),
         ("--regions=", "--regions '': a region like us-central1"),
+        ("--run 20240105-old", "--run 20240105-old begins with a day of another month, where it would be filed"),
         ("--run Weekly", "--run 'Weekly' is no id: 1 to 63 of a-z, 0-9, _ and -, a letter or digit first"),
         ("--regions us-central1-a", "--regions 'us-central1-a': a region like us-central1, not a zone"),
         ("--regions us-east4,us-east4", "each region once, and 'us-east4' is there 2 times"),

@@ -73,12 +73,19 @@ def test_a_plan_says_until_when_spot_may_be_waited_for() -> None:
 
 
 def test_the_lines_of_a_plan_tell_the_same_to_people() -> None:
-    lines = dict(values.plan_lines(plan(samples.run(budget_usd=6.0), force=False)))
+    lines = dict(values.plan_lines(plan(samples.run(budget_usd=12.0), force=False)))
     assert lines["machine"] == "g2-standard-8, 1 x NVIDIA_L4"
     assert lines["deadline"] == "2026-11-25 00:00 UTC, in 24.0 h; 10.0 h of work stated"
     assert lines["safety line"] == "2026-11-24 13:07 UTC; latest on-demand start 2026-11-24 13:35 UTC"
-    assert lines["budget"] == "$6.00: pays for 12.0 h of the first attempt"
+    assert lines["on-demand"] == "from 2026-11-24 13:07 UTC, if nothing advances until then"
+    assert lines["budget"] == "$12.00: pays for 24.0 h of the first attempt"
     assert "us-east4 spot $0.60/h, flex-start $0.60/h, on-demand $1.20/h" in lines["price"]
+
+
+def test_a_plan_does_not_promise_on_demand_that_the_budget_does_not_pay_for() -> None:
+    lines = dict(values.plan_lines(plan(samples.run(budget_usd=6.0), force=False)))
+    assert lines["on-demand"] == "never: the budget does not pay for it"
+    assert "safety line" not in lines
 
 
 def test_a_strategy_that_never_falls_back_has_no_safety_line() -> None:
