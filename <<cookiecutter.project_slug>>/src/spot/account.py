@@ -167,13 +167,8 @@ def account(run: Run, seen: Observation | None, now: datetime) -> Account:
 def _end(run: Run, seen: Observation | None, now: datetime) -> datetime:
     if not _is_complete(run, seen):
         return now if run.state is RunState.OPEN else run.ended_at or now
-    done = [one.ended_at for one in run.attempts if _may_have_finished(one) and one.ended_at]
+    done = [one.ended_at for one in run.attempts if one.outcome is Outcome.SUCCEEDED and one.ended_at]
     return (seen.completed_at if seen else None) or (done[-1] if done else None) or run.ended_at or now
-
-
-def _may_have_finished(attempt: Attempt) -> bool:
-    """A twin that never trained ends well too, once the model is there."""
-    return attempt.outcome is Outcome.SUCCEEDED and bool(attempt.advanced_at or not attempt.relieves)
 
 
 def _verdict(run: Run, seen: Observation | None, end: datetime) -> Verdict:
@@ -240,7 +235,8 @@ def _on_demand(run: Run, entries: Sequence[Entry]) -> OnDemand | None:
 
 
 def _finish(entries: Sequence[Entry]) -> timedelta:
-    last = next((entry for entry in reversed(entries) if entry.spans and _may_have_finished(entry.attempt)), None)
+    finished = [entry for entry in entries if entry.spans and entry.attempt.outcome is Outcome.SUCCEEDED]
+    last = finished[-1] if finished else None
     if last is None or last.spans[-1].phase is not Phase.OTHER:
         return timedelta()
     return last.spans[-1].end - last.spans[-1].start

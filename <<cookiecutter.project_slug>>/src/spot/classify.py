@@ -74,6 +74,8 @@ class Evidence:
     """Our own cancel, if there was one."""
     relieved: bool = False
     """Whether another attempt holds the lease in its place."""
+    stands_by: bool = False
+    """Whether it is a twin that has not taken over."""
 
     @property
     def started(self) -> bool:
@@ -85,10 +87,10 @@ def classify(evidence: Evidence) -> Outcome | None:
     state = evidence.state
     if not state.ended:
         return None
-    if evidence.completed:
-        return Outcome.SUCCEEDED
     if _handed_over(evidence):
         return Outcome.HANDED_OVER
+    if evidence.completed:
+        return Outcome.CANCELLED if evidence.stands_by else Outcome.SUCCEEDED
     match state:
         case JobState.EXPIRED:
             return Outcome.EXPIRED

@@ -104,6 +104,7 @@ def _judged(run: Run, live: Attempt, seen: Observation, evidence: Evidence, now:
             completed=seen.completed_at is not None,
             cancel=live.cancel,
             relieved=successor is not None,
+            stands_by=bool(live.relieves) and live.advanced_at is None and seen.writer != live.id,
         )
     )
     return replace(

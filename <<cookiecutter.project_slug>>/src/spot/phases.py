@@ -102,7 +102,7 @@ def _marks(run: Run, attempt: Attempt, seen: Observation | None) -> list[tuple[P
 
 def _from_the_first_step(run: Run, attempt: Attempt, seen: Observation | None) -> list[tuple[Phase, datetime | None]]:
     saved, over = saved_at(attempt, seen), _relieved_at(run, attempt) or (seen.completed_at if seen else None)
-    if attempt.outcome is Outcome.SUCCEEDED:  # also one that was relieved, if the model was there when its end was seen
+    if attempt.outcome is Outcome.SUCCEEDED:
         return [(Phase.TRAINING, over), (Phase.OTHER, None)]
     if attempt.outcome is Outcome.HANDED_OVER or attempt.ended_at is None:
         return _redone(run, attempt, over, Phase.OTHER)
@@ -129,7 +129,7 @@ def _redone(run: Run, attempt: Attempt, until: datetime | None, rest: Phase) -> 
 
 
 def _without_a_trainer(attempt: Attempt) -> Phase:
-    if attempt.outcome is Outcome.SUCCEEDED and not attempt.relieves:
+    if attempt.outcome is Outcome.SUCCEEDED:
         return Phase.TRAINING  # without checkpoints nothing is marked
     if attempt.relieves and attempt.ended_at is None:
         return Phase.STANDING_BY  # its trainer tells when it began only once it is over
@@ -138,9 +138,11 @@ def _without_a_trainer(attempt: Attempt) -> Phase:
 
 def _without_a_step(attempt: Attempt) -> Phase:
     """It restored, and trained what never came into a checkpoint."""
-    if attempt.outcome is Outcome.SUCCEEDED:  # a twin, if it has relieved nobody until the model was there
-        return Phase.OTHER if attempt.relieves else Phase.TRAINING
-    return Phase.OTHER if attempt.ended_at is None or attempt.outcome is Outcome.HANDED_OVER else Phase.REPLAYED
+    if attempt.outcome is Outcome.SUCCEEDED:
+        return Phase.TRAINING
+    stood_by = attempt.relieves and attempt.outcome is Outcome.CANCELLED
+    in_order = stood_by or attempt.ended_at is None or attempt.outcome is Outcome.HANDED_OVER
+    return Phase.OTHER if in_order else Phase.REPLAYED
 
 
 def _taken_over_at(run: Run, twin: Attempt) -> datetime | None:

@@ -81,6 +81,7 @@ def test_a_twin_that_stood_by_when_the_model_was_there_has_trained_nothing_and_d
     twin = replace(
         holder,
         id="a40",
+        outcome=Outcome.CANCELLED,
         provisioning=Provisioning.SPOT,
         relieves=holder.id,
         started_at=began,

@@ -200,6 +200,11 @@ def test_every_evidence_has_an_outcome_once_it_is_whole(known: Evidence) -> None
         assert outcome is not None or awaited
 
 
+@pytest.mark.parametrize("state", [state for state in JobState if state.ended])
+def test_a_twin_that_stood_by_to_the_end_has_not_made_the_model(state: JobState) -> None:
+    assert classify(evidence(state, completed=True, stands_by=True, exit_code=0)) is Outcome.CANCELLED
+
+
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
@@ -239,6 +244,10 @@ def relieved(state: JobState, **changes: Any) -> Outcome | None:
 )
 def test_who_leaves_because_another_one_has_the_lease_has_handed_over(changes: dict[str, Any]) -> None:
     assert relieved(FAILED, **changes) is Outcome.HANDED_OVER
+
+
+def test_a_hand_over_is_one_though_the_model_is_complete_by_now() -> None:
+    assert relieved(FAILED, exit_code=75, completed=True) is Outcome.HANDED_OVER
 
 
 def test_somebodys_cancel_is_no_hand_over_even_if_a_twin_has_taken_the_lease_since() -> None:

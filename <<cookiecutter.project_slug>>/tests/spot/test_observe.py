@@ -286,6 +286,16 @@ def test_one_that_came_again_without_a_twin_has_not_either() -> None:
     assert handed_over("a1").outcome is Outcome.INTERNAL
 
 
+@pytest.mark.parametrize(("writer", "outcome"), [("a1", Outcome.CANCELLED), ("a2", Outcome.SUCCEEDED)])
+def test_the_model_is_a_twins_only_if_it_had_the_lease(writer: str, outcome: Outcome) -> None:
+    world = Seen(
+        sighting=replace(LEFT, state=JobState.SUCCEEDED),
+        observation=Observation(completed_at=samples.after(minutes=9), writer=writer),
+    )
+    run = replace(samples.run(), attempts=(replace(TWIN, job=NAME),))
+    assert look(run, world).attempts[0].outcome is outcome
+
+
 def test_when_the_trainer_began_is_what_its_marker_says() -> None:
     assert handed_over("a2").trainer_started_at == samples.after(minutes=6)
 

@@ -164,17 +164,17 @@ def test_a_twin_that_never_took_over_was_standing_by_to_its_end() -> None:
     assert minutes(holder, twin) == {"starting": 5, "standing by": 55}
 
 
-def test_a_twin_that_was_there_when_the_model_was_complete_has_not_trained_though_its_job_succeeded() -> None:
+def test_a_twin_that_was_there_when_the_model_was_complete_has_not_trained() -> None:
     holder = trained(Outcome.SUCCEEDED)
     twin = ended(
-        Outcome.SUCCEEDED,
+        Outcome.CANCELLED,
         at=after(minutes=310),
         relieves="a1",
         started_at=after(hours=4),
         trainer_started_at=after(minutes=245),
     )
     assert minutes(holder, twin) == {"starting": 5, "standing by": 55, "other": 10}
-    came_too_late = ended(Outcome.SUCCEEDED, at=after(minutes=310), relieves="a1", started_at=after(hours=4))
+    came_too_late = ended(Outcome.CANCELLED, at=after(minutes=310), relieves="a1", started_at=after(hours=4))
     assert minutes(holder, came_too_late) == {"starting": 70}
 
 
