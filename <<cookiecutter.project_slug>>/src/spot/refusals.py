@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from spot.estimate import MTBF, RESTORE, seconds
 from spot.prices import described
-from spot.rules import shown
 from spot.run import Provisioning, Run, Strategy
 from spot.schema import ONLY_ON_DEMAND, unsaved
 from spot.show import hours
@@ -95,10 +94,7 @@ def _slow_save(run: Run, save: timedelta | None) -> str | None:
 
 def _loses(run: Run) -> str | None:
     """The deadline rests on how much a preemption can cost; `auto` keeps below that by itself."""
-    flags = dict(zip(run.spec.arguments[::2], run.spec.arguments[1::2], strict=True))
-    stated, interval = flags.get("--checkpoint-interval", "auto"), seconds(run.spec.arguments, "--checkpoint-interval")
-    if interval is None and stated != "auto":
-        return f"--checkpoint-interval {shown(stated)}: a number of seconds above 0, or auto"
+    interval = seconds(run.spec.arguments, "--checkpoint-interval")
     if interval is None or interval <= (worst := run.spec.terms.worst_loss.total_seconds()):
         return None
     return f"--checkpoint-interval {interval:g}: at most {worst:g} seconds, or raise policy.worst_loss_minutes"

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any, Final
 
-from spot import rules
+from spot import flags, rules
 from spot.cron import schedule
 from spot.gpus import wrong_accelerator, wrong_count
 from spot.rules import Rule, shown
@@ -124,23 +124,6 @@ TABLES: Final[Mapping[str, Mapping[str, Key]]] = {
     },
 }
 
-RESERVED: Final[Mapping[str, str]] = {
-    "run": "the run's id is given at submit",
-    "attempt": "each attempt gets an id of its own",
-    "output-dir": "it follows from cloud.bucket and cloud.prefix",
-    "checkpoint-dir": "it follows from cloud.bucket and cloud.prefix",
-    "tensorboard-dir": "it follows from cloud.bucket and cloud.prefix",
-    "standby": "the supervisor says which attempt relieves another",
-    "resume": "every attempt goes on where the one before it stopped",
-}
-"""The flags that the supervisor sets, and why nobody else does."""
-
-FLAGS: Final = (
-    *("data", "epochs", "max-steps", "batch-size", "accumulate", "learning-rate", "patience", "seed", "precision"),
-    *("device", "workers", "log-interval", "enable-checkpointing", "checkpoint-interval", "keep", "grace"),
-)
-"""The trainer's other flags, those of src/trainer/flags.py. A flag of your own goes there and here."""
-
 ONLY_ON_DEMAND: Final = "true, or only with policy.strategy on-demand, because a preemption would lose everything"
 
 
@@ -223,30 +206,12 @@ def _bare(name: str) -> str:
 
 def _wrong_training(training: Mapping[str, Any]) -> Iterator[str]:
     for name, value in training.items():
-        if name in RESERVED:
-            yield f"training.{name} is {shown(value)}: not here, because {RESERVED[name]}"
-        elif (known := unknown_flag(name)) is not None:
+        if name in flags.RESERVED:
+            yield f"training.{name} is {shown(value)}: not here, because {flags.RESERVED[name]}"
+        elif (known := flags.unknown(name)) is not None:
             yield f"training.{_bare(name)} is {known}"
-        elif (allowed := wrong_argument(name, value)) is not None:
+        elif (allowed := flags.wrong(name, value)) is not None:
             yield f"training.{name} is {shown(value)}: {allowed}"
-
-
-def unknown_flag(name: str) -> str | None:
-    """`name` is without its dashes."""
-    if name in FLAGS:
-        return None
-    nearest = get_close_matches(name, FLAGS, n=1)
-    known = f"did you mean {nearest[0]}?" if nearest else "trainer --help lists them"
-    return f"not a flag of the trainer: {known} (one of your own goes into FLAGS in src/spot/schema.py)"
-
-
-def wrong_argument(flag: str, value: object) -> str | None:
-    """What is allowed, if that is not."""
-    if (allowed := rules.argument(value)) is not None:
-        return allowed
-    if flag == "data" and value != "digits" and not (isinstance(value, str) and value.startswith("gs://")):
-        return 'gs://BUCKET/OBJECT, or "digits" for the data that come with the project'
-    return None
 
 
 def unsaved(flag: object, strategy: object) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from spot import prices
+from spot import flags, prices
 from spot.price_table import PriceTable, beside, packaged
 from spot.rules import shown
 from spot.run import Machine, Spec, Strategy, Terms
@@ -160,11 +160,7 @@ class Settings:
 
     def arguments(self) -> tuple[str, ...]:
         """The trainer's command line, without what the supervisor adds."""
-        return tuple(part for flag, value in self.training.items() for part in (f"--{flag}", _argument(value)))
-
-
-def _argument(value: str | float | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        return tuple(part for flag, value in self.training.items() for part in (f"--{flag}", flags.word(value)))
 
 
 def load(path: Path) -> Settings:

@@ -11,13 +11,12 @@ from datetime import datetime, timedelta
 
 from bucket.layout import RUN
 from bucket.store import open_object, open_store
-from spot import rules
+from spot import flags, rules
 from spot.action import Submit
 from spot.ledger import month_of
 from spot.policy import decide
 from spot.refusals import budget_warnings, doubts, price_warnings, refusals
 from spot.run import Attempt, Observation, Run, Strategy, Terms
-from spot.schema import RESERVED, unknown_flag, wrong_argument
 from spot.settings import Settings
 from spot.show import clock, hours
 from spot.situation import Situation, assess
@@ -133,23 +132,24 @@ def regions_of(text: str) -> tuple[str, ...]:
 
 def merged_flags(settings: tuple[str, ...], given: Sequence[str]) -> tuple[str, ...]:
     """The trainer's flags of the settings, those of the command line over them. Raises `SubmitError`."""
-    flags = dict(zip(settings[::2], settings[1::2], strict=True))
+    merged = dict(zip(settings[::2], settings[1::2], strict=True))
     words = [part for word in given for part in (word.split("=", 1) if word.startswith("--") else [word])]
     if len(words) % 2:
         raise SubmitError(f"-- {' '.join(given)}: the trainer's flags come in pairs, as in -- --epochs 30")
     for flag, value in zip(words[::2], words[1::2], strict=True):
         if wrong := _wrong(flag, value):
             raise SubmitError(f"-- {rules.shown(flag)} {rules.shown(value)}: {wrong}")
-        flags[flag] = value
-    return tuple(part for pair in flags.items() for part in pair)
+        merged[flag] = value
+    return tuple(part for pair in merged.items() for part in pair)
 
 
 def _wrong(flag: str, value: str) -> str | None:
     if not flag.startswith("--"):
         return "expected a flag, as --epochs, and its value"
-    if reserved := RESERVED.get(flag.removeprefix("--")):
+    name = flag.removeprefix("--")
+    if reserved := flags.RESERVED.get(name):
         return f"not here, because {reserved}"
-    return unknown_flag(flag.removeprefix("--")) or wrong_argument(flag.removeprefix("--"), value)
+    return flags.unknown(name) or flags.wrong(name, value)
 
 
 def pinned_data(arguments: tuple[str, ...], *, give_up_s: float) -> tuple[str, ...]:

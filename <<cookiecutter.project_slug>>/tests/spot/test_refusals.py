@@ -102,14 +102,6 @@ def test_an_interval_that_is_of_use_is_not_refused(changes: dict[str, Any], save
     assert [line for line in found if "interval" in line] == []
 
 
-@pytest.mark.parametrize("interval", ["nan", "0", "-5", "10m", ""])
-@pytest.mark.parametrize("strategy", Strategy)
-def test_an_interval_that_is_none_is_refused(interval: str, strategy: Strategy) -> None:
-    [line] = lines("--checkpoint-interval", interval, strategy=strategy)
-
-    assert line == f"--checkpoint-interval {interval!r}: a number of seconds above 0, or auto"
-
-
 def test_what_the_trainer_goes_by_is_what_it_is_refused_by() -> None:
     assert (module.GRACE_S, module.GRACE_MARGIN) == (stop.DEFAULT_GRACE_S, stop.MARGIN)
     assert (module.LONGEST_USEFUL_S, module.DURABLE_FACTOR) == (interval.LONGEST_S, interval.DURABLE_FACTOR)

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spot.flags import RESERVED
 from spot.prices import quote
 from spot.run import Machine, Provisioning, Strategy, Terms
-from spot.schema import NAME, RESERVED, TABLES, Missing
+from spot.schema import NAME, TABLES, Missing
 from spot.settings import SettingsError, load, parse
 from tests.spot.spot_toml import GOOD, changed
 from tests.zygote import ROOT

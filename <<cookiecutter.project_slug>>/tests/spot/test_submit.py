@@ -133,7 +133,7 @@ def test_a_run_keeps_the_settings_it_was_submitted_with(desk: Desk) -> None:
         ("--data table.csv", 'gs://BUCKET/OBJECT, or "digits"'),
         ("--enable-checkpointing false", "only with policy.strategy on-demand"),
         ("--checkpoint-interval 700", "at most 600 seconds, or raise policy.worst_loss_minutes"),
-        ("--checkpoint-interval 10m", "--checkpoint-interval '10m': a number of seconds above 0, or auto"),
+        ("--checkpoint-interval 10m", "'10m': a number of seconds above 0, or auto"),
     ],
 )
 def test_flags_that_the_trainer_cannot_be_given_are_refused(desk: Desk, given: str, says: str) -> None:
