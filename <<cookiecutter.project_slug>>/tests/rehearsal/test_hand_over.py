@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, Signals
 
+import psutil
 import pytest
 
 from bucket import lease, manifest
@@ -64,9 +63,8 @@ class Killer:
 
     def signal_uploader(self, attempt: str, number: Signals) -> None:
         """It looks after the lease. The trainer trains on, so that how fast it is can be measured."""
-        group = self._trainer(attempt).group
-        [uploader] = (pid for pid in pids() if pid != group and getpgid(pid) == group)
-        os.kill(uploader, number)
+        [uploader] = psutil.Process(self._trainer(attempt).group).children()
+        uploader.send_signal(number)
 
     def _trainer(self, attempt: str) -> TrainerProcess:
         return self._trainers()[self._jobs()[attempt].name]
@@ -82,18 +80,6 @@ class Killer:
 
     def kill_supervisor_as_it_creates_a_twin(self) -> None:
         self.cast.server.rule = each(LostReply(meanwhile=self.cast.kill_supervisor), where=creates_spot, count=1)
-
-
-def pids() -> Iterator[int]:
-    return (int(process.name) for process in Path("/proc").iterdir() if process.name.isdigit())
-
-
-def getpgid(pid: int) -> int | None:
-    """None if it is gone."""
-    try:
-        return os.getpgid(pid)
-    except ProcessLookupError:
-        return None
 
 
 def creates_spot(call: Call) -> bool:
