@@ -14,10 +14,12 @@ from spot.classify import classify
 from spot.evidence import Evidence
 from spot.job import JobError, JobState, Sighting
 from spot.run import Attempt, Observation, Outcome, Progress, Run
-from spot.vertex import Gone, Jobs, VertexError
+from spot.vertex import Gone, Jobs, Unavailable, VertexError
 
 GIVE_UP_AFTER = timedelta(minutes=5)
 """A create that was not found so long after its intent will not be sent any more."""
+GIVE_UP_UNHEARD_AFTER = timedelta(minutes=15)
+"""The same where nobody has answered since: the region is down, or there is none of this name."""
 NOT_FOUND = 404
 STRAYS_FOR = timedelta(hours=1)
 """How long a create that was given up is looked for all the same."""
@@ -29,7 +31,7 @@ def observe(run: Run, jobs: Jobs, evidence: Evidence, now: datetime) -> tuple[Ru
     """Raises `VertexError` or `StoreError` if something could not be read: then nothing is known."""
     cancel_strays(run, jobs, now)
     # The jobs first: a trainer completes the model before its job ends, so what is read after cannot be older.
-    sightings = [(live, _look(run, live, jobs)) for live in run.lives]
+    sightings = [(live, _look(run, live, jobs, now)) for live in run.lives]
     seen = evidence.observe(run)
     for live, sighting in sightings:
         if sighting is None:
@@ -52,14 +54,25 @@ def _known(
     return live
 
 
-def _look(run: Run, live: Attempt, jobs: Jobs) -> Sighting | None:
-    """None if two ways of asking know of no such job. One alone may have asked the wrong place."""
+def _look(run: Run, live: Attempt, jobs: Jobs, now: datetime) -> Sighting | None:
+    """None if two ways of asking know of no such job. One alone may have asked the wrong place.
+
+    None also if a create was never heard of in a region that does not answer. Should there be a job after all, the
+    lease keeps the two apart; a budget could not.
+    """
     if live.job:
         try:
             return jobs.get(live.job)
         except Gone as error:
             _log.warning("%s: %s", run.id, error)
-    return jobs.find(run, live)
+    try:
+        return jobs.find(run, live)
+    except Unavailable as error:
+        heard_of, kept = live.job is not None, run.spec.terms.budget_usd is not None
+        if heard_of or kept or now - live.intended_at <= GIVE_UP_UNHEARD_AFTER:
+            raise
+        _log.warning("%s: %s", run.id, error)
+        return None
 
 
 def _merged(live: Attempt, sighting: Sighting, seen: Observation, now: datetime) -> Attempt:

@@ -58,7 +58,7 @@ def budget_warnings(run: Run) -> list[str]:
 
 
 def price_warnings(run: Run) -> list[str]:
-    """A region without a price may be one that does not exist: a job there would be looked for in vain, for ever."""
+    """A region without a price may be one that does not exist: each create there costs time until it is given up."""
     unknown = [region for region in run.spec.terms.regions if not run.spec.terms.usd_per_hour.get(region)]
     if not unknown:
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from rehearsal.faults import Fault as VertexFault
 from rehearsal.jobs import Jobs as Vertex
 from rehearsal.launcher import NoLauncher
 from rehearsal.vertex_server import VertexServer
+from spot.run import Outcome, Provisioning
 from spot.vertex import Jobs, Unavailable, VertexJobs
 from tests.bucket.memory import MemoryStore
 from tests.clocks import ManualClock
 from tests.spot.crashes import FALLBACK, FIRST, HAND_OVER, SECOND, TICK, Killed, Scene, World, check_end, play
 from tests.spot.direct_jobs import DirectJobs
-from tests.spot.watched import CHANGING, Fault, When, at
+from tests.spot.watched import CHANGING, Fault, Plan, When, at
 
 Api = Callable[[Vertex], Jobs]
 Records = Callable[[str], Store]
@@ -167,3 +169,30 @@ def test_any_call_at_all_may_go_unanswered(scene: Scene, when: When, tmp_path: P
 @pytest.mark.parametrize("when", When)
 def test_a_successor_that_comes_a_tick_later_does_no_worse(when: When, tmp_path: Path) -> None:
     assert walk(tmp_path, killed, when, changes, pause=TICK) > 30
+
+
+def test_a_region_that_answers_nothing_at_all_is_left_for_another_one(tmp_path: Path) -> None:
+    """As one does that is misspelled: its server has no address."""
+    scene = replace(
+        FALLBACK, deadline_hours=6, useful=[FALLBACK.useful[0], (Provisioning.ON_DEMAND, SECOND, Outcome.SUCCEEDED)]
+    )
+    world = World(str(tmp_path), scene=scene, plan=silence_of(FIRST))
+    run = play(world)
+    check_end(world, run)
+    assert run.ended_at
+    assert run.ended_at < run.spec.deadline
+    assert all(item.never_created for item in run.attempts if item.region == FIRST)
+
+
+def silence_of(region: str) -> Plan:
+    """Neither a create there nor a look for what was created there is answered."""
+    silent: dict[str, bool] = {}
+
+    def plan(_number: int, what: str) -> Fault | None:
+        verb, _, name = what.partition(" ")
+        if verb == "create":
+            silent[f"a{len(silent) + 1}"] = name == region
+        unheard = (verb == "create" and name == region) or (verb == "find" and silent[name])
+        return Fault(when=When.BEFORE, error=unanswered(what)) if unheard else None
+
+    return plan

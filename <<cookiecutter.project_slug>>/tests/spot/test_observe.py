@@ -9,7 +9,7 @@ import pytest
 
 from bucket.markers import Starts
 from spot.job import JobError, JobState, Sighting
-from spot.observe import GIVE_UP_AFTER, NOT_FOUND, STRAYS_FOR, observe
+from spot.observe import GIVE_UP_AFTER, GIVE_UP_UNHEARD_AFTER, NOT_FOUND, STRAYS_FOR, observe
 from spot.reconcile import CREATE_WITHIN
 from spot.run import Attempt, Cancel, CancelReason, Observation, Outcome, Provisioning, Run
 from spot.vertex import CREATE_S, Gone, Unavailable
@@ -35,6 +35,8 @@ class Seen:
     error: Exception | None = None
     observation: Observation = NOTHING
     marked: Starts = UNMARKED
+    answers: bool = True
+    """Whether it can be looked for by labels."""
     cancelled: list[str] = field(default_factory=list)
     looked_for: list[str] = field(default_factory=list)
 
@@ -50,6 +52,8 @@ class Seen:
 
     def find(self, run: Run, attempt: Attempt) -> Sighting | None:  # noqa: ARG002  # Jobs
         self.looked_for.append(attempt.id)
+        if not self.answers:
+            raise Unavailable("no answer")
         return self.sighting
 
     def cancel(self, name: str) -> None:
@@ -140,6 +144,27 @@ def test_a_create_that_is_not_found_is_waited_for_and_then_given_up() -> None:
     assert (given_up.outcome, given_up.never_created) == (Outcome.UNKNOWN, True)
     assert given_up.error
     assert "no job of a1 was ever found" in given_up.error.message
+
+
+SILENT_FOR = GIVE_UP_UNHEARD_AFTER / timedelta(minutes=1)
+
+
+def test_a_create_in_a_region_that_never_answers_is_given_up_so_that_another_can_be_asked() -> None:
+    run, silent = samples.run(LOST), Seen(answers=False)
+    with pytest.raises(Unavailable):
+        look(run, silent, minutes=SILENT_FOR)
+    assert last(look(run, silent, minutes=SILENT_FOR + 0.1)).never_created
+
+
+def test_a_job_that_was_heard_of_is_not_given_up_however_long_its_region_is_silent() -> None:
+    silent = Seen(answers=False, error=Gone("no such job"))
+    with pytest.raises(Unavailable):
+        look(samples.run(samples.attempt()), silent, minutes=SILENT_FOR + 60)
+
+
+def test_a_budget_does_not_pay_for_a_second_job_while_the_first_may_be_there() -> None:
+    with pytest.raises(Unavailable):
+        look(samples.run(LOST, budget_usd=50.0), Seen(answers=False), minutes=SILENT_FOR + 60)
 
 
 def test_a_job_that_two_ways_of_asking_do_not_know_has_an_unknown_end() -> None:
