@@ -66,12 +66,13 @@ def test_a_scheduled_run_goes_through_a_preemption_to_its_end_and_supervise_is_o
 
 def test_a_dispatch_submits_what_was_asked_for_with_the_image_that_is_there(team: Cloud, act: Act) -> None:
     team.push(act.commit, f"sha256:{9:064d}")
+    data = "gs://data/two words; $(touch pwned) `touch pwned`#7"
     inputs = {
         "strategy": "on-demand",
         "deadline_hours": "6.5",
         "budget_usd": "40",
         "regions": "us-east4,us-central1",
-        "arguments": "--epochs 30 --precision 'two words; $(touch pwned) `touch pwned`'",
+        "arguments": f"--epochs 30 --data '{data}'",
         "dry_run": "false",
     }
     done = act.run("retrain.yml", "workflow_dispatch", inputs=inputs)
@@ -82,7 +83,7 @@ def test_a_dispatch_submits_what_was_asked_for_with_the_image_that_is_there(team
     assert lines(act.builds) == []
     assert (terms.strategy, terms.regions, terms.budget_usd) == (Strategy.ON_DEMAND, ("us-east4", "us-central1"), 40)
     assert run.spec.deadline - run.submitted_at == timedelta(hours=6.5)
-    assert run.spec.arguments == ("--epochs", "30", "--precision", "two words; $(touch pwned) `touch pwned`")
+    assert run.spec.arguments == ("--epochs", "30", "--data", data)
     assert (run.attempts[0].provisioning, run.attempts[0].region) == (Provisioning.ON_DEMAND, "us-east4")
     assert not list(act.repository.rglob("pwned"))
 
