@@ -101,7 +101,7 @@ def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
     run = Run(id=new_id(now), spec=spec, submitted_at=now)
     if doubts := plan(run, force=True, save=settings.save).doubts:
         raise SubmitError(doubts[0])
-    if without := [region for region in terms.regions if region not in terms.usd_per_hour]:
+    if without := terms.unpriced:
         raise SubmitError(
             f"no price is known for {described(spec.machine)} in {', '.join(without)}: choose other --regions,"
             " or ask for more prices with spot prices --refresh"

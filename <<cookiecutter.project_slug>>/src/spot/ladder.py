@@ -222,9 +222,11 @@ def _submit(run: Run, situation: Situation, provisioning: Provisioning, region: 
 
 def _paid_for(run: Run, provisioning: Provisioning, region: str, now: datetime) -> timedelta:
     """How long the rest of the budget pays for such attempts."""
-    budget, spent = run.spec.terms.budget_usd, run.usd_spent(now)
-    price = run.spec.terms.price(region, provisioning)
-    if budget is None or spent is None or not price:
+    budget = run.spec.terms.budget_usd
+    if budget is None:
+        return timedelta.max
+    spent, price = run.usd_spent(now), run.spec.terms.price(region, provisioning)
+    if spent is None or not price:
         return timedelta.max
     return max(timedelta(seconds=int((budget - spent) / price * 3600)), timedelta())
 

@@ -59,8 +59,7 @@ def budget_warnings(run: Run) -> list[str]:
 
 def price_warnings(run: Run) -> list[str]:
     """A region without a price may be one that does not exist: each create there costs time until it is given up."""
-    unknown = [region for region in run.spec.terms.regions if not run.spec.terms.usd_per_hour.get(region)]
-    if not unknown:
+    if not (unknown := run.spec.terms.unpriced):
         return []
     line = (
         f"no price is known for {described(run.spec.machine)} in {', '.join(unknown)}: spot doctor tells whether there"

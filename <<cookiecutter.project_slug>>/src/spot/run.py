@@ -122,6 +122,11 @@ class Terms:
         """$/h, None if it is not known."""
         return self.usd_per_hour.get(region, {}).get(provisioning)
 
+    @property
+    def unpriced(self) -> list[str]:
+        """The regions of which no price is known."""
+        return [region for region in self.regions if not self.usd_per_hour.get(region)]
+
     def cheapest_first(self, provisioning: Provisioning) -> list[str]:
         """The regions: of equal price as they are stated, without a known one last."""
         prices = self.usd_per_hour

@@ -13,27 +13,9 @@ from spot.flags import FLAGS, RESERVED
 from trainer.errors import UsageError
 from trainer.flags import Flags, parse
 
-WORDS = st.sampled_from(
-    [
-        *(
-            "0",
-            "1",
-            "-1",
-            "007",
-            "2147483647",
-            "2147483648",
-            "99999999999",
-            "1.0",
-            "1e3",
-            "1e-5",
-            "0.0",
-            "1_000",
-            "\u0663",
-        ),
-        *("nan", "inf", "-inf", "10m", "auto", "Auto", "full", "mixed", "cpu", "cuda", "tpu", "true", "True", "false"),
-        *("", " 1", "x y", "-x", "--epochs", "gs://bucket/data.csv"),
-    ]
-)
+NUMBERS = "0 1 -1 007 2147483647 2147483648 99999999999 1.0 1e3 1e-5 0.0 1_000 \u0663 nan inf -inf"
+OTHERS = "10m auto Auto full mixed cpu cuda tpu true True false -x --epochs gs://bucket/data.csv"
+WORDS = st.sampled_from([*NUMBERS.split(), *OTHERS.split(), "", " 1", "x y"])
 NAMES = sorted({*FLAGS} - {"data"})
 
 

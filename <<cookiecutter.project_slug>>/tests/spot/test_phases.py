@@ -122,14 +122,20 @@ def test_of_a_job_that_was_restarted_inside_only_what_its_steps_take_is_training
     assert found == {"starting": 3, "restoring": 7, "training": 200, "other": 50, "replayed": 30}
 
 
+BESIDE: dict[str, Any] = {
+    "relieves": "a1",
+    "started_at": after(hours=4),
+    "trainer_started_at": after(minutes=245),
+}
+"""A twin whose trainer is ready five minutes after its machine is."""
+
+
 def test_a_twin_stands_by_until_the_attempt_beside_it_is_gone() -> None:
     holder = trained(Outcome.HANDED_OVER)
     twin = ended(
         Outcome.SUCCEEDED,
         at=after(hours=9),
-        relieves="a1",
-        started_at=after(hours=4),
-        trainer_started_at=after(minutes=245),
+        **BESIDE,
         advanced_at=after(minutes=302),
     )
     assert minutes(holder, twin) == {"starting": 5, "standing by": 55, "restoring": 2, "training": 238}
@@ -157,9 +163,7 @@ def test_a_twin_that_never_took_over_was_standing_by_to_its_end() -> None:
     twin = ended(
         Outcome.CANCELLED,
         at=after(hours=5),
-        relieves="a1",
-        started_at=after(hours=4),
-        trainer_started_at=after(minutes=245),
+        **BESIDE,
     )
     assert minutes(holder, twin) == {"starting": 5, "standing by": 55}
 
@@ -169,9 +173,7 @@ def test_a_twin_that_was_there_when_the_model_was_complete_has_not_trained() -> 
     twin = ended(
         Outcome.CANCELLED,
         at=after(minutes=310),
-        relieves="a1",
-        started_at=after(hours=4),
-        trainer_started_at=after(minutes=245),
+        **BESIDE,
     )
     assert minutes(holder, twin) == {"starting": 5, "standing by": 55, "other": 10}
     came_too_late = ended(Outcome.CANCELLED, at=after(minutes=310), relieves="a1", started_at=after(hours=4))
@@ -188,9 +190,7 @@ def test_a_holder_that_was_relieved_trains_no_more_though_its_end_was_seen_only_
 def test_a_twin_that_took_over_from_one_that_died_restores_from_then_on() -> None:
     holder = trained(Outcome.INTERNAL)
     twin = attempt(
-        relieves="a1",
-        started_at=after(hours=4),
-        trainer_started_at=after(minutes=245),
+        **BESIDE,
         advanced_at=after(minutes=310),
     )
     assert minutes(holder, twin) == {"starting": 5, "standing by": 55, "restoring": 10, "training": 50}

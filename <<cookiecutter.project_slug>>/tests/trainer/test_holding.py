@@ -47,6 +47,13 @@ def holding(store: FailingStore, clock: ManualClock) -> Holding:
     return Holding(store, hold, clock=clock.monotonic)
 
 
+def offer(holding: Holding, store: MemoryStore) -> None:
+    """To the twin, which has asked. The next look makes it."""
+    become(store, now(store).wanted_by(TWIN))
+    holding.look()
+    holding.offer(TWIN)
+
+
 def test_a_lease_that_nobody_wants_is_only_read(holding: Holding, store: FailingStore, clock: ManualClock) -> None:
     before = lease.look(store, RUN)
     for _ in range(10):
@@ -88,9 +95,7 @@ def test_a_deleted_lease_is_not_lost(holding: Holding, store: FailingStore) -> N
 def test_nobody_stands_still_for_longer_than_an_offer_lasts_though_somebody_deleted_the_lease(
     holding: Holding, store: FailingStore, clock: ManualClock
 ) -> None:
-    become(store, now(store).wanted_by(TWIN))
-    holding.look()
-    holding.offer(TWIN)
+    offer(holding, store)
     store.delete("run/writer.json")
     assert holding.look() is None
     pass_time(clock, PACE.offer_s)
@@ -105,9 +110,7 @@ def test_a_lease_of_a_newer_program_is_not_ours(holding: Holding, store: Failing
 
 
 def test_an_offer_stands_until_it_is_accepted(holding: Holding, store: FailingStore, clock: ManualClock) -> None:
-    become(store, now(store).wanted_by(TWIN))
-    holding.look()
-    holding.offer(TWIN)
+    offer(holding, store)
     assert holding.look() is None
     assert now(store).offered
     pass_time(clock, PACE.offer_s - 1)
@@ -119,9 +122,7 @@ def test_an_offer_stands_until_it_is_accepted(holding: Holding, store: FailingSt
 def test_an_offer_that_nobody_accepts_is_withdrawn_and_the_request_with_it(
     holding: Holding, store: FailingStore, clock: ManualClock
 ) -> None:
-    become(store, now(store).wanted_by(TWIN))
-    holding.look()
-    holding.offer(TWIN)
+    offer(holding, store)
     holding.look()
     pass_time(clock, PACE.offer_s)
     assert holding.look() == Declined()
@@ -134,9 +135,7 @@ def test_an_offer_that_nobody_accepts_is_withdrawn_and_the_request_with_it(
 def test_an_offer_accepted_in_the_moment_of_its_withdrawal_is_accepted(
     holding: Holding, store: FailingStore, clock: ManualClock
 ) -> None:
-    become(store, now(store).wanted_by(TWIN))
-    holding.look()
-    holding.offer(TWIN)
+    offer(holding, store)
     holding.look()
     pass_time(clock, PACE.offer_s)
     store.before_next_write = lambda: become(store, now(store).taken_by(TWIN))
@@ -146,9 +145,7 @@ def test_an_offer_accepted_in_the_moment_of_its_withdrawal_is_accepted(
 
 @pytest.mark.parametrize("new", [None, "a3.1"])
 def test_an_offer_to_one_who_waits_no_more_is_over(holding: Holding, store: FailingStore, new: str | None) -> None:
-    become(store, now(store).wanted_by(TWIN))
-    holding.look()
-    holding.offer(TWIN)
+    offer(holding, store)
     holding.look()
     become(store, now(store).wanted_by(new) if new else now(store).wanted_by_nobody())
     assert holding.look() == Declined()
@@ -203,9 +200,7 @@ def test_a_store_that_does_not_answer_changes_nothing(clock: ManualClock) -> Non
 def test_nobody_stands_still_for_longer_than_an_offer_lasts_though_the_store_does_not_answer(
     holding: Holding, store: FailingStore, clock: ManualClock
 ) -> None:
-    become(store, now(store).wanted_by(TWIN))
-    holding.look()
-    holding.offer(TWIN)
+    offer(holding, store)
     holding.look()
     store.away = True
     assert holding.overdue() is None
