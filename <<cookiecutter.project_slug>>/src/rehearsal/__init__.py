@@ -1,1 +1,0 @@
-"""A rehearsal on this machine: local stand-ins for the cloud, real processes, real signals, real clients."""

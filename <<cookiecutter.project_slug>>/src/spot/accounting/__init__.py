@@ -1,0 +1,1 @@
+"""Compute what runs cost and where their time went."""

@@ -1,0 +1,1 @@
+"""The `spot` command line."""

@@ -1,0 +1,1 @@
+"""The vocabulary: runs, jobs, actions, errors, formatting. No I/O."""

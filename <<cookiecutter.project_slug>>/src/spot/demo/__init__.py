@@ -1,0 +1,1 @@
+"""`spot rehearse`: a whole run on this machine."""

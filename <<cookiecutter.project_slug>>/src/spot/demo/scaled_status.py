@@ -1,0 +1,37 @@
+"""Where training stands, in the time of the rehearsal: the trainer itself runs in real time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from spot.core.run import Attempt, Observation, Run
+from spot.emulators.clock import ScaledClock
+from spot.storage.records.markers import Starts
+from spot.supervisor.training_status import BucketEvidence
+
+
+class ScaledEvidence:
+    """The bucket's, with times and rates as `clock` has them."""
+
+    def __init__(self, clock: ScaledClock, scale: float) -> None:
+        self._clock, self._scale, self._real = clock, scale, BucketEvidence()
+
+    def observe(self, run: Run) -> Observation:
+        seen = self._real.observe(run)
+        progress = seen.progress
+        return Observation(
+            progress=progress
+            and replace(
+                progress,
+                at=self._clock.simulated(progress.at),
+                trained=progress.trained * self._scale,
+                steps_per_hour=progress.steps_per_hour / self._scale,
+                saving=progress.saving * self._scale,
+            ),
+            writer=seen.writer,
+            completed_at=seen.completed_at and self._clock.simulated(seen.completed_at),
+        )
+
+    def starts(self, run: Run, attempt: Attempt) -> Starts:
+        starts = self._real.starts(run, attempt)
+        return replace(starts, started_at=starts.started_at and self._clock.simulated(starts.started_at))

@@ -1,0 +1,1 @@
+"""Check credentials, quota and configuration."""

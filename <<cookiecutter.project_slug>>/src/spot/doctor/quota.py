@@ -1,0 +1,121 @@
+"""Checks of the quota: each region lets one machine run, its GPUs and its vCPUs, on spot and on demand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from spot.core.run import Machine, Provisioning, Strategy
+from spot.doctor.finding import Finding, Status, Subject
+from spot.google.rest import GoogleApi, GoogleApiError
+from spot.google.shapes import quota_name, vcpus
+
+SERVICE = "aiplatform.googleapis.com"
+_WORST_FIRST = (Status.FAILED, Status.UNKNOWN, Status.OK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What one machine takes of a quota."""
+
+    metric: str
+    what: str
+    amount: int | None
+    """None if it is not known."""
+
+
+def kinds(strategy: Strategy) -> tuple[Provisioning, ...]:
+    """The kinds of provisioning that have a quota of their own; FLEX_START takes from that of spot."""
+    if strategy is Strategy.SPOT:
+        return (Provisioning.SPOT,)
+    if strategy is Strategy.ON_DEMAND:
+        return (Provisioning.ON_DEMAND,)
+    return (Provisioning.SPOT, Provisioning.ON_DEMAND)
+
+
+def name(provisioning: Provisioning) -> str:
+    return f"{provisioning} quota"
+
+
+def needs(machine: Machine, provisioning: Provisioning) -> tuple[Need, ...]:
+    """The GPUs first. Machines with GPUs take from the quota of vCPUs too."""
+    stem = f"{SERVICE}/custom_model_training_{'' if provisioning is Provisioning.ON_DEMAND else 'preemptible_'}"
+    cpus = Need(metric=f"{stem}cpus", what="vCPUs", amount=vcpus(machine.type))
+    if not machine.accelerator:
+        return (cpus,)
+    metric = f"{stem}{quota_name(machine.accelerator)}_gpus"
+    return (Need(metric=metric, what=machine.accelerator, amount=machine.accelerator_count), cpus)
+
+
+def limit(metric: Mapping[str, Any], region: str) -> float | None:
+    """The limit in the region, `inf` if there is none; None if the metric (a ConsumerQuotaMetric) has none for it."""
+    limits = [found for one in metric.get("consumerQuotaLimits", ()) if (found := _of_buckets(one, region)) is not None]
+    return min(limits, default=None)
+
+
+def check(api: GoogleApi, subject: Subject, provisioning: Provisioning) -> list[Finding]:
+    """A finding by region. Raises `GoogleApiError` if Service Usage cannot be asked."""
+    asked = [(need, _metric(api, subject.project, need.metric)) for need in needs(subject.machine, provisioning)]
+    return [_region(asked, region, subject, provisioning) for region in subject.regions]
+
+
+def _of_buckets(consumer_limit: Mapping[str, Any], region: str) -> float | None:
+    """The region's own bucket decides, else the default one, which has no dimensions."""
+    by_dimensions = {
+        tuple(sorted(bucket.get("dimensions", {}).items())): bucket for bucket in consumer_limit.get("quotaBuckets", ())
+    }
+    bucket = by_dimensions.get((("region", region),)) or by_dimensions.get(())
+    if bucket is None:
+        return None
+    value = int(bucket.get("effectiveLimit", 0))  # JSON of Google's APIs may leave a zero out
+    return math.inf if value < 0 else value
+
+
+def _metric(api: GoogleApi, project: str, metric: str) -> Mapping[str, Any]:
+    """The metric, empty if there is none of this name."""
+    path = (
+        f"v1beta1/projects/{quote(project, safe='')}/services/{SERVICE}/consumerQuotaMetrics/{quote(metric, safe='')}"
+    )
+    try:
+        return api.get("serviceusage", path)
+    except GoogleApiError as error:
+        if error.status != 404:
+            raise
+        return {}
+
+
+def _region(
+    asked: list[tuple[Need, Mapping[str, Any]]], region: str, subject: Subject, provisioning: Provisioning
+) -> Finding:
+    judged = [_judged(need, metric, region) for need, metric in asked]
+    statuses = [status for status, _ in judged]
+    worst = next(status for status in _WORST_FIRST if status in statuses)
+    at_fault = [need for (need, _), status in zip(asked, statuses, strict=True) if status is worst]
+    return Finding(
+        check=f"{name(provisioning)} {region}",
+        status=worst,
+        detail="; ".join(detail for _, detail in judged),
+        fix="" if worst is Status.OK else _fix(at_fault, region, subject, ask=worst is Status.FAILED),
+    )
+
+
+def _judged(need: Need, metric: Mapping[str, Any], region: str) -> tuple[Status, str]:
+    found = limit(metric, region)
+    if found is None:
+        return Status.UNKNOWN, f"no limit is known of {need.metric}"
+    allowed = "no limit" if math.isinf(found) else f"limit {found:g}"
+    if need.amount is None:
+        return Status.UNKNOWN, f"{need.what}: {allowed}, and how many one machine needs is not known"
+    enough = found >= need.amount
+    return Status.OK if enough else Status.FAILED, f"{need.what}: {allowed}, one machine needs {need.amount}"
+
+
+def _fix(needs: list[Need], region: str, subject: Subject, *, ask: bool) -> str:
+    metrics = " and ".join(f"{need.amount or 'enough'} of {need.metric}" for need in needs)
+    console = f"open https://console.cloud.google.com/iam-admin/quotas?project={subject.project}"
+    if not ask:
+        return f"{console}, filter by region:{region}, and see that it allows {metrics}"
+    return f"{console}, filter by region:{region}, and ask for {metrics}; or take it out of spot.toml: [cloud] regions"

@@ -1,0 +1,1 @@
+"""Vertex AI and Cloud Storage on loopback."""

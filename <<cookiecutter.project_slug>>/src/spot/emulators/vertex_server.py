@@ -1,0 +1,219 @@
+"""Vertex AI's `customJobs` over REST on loopback, for the real client library."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import itertools
+import json
+import os
+import re
+import socket
+import socketserver
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from spot.emulators.custom_job import InvalidJob, parse, render
+from spot.emulators.faults import Answer, Call, LostReply, Method, Reset, Rule, Slow, never
+from spot.emulators.jobs import Jobs, UnknownJob, WrongState
+
+TICK_S = 0.05
+_STATUS = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+_PATH = re.compile(r"/v1/projects/([^/]+)/locations/([^/]+)/customJobs(?:/([^/:]+))?(:cancel)?")
+_METHODS = {
+    ("POST", False, False): Method.CREATE,
+    ("GET", False, False): Method.LIST,
+    ("GET", True, False): Method.GET,
+    ("POST", True, True): Method.CANCEL,
+}
+
+Reply = tuple[int, dict[str, object]]
+
+
+class VertexServer:
+    """Serves `jobs` at `url` while used as a context manager; leaving it ends the processes of the jobs."""
+
+    def __init__(self, jobs: Jobs, rule: Rule = never) -> None:
+        self.jobs = jobs
+        self.rule = rule
+        """What goes wrong; may be set to another one at any time."""
+        self.calls: list[Call] = []
+        self.url = ""
+        self.closing = threading.Event()
+        self._numbers = itertools.count(1)
+
+    def __enter__(self) -> Self:
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+        self._server = Server(("127.0.0.1", 0), partial(_Handler, self))
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._threads = [
+            threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True),
+            threading.Thread(target=self._tick, daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+        for thread in self._threads:
+            thread.join()
+        self.jobs.close()
+
+    def note(self, call: Call) -> Call:
+        numbered = replace(call, number=next(self._numbers))
+        self.calls.append(numbered)
+        return numbered
+
+    def _tick(self) -> None:
+        while not self.closing.wait(TICK_S):
+            self.jobs.advance()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def __init__(self, server: VertexServer, *connection: Any) -> None:
+        self.vertex = server
+        super().__init__(*connection)
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):  # a client may be killed at any time
+            super().handle()
+
+    def do_GET(self) -> None:
+        self._handle()
+
+    def do_POST(self) -> None:
+        self._handle()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: the calls are in `server.calls`."""
+
+    def _handle(self) -> None:
+        length = self.headers.get("content-length", "0")
+        if not length.isdecimal():
+            self.close_connection = True
+            return self._reply(_error(400, f"Invalid Content-Length: {length!r}"))
+        body = self.rfile.read(int(length))
+        if self.vertex.closing.is_set():
+            return self._reset()
+        try:
+            call, carry_out = self._route(body)
+        except (InvalidJob, UnknownJob) as error:
+            return self._reply(_refusal(error))
+        match fault := self.vertex.rule(call):
+            case Reset():
+                return self._reset()
+            case Answer(status, message):
+                return self._reply(_error(status, message))
+        try:
+            reply = 200, carry_out()
+        except Exception as error:
+            reply = _refusal(error)
+        match fault:
+            case LostReply(meanwhile):
+                meanwhile()
+                return self._reset()
+            case Slow(seconds):
+                self.vertex.closing.wait(seconds)
+        return self._reply(reply)
+
+    def _route(self, body: bytes) -> tuple[Call, Callable[[], dict[str, object]]]:
+        """Which call it is, and what carries it out."""
+        parts = urlsplit(self.path)
+        match = _PATH.fullmatch(unquote(parts.path))
+        method = match and _METHODS.get((self.command, match[3] is not None, match[4] is not None))
+        if not match or not method:
+            raise UnknownJob(f"The requested URL {parts.path} was not found on this server.")
+        project, region, job = match[1], match[2], match[3] or ""
+        content = _json(body) if method is Method.CREATE else None
+        query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+        call = Call(
+            number=0,
+            method=method,
+            project=project,
+            region=region,
+            job=job,
+            request=parse(content) if content is not None else None,
+        )
+        jobs, name = self.vertex.jobs, f"projects/{project}/locations/{region}/customJobs/{job}"
+        return self.vertex.note(call), {
+            Method.CREATE: lambda: render(jobs.create(project, region, content)),
+            Method.GET: lambda: render(jobs.get(name)),
+            Method.LIST: lambda: _list(jobs, project, region, query),
+            Method.CANCEL: lambda: _cancel(jobs, name),
+        }[method]
+
+    def _reply(self, reply: Reply) -> None:
+        status, content = reply
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json; charset=UTF-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _reset(self) -> None:
+        self.close_connection = True
+        connection: socket.socket = self.connection
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(connection.detach())
+
+
+def _json(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise InvalidJob(f"Invalid JSON payload received. {error}") from error
+
+
+def _list(jobs: Jobs, project: str, region: str, query: dict[str, str]) -> dict[str, object]:
+    size = query.get("pageSize", "0")
+    if not size.isdecimal():
+        raise InvalidJob(f"Invalid value at 'page_size': {size!r}")
+    page = jobs.list(project, region, query.get("filter", ""), int(size), query.get("pageToken", ""))
+    return {"customJobs": [render(job) for job in page.jobs], "nextPageToken": page.next_token}
+
+
+def _cancel(jobs: Jobs, name: str) -> dict[str, object]:
+    jobs.cancel(name)
+    return {}
+
+
+def _refusal(error: Exception) -> Reply:
+    match error:
+        case InvalidJob():
+            return _error(400, str(error))
+        case WrongState():
+            return _error(400, str(error), "FAILED_PRECONDITION")
+        case UnknownJob():
+            return _error(404, str(error))
+    return _error(500, f"{type(error).__name__}: {error}")
+
+
+def _error(status: int, message: str, name: str | None = None) -> Reply:
+    named = name or _STATUS.get(status, "UNKNOWN")
+    return status, {"error": {"code": status, "message": message, "status": named}}

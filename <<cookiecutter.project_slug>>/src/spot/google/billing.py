@@ -1,0 +1,76 @@
+"""The SKUs of Compute Engine in Google's Cloud Billing Catalog: the only importer of its client library."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from google.api_core.client_options import ClientOptions
+from google.api_core.exceptions import GoogleAPICallError
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.billing_v1 import CloudCatalogClient, ListSkusRequest, ListSkusResponse
+from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]
+
+from spot.google import rest
+from spot.google.rest import GoogleApiError
+
+API = "cloudbilling"
+COMPUTE_ENGINE = "services/6F81-5844-456A"
+"""Its prices are at most 12 hours old (https://cloud.google.com/billing/docs/reference/rest)."""
+PAGE_SIZE = 5000
+PAGE_S = 60.0
+MAX_PAGES = 100
+"""Ten times as many as there are: a list that does not end is no list."""
+
+_log = logging.getLogger(__name__)
+
+
+class Endless(Exception):
+    """There is always another page."""
+
+
+def skus(*, sleep: Callable[[float], None]) -> Iterator[Any]:
+    """All of them, as protocol buffers. Raises `GoogleApiError`, and `Endless`."""
+    url, client = _open()
+    request = ListSkusRequest(parent=COMPUTE_ENGINE, currency_code="USD", page_size=PAGE_SIZE)
+    for _ in range(MAX_PAGES):
+        page = _page(url, client, request, sleep)
+        _log.info("%d SKUs of Google's price catalogue came", len(page.skus))
+        yield from page.skus
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
+    raise Endless(f"it does not end after {MAX_PAGES} pages")
+
+
+def _open() -> tuple[str, CloudCatalogClient]:
+    endpoint = os.environ.get(rest.ENDPOINT)
+    url = (endpoint or rest.GOOGLE).replace("{api}", API)
+    credentials = AnonymousCredentials() if endpoint else rest.default_credentials()  # type: ignore[no-untyped-call]
+    return url, CloudCatalogClient(
+        transport="rest", credentials=credentials, client_options=ClientOptions(api_endpoint=url)
+    )
+
+
+def _page(url: str, client: CloudCatalogClient, request: ListSkusRequest, sleep: Callable[[float], None]) -> Any:
+    """Bare, not wrapped: with tens of thousands of SKUs the wrapping takes longer than everything else."""
+
+    def ask() -> ListSkusResponse | GoogleAPICallError:
+        try:
+            return next(iter(client.list_skus(request, retry=None, timeout=PAGE_S).pages))
+        except GoogleAPICallError as error:
+            return error
+
+    try:
+        answer = rest.persist(url, ask, busy=_busy, sleep=sleep)
+    except (ParseError, UnicodeDecodeError, AttributeError, TypeError) as error:  # of an error too, by a proxy
+        raise GoogleApiError(f"{url} answered with no list of SKUs") from error
+    if isinstance(answer, GoogleAPICallError):
+        raise rest.refusal(API, answer.response) from answer
+    return ListSkusResponse.pb(answer)
+
+
+def _busy(answer: ListSkusResponse | GoogleAPICallError) -> bool:
+    return isinstance(answer, GoogleAPICallError) and answer.code in rest.PASSING_STATUS

@@ -1,0 +1,78 @@
+"""The CustomJob that an attempt is: what is sent to Vertex AI, as plain values."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from spot.core.run import Attempt, Provisioning, Run
+
+STRATEGIES = {Provisioning.SPOT: "SPOT", Provisioning.FLEX_START: "FLEX_START", Provisioning.ON_DEMAND: "STANDARD"}
+ROOT_LABEL, RUN_LABEL, ATTEMPT_LABEL = "root", "run", "attempt"
+
+
+def custom_job(run: Run, attempt: Attempt) -> dict[str, Any]:
+    """The fields of google.cloud.aiplatform.v1.CustomJob."""
+    spec = run.spec
+    machine: dict[str, Any] = {"machine_type": spec.machine.type}
+    if spec.machine.accelerator:
+        machine |= {
+            "accelerator_type": spec.machine.accelerator,
+            "accelerator_count": spec.machine.accelerator_count,
+        }
+    return {
+        "display_name": f"{run.id}-{attempt.id}",
+        "labels": _labels(run, attempt),
+        "job_spec": {
+            "worker_pool_specs": [
+                {
+                    "machine_spec": machine,
+                    "replica_count": 1,
+                    "disk_spec": {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": spec.machine.boot_disk_gb},
+                    "container_spec": {"image_uri": spec.image, "args": _arguments(run, attempt)},
+                }
+            ],
+            "scheduling": _scheduling(run, attempt),
+            "service_account": spec.service_account,
+        },
+    }
+
+
+def label_filter(run: Run, attempt: Attempt) -> str:
+    """What finds the job of an attempt again."""
+    return " AND ".join(f'labels.{name}="{value}"' for name, value in _labels(run, attempt).items())
+
+
+def _labels(run: Run, attempt: Attempt) -> dict[str, str]:
+    """Other repositories of the same Google Cloud project may have runs of the same id."""
+    root = hashlib.sha256(run.spec.root.encode()).hexdigest()[:16]
+    return {ROOT_LABEL: root, RUN_LABEL: run.id, ATTEMPT_LABEL: attempt.id}
+
+
+def _scheduling(run: Run, attempt: Attempt) -> dict[str, Any]:
+    terms = run.spec.terms
+    scheduling: dict[str, Any] = {
+        "strategy": STRATEGIES[attempt.provisioning],
+        "timeout": {"seconds": int(attempt.timeout.total_seconds())},
+        "restart_job_on_worker_restart": False,
+        # Vertex AI's own restarts of a spot job wait for hours where there is no capacity, and say nothing.
+        "disable_retries": attempt.provisioning is Provisioning.SPOT and terms.disable_retries,
+    }
+    if attempt.provisioning is Provisioning.FLEX_START:
+        scheduling["max_wait_duration"] = {"seconds": int(terms.max_wait.total_seconds())}
+    return scheduling
+
+
+def _arguments(run: Run, attempt: Attempt) -> list[str]:
+    root = run.spec.root
+    places = {
+        "--run": run.id,
+        "--attempt": attempt.id,
+        "--output-dir": f"{root}/models",
+        "--checkpoint-dir": f"{root}/checkpoints",
+        "--tensorboard-dir": f"{root}/tensorboard",
+    }
+    # A GPU that PyTorch cannot use is to stop the attempt at once: training on the CPU beside it costs as much.
+    device = ("--device", "cuda") if run.spec.machine.accelerator and "--device" not in run.spec.arguments[::2] else ()
+    standby = ("--standby", attempt.relieves) if attempt.relieves else ()
+    return [*(item for pair in places.items() for item in pair), *standby, *device, *run.spec.arguments]

@@ -1,0 +1,183 @@
+"""Asking Google's APIs: credentials, another try while it may help, and what to do about a refusal.
+
+Those that have no client library here are asked over REST, by GET only.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Self, TypeVar, cast
+
+import google.auth
+import requests
+from google.auth import exceptions as auth_errors
+from google.auth.credentials import Credentials
+from google.auth.transport.requests import AuthorizedSession, Request
+
+from spot.storage.base import innermost
+
+ENDPOINT = "GOOGLEAPIS_ENDPOINT"
+"""The variable that names another server, `{api}` in it standing for the API: every call is anonymous then."""
+GOOGLE = "https://{api}.googleapis.com"
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+LOGIN = "gcloud auth application-default login"
+CONNECT_AND_READ_S = (10.0, 30.0)
+DELAYS_S = (0.5, 1.0, 2.0)
+"""One more try after each."""
+
+PASSING_STATUS = {429, 500, 502, 503, 504}
+_PASSING = (
+    requests.exceptions.ConnectionError,
+    requests.exceptions.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    auth_errors.TransportError,
+)
+_FIX = {
+    401: LOGIN,
+    403: "ask an owner of the project for a role with this permission",
+    404: "check the name, and that these credentials may see it",
+}
+
+Params = Mapping[str, str | Sequence[str]]
+_T = TypeVar("_T")
+
+
+class GoogleApiError(Exception):
+    """No answer, or not the one that was wanted, in one line; `status` is None where none came."""
+
+    def __init__(self, said: str, *, status: int | None = None, fix: str = "", denied: bool = False) -> None:
+        super().__init__(f"{said} (to fix it: {fix})" if fix else said)
+        self.said = said
+        self.status = status
+        self.fix = fix
+        """A command or an advice, empty if nothing better is known than to try again."""
+        self.denied = denied
+        """Whether only a permission is missing."""
+
+
+class GoogleApi:
+    """Google's APIs, or the server that `ENDPOINT` names. Safe to use from several threads."""
+
+    def __init__(self, session: requests.Session, *, endpoint: str, sleep: Callable[[float], None]) -> None:
+        self._session = session
+        self._endpoint = endpoint
+        self._sleep = sleep
+
+    @classmethod
+    def open(cls, *, sleep: Callable[[float], None] = time.sleep) -> Self:
+        """With the credentials of this environment. Raises `GoogleApiError` if there are none."""
+        endpoint = os.environ.get(ENDPOINT)
+        session = requests.Session() if endpoint else authorized(default_credentials())
+        return cls(session, endpoint=endpoint or GOOGLE, sleep=sleep)
+
+    def get(self, api: str, path: str, params: Params | None = None) -> dict[str, Any]:
+        """The JSON object at `path`, whose parts are quoted already. Raises `GoogleApiError`."""
+        url = f"{self._endpoint.replace('{api}', api)}/{path}"
+        response = send(self._session, "GET", url, sleep=self._sleep, params=params)
+        if not response.ok:
+            raise refusal(api, response)
+        try:
+            answer = response.json()
+        except ValueError as error:
+            raise GoogleApiError(f"{api} answered {url} with no JSON", status=response.status_code) from error
+        if not isinstance(answer, dict):
+            raise GoogleApiError(f"{api} answered {url} with no JSON object", status=response.status_code)
+        return answer
+
+    def pages(self, api: str, path: str, params: Params) -> Iterator[dict[str, Any]]:
+        """Every page of a list. Raises `GoogleApiError`."""
+        page = self.get(api, path, params)
+        yield page
+        while token := page.get("nextPageToken"):
+            page = self.get(api, path, {**params, "pageToken": token})
+            yield page
+
+
+def default_credentials() -> Credentials:
+    """Those of this environment, not yet refreshed. Raises `GoogleApiError` if there are none."""
+    try:
+        credentials, _ = google.auth.default(scopes=[SCOPE])
+    except auth_errors.GoogleAuthError as error:
+        raise GoogleApiError(f"no Google Cloud credentials: {_line(error)}", fix=LOGIN) from error
+    return credentials
+
+
+def identity(credentials: Credentials) -> str:
+    """Whose they are, once they were refreshed; without an address, what they are. Raises `GoogleApiError`."""
+    try:
+        credentials.refresh(Request())  # type: ignore[no-untyped-call]
+    except auth_errors.GoogleAuthError as error:
+        raise _not_refreshed(error) from error
+    for name in ("service_account_email", "account"):
+        if address := getattr(credentials, name, None):
+            return str(address)
+    return f"an account whose address they do not tell ({type(credentials).__module__})"
+
+
+def authorized(credentials: Credentials) -> requests.Session:
+    return cast(requests.Session, AuthorizedSession(credentials))  # type: ignore[no-untyped-call]
+
+
+def send(
+    session: requests.Session,
+    method: str,
+    url: str,
+    *,
+    sleep: Callable[[float], None],
+    params: Params | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> requests.Response:
+    """The answer, whatever its status, tried again while it may get better. Raises `GoogleApiError` without one."""
+    return persist(
+        url,
+        lambda: session.request(method, url, params=params, headers=headers, timeout=CONNECT_AND_READ_S),
+        busy=lambda response: response.status_code in PASSING_STATUS,
+        sleep=sleep,
+    )
+
+
+def persist(url: str, ask: Callable[[], _T], *, busy: Callable[[_T], bool], sleep: Callable[[float], None]) -> _T:
+    """The answer of the server at `url`, asked again while it is `busy` or none comes. Raises `GoogleApiError`."""
+    for delay in (*DELAYS_S, None):
+        try:
+            answer = ask()
+            if delay is None or not busy(answer):
+                return answer
+        except _PASSING as error:
+            if delay is None:
+                raise GoogleApiError(f"no answer from {url}: {_line(innermost(error))}") from error
+        except auth_errors.GoogleAuthError as error:
+            raise _not_refreshed(error) from error
+        except requests.exceptions.RequestException as error:
+            raise GoogleApiError(f"cannot ask {url}: {_line(innermost(error))}") from error
+        sleep(delay)
+    raise AssertionError("the last try returns or raises")
+
+
+def _not_refreshed(error: auth_errors.GoogleAuthError) -> GoogleApiError:
+    return GoogleApiError(f"the Google Cloud credentials do not work: {_line(error)}", fix=LOGIN)
+
+
+def refusal(api: str, response: requests.Response) -> GoogleApiError:
+    """What an answer that is none says, and what to do about it."""
+    status = response.status_code
+    said, fix, denied = response.reason or "no reason given", _FIX.get(status, ""), status == 403
+    try:
+        error = response.json()["error"]
+        said = str(error["message"])
+        for detail in error.get("details", ()):
+            if detail.get("reason") == "SERVICE_DISABLED":
+                where = detail["metadata"]
+                project = where["consumer"].removeprefix("projects/")
+                fix, denied = f"gcloud services enable {where['service']} --project={project}", False
+    except (ValueError, LookupError, TypeError, AttributeError):
+        pass  # what came before Google's own form of an error has to do
+    said = " ".join(said.split()).rstrip(".")
+    return GoogleApiError(f"{api} answered {status}: {said}", status=status, fix=fix, denied=denied)
+
+
+def _line(error: BaseException) -> str:
+    text = error.args[0] if len(error.args) > 1 and isinstance(error, auth_errors.GoogleAuthError) else error
+    return " ".join(str(text).split()).rstrip(".") or type(error).__name__

@@ -1,0 +1,239 @@
+"""Vertex AI's custom jobs over REST: the only importer of its client library.
+
+A create has no request id and is never repeated here: after an ambiguous one the job is looked for by its labels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar, cast
+
+from spot.core.job import JobError, JobState, Sighting
+from spot.core.run import Attempt, Run
+from spot.google.job_spec import custom_job, label_filter
+from spot.storage.base import innermost
+
+ENDPOINT = "VERTEX_ENDPOINT"
+DEFAULT_ENDPOINT = "https://{region}-aiplatform.googleapis.com"
+CREATE_S = 60.0
+CALL_S = 30.0
+GIVE_UP_S = 60.0
+"""Calls that may be repeated are, for so long."""
+ON_THE_WAY = frozenset({409, 499})
+"""Statuses of a call that was aborted or cancelled in passing: they say nothing of the job."""
+
+_T = TypeVar("_T")
+
+
+class VertexError(Exception):
+    """A call to Vertex AI failed; the message says what was asked and what was answered."""
+
+
+class Refused(VertexError):
+    """The answer to a create was no: there is no job."""
+
+    def __init__(self, message: str, error: JobError) -> None:
+        super().__init__(message)
+        self.error = error
+
+
+class Denied(VertexError):
+    """It fails until somebody acts: no credentials, no permission. Nothing was done."""
+
+
+class Unavailable(VertexError):
+    """There was no answer, or not a proper one. What was asked for may have been done."""
+
+
+class Gone(VertexError):
+    """There is no such job."""
+
+
+class Jobs(Protocol):
+    """The custom jobs of a project, as the supervisor sees them."""
+
+    def create(self, run: Run, attempt: Attempt) -> Sighting:
+        """Raises `Refused`, `Denied` or `Unavailable`."""
+
+    def get(self, name: str) -> Sighting:
+        """Raises `Gone`, `Denied` or `Unavailable`."""
+
+    def find(self, run: Run, attempt: Attempt) -> Sighting | None:
+        """The job that carries the labels of `attempt`, in its region. Raises `Denied` or `Unavailable`."""
+
+    def cancel(self, name: str) -> None:
+        """Ask for the end of a job; one that has ended is no error. Raises `Denied` or `Unavailable`."""
+
+
+class VertexJobs:
+    """The real ones. Safe to use from several threads."""
+
+    def __init__(self, endpoint: str = DEFAULT_ENDPOINT, *, give_up_s: float = GIVE_UP_S) -> None:
+        self._endpoint = os.environ.get(ENDPOINT) or endpoint
+        self._give_up_s = give_up_s
+        self._clients: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def create(self, run: Run, attempt: Attempt) -> Sighting:
+        from google.api_core.exceptions import ClientError
+
+        client = self._client(attempt.region)
+        parent = f"projects/{run.spec.project}/locations/{attempt.region}"
+        job = custom_job(run, attempt)
+        try:
+            created = _call(
+                f"cannot create {attempt.id} of run {run.id} in {attempt.region}",
+                lambda: client.create_custom_job(parent=parent, custom_job=job, timeout=CREATE_S, retry=None),
+            )
+        except (Gone, Unavailable) as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and cause.code not in ON_THE_WAY:  # an answer, and it is no
+                raise Refused(str(error), JobError(code=int(cause.code or 400), message=_line(cause))) from cause
+            raise Unavailable(str(error)) from error
+        return _sighting(created)
+
+    def get(self, name: str) -> Sighting:
+        client = self._client(_region(name))
+        return _sighting(
+            _call(f"cannot read {name}", lambda: client.get_custom_job(name=name, timeout=CALL_S, retry=self._retry()))
+        )
+
+    def find(self, run: Run, attempt: Attempt) -> Sighting | None:
+        request = {
+            "parent": f"projects/{run.spec.project}/locations/{attempt.region}",
+            "filter": label_filter(run, attempt),
+        }
+        client = self._client(attempt.region)
+        try:
+            found = _call(
+                f"cannot look for {attempt.id} of run {run.id} in {attempt.region}",
+                lambda: list(client.list_custom_jobs(request=request, timeout=CALL_S, retry=self._retry())),
+            )
+        except Gone as error:  # the project or the region, which is no word about the job
+            raise Unavailable(str(error)) from error
+        return _sighting(found[0]) if found else None
+
+    def cancel(self, name: str) -> None:
+        from google.api_core import exceptions as api
+
+        client = self._client(_region(name))
+        try:
+            _call(
+                f"cannot cancel {name}",
+                lambda: client.cancel_custom_job(name=name, timeout=CALL_S, retry=self._retry()),
+            )
+        except Gone:
+            return
+        except Unavailable as error:
+            if not isinstance(error.__cause__, api.FailedPrecondition | api.BadRequest):  # it has ended
+                raise
+
+    def _client(self, region: str) -> Any:
+        with self._lock:
+            if region not in self._clients:
+                self._clients[region] = _open(self._endpoint.format(region=region))
+            return self._clients[region]
+
+    def _retry(self) -> Any:
+        import requests
+        from google.api_core import exceptions as api
+        from google.api_core.retry import Retry, if_exception_type
+
+        passing = if_exception_type(
+            api.ServerError, api.TooManyRequests, requests.exceptions.ConnectionError, requests.exceptions.Timeout
+        )
+        return Retry(predicate=passing, initial=0.5, maximum=8.0, timeout=self._give_up_s)
+
+
+def wire(run: Run, attempt: Attempt) -> dict[str, Any]:
+    """The body of the create, as it goes over the wire."""
+    from google.cloud.aiplatform_v1.types import CustomJob
+
+    text = CustomJob.to_json(
+        CustomJob(custom_job(run, attempt)), always_print_fields_with_no_presence=False, use_integers_for_enums=False
+    )
+    return cast("dict[str, Any]", json.loads(text))
+
+
+def _open(endpoint: str) -> Any:
+    from google.api_core.client_options import ClientOptions
+    from google.auth.credentials import AnonymousCredentials
+    from google.auth.exceptions import DefaultCredentialsError
+    from google.cloud.aiplatform_v1.services.job_service import JobServiceClient
+
+    # Plain http is a server on this machine or behind a proxy of one's own: nothing secret is sent there.
+    anonymous = endpoint.startswith("http://")
+    try:
+        return JobServiceClient(
+            transport="rest",
+            credentials=AnonymousCredentials() if anonymous else None,  # type: ignore[no-untyped-call]
+            client_options=ClientOptions(api_endpoint=endpoint),
+        )
+    except DefaultCredentialsError as error:
+        raise Denied(
+            f"no Google Cloud credentials to ask {endpoint}: run `gcloud auth application-default login`"
+        ) from error
+
+
+def _call(what: str, call: Callable[[], _T]) -> _T:
+    import requests
+    from google.api_core import exceptions as api
+    from google.auth.exceptions import GoogleAuthError, TransportError
+    from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]
+
+    try:
+        return call()
+    except api.NotFound as error:
+        raise Gone(f"{what}: {_line(error)}") from error
+    except (api.Unauthorized, api.Forbidden) as error:
+        raise Denied(f"{what}: {_line(error)}") from error
+    except api.RetryError as error:
+        raise Unavailable(f"{what}: {_line(error.cause or error)}") from error
+    except (api.GoogleAPICallError, requests.exceptions.RequestException, TransportError) as error:
+        raise Unavailable(f"{what}: {_line(error)}") from error
+    except (ParseError, UnicodeDecodeError, AttributeError, TypeError) as error:  # of an error too, by a proxy
+        raise Unavailable(f"{what}: the answer is not Vertex AI's: {_line(error)}") from error
+    except GoogleAuthError as error:
+        # A metadata server that does not answer is wrapped by the library, and not marked as passing.
+        if error.retryable or isinstance(error.__cause__, TransportError):
+            raise Unavailable(f"{what}: {_line(error)}") from error
+        raise Denied(f"{what}: {_line(error)}; run `gcloud auth application-default login`") from error
+
+
+def _sighting(job: Any) -> Sighting:
+    if not job.name:
+        raise Unavailable("the answer is not Vertex AI's: it is about a job without a name")
+    try:
+        state = JobState(int(job.state))
+    except ValueError:  # one that this program does not know
+        state = JobState.UNSPECIFIED
+    said = job.error
+    return Sighting(
+        name=job.name,
+        state=state,
+        created_at=_moment(job.create_time) or datetime.now(UTC),
+        started_at=_moment(job.start_time),
+        ended_at=_moment(job.end_time),
+        error=JobError(code=said.code, message=said.message) if said.code or said.message else None,
+    )
+
+
+def _moment(stamp: Any) -> datetime | None:
+    return datetime.fromtimestamp(stamp.timestamp(), UTC) if stamp else None
+
+
+def _region(name: str) -> str:
+    return name.split("/")[3]
+
+
+def _line(error: BaseException) -> str:
+    """What the server said, without the request's URL that the library puts before it."""
+    text = str(getattr(error, "message", "") or innermost(error))
+    with contextlib.suppress(AttributeError, ValueError, LookupError, TypeError):
+        text = str(cast("Any", error).response.json()["error"]["message"])
+    return " ".join(text.split()) or type(error).__name__

@@ -1,0 +1,1 @@
+"""Decide the next action of a run. Pure functions."""

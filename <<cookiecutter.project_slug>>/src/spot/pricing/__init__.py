@@ -1,0 +1,1 @@
+"""Prices of machines and estimates."""

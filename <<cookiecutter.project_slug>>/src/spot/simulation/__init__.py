@@ -1,0 +1,1 @@
+"""Replay the policy over capacity traces."""

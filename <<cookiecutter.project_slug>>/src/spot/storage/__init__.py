@@ -1,0 +1,1 @@
+"""Object stores, the layout of the bucket and its records."""

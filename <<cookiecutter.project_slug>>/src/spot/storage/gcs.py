@@ -1,0 +1,322 @@
+"""A store in a Cloud Storage bucket.
+
+Listing, deleting and reading small objects is the client library's work. Parts of checkpoints go over the same
+credentials by requests of our own, because the library copies an upload twice and reads a download in pieces of
+8 KiB: here a body is sent from, and received into, the memory that it lives in.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import logging
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import google.auth
+import requests
+import urllib3
+from google.api_core import exceptions as api
+from google.api_core.retry import Retry
+from google.auth import exceptions as auth_errors
+from google.auth.credentials import AnonymousCredentials, Credentials
+from google.auth.transport.requests import AuthorizedSession
+from google.cloud.storage import Client
+from google.cloud.storage.exceptions import DataCorruption
+from requests.adapters import HTTPAdapter
+
+from spot.storage.base import (
+    GIVE_UP_S,
+    Cancelled,
+    Conflict,
+    Damaged,
+    Denied,
+    Entry,
+    NotFound,
+    Object,
+    Unavailable,
+    Written,
+    checked_name,
+    innermost,
+    never,
+)
+from spot.storage.checksum import CHUNK, crc32c
+
+EMULATOR = "STORAGE_EMULATOR_HOST"
+SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+CONNECT_AND_READ_S = (10.0, 30.0)
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.25, 8.0
+CONNECTIONS = 16
+
+_PASSING_STATUS = {408, 429, 500, 502, 503, 504}
+_PASSING = (
+    requests.exceptions.ConnectionError,
+    requests.exceptions.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+    requests.exceptions.InvalidJSONError,
+    urllib3.exceptions.HTTPError,  # raw downloads of the client library let them through
+    auth_errors.TransportError,
+    DataCorruption,
+    AttributeError,  # google-api-core, of an error in JSON that is not in Google's form: a proxy's
+)
+
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
+
+class GcsStore:
+    """Objects of one bucket under one prefix. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        *,
+        credentials: Credentials,
+        give_up_s: float = GIVE_UP_S,
+        first_delay_s: float = FIRST_DELAY_S,
+    ) -> None:
+        self.uri = f"gs://{bucket}/{prefix}" if prefix else f"gs://{bucket}"
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._give_up_s = give_up_s
+        self._first_delay_s = first_delay_s
+        self._host = os.environ.get(EMULATOR) or "https://storage.googleapis.com"
+        self._session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, HTTPAdapter(pool_connections=CONNECTIONS, pool_maxsize=CONNECTIONS))
+        # It would fetch the bucket's metadata in a thread, which may be forbidden, for traces that nobody takes.
+        os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+        # The project matters only to calls about buckets, of which there are none here.
+        self._client = Client(project="unused", credentials=credentials)
+
+    @classmethod
+    def open(cls, uri: str, *, give_up_s: float = GIVE_UP_S) -> GcsStore:
+        """The store at `gs://bucket/prefix`, with the credentials of this environment (none over plain http)."""
+        bucket, _, prefix = uri.removeprefix("gs://").partition("/")
+        prefix = prefix.rstrip("/")
+        if not bucket or not uri.isprintable() or prefix.startswith("/") or "//" in prefix:
+            raise ValueError(f"{uri!r} names no bucket: expected gs://bucket/prefix")
+        if os.environ.get(EMULATOR, "").startswith("http://"):
+            return cls(bucket, prefix, credentials=AnonymousCredentials(), give_up_s=give_up_s)  # type: ignore[no-untyped-call]
+        try:
+            credentials, _ = google.auth.default(scopes=[SCOPE])
+        except auth_errors.DefaultCredentialsError as error:
+            raise Denied(
+                f"no Google Cloud credentials to open {uri}: run `gcloud auth application-default login`"
+            ) from error
+        return cls(bucket, prefix, credentials=credentials, give_up_s=give_up_s)
+
+    def write(
+        self,
+        name: str,
+        data: bytes | memoryview,
+        *,
+        if_generation: int,
+        cancelled: Callable[[], bool] = never,
+    ) -> Written:
+        size, checksum = memoryview(data).nbytes, crc32c(data)
+        body = _Multipart(self._full(name), data, checksum, cancelled)
+        sent = 0
+
+        def send() -> Written:
+            nonlocal sent
+            sent += 1
+            with self._request(
+                "POST",
+                f"upload/storage/v1/b/{self._bucket}/o",
+                params={"uploadType": "multipart", "ifGenerationMatch": str(if_generation)},
+                headers={"content-type": f"multipart/related; boundary={body.boundary}"},
+                data=body,
+            ) as response:
+                resource = response.json()
+                return Written(
+                    generation=int(resource["generation"]),
+                    size=int(resource["size"]),
+                    crc32c=_from_base64(resource["crc32c"]),
+                )
+
+        try:
+            written = self._call(send, f"cannot write {self.uri}/{name}", cancelled)
+        except Conflict:
+            # An earlier try may have been carried out although its reply was lost.
+            found = self._stat(name) if sent > 1 else None
+            if found is None or (found.size, found.crc32c) != (size, checksum):
+                raise
+            return found
+        except NotFound as error:
+            raise self._no_bucket() from error
+        if (written.size, written.crc32c) != (size, checksum):
+            raise Damaged(f"{self.uri}/{name}: sent {size} bytes, {written.size} bytes with another checksum arrived")
+        return written
+
+    def read(self, name: str) -> Object:
+        def fetch() -> Object:
+            blob = self._client.bucket(self._bucket).blob(self._full(name))
+            data = blob.download_as_bytes(raw_download=True, timeout=CONNECT_AND_READ_S, retry=None)
+            return Object(data=data, generation=int(blob.generation or 0))
+
+        return self._call(fetch, f"cannot read {self.uri}/{name}")
+
+    def read_into(self, name: str, view: memoryview, *, generation: int) -> None:
+        def fetch() -> None:
+            with self._request(
+                "GET",
+                f"download/storage/v1/b/{self._bucket}/o/{quote(self._full(name), safe='')}",
+                params={"alt": "media", "generation": str(generation)},
+                headers={"accept-encoding": "identity"},
+                stream=True,
+            ) as response:
+                declared = int(response.headers.get("content-length", view.nbytes))
+                if declared != view.nbytes:
+                    raise Damaged(f"{self.uri}/{name} has {declared} bytes, expected {view.nbytes}")
+                filled = 0
+                for chunk in response.iter_content(CHUNK):
+                    if filled + len(chunk) > view.nbytes:
+                        raise Damaged(f"{self.uri}/{name} has more than the {view.nbytes} bytes expected")
+                    view[filled : filled + len(chunk)] = chunk
+                    filled += len(chunk)
+                if filled != view.nbytes:
+                    raise requests.exceptions.ConnectionError(f"ended after {filled} of {view.nbytes} bytes")
+
+        self._call(fetch, f"cannot read {self.uri}/{name}")
+
+    def list(self, prefix: str) -> list[Entry]:
+        def fetch() -> list[Entry]:
+            blobs = self._client.list_blobs(
+                self._bucket,
+                prefix=self._prefix + prefix,
+                fields="items(name,size,generation),nextPageToken",
+                timeout=CONNECT_AND_READ_S,
+                retry=None,
+            )
+            return [
+                Entry(
+                    name=blob.name.removeprefix(self._prefix),
+                    size=int(blob.size),
+                    generation=int(blob.generation),
+                )
+                for blob in blobs
+            ]
+
+        try:
+            return sorted(self._call(fetch, f"cannot list {self.uri}/{prefix}"), key=lambda entry: entry.name)
+        except NotFound as error:
+            raise self._no_bucket() from error
+
+    def delete(self, name: str) -> None:
+        def remove() -> None:
+            self._client.bucket(self._bucket).blob(self._full(name)).delete(timeout=CONNECT_AND_READ_S, retry=None)
+
+        with contextlib.suppress(NotFound):
+            self._call(remove, f"cannot delete {self.uri}/{name}")
+
+    def _full(self, name: str) -> str:
+        return self._prefix + checked_name(name)
+
+    def _stat(self, name: str) -> Written | None:
+        def fetch() -> Written | None:
+            blob = self._client.bucket(self._bucket).get_blob(self._full(name), timeout=CONNECT_AND_READ_S, retry=None)
+            if blob is None:
+                return None
+            return Written(generation=int(blob.generation), size=int(blob.size), crc32c=_from_base64(blob.crc32c))
+
+        return self._call(fetch, f"cannot read {self.uri}/{name}")
+
+    def _request(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        session: requests.Session = self._session
+        response = session.request(method, f"{self._host}/{path}", timeout=CONNECT_AND_READ_S, **arguments)
+        if response.ok:
+            return response
+        with response:
+            raise api.from_http_response(response)  # type: ignore[no-untyped-call]
+
+    def _call(self, attempt: Callable[[], _T], what: str, cancelled: Callable[[], bool] = never) -> _T:
+        """Run `attempt`, again while it fails in passing and time is left; its errors become the store's."""
+
+        def note(error: Exception) -> None:
+            if cancelled():
+                raise Cancelled from error
+            _log.warning("%s: %s; trying again", what, _line(error))
+
+        retry = Retry(
+            predicate=_passes,
+            initial=self._first_delay_s,
+            maximum=LONGEST_DELAY_S,
+            multiplier=2.0,
+            timeout=self._give_up_s,
+            on_error=note,
+        )
+        try:
+            return retry(attempt)()
+        except api.RetryError as error:
+            raise Unavailable(f"{what} for {self._give_up_s:.0f} s: {_line(error.cause or error)}") from error
+        except api.PreconditionFailed as error:
+            raise Conflict(f"{what}: it is in another generation") from error
+        except api.NotFound as error:
+            raise NotFound(f"{what}: it does not exist") from error
+        except (api.GoogleAPICallError, auth_errors.GoogleAuthError, requests.exceptions.RequestException) as error:
+            raise Denied(f"{what}: {_line(error)}") from error
+
+    def _no_bucket(self) -> Denied:
+        return Denied(f"bucket gs://{self._bucket} does not exist, or these credentials may not see it")
+
+
+class _Multipart:
+    """The body of a multipart upload: metadata, then the data, sent from where it lies. Can be iterated again."""
+
+    def __init__(self, name: str, data: bytes | memoryview, checksum: int, cancelled: Callable[[], bool]) -> None:
+        self.boundary = secrets.token_hex(16)
+        metadata = json.dumps({"name": name, "crc32c": _to_base64(checksum)})
+        self._head = (
+            f"--{self.boundary}\r\ncontent-type: application/json; charset=UTF-8\r\n\r\n{metadata}\r\n"
+            f"--{self.boundary}\r\ncontent-type: application/octet-stream\r\n\r\n"
+        ).encode()
+        self._data = memoryview(data).cast("B")
+        self._tail = f"\r\n--{self.boundary}--\r\n".encode()
+        self._cancelled = cancelled
+
+    def __len__(self) -> int:
+        return len(self._head) + self._data.nbytes + len(self._tail)
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        yield self._head
+        for offset in range(0, self._data.nbytes, CHUNK):
+            if self._cancelled():
+                raise Cancelled
+            yield self._data[offset : offset + CHUNK]
+        yield self._tail
+
+
+def _passes(error: Exception) -> bool:
+    """Whether the next try may do better."""
+    if isinstance(error, api.GoogleAPICallError):
+        # 400 is what Cloud Storage says of a body that does not have the declared checksum.
+        damaged = error.code == 400 and "crc32c" in str(error.message).lower()
+        return error.code in _PASSING_STATUS or damaged
+    if isinstance(error, auth_errors.RefreshError):
+        # A metadata server that does not answer is wrapped so by the library, and not marked as passing.
+        return error.retryable or isinstance(error.__cause__, auth_errors.TransportError)
+    return isinstance(error, _PASSING)
+
+
+def _line(error: BaseException) -> str:
+    """What the server said, without the request's URL and the response's JSON around it."""
+    text = str(error if isinstance(error, api.GoogleAPICallError) else innermost(error))
+    if isinstance(error, api.GoogleAPICallError) and isinstance(error.response, requests.Response):
+        with contextlib.suppress(ValueError, LookupError, TypeError):
+            text = f"{error.code} {error.response.json()['error']['message']}"
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _to_base64(checksum: int) -> str:
+    return base64.b64encode(checksum.to_bytes(4, "big")).decode()
+
+
+def _from_base64(text: str) -> int:
+    return int.from_bytes(base64.b64decode(text), "big")

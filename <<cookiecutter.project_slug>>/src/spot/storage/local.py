@@ -1,0 +1,200 @@
+"""A store in a local directory, with the guarantees of Cloud Storage: conditional, atomic, durable writes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from spot.storage.base import (
+    ABSENT,
+    Cancelled,
+    Conflict,
+    Damaged,
+    Denied,
+    Entry,
+    NotFound,
+    Object,
+    StoreError,
+    Unavailable,
+    Written,
+    checked_name,
+    never,
+)
+from spot.storage.checksum import CHUNK, crc32c
+
+TEMPORARY = ".tmp-"
+LOCK = ".lock"
+STALE_S = 3600.0
+"""A temporary file that nobody has written to for so long has no writer any more."""
+
+
+class LocalStore:
+    """Objects are files. A file's generation is its modification time in ns, which every write makes grow."""
+
+    def __init__(self, root: str) -> None:
+        self.uri = root.rstrip("/") or "/"
+        self._root = Path(root)
+
+    def write(
+        self,
+        name: str,
+        data: bytes | memoryview,
+        *,
+        if_generation: int,
+        cancelled: Callable[[], bool] = never,
+    ) -> Written:
+        path = self._path(name)
+        view = memoryview(data).cast("B")
+        with _explained(f"cannot write {path}", absent=Denied):
+            temporary = path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(8)}")
+            try:
+                with _create(temporary) as file:
+                    _write_durably(file, view, cancelled)
+                with self._locked():
+                    generation = _replace(temporary, path, if_generation)
+            finally:
+                temporary.unlink(missing_ok=True)
+            _sync_directory(path.parent)
+        return Written(generation=generation, size=view.nbytes, crc32c=crc32c(data))
+
+    def read(self, name: str) -> Object:
+        with _explained(f"cannot read {self._path(name)}"), self._path(name).open("rb") as file:
+            return Object(data=file.read(), generation=os.fstat(file.fileno()).st_mtime_ns)
+
+    def read_into(self, name: str, view: memoryview, *, generation: int) -> None:
+        path = self._path(name)
+        with _explained(f"cannot read {path}"), path.open("rb", buffering=0) as file:
+            found = os.fstat(file.fileno())
+            if found.st_mtime_ns != generation:
+                raise NotFound(f"{path} is generation {found.st_mtime_ns}, not {generation}")
+            if found.st_size != view.nbytes:
+                raise Damaged(f"{path} has {found.st_size} bytes, expected {view.nbytes}")
+            filled = 0
+            while filled < view.nbytes and (count := file.readinto(view[filled:])):
+                filled += count
+            if filled != view.nbytes:
+                raise Damaged(f"{path} ended after {filled} of {view.nbytes} bytes")
+
+    def list(self, prefix: str) -> list[Entry]:
+        # Only the directories that can hold such a name are walked: a listing costs what it lists.
+        directory = prefix.rpartition("/")[0]
+        try:
+            top = self._root / (directory and checked_name(directory))
+        except ValueError:  # nothing can be there
+            return []
+        with _explained(f"cannot list {self._root / prefix}"):
+            entries = [entry for entry in self._walk(top) if entry.name.startswith(prefix)]
+        return sorted(entries, key=lambda entry: entry.name)
+
+    def delete(self, name: str) -> None:
+        path = self._path(name)
+        with _explained(f"cannot delete {path}"), contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            _sync_directory(path.parent)
+            with contextlib.suppress(OSError):  # a directory that still holds something stays
+                path.parent.rmdir()
+
+    def _path(self, name: str) -> Path:
+        path = self._root / checked_name(name)
+        if _is_own(path.name):
+            raise ValueError(f"{name!r} is a name that the store keeps for itself")
+        return path
+
+    def _walk(self, top: Path) -> Iterator[Entry]:
+        for directory, _, files in os.walk(top, onerror=_raise_unless_absent):
+            for file in files:
+                path = Path(directory) / file
+                with contextlib.suppress(FileNotFoundError):  # deleted since it was listed
+                    stat = path.stat()
+                    if _is_own(file):
+                        if file != LOCK and stat.st_mtime < time.time() - STALE_S:
+                            path.unlink()  # its writer was killed
+                        continue
+                    yield Entry(
+                        name=path.relative_to(self._root).as_posix(),
+                        size=stat.st_size,
+                        generation=stat.st_mtime_ns,
+                    )
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Whoever holds this may replace objects; the kernel lets go of it when the process dies."""
+        with (self._root / LOCK).open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _is_own(name: str) -> bool:
+    return name == LOCK or name.startswith(TEMPORARY)
+
+
+def _create(path: Path) -> BinaryIO:
+    """Open a new file, its directories made durably."""
+    for _ in range(10):
+        missing = [parent for parent in path.parents if not parent.exists()]
+        with contextlib.suppress(FileNotFoundError):  # a delete emptied a directory and removed it meanwhile
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for parent in missing:
+                _sync_directory(parent.parent)
+            return path.open("xb")
+    raise Denied(f"{path.parent} cannot be made, or disappears as often as it is")
+
+
+def _write_durably(file: BinaryIO, view: memoryview, cancelled: Callable[[], bool]) -> None:
+    for offset in range(0, view.nbytes, CHUNK):
+        if cancelled():
+            raise Cancelled
+        file.write(view[offset : offset + CHUNK])
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _replace(temporary: Path, path: Path, if_generation: int) -> int:
+    """Move `temporary` to `path` if that is in generation `if_generation`; the new generation. Needs the lock."""
+    try:
+        found = path.stat().st_mtime_ns
+    except FileNotFoundError:
+        found = ABSENT
+    if found != if_generation:
+        raise Conflict(f"cannot write {path}: it is in another generation: {found}, not {if_generation}")
+    generation = max(time.time_ns(), found + 1)
+    os.utime(temporary, ns=(generation, generation))
+    if temporary.stat().st_mtime_ns != generation:
+        raise Denied(f"{path} is on a file system that keeps no times in ns: use another directory, or gs://")
+    temporary.replace(path)
+    return generation
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _raise_unless_absent(error: OSError) -> None:
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error
+
+
+@contextlib.contextmanager
+def _explained(what: str, *, absent: type[StoreError] = NotFound) -> Iterator[None]:
+    """Turn the operating system's errors into the store's; a missing file is `absent`."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except FileNotFoundError as error:
+        raise absent(f"{what}: it does not exist") from error
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        passing = error.errno in {errno.EIO, errno.EAGAIN, errno.EINTR, errno.ETIMEDOUT, errno.ESTALE}
+        raise (Unavailable if passing else Denied)(f"{what}: {reason}") from error

@@ -1,0 +1,1 @@
+"""The records in the bucket: ledger, manifests, lease, markers, completion."""

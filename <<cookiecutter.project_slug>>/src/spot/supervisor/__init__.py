@@ -1,0 +1,1 @@
+"""Submit, observe and reconcile runs."""

@@ -1,0 +1,93 @@
+"""What the bucket says of a run: checkpoints, markers, completion. Written by the trainer, only read here."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from spot.core.run import Attempt, Observation, Progress, Run
+from spot.storage import paths
+from spot.storage.base import GIVE_UP_S, Damaged, NotFound, Store
+from spot.storage.factory import open_store
+from spot.storage.records import lease, manifest, markers
+from spot.storage.records.manifest import Manifest
+from spot.storage.records.markers import Starts
+
+
+class Evidence(Protocol):
+    """What the trainer wrote. Both raise `StoreError` if it cannot be read."""
+
+    def observe(self, run: Run) -> Observation:
+        """Where the run stands."""
+
+    def starts(self, run: Run, attempt: Attempt) -> Starts:
+        """What the trainer marked in an attempt."""
+
+
+class BucketEvidence:
+    """The real one."""
+
+    def __init__(self, *, give_up_s: float = GIVE_UP_S) -> None:
+        self._give_up_s = give_up_s
+        self._stores: dict[str, Store] = {}
+
+    def observe(self, run: Run) -> Observation:
+        checkpoints = self._store(f"{run.spec.root}/checkpoints")
+        newest = manifest.newest(checkpoints, run.id)
+        held = lease.read(checkpoints, run.id) if any(one.relieves for one in run.attempts) else None
+        return Observation(
+            progress=_progress(newest) if newest else None,
+            writer=held.attempt if held else None,
+            completed_at=_completed_at(self._store(f"{run.spec.root}/models"), run.id),
+        )
+
+    def starts(self, run: Run, attempt: Attempt) -> Starts:
+        store = self._store(f"{run.spec.root}/checkpoints")
+        try:
+            return markers.starts(store, run.id, attempt.id)
+        except (ValueError, LookupError, TypeError) as error:
+            where = f"{store.uri}/{paths.markers(run.id)}{attempt.id}"
+            raise Damaged(f"{where} holds a marker that cannot be read: {error}") from error
+
+    def _store(self, uri: str) -> Store:
+        if uri not in self._stores:
+            self._stores[uri] = open_store(uri, give_up_s=self._give_up_s)
+        return self._stores[uri]
+
+
+def _progress(newest: Manifest) -> Progress:
+    return Progress(
+        attempt=newest.attempt,
+        step=newest.step,
+        total_steps=newest.total_steps,
+        trained=timedelta(seconds=_at_least_0(newest.compute_seconds)),
+        steps_per_hour=3600 * _at_least_0(newest.steps_per_second),
+        at=_moment(newest.time, "the newest manifest"),
+        from_step=newest.from_step,
+        saving=timedelta(seconds=_at_least_0(newest.saving_seconds)),
+    )
+
+
+def _at_least_0(number: float) -> float:
+    return number if 0 < number < math.inf else 0.0
+
+
+def _completed_at(store: Store, run_id: str) -> datetime | None:
+    name = paths.output(run_id, paths.COMPLETION)
+    try:
+        found = store.read(name).data
+    except NotFound:
+        return None
+    try:
+        return _moment(json.loads(found)["time"], f"{store.uri}/{name}")
+    except (ValueError, LookupError, TypeError) as error:
+        raise Damaged(f"{store.uri}/{name} is no completion manifest: {error}") from error
+
+
+def _moment(text: str, name: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, TypeError) as error:
+        raise Damaged(f"{name} has the time {text!r}: expected ISO 8601") from error

@@ -1,0 +1,1 @@
+"""Train with durable checkpoints and exact resume."""

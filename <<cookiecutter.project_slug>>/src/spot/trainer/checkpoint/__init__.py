@@ -1,0 +1,1 @@
+"""Serialize, save and restore the training state."""

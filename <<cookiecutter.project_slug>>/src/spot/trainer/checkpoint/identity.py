@@ -1,0 +1,37 @@
+"""Whose checkpoints these are, and of what."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from spot.storage.paths import Commit
+from spot.storage.records.manifest import FORMAT, DataObject, Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What is the same in all checkpoints that a start of the trainer takes."""
+
+    run: str
+    attempt: str
+    start: int
+    config: dict[str, Json]
+    data: tuple[DataObject, ...]
+
+    def draft(self, term: int, restored: Commit | None, saving_s: float) -> dict[str, Json]:
+        """The manifest of a checkpoint that is taken now, but for its parts and the progress of training."""
+        return {
+            "format": FORMAT,
+            "run": self.run,
+            "attempt": self.attempt,
+            "start": self.start,
+            "term": term,
+            "from_step": restored.step if restored else 0,
+            "from_term": restored.term if restored else 0,
+            "saving_seconds": round(saving_s, 3),
+            "config": self.config,
+            "data": [asdict(item) for item in self.data],
+            "parts": [],
+            "time": datetime.now(UTC).isoformat(),
+        }

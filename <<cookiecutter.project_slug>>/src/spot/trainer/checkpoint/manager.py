@@ -1,0 +1,272 @@
+"""Checkpointing as the training loop sees it: when one is due, taking the snapshot, and what became of it.
+
+A snapshot costs the loop one copy of the state into shared memory. The uploader does the rest, one save at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from spot.storage.paths import Commit
+from spot.storage.records.lease import Relieved, name_of
+from spot.storage.records.manifest import Json
+from spot.trainer.checkpoint.identity import Identity
+from spot.trainer.checkpoint.interval import History, automatic_interval_s, worth_withdrawing
+from spot.trainer.checkpoint.serialize import Image
+from spot.trainer.runtime.errors import TrainingError, UsageError
+from spot.trainer.runtime.signals import Stop
+from spot.trainer.uploader import messages
+from spot.trainer.uploader.buffer import SharedBuffer
+from spot.trainer.uploader.messages import (
+    Declined,
+    Durable,
+    Failed,
+    Fault,
+    Lost,
+    Mirror,
+    Mirrored,
+    Offer,
+    Released,
+    Save,
+    Wanted,
+    Withdraw,
+)
+from spot.trainer.uploader.process import UploaderProcess
+from spot.trainer.uploader.timing import Pace
+
+DEATHS_IN_A_ROW = 3
+STOP_POLL_S = 0.2
+"""How long a stop may go unnoticed while training stands still for a hand-over."""
+
+_log = logging.getLogger(__name__)
+
+
+class Saveable(Protocol):
+    """What is saved."""
+
+    @property
+    def step(self) -> int: ...
+
+    def capture(self) -> tuple[dict[str, Tensor], bytes]:
+        """Every tensor, and the rest as JSON: all that training needs to go on exactly here."""
+
+    def describe(self) -> dict[str, Json]:
+        """The manifest's fields that tell a supervisor where training stands."""
+
+
+@dataclass(slots=True)
+class _InFlight:
+    save: int
+    step: int
+    size: int
+
+
+class Checkpointer:
+    """Takes the snapshots and gives the uploader its orders. `interval_s` None: chosen from measurements.
+
+    The lease is ours, of `term`. Once it is not, `Relieved` is raised by whatever hears the uploader out.
+    """
+
+    def __init__(
+        self,
+        *,
+        uploader: UploaderProcess,
+        buffer: SharedBuffer,
+        identity: Identity,
+        term: int,
+        pace: Pace,
+        interval_s: float | None,
+        history: History,
+        restored: Commit | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._uploader = uploader
+        self._image = Image(buffer)
+        self._fixed_interval_s = interval_s
+        self._clock = clock
+        self._identity = identity
+        self._history = history
+        self._in_flight: _InFlight | None = None
+        self._mirroring = False
+        self._next_mirror: Mirror | None = None
+        self._failing = False
+        self._successor: str | None = None
+        self._offered_to: str | None = None
+        self._saves = 0
+        self._deaths = 0
+        self._last_save = clock()
+        self.stall_s: float | None = None
+        self.saving_s = 0.0
+        self.durable_s = 0.0
+        self.durable_step = restored.step if restored else None
+        self._term = term
+        self._restored = restored
+        self._hold = pace.hold(identity.run, name_of(identity.attempt, identity.start))
+        self._send(self._hold)
+
+    @property
+    def interval_s(self) -> float:
+        if self._fixed_interval_s is not None:
+            return self._fixed_interval_s
+        return automatic_interval_s(cost_s=self.stall_s, durable_s=self.durable_s, history=self._history)
+
+    @property
+    def busy(self) -> bool:
+        """A save is in flight; another one has to wait."""
+        return self._in_flight is not None
+
+    @property
+    def wanted(self) -> bool:
+        """Another attempt asks to relieve us, and the store takes what we save, as far as is known."""
+        return self._successor is not None and not self._failing
+
+    def due(self) -> bool:
+        return not self.busy and self._clock() - self._last_save >= self.interval_s
+
+    def save(self, state: Saveable, *, prune: bool = True) -> None:
+        """Take a snapshot and let the uploader have it. None may be in flight.
+
+        A step is committed once: its states before and after the evaluation go on to the same end.
+        """
+        if self._in_flight:
+            raise RuntimeError("a save is in flight")
+        if state.step == self.durable_step:
+            return
+        began = self._clock()
+        tensors, rest = state.capture()
+        size = self._image.write(tensors, rest)
+        self._last_save = self._clock()
+        self.stall_s = self._last_save - began
+        self.saving_s += self.stall_s
+        self._saves += 1
+        self._in_flight = _InFlight(self._saves, state.step, size)
+        draft = self._identity.draft(self._term, self._restored, self.saving_s)
+        self._send(Save(save=self._saves, size=size, manifest={**draft, **state.describe()}, prune=prune))
+
+    def poll(self, timeout_s: float = 0.0) -> None:
+        """Hear the uploader out, waiting at most so long for its first word.
+
+        Raises `UsageError` or `TrainingError` when saving cannot succeed any more, and `Relieved`.
+        """
+        try:
+            for message in self._uploader.receive(timeout_s):
+                self._hear(message)
+        except EOFError:
+            self._revive()
+
+    def save_at_last(self, state: Saveable, remaining_s: Callable[[], float]) -> bool:
+        """Make this very state durable, in the time that remains; whether it is. Training has stopped."""
+        self.poll()
+        old = self._in_flight
+        if old and old.step != state.step and worth_withdrawing(fresh_s=self.durable_s, remaining_s=remaining_s()):
+            self._send(Withdraw(save=old.save))
+        while self.durable_step != state.step and remaining_s() > 0:
+            if not self._in_flight:
+                self.save(state, prune=False)
+            self.poll(min(max(remaining_s(), 0.0), 1.0))
+        return self.durable_step == state.step
+
+    def hand_over(self, state: Saveable, stop: Stop) -> None:
+        """Make this very state durable, offer the lease, and stand still for the answer.
+
+        Raises `Relieved` when it was accepted. Returns when it was not, or when a stop is asked for: the offer stands.
+        Returns also as soon as it is not `wanted` any more, so that an outage does not keep training waiting: what
+        fails here is tried again by the save that is due next, and the hand-over after that.
+        """
+        began, before = self._clock(), self.saving_s
+        if self.save_at_last(state, lambda: stop.remaining_s() if self.wanted else 0.0) and self._successor:
+            _log.info("step %d: offering the lease to %s", state.step, self._successor)
+            self._offered_to = self._successor
+            self._send(Offer(successor=self._offered_to))
+            while self._offered_to and not stop.requested:
+                self.poll(STOP_POLL_S)
+        self.saving_s = before + self._clock() - began
+
+    def mirror(self, path: str, directory: str, name: str) -> None:
+        """Copy a log file to the store in the background, after the copy that is under way."""
+        self._next_mirror = Mirror(path=path, directory=directory, name=name)
+        if not self._mirroring:
+            self._mirror()
+
+    def _mirror(self) -> None:
+        order, self._next_mirror = self._next_mirror, None
+        self._mirroring = order is not None
+        if order:
+            self._send(order)
+
+    def settle(self, timeout_s: float) -> None:
+        """Wait for what is under way."""
+        end = self._clock() + timeout_s
+        while (self._in_flight or self._mirroring) and self._clock() < end:
+            self.poll(end - self._clock())
+
+    def _hear(self, message: messages.Message) -> None:
+        flight = self._in_flight
+        mine = flight is not None and getattr(message, "save", None) == flight.save
+        match message:
+            case Durable():
+                self._deaths, self._failing = 0, False
+                self.durable_step = max(self.durable_step or 0, message.step)
+                if flight and mine:
+                    self.durable_s = message.seconds
+                    self._in_flight = None
+                    _log.info(
+                        "step %d: checkpoint durable, %.1f MB in %.2f s, stall %.1f ms, next in %.3g s",
+                        message.step,
+                        flight.size / 1e6,
+                        message.seconds,
+                        1e3 * (self.stall_s or 0),
+                        self.interval_s,
+                    )
+            case Failed():
+                if mine:
+                    self._in_flight, self._failing = None, True
+                self._judge(message)
+            case Released():
+                if mine:
+                    self._in_flight = None
+            case Mirrored():
+                self._mirror()
+            case Wanted():
+                self._successor = message.successor
+            case Declined():
+                _log.info("%s did not accept the lease: training goes on", self._offered_to)
+                self._offered_to = self._successor = None
+            case Lost():
+                if message.holder == self._offered_to:
+                    raise Relieved(f"handed over to {message.holder} at step {self.durable_step}")
+                raise Relieved(f"the lease of run {self._identity.run} is {message.holder}'s")
+
+    def _judge(self, failed: Failed) -> None:
+        text = f"step {failed.step}: checkpoint not saved: {failed.reason}"
+        match failed.fault:
+            case Fault.PASSING:
+                _log.warning("%s; step %s is durable, trying again in %.3g s", text, self.durable_step, self.interval_s)
+            case Fault.DENIED:
+                raise UsageError(text)
+            case Fault.BUG:
+                raise TrainingError(text)
+
+    def _send(self, message: messages.Order) -> None:
+        try:
+            self._uploader.send(message)
+        except EOFError:
+            self._revive()
+
+    def _revive(self) -> None:
+        """The uploader died (out of memory, a person's `kill`): start another one. What it did is lost."""
+        self._deaths += 1
+        code = self._uploader.restart()
+        if self._deaths >= DEATHS_IN_A_ROW:
+            raise TrainingError(f"the uploader died {self._deaths} times without a checkpoint, last with {code}")
+        _log.warning("the uploader died (%d): started another, step %s is durable", code, self.durable_step)
+        self._in_flight, self._mirroring = None, False
+        self._send(self._hold)
+        if self._offered_to:
+            self._send(Offer(successor=self._offered_to))

@@ -1,0 +1,115 @@
+"""The successor's side of the writer's lease: waiting, warm, until the holder offers it, or is dead."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from spot.storage.base import Conflict, Store, StoreError, Unavailable
+from spot.storage.records import lease
+from spot.storage.records.lease import Found, Lease, Relieved
+from spot.trainer.results import read_completion
+from spot.trainer.runtime.errors import Stopped
+from spot.trainer.uploader.timing import Pace
+
+WITHDRAW_S = 3.0
+"""The longest that a stop waits for the request to be withdrawn."""
+
+_log = logging.getLogger(__name__)
+
+
+def stand_by(
+    standby: Standby,
+    outputs: Store,
+    pace: Pace,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Lease | None:
+    """Wait for the lease; None if the run was completed meanwhile. Raises `Relieved` if another one waits instead."""
+    try:
+        while True:
+            with contextlib.suppress(Unavailable):
+                if read_completion(outputs, standby.run) is not None:
+                    return None
+                if mine := standby.look():
+                    return mine
+            sleep(pace.poll_s)
+    except Stopped:
+        withdrawal = threading.Thread(target=standby.withdraw, daemon=True)
+        withdrawal.start()
+        withdrawal.join(WITHDRAW_S)
+        raise
+
+
+class Standby:
+    """Asks for the lease of `run` in the name of `name`, to take the place of the attempt `relieves`.
+
+    Whoever holds it, `relieves` is among the relieved from then on: its trainer may not have been there yet. Each look
+    is one read and at most one change.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run: str,
+        name: str,
+        pace: Pace,
+        *,
+        relieves: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.run = run
+        self._store = store
+        self._name = name
+        self._relieves = relieves
+        self._dead_s = pace.dead_s
+        self._clock = clock
+        self._asked = False
+        self._generation = 0
+        self._unchanged_since = self._looked = clock()
+
+    def look(self) -> Lease | None:
+        """The lease, once it is ours. Raises `Relieved` if another one waits in our place, `StoreError`."""
+        found = lease.look(self._store, self.run)
+        if found is None or found.lease.attempt == lease.attempt_of(self._name):
+            return lease.claim(self._store, self.run, self._name, self._relieves)
+        held = found.lease
+        if lease.attempt_of(self._name) in held.relieved:
+            raise Relieved(f"attempt {lease.attempt_of(self._name)} was relieved: the lease is {held.holder}'s")
+        if self._relieves in held.relieved:  # while this one was frozen, or not there yet
+            raise Relieved(f"another one has relieved {self._relieves}: the lease is {held.holder}'s")
+        dead = self._gives_no_sign_of_life(found.generation)
+        if held.successor == self._name:
+            taken = held.taken_by(self._name, self._relieves)
+            return taken if (held.offered or dead) and self._change(found, taken) else None
+        if held.successor:
+            lease.make_way_for_later_start(self._name, held.successor)
+        if held.successor and self._asked:
+            raise Relieved(f"{held.successor} waits for the lease of run {self.run} in the place of {self._name}")
+        self._asked = self._change(found, held.wanted_by(self._name))
+        return None
+
+    def withdraw(self) -> None:
+        """Do not let the holder stand still for nobody. Not done if it cannot be done at once."""
+        with contextlib.suppress(StoreError):
+            found = lease.look(self._store, self.run)
+            if found and found.lease.successor == self._name:
+                self._change(found, found.lease.wanted_by_nobody())
+
+    def _gives_no_sign_of_life(self, generation: int) -> bool:
+        """Whether the holder had long enough to change the lease, by our clock, and was looked at all the while."""
+        now = self._clock()
+        if generation != self._generation or now - self._looked > self._dead_s / 2:
+            self._generation, self._unchanged_since = generation, now
+        self._looked = now
+        return now - self._unchanged_since >= self._dead_s
+
+    def _change(self, found: Found, new: Lease) -> bool:
+        try:
+            lease.change(self._store, self.run, found, new)
+        except Conflict:  # the next look sees by whom
+            return False
+        return True

@@ -1,0 +1,145 @@
+"""The training loop, to be read top to bottom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from spot.trainer.checkpoint.manager import Checkpointer
+from spot.trainer.dataset import Data, Order, Sample, Samples
+from spot.trainer.progress import Progress
+from spot.trainer.runtime.signals import Stop, leave_signals_to_the_parent, signals_held
+from spot.trainer.state import TrainingState
+from spot.trainer.task import TaskModel
+from spot.trainer.tensorboard import Scalars
+
+Batch = tuple[list[int], Tensor, Tensor]
+"""Indices of the samples, inputs, targets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Where and how arithmetic is done."""
+
+    device: torch.device
+    mixed: bool
+    workers: int
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.float16, enabled=self.mixed)
+
+
+def train(
+    state: TrainingState,
+    task: TaskModel,
+    data: Data,
+    *,
+    machine: Machine,
+    seed: int,
+    stop: Stop,
+    checkpointer: Checkpointer | None,
+    progress: Progress,
+    scalars: Scalars,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Train `state` until it is finished.
+
+    Raises `Stopped` between two batches, with `state` fit to be saved; whatever was going on then (an evaluation, the
+    wait for data) is done again by the resume. Raises `Relieved` once another attempt trains the run.
+    """
+    plan, counters, model = state.plan, state.counters, state.model
+    order = Order(
+        seed=seed, size=plan.samples, batch_size=plan.batch_size, epoch=counters.epoch, offset=counters.offset
+    )
+    batches = _loader(data.train, order, machine)
+    first_step, began, carried = state.step, clock(), state.compute_seconds
+
+    while True:
+        if state.evaluation_due:
+            with stop.interruptible():
+                mean_loss, score = evaluate(state, task, data.held_out, machine, seed)
+            improved = state.evaluated(score, mean_loss)
+            scalars.evaluated(state)
+            if checkpointer and improved and not checkpointer.busy:
+                checkpointer.save(state)
+        if state.finished:
+            return
+
+        with stop.interruptible():
+            indices, inputs, targets = next(batches)
+        # Equal weight for every sample of the step, also when its last batch is short.
+        group = min(plan.step_size, plan.samples - counters.offset // plan.step_size * plan.step_size)
+        with machine.autocast():
+            loss = task.loss(model(inputs), targets)
+        state.scaler.scale(loss * (len(indices) / group)).backward()  # type: ignore[no-untyped-call]
+        if state.consumed(indices, loss):
+            state.scaler.step(state.optimizer)
+            state.scaler.update()
+            state.optimizer.zero_grad(set_to_none=True)
+            state.scheduler.step()
+            state.stepped()
+            elapsed = clock() - began
+            state.compute_seconds = carried + elapsed
+            state.steps_per_second = (state.step - first_step) / elapsed if elapsed > 0 else 0.0
+            progress.stepped(state)
+            scalars.stepped(state)
+            if checkpointer:
+                checkpointer.poll()
+                if checkpointer.wanted and not state.finished:
+                    checkpointer.hand_over(state, stop)
+                if checkpointer.due():
+                    checkpointer.save(state)
+                    scalars.copy(checkpointer)
+        stop.check()
+
+
+def evaluate(
+    state: TrainingState, task: TaskModel, samples: Samples, machine: Machine, seed: int
+) -> tuple[float, float]:
+    """Mean loss and mean score on the held-out data. Leaves the training state alone, also when interrupted."""
+    keys = [Sample(seed=seed, epoch=0, index=index) for index in range(len(samples))]
+    size = state.plan.batch_size
+    sampler = [keys[start : start + size] for start in range(0, len(keys), size)]
+    loss = score = torch.zeros((), dtype=torch.float64, device=machine.device)
+    state.model.eval()
+    try:
+        with torch.no_grad():
+            for _, inputs, targets in _loader(samples, sampler, machine):
+                with machine.autocast():
+                    outputs = state.model(inputs)
+                    loss = loss + task.loss(outputs, targets).double() * len(targets)
+                score = score + task.score(outputs, targets)
+    finally:
+        state.model.train()
+    return float(loss) / len(samples), float(score) / len(samples)
+
+
+class _Indexed(Dataset[tuple[int, Tensor, Tensor]]):
+    """A data set whose items say which they are, so that the order is known to be what was really read."""
+
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
+
+    def __getitem__(self, sample: Sample) -> tuple[int, Tensor, Tensor]:
+        return sample.index, *self._samples[sample]
+
+
+def _loader(samples: Samples, batches: object, machine: Machine) -> Iterator[Batch]:
+    loader: DataLoader[tuple[int, Tensor, Tensor]] = DataLoader(
+        _Indexed(samples),
+        batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of batches will do
+        num_workers=machine.workers,
+        worker_init_fn=leave_signals_to_the_parent,
+        pin_memory=machine.device.type == "cuda",
+        # Without one, each iterator draws its base seed from the global generator: a resume would draw once more.
+        generator=torch.Generator().manual_seed(0),
+    )
+    with signals_held():
+        loaded = iter(loader)
+    for indices, inputs, targets in loaded:
+        yield indices.tolist(), inputs.to(machine.device, non_blocking=True), targets.to(machine.device)

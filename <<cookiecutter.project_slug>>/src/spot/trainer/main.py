@@ -1,0 +1,133 @@
+"""One start of the trainer, from flags to exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from spot.storage.base import Denied, Store, StoreError, Unavailable
+from spot.storage.factory import open_store
+from spot.storage.records import markers
+from spot.storage.records.lease import Relieved, name_of
+from spot.storage.records.manifest import Json, NewerFormat
+from spot.trainer.context import Saving, Start, Task
+from spot.trainer.results import check_writable, read_completion
+from spot.trainer.runtime.errors import Exit, StartAgain, Stopped, TrainingError, UsageError
+from spot.trainer.runtime.flags import Flags, parse
+from spot.trainer.runtime.log import configure
+from spot.trainer.runtime.signals import Stop
+from spot.trainer.uploader.buffer import SharedBuffer
+from spot.trainer.uploader.process import UploaderProcess
+from spot.trainer.uploader.timing import Pace
+
+_log = logging.getLogger(__name__)
+
+
+def entry(*, model: str, data: str) -> NoReturn:
+    """Run the trainer on the task in these modules and end the process with its exit code."""
+    stop = Stop()
+    stop.install()
+    try:
+        code = main(sys.argv[1:], os.environ, stop, Task(model=model, data=data))
+    except SystemExit as usage:  # --help
+        code = int(usage.code or 0)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # threads may still be in a request
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str], stop: Stop, task: Task) -> int:
+    """Run to an exit code. Whatever goes wrong is one line on standard error and in the ended marker."""
+    configure()
+    start: Start | None = None
+    reason, relieved = "completed", False
+    try:
+        flags = parse(arguments, environ)
+        stop.grace_s = flags.grace
+        with stop.interruptible():
+            start = Start(task=task, flags=flags, outputs=_open(flags.output_dir))
+            if read_completion(start.outputs, flags.run):
+                _log.info("run %s is complete: %s/%s", flags.run, start.outputs.uri, flags.run)
+                return Exit.DONE
+            check_writable(start.outputs, flags.run)
+            start.saving = _announce(flags, Pace.of(environ)) if flags.enable_checkpointing else None
+            # A GPU computes the same again only with this; it is read when torch is loaded.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            from spot.trainer.training import run_job  # two seconds of torch that no refusal above should cost
+
+        run_job(start, stop)
+        code = int(Exit.DONE)
+    except Stopped:
+        code = int(Exit.DONE) if start and start.done else stop.exit_code
+        reason = "completed" if code == Exit.DONE else "stopped"
+    except (UsageError, Denied, NewerFormat) as error:
+        code, reason = _say(error, Exit.USAGE)
+    except Relieved as error:
+        code, reason = _say(error, Exit.AGAIN)
+        relieved = True
+    except (StartAgain, Unavailable) as error:
+        code, reason = _say(error, Exit.AGAIN)
+    except (TrainingError, StoreError) as error:
+        code, reason = _say(error, Exit.ERROR)
+    except Exception as error:
+        _log.exception("unexpected")
+        code, reason = _say(error, Exit.ERROR)
+    if stop.requested and code != Exit.DONE and reason != "stopped" and not relieved:
+        # The machine is going away, and what is on it fails in any order: the fault is not the training's.
+        code, reason = stop.exit_code, f"stopped, not saved: {reason}"
+    if start and start.saving:
+        start.saving.uploader.close()
+        _conclude(start, start.saving, code, reason)
+    return code
+
+
+def _open(uri: str) -> Store:
+    try:
+        return open_store(uri)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _announce(flags: Flags, pace: Pace) -> Saving:
+    """Write the started marker, which also proves that checkpoints can be written, and start the uploader."""
+    store = _open(flags.checkpoint_dir)
+    facts = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "nonce": secrets.token_hex(8),
+        "standby": flags.standby,
+    }
+    number = markers.claim_start(store, flags.run, flags.attempt, facts)
+    buffer = SharedBuffer()
+    uploader = UploaderProcess(store.uri, buffer.fd, flags.keep)
+    name = name_of(flags.attempt, number)
+    return Saving(store=store, buffer=buffer, uploader=uploader, start=number, name=name, pace=pace)
+
+
+def _conclude(start: Start, saving: Saving, code: int, reason: str) -> None:
+    """Write the ended marker; without it this start will pass for killed, so it is worth a try, not a failure."""
+    facts: dict[str, Json] = {
+        "exit_code": code,
+        "reason": reason,
+        "step": start.step,
+        "durable_step": start.durable_step,
+        "seconds": round(time.monotonic() - start.began, 3),
+    }
+    try:
+        markers.write_end(saving.store, start.flags.run, start.flags.attempt, saving.start, facts)
+    except StoreError as error:
+        _log.warning("the end of this start is not marked: %s", error)
+
+
+def _say(error: Exception, code: Exit) -> tuple[int, str]:
+    line = " ".join(str(error).split()) or type(error).__name__
+    sys.stdout.flush()
+    print(f"trainer: {line}", file=sys.stderr, flush=True)
+    return int(code), line

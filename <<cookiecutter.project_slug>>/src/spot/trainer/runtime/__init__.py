@@ -1,0 +1,1 @@
+"""Flags, signals, exit codes and logging of the trainer."""

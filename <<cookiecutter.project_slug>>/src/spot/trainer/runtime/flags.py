@@ -1,0 +1,238 @@
+"""The trainer's flags, from the command line and from the variables that Vertex AI sets."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NoReturn, TypeVar
+
+from spot.storage.paths import RUN
+from spot.trainer.runtime.errors import UsageError
+from spot.trainer.runtime.signals import DEFAULT_GRACE_S
+
+AUTO_INTERVAL = None
+"""`--checkpoint-interval auto`: from the measured cost of a save and the rate of preemptions."""
+
+SAMPLE = "sample"
+"""`--data sample`: the small data set that comes with the task."""
+
+LONGEST_LINE = 400
+
+
+class Device(StrEnum):
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Resume(StrEnum):
+    AUTO = "auto"
+    NEVER = "never"
+
+
+class Precision(StrEnum):
+    AUTO = "auto"
+    FULL = "full"
+    MIXED = "mixed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """What one start of the trainer was asked to do."""
+
+    output_dir: str
+    checkpoint_dir: str
+    tensorboard_dir: str | None
+    data: str
+    run: str
+    attempt: str
+    standby: str | None
+    """The attempt that this one relieves."""
+    epochs: int
+    max_steps: int | None
+    batch_size: int
+    accumulate: int
+    learning_rate: float
+    patience: int
+    seed: int
+    device: Device
+    precision: Precision
+    workers: int
+    enable_checkpointing: bool
+    checkpoint_interval: float | None
+    keep: int
+    resume: Resume
+    grace: float
+    log_interval: float
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        if len(message) > LONGEST_LINE:
+            message = f"{message[:LONGEST_LINE]}..."
+        raise UsageError(f"{message} (python -m task --help lists the flags)")
+
+
+def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Flags:
+    """Raises `UsageError` with one line that names the flag, the value and what is allowed."""
+    flags = Flags(**vars(_parser(environ).parse_args(arguments)))
+    if flags.standby and not flags.enable_checkpointing:
+        raise UsageError("--standby takes over from a checkpoint: it needs --enable-checkpointing true")
+    if flags.standby and flags.resume is Resume.NEVER:
+        raise UsageError("--standby goes on from what another attempt has saved: it needs --resume auto")
+    if flags.standby == flags.attempt:
+        raise UsageError(f"--standby {flags.standby} is this attempt itself: name the one that it is to relieve")
+    return flags
+
+
+def _parser(environ: Mapping[str, str]) -> _Parser:
+    parser = _Parser(
+        prog="python -m task",
+        allow_abbrev=False,
+        formatter_class=_Help,
+        description="Train, save, resume. Start it again with the same flags after whatever happened, and it goes on.",
+        epilog="Exit codes: 0 done, 143 saved on SIGTERM (130 on Ctrl-C), 1 error, 2 somebody must change something,"
+        " 75 start it again, unless another attempt goes on.",
+    )
+    where = parser.add_argument_group("where things are: gs://bucket/prefix or a local directory")
+    where.add_argument(
+        "--output-dir",
+        type=_location,
+        default=environ.get("AIP_MODEL_DIR") or "output/models",
+        metavar="DIR",
+        help="model, metrics and completion.json go to DIR/RUN/ [AIP_MODEL_DIR]",
+    )
+    where.add_argument(
+        "--checkpoint-dir",
+        type=_location,
+        default=environ.get("AIP_CHECKPOINT_DIR") or "output/checkpoints",
+        metavar="DIR",
+        help="checkpoints and markers go to DIR/RUN/ [AIP_CHECKPOINT_DIR]",
+    )
+    where.add_argument(
+        "--tensorboard-dir",
+        type=_location,
+        default=environ.get("AIP_TENSORBOARD_LOG_DIR") or None,
+        metavar="DIR",
+        help="TensorBoard logs go to DIR/RUN/; without it none are written [AIP_TENSORBOARD_LOG_DIR]",
+    )
+    where.add_argument("--data", type=_location, default=SAMPLE, metavar="URI", help="a data file")
+    where.add_argument("--run", type=_id, default="default", metavar="ID", help="the retraining that this is")
+    where.add_argument("--attempt", type=_id, default="local", metavar="ID", help="the job of it that this is")
+    where.add_argument(
+        "--standby",
+        type=_id,
+        metavar="ATTEMPT",
+        help="get ready, wait for this attempt to hand its work over, and take its place",
+    )
+
+    training = parser.add_argument_group("training: a run goes on only with the values it began with")
+    training.add_argument("--epochs", type=_whole(1), default=30, metavar="N", help="passes over the data")
+    training.add_argument("--max-steps", type=_whole(1), metavar="N", help="stop after so many steps, if sooner")
+    training.add_argument("--batch-size", type=_whole(1), default=64, metavar="N", help="samples per forward pass")
+    training.add_argument("--accumulate", type=_whole(1), default=1, metavar="N", help="forward passes per step")
+    training.add_argument("--learning-rate", type=_positive, default=0.002, metavar="RATE", help="the peak")
+    training.add_argument(
+        "--patience",
+        type=_whole(0),
+        default=0,
+        metavar="N",
+        help="stop after so many evaluations without a better one, and take the best weights; 0: never",
+    )
+    training.add_argument(
+        "--seed", type=_whole(0), default=0, metavar="N", help="of weights, order of samples and augmentation"
+    )
+    _add_choice(training, "--precision", Precision, "auto is mixed on CUDA and full elsewhere")
+
+    machine = parser.add_argument_group("machine")
+    _add_choice(machine, "--device", Device, "cuda stops at once where there is none")
+    machine.add_argument("--workers", type=_whole(0), default=0, metavar="N", help="processes that load data")
+    machine.add_argument("--log-interval", type=_positive, default=10.0, metavar="S", help="seconds between lines")
+
+    saving = parser.add_argument_group("checkpoints")
+    saving.add_argument("--enable-checkpointing", type=_truth, default="true", metavar="{true,false}", help="save")
+    saving.add_argument(
+        "--checkpoint-interval",
+        type=_interval,
+        default="auto",
+        metavar="{auto,S}",
+        help="seconds between saves; auto weighs their measured cost against the rate of preemptions",
+    )
+    saving.add_argument("--keep", type=_whole(1), default=3, metavar="N", help="newest kept, besides the best")
+    _add_choice(saving, "--resume", Resume, "never sets the run's checkpoints aside and begins anew")
+    saving.add_argument(
+        "--grace", type=_positive, default=DEFAULT_GRACE_S, metavar="S", help="seconds from SIGTERM to the end"
+    )
+    return parser
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
+_E = TypeVar("_E", bound=StrEnum)
+
+
+def _one_of(kind: type[_E]) -> Callable[[str], _E]:
+    def parse_choice(text: str) -> _E:
+        try:
+            return kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(kind)}") from None
+
+    return parse_choice
+
+
+def _add_choice(group: argparse._ArgumentGroup, flag: str, kind: type[_E], text: str) -> None:
+    """The first of a kind is its default."""
+    group.add_argument(flag, type=_one_of(kind), default=next(iter(kind)), metavar=f"{{{','.join(kind)}}}", help=text)
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def parse_whole(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or len(text) > 10 or not least <= int(text) < 2**31:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        return int(text)
+
+    return parse_whole
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _interval(text: str) -> float | None:
+    if text == "auto":
+        return AUTO_INTERVAL
+    try:
+        return _positive(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor auto") from None
+
+
+def _truth(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text == "true"
+
+
+def _id(text: str) -> str:
+    if not RUN.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not 1 to 63 of a-z, 0-9, _ and -, a letter or digit first")
+    return text
+
+
+def _location(text: str) -> str:
+    if not text or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a gs:// URI nor a local path")
+    return text

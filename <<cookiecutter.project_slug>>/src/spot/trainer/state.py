@@ -1,0 +1,252 @@
+"""Everything that decides how training goes on, in one place: captured into a checkpoint and restored from it."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from spot.storage.records.manifest import Json
+from spot.trainer.checkpoint import pytree
+from spot.trainer.dataset import extend_digest
+from spot.trainer.runtime.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How the run divides into steps. A step takes up to `step_size` samples of one epoch, in batches."""
+
+    samples: int
+    batch_size: int
+    accumulate: int
+    epochs: int
+    max_steps: int | None
+
+    @property
+    def step_size(self) -> int:
+        return self.batch_size * self.accumulate
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.samples // self.step_size)
+
+    @property
+    def total_steps(self) -> int:
+        steps = self.epochs * self.steps_per_epoch
+        return min(steps, self.max_steps or steps)
+
+
+@dataclass(slots=True)
+class Counters:
+    """Where training stands. `offset` counts the samples of this epoch whose gradients were taken, not fetched ones."""
+
+    step: int = 0
+    epoch: int = 0
+    offset: int = 0
+    evaluated_step: int = 0
+    best_score: float | None = None
+    best_step: int = 0
+    evaluations_since_best: int = 0
+    order_digest: str = ""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One entry an evaluation."""
+
+
+class TrainingState:
+    """The live objects of training. `capture` aliases their tensors, `restore` fills them in place."""
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        optimizer: Optimizer,
+        scheduler: LRScheduler,
+        scaler: GradScaler,
+        plan: Plan,
+        patience: int,
+        score_name: str,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.scaler = scaler
+        self.plan = plan
+        self.patience = patience
+        self.score_name = score_name
+        self.counters = Counters()
+        self.best_weights: dict[str, Tensor] | None = None
+        self.compute_seconds = 0.0
+        self.steps_per_second = 0.0
+        device = next(model.parameters()).device
+        # Summed on the device: reading a loss each step would make the GPU wait for Python.
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device if device.type == "cuda" else "cpu")
+        self.loss_samples = 0
+
+    @property
+    def step(self) -> int:
+        return self.counters.step
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.plan.total_steps or self.out_of_patience
+
+    @property
+    def out_of_patience(self) -> bool:
+        return 0 < self.patience <= self.counters.evaluations_since_best
+
+    @property
+    def evaluation_due(self) -> bool:
+        """After every epoch, and after the last step."""
+        boundary = self.counters.offset == 0 or self.step >= self.plan.total_steps
+        return boundary and self.counters.evaluated_step < self.step
+
+    def consumed(self, indices: list[int], loss: Tensor) -> bool:
+        """Count a batch whose gradients were added; whether it completes the step."""
+        counters, plan = self.counters, self.plan
+        counters.order_digest = extend_digest(counters.order_digest, counters.epoch, indices)
+        self.loss_sum += loss.detach().double() * len(indices)
+        self.loss_samples += len(indices)
+        counters.offset += len(indices)
+        return counters.offset % plan.step_size == 0 or counters.offset >= plan.samples
+
+    def stepped(self) -> None:
+        """Count an optimizer step."""
+        self.counters.step += 1
+        if self.counters.offset >= self.plan.samples:
+            self.counters.epoch, self.counters.offset = self.counters.epoch + 1, 0
+
+    def evaluated(self, score: float, loss: float) -> bool:
+        """Note an evaluation; whether it is the best so far."""
+        counters = self.counters
+        counters.history.append(
+            {
+                "step": counters.step,
+                "epoch": counters.epoch,
+                "train_loss": float(self.loss_sum) / max(self.loss_samples, 1),
+                "loss": loss,
+                self.score_name: score,
+            }
+        )
+        self.loss_sum.zero_()
+        self.loss_samples = 0
+        counters.evaluated_step = counters.step
+        best = counters.best_score
+        improved = not math.isnan(score) and (best is None or score > best)
+        if improved:
+            counters.best_score, counters.best_step, counters.evaluations_since_best = score, counters.step, 0
+            if self.patience:
+                self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        else:
+            counters.evaluations_since_best += 1
+        return improved
+
+    def final_weights(self) -> dict[str, Tensor]:
+        """The last ones, or with `patience` the best ones."""
+        weights: dict[str, Tensor] = self.model.state_dict()
+        return self.best_weights or weights
+
+    def describe(self) -> dict[str, Json]:
+        """The manifest's fields on progress."""
+        newest = finite(self.counters.history[-1]) if self.counters.history else {}
+        return {
+            "step": self.step,
+            "total_steps": self.plan.total_steps,
+            "epoch": self.counters.epoch,
+            "steps_per_second": self.steps_per_second,
+            "compute_seconds": self.compute_seconds,
+            "metrics": newest,
+            "score": newest.get(self.score_name),
+        }
+
+    def capture(self) -> tuple[dict[str, Tensor], bytes]:
+        """All of it: tensors by name, not copied, and the rest as JSON. Equal states give equal bytes."""
+        tensors: dict[str, Tensor] = {}
+        rest = {name: pytree.pack(value, name, tensors) for name, value in self._parts().items()}
+        return tensors, json.dumps(rest).encode()
+
+    def restore(self, tensors: dict[str, Tensor], rest: bytes) -> None:
+        """Become the captured state. Raises `UsageError` if that was another model's."""
+        packed = json.loads(rest)
+        own: dict[str, Tensor] = {}
+        pytree.pack(self.model.state_dict(), "model", own)
+        _same_shapes(own, {name: value for name, value in tensors.items() if name.startswith("model.")})
+        parts = {name: pytree.unpack(value, tensors) for name, value in packed.items()}
+        try:
+            self.model.load_state_dict(parts["model"])
+            self.optimizer.load_state_dict(parts["optimizer"])
+            self.scheduler.load_state_dict(parts["scheduler"])
+            self.scaler.load_state_dict(parts["scaler"])
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise UsageError(f"the checkpoint is of another model or optimizer: {error}; use another --run") from error
+        device = next(self.model.parameters()).device
+        for name, parameter in self.model.named_parameters():
+            gradient = parts["gradients"].get(name)
+            parameter.grad = None if gradient is None else gradient.to(device)
+        self.counters = Counters(**parts["counters"])
+        self.loss_sum.copy_(parts["loss"]["sum"])
+        self.loss_samples = parts["loss"]["samples"]
+        self.best_weights = parts["best_weights"]
+        _set_generators(parts["generators"])
+
+    def _parts(self) -> dict[str, Any]:
+        between_steps = self.counters.offset % self.plan.step_size == 0
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            # Half an accumulated step is part of the state: its forward passes have moved the generators already.
+            "gradients": {
+                name: parameter.grad
+                for name, parameter in self.model.named_parameters()
+                if parameter.grad is not None and not between_steps
+            },
+            "counters": asdict(self.counters),
+            "loss": {"sum": self.loss_sum, "samples": self.loss_samples},
+            "best_weights": self.best_weights,
+            "generators": _generators(),
+        }
+
+
+def finite(metrics: dict[str, float]) -> dict[str, float | None]:
+    """JSON knows no NaN and no infinity: a diverged loss is None there."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def _generators() -> dict[str, Any]:
+    return {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def _set_generators(states: dict[str, Any]) -> None:
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    torch.set_rng_state(states["torch"])
+    if torch.cuda.is_available() and states["cuda"]:
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def _same_shapes(own: dict[str, Tensor], saved: dict[str, Tensor]) -> None:
+    for name in own | saved:
+        ours, theirs = _describe(own.get(name)), _describe(saved.get(name))
+        if ours != theirs:
+            raise UsageError(
+                f"the checkpoint is of another model: {name} is {theirs} in it and {ours} here; use another --run"
+            )
+
+
+def _describe(tensor: Tensor | None) -> str:
+    return "absent" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

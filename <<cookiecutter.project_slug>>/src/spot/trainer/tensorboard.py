@@ -1,0 +1,64 @@
+"""TensorBoard scalars: written to a local file, which is copied to the logs' directory along with checkpoints."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+
+from spot.trainer.checkpoint.manager import Checkpointer
+from spot.trainer.state import TrainingState
+
+SCALARS_EVERY_S = 1.0
+
+
+class Scalars:
+    """One event file per start. A resume purges what an earlier start logged beyond its checkpoint."""
+
+    def __init__(self, directory: str | None, run: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._directory = directory
+        self._run = run
+        self._clock = clock
+        self._next = clock()
+        self._writer: SummaryWriter | None = None
+        self._local: tempfile.TemporaryDirectory[str] | None = None
+
+    def begin(self, first_step: int, start: str) -> None:
+        """`start` tells this start's file from one that began in the same second."""
+        if self._directory:
+            self._local = tempfile.TemporaryDirectory(prefix="tensorboard-")
+            self._writer = SummaryWriter(self._local.name, purge_step=first_step or None, filename_suffix=f".{start}")
+
+    def stepped(self, state: TrainingState) -> None:
+        if self._writer is None or self._clock() < self._next:
+            return
+        self._next = self._clock() + SCALARS_EVERY_S
+        self._writer.add_scalar("train/learning_rate", state.scheduler.get_last_lr()[0], state.step)
+        self._writer.add_scalar("train/steps_per_second", state.steps_per_second, state.step)
+
+    def evaluated(self, state: TrainingState) -> None:
+        if self._writer is None:
+            return
+        newest = state.counters.history[-1]
+        self._writer.add_scalar("train/loss", newest["train_loss"], state.step)
+        self._writer.add_scalar("held_out/loss", newest["loss"], state.step)
+        self._writer.add_scalar(f"held_out/{state.score_name}", newest[state.score_name], state.step)
+
+    def copy(self, checkpointer: Checkpointer, *, last: bool = False) -> None:
+        """Have the uploader copy what there is so far. After the `last` time nothing may be added."""
+        if self._writer is None or self._local is None or self._directory is None:
+            return
+        if last:
+            self._writer.close()  # a flush does not wait for what is still in the writer's queue
+        else:
+            self._writer.flush()
+        for path in Path(self._local.name).iterdir():
+            checkpointer.mirror(str(path), self._directory, f"{self._run}/{path.name}")
+
+    def close(self) -> None:
+        if self._writer and self._local:
+            self._writer.close()
+            self._local.cleanup()

@@ -1,0 +1,1 @@
+"""Upload checkpoints in a process of its own."""

@@ -1,0 +1,61 @@
+"""The trainer's handle on its uploader: starting the process, talking to it, starting it again."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from spot.trainer.runtime.signals import signals_held
+from spot.trainer.uploader.messages import Channel, Message
+
+
+class UploaderProcess:
+    """Runs `spot.trainer.uploader.worker`. Started before torch is imported, so that the first save finds it ready."""
+
+    def __init__(self, store_uri: str, buffer_fd: int, keep: int) -> None:
+        self._arguments = (store_uri, buffer_fd, keep)
+        self._process, self._channel = _spawn(*self._arguments)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, message: Message) -> None:
+        """Raises `EOFError` if the process is gone."""
+        try:
+            self._channel.send(message)
+        except OSError:
+            raise EOFError from None
+
+    def receive(self, timeout_s: float) -> Iterator[Message]:
+        """Raises `EOFError` if the process is gone."""
+        return self._channel.receive(timeout_s)
+
+    def restart(self) -> int:
+        """Start another process in place of this one, which is gone or useless; its exit code."""
+        self.close()
+        code = self._process.returncode
+        self._process, self._channel = _spawn(*self._arguments)
+        return code
+
+    def close(self) -> None:
+        """End the process. What it has not committed is lost, what it has committed stays."""
+        self._channel.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def _spawn(store_uri: str, buffer_fd: int, keep: int) -> tuple[subprocess.Popen[bytes], Channel]:
+    ours, theirs = socket.socketpair()
+    arguments = (buffer_fd, theirs.fileno(), os.getpid(), keep, store_uri)
+    with signals_held():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "spot.trainer.uploader.worker", *map(str, arguments)],
+            pass_fds=(buffer_fd, theirs.fileno()),
+            stdin=subprocess.DEVNULL,
+        )
+    theirs.close()
+    return process, Channel(ours)

@@ -1,0 +1,254 @@
+"""The uploader: a process of its own, without torch, that makes snapshots durable while training goes on.
+
+A process, because a thread would take the interpreter from the training loop. It is started by `checkpoint.py`, reads
+the snapshot from shared memory, ignores the signals that end the trainer, and dies with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
+from pathlib import Path
+
+from spot.storage import paths
+from spot.storage.base import ABSENT, Cancelled, Conflict, Damaged, Denied, NotFound, Store, StoreError, Unavailable
+from spot.storage.factory import open_store
+from spot.storage.paths import Commit
+from spot.storage.records import lease, manifest
+from spot.storage.records.manifest import Manifest, Part
+from spot.trainer.runtime.log import configure
+from spot.trainer.runtime.signals import leave_signals_to_the_parent
+from spot.trainer.uploader.buffer import SharedBuffer
+from spot.trainer.uploader.lease_keeper import Holding
+from spot.trainer.uploader.messages import (
+    Channel,
+    Durable,
+    Failed,
+    Fault,
+    Hold,
+    Mirror,
+    Mirrored,
+    News,
+    Offer,
+    Released,
+    Save,
+    Withdraw,
+)
+from spot.trainer.uploader.retention import expired
+
+PART_SIZE = 32 << 20
+"""About; see `part_size`."""
+SMALLEST_PART = 4 << 20
+STREAMS = 8
+NICENESS = 5
+PR_SET_PDEATHSIG = 1
+
+_log = logging.getLogger(__name__)
+
+
+class _Job:
+    """One save under way. Its manifest is committed only if it was not withdrawn while it read the buffer."""
+
+    def __init__(self, order: Save) -> None:
+        self.order = order
+        self._lock = threading.Lock()
+        self._withdrawn = False
+        self._past_reading = False
+
+    def withdrawn(self) -> bool:
+        return self._withdrawn
+
+    def withdraw(self) -> None:
+        with self._lock:
+            self._withdrawn = not self._past_reading
+
+    def finish_reading(self) -> None:
+        """From here on the buffer is not needed and the commit goes ahead. Raises `Cancelled` if withdrawn before."""
+        with self._lock:
+            if self._withdrawn:
+                raise Cancelled
+            self._past_reading = True
+
+
+class Uploader:
+    """Carries out the trainer's orders; one thread a save, `STREAMS` threads for its parts."""
+
+    def __init__(self, store: Store, buffer: SharedBuffer, channel: Channel, keep: int) -> None:
+        self._store = store
+        self._buffer = buffer
+        self._channel = channel
+        self._keep = keep
+        self._sending = threading.Lock()
+        self._pruning = threading.Lock()
+        self._job: _Job | None = None
+        self._known: dict[Commit, Manifest] = {}
+        self._holding: Holding | None = None
+        self._mirrored: dict[str, int] = {}
+
+    def serve(self) -> None:
+        """Until the trainer closes its end."""
+        while True:
+            for message in self._channel.receive(None):
+                match message:
+                    case Save():
+                        self._job = _Job(message)
+                        self._start(self._save, self._job)
+                    case Withdraw():
+                        if self._job and self._job.order.save == message.save:
+                            self._job.withdraw()
+                        self._send(Released(save=message.save))
+                    case Mirror():
+                        self._start(self._mirror, message)
+                    case Hold() if not self._holding:
+                        # A look that fails is made again soon; none may keep the next sign of life waiting.
+                        self._holding = Holding(open_store(self._store.uri, give_up_s=message.beat_s), message)
+                        self._start(self._holding.serve, self._send)
+                    case Offer() if self._holding:
+                        self._holding.offer(message.successor)
+
+    def _start(self, target: object, argument: object) -> None:
+        threading.Thread(target=target, args=(argument,), daemon=True).start()  # type: ignore[arg-type]
+
+    def _send(self, message: News) -> None:
+        with self._sending:
+            self._channel.send(message)
+
+    def _save(self, job: _Job) -> None:
+        order, began = job.order, time.monotonic()
+        step = order.manifest["step"]
+        try:
+            committed = self._commit(job, Manifest.from_values(order.manifest, "this save"))
+        except Cancelled:
+            _log.info("step %d: upload withdrawn for a newer one", step)
+            return
+        except Exception as error:  # whatever it is, the trainer must hear of it
+            fault = _fault(error)
+            if fault is Fault.BUG:
+                _log.exception("the uploader failed")
+            self._send(Failed(save=order.save, step=step, fault=fault, reason=str(error)))
+            return
+        self._send(Durable(save=order.save, step=step, seconds=time.monotonic() - began))
+        if order.prune:
+            with self._pruning:
+                self._prune(committed)
+
+    def _commit(self, job: _Job, draft: Manifest) -> Manifest:
+        view, size, length = self._buffer.view(job.order.size), job.order.size, part_size(job.order.size)
+        pool = ThreadPoolExecutor(STREAMS, thread_name_prefix="part")
+        try:
+            futures = [
+                pool.submit(self._write_part, job, draft, view[start : min(start + length, size)], index)
+                for index, start in enumerate(range(0, size, length))
+            ]
+            wait(futures, return_when=FIRST_EXCEPTION)
+            for future in futures:
+                if future.done():
+                    future.result()
+        except BaseException:
+            job.withdraw()  # the other streams stop reading, too
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        job.finish_reading()
+        complete = replace(draft, parts=tuple(future.result() for future in futures))
+        self._write_manifest(complete)
+        return complete
+
+    def _write_part(self, job: _Job, draft: Manifest, view: memoryview, index: int) -> Part:
+        name = paths.part(draft.run, draft.step, draft.attempt, draft.start, job.order.save, index)
+        written = self._store.write(name, view, if_generation=ABSENT, cancelled=job.withdrawn)
+        return Part(name=name, size=written.size, crc32c=written.crc32c, generation=written.generation)
+
+    def _write_manifest(self, complete: Manifest) -> None:
+        with contextlib.suppress(Conflict):  # an uploader before this one died with our step just committed
+            self._store.write(complete.name, complete.to_json(), if_generation=ABSENT)
+
+    def _prune(self, newest: Manifest) -> None:
+        """Drop what retention does not keep: first the manifest, then the parts, also those of torn uploads."""
+        try:
+            parts = self._store.list(paths.data(newest.run))
+            listed = manifest.listed(self._store, newest.run)
+            counting = manifest.counting(listed)
+            read = {commit: self._manifest(newest.run, commit) for commit in counting}
+            self._known = {commit: known for commit, known in read.items() if known}
+            # After the listings: whoever takes the lease from now on writes what is not in them.
+            held = lease.read(self._store, newest.run)
+            if held is None or held.holder != lease.name_of(newest.attempt, newest.start):
+                return
+            scores = {commit: known.score for commit, known in self._known.items()}
+            for commit in (set(listed) - set(counting)) | set(expired(scores, self._keep)):
+                self._store.delete(paths.manifest(newest.run, commit))
+                self._known.pop(commit, None)
+            kept = {part.name for known in self._known.values() for part in known.parts}
+            for entry in parts:
+                step = paths.step_of_part(entry.name)
+                if entry.name not in kept and step is not None and step <= newest.step:
+                    self._store.delete(entry.name)
+        except StoreError as error:
+            _log.warning("old checkpoints stay until the next save: %s", error)
+
+    def _manifest(self, run: str, commit: Commit) -> Manifest | None:
+        """None for nonsense: it is no checkpoint, and must not keep others from being dropped."""
+        with contextlib.suppress(Damaged):
+            return self._known.get(commit) or manifest.read(self._store, run, commit)
+        return None
+
+    def _mirror(self, order: Mirror) -> None:
+        try:
+            data = Path(order.path).read_bytes()
+            generation = self._mirrored.get(order.path, ABSENT)
+            written = open_store(order.directory).write(order.name, data, if_generation=generation)
+            self._mirrored[order.path] = written.generation
+        except (StoreError, OSError, ValueError) as error:
+            _log.warning("%s was not copied: %s", order.name, error)
+        self._send(Mirrored(path=order.path))
+
+
+def part_size(size: int) -> int:
+    """Parts of equal size, a multiple of the streams: a last round of a few parts takes as long as a full one."""
+    rounds = max(1, round(size / (STREAMS * PART_SIZE)))
+    return max(SMALLEST_PART, -(-size // (rounds * STREAMS)))
+
+
+def _fault(error: Exception) -> Fault:
+    match error:
+        case Denied():
+            return Fault.DENIED
+        case Unavailable() | Damaged() | NotFound() | Conflict():
+            return Fault.PASSING
+        case _:
+            return Fault.BUG
+
+
+def _die_with(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def main() -> None:
+    """`python -m spot.trainer.uploader.worker BUFFER_FD CHANNEL_FD PARENT_PID KEEP STORE_URI`."""
+    buffer_fd, channel_fd, parent, keep = (int(argument) for argument in sys.argv[1:5])
+    leave_signals_to_the_parent()
+    _die_with(parent)
+    configure()
+    channel = Channel(socket.socket(fileno=channel_fd))
+    store = open_store(sys.argv[5])
+    os.nice(NICENESS)  # training goes first; once it stops to be saved, nothing competes
+    with contextlib.suppress(EOFError, OSError):  # the trainer is gone
+        Uploader(store, SharedBuffer(buffer_fd), channel, keep).serve()
+    os._exit(0)  # without waiting for threads in a request
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The data: one of the two files to replace (the other is `model.py`; docs/replace-model-and-data.md replaces both).
+
+The format here is a safetensors file with `inputs` (N, 8, 8) uint8, grey levels 0 to 16, and `targets` (N,) uint8,
+classes 0 to 9. Every fifth sample is held out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor
+
+from spot.storage.records.manifest import DataObject
+from spot.trainer.dataset import Data, Sample, read_pinned
+from spot.trainer.runtime.errors import UsageError
+from spot.trainer.runtime.flags import SAMPLE
+
+CLASSES = 10
+SIDE = 8
+WHITE = 16
+HELD_OUT_EVERY = 5
+
+
+def load(uri: str) -> Data:
+    """Raises `UsageError` naming the file if it cannot be read or is of another shape."""
+    content, pinned = _read(uri)
+    try:
+        tensors = load_safetensors(content)
+    except SafetensorError as error:
+        raise UsageError(f"--data {uri}: not a safetensors file: {error}") from error
+    inputs = _tensor(tensors, "inputs", (SIDE, SIDE), WHITE, uri)
+    targets = _tensor(tensors, "targets", (), CLASSES - 1, uri)
+    if len(inputs) != len(targets) or len(inputs) < HELD_OUT_EVERY:
+        raise UsageError(
+            f"--data {uri}: {len(inputs)} inputs, {len(targets)} targets: expected as many, {HELD_OUT_EVERY} at least"
+        )
+    held_out = torch.arange(len(inputs)) % HELD_OUT_EVERY == 0
+    return Data(
+        train=Digits(inputs[~held_out], targets[~held_out], shift=1),
+        held_out=Digits(inputs[held_out], targets[held_out], shift=0),
+        objects=(pinned,),
+    )
+
+
+class Digits:
+    """Images of digits, each moved by up to `shift` pixels in both directions."""
+
+    def __init__(self, inputs: Tensor, targets: Tensor, *, shift: int) -> None:
+        self._inputs = torch.nn.functional.pad(inputs.float() / WHITE, (shift,) * 4).unsqueeze(1)
+        self._targets = targets.long()
+        self._shift = shift
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def __getitem__(self, sample: Sample) -> tuple[Tensor, Tensor]:
+        generator = sample.generator()
+        top, left = (generator.randint(0, 2 * self._shift) for _ in range(2))
+        image = self._inputs[sample.index, :, top : top + SIDE, left : left + SIDE]
+        return image, self._targets[sample.index]
+
+
+def _read(uri: str) -> tuple[bytes, DataObject]:
+    if uri != SAMPLE:
+        return read_pinned(uri)
+    content, pinned = read_pinned(str(Path(__file__).parent / "sample" / "digits.safetensors"))
+    return content, replace(pinned, uri=uri)  # wherever it is installed
+
+
+def _tensor(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], greatest: int, uri: str) -> Tensor:
+    wanted = f"uint8 ({', '.join(['N', *map(str, shape)])}), 0 to {greatest}"
+    if (tensor := tensors.get(name)) is None:
+        raise UsageError(f"--data {uri}: no tensor {name!r} ({wanted}), only {', '.join(sorted(tensors)) or 'nothing'}")
+    if tensor.dtype != torch.uint8 or tensor.dim() == 0 or tuple(tensor.shape[1:]) != shape:
+        found = f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+        raise UsageError(f"--data {uri}: {name} is {found}, expected {wanted}")
+    if tensor.numel() and int(tensor.max()) > greatest:
+        raise UsageError(f"--data {uri}: {name} holds {int(tensor.max())}, expected {wanted}")
+    return tensor

@@ -1,0 +1,237 @@
+"""`python -m benchmarks.supervisor`: what a pass over the open runs costs, and that those that have ended cost nothing.
+
+Against the Cloud Storage emulator and the stand-in for Vertex AI on loopback, with the real clients; a call is one
+request over HTTP. Every open run trains, which is what a pass finds nearly always.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from spot.core.run import Machine, Provisioning, Run, RunState, Spec, Strategy, Terms
+from spot.emulators.capacity import Unlimited
+from spot.emulators.jobs import Jobs
+from spot.emulators.launcher import NoLauncher
+from spot.emulators.storage_server import emulator
+from spot.emulators.vertex_server import VertexServer
+from spot.google.vertex import VertexJobs
+from spot.storage.base import ABSENT, Store
+from spot.storage.factory import open_store
+from spot.storage.records.ledger import CLOSED, Ledger, encode
+from spot.storage.records.manifest import Manifest
+from spot.supervisor.reconcile import Supervisor
+from spot.supervisor.training_status import BucketEvidence
+
+BUCKET = "bucket"
+START = datetime(2026, 11, 24, tzinfo=UTC)
+REGION = "us-central1"
+WRITERS = 8
+TERMS = Terms(
+    strategy=Strategy.HYBRID,
+    regions=(REGION,),
+    hand_over=True,
+    flex_start=False,
+    work=timedelta(hours=10),
+    max_wait=timedelta(minutes=20),
+    expected_start=timedelta(minutes=24),
+    worst_start=timedelta(minutes=40),
+    tick=timedelta(minutes=15),
+    worst_loss=timedelta(minutes=15),
+    reserve=timedelta(minutes=60),
+    max_preemptions=None,
+    max_errors=0,
+    disable_retries=True,
+    budget_usd=None,
+    usd_per_hour={REGION: {Provisioning.SPOT: 0.5, Provisioning.ON_DEMAND: 1.0}},
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """What one pass over all open runs took."""
+
+    seconds: float
+    storage: int
+    """Requests."""
+    vertex: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    open_runs: int
+    closed_runs: int
+    begin: Pass
+    """The first pass, which creates every job."""
+    alone: Pass
+    """One while all jobs run, and no run has ended yet."""
+    among: Pass
+    """The same, with the closed runs there."""
+
+    @property
+    def storage_per_open(self) -> float:
+        """Besides the one listing of them all."""
+        return (self.among.storage - 1) / self.open_runs
+
+    @property
+    def vertex_per_open(self) -> float:
+        return self.among.vertex / self.open_runs
+
+    @property
+    def calls_per_closed(self) -> float:
+        more = self.among.storage + self.among.vertex - self.alone.storage - self.alone.vertex
+        return more / self.closed_runs
+
+
+class Clock:
+    """Moved by hand."""
+
+    def __init__(self) -> None:
+        self.time = START
+
+    def now(self) -> datetime:
+        return self.time
+
+
+def measure(root: str, *, open_runs: int, closed_runs: int) -> Figures:
+    """`root` is an empty prefix of the bucket that the environment says how to reach."""
+    clock, store = Clock(), open_store(root)
+    with VertexServer(Jobs(Unlimited(), NoLauncher(), clock)) as server:
+        ledger = Ledger(store)
+        supervisor = Supervisor(
+            ledger=ledger,
+            jobs=VertexJobs(server.url),
+            evidence=BucketEvidence(),
+            clock=clock.now,
+            sleep=lambda seconds: None,  # noqa: ARG005  # nothing is cancelled
+        )
+        runs = [_run(root, number) for number in range(open_runs)]
+        for run in runs:
+            ledger.create(run)
+        begin = _pass(supervisor, server)
+        clock.time += timedelta(hours=1)
+        for run in runs:
+            _checkpoint(root, run)
+        supervisor.reconcile()  # records that they run and advance
+        alone = _pass(supervisor, server)
+        _close(store, root, closed_runs)
+        among = _pass(supervisor, server)
+    return Figures(open_runs=open_runs, closed_runs=closed_runs, begin=begin, alone=alone, among=among)
+
+
+def _pass(supervisor: Supervisor, server: VertexServer) -> Pass:
+    with _requests() as counts:
+        began = time.perf_counter()
+        passed = supervisor.reconcile()
+        seconds = time.perf_counter() - began
+    if problems := [it.problem for it in passed if it.problem]:
+        raise RuntimeError(f"{len(problems)} of {len(passed)} runs had a problem, the first: {problems[0]}")
+    vertex = counts.pop(urlsplit(server.url).netloc, 0)
+    return Pass(seconds=seconds, storage=counts.total(), vertex=vertex)
+
+
+@contextlib.contextmanager
+def _requests() -> Iterator[Counter[str]]:
+    """Counts what goes over HTTP, by server. Every client of Google's sends through the same method."""
+    counts: Counter[str] = Counter()
+    send = requests.Session.send
+
+    def counted(session: requests.Session, request: requests.PreparedRequest, **arguments: Any) -> requests.Response:
+        counts[urlsplit(request.url or "").netloc] += 1
+        return send(session, request, **arguments)
+
+    requests.Session.send = counted  # type: ignore[assignment, method-assign]
+    try:
+        yield counts
+    finally:
+        requests.Session.send = send  # type: ignore[method-assign]
+
+
+def _run(root: str, number: int) -> Run:
+    spec = Spec(
+        project="project",
+        root=root,
+        image=f"{REGION}-docker.pkg.dev/project/images/trainer@sha256:{0:064}",
+        arguments=("--epochs", "20"),
+        machine=Machine(type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100),
+        service_account="trainer@project.iam.gserviceaccount.com",
+        deadline=START + timedelta(hours=24),
+        terms=TERMS,
+    )
+    return Run(id=f"{START:%Y%m%d}-{number:06}-0000", spec=spec, submitted_at=START)
+
+
+def _checkpoint(root: str, run: Run) -> None:
+    manifest = Manifest(
+        run=run.id,
+        attempt="a1",
+        start=1,
+        term=1,
+        from_step=0,
+        from_term=0,
+        step=60,
+        total_steps=600,
+        epoch=0,
+        steps_per_second=1 / 60,
+        compute_seconds=3600.0,
+        saving_seconds=0.0,
+        metrics={},
+        score=None,
+        time=(START + timedelta(hours=1)).isoformat(),
+        config={},
+        data=(),
+        parts=(),
+    )
+    store = open_store(f"{root}/checkpoints")
+    store.write(manifest.name, manifest.to_json(), if_generation=ABSENT)
+
+
+def _close(store: Store, root: str, count: int) -> None:
+    """Runs of the last months."""
+
+    def write(number: int) -> None:
+        submitted = START - timedelta(hours=number)
+        run = replace(_run(root, number), id=f"{submitted:%Y%m%d-%H%M%S}-0000", submitted_at=submitted)
+        ended = replace(run, state=RunState.SUCCEEDED, ended_at=submitted + timedelta(hours=12))
+        store.write(f"{CLOSED}{submitted:%Y/%m}/{run.id}.json", encode(ended), if_generation=ABSENT)
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(write, range(count)))
+
+
+def show(figures: Figures) -> None:
+    print(f"{figures.open_runs} open runs, {figures.closed_runs} closed ones")
+    for what, it in [("that creates all jobs", figures.begin), ("while they train", figures.among)]:
+        print(f"a pass {what}: {it.seconds:.2f} s, {it.storage} calls to storage, {it.vertex} to Vertex AI")
+    print(
+        f"for each open run:   {figures.storage_per_open:g} calls to storage, {figures.vertex_per_open:g} to Vertex AI"
+    )
+    print(f"for each closed run: {figures.calls_per_closed:g} calls")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.supervisor", description=__doc__.splitlines()[0])
+    parser.add_argument("--open", type=int, default=50, metavar="N", help="runs that train (default: 50)")
+    parser.add_argument("--closed", type=int, default=1000, metavar="N", help="runs that have ended (default: 1000)")
+    flags = parser.parse_args()
+    os.environ["NO_GCE_CHECK"] = "true"  # google-auth asks the metadata address otherwise
+    with emulator(BUCKET) as url:
+        os.environ["STORAGE_EMULATOR_HOST"] = url
+        show(measure(f"gs://{BUCKET}/prefix", open_runs=flags.open, closed_runs=flags.closed))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""The image of this folder, for machines without a GPU, built once in a session."""
+
+from __future__ import annotations
+
+import os
+import runpy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from spot.storage import paths
+from spot.storage.factory import open_store
+from spot.storage.records import manifest
+from spot.storage.records.manifest import Manifest
+from tests.image import base
+from tests.image.engine import Container, Engine, missing
+from tests.paths import PROJECT
+
+IMAGE = "localhost/trainer"
+# Always the same one: buildah 1.28 takes labels from its cache even when the argument in them is another one.
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+REPOSITORY = "https://github.com/acme/training"
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    if reason := missing():
+        pytest.skip(reason)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Engine(Path(cache) / "spot-training-image")
+
+
+@pytest.fixture(scope="session")
+def build(engine: Engine) -> Callable[[Path, str], None]:
+    """Builds the project in a folder, tagged as told."""
+    volumes = base.make(engine)
+    index = runpy.run_path(str(PROJECT / "noxfile.py"))["torch_index"]()
+    arguments = {
+        "BUILD": "cpu",
+        "TORCH_INDEX": index[-1] if index else "",
+        "COMMIT": COMMIT,
+        "REPOSITORY": REPOSITORY,
+    }
+    return lambda folder, tag: engine.build(folder, tag, arguments=arguments, volumes=volumes)
+
+
+@pytest.fixture(scope="session")
+def image(build: Callable[[Path, str], None]) -> str:
+    """The tag of the image."""
+    build(PROJECT, IMAGE)
+    return IMAGE
+
+
+class Training:
+    """Containers of an image that train one run at `uri`."""
+
+    def __init__(self, engine: Engine, image: str, uri: str, emulator: str) -> None:
+        self._engine, self._image, self.uri = engine, image, uri
+        self._environ = {"STORAGE_EMULATOR_HOST": emulator, "NO_GCE_CHECK": "true", "OMP_NUM_THREADS": "1"}
+
+    @property
+    def flags(self) -> list[str]:
+        """Checkpoints are left to the end: what is durable after a SIGTERM was saved because of it."""
+        where = ["--output-dir", f"{self.uri}/models", "--checkpoint-dir", f"{self.uri}/checkpoints"]
+        return [*where, "--epochs", "10", "--checkpoint-interval", "3600", "--log-interval", "0.05"]
+
+    def start(self, *, image: str | None = None, flags: bool = True) -> Container:
+        arguments = self.flags if flags else []
+        return self._engine.start(image or self._image, *arguments, environ=self._environ)
+
+    def newest(self) -> Manifest | None:
+        return manifest.newest(open_store(f"{self.uri}/checkpoints"), "default")
+
+    def result(self) -> tuple[bytes, bytes]:
+        """Weights and metrics."""
+        store = open_store(f"{self.uri}/models")
+        weights, metrics = (store.read(paths.output("default", name)) for name in (paths.MODEL, paths.METRICS))
+        return weights.data, metrics.data
+
+
+@pytest.fixture
+def training(engine: Engine, image: str, gs_uri: str, emulator_url: str) -> Training:
+    return Training(engine, image, gs_uri, emulator_url)
+
+
+@pytest.fixture
+def undisturbed(engine: Engine, image: str, gs_uri: str, emulator_url: str) -> Iterator[tuple[Training, Container]]:
+    """One that trains from the beginning of the test on."""
+    training = Training(engine, image, f"{gs_uri}-undisturbed", emulator_url)
+    with training.start() as container:
+        yield training, container

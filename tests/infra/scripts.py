@@ -1,0 +1,107 @@
+"""The scripts as a person runs them: in a project of their own, with the real gcloud on a cloud on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.machinery.spot_toml import GOOD
+from tests.paths import PROJECT
+
+APIS = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "IAM", "SERVICEUSAGE")
+APIS_NEEDED = {
+    f"{api}.googleapis.com"
+    for api in (
+        *("aiplatform", "artifactregistry", "cloudresourcemanager", "compute", "iam"),
+        *("iamcredentials", "logging", "serviceusage", "storage", "sts"),
+    )
+}
+TOOLS = ("awk", "bash", "cat", "dirname", "grep", "head", "mktemp", "rm", "sleep")
+"""All that the scripts call, gcloud, gh and python3 aside."""
+IDS = ("--repository-id", "22", "--owner-id", "11")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a script ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """One for each thing: what was done, and to what."""
+        return [" ".join(line.split()) for line in self.out.partition("\n\n")[0].splitlines()]
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project's folder with a `bin` that comes first on the path, and no credentials anywhere."""
+
+    folder: Path
+    cloud_url: str = ""
+    """Without one, nothing is sent anywhere: there is no gcloud but the one in `bin`."""
+
+    @classmethod
+    def at(cls, folder: Path, *, settings: str = GOOD, cloud_url: str = "") -> Project:
+        for name in ("infra", "src"):
+            (folder / name).symlink_to(PROJECT / name)
+        (folder / "spot.toml").write_text(settings, encoding="utf-8")
+        (folder / "bin").mkdir()
+        return cls(folder, cloud_url)
+
+    def program(self, name: str, *lines: str) -> Path:
+        """Put one in `bin`. It writes its arguments to the file that this returns."""
+        called = self.folder / f"{name}-was-called"
+        script = "\n".join(("#!/bin/sh", f'echo "$*" >> "{called}"', *lines, ""))
+        path = self.folder / "bin" / name
+        path.write_text(script, encoding="utf-8")
+        path.chmod(0o755)
+        return called
+
+    def tools(self, *more: str) -> str:
+        """A path on which there is nothing else; python3 is this one."""
+        folder = self.folder / "tools"
+        folder.mkdir()
+        for name in (*TOOLS, *more):
+            found = sys.executable if name == "python3" else shutil.which(name)
+            assert found, name
+            (folder / name).symlink_to(found)
+        return str(folder)
+
+    def run(self, script: str, *arguments: str, path: str | None = None) -> Ended:
+        """`path` in place of this machine's, behind `bin`; there, python3 is this one."""
+        command = ["bash", str(self.folder / "infra" / script), *arguments]
+        behind = path or f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**self._environment(), "PATH": f"{self.folder / 'bin'}:{behind}"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Ended(code=done.returncode, out=done.stdout, err=done.stderr)
+
+    def _environment(self) -> dict[str, str]:
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("CLOUDSDK_", "GH_", "PYTHONPATH"))
+        }
+        overrides = {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api}": f"{self.cloud_url}/" for api in APIS}
+        return {
+            **kept,
+            **overrides,
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": f"{self.cloud_url}/storage/v1/",
+            "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+            "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
+            "CLOUDSDK_CONFIG": str(self.folder / "gcloud"),
+            "CLOUDSDK_CORE_CHECK_GCE_METADATA": "false",
+            "CLOUDSDK_CORE_DISABLE_FILE_LOGGING": "true",
+            "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
+        }

@@ -1,0 +1,177 @@
+"""What infra/wanted.py wants of the cloud, and what it takes for a difference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import wanted
+from tests.machinery.spot_toml import GOOD, changed
+
+BUCKET: dict[str, Any] = {
+    "name": "acme-ml-training",
+    "location": "US-CENTRAL1",
+    "locationType": "region",
+    "iamConfiguration": {"publicAccessPrevention": "enforced", "uniformBucketLevelAccess": {"enabled": True}},
+    "softDeletePolicy": {"retentionDurationSeconds": "0"},
+    "lifecycle": {
+        "rule": [
+            {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": 7}},
+            {"action": {"type": "Delete"}, "condition": {"age": 60, "matchesPrefix": ["churn/checkpoints/"]}},
+        ]
+    },
+}
+REGISTRY: dict[str, Any] = {
+    "cleanupPolicies": {
+        "delete-old": {
+            "id": "delete-old",
+            "action": "DELETE",
+            "condition": {"tagState": "ANY", "olderThan": "5184000s"},
+        },
+        "keep-newest": {"id": "keep-newest", "action": "KEEP", "mostRecentVersions": {"keepCount": 300}},
+    }
+}
+PROVIDER: dict[str, Any] = {
+    "state": "ACTIVE",
+    "oidc": {"issuerUri": "https://token.actions.githubusercontent.com"},
+    "attributeMapping": {
+        "google.subject": "assertion.repository_id",
+        "attribute.ref": "assertion.ref",
+        "attribute.repository_id": "assertion.repository_id",
+        "attribute.repository_owner_id": "assertion.repository_owner_id",
+    },
+    "attributeCondition": "assertion.repository_owner_id == '11' && assertion.repository_id == '22'",
+}
+MEMBER = "serviceAccount:training@acme-ml.iam.gserviceaccount.com"
+
+
+@pytest.fixture
+def spot_toml(tmp_path: Path) -> Path:
+    path = tmp_path / "spot.toml"
+    path.write_text(GOOD, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    return tmp_path / "written.json"
+
+
+def test_a_bucket_as_wanted_needs_nothing(spot_toml: Path, written: Path) -> None:
+    assert wanted.bucket(str(spot_toml), str(written), [BUCKET]) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "flag"),
+    [
+        ({"iamConfiguration": {"publicAccessPrevention": "enforced"}}, "--uniform-bucket-level-access"),
+        ({"iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}}}, "--public-access-prevention"),
+        ({"softDeletePolicy": {"retentionDurationSeconds": "604800"}}, "--clear-soft-delete"),
+    ],
+)
+def test_a_bucket_is_told_what_it_lacks_and_nothing_else(
+    spot_toml: Path, written: Path, change: dict[str, Any], flag: str
+) -> None:
+    assert wanted.bucket(str(spot_toml), str(written), [BUCKET | change]) == [flag]
+
+
+def test_rules_of_others_stay_and_an_older_one_of_ours_does_not(spot_toml: Path, written: Path) -> None:
+    theirs = {"action": {"type": "Delete"}, "condition": {"age": 5, "matchesPrefix": ["tmp/"]}}
+    old = {"action": {"type": "Delete"}, "condition": {"age": 30, "matchesPrefix": ["churn/checkpoints/"]}}
+    flags = wanted.bucket(str(spot_toml), str(written), [BUCKET | {"lifecycle": {"rule": [theirs, old]}}])
+    assert flags == [f"--lifecycle-file={written}"]
+    assert json.loads(written.read_text()) == {"rule": [theirs, *BUCKET["lifecycle"]["rule"]]}
+
+
+@pytest.mark.parametrize(("hours", "days"), [("0.5", 60), ("720", 60), ("721", 62), ("8760", 730)])
+def test_no_checkpoint_goes_before_twice_the_deadline_of_its_run(
+    spot_toml: Path, written: Path, hours: str, days: int
+) -> None:
+    spot_toml.write_text(changed("policy.deadline_hours", hours), encoding="utf-8")
+    assert wanted.bucket(str(spot_toml), str(written), []) == ["absent"]
+    [_, delete] = json.loads(written.read_text())["rule"]
+    assert delete["condition"] == {"age": days, "matchesPrefix": ["churn/checkpoints/"]}
+    wanted.cleanup(str(spot_toml), str(written), {})
+    assert json.loads(written.read_text())[0]["condition"]["olderThan"] == f"{days * 86400}s"
+
+
+@pytest.mark.parametrize(("location", "kind"), [("US", "multi-region"), ("EUROPE-WEST4", "region")])
+def test_a_bucket_elsewhere_is_refused(spot_toml: Path, written: Path, location: str, kind: str) -> None:
+    with pytest.raises(wanted.NotPossible, match=f"gs://acme-ml-training is in {location.lower()} and cannot be moved"):
+        wanted.bucket(str(spot_toml), str(written), [BUCKET | {"location": location, "locationType": kind}])
+
+
+def test_a_bucket_in_another_region_of_the_list_will_do(spot_toml: Path, written: Path) -> None:
+    assert wanted.bucket(str(spot_toml), str(written), [BUCKET | {"location": "US-EAST4"}]) == []
+
+
+def test_a_clean_up_as_wanted_needs_nothing(spot_toml: Path, written: Path) -> None:
+    assert wanted.cleanup(str(spot_toml), str(written), REGISTRY) == []
+
+
+def test_a_clean_up_that_is_missing_other_or_only_tried_out_differs(spot_toml: Path, written: Path) -> None:
+    policies = REGISTRY["cleanupPolicies"]
+    fewer = {
+        "cleanupPolicies": policies
+        | {"keep-newest": policies["keep-newest"] | {"mostRecentVersions": {"keepCount": 1}}}
+    }
+    more = {"cleanupPolicies": policies | {"another": policies["delete-old"]}}
+    for described in ({}, fewer, more, REGISTRY | {"cleanupPolicyDryRun": True}):
+        assert wanted.cleanup(str(spot_toml), str(written), described) == ["differs"], described
+
+
+def test_a_provider_as_wanted_needs_nothing() -> None:
+    assert wanted.provider("22", "11", [PROVIDER]) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "answer"),
+    [
+        ({"state": "DELETED"}, "deleted"),
+        ({"disabled": True}, "differs"),
+        ({"attributeCondition": "assertion.repository_id == '22'"}, "differs"),
+        ({"attributeCondition": ""}, "differs"),
+        ({"attributeMapping": PROVIDER["attributeMapping"] | {"google.subject": "assertion.sub"}}, "differs"),
+        ({"oidc": {"issuerUri": "https://token.actions.githubusercontent.com/another"}}, "differs"),
+        ({"oidc": PROVIDER["oidc"] | {"allowedAudiences": ["anybody"]}}, "differs"),
+    ],
+)
+def test_a_provider_that_lets_in_others_or_nobody_is_seen(change: dict[str, Any], answer: str) -> None:
+    assert wanted.provider("22", "11", [PROVIDER | change]) == [answer]
+
+
+def test_a_role_counts_for_its_member_alone_and_without_a_condition() -> None:
+    binding = {"role": "roles/logging.logWriter", "members": [MEMBER]}
+    conditional = binding | {"condition": {"title": "until Friday"}}
+    assert wanted.granted("roles/logging.logWriter", MEMBER, {"bindings": [binding]}) == ["granted"]
+    assert wanted.granted("roles/logging.logWriter", MEMBER, {"bindings": [conditional]}) == []
+    assert wanted.granted("roles/logging.logWriter", "serviceAccount:other@x", {"bindings": [binding]}) == []
+    assert wanted.granted("roles/logging.admin", MEMBER, {"bindings": [binding]}) == []
+    assert wanted.granted("roles/logging.logWriter", MEMBER, {}) == []
+
+
+@pytest.mark.parametrize(
+    "account",
+    [
+        "training@other-project.iam.gserviceaccount.com",
+        "short@acme-ml.iam.gserviceaccount.com",
+        "4711-compute@developer.gserviceaccount.com",
+    ],
+)
+def test_an_account_that_cannot_be_made_is_refused(spot_toml: Path, account: str) -> None:
+    spot_toml.write_text(changed("cloud.service_account", f'"{account}"'), encoding="utf-8")
+    with pytest.raises(wanted.NotPossible, match=f'cloud.service_account is "{account}": only an account of acme-ml'):
+        wanted.settings(str(spot_toml))
+
+
+def test_the_settings_come_one_a_line(spot_toml: Path) -> None:
+    assert wanted.settings(str(spot_toml)) == [
+        "acme-ml",
+        "us-central1",
+        "acme-ml-training",
+        "churn",
+        "training@acme-ml.iam.gserviceaccount.com",
+    ]

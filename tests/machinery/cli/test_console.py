@@ -1,0 +1,68 @@
+"""Standard output is whole, whoever reads it."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+
+import pytest
+
+from spot.cli import console
+from spot.cli.tables import facts
+
+
+class Closed(io.StringIO):
+    """A pipe that nobody reads any more."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_table_in_a_log_is_wide_and_has_no_colours_and_no_blanks_at_its_ends(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    console.write(facts([("name", "x" * 100), ("other", "short")]))
+    assert capsys.readouterr().out == f"name   {'x' * 100}\nother  short\n"
+
+
+def test_text_is_not_broken_so_that_it_can_be_copied(capsys: pytest.CaptureFixture[str]) -> None:
+    console.write("word " * 100 + "end")
+    assert capsys.readouterr().out == "word " * 100 + "end\n"
+
+
+def test_what_looks_like_markup_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    console.write("[bold]:smile:[/nothing]")
+    assert capsys.readouterr().out == "[bold]:smile:[/nothing]\n"
+
+
+def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    console.write_json({"a": [1, None]})
+    assert json.loads(capsys.readouterr().out) == {"a": [1, None]}
+
+
+def test_a_reader_who_left_is_for_the_caller_to_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with pytest.raises(BrokenPipeError):
+        console.write("anything")
+
+
+def test_a_file_is_no_terminal() -> None:
+    assert not console.on_terminal()
+
+
+def test_the_log_is_as_it_was_once_the_view_in_place_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    root, stream = logging.getLogger(), io.StringIO()
+    handler = logging.StreamHandler(stream)
+    root.addHandler(handler)
+    monkeypatch.setattr(root, "level", logging.INFO)
+    try:
+        with console.in_place() as show:
+            show("a pass")
+            assert root.level == logging.WARNING
+        assert root.level == logging.INFO
+        assert handler.stream is stream
+    finally:
+        root.removeHandler(handler)

@@ -1,0 +1,290 @@
+"""`spot prices` and `spot estimate`, as somebody sees them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spot.cli.main import main
+from spot.config.settings import load
+from spot.core.run import Provisioning
+from spot.google import rest
+from spot.pricing.table import FILE, HEADER, PACKAGE
+from tests.machinery.google.google_catalog import OTHERS, OURS, PATH, pages
+from tests.machinery.google.google_server import DENIED, Answer, GoogleServer, google_server
+from tests.machinery.spot_toml import GOOD, changed
+from tests.paths import PROJECT
+
+HEAD = ",".join(HEADER)
+LONG_AGO = "2020-01-01"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def row(self, name: str) -> list[str]:
+        """The cells of a table's line."""
+        [line] = [line for line in self.out.splitlines() if line.startswith(name)]
+        return re.split(r"  +", line)
+
+
+Spot = Callable[..., Said]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "spot.toml").write_text(GOOD)
+    return tmp_path
+
+
+@pytest.fixture
+def spot(folder: Path, capsys: pytest.CaptureFixture[str]) -> Spot:
+    def run(verb: str, *arguments: str) -> Said:
+        code = main([verb, "--settings", str(folder / "spot.toml"), *arguments])
+        return Said(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleServer]:
+    with google_server() as server:
+        monkeypatch.setenv(rest.ENDPOINT, f"{server.url}/{{api}}")
+        yield server
+
+
+def settings_with(folder: Path, **keys: str) -> None:
+    text = GOOD
+    for key, value in keys.items():
+        text = changed(key.replace("__", "."), value, text)
+    (folder / "spot.toml").write_text(text)
+
+
+def own(folder: Path, *lines: str) -> None:
+    (folder / FILE).write_text("\n".join((HEAD, *lines, "")))
+
+
+def test_prices_are_those_of_the_settings_machine_in_the_settings_regions(spot: Spot) -> None:
+    said = spot("prices")
+
+    assert (said.code, said.err) == (0, "")
+    assert "$ an hour on Vertex AI: g2-standard-8 with NVIDIA_L4" in said.out
+    assert said.row("us-east4") == ["us-east4", "0.978", "0.503", "49%", "0.027", "2026-07-30", PACKAGE]
+    assert said.row("us-central1") == ["us-central1", "0.982", "0.608", "38%", "0.027", "2026-07-30", PACKAGE]
+    assert said.out.index("us-east4") < said.out.index("us-central1")
+    assert "europe" not in said.out
+
+
+def test_the_attached_gpu_and_a_region_without_a_price_are_told(spot: Spot, folder: Path) -> None:
+    settings_with(folder, machine__type='"n1-standard-8"', machine__accelerator='"NVIDIA_TESLA_T4"')
+
+    said = spot("prices")
+
+    assert said.row("us-central1")[1:4] == ["0.839", "0.419", "50%"]
+    assert said.row("us-central1")[-1] == "the package, GPU undated"
+    assert said.row("us-east4")[-1] == "no price is known"
+
+
+def test_all_is_every_region_that_has_a_price(spot: Spot) -> None:
+    regions = [one["region"] for one in spot("prices", "--all", "--json").json["prices"]]
+
+    assert len(regions) == 10
+    assert regions[0] == "us-east5"
+
+
+def test_a_shape_that_nobody_knows_has_no_price_anywhere(spot: Spot, folder: Path) -> None:
+    settings_with(folder, machine__type='"z9-mega-8"')
+
+    said = spot("prices", "--all")
+    assert (said.code, "no price is known in any region" in said.out) == (0, True)
+
+    said = spot("estimate")
+    assert (said.code, said.out) == (2, "")
+    assert said.err == (
+        "spot: no price is known for z9-mega-8 with NVIDIA_L4 in us-central1, us-east4: spot prices --all lists where"
+        " one is\n"
+    )
+
+
+def test_prices_as_json_are_everything_that_is_billed(spot: Spot, folder: Path) -> None:
+    own(folder, f"g2-standard-8,us-central1,1,0.5,{LONG_AGO}", "pd-ssd,us-central1,0.0001,0.0001,")
+
+    said = spot("prices", "--json").json
+
+    [ours] = [one for one in said["prices"] if one["region"] == "us-central1"]
+    assert ours == {
+        "region": "us-central1",
+        "usd_per_hour": {"spot": 0.6615, "flex-start": 0.6615, "on-demand": 1.1615},
+        "of_it_disk": 0.0115,
+        "dated": LONG_AGO,
+        "undated": [],
+        "from": [FILE],
+    }
+    assert said["refreshed"] is None
+
+
+@pytest.mark.parametrize("verb", ["prices", "estimate"])
+def test_old_prices_are_warned_of_and_new_ones_are_not(verb: str, spot: Spot, folder: Path) -> None:
+    today = datetime.now(UTC).date().isoformat()
+    for day, warned in ((LONG_AGO, True), (today, False)):
+        own(folder, *(f"g2-standard-8,{region},1,0.5,{day}" for region in ("us-central1", "us-east4")))
+        assert (f"warning: prices of {day}" in spot(verb).out) is warned
+        assert (spot(verb, "--json").json["warning"] is not None) is warned
+
+
+@pytest.mark.parametrize("verb", ["prices", "estimate"])
+def test_a_table_of_the_project_that_is_wrong_is_one_line(verb: str, spot: Spot, folder: Path) -> None:
+    own(folder, "g2-standard-8,us-central1,1,free,")
+
+    said = spot(verb)
+
+    assert (said.code, said.out) == (2, "")
+    assert said.err == (
+        f"spot: {folder}/prices.csv, line 2: spot_usd_per_hour is 'free': a number of dollars above 0; repair it, or"
+        " write it anew with spot prices --refresh\n"
+    )
+
+
+def test_a_refresh_writes_a_table_of_today_which_every_run_then_goes_by(
+    spot: Spot, folder: Path, google: GoogleServer
+) -> None:
+    dearer = [{**one, "serviceRegions": ["us-central1", "us-west1"]} for one in OURS]
+    google.answers[PATH] = [*pages(dearer[:5], dearer[5:], OTHERS)]
+
+    said = spot("prices", "--refresh")
+
+    today = datetime.now(UTC).date().isoformat()
+    assert said.code == 0
+    assert said.out.startswith("prices.csv: ")
+    assert f"prices in 2 regions, from {len(OURS)} of the catalogue's {len(OURS) + len(OTHERS)} SKUs\n" in said.out
+    assert said.row("us-central1") == ["us-central1", "0.982", "0.608", "38%", "0.027", today, FILE]
+    assert said.row("us-east4")[-2:] == ["2026-07-30", PACKAGE]
+    assert f"g2-standard-8,us-west1,0.853624271,0.479872,{today}" in (folder / FILE).read_text().splitlines()
+    assert load(folder / "spot.toml").terms(regions=("us-west1",)).usd_per_hour["us-west1"][Provisioning.SPOT] > 0
+
+
+def test_a_refresh_that_fails_leaves_the_old_prices(spot: Spot, folder: Path, google: GoogleServer) -> None:
+    own(folder, f"g2-standard-8,us-central1,1,0.5,{LONG_AGO}")
+    before = (folder / FILE).read_text()
+
+    for answer, code in ((DENIED, 2), (Answer({"skus": []}), 75), (Answer({"skus": OTHERS}), 2)):
+        google.answers[PATH] = answer
+        said = spot("prices", "--refresh")
+        assert (said.code, said.out) == (code, "")
+        assert said.err.startswith("spot: Google's price catalogue was not read: ")
+        assert said.err.count("\n") == 1
+        assert (folder / FILE).read_text() == before
+
+
+def test_a_refresh_without_credentials_says_how_to_get_some(spot: Spot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(rest.ENDPOINT, raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere")
+
+    said = spot("prices", "--refresh")
+
+    assert said.code == 2
+    assert "no Google Cloud credentials" in said.err
+    assert "gcloud auth application-default login" in said.err
+
+
+def test_an_estimate_is_the_whole_run_by_region_with_what_it_rests_on(spot: Spot) -> None:
+    said = spot("estimate", "--work-hours", "10", "--regions", "us-central1,mars-north1,us-east5")
+
+    assert (said.code, said.err) == (0, "")
+    assert "10.0 h of work on g2-standard-8 with NVIDIA_L4, a boot disk of 100 GB" in said.out
+    assert said.row("us-east5") == ["us-east5", "1.132", "0.267", "$11.40", "$2.82", "75%"]
+    assert said.row("us-central1") == ["us-central1", "1.008", "0.635", "$10.15", "$6.70", "34%"]
+    assert said.row("mars-north1") == ["mars-north1", "no price is known"]
+    assert said.out.index("us-east5") < said.out.index("us-central1")
+    assert said.row("on-demand")[1:] == ["0.0", "10.1 h", "10.4 h", "1.6 h to spare"]
+    assert said.row("spot ")[1:] == ["3.3", "10.6 h", "12.4 h", "24 min late"]
+    assert "policy.strategy is hybrid: on-demand does in time what spot does not" in said.out
+    assert said.row("a preemption every")[1:] == ["3.2 h", "16 H100 Spot VMs in October 2025, or --mtbf-hours"]
+
+
+def test_the_documentation_shows_what_is_shown(spot: Spot) -> None:
+    text = (PROJECT / "docs/prices.md").read_text(encoding="utf-8")
+    [(command, block)] = re.findall(r"```\n\$ spot (estimate.*)\n([^`]+)```", text)
+
+    assert spot(*command.split()).out.startswith(block)
+
+
+def test_an_estimate_as_json_has_the_same_numbers(spot: Spot) -> None:
+    said = spot("estimate", "--work-hours", "10", "--regions", "us-central1", "--json").json
+
+    [one] = said["estimates"]
+    assert (one["region"], one["on_demand_usd"], one["spot_usd"], one["saving"]) == (
+        *("us-central1", pytest.approx(10.15, abs=0.005)),
+        *(pytest.approx(6.70, abs=0.005), pytest.approx(0.339, abs=0.001)),
+    )
+    assert said["courses"]["spot"]["billed_hours"] == pytest.approx(10.5617, abs=0.0001)
+    assert (said["work_hours"], said["deadline_hours"], said["assumed"]["mtbf_hours"]) == (10, 12, 3.2)
+
+
+def test_a_loss_is_called_one(spot: Spot, folder: Path) -> None:
+    own(folder, f"g2-standard-8,us-central1,1,0.99,{LONG_AGO}")
+
+    assert spot("estimate", "--regions", "us-central1").row("us-central1")[-1].startswith("LOSS ")
+
+
+@pytest.mark.parametrize(("mtbf", "said"), [("1", "never"), ("0.1", "no progress between preemptions")])
+def test_preemptions_without_end_are_no_price(mtbf: str, said: str, spot: Spot, folder: Path) -> None:
+    settings_with(folder, policy__worst_loss_minutes="120")
+
+    shown = spot("estimate", "--mtbf-hours", mtbf)
+
+    assert said in " ".join(shown.row("spot "))
+    assert len(shown.row("us-central1")) == 4
+
+
+@pytest.mark.parametrize(
+    ("strategy", "line"),
+    [
+        ("spot", "policy.strategy is spot, which promises no deadline"),
+        ("hybrid", "policy.strategy is hybrid: on-demand does in time what spot does not, at its price"),
+        ("on-demand", ""),
+    ],
+)
+def test_what_follows_when_spot_is_late_depends_on_the_strategy(
+    strategy: str, line: str, spot: Spot, folder: Path
+) -> None:
+    settings_with(folder, policy__strategy=f'"{strategy}"')
+
+    late, in_time = spot("estimate", "--work-hours", "11.5").out, spot("estimate").out
+
+    assert line in late
+    assert "policy.strategy" not in in_time
+    assert ("policy.strategy" in late) is bool(line)
+
+
+@pytest.mark.parametrize("strategy", ["spot", "hybrid", "on-demand"])
+def test_where_on_demand_is_late_too_nothing_is_promised(strategy: str, spot: Spot, folder: Path) -> None:
+    settings_with(folder, policy__strategy=f'"{strategy}"')
+
+    said = spot("estimate", "--work-hours", "13").out
+
+    assert "not even on-demand is in time: 84 min late. Raise policy.deadline_hours" in said
+    assert "policy.strategy" not in said
+
+
+@pytest.mark.parametrize("regions", ["", "us-central1-a", "us-central1,us-central1"])
+def test_wrong_regions_are_one_line(regions: str, spot: Spot) -> None:
+    said = spot("estimate", "--regions", regions)
+
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"spot: --regions {regions!r}: ")
+    assert said.err.count("\n") == 1

@@ -1,0 +1,164 @@
+"""`spot report` at the command line, against a bucket."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from spot.accounting.phases import Phase
+from spot.cli.main import Exit
+from spot.cli.report import ReportError, moment
+from spot.core.run import Run, RunState
+from spot.storage.base import ABSENT
+from spot.storage.records.ledger import Ledger
+from tests.machinery import stories
+from tests.machinery.desk import Desk
+from tests.paths import PROJECT
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+DOCS = PROJECT / "docs" / "report.md"
+
+
+def kept(desk: Desk, story: stories.Story, *, ago: timedelta = timedelta(days=2), run_id: str = "nightly") -> Run:
+    """The record of this story in the bucket, as if it had begun so long ago."""
+    run: Run = stories.moved(story.run, by=datetime.now(UTC) - ago - story.run.submitted_at)
+    run = replace(run, id=run_id, spec=replace(run.spec, root=desk.root))
+    ledger = Ledger(desk.store())
+    record = ledger.create(run)
+    if run.state is not RunState.OPEN:
+        ledger.file(record)
+    return run
+
+
+def test_a_run_is_reported_as_text_markdown_json_and_a_page(desk: Desk, tmp_path: Path) -> None:
+    run = kept(desk, stories.handed_over())
+    text, markdown = desk.spot("report", run.id), desk.spot("report", run.id, "--markdown")
+    assert (text.code, markdown.code, text.err) == (Exit.DONE, Exit.DONE, "")
+    assert text.out.startswith("$8.33, 21 % less than on-demand\n")
+    assert markdown.out.startswith("### nightly\n")
+    page = tmp_path / "page.html"
+    said = desk.spot("report", run.id, "--html", str(page))
+    assert (said.code, said.out) == (Exit.DONE, f"written: {page}\n")
+    assert "<h1>$8.33, 21 % less than on-demand</h1>" in page.read_text()
+    values = desk.spot("report", run.id, "--json").json
+    assert values["usd"] == pytest.approx(8.33)
+    assert sum(values["phases_hours"].values()) == pytest.approx(values["billed_hours"], abs=0.001)
+    assert [one["outcome"] for one in values["attempts"]][-1] == "succeeded"
+
+
+def test_an_open_run_is_reported_as_it_stands(desk: Desk) -> None:
+    run = kept(desk, stories.open_run(), ago=timedelta(hours=5))
+    values = desk.spot("report", run.id, "--json").json
+    assert (values["state"], values["deadline_verdict"], values["model"]) == ("open", "due", None)
+    assert "so far" in desk.spot("report", run.id).out
+
+
+def test_every_key_of_the_json_is_documented_and_every_documented_key_is_there(desk: Desk) -> None:
+    run = kept(desk, stories.handed_over())
+    one = desk.spot("report", run.id, "--json").json
+    many = desk.spot("report", "--since", "30d", "--json").json
+    said = {
+        *one,
+        *one["attempts"][0],
+        *one["on_demand"],
+        *one["decisions"][0],
+        *many,
+        *many["totals"],
+        *many["runs"][0],
+    }
+    documented = set(re.findall(r"^\| `([a-z_]+)`", DOCS.read_text(), re.MULTILINE))
+    assert documented == said
+    assert set(one["phases_hours"]) == {phase.name.lower() for phase in Phase}
+
+
+def test_the_runs_of_some_time_are_added_up_and_a_broken_record_is_named(desk: Desk, tmp_path: Path) -> None:
+    for number, story in enumerate((stories.calm(), stories.loss(), stories.failed())):
+        kept(desk, story, ago=timedelta(days=2 * number + 1), run_id=f"run-{number}")
+    month = f"{datetime.now(UTC):%Y/%m}"
+    desk.store().write(f"runs/closed/{month}/broken.json", b"nonsense", if_generation=ABSENT)
+    values = desk.spot("report", "--since", "4d", "--json").json
+    assert [one["run"] for one in values["runs"]] == ["run-1", "run-0"]
+    assert values["totals"]["usd"] == pytest.approx(16.45 + 5.2)
+    assert values["totals"]["is_loss"] is True
+    [skipped] = values["skipped"]
+    assert f"runs/closed/{month}/broken.json is no record of a run" in skipped
+    said = desk.spot("report", "--since", "90d", "--html", str(tmp_path / "runs.html"), "--markdown")
+    assert said.code == Exit.DONE
+    assert "## 3 runs submitted since" in said.out
+    assert "run-2" in (tmp_path / "runs.html").read_text()
+
+
+def test_no_run_in_that_time_is_said(desk: Desk) -> None:
+    said = desk.spot("report", "--since", "12h")
+    assert said.code == Exit.DONE
+    assert re.fullmatch(r"No run submitted since 20[\d-]+ [\d:]+ UTC has ended\.\n", said.out)
+    assert desk.spot("report", "--since", "12h", "--json").json["totals"]["runs"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "a report is of one run, or of many: name RUN, or give --since 90d"),
+        (("nightly", "--since", "9d"), "a report is of one run, or of many"),
+        (("nightly", "--json", "--markdown"), "--json and --markdown both go to standard output: choose one"),
+        (("--since", "soon"), "--since 'soon': write 90d, 12h or a day as 2026-09-01"),
+        (("nightly",), "there is no run nightly in"),
+    ],
+)
+def test_what_cannot_be_reported_is_one_line(desk: Desk, arguments: tuple[str, ...], says: str) -> None:
+    said = desk.spot("report", *arguments)
+    assert (said.code, said.out) == (Exit.USAGE, "")
+    assert says in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_a_page_that_cannot_be_written_is_one_line(desk: Desk) -> None:
+    kept(desk, stories.calm())
+    said = desk.spot("report", "nightly", "--html", "/no/such/folder/page.html")
+    assert (said.code, said.err) == (
+        Exit.USAGE,
+        "spot: --html '/no/such/folder/page.html' cannot be written: No such file or directory\n",
+    )
+
+
+def test_a_checkpoint_that_cannot_be_read_leaves_the_record_and_is_said(desk: Desk) -> None:
+    kept(desk, stories.calm())
+    desk.put("models/nightly/completion.json", b"nonsense")
+    said = desk.spot("report", "nightly")
+    assert said.code == Exit.OPEN
+    assert said.out.startswith("$5.20, 50 % less than on-demand\n")
+    assert "the report rests on the record alone: " in said.err
+
+
+def test_of_many_runs_the_one_whose_model_cannot_be_read_is_said_as_well(desk: Desk) -> None:
+    for name in ("nightly", "weekly"):
+        kept(desk, stories.calm(), run_id=name)
+    desk.put("models/nightly/completion.json", b"nonsense")
+    said = desk.spot("report", "--since", "9d", "--json")
+    assert (said.code, said.json["totals"]["runs"]) == (Exit.DONE, 2)
+    assert said.err.startswith("spot: what is said of nightly rests on its record alone: ")
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "since"),
+    [
+        ("90d", NOW - timedelta(days=90)),
+        ("12h", NOW - timedelta(hours=12)),
+        ("2026-09-01", datetime(2026, 9, 1, tzinfo=UTC)),
+    ],
+)
+def test_since_is_a_span_or_a_day(text: str, since: datetime) -> None:
+    assert moment(text, NOW) == since
+
+
+@pytest.mark.parametrize(
+    "text", ["", "90", "d", "-1d", "1.5d", "٣d", "0d", "99999d", "2026-13-01", "2027-01-01", "1999-01-01", "9d "]
+)
+def test_what_is_no_time_in_the_past_is_refused(text: str) -> None:
+    with pytest.raises(ReportError, match=re.escape(f"--since {text!r}: ")):
+        moment(text, NOW)

@@ -1,0 +1,289 @@
+"""A mistake in spot.toml is one line that names the key, the value and what is allowed; all mistakes come at once."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spot.config.flags import RESERVED
+from spot.config.schema import TABLES, check
+from tests.machinery.spot_toml import GOOD, changed
+
+
+def mistakes(text: str) -> tuple[str, ...]:
+    return check(tomllib.loads(text)).mistakes
+
+
+def mistakes_with(key: str, value: str) -> tuple[str, ...]:
+    """`value` is written as TOML."""
+    return mistakes(changed(key, value))
+
+
+def test_good_settings_have_no_mistakes() -> None:
+    assert mistakes(GOOD) == ()
+
+
+WRONG = [
+    ("name", '""', "''", "1 to 60 letters"),
+    ("name", "7", "7", "1 to 60 letters"),
+    ("name", '"-x"', "'-x'", "1 to 60 letters"),
+    ("cloud.project", '"My_Project"', "'My_Project'", "6 to 30 lower-case letters"),
+    ("cloud.project", "true", "true", "6 to 30 lower-case letters"),
+    ("cloud.project", '"project-"', "'project-'", "no hyphen last"),
+    ("cloud.regions", '"us-central1"', "'us-central1'", "a list of 1 to 20 regions"),
+    ("cloud.regions", "[]", "[]", "a list of 1 to 20 regions"),
+    ("cloud.regions", str([f"us-central{n}" for n in range(21)]), "['us-central0'", "a list of 1 to 20 regions"),
+    ("cloud.regions", '["us-east4", "us-west1", "us-east4"]', "['us-east4'", "'us-east4' is there 2 times"),
+    ("cloud.bucket", '"gs://bucket"', "'gs://bucket'", "without gs://"),
+    ("cloud.bucket", '"ab"', "'ab'", "3 to 63"),
+    ("cloud.bucket", '"a..b"', "'a..b'", "3 to 63"),
+    ("cloud.bucket", '"bucket/folder"', "'bucket/folder'", "3 to 63"),
+    ("cloud.bucket", '"my-google-data"', "'my-google-data'", "no google in it"),
+    ("cloud.bucket", '"goog-data"', "'goog-data'", "does not start with goog"),
+    ("cloud.bucket", '"192.168.5.4"', "'192.168.5.4'", "not an IP address"),
+    ("cloud.prefix", '""', "''", "1 to 200"),
+    ("cloud.prefix", '"/churn"', "'/churn'", "none at the ends"),
+    ("cloud.prefix", '"churn/"', "'churn/'", "none at the ends"),
+    ("cloud.prefix", '"a/../b"', "'a/../b'", "a letter or digit first"),
+    ("cloud.service_account", '"me@example.com"', "'me@example.com'", "e-mail address of a service account"),
+    ("cloud.service_account", '"training"', "'training'", "e-mail address"),
+    ("cloud.image", '"trainer"', "'trainer'", "HOST/PATH"),
+    ("cloud.image", '"h.dev/p/r/t@sha256:abc"', "'h.dev/p/r/t@sha256:abc'", "64 hexadecimal digits"),
+    ("cloud.image", '"h.dev/p q"', "'h.dev/p q'", "HOST/PATH"),
+    ("cloud.vertex_endpoint", '"127.0.0.1:80"', "'127.0.0.1:80'", "http or https URL"),
+    ("cloud.vertex_endpoint", '"ftp://x"', "'ftp://x'", "http or https URL"),
+    ("cloud.vertex_endpoint", '"https://{zone}-x.com"', "'https://{zone}-x.com'", "{region}"),
+    ("cloud.vertex_endpoint", '"https://x.com/v1"', "'https://x.com/v1'", "without a path"),
+    ("cloud.vertex_endpoint", '"http://[::1"', "'http://[::1'", "http or https URL"),
+    ("cloud.vertex_endpoint", '""', "''", "http or https URL"),
+    ("cloud.storage_endpoint", '"http://x:99999"', "'http://x:99999'", "http or https URL"),
+    ("cloud.storage_endpoint", '"https://{region}-x.com"', "'https://{region}-x.com'", "http or https URL"),
+    ("cloud.storage_endpoint", "0", "0", "http or https URL"),
+    ("machine.type", '"g2"', "'g2'", "a machine type of Compute Engine"),
+    ("machine.type", '"G2-Standard-8"', "'G2-Standard-8'", "a machine type of Compute Engine"),
+    ("machine.accelerator", '"nvidia_l4"', "'nvidia_l4'", "Vertex AI has for a GPU"),
+    ("machine.accelerator", '"TPU_V3"', "'TPU_V3'", "Vertex AI has for a GPU"),
+    ("machine.accelerator", '"none"', "'none'", "g2-standard-8 goes with NVIDIA_L4"),
+    ("machine.accelerator", '"NVIDIA_TESLA_T4"', "'NVIDIA_TESLA_T4'", "g2-standard-8 goes with NVIDIA_L4"),
+    ("machine.accelerator_count", "0", "0", "a whole number from 1 to 16"),
+    ("machine.accelerator_count", "1.0", "1.0", "a whole number"),
+    ("machine.accelerator_count", "true", "true", "a whole number"),
+    ("machine.accelerator_count", '"1"', "'1'", "without quotes"),
+    ("machine.accelerator_count", "2", "2", "g2-standard-8 has 1"),
+    ("machine.boot_disk_gb", "49", "49", "from 50 to 64000"),
+    ("machine.boot_disk_gb", "64001", "64001", "from 50 to 64000"),
+    ("schedule.cron", '"60 3 * * 1"', "'60 3 * * 1'", "a minute is 0 to 59"),
+    ("schedule.cron", "17", "17", "five fields"),
+    ("policy.strategy", '"cheap"', "'cheap'", "one of hybrid, spot, on-demand"),
+    ("policy.strategy", "[]", "[]", "one of hybrid, spot, on-demand"),
+    ("policy.deadline_hours", "0", "0", "from 0.01 to 8760"),
+    ("policy.deadline_hours", "nan", "nan", "from 0.01 to 8760"),
+    ("policy.deadline_hours", "inf", "inf", "from 0.01 to 8760"),
+    ("policy.work_hours", "-1", "-1", "from 0.01 to 8760"),
+    ("policy.work_hours", "1e-9", "1e-09", "from 0.01 to 8760"),
+    ("policy.work_hours", '"4"', "'4'", "without quotes"),
+    ("policy.work_hours", "2026-07-30", "datetime.date(2026, 7, 30)", "from 0.01 to 8760"),
+    ("policy.hand_over", '"warm"', "'warm'", "true or false"),
+    ("policy.flex_start", '"false"', "'false'", "true or false, without quotes"),
+    ("policy.flex_start", "1", "1", "true or false"),
+    ("policy.max_wait_minutes", "0", "0", "from 0.01 to 10080"),
+    ("policy.expected_start_minutes", "false", "false", "from 0.01 to 10080"),
+    ("policy.worst_start_minutes", "20000", "20000", "from 0.01 to 10080"),
+    ("policy.tick_minutes", "0", "0", "from 0.01 to 10080"),
+    ("policy.worst_loss_minutes", "0", "0", "from 0.01 to 10080"),
+    ("policy.save_seconds", '"none"', "'none'", '"unknown", or a number'),
+    ("policy.reserve_minutes", "-1", "-1", "from 0.01 to 10080"),
+    ("policy.max_preemptions", '"none"', "'none'", '"unlimited", or a whole number'),
+    ("policy.max_preemptions", "-1", "-1", '"unlimited", or a whole number'),
+    ("policy.max_errors", "1.5", "1.5", "a whole number"),
+    ("policy.max_errors", '"unlimited"', "'unlimited'", "a whole number"),
+    ("policy.vertex_restarts", "0", "0", "true or false"),
+    ("policy.budget_usd", "0", "0", '"none", or a number'),
+    ("policy.budget_usd", '"unlimited"', "'unlimited'", '"none", or a number'),
+    ("training.epochs", "[20]", "[20]", "a text, a number, true or false"),
+    ("training.epochs", "inf", "inf", "a number that is finite"),
+    ("training.data", '""', "''", "1 to 1000 printable characters"),
+    ("training.data", '"a\\nb"', r"'a\nb'", "printable characters on one line"),
+    ("training.data", '"--run"', "'--run'", "does not begin with -"),
+    ("training.data", '"table.csv"', "'table.csv'", 'gs://BUCKET/OBJECT, or "sample"'),
+    ("training.data", "7", "7", 'gs://BUCKET/OBJECT, or "sample"'),
+    ("training.enable-checkpointing", "false", "false", "only with policy.strategy on-demand"),
+    ("training.enable-checkpointing", '"false"', "false", "only with policy.strategy on-demand"),
+    ("training.checkpoint-interval", "601", "601", "at most 600 seconds, or raise policy.worst_loss_minutes"),
+    ("training.checkpoint-interval", '"601"', "'601'", "at most 600 seconds"),
+    *((f"training.{flag}", '"x"', "'x'", f"not here, because {why}") for flag, why in RESERVED.items()),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "seen", "allowed"), WRONG)
+def test_a_wrong_value_is_named_with_what_is_allowed(key: str, value: str, seen: str, allowed: str) -> None:
+    [line] = mistakes_with(key, value)
+
+    assert line.startswith(f"{key} is {seen}")
+    assert allowed in line
+
+
+def test_every_key_has_its_row_among_the_wrong_values() -> None:
+    assert {"name", *(f"{table}.{key}" for table, keys in TABLES.items() for key in keys)} <= {row[0] for row in WRONG}
+
+
+RIGHT = [
+    ("name", '"Ma pr\u00e9vision no. 2"'),
+    ("cloud.regions", '["europe-west12"]'),
+    ("cloud.bucket", '"team.models_2026-a"'),
+    ("cloud.prefix", '"team/churn-v1.2_b"'),
+    ("cloud.service_account", '"123-compute@developer.gserviceaccount.com"'),
+    ("cloud.image", '"us-central1-docker.pkg.dev/p/repo/trainer"'),
+    ("cloud.image", '"us-central1-docker.pkg.dev/p/repo/trainer:v1.2"'),
+    ("cloud.image", f'"127.0.0.1:5000/trainer:v1@sha256:{"0a" * 32}"'),
+    ("cloud.vertex_endpoint", '"http://127.0.0.1:8080"'),
+    ("cloud.vertex_endpoint", '"http://[::1]:8080/"'),
+    ("cloud.vertex_endpoint", '"https://{region}-aiplatform.googleapis.com"'),
+    ("cloud.storage_endpoint", '"http://localhost:4443"'),
+    ("machine.boot_disk_gb", "50"),
+    ("machine.boot_disk_gb", "64000"),
+    ("policy.deadline_hours", "8760"),
+    ("policy.work_hours", "0.01"),
+    ("policy.max_preemptions", "0"),
+    ("policy.max_preemptions", '"unlimited"'),
+    ("policy.budget_usd", "12.5"),
+    ("training.checkpoint-interval", "600"),
+    ("training.checkpoint-interval", '"auto"'),
+    ("training.learning-rate", "1e-5"),
+    ("training.data", '"sample"'),
+    ("training.data", '"gs://bucket/\u9810\u6e2c.safetensors"'),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), RIGHT)
+def test_an_unusual_but_right_value_is_accepted(key: str, value: str) -> None:
+    assert mistakes_with(key, value) == ()
+
+
+@pytest.mark.parametrize(("item", "seen"), [('"us-central1-a"', "'us-central1-a'"), ("7", "7"), ("{}", "{}")])
+def test_a_wrong_item_of_a_list_is_named_by_its_index(item: str, seen: str) -> None:
+    assert mistakes_with("cloud.regions", f'["us-east4", {item}]') == (
+        f"cloud.regions[1] is {seen}: a region like us-central1, not a zone",
+    )
+
+
+def test_on_demand_a_run_may_go_without_checkpoints() -> None:
+    on_demand = changed("policy.strategy", '"on-demand"')
+
+    assert mistakes(changed("training.enable-checkpointing", "false", on_demand)) == ()
+
+
+def test_a_longer_interval_goes_with_a_greater_loss() -> None:
+    assert mistakes(changed("policy.worst_loss_minutes", "20", changed("training.checkpoint-interval", "1200"))) == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("cloud.region", "cloud.region is not a setting: did you mean cloud.regions?"),
+        ("machine.acelerator", "machine.acelerator is not a setting: did you mean machine.accelerator?"),
+        ("policy.bucket", "policy.bucket is not a setting: did you mean cloud.bucket?"),
+        ("policy.cron", "policy.cron is not a setting: did you mean schedule.cron?"),
+        ("schedule.zzz", "schedule.zzz is not a setting: known here are cron"),
+        ("clout.x", "clout is not a setting: did you mean cloud?"),
+        ("zzz", "zzz is not a setting: known here are name, cloud, machine, schedule, policy, training"),
+        ("project", "project is not a setting: did you mean cloud.project?"),
+        ("training.batch_size", "training.batch_size is not a flag of the trainer: did you mean batch-size?"),
+        ("training.zzz", "training.zzz is not a flag of the trainer: trainer --help lists them"),
+        ("training.Epochs", "training.Epochs is not a flag of the trainer: did you mean epochs?"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_known_one(key: str, said: str) -> None:
+    [line] = mistakes_with(key, "1")
+
+    assert line.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("name", "cloud.project", "cloud.regions", "cloud.bucket", "cloud.prefix"),
+        *("machine.type", "machine.accelerator", "schedule.cron", "policy.deadline_hours", "policy.work_hours"),
+    ],
+)
+def test_a_missing_key_is_named_with_what_is_allowed(key: str) -> None:
+    [line] = mistakes(changed(key, None))
+
+    assert line.startswith(f"{key} is missing: ")
+    assert len(line) > len(f"{key} is missing: ") + 10
+
+
+def test_a_table_that_is_a_value_is_one_mistake() -> None:
+    assert mistakes(changed("cloud", '"here"')) == ("cloud is 'here': a table, [cloud]",)
+    assert mistakes(changed("training", "[1]")) == ("training is [1]: a table, [training]",)
+
+
+def test_an_empty_document_lacks_every_key_without_a_default() -> None:
+    assert len(mistakes("")) == 10
+
+
+def test_all_mistakes_come_at_once() -> None:
+    text = changed("cloud.project", "7")
+    for key, value in (("cloud.regions", '["x", "y"]'), ("policy.work_hours", None), ("policy.zzz", "1"), ("rum", "1")):
+        text = changed(key, value, text)
+
+    keys = [line.split(" ")[0] for line in mistakes(text)]
+
+    assert keys == ["cloud.project", "cloud.regions[0]", "cloud.regions[1]", "policy.work_hours", "policy.zzz", "rum"]
+
+
+HOSTILE = {
+    "newline": '"a\\nb"',
+    "newline at the end": '"us-central1\\n"',
+    "carriage return": '"a\\rb"',
+    "null": '"a\\u0000b"',
+    "escape": '"\\u001b[31m"',
+    "line separator": '"\\u2028"',
+    "emoji": '"\N{ROCKET} "',
+    "digits of another script": '"\N{ARABIC-INDIC DIGIT ONE}! "',
+    "far too long": '"-' + "a" * 100_000 + '"',
+    "shell": '"$(touch /x) "',
+    "a number without end": "0x" + "f" * 10_000,
+    "tables without end": "{" + "a." * 2000 + "a = 1}",
+    "lists of them": "[{" + "a." * 2000 + "a = 1}, {" + "a." * 2000 + "a = 1}]",
+}
+
+
+@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("key", ["name", *(f"{table}.{key}" for table, keys in TABLES.items() for key in keys)])
+def test_hostile_values_are_shown_short_and_escaped_on_one_line(key: str, value: str) -> None:
+    for line in mistakes_with(key, value) or pytest.fail("accepted"):
+        assert line.startswith(key)
+        assert line.isascii()
+        assert line.isprintable()
+        assert len(line) < 300
+
+
+@pytest.mark.parametrize("name", ['"a\\nb"', '"\\u001b[31m"', '"' + "a" * 100_000 + '"', '"\N{ROCKET}"', '""'])
+@pytest.mark.parametrize("table", ["", "cloud.", "training."])
+def test_hostile_names_are_shown_short_and_escaped_on_one_line(table: str, name: str) -> None:
+    [line] = mistakes(f"{name} = 1\n{GOOD}" if not table else changed(f"{table}{name}", "1"))
+
+    assert line.isascii()
+    assert line.isprintable()
+    assert len(line) < 300
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = st.sampled_from([*TABLES, "name", "training", *(key for keys in TABLES.values() for key in keys)]) | st.text(
+    max_size=5
+)
+
+
+@given(st.dictionaries(NAMES, VALUES | st.dictionaries(NAMES, VALUES, max_size=4), max_size=6))
+def test_any_document_is_checked_and_every_line_is_plain(document: dict[str, object]) -> None:
+    for line in check(document).mistakes:
+        assert line.isascii()
+        assert line.isprintable()

@@ -1,0 +1,298 @@
+"""spot.toml becomes what a run is made of, or a list of everything that is wrong with it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spot.config.flags import RESERVED
+from spot.config.schema import NAME, TABLES, Missing
+from spot.config.settings import SettingsError, load, parse
+from spot.core.run import Machine, Provisioning, Strategy, Terms
+from spot.pricing.quotes import quote
+from tests.machinery.spot_toml import GOOD, changed
+from tests.paths import PROJECT
+
+
+def lines_of(text: str) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as caught:
+        parse(text, "spot.toml")
+    return caught.value.lines
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "spot.toml"
+    path.write_text(GOOD, encoding="utf-8")
+
+    settings = load(path)
+
+    assert settings.name == "Churn"
+    assert (settings.cloud.project, settings.cloud.bucket, settings.cloud.prefix) == (
+        "acme-ml",
+        "acme-ml-training",
+        "churn",
+    )
+    assert settings.cloud.regions == ("us-central1", "us-east4")
+    assert settings.schedule.cron == "17 3 * * 1"
+    assert (settings.policy.deadline_hours, settings.policy.work_hours) == (12, 1)
+    assert settings == parse(GOOD, "spot.toml")
+
+
+def test_everything_lies_below_the_prefix_in_the_bucket() -> None:
+    assert parse(GOOD, "spot.toml").root == "gs://acme-ml-training/churn"
+
+
+def test_the_machine_is_the_one_of_the_settings() -> None:
+    assert parse(GOOD, "spot.toml").machine() == Machine(
+        type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100
+    )
+
+
+def test_a_machine_without_accelerator_has_none_whatever_their_count() -> None:
+    text = changed("machine.type", '"n1-standard-8"', changed("machine.accelerator", '"none"'))
+
+    machine = parse(changed("machine.accelerator_count", "4", text), "spot.toml").machine()
+
+    assert (machine.accelerator, machine.accelerator_count) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("machine_type", "accelerator"),
+    [
+        ("g2-standard-8", "NVIDIA_L4"),
+        ("n1-standard-8", "NVIDIA_TESLA_T4"),
+        ("a2-highgpu-1g", "NVIDIA_TESLA_A100"),
+        ("a2-ultragpu-1g", "NVIDIA_A100_80GB"),
+        ("n1-standard-8", "none"),
+    ],
+)
+def test_every_machine_that_the_template_offers_is_accepted(machine_type: str, accelerator: str) -> None:
+    text = changed("machine.type", f'"{machine_type}"', changed("machine.accelerator", f'"{accelerator}"'))
+
+    assert parse(text, "spot.toml").machine().type == machine_type
+
+
+def test_the_terms_have_defaults_for_all_that_is_not_written() -> None:
+    machine = parse(GOOD, "spot.toml").machine()
+
+    assert parse(GOOD, "spot.toml").terms() == Terms(
+        strategy=Strategy.HYBRID,
+        regions=("us-central1", "us-east4"),
+        hand_over=True,
+        flex_start=False,
+        work=timedelta(hours=1),
+        max_wait=timedelta(minutes=20),
+        expected_start=timedelta(minutes=24),
+        worst_start=timedelta(minutes=25),
+        tick=timedelta(minutes=15),
+        worst_loss=timedelta(minutes=10),
+        reserve=timedelta(minutes=60),
+        max_preemptions=None,
+        max_errors=0,
+        disable_retries=True,
+        budget_usd=None,
+        usd_per_hour={
+            region: {kind: found.usd_per_hour(kind) or pytest.fail("no price") for kind in Provisioning}
+            for region in ("us-central1", "us-east4")
+            if (found := quote(machine, region))
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "field", "meant"),
+    [
+        ("strategy", '"on-demand"', "strategy", Strategy.ON_DEMAND),
+        ("flex_start", "true", "flex_start", True),
+        ("work_hours", "2.5", "work", timedelta(hours=2.5)),
+        ("max_wait_minutes", "1", "max_wait", timedelta(minutes=1)),
+        ("expected_start_minutes", "2", "expected_start", timedelta(minutes=2)),
+        ("worst_start_minutes", "3", "worst_start", timedelta(minutes=3)),
+        ("tick_minutes", "4", "tick", timedelta(minutes=4)),
+        ("worst_loss_minutes", "0.5", "worst_loss", timedelta(seconds=30)),
+        ("hand_over", "false", "hand_over", False),
+        ("reserve_minutes", "5", "reserve", timedelta(minutes=5)),
+        ("max_preemptions", "0", "max_preemptions", 0),
+        ("max_preemptions", '"unlimited"', "max_preemptions", None),
+        ("max_errors", "2", "max_errors", 2),
+        ("vertex_restarts", "true", "disable_retries", False),
+        ("budget_usd", "12.5", "budget_usd", 12.5),
+        ("budget_usd", '"none"', "budget_usd", None),
+    ],
+)
+def test_each_key_of_the_policy_is_a_term(key: str, value: str, field: str, meant: object) -> None:
+    assert getattr(parse(changed(f"policy.{key}", value), "spot.toml").terms(), field) == meant
+
+
+def test_a_term_can_be_overridden_and_the_prices_follow_the_regions() -> None:
+    terms = parse(GOOD, "spot.toml").terms(strategy=Strategy.SPOT, regions=("europe-west4",))
+
+    assert (terms.strategy, terms.regions, set(terms.usd_per_hour)) == (
+        Strategy.SPOT,
+        ("europe-west4",),
+        {"europe-west4"},
+    )
+
+
+def test_the_trainers_flags_are_what_training_says_in_its_order() -> None:
+    assert parse(GOOD, "spot.toml").arguments() == (
+        *("--epochs", "20", "--learning-rate", "0.002"),
+        *("--enable-checkpointing", "true", "--checkpoint-interval", "auto"),
+    )
+
+
+def test_the_service_account_is_the_projects_training_account_unless_another_is_named() -> None:
+    mine = '"mine@other.iam.gserviceaccount.com"'
+
+    assert parse(GOOD, "spot.toml").cloud.service_account == "training@acme-ml.iam.gserviceaccount.com"
+    assert parse(changed("cloud.service_account", mine), "spot.toml").cloud.service_account == mine.strip('"')
+
+
+def test_each_mistake_is_a_line_that_begins_with_the_file() -> None:
+    lines = lines_of(changed("cloud.project", "7", changed("policy.tick_minutes", "-2")))
+
+    assert [line.split(" is ")[0] for line in lines] == ["spot.toml: cloud.project", "spot.toml: policy.tick_minutes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name = 'x'\nproject\n", "spot.toml: line 2, column 8 is not TOML: "),
+        ("name = 'x'\n[cloud", "spot.toml: line 2 is not TOML: "),
+        ("name = 'x'\nname = 'y'\n", "spot.toml: line 2, column 11 is not TOML: Cannot overwrite a value"),
+        ("name = 'x\x00'\n", "spot.toml: line 1, column 10 is not TOML: "),
+        ("[a]\n[" + "\N{ROCKET}" * 1000 + "]\n", "spot.toml: line 2, column 2 is not TOML: "),
+        ('["' + "a" * 10_000 + '"]\n["' + "a" * 10_000 + '"]', "spot.toml: line 2"),
+        ("name = " + "9" * 5000, "spot.toml: a value cannot be read: Exceeds the limit (4300 digits)"),
+        ("name = " + "[" * 5000, "spot.toml: its values lie too deep in one another to be read"),
+    ],
+)
+def test_what_is_not_toml_is_one_line_with_its_number(text: str, said: str) -> None:
+    [line] = lines_of(text)
+
+    assert line.startswith(said)
+    assert line.isascii()
+    assert line.isprintable()
+    assert len(line) < 300
+
+
+def test_a_file_that_is_not_there_is_one_line_that_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path / "spot.toml")
+
+    assert caught.value.lines == (
+        f"{tmp_path}/spot.toml: there is no such file: run spot in the folder of the project, where spot.toml lies",
+    )
+
+
+def locked(path: Path) -> None:
+    path.symlink_to(path)  # cannot be read, not even by root
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        pytest.param(lambda path: path.mkdir(), "this is a folder", id="a folder"),
+        pytest.param(locked, "it cannot be read (Too many levels of symbolic links)", id="a loop"),
+        pytest.param(lambda path: path.write_bytes(b"# a\n# b\n\xff"), "line 3 is not UTF-8 (byte 0xff)", id="bytes"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(make: Callable[[Path], None], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "spot.toml"
+    make(path)
+
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+
+    [line] = caught.value.lines
+    assert line.startswith(f"{path}: {said}")
+
+
+def test_a_file_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "spot.toml"
+    path.write_text(GOOD, encoding="utf-8-sig")
+
+    assert load(path).name == "Churn"
+
+
+def test_a_hostile_file_name_stays_on_one_line() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(Path("no\nsuch\x1b[31m"))
+
+    [line] = caught.value.lines
+    assert line.isprintable()
+
+
+@given(st.text() | st.lists(st.sampled_from(GOOD.splitlines(keepends=True))).map("".join))
+def test_any_text_is_settings_or_plain_lines(text: str) -> None:
+    lines: tuple[str, ...] = ("settings",)
+    try:
+        parse(text, "spot.toml")
+    except SettingsError as error:
+        lines = error.lines
+    assert lines
+    assert all(line.isascii() and line.isprintable() for line in lines)
+
+
+ANSWERS = {
+    "project_name": "Churn",
+    "google_cloud_project": "acme-ml",
+    "regions": 'us-central1", "us-east4',
+    "bucket": "acme-ml-training",
+    "project_slug": "churn",
+    "_machines": "g2-standard-8",
+    "gpu": "NVIDIA_L4",
+    "schedule": "17 3 * * 1",
+}
+
+
+def test_the_projects_own_settings_have_no_mistakes() -> None:
+    text = (PROJECT / "spot.toml").read_text(encoding="utf-8")
+    rendered = re.sub(r"<{2} cookiecutter\.(\w+).*? >>", lambda tag: ANSWERS[tag[1]], text)  # in place it has tags
+
+    settings = parse(rendered, "spot.toml")
+
+    assert tomllib.loads(text).keys() == {"name", *TABLES, "training"}
+    assert timedelta(hours=settings.policy.deadline_hours) > settings.terms().work
+
+
+def documented() -> dict[str, str]:
+    """Of each key the default that docs/settings.md states."""
+    text = (PROJECT / "docs/settings.md").read_text(encoding="utf-8")
+    return dict(re.findall(r"(?m)^\| `([^`]+)` \|.*\| ([^|]+) \|$", text))
+
+
+def written(default: object) -> str:
+    if default is Missing.REQUIRED:
+        return "required"
+    return f'`"{default}"`' if isinstance(default, str) else f"`{str(default).lower()}`"
+
+
+def test_every_key_is_documented_with_its_default_and_no_other() -> None:
+    keys = {"name": NAME} | {f"{table}.{name}": key for table, keys in TABLES.items() for name, key in keys.items()}
+
+    assert documented() == {name: written(key.default) for name, key in keys.items()}
+
+
+def test_every_reserved_flag_is_documented() -> None:
+    text = (PROJECT / "docs/settings.md").read_text(encoding="utf-8")
+
+    assert {flag for flag in RESERVED if f"`{flag}`" not in text} == set()
+
+
+def test_settings_are_read_without_the_libraries_of_the_cloud() -> None:
+    heavy = {"google.auth", "google.cloud.aiplatform_v1", "google.cloud.storage", "pydantic", "requests", "torch"}
+    code = f"import sys, spot.config.settings; print({heavy} & set(sys.modules))"
+
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert result.stdout.strip() == "set()"

@@ -1,0 +1,56 @@
+"""Two runs are the same if their weights, evaluations and order of samples are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spot.demo.comparison import compare
+from spot.storage import paths
+from spot.storage.base import ABSENT, NotFound
+from spot.storage.factory import open_store
+
+METRICS = {"score": "accuracy", "final": {"accuracy": 0.75}, "steps": 9, "history": [1, 2], "samples_digest": "abc"}
+
+
+def write(root: Path, run: str, *, weights: bytes = b"weights", complete: bool = True, **changes: object) -> None:
+    models = open_store(f"{root}/models")
+    contents = {paths.MODEL: weights, paths.METRICS: json.dumps({**METRICS, **changes}).encode()}
+    if complete:
+        contents[paths.COMPLETION] = b"{}"
+    for name, content in contents.items():
+        models.write(paths.output(run, name), content, if_generation=ABSENT)
+
+
+def test_the_same_twice_is_identical(tmp_path: Path) -> None:
+    write(tmp_path, "peace")
+    write(tmp_path, "storm")
+    found = compare(str(tmp_path), "peace", "storm")
+    assert found.identical
+    assert (found.score_name, found.score, found.steps) == ("accuracy", 0.75, 9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"weights": b"others"}, (False, True, True)),
+        ({"history": [1, 3]}, (True, False, True)),
+        ({"samples_digest": "abd"}, (True, True, False)),
+    ],
+)
+def test_any_difference_is_named(changes: dict[str, Any], same: tuple[bool, ...], tmp_path: Path) -> None:
+    write(tmp_path, "peace")
+    write(tmp_path, "storm", **changes)
+    found = compare(str(tmp_path), "peace", "storm")
+    assert (found.same_weights, found.same_metrics, found.same_order) == same
+    assert not found.identical
+
+
+def test_a_run_that_is_not_complete_is_not_compared(tmp_path: Path) -> None:
+    write(tmp_path, "peace")
+    write(tmp_path, "storm", complete=False)
+    with pytest.raises(NotFound, match=r"storm/completion\.json"):
+        compare(str(tmp_path), "peace", "storm")

@@ -1,0 +1,163 @@
+"""Somebody at the command line: a spot.toml, a bucket, a Vertex AI and what the trainer would have written."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spot.cli.main import main
+from spot.core.run import Run
+from spot.emulators.capacity import Scripted
+from spot.emulators.job_lifecycle import Behaviour
+from spot.emulators.jobs import Jobs
+from spot.emulators.launcher import NoLauncher
+from spot.emulators.vertex_server import VertexServer
+from spot.storage import paths
+from spot.storage.base import ABSENT, Store
+from spot.storage.factory import open_store
+from spot.storage.records.ledger import Ledger
+from spot.storage.records.manifest import Manifest
+from tests.machinery.spot_toml import GOOD, changed
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+IMAGE = f"us-central1-docker.pkg.dev/acme-ml/images/trainer@{DIGEST}"
+AT_ONCE = Behaviour(
+    queued=timedelta(),
+    pending=timedelta(),
+    error_delay=timedelta(),
+    cancelling=timedelta(),
+)
+
+
+class WallClock:
+    """The time of everybody, which the command line goes by."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+def no_jobs() -> Jobs:
+    """Every job of it will run at once, and nothing in it."""
+    return Jobs(Scripted(), NoLauncher(), WallClock(), AT_ONCE)
+
+
+def nobody_there() -> str:
+    """A URL that nobody answers at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a verb left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output, which must be one document and nothing else."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    toml: Path
+    root: str
+    server: VertexServer
+    capsys: pytest.CaptureFixture[str]
+
+    def spot(self, verb: str, *arguments: str) -> Said:
+        self.capsys.readouterr()
+        code = main([verb, "--settings", str(self.toml), *arguments])
+        out, err = self.capsys.readouterr()
+        return Said(code=code, out=out, err=err)
+
+    def submit(self, run_id: str, *arguments: str) -> str:
+        """The name of the job that runs then."""
+        said = self.spot("submit", "--run", run_id, *arguments)
+        assert said.code == 0, said.err
+        return self.job(run_id)
+
+    def run(self, run_id: str) -> Run:
+        return Ledger(self.store()).find(run_id).run
+
+    def job(self, run_id: str) -> str:
+        """Of the newest attempt."""
+        self.server.jobs.advance()
+        return str(self.run(run_id).attempts[-1].job)
+
+    def jobs_of(self, run_id: str) -> int:
+        """How many jobs Vertex AI has of a run, in all regions."""
+        where = f'labels.run="{run_id}"'
+        pages = [self.server.jobs.list("acme-ml", region, where) for region in ("us-central1", "us-east4")]
+        return sum(len(page.jobs) for page in pages)
+
+    def fail(self, run_id: str) -> None:
+        """End the trainer with an error of its own."""
+        self.server.jobs.finish(self.job(run_id), exit_code=1)
+
+    def complete(self, run_id: str) -> None:
+        """Write the completion as the trainer does, and end it."""
+        facts = {"format": 1, "run": run_id, "time": datetime.now(UTC).isoformat()}
+        self.put(f"models/{paths.output(run_id, paths.COMPLETION)}", json.dumps(facts).encode())
+        self.server.jobs.finish(self.job(run_id))
+
+    def checkpoint(self, run_id: str, step: int, total_steps: int) -> None:
+        """Commit one, as the trainer does; a step takes a second."""
+        manifest = Manifest(
+            run=run_id,
+            attempt="a1",
+            start=1,
+            term=1,
+            from_step=0,
+            from_term=0,
+            step=step,
+            total_steps=total_steps,
+            epoch=1,
+            steps_per_second=1.0,
+            compute_seconds=float(step),
+            saving_seconds=0.0,
+            metrics={},
+            score=None,
+            time=datetime.now(UTC).isoformat(),
+            config={},
+            data=(),
+            parts=(),
+        )
+        self.put(f"checkpoints/{manifest.name}", manifest.to_json())
+
+    def put(self, name: str, data: bytes) -> int:
+        """The generation of the object."""
+        return self.store().write(name, data, if_generation=ABSENT).generation
+
+    def objects(self) -> list[str]:
+        return [entry.name for entry in self.store().list("")]
+
+    def store(self) -> Store:
+        return open_store(self.root)
+
+    def settings(self, values: Mapping[str, str]) -> None:
+        """Change some, written as TOML."""
+        text = self.toml.read_text()
+        for key, value in values.items():
+            text = changed(key, value, text)
+        self.toml.write_text(text)
+
+
+def spot_toml(root: str) -> str:
+    """The settings for a bucket at `root`."""
+    bucket, _, prefix = root.removeprefix("gs://").partition("/")
+    text = GOOD
+    for key, value in {"bucket": f"{bucket}", "prefix": prefix, "image": IMAGE}.items():
+        text = changed(f"cloud.{key}", f'"{value}"', text)
+    return text

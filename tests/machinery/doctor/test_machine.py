@@ -1,0 +1,69 @@
+"""Each region has a zone with both the machine type and the GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from spot.core.run import Machine
+from spot.doctor import machine
+from spot.doctor.finding import Finding, Status, Subject
+from spot.google.rest import GoogleApi
+from tests.machinery.google.google_project import ACCELERATOR_TYPES, MACHINE_TYPES, SUBJECT, aggregated, google_project
+from tests.machinery.google.google_server import GoogleServer
+
+
+@pytest.fixture
+def google() -> Iterator[GoogleServer]:
+    with google_project() as server:
+        yield server
+
+
+def found(check: str, subject: Subject = SUBJECT) -> Finding:
+    findings = machine.check(GoogleApi.open(), subject)
+    assert [finding.check for finding in findings] == ["machine us-central1", "machine us-east4"]
+    return next(finding for finding in findings if finding.check == check)
+
+
+def test_a_machine_type_must_be_in_each_region(google: GoogleServer) -> None:
+    google.answers[MACHINE_TYPES] = aggregated("machineTypes", "g2-standard-8", "us-central1-a", "us-east41-a")
+    google.answers[ACCELERATOR_TYPES] = aggregated("acceleratorTypes", "nvidia-l4", "us-central1-a", "us-east41-a")
+    assert found("machine us-central1").detail == "g2-standard-8 with NVIDIA_L4 is in us-central1-a"
+    missing = found("machine us-east4")
+    assert missing.status is Status.FAILED
+    assert missing.detail == "no zone of us-east4 has g2-standard-8 with NVIDIA_L4"
+    assert missing.fix == (
+        'gcloud compute machine-types list --project=my-project --filter="name=g2-standard-8" --format="value(zone)"'
+        "  # and choose among these in spot.toml: [cloud] regions"
+    )
+
+
+def test_a_machine_type_and_its_gpu_must_be_in_the_same_zone(google: GoogleServer) -> None:
+    google.answers[ACCELERATOR_TYPES] = aggregated("acceleratorTypes", "nvidia-l4", "us-central1-b", "us-east4-a")
+    assert found("machine us-central1").status is Status.FAILED
+    assert found("machine us-east4").status is Status.OK
+
+
+def test_zones_are_gathered_from_every_page(google: GoogleServer) -> None:
+    google.answers[MACHINE_TYPES] = [
+        aggregated("machineTypes", "g2-standard-8", token="t"),
+        aggregated("machineTypes", "g2-standard-8", "us-central1-a", "us-east4-a"),
+    ]
+    assert found("machine us-east4").status is Status.OK
+    assert [asked.query["filter"] for asked in google.asked if asked.path == MACHINE_TYPES] == [
+        ["name=g2-standard-8"],
+        ["name=g2-standard-8"],
+    ]
+
+
+def test_a_machine_of_another_name_does_not_count(google: GoogleServer) -> None:
+    google.answers[MACHINE_TYPES] = aggregated("machineTypes", "g2-standard-80", "us-central1-a", "us-east4-a")
+    assert found("machine us-central1").status is Status.FAILED
+
+
+def test_without_a_gpu_none_is_looked_for(google: GoogleServer) -> None:
+    machine = Machine(type="g2-standard-8", accelerator=None, accelerator_count=0, boot_disk_gb=100)
+    assert found("machine us-central1", replace(SUBJECT, machine=machine)).status is Status.OK
+    assert google.paths() == [MACHINE_TYPES]

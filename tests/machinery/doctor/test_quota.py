@@ -1,0 +1,167 @@
+"""Whether the quota of a region lets one machine run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from spot.core.run import Machine, Provisioning, Strategy
+from spot.doctor import quota
+from spot.doctor.finding import Finding, Status, Subject
+from spot.doctor.quota import Need, kinds, limit, needs
+from spot.google.rest import GoogleApi
+from tests.machinery.google.google_project import METRICS, SUBJECT, google_project, metric
+from tests.machinery.google.google_server import GoogleServer
+
+STEM = "aiplatform.googleapis.com/custom_model_training_"
+
+
+def machine(machine_type: str, accelerator: str | None, count: int) -> Machine:
+    return Machine(type=machine_type, accelerator=accelerator, accelerator_count=count, boot_disk_gb=100)
+
+
+@pytest.fixture
+def google() -> Iterator[GoogleServer]:
+    with google_project() as server:
+        yield server
+
+
+def found(check: str, subject: Subject = SUBJECT) -> Finding:
+    kind = Provisioning(check.partition(" ")[0])
+    return next(finding for finding in quota.check(GoogleApi.open(), subject, kind) if finding.check == check)
+
+
+def with_buckets(*buckets: dict[str, Any]) -> dict[str, Any]:
+    """A ConsumerQuotaMetric."""
+    return {
+        "metric": f"{STEM}cpus",
+        "consumerQuotaLimits": [{"unit": "1/{project}/{region}", "quotaBuckets": list(buckets)}],
+    }
+
+
+def test_a_spot_machine_takes_gpus_and_vcpus_of_the_preemptible_quota() -> None:
+    assert needs(machine("g2-standard-24", "NVIDIA_L4", 2), Provisioning.SPOT) == (
+        Need(metric=f"{STEM}preemptible_nvidia_l4_gpus", what="NVIDIA_L4", amount=2),
+        Need(metric=f"{STEM}preemptible_cpus", what="vCPUs", amount=24),
+    )
+
+
+def test_an_on_demand_machine_takes_of_another_quota() -> None:
+    assert needs(machine("a3-highgpu-8g", "NVIDIA_H100_80GB", 8), Provisioning.ON_DEMAND) == (
+        Need(metric=f"{STEM}nvidia_h100_gpus", what="NVIDIA_H100_80GB", amount=8),
+        Need(metric=f"{STEM}cpus", what="vCPUs", amount=208),
+    )
+
+
+def test_a_machine_without_gpus_takes_vcpus_alone() -> None:
+    assert needs(machine("n1-standard-8", None, 0), Provisioning.SPOT) == (
+        Need(metric=f"{STEM}preemptible_cpus", what="vCPUs", amount=8),
+    )
+
+
+def test_flex_start_takes_of_the_quota_of_spot() -> None:
+    l4 = machine("g2-standard-8", "NVIDIA_L4", 1)
+    assert needs(l4, Provisioning.FLEX_START) == needs(l4, Provisioning.SPOT)
+
+
+def test_a_strategy_needs_the_quota_of_what_it_may_submit() -> None:
+    assert kinds(Strategy.SPOT) == (Provisioning.SPOT,)
+    assert kinds(Strategy.ON_DEMAND) == (Provisioning.ON_DEMAND,)
+    assert kinds(Strategy.HYBRID) == (Provisioning.SPOT, Provisioning.ON_DEMAND)
+
+
+@pytest.mark.parametrize(
+    ("buckets", "expected"),
+    [
+        pytest.param([{"effectiveLimit": "4", "defaultLimit": "1"}], 4, id="default"),
+        pytest.param(
+            [{"effectiveLimit": "4"}, {"effectiveLimit": "9", "dimensions": {"region": "us-east4"}}],
+            9,
+            id="the region's own before the default",
+        ),
+        pytest.param(
+            [{"effectiveLimit": "4"}, {"effectiveLimit": "9", "dimensions": {"region": "us-west1"}}],
+            4,
+            id="not another region's",
+        ),
+        pytest.param(
+            [{"effectiveLimit": "-1"}, {"effectiveLimit": "0", "dimensions": {"region": "us-east4"}}],
+            0,
+            id="a zero of the region before an unlimited default",
+        ),
+        pytest.param([{"effectiveLimit": "-1"}], math.inf, id="unlimited"),
+        pytest.param([{}], 0, id="a zero that is left out"),
+        pytest.param([{"dimensions": {"region": "us-east4"}}], 0, id="a zero of the region that is left out"),
+        pytest.param([{"effectiveLimit": "9", "dimensions": {"region": "us-west1"}}], None, id="no default"),
+        pytest.param([{"effectiveLimit": "9", "dimensions": {"region": "us-east4", "x": "y"}}], None, id="of a part"),
+        pytest.param([], None, id="no buckets"),
+    ],
+)
+def test_the_limit_of_a_region_is_its_own_or_the_default(buckets: list[dict[str, Any]], expected: float | None) -> None:
+    assert limit(with_buckets(*buckets), "us-east4") == expected
+
+
+def test_a_metric_that_is_not_there_has_no_limit_that_is_known() -> None:
+    assert limit({}, "us-east4") is None
+
+
+def test_of_several_limits_the_smallest_holds() -> None:
+    both = with_buckets({"effectiveLimit": "4"})
+    both["consumerQuotaLimits"] += with_buckets({"effectiveLimit": "2"})["consumerQuotaLimits"]
+    assert limit(both, "us-east4") == 2
+
+
+def test_too_small_a_quota_of_gpus_fails_in_its_region_alone(google: GoogleServer) -> None:
+    google.answers[f"{METRICS}preemptible_nvidia_l4_gpus"] = metric(1, us_east4=0)
+    assert found("spot quota us-central1").status is Status.OK
+    short = found("spot quota us-east4")
+    assert short.status is Status.FAILED
+    assert short.detail == "NVIDIA_L4: limit 0, one machine needs 1; vCPUs: limit 8, one machine needs 8"
+    assert short.fix == (
+        "open https://console.cloud.google.com/iam-admin/quotas?project=my-project, filter by region:us-east4, and ask "
+        "for 1 of aiplatform.googleapis.com/custom_model_training_preemptible_nvidia_l4_gpus; "
+        "or take it out of spot.toml: [cloud] regions"
+    )
+
+
+def test_too_small_a_quota_of_vcpus_fails_although_there_are_gpus(google: GoogleServer) -> None:
+    google.answers[f"{METRICS}preemptible_cpus"] = metric(1)
+    short = found("spot quota us-central1")
+    assert short.status is Status.FAILED
+    assert "vCPUs: limit 1, one machine needs 8" in short.detail
+    assert "8 of aiplatform.googleapis.com/custom_model_training_preemptible_cpus" in short.fix
+
+
+@pytest.mark.usefixtures("google")
+def test_no_limit_is_enough() -> None:
+    assert found("on-demand quota us-east4").detail.endswith("vCPUs: no limit, one machine needs 8")
+
+
+def test_a_quota_that_google_does_not_know_is_unknown(google: GoogleServer) -> None:
+    del google.answers[f"{METRICS}nvidia_l4_gpus"]
+    unknown = found("on-demand quota us-central1")
+    assert unknown.status is Status.UNKNOWN
+    assert "no limit is known of aiplatform.googleapis.com/custom_model_training_nvidia_l4_gpus" in unknown.detail
+    assert unknown.fix.endswith(
+        "region:us-central1, and see that it allows 1 of aiplatform.googleapis.com/custom_model_training_nvidia_l4_gpus"
+    )
+
+
+def test_a_quota_too_small_fails_although_another_is_unknown(google: GoogleServer) -> None:
+    del google.answers[f"{METRICS}nvidia_l4_gpus"]
+    google.answers[f"{METRICS}cpus"] = metric(4)
+    short = found("on-demand quota us-central1")
+    assert short.status is Status.FAILED
+    assert "nvidia" not in short.fix
+
+
+@pytest.mark.usefixtures("google")
+def test_a_machine_whose_vcpus_are_not_known_leaves_its_quota_unknown() -> None:
+    unheard = Machine(type="b9-newgpu-8g", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100)
+    unknown = found("spot quota us-central1", replace(SUBJECT, machine=unheard))
+    assert unknown.status is Status.UNKNOWN
+    assert "vCPUs: limit 8, and how many one machine needs is not known" in unknown.detail

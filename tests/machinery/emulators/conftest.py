@@ -1,0 +1,119 @@
+"""A Vertex AI whose time stands still, and the real client for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from google.api_core.client_options import ClientOptions
+from google.auth.credentials import AnonymousCredentials
+
+from spot.core.job import JobState
+from spot.core.run import Provisioning
+from spot.emulators.capacity import Scripted
+from spot.emulators.custom_job import Job
+from spot.emulators.job_lifecycle import Behaviour
+from spot.emulators.jobs import Jobs
+from spot.emulators.launcher import NoLauncher
+from spot.emulators.vertex_server import VertexServer
+from tests.machinery.clocks import ManualClock
+
+PROJECT, REGION = "team-ml", "us-central1"
+BEHAVIOUR = Behaviour(
+    queued=timedelta(minutes=1),
+    pending=timedelta(minutes=9),
+    error_delay=timedelta(minutes=1),
+    cancelling=timedelta(seconds=30),
+    grace_s=15.0,
+)
+STRATEGIES = {Provisioning.ON_DEMAND: 3, Provisioning.SPOT: 4, Provisioning.FLEX_START: 6}
+
+
+def custom_job(
+    provisioning: Provisioning = Provisioning.SPOT,
+    *,
+    scheduling: dict[str, Any] | None = None,
+    labels: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """The JSON of a CustomJob that Vertex AI would take."""
+    pool = {
+        "machineSpec": {"machineType": "g2-standard-8", "acceleratorType": 11, "acceleratorCount": 1},
+        "replicaCount": "1",
+        "containerSpec": {"imageUri": "example/trainer@sha256:0", "args": ["--epochs", "3"]},
+    }
+    return {
+        "displayName": "retrain",
+        "labels": labels or {},
+        "jobSpec": {
+            "workerPoolSpecs": [pool],
+            "scheduling": {"strategy": STRATEGIES[provisioning], **(scheduling or {})},
+        },
+    }
+
+
+@dataclass(slots=True)
+class World:
+    """Jobs in which nothing runs, on a clock that is moved by hand."""
+
+    behaviour: Behaviour = BEHAVIOUR
+    on_sigterm: int | None = 143
+    clock: ManualClock = field(default_factory=ManualClock)
+    capacity: Scripted = field(default_factory=Scripted)
+    launcher: NoLauncher = field(init=False)
+    jobs: Jobs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.launcher = NoLauncher(on_sigterm=self.on_sigterm)
+        self.jobs = Jobs(self.capacity, self.launcher, self.clock, self.behaviour, monotonic=self.clock.monotonic)
+
+    def create(self, provisioning: Provisioning = Provisioning.SPOT, **more: Any) -> str:
+        return self.jobs.create(PROJECT, REGION, custom_job(provisioning, **more)).name
+
+    def running(self, provisioning: Provisioning = Provisioning.SPOT, **more: Any) -> str:
+        name = self.create(provisioning, **more)
+        self.advance(minutes=10)
+        assert self.state(name) is JobState.RUNNING
+        return name
+
+    def advance(self, **by: float) -> datetime:
+        self.clock.advance(timedelta(**by))
+        self.jobs.advance()
+        return self.clock.now()
+
+    def get(self, name: str) -> Job:
+        return self.jobs.get(name)
+
+    def state(self, name: str) -> JobState:
+        return self.jobs.get(name).state
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def server(world: World) -> Iterator[VertexServer]:
+    """Serves the jobs of `world`."""
+    with VertexServer(world.jobs) as server:
+        yield server
+
+
+@pytest.fixture
+def connect() -> Callable[[str], Any]:
+    """A new client of Google's library for a URL."""
+    from google.cloud.aiplatform_v1.services.job_service import JobServiceClient
+
+    anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
+    return lambda url: JobServiceClient(
+        transport="rest", credentials=anonymous, client_options=ClientOptions(api_endpoint=url)
+    )
+
+
+@pytest.fixture
+def client(server: VertexServer, connect: Callable[[str], Any]) -> Any:
+    """A client of Google's library for `server`."""
+    return connect(server.url)

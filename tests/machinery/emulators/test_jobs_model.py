@@ -1,0 +1,118 @@
+"""Whatever is done to jobs, in whatever order: they only move as Vertex AI's do."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import settings, strategies
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from spot.core.job import JobState
+from spot.core.run import Provisioning
+from spot.emulators.custom_job import Job
+from spot.emulators.jobs import WrongState
+from tests.machinery.emulators.conftest import BEHAVIOUR, PROJECT, REGION, World
+
+S = JobState
+# Between two looks a job can take several steps, so these are the states that can come some time after each.
+AFTER = {
+    S.QUEUED: {S.PENDING, S.RUNNING, S.SUCCEEDED, S.FAILED, S.CANCELLING, S.CANCELLED, S.EXPIRED},
+    S.PENDING: {S.RUNNING, S.SUCCEEDED, S.FAILED, S.CANCELLING, S.CANCELLED, S.EXPIRED},
+    S.RUNNING: {S.PENDING, S.SUCCEEDED, S.FAILED, S.CANCELLING, S.CANCELLED, S.EXPIRED},
+    S.CANCELLING: {S.CANCELLED},
+}
+SCHEDULING = strategies.fixed_dictionaries(
+    {},
+    optional={
+        "timeout": strategies.sampled_from(["600s", "7200s"]),
+        "maxWaitDuration": strategies.sampled_from(["0s", "600s"]),
+    },
+)
+
+
+class Lives(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(behaviour=replace(BEHAVIOUR, stockout_after=timedelta(minutes=45)))
+        self.names: list[str] = []
+        self.seen: dict[str, Job] = {}
+
+    def pick(self, number: int) -> str:
+        return self.names[number % len(self.names)]
+
+    @rule(provisioning=strategies.sampled_from(Provisioning), scheduling=SCHEDULING)
+    def create(self, provisioning: Provisioning, scheduling: dict[str, str]) -> None:
+        self.names.append(self.world.create(provisioning, scheduling=scheduling))
+
+    @rule(seconds=strategies.sampled_from([0, 1, 20, 60, 300, 3600, 100_000]))
+    def time_passes(self, seconds: float) -> None:
+        self.world.advance(seconds=seconds)
+
+    @rule(provisioning=strategies.sampled_from(Provisioning), count=strategies.integers(0, 3))
+    def capacity_changes(self, provisioning: Provisioning, count: int) -> None:
+        self.world.capacity.set(REGION, provisioning, count)
+
+    @rule(code=strategies.sampled_from([143, 0, None]))
+    def later_starts_take_sigterm_otherwise(self, code: int | None) -> None:
+        self.world.launcher.on_sigterm = code
+
+    @precondition(lambda self: self.names)
+    @rule(
+        number=strategies.integers(0),
+        what=strategies.sampled_from(["cancel", "save", "kill", "fail", "restart", "finish", "exit"]),
+        code=strategies.sampled_from([0, 1, 143, -9]),
+    )
+    def something_happens(self, number: int, what: str, code: int) -> None:
+        name, jobs = self.pick(number), self.world.jobs
+        with contextlib.suppress(WrongState):
+            match what:
+                case "cancel":
+                    jobs.cancel(name)
+                case "save" | "kill":
+                    jobs.preempt(name, save=what == "save")
+                case "fail":
+                    jobs.fail(name, 13, "Internal error occurred for the current attempt.")
+                case "restart":
+                    jobs.restart_inside(name)
+                case "finish":
+                    jobs.finish(name, code)
+                case "exit":
+                    if process := self.world.launcher.processes.get(name):
+                        process.end(code)
+
+    @invariant()
+    def every_job_moves_as_it_may(self) -> None:
+        for name in self.names:
+            job = self.world.get(name)
+            self.check(self.seen.get(name, job), job)
+            self.seen[name] = job
+        listed = self.world.jobs.list(PROJECT, REGION).jobs
+        assert listed == tuple(self.seen[name] for name in reversed(self.names))
+        for name, process in self.world.launcher.processes.items():
+            state = self.seen[name].state
+            assert state in {S.RUNNING, S.CANCELLING} if process.poll() is None else state is not S.RUNNING
+
+    def check(self, before: Job, after: Job) -> None:
+        if before.state is not after.state:
+            assert after.state in AFTER.get(before.state, set())
+        if before.state.ended:
+            late = replace(before, error=after.error, updated_at=after.updated_at)
+            assert after == late
+            assert before.error in {None, after.error}
+        assert before.started_at in {None, after.started_at}
+        assert before.starts <= after.starts
+        assert (after.started_at is None) == (after.starts == 0)
+        assert (after.ended_at is not None) is after.state.ended
+        times = [after.created_at, after.started_at, after.ended_at, after.updated_at, self.world.clock.now()]
+        known = [time for time in times if time is not None]
+        assert known == sorted(known)
+        if after.error:
+            assert after.state in {S.FAILED, S.CANCELLED}
+            assert after.ended_at is not None
+            assert self.world.clock.now() - after.ended_at >= BEHAVIOUR.error_delay
+
+
+Lives.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestLives = Lives.TestCase

@@ -1,0 +1,136 @@
+"""One issue for each run that failed: what is due follows from ledger and issues, whoever looks and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spot.core.job import JobError
+from spot.core.run import Decision, Outcome, Run, RunState
+from spot.github import issues
+from spot.github.api import GitHub, Issue
+from spot.storage.factory import open_store
+from spot.storage.records.ledger import Ledger
+from tests.machinery.samples import after, ended, run
+from tests.workflows.github_server import REPOSITORY, GitHubServer, github_server
+
+NOW = after(hours=30)
+PASS = "https://github.com/acme/churn/actions/runs/7"
+
+
+def closed(number: int, state: RunState = RunState.FAILED, **changes: Any) -> Run:
+    """The runs are submitted in the order of their numbers."""
+    return run(id=f"20261124-{number}", submitted_at=after(minutes=number), state=state, **changes)
+
+
+def issue(of: Run, *, is_open: bool = True, number: int = 1) -> Issue:
+    return Issue(number=number, body=issues.body(of, NOW, PASS), is_open=is_open)
+
+
+@pytest.fixture
+def server() -> Iterator[GitHubServer]:
+    with github_server() as server:
+        yield server
+
+
+@pytest.fixture
+def github(server: GitHubServer) -> GitHub:
+    return GitHub(url=server.url, repository=REPOSITORY, token="a-token")
+
+
+def test_a_run_that_failed_is_due_until_it_has_an_issue_open_or_closed() -> None:
+    failed = closed(1)
+    assert issues.due([failed], []).to_open == (failed,)
+    assert issues.due([failed], [issue(failed)]).to_open == ()
+    assert issues.due([failed], [issue(failed, is_open=False)]).to_open == ()
+
+
+@pytest.mark.parametrize("state", [RunState.SUCCEEDED, RunState.CANCELLED])
+def test_only_a_failure_is_an_issue(state: RunState) -> None:
+    assert issues.due([closed(1, state)], []).to_open == ()
+
+
+def test_a_later_success_closes_what_is_open_and_an_earlier_one_does_not() -> None:
+    before, failed, later = closed(1, RunState.SUCCEEDED), closed(2), closed(3, RunState.SUCCEEDED)
+    assert issues.due([before, failed], [issue(failed)]).to_close == ()
+    found = issues.due([before, failed, later], [issue(failed)])
+    assert (found.to_close, found.because) == ((issue(failed),), f"Run `{later.id}` has succeeded since.")
+    assert issues.due([before, failed, later], [issue(failed, is_open=False)]).to_close == ()
+
+
+def test_a_failure_that_a_later_run_made_good_is_not_reported_any_more() -> None:
+    assert issues.due([closed(1), closed(2, RunState.SUCCEEDED)], []).to_open == ()
+
+
+def test_an_issue_about_a_run_of_long_ago_is_closed_by_a_success() -> None:
+    old = issue(closed(1))
+    assert issues.due([closed(5)], [old]).to_close == ()
+    assert issues.due([closed(5, RunState.SUCCEEDED)], [old]).to_close == (old,)
+
+
+def test_an_issue_that_only_has_the_label_is_left_alone() -> None:
+    somebodys = Issue(number=1, body="I think the model is wrong", is_open=True)
+    assert issues.due([closed(1, RunState.SUCCEEDED)], [somebodys]).to_close == ()
+
+
+@given(st.lists(st.sampled_from([RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED]), max_size=8))
+def test_after_what_is_due_was_done_nothing_is_due(states: list[RunState]) -> None:
+    runs, known = [closed(number, state) for number, state in enumerate(states, 1)], list[Issue]()
+    for count in range(len(runs) + 1):  # as the runs end, one after the other
+        found = issues.due(runs[:count], known)
+        shut = {one.number for one in found.to_close}
+        known = [
+            Issue(number=one.number, body=one.body, is_open=one.is_open and one.number not in shut) for one in known
+        ]
+        known += [issue(one, number=len(known) + place) for place, one in enumerate(found.to_open, 1)]
+        again = issues.due(runs[:count], known)
+        assert (again.to_open, again.to_close) == ((), ())
+    last = next((state for state in reversed(states) if state is not RunState.CANCELLED), None)
+    assert any(one.is_open for one in known) == (last is RunState.FAILED)
+
+
+def test_reporting_twice_opens_nothing_twice(github: GitHub, server: GitHubServer) -> None:
+    failed = [closed(1), closed(2)]
+    assert issues.report(failed, github, NOW, workflow_run=PASS) == tuple(failed)
+    assert issues.report(failed, github, NOW, workflow_run=PASS) == ()
+    assert [one["title"] for one in server.issues] == [f"Retraining {one.id} has failed" for one in failed]
+    assert all(one["labels"] == ["failed-run"] for one in server.issues)
+
+
+def test_the_issue_says_why_where_to_look_and_who_saw_it() -> None:
+    error = JobError(code=3, message="The replica exited with a non-zero status of 1.")
+    why = Decision(at=NOW, action="close as failed", reason="1 error of the trainer, 0 are allowed")
+    text = issues.body(closed(1, attempts=(ended(Outcome.USER_ERROR, error=error),), decisions=(why,)), NOW, PASS)
+    assert "| why | 1 error of the trainer, 0 are allowed |" in text
+    assert "exited with a non-zero status of 1." in text
+    assert "`spot logs 20261124-1`" in text
+    assert PASS in text
+    assert "progress" not in text  # nobody has asked the bucket
+
+
+def test_an_issue_of_any_length_is_found_again() -> None:
+    error = JobError(code=3, message="x" * 300)
+    long = closed(1, attempts=[ended(Outcome.USER_ERROR, error=error) for _ in range(1000)])
+    decisions = tuple(Decision(at=NOW, action="submit", reason="y" * 9000) for _ in range(12))
+    long = run(*[ended(Outcome.USER_ERROR, error=error)] * 1000, id=long.id, state=RunState.FAILED, decisions=decisions)
+    text = issues.body(long, NOW, PASS)
+    assert len(text) <= 65_536
+    assert issues.due([long], [Issue(number=1, body=text, is_open=True)]).to_open == ()
+
+
+@pytest.mark.parametrize("day", [1, 15, 31])
+def test_runs_of_this_month_and_the_last_are_recent_and_none_before(tmp_path: Path, day: int) -> None:
+    store = open_store(str(tmp_path))
+    ledger = Ledger(store)
+    for name in ("20260831-1", "20260901-1", "20261001-1", "20261002-1"):
+        submitted = datetime.strptime(name[:8], "%Y%m%d").replace(tzinfo=UTC)
+        ledger.file(ledger.create(run(id=name, submitted_at=submitted, state=RunState.FAILED)))
+    ledger.create(run(id="20261003-1"))
+    found = issues.recent(ledger, datetime(2026, 10, day, 12, tzinfo=UTC))
+    assert sorted(one.id for one in found) == ["20260901-1", "20261001-1", "20261002-1"]

@@ -1,0 +1,106 @@
+"""What a workflow shows of runs, and that nothing in it can be more than text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from spot.core.job import JobError, JobState
+from spot.core.run import Decision, Observation, Outcome, RunState
+from spot.github import summary
+from tests.machinery import stories
+from tests.machinery.report.test_markdown import NASTY
+from tests.machinery.samples import after, attempt, ended, progress, run, seen
+
+NOW = after(hours=5)
+
+
+@pytest.mark.parametrize(
+    ("broken", "where"),
+    [
+        (run(ended(Outcome.USER_ERROR, error=JobError(code=3, message=NASTY))), "the error of an attempt"),
+        (run(decisions=(Decision(at=NOW, action=NASTY, reason=NASTY),)), "a decision"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_table_keeps_its_columns_whatever_is_in_them(broken: object, where: str) -> None:
+    assert isinstance(broken, type(run())), where
+    text = summary.state(broken, Observation(), NASTY, NOW)
+    assert NASTY not in text
+    assert "<img" not in text
+    assert "@everyone" not in text
+    for line in text.splitlines():
+        if line.startswith("| a1 "):
+            assert line.count("|") == 9
+
+
+def test_an_open_run_shows_state_progress_deadline_and_cost() -> None:
+    text = summary.state(
+        run(attempt(started_at=after(hours=1), state=JobState.RUNNING)), seen(4, at=NOW), "spot runs", NOW
+    )
+    assert "| state | ⏳ open |" in text
+    assert "| progress | 240 of 600 steps |" in text
+    assert "| deadline | 2026-11-25 00:00 UTC, in 19.0 h |" in text
+    assert "| spent | at most &#36;2.00 |" in text
+    assert "| next | spot runs |" in text
+    assert "[job](https://console.cloud.google.com/vertex-ai/" in text
+    assert "[log](https://console.cloud.google.com/logs/" in text
+
+
+def test_a_deadline_that_has_passed_is_missed_and_not_in_so_many_hours() -> None:
+    text = summary.state(run(), Observation(), "", after(hours=26))
+    assert "| deadline | 2026-11-25 00:00 UTC, MISSED by 2.0 h so far |" in text
+
+
+@pytest.mark.parametrize("state", [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED])
+def test_a_run_that_has_ended_has_no_time_left(state: RunState) -> None:
+    assert ", in " not in summary.state(run(state=state), Observation(), "", NOW)
+
+
+def test_a_run_that_has_ended_shows_its_report() -> None:
+    story = stories.handed_over()
+    text = summary.passed([(story.run, story.seen, "it has ended: succeeded")], [], story.now)
+    assert "**&#36;8.33, 21 % less than on-demand**" in text
+    assert "| state | ✅ succeeded, 2026-11-24 20:09 UTC |" in text
+    assert "xychart-beta" in text
+
+
+def test_a_run_that_failed_says_why() -> None:
+    story = stories.failed()
+    assert "| why | a last word &#124; &#60;i&#62;of&#60;/i&#62; failed |" in summary.state(story.run, None, "", NOW)
+
+
+def test_a_complete_model_is_said() -> None:
+    found = Observation(progress=progress(10), completed_at=NOW)
+    assert "complete since 2026-11-24 05:00 UTC" in summary.state(run(), found, "", NOW)
+
+
+def test_a_price_that_is_not_known_is_not_guessed() -> None:
+    running = attempt(started_at=after(hours=1), state=JobState.RUNNING)
+    assert "| spent | not known |" in summary.state(run(running, usd_per_hour={}), Observation(), "", NOW)
+
+
+def test_of_many_attempts_the_newest_are_shown_and_the_others_counted() -> None:
+    many = run(*[ended(Outcome.PREEMPTED, started_at=after(), at=after(hours=1)) for _ in range(100)])
+    text = summary.state(many, Observation(), "", NOW)
+    assert "| a100 |" in text
+    assert "| a60 |" not in text
+    assert "60 earlier attempts are not shown" in text
+
+
+def test_a_summary_of_very_many_runs_still_fits_github() -> None:
+    error = JobError(code=8, message="x" * 5000)
+    many = run(*[ended(Outcome.PREEMPTED, started_at=after(), at=after(hours=1), error=error) for _ in range(40)])
+    shown = [(replace(many, id=f"run-{number}"), Observation(), "spot runs") for number in range(100)]
+    text = summary.passed(shown, ["run-7: the record is broken"], NOW)
+    assert len(text.encode()) < 2**20
+    assert "⚠️ run-7: the record is broken" in text
+    assert "| run-99 | open | spot runs |" in text
+
+
+def test_a_pass_without_runs_says_so_and_one_with_a_problem_says_that() -> None:
+    assert "No run is open" in summary.passed([], [], NOW)
+    text = summary.passed([], ["run-1: the record is broken | see"], NOW)
+    assert "⚠️ run-1: the record is broken &#124; see" in text
+    assert "No run is open" not in text

@@ -1,0 +1,283 @@
+"""What the workflows do, in this process: above all, that nothing stays open with supervise.yml switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spot.cli.main import Exit
+from spot.core.run import Outcome, RunState
+from spot.emulators import faults
+from spot.emulators.faults import Call, Method
+from spot.github import workflow
+from spot.supervisor.submit import SubmitError
+from tests.machinery.google.google_server import Answer
+from tests.machinery.samples import ended, run
+from tests.workflows.cloud import IMAGES, Cloud, cloud
+
+DIGEST = f"sha256:{9:064d}"
+COMMIT = "c" * 40
+OFF, ON = "disabled_manually", "active"
+
+
+@pytest.fixture
+def team(gs_uri: str, emulator_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """A cloud in which nothing has happened yet; this process is a step of a workflow."""
+    with cloud(gs_uri, emulator_url) as world:
+        (tmp_path / "spot.toml").write_text(world.settings)
+        monkeypatch.chdir(tmp_path)
+        given = {
+            **world.environ,
+            "GCP_ARTIFACT_REPOSITORY": IMAGES,
+            "GITHUB_OUTPUT": str(tmp_path / "output"),
+            "GITHUB_RUN_ID": "7",
+            "GITHUB_SERVER_URL": "https://github.com",
+            "GITHUB_SHA": COMMIT,
+            "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
+            "GITHUB_TOKEN": "a-token",
+            "IMAGE": f"{IMAGES}/trainer@{DIGEST}",
+        }
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        yield world
+
+
+def supervised(team: Cloud) -> bool:
+    """Whether every open run will be looked at again."""
+    return not team.ledger.open_ids() or team.github.states.get("supervise.yml", ON) == ON
+
+
+def test_nothing_given_is_nothing_said() -> None:
+    assert workflow.submit_words({}) == ["submit", "--json"]
+    empty = dict.fromkeys(("IMAGE", "STRATEGY", "DEADLINE_HOURS", "BUDGET_USD", "REGIONS", "ARGUMENTS", "DRY_RUN"), "")
+    assert workflow.submit_words(empty) == ["submit", "--json"]
+    assert workflow.submit_words({"STRATEGY": "as in spot.toml", "DRY_RUN": "false"}) == ["submit", "--json"]
+
+
+def test_a_run_is_called_after_that_of_the_workflow_and_a_dry_run_after_nothing() -> None:
+    assert workflow.submit_words({"GITHUB_RUN_ID": "7", "ARGUMENTS": "--a b"})[2:] == ["--run=gh-7", "--", "--a", "b"]
+    assert workflow.submit_words({"GITHUB_RUN_ID": "7", "DRY_RUN": "true"}) == ["submit", "--json", "--dry-run"]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_submit_that_is_run_again_begins_nothing_shows_the_run_and_is_green(
+    team: Cloud, tmp_path: Path, ended: bool
+) -> None:
+    assert workflow.main(["retrain"]) == Exit.DONE
+    assert team.only_run().id == "gh-7"
+    if ended:
+        team.crash()
+        assert workflow.main(["supervise"]) == Exit.FAILED
+    (tmp_path / "summary").unlink()
+    assert workflow.main(["retrain"]) == Exit.DONE
+    assert team.creates() == 1
+    assert supervised(team)
+    said = (tmp_path / "summary").read_text()
+    assert "begins no other" in said
+    assert ("❌ failed" if ended else "⏳ open") in said
+
+
+def test_what_was_submitted_is_shown_even_where_github_fails_afterwards(team: Cloud, tmp_path: Path) -> None:
+    def fails(_: str) -> None:
+        team.github.failing = [403] if team.ledger.open_ids() else []
+
+    team.github.on_call = fails
+    assert workflow.main(["retrain"]) == Exit.FAILED
+    assert "## Run gh-7" in (tmp_path / "summary").read_text()
+
+
+def test_what_is_given_becomes_one_word_for_each_flag() -> None:
+    words = workflow.submit_words(
+        {"STRATEGY": "spot", "REGIONS": "--force", "DEADLINE_HOURS": " 6 ", "DRY_RUN": "true", "ARGUMENTS": "--a 'b c'"}
+    )
+    assert words == [
+        "submit",
+        "--json",
+        "--strategy=spot",
+        "--deadline-hours=6",
+        "--regions=--force",
+        "--dry-run",
+        "--",
+        "--a",
+        "b c",
+    ]
+
+
+def test_training_arguments_that_no_shell_would_read_are_refused() -> None:
+    with pytest.raises(SubmitError, match="have No closing quotation: quote them as in a shell"):
+        workflow.submit_words({"ARGUMENTS": "--note 'it"})
+
+
+def test_a_submit_switches_on_before_the_run_exists_and_after_it_is_there(team: Cloud) -> None:
+    open_at_call = list[bool]()
+    team.github.on_call = lambda _: open_at_call.append(bool(team.ledger.open_ids()))
+    assert workflow.main(["retrain"]) == Exit.DONE
+    assert team.github.calls[1:] == ["PUT actions/workflows/supervise.yml/enable"] * 2
+    assert open_at_call == [False, False, True]
+
+
+def test_a_submit_that_github_keeps_from_switching_on_submits_nothing(
+    team: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    team.github.failing = [403]
+    assert workflow.main(["retrain"]) == Exit.FAILED
+    assert team.ledger.open_ids() == []
+    assert "::error::GitHub answered 403 to GET" in capsys.readouterr().out
+
+
+def test_a_submit_beside_a_pass_that_switches_off_ends_with_it_on(team: Cloud) -> None:
+    def pass_ends(call: Call) -> None:
+        if call.method is Method.CREATE:  # the run is in the ledger; the pass had looked before
+            team.github.states["supervise.yml"] = OFF
+
+    team.vertex.rule = pass_ends
+    assert workflow.main(["retrain"]) == Exit.DONE
+    assert team.creates() == 1
+    assert supervised(team)
+
+
+def test_a_pass_beside_a_submit_that_recorded_its_run_ends_with_it_on(team: Cloud) -> None:
+    def submits(call: str) -> None:
+        if call.endswith("disable"):  # the pass has seen no run
+            team.ledger.create(run())
+
+    team.github.on_call = submits
+    assert workflow.main(["supervise"]) == Exit.DONE
+    assert team.github.calls == [f"PUT actions/workflows/supervise.yml/{what}" for what in ("disable", "enable")]
+    assert supervised(team)
+
+
+@pytest.mark.parametrize("call", range(5))
+def test_whatever_call_github_refuses_no_submit_leaves_a_run_alone(team: Cloud, call: int) -> None:
+    team.github.states["supervise.yml"] = OFF
+    team.github.failing = [*[0] * call, 403]
+    workflow.main(["retrain"])
+    assert supervised(team)
+
+
+@pytest.mark.parametrize("call", range(5))
+def test_whatever_call_github_refuses_a_failure_is_reported_once_and_then_all_is_off(team: Cloud, call: int) -> None:
+    assert workflow.main(["retrain"]) == Exit.DONE
+    team.crash()
+    team.github.failing = [*[0] * call, 403]
+    assert workflow.main(["supervise"]) == Exit.FAILED
+    assert (team.github.states["supervise.yml"] == ON) or len(team.github.issues) == 1
+    for _ in range(2):
+        team.github.failing = []
+        workflow.main(["supervise"])
+    assert [issue["state"] for issue in team.github.issues] == ["open"]
+    assert team.github.states["supervise.yml"] == OFF
+
+
+def test_a_failure_is_reported_at_once_while_another_run_goes_on(team: Cloud) -> None:
+    assert workflow.main(["retrain"]) == Exit.DONE
+    going_on = team.only_run().id
+    team.ledger.create(run(ended(Outcome.USER_ERROR), id="20261124-failed"))
+    assert workflow.main(["supervise"]) == Exit.FAILED
+    assert [issue["title"] for issue in team.github.issues] == ["Retraining 20261124-failed has failed"]
+    assert team.ledger.open_ids() == [going_on]
+    assert team.github.states["supervise.yml"] == ON
+
+
+def test_a_run_that_fails_after_months_is_reported_too(team: Cloud) -> None:
+    team.ledger.create(run(ended(Outcome.USER_ERROR), id="20250101-old"))
+    assert workflow.main(["supervise"]) == Exit.FAILED
+    assert [issue["title"] for issue in team.github.issues] == ["Retraining 20250101-old has failed"]
+
+
+def test_without_issues_in_the_repository_the_pass_is_red_and_all_is_switched_off(team: Cloud) -> None:
+    team.ledger.create(run(ended(Outcome.USER_ERROR)))
+    team.github.failing = [0, 410]
+    assert workflow.main(["supervise"]) == Exit.FAILED
+    assert (team.github.issues, team.github.states["supervise.yml"]) == ([], OFF)
+
+
+def test_a_pass_that_knows_nothing_switches_nothing_off(
+    team: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("spot.supervisor.project.GIVE_UP_S", 0.2)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+    assert workflow.main(["supervise"]) == Exit.OPEN
+    assert team.github.calls == []
+    assert "nothing is lost" in capsys.readouterr().err
+
+
+def test_a_run_whose_job_cannot_be_read_stays_supervised_and_is_a_warning(
+    team: Cloud, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert workflow.main(["retrain"]) == Exit.DONE
+    team.vertex.rule = lambda _: faults.Answer(400, "something odd")
+    capsys.readouterr()
+    assert workflow.main(["supervise"]) == Exit.DONE
+    assert supervised(team)
+    assert "::warning::" in capsys.readouterr().out
+    assert "⚠️" in (tmp_path / "summary").read_text()
+
+
+def test_a_broken_record_fails_each_pass_and_keeps_the_others_going(
+    team: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert workflow.main(["retrain"]) == Exit.DONE
+    team.checkpoint(400)
+    team.preempt()
+    team.break_record("20261124-broken")
+    assert workflow.main(["supervise"]) == Exit.USAGE
+    assert team.creates() == 2
+    assert supervised(team)
+    assert "20261124-broken" in capsys.readouterr().out
+
+
+def test_a_cancelled_run_is_no_failure(team: Cloud) -> None:
+    assert workflow.main(["retrain"]) == Exit.DONE
+    run_id = team.only_run().id
+    team.cancel()
+    assert workflow.main(["supervise"]) == Exit.DONE
+    assert team.ledger.find(run_id).run.state is RunState.CANCELLED
+    assert team.github.issues == []
+
+
+def test_a_pass_in_which_one_run_was_cancelled_and_another_needs_somebody_is_red(team: Cloud) -> None:
+    assert workflow.main(["retrain"]) == Exit.DONE
+    team.cancel()
+    team.break_record("20261124-broken")
+    assert workflow.main(["supervise"]) == Exit.USAGE
+
+
+def test_a_run_that_fails_at_its_submit_is_red_there_and_has_its_issue_with_the_next_pass(
+    team: Cloud, tmp_path: Path
+) -> None:
+    team.vertex.rule = lambda call: faults.Answer(400, "no such machine") if call.method is Method.CREATE else None
+    assert workflow.main(["retrain"]) == Exit.FAILED
+    assert "no such machine" in (tmp_path / "summary").read_text()
+    assert team.github.states["supervise.yml"] == ON
+    assert workflow.main(["supervise"]) == Exit.FAILED
+    assert [issue["state"] for issue in team.github.issues] == ["open"]
+    assert team.github.states["supervise.yml"] == OFF
+
+
+def test_the_image_of_a_commit_is_named_found_or_to_be_built(team: Cloud, tmp_path: Path) -> None:
+    assert workflow.main(["find-image"]) == Exit.DONE
+    said = (tmp_path / "output").read_text().splitlines()
+    assert said == ["host=us-central1-docker.pkg.dev", f"name={IMAGES}/trainer", "image=", "build=cuda"]
+    team.push(COMMIT, DIGEST)
+    assert workflow.main(["find-image"]) == Exit.DONE
+    assert f"image={IMAGES}/trainer@{DIGEST}" in (tmp_path / "output").read_text()
+
+
+def test_a_machine_without_a_gpu_gets_the_small_image(team: Cloud, tmp_path: Path) -> None:
+    (tmp_path / "spot.toml").write_text(team.settings.replace("NVIDIA_L4", "none").replace("g2-", "n1-"))
+    assert workflow.main(["find-image"]) == Exit.DONE
+    assert "build=cpu" in (tmp_path / "output").read_text()
+
+
+def test_a_registry_that_does_not_say_stops_the_workflow(team: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    team.registry.everywhere = Answer(status=403)
+    assert workflow.main(["find-image"]) == Exit.USAGE
+    assert "::error::us-central1-docker.pkg.dev answered 403" in capsys.readouterr().out
+
+
+def test_a_message_cannot_begin_a_command_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    workflow._annotate("error", "100 %\n::set-output name=x::y")
+    assert capsys.readouterr().out == "::error::100 %25%0A::set-output name=x::y\n"

@@ -1,0 +1,98 @@
+"""A project on Google Cloud in which all is well, for tests to spoil."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from spot.core.run import Machine, Strategy
+from spot.doctor.finding import Subject
+from spot.google import registry, rest
+from tests.machinery.google.google_server import Answer, GoogleServer, google_server
+
+DIGEST = f"sha256:{'0123456789abcdef' * 4}"
+ACCOUNT = "trainer@my-project.iam.gserviceaccount.com"
+IMAGE = "us-central1-docker.pkg.dev/my-project/images/trainer"
+SUBJECT = Subject(
+    project="my-project",
+    regions=("us-central1", "us-east4"),
+    bucket="my-bucket",
+    service_account=ACCOUNT,
+    image=f"{IMAGE}:v1",
+    machine=Machine(type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100),
+    strategy=Strategy.HYBRID,
+)
+PROJECT = "/cloudresourcemanager/v3/projects/my-project"
+SERVICES = "/serviceusage/v1/projects/my-project/services:batchGet"
+BUCKET = "/storage/storage/v1/b/my-bucket"
+SERVICE_ACCOUNT = f"/iam/v1/projects/my-project/serviceAccounts/{ACCOUNT.replace('@', '%40')}"
+MANIFEST = "/v2/my-project/images/trainer/manifests"
+MACHINE_TYPES = "/compute/compute/v1/projects/my-project/aggregated/machineTypes"
+ACCELERATOR_TYPES = "/compute/compute/v1/projects/my-project/aggregated/acceleratorTypes"
+METRICS = (
+    "/serviceusage/v1beta1/projects/my-project/services/aiplatform.googleapis.com/consumerQuotaMetrics/"
+    "aiplatform.googleapis.com%2Fcustom_model_training_"
+)
+
+
+def services(*off: str) -> Answer:
+    names = [f"{name}.googleapis.com" for name in ("aiplatform", "artifactregistry", "compute", "iam", "storage")]
+    states = {name: "DISABLED" if name in off else "ENABLED" for name in names}
+    found = [
+        {"name": f"projects/123/services/{name}", "config": {"name": name}, "state": state, "parent": "projects/123"}
+        for name, state in states.items()
+    ]
+    return Answer({"services": found})
+
+
+def bucket(**changes: Any) -> Answer:
+    healthy = {
+        "kind": "storage#bucket",
+        "name": "my-bucket",
+        "location": "US-CENTRAL1",
+        "locationType": "region",
+        "softDeletePolicy": {"retentionDurationSeconds": "0"},
+        "iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}},
+    }
+    return Answer({**healthy, **changes})
+
+
+def aggregated(kind: str, name: str, *zones: str, token: str = "") -> Answer:
+    """One page of an aggregated list: a zone without results has a warning in their place."""
+    items: dict[str, Any] = {f"zones/{zone}": {kind: [{"name": name, "zone": zone}]} for zone in zones}
+    items["zones/africa-south1-a"] = {"warning": {"code": "NO_RESULTS_ON_PAGE", "message": "There are no results"}}
+    return Answer({"kind": f"compute#{kind}", "items": items, **({"nextPageToken": token} if token else {})})
+
+
+def metric(default: int, **by_region: int) -> Answer:
+    buckets: list[dict[str, Any]] = [{"effectiveLimit": str(default), "defaultLimit": str(default)}]
+    for region, value in by_region.items():
+        buckets.append({"effectiveLimit": str(value), "dimensions": {"region": region.replace("_", "-")}})
+    return Answer({"consumerQuotaLimits": [{"unit": "1/{project}/{region}", "quotaBuckets": buckets}]})
+
+
+@contextmanager
+def google_project() -> Iterator[GoogleServer]:
+    """Everything that asks Google, or a registry, asks this server meanwhile, without credentials."""
+    with google_server() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(rest.ENDPOINT, f"{server.url}/{{api}}")
+        patch.setenv(registry.ENDPOINT, server.url)
+        zones = ("us-central1-a", "us-central1-c", "us-east4-a", "us-west1-a")
+        server.answers = {
+            PROJECT: Answer({"name": "projects/123", "projectId": "my-project", "state": "ACTIVE"}),
+            SERVICES: services(),
+            BUCKET: bucket(),
+            SERVICE_ACCOUNT: Answer({"email": ACCOUNT}),
+            f"{MANIFEST}/v1": Answer(headers={"Docker-Content-Digest": DIGEST}),
+            f"{MANIFEST}/{DIGEST}": Answer(headers={"Docker-Content-Digest": DIGEST}),
+            MACHINE_TYPES: aggregated("machineTypes", "g2-standard-8", *zones),
+            ACCELERATOR_TYPES: aggregated("acceleratorTypes", "nvidia-l4", *zones),
+            f"{METRICS}preemptible_nvidia_l4_gpus": metric(1),
+            f"{METRICS}preemptible_cpus": metric(8),
+            f"{METRICS}nvidia_l4_gpus": metric(4),
+            f"{METRICS}cpus": metric(-1),
+        }
+        yield server

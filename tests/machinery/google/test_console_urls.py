@@ -1,0 +1,31 @@
+"""A job is found again in the console, in its log and with gcloud."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from spot.google import console_urls
+
+JOB = "projects/123/locations/us-east4/customJobs/456"
+
+
+def test_the_console_shows_the_job_in_its_region_and_project() -> None:
+    assert console_urls.console(JOB) == (
+        "https://console.cloud.google.com/vertex-ai/locations/us-east4/training/456?project=123"
+    )
+
+
+def test_the_log_is_asked_for_by_the_job_and_nothing_else() -> None:
+    parts = urlsplit(console_urls.logs(JOB))
+    assert unquote(parts.path) == ('/logs/query;query=resource.type="ml_job"\nresource.labels.job_id="456"')
+    assert parse_qs(parts.query) == {"project": ["123"]}
+
+
+def test_gcloud_follows_the_log_of_the_job() -> None:
+    assert console_urls.follow(JOB) == "gcloud ai custom-jobs stream-logs 456 --region=us-east4 --project=123"
+
+
+def test_what_lies_in_a_bucket_has_a_page_and_a_local_path_has_none() -> None:
+    page = "https://console.cloud.google.com/storage/browser/bucket/our%20prefix/models/run-1"
+    assert console_urls.storage("gs://bucket/our prefix/models/run-1") == page
+    assert console_urls.storage("models") is None

@@ -1,0 +1,165 @@
+"""Asking Google's APIs: what passes is tried again, everything else is one clear line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spot.google import rest
+from spot.google.rest import DELAYS_S, GoogleApi, GoogleApiError
+from tests.machinery.google.google_server import (
+    DENIED,
+    HANG_UP,
+    Answer,
+    GoogleServer,
+    api_is_off,
+    google_server,
+    refusal,
+    service_account_key,
+)
+
+ADDRESS = "ci@my-project.iam.gserviceaccount.com"
+PASSING = [*(pytest.param(Answer(status=status), id=str(status)) for status in (429, 500, 502, 503, 504))]
+PASSING.append(pytest.param(HANG_UP, id="hang-up"))
+
+
+@pytest.fixture
+def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleServer]:
+    with google_server() as server:
+        monkeypatch.setenv(rest.ENDPOINT, f"{server.url}/{{api}}")
+        yield server
+
+
+@pytest.fixture
+def naps() -> list[float]:
+    """The seconds that would have been slept."""
+    return []
+
+
+@pytest.fixture
+def api(google: GoogleServer, naps: list[float]) -> GoogleApi:  # noqa: ARG001  # it must be up
+    return GoogleApi.open(sleep=naps.append)
+
+
+@pytest.fixture
+def key_file(tmp_path: Path, google: GoogleServer, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The credentials of this environment: those of a service account, whose tokens come from `google`."""
+    path = tmp_path / "key.json"
+    path.write_text(service_account_key(ADDRESS, f"{google.url}/token"))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    return path
+
+
+def test_an_answer_comes_from_the_api_and_path_that_were_asked(api: GoogleApi, google: GoogleServer) -> None:
+    google.answers["/compute/v1/a%2Fb"] = Answer({"found": True})
+    assert api.get("compute", "v1/a%2Fb", {"names": ["x", "y"]}) == {"found": True}
+    assert google.asked[0].query == {"names": ["x", "y"]}
+    assert "authorization" not in google.asked[0].headers
+
+
+def test_every_page_is_read(api: GoogleApi, google: GoogleServer) -> None:
+    google.answers["/compute/v1/list"] = [Answer({"items": 1, "nextPageToken": "t"}), Answer({"items": 2})]
+    assert [page["items"] for page in api.pages("compute", "v1/list", {"filter": "f"})] == [1, 2]
+    assert [asked.query for asked in google.asked] == [{"filter": ["f"]}, {"filter": ["f"], "pageToken": ["t"]}]
+
+
+@pytest.mark.parametrize("passing", PASSING)
+def test_what_passes_is_tried_again(api: GoogleApi, google: GoogleServer, naps: list[float], passing: Answer) -> None:
+    google.answers["/iam/v1/x"] = [passing, passing, Answer({"found": True})]
+    assert api.get("iam", "v1/x") == {"found": True}
+    assert naps == list(DELAYS_S[:2])
+
+
+def test_a_refusal_that_does_not_pass_is_told_after_the_last_try(
+    api: GoogleApi, google: GoogleServer, naps: list[float]
+) -> None:
+    google.answers["/iam/v1/x"] = refusal(503, "The service is currently unavailable.")
+    with pytest.raises(GoogleApiError) as raised:
+        api.get("iam", "v1/x")
+    assert str(raised.value) == "iam answered 503: The service is currently unavailable"
+    assert naps == list(DELAYS_S)
+    assert len(google.asked) == len(DELAYS_S) + 1
+
+
+def test_a_server_that_does_not_answer_is_named(api: GoogleApi, google: GoogleServer, naps: list[float]) -> None:
+    google.everywhere = HANG_UP
+    with pytest.raises(GoogleApiError) as raised:
+        api.get("iam", "v1/x")
+    assert str(raised.value) == f"no answer from {google.url}/iam/v1/x: Remote end closed connection without response"
+    assert raised.value.status is None
+    assert naps == list(DELAYS_S)
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (refusal(400, "Bad."), "iam answered 400: Bad"),
+        (refusal(401, "Who?"), "iam answered 401: Who? (to fix it: gcloud auth application-default login)"),
+        (DENIED, "iam answered 403: The caller does not have permission (to fix it: ask an owner of the project for "),
+        (refusal(404, "No x."), "iam answered 404: No x (to fix it: check the name, and that these credentials "),
+        (Answer("<html>", status=404), "iam answered 404: Not Found (to fix it: check the name"),
+        (Answer(["no", "error"], status=400), "iam answered 400: Bad Request"),
+        (Answer("<html>"), "iam answered http://127.0.0.1:"),
+        (Answer([1]), "iam answered http://127.0.0.1:"),
+    ],
+)
+def test_what_will_not_pass_is_one_line_at_once(
+    api: GoogleApi, google: GoogleServer, naps: list[float], answer: Answer, line: str
+) -> None:
+    google.answers["/iam/v1/x"] = answer
+    with pytest.raises(GoogleApiError) as raised:
+        api.get("iam", "v1/x")
+    assert str(raised.value).startswith(line)
+    assert "\n" not in str(raised.value)
+    assert naps == []
+
+
+def test_an_api_that_is_off_comes_with_the_command_that_turns_it_on(api: GoogleApi, google: GoogleServer) -> None:
+    google.answers["/iam/v1/x"] = api_is_off("iam.googleapis.com")
+    with pytest.raises(GoogleApiError) as raised:
+        api.get("iam", "v1/x")
+    assert raised.value.fix == "gcloud services enable iam.googleapis.com --project=123"
+    assert not raised.value.denied
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_permission_is_told_from_an_api_that_is_off(api: GoogleApi, google: GoogleServer) -> None:
+    google.answers["/iam/v1/x"] = DENIED
+    with pytest.raises(GoogleApiError) as raised:
+        api.get("iam", "v1/x")
+    assert raised.value.denied
+
+
+@pytest.mark.usefixtures("key_file")
+def test_credentials_that_work_tell_whose_they_are_and_are_sent(google: GoogleServer, naps: list[float]) -> None:
+    google.answers["/token"] = Answer({"access_token": "secret", "expires_in": 3600, "token_type": "Bearer"})
+    google.answers["/iam/v1/x"] = Answer({})
+    credentials = rest.default_credentials()
+    assert rest.identity(credentials) == ADDRESS
+    session = rest.authorized(credentials)
+    GoogleApi(session, endpoint=f"{google.url}/{{api}}", sleep=naps.append).get("iam", "v1/x")
+    assert google.asked[-1].headers["authorization"] == "Bearer secret"
+
+
+@pytest.mark.usefixtures("key_file")
+def test_credentials_that_were_revoked_are_told_in_one_line(google: GoogleServer, naps: list[float]) -> None:
+    google.answers["/token"] = Answer({"error": "invalid_grant", "error_description": "Account deleted"}, status=400)
+    credentials = rest.default_credentials()
+    line = "the Google Cloud credentials do not work: invalid_grant: Account deleted (to fix it: gcloud auth "
+    with pytest.raises(GoogleApiError) as raised:
+        rest.identity(credentials)
+    assert str(raised.value).startswith(line)
+    session = rest.authorized(credentials)
+    with pytest.raises(GoogleApiError) as raised:
+        GoogleApi(session, endpoint=f"{google.url}/{{api}}", sleep=naps.append).get("iam", "v1/x")
+    assert str(raised.value).startswith(line)
+    assert naps == []
+
+
+def test_without_credentials_nothing_is_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(rest.ENDPOINT, raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "gone.json"))
+    with pytest.raises(GoogleApiError, match=r"no Google Cloud credentials: File .*gone\.json was not found"):
+        GoogleApi.open()

@@ -1,0 +1,198 @@
+"""What is done with an attempt that lives, and with a run that has ended."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from spot.core.actions import CancelLive, Close, Submit, Wait
+from spot.core.job import JobState
+from spot.core.run import (
+    Attempt,
+    Cancel,
+    CancelReason,
+    CancelRequest,
+    Observation,
+    Outcome,
+    Provisioning,
+    RunState,
+    Strategy,
+)
+from spot.policy.decide import decide
+from tests.machinery.samples import T0, after, attempt, ended, no_quota, run, seen
+
+SPOT, FLEX, ON_DEMAND = Provisioning.SPOT, Provisioning.FLEX_START, Provisioning.ON_DEMAND
+NOTHING = Observation()
+ASKED = CancelRequest(at=T0, by="ann")
+WAITING = [JobState.QUEUED, JobState.PENDING, JobState.PAUSED]
+SECOND = timedelta(seconds=1)
+HARD_LINE = after(hours=24 - 10, minutes=-43)
+"""With all 10 hours of work to do: a worst start of 25 min, a pass of 15, and 3 for the end of what ran."""
+NO_ON_DEMAND = [
+    ended(Outcome.QUOTA, provisioning=ON_DEMAND, region=region, error=no_quota(ON_DEMAND))
+    for region in ("us-central1", "us-east4")
+]
+
+
+def running(**changes: object) -> Attempt:
+    return attempt(**{"state": JobState.RUNNING, "started_at": after(minutes=10), **changes})
+
+
+def cancels(live: Attempt, now: datetime, found: Observation = NOTHING, **changes: object) -> CancelReason | None:
+    """Why `live` is cancelled; None if it is left alone."""
+    action = decide(run(live, **changes), found, now)
+    assert isinstance(action, CancelLive | Wait), action
+    return action.why if isinstance(action, CancelLive) else None
+
+
+def test_without_an_attempt_one_is_made() -> None:
+    assert isinstance(decide(run(), NOTHING, T0), Submit)
+
+
+def test_after_one_that_ended_the_verdict_comes_first() -> None:
+    assert isinstance(decide(run(ended(Outcome.PREEMPTED)), NOTHING, T0), Submit)
+    assert decide(run(ended(Outcome.INVALID)), NOTHING, T0) == Close(
+        reason="Vertex AI refuses a1", state=RunState.FAILED
+    )
+
+
+@pytest.mark.parametrize("state", [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED])
+def test_nothing_is_done_to_a_run_that_has_ended(state: RunState) -> None:
+    assert decide(run(running(), state=state, cancel_request=ASKED), NOTHING, after(hours=99)) == Wait(
+        reason=f"the run has ended: {state}"
+    )
+
+
+@pytest.mark.parametrize("state", [JobState.UNSPECIFIED, JobState.CANCELLING, JobState.UPDATING])
+@pytest.mark.parametrize("now", [T0, HARD_LINE, after(hours=30)])
+def test_nothing_is_done_to_a_job_in_a_state_that_tells_nothing(state: JobState, now: datetime) -> None:
+    assert cancels(attempt(state=state), now) is None
+
+
+@pytest.mark.parametrize(
+    "live",
+    [
+        pytest.param(attempt(state=JobState.FAILED), id="it ended, and its error is not there yet"),
+        pytest.param(attempt(job=None), id="its create may be under way"),
+        pytest.param(running(cancel=Cancel(at=T0, why=CancelReason.FALLBACK)), id="it is being cancelled"),
+    ],
+)
+def test_what_is_under_way_is_waited_for(live: Attempt) -> None:
+    assert cancels(live, HARD_LINE, cancel_request=ASKED) is None
+
+
+@pytest.mark.parametrize("live", [attempt(), running(), running(provisioning=ON_DEMAND)])
+def test_somebody_who_cancels_the_run_cancels_what_lives(live: Attempt) -> None:
+    assert cancels(live, T0, cancel_request=ASKED) is CancelReason.ASKED
+
+
+def test_a_job_whose_model_is_complete_has_ten_minutes_to_end() -> None:
+    complete = seen(10, completed_at=after(hours=11))
+    assert cancels(running(), after(hours=11, minutes=10), complete) is None
+    assert cancels(running(), after(hours=11, minutes=10) + SECOND, complete) is CancelReason.COMPLETE
+
+
+def test_a_complete_model_counts_more_than_somebody_who_cancels() -> None:
+    assert cancels(running(), after(hours=11), seen(10, completed_at=after(hours=11)), cancel_request=ASKED) is None
+
+
+@pytest.mark.parametrize("state", WAITING)
+def test_spot_that_waited_for_longer_than_its_twenty_minutes_is_cancelled(state: JobState) -> None:
+    live = attempt(state=state)
+    assert cancels(live, after(minutes=20)) is None
+    assert cancels(live, after(minutes=20) + SECOND) is CancelReason.NO_CAPACITY
+
+
+def test_on_demand_waits_for_as_long_as_its_worst_start_and_then_elsewhere() -> None:
+    live = attempt(provisioning=ON_DEMAND)
+    assert cancels(live, after(minutes=25)) is None
+    assert cancels(live, after(minutes=25) + SECOND) is CancelReason.NO_CAPACITY
+    assert cancels(live, after(minutes=25) + SECOND, max_wait=timedelta(minutes=40)) is None
+    assert cancels(live, after(hours=2), regions=("us-central1",)) is None
+    assert cancels(live, after(hours=2), budget_usd=11.0) is None  # us-east4 is too dear for it
+
+
+def test_spot_that_was_restarted_inside_its_job_waits_since_its_newest_checkpoint() -> None:
+    live = attempt(started_at=after(minutes=5))
+    found = seen(2, at=after(hours=3))
+    assert cancels(live, after(hours=3, minutes=20), found) is None
+    assert cancels(live, after(hours=3, minutes=20) + SECOND, found) is CancelReason.NO_CAPACITY
+
+
+@pytest.mark.parametrize("provisioning", [SPOT, FLEX])
+def test_what_waits_at_the_late_start_gives_way_to_on_demand(provisioning: Provisioning) -> None:
+    late = after(hours=24 - 10, minutes=-(53 + 60 + 18))
+    live = attempt(provisioning=provisioning, intended_at=after(hours=11, minutes=40))
+    assert cancels(live, late - SECOND) is None
+    assert cancels(live, late) is CancelReason.FALLBACK
+
+
+def test_what_waits_at_the_safety_line_gives_way_to_on_demand() -> None:
+    line = after(hours=24 - 10, minutes=-53)
+    live = attempt(intended_at=line - timedelta(minutes=5))
+    assert cancels(live, line - SECOND, reserve=timedelta()) is None
+    assert cancels(live, line, reserve=timedelta()) is CancelReason.FALLBACK
+
+
+def test_spot_that_runs_is_left_at_the_hard_line_and_not_before() -> None:
+    assert cancels(running(), HARD_LINE - SECOND) is None
+    assert cancels(running(), HARD_LINE) is CancelReason.FALLBACK
+
+
+def test_the_hard_line_moves_with_every_checkpoint() -> None:
+    found = seen(2, at=after(hours=13))
+    assert cancels(running(), HARD_LINE, found) is None
+    assert cancels(running(), HARD_LINE + timedelta(hours=2), found) is CancelReason.FALLBACK
+
+
+def test_spot_that_advances_goes_on_where_on_demand_would_be_late_too() -> None:
+    """From 25 min of slack on. It advances if its newest checkpoint is no older than 10 + 15 min."""
+    too_late = after(hours=24 - 5, minutes=-25) + SECOND
+    live = running(advanced_at=after(hours=1))
+    assert cancels(live, too_late, seen(5, at=too_late - timedelta(minutes=25))) is None
+    stale = seen(5, at=too_late - timedelta(minutes=25) - SECOND)
+    assert cancels(live, too_late, stale) is CancelReason.FALLBACK
+    assert cancels(running(), too_late, seen(5, at=too_late)) is CancelReason.FALLBACK
+
+
+@pytest.mark.parametrize("strategy", [Strategy.SPOT, Strategy.ON_DEMAND])
+@pytest.mark.parametrize("provisioning", [SPOT, ON_DEMAND])
+def test_no_other_strategy_leaves_what_runs(strategy: Strategy, provisioning: Provisioning) -> None:
+    assert cancels(running(provisioning=provisioning), HARD_LINE, strategy=strategy) is None
+
+
+@pytest.mark.parametrize("provisioning", [FLEX, ON_DEMAND])
+def test_what_cannot_be_preempted_is_never_left(provisioning: Provisioning) -> None:
+    assert cancels(running(provisioning=provisioning), after(hours=30)) is None
+
+
+@pytest.mark.parametrize("live", [running(), attempt(intended_at=HARD_LINE)])
+def test_spot_is_not_left_for_an_on_demand_that_has_no_quota(live: Attempt) -> None:
+    action = decide(run(*NO_ON_DEMAND, live), NOTHING, HARD_LINE)
+    assert isinstance(action, Wait)
+
+
+def test_a_wait_says_on_which_numbers_it_rests() -> None:
+    reason = decide(run(running()), NOTHING, after(hours=1)).reason
+    assert reason == "spot runs in us-central1, slack 13.0 h > 43 min that on-demand needs in time"
+    reason = decide(run(attempt()), NOTHING, after(minutes=6)).reason
+    assert reason == (
+        "spot waits in us-central1 for 6 min, slack 13.9 h > 2.2 h, on-demand from 2026-11-24 11:49 UTC,"
+        " safety line 2026-11-24 13:07 UTC"
+    )
+
+
+def test_leaving_spot_says_whether_on_demand_is_in_time() -> None:
+    reason = decide(run(running()), NOTHING, HARD_LINE).reason
+    assert reason == "slack 43 min <= 43 min: on-demand must start now to be there in time"
+    reason = decide(run(running()), NOTHING, after(hours=13, minutes=36)).reason
+    assert reason == "slack 24 min <= 43 min: it does not advance, on-demand starts late"
+
+
+def test_flex_start_ends_its_own_waiting_or_is_ended_a_tick_later() -> None:
+    waits = run(attempt(provisioning=FLEX), flex_start=True)
+    assert isinstance(decide(waits, NOTHING, after(minutes=35)), Wait)
+    action = decide(waits, NOTHING, after(minutes=35) + SECOND)
+    assert isinstance(action, CancelLive)
+    assert action.why is CancelReason.NO_CAPACITY

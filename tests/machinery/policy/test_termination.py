@@ -1,0 +1,132 @@
+"""When a run has ended, and when it goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from spot.core.job import JobError
+from spot.core.run import Attempt, Cancel, CancelReason, CancelRequest, Outcome, Provisioning, RunState, Strategy
+from spot.policy.termination import verdict
+from tests.machinery.samples import T0, after, ended, run, seen
+
+UNKNOWN, INTERNAL, EXPIRED = Outcome.UNKNOWN, Outcome.INTERNAL, Outcome.EXPIRED
+PREEMPTED = ended(Outcome.PREEMPTED, started_at=T0, advanced_at=T0)
+SAID = JobError(code=3, message="The replica workerpool0-0 exited with a non-zero status of 1.")
+USER_ERROR = ended(Outcome.USER_ERROR, started_at=T0, error=SAID)
+ASKED = CancelRequest(at=T0, by="ann")
+NEVER_CREATED = ended(UNKNOWN, job=None)
+
+
+def closed(*attempts: Attempt, **changes: object) -> tuple[RunState, str] | None:
+    close = verdict(run(*attempts, **changes), seen())
+    return (close.state, close.reason) if close else None
+
+
+def test_a_run_that_has_not_begun_goes_on() -> None:
+    assert closed() is None
+
+
+@pytest.mark.parametrize("outcome", [Outcome.PREEMPTED, Outcome.NO_CAPACITY, Outcome.QUOTA, INTERNAL, UNKNOWN, EXPIRED])
+def test_an_attempt_that_is_nobodys_fault_does_not_end_the_run(outcome: Outcome) -> None:
+    assert closed(ended(outcome)) is None
+
+
+def test_a_complete_model_ends_the_run_whatever_the_attempt_came_to() -> None:
+    close = verdict(run(USER_ERROR, cancel_request=ASKED), seen(10, completed_at=after(hours=20)))
+    assert close
+    assert close.state is RunState.SUCCEEDED
+    assert close.reason == "the model is complete since 2026-11-24 20:00 UTC, 4.0 h before the deadline"
+
+
+def test_a_model_after_the_deadline_is_a_success_that_says_how_late_it_is() -> None:
+    close = verdict(run(), seen(10, completed_at=after(hours=24, minutes=30)))
+    assert close
+    assert close.state is RunState.SUCCEEDED
+    assert close.reason.endswith("30 min late")
+
+
+def test_somebody_who_cancels_ends_the_run() -> None:
+    assert closed(PREEMPTED, cancel_request=ASKED) == (RunState.CANCELLED, "ann cancelled the run")
+
+
+def test_a_job_that_somebody_else_cancelled_ends_the_run() -> None:
+    found = closed(ended(Outcome.CANCELLED))
+    assert found
+    assert found[0] is RunState.CANCELLED
+    assert "projects/1/locations/us-central1/customJobs/1" in found[1]
+
+
+def test_a_job_that_we_cancelled_does_not() -> None:
+    assert closed(ended(Outcome.CANCELLED, cancel=Cancel(at=T0, why=CancelReason.FALLBACK))) is None
+
+
+def test_a_job_that_vertex_ai_refuses_ends_the_run_at_once() -> None:
+    refused = ended(Outcome.INVALID, error=JobError(code=400, message="Machine type is not supported."))
+    assert closed(refused, max_errors=9) == (
+        RunState.FAILED,
+        "Vertex AI refuses a1: Machine type is not supported.",
+    )
+
+
+def test_the_first_error_of_the_users_code_ends_the_run() -> None:
+    assert closed(PREEMPTED, USER_ERROR) == (RunState.FAILED, f"user-error of a2, 1 > 0 allowed: {SAID.message}")
+
+
+def test_as_many_errors_as_are_allowed_do_not() -> None:
+    memory = ended(Outcome.OUT_OF_MEMORY)
+    assert closed(USER_ERROR, memory, max_errors=2) is None
+    assert closed(USER_ERROR, memory, USER_ERROR, max_errors=2) == (
+        RunState.FAILED,
+        f"user-error of a3, 3 > 2 allowed: {SAID.message}",
+    )
+
+
+def test_preemptions_are_no_errors() -> None:
+    assert closed(*[PREEMPTED] * 50) is None
+
+
+@pytest.mark.parametrize("outcome", [INTERNAL, UNKNOWN, EXPIRED])
+def test_the_third_attempt_in_a_row_that_nobody_can_explain_ends_the_run(outcome: Outcome) -> None:
+    strange = ended(outcome, started_at=T0)
+    assert closed(strange, strange) is None
+    assert closed(strange, strange, strange) == (
+        RunState.FAILED,
+        f"3 attempts in a row ended {outcome} without a checkpoint",
+    )
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        pytest.param(PREEMPTED, id="one that was preempted"),
+        pytest.param(ended(INTERNAL, started_at=T0, advanced_at=T0), id="one that wrote a checkpoint"),
+        pytest.param(ended(EXPIRED), id="one that waited in vain"),
+    ],
+)
+def test_the_row_begins_anew_after(between: Attempt) -> None:
+    strange = ended(INTERNAL, started_at=T0)
+    assert closed(strange, strange, between, strange, strange) is None
+
+
+def test_a_create_that_was_lost_is_not_in_that_row() -> None:
+    strange = ended(INTERNAL, started_at=T0)
+    assert closed(*[NEVER_CREATED] * 5) is None
+    assert closed(strange, strange, NEVER_CREATED, strange) is not None
+
+
+def test_a_refusal_after_another_region_took_the_same_is_that_regions_own() -> None:
+    refused = ended(Outcome.INVALID, job=None, region="us-east4", error=JobError(code=400, message="not supported"))
+    assert closed(ended(Outcome.NO_CAPACITY), refused) is None
+    assert closed(ended(Outcome.NO_CAPACITY, job=None), refused) is not None
+    assert closed(ended(Outcome.NO_CAPACITY, region="us-east4"), refused) is not None
+    other_kind = ended(Outcome.NO_CAPACITY, region="us-east4", provisioning=Provisioning.ON_DEMAND)
+    assert closed(other_kind, refused) is None
+
+
+def test_where_there_is_nothing_but_spot_too_many_preemptions_end_the_run() -> None:
+    assert closed(PREEMPTED, strategy=Strategy.SPOT, max_preemptions=1) is None
+    assert closed(PREEMPTED, PREEMPTED, strategy=Strategy.SPOT, max_preemptions=1) == (
+        RunState.FAILED,
+        "2 preemptions > 1 allowed, and there is nothing but spot",
+    )
+    assert closed(PREEMPTED, PREEMPTED, max_preemptions=1) is None

@@ -1,0 +1,129 @@
+"""What a run will cost: worked out by hand, and never cheaper for a preemption more."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+import pytest
+
+from spot.pricing.estimate import MTBF, RESTORE, Assumptions, assumptions, estimates, on_demand, on_spot, seconds
+from spot.pricing.quotes import Quote
+from tests.machinery import samples
+
+HOUR = timedelta(hours=1)
+ASSUMED = Assumptions(
+    mtbf=2 * HOUR,
+    start=timedelta(minutes=24),
+    restore=timedelta(minutes=4),
+    lost=timedelta(minutes=8),
+    unnoticed=timedelta(minutes=7.5),
+)
+
+
+def quote(region: str, on_demand: float, spot: float, disk: float = 0.0) -> Quote:
+    return Quote(region=region, on_demand=on_demand, spot=spot, disk=disk, dated=None, undated=(), sources=())
+
+
+def test_on_demand_is_one_start_and_the_work() -> None:
+    course = on_demand(10 * HOUR, ASSUMED)
+
+    assert course.billed == timedelta(hours=10, minutes=4)
+    assert course.whole == timedelta(hours=10, minutes=24)
+    assert course.preemptions == 0
+
+
+def test_a_preemption_costs_a_restore_and_half_an_interval_on_the_machine_and_a_start_on_the_clock() -> None:
+    course = on_spot(timedelta(hours=8, minutes=56), ASSUMED)
+
+    assert course is not None
+    assert course.billed / HOUR == pytest.approx(10)  # 9 h with the first restore, 12 min lost in each 2 h
+    assert course.preemptions == pytest.approx(5)
+    assert course.whole / HOUR == pytest.approx(10 + (20 + 5 * (7.5 + 20)) / 60)
+
+
+def test_the_expectation_is_that_of_runs_that_are_preempted_at_random() -> None:
+    draw, runs = random.Random(5), 400
+    billed = 0.0
+    for _ in range(runs):
+        work, alive = 20.0, draw.expovariate(1 / 2)
+        while True:
+            needed = 4 / 60 + work  # restored first
+            if alive >= needed:
+                billed += needed
+                break
+            billed += alive
+            work -= max(alive - 4 / 60 - draw.uniform(0, 16 / 60), 0)
+            alive = draw.expovariate(1 / 2)
+
+    course = on_spot(20 * HOUR, ASSUMED)
+
+    assert course is not None
+    assert billed / runs == pytest.approx(course.billed / HOUR, rel=0.02)
+
+
+def test_where_preemptions_take_more_than_training_gives_it_never_ends() -> None:
+    hurried = Assumptions(
+        mtbf=timedelta(minutes=12),
+        start=ASSUMED.start,
+        restore=ASSUMED.restore,
+        lost=ASSUMED.lost,
+        unnoticed=ASSUMED.unnoticed,
+    )
+    [found] = estimates(HOUR, [quote("us-central1", 1.0, 0.1)], hurried)
+
+    assert on_spot(HOUR, hurried) is None
+    assert (found.spot_usd, found.saving) == (None, None)
+    assert found.on_demand_usd == pytest.approx(64 / 60)
+
+
+def test_the_cost_is_the_hours_that_are_billed_with_the_disk() -> None:
+    [found] = estimates(timedelta(hours=8, minutes=56), [quote("us-central1", 0.9, 0.4, disk=0.1)], ASSUMED)
+
+    assert found.on_demand_usd == pytest.approx(9.0 * 1.0)
+    assert found.spot_usd == pytest.approx(10.0 * 0.5)
+    assert found.saving == pytest.approx(4 / 9)
+
+
+def test_a_spot_price_near_that_on_demand_is_a_loss() -> None:
+    [found] = estimates(10 * HOUR, [quote("us-central1", 1.0, 0.95)], ASSUMED)
+
+    assert found.saving is not None
+    assert found.saving == pytest.approx(1 - 0.95 / 0.9)
+
+
+def test_the_cheapest_region_on_spot_comes_first() -> None:
+    found = estimates(HOUR, [quote("a", 1.0, 0.5), quote("b", 3.0, 0.2), quote("c", 0.6, 0.6)], ASSUMED)
+
+    assert [one.quote.region for one in found] == ["b", "a", "c"]
+
+
+def test_what_is_assumed_comes_from_the_settings() -> None:
+    terms = samples.terms(
+        expected_start=timedelta(minutes=30), tick=timedelta(minutes=5), worst_loss=timedelta(minutes=12)
+    )
+
+    found = assumptions(terms, ("--epochs", "20"))
+
+    assert found == Assumptions(
+        mtbf=MTBF,
+        start=timedelta(minutes=30),
+        restore=RESTORE,
+        lost=timedelta(minutes=6),
+        unnoticed=timedelta(minutes=2.5),
+    )
+    assert assumptions(terms, ("--checkpoint-interval", "120"), HOUR).lost == timedelta(minutes=1)
+    assert assumptions(terms, ("--checkpoint-interval", "auto"), HOUR).lost == timedelta(minutes=6)
+    assert assumptions(terms, (), HOUR).mtbf == HOUR
+
+
+def test_a_start_is_never_shorter_than_what_is_billed_of_it() -> None:
+    found = assumptions(samples.terms(expected_start=timedelta(minutes=1)), ())
+
+    assert found.start == found.restore
+
+
+@pytest.mark.parametrize(("text", "value"), [("90", 90.0), ("auto", None), ("-1", None), ("nan", None)])
+def test_a_flag_that_is_no_number_above_0_is_not_set(text: str, value: float | None) -> None:
+    assert seconds(("--grace", text), "--grace") == value
+    assert seconds(("--epochs", text), "--grace") is None

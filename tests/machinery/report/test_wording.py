@@ -1,0 +1,160 @@
+"""What a report says first, and how."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from spot.accounting.cost import Account
+from spot.accounting.phases import Phase
+from spot.accounting.totals import Totals
+from spot.core.job import JobError
+from spot.core.run import Provisioning, RunState
+from spot.report import wording as words
+from tests.machinery import samples, stories
+from tests.machinery.samples import after, attempt, run
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("calm", "$5.20, 50 % less than on-demand"),
+        ("loss", "LOSS: $16.45, 60 % more than on-demand"),
+        ("late", "$10.30, as much as on-demand"),
+        ("open", "$2.54 so far, 42 % less than on-demand"),
+        ("failed", "LOSS: $1.11 and no model"),
+        ("untouched", "$0.00: no machine ran"),
+    ],
+)
+def test_the_headline_is_what_it_cost_and_how_that_compares(name: str, text: str) -> None:
+    headline = words.headline(stories.STORIES[name]().account)
+    assert headline.text == text
+    assert headline.is_loss is text.startswith("LOSS")
+
+
+def test_a_failure_without_a_step_is_money_lost() -> None:
+    failed = stories.failed()
+    nothing = replace(failed.run.attempts[0], advanced_at=None, saved_at=None)
+    found = words.headline(replace(failed, run=replace(failed.run, attempts=(nothing,)), seen=None).account)
+    assert found == words.Headline(text="LOSS: $1.11 and no model", is_loss=True)
+
+
+def test_an_open_run_before_its_first_step_has_made_no_loss_yet() -> None:
+    begun = stories.Story(run=run(attempt(started_at=after())), seen=None, now=after(minutes=6))
+    assert words.headline(begun.account).text == "$0.05 so far, no step was made that counts"
+    assert not words.headline(begun.account).is_loss
+
+
+def test_a_price_that_is_missing_is_said() -> None:
+    calm = stories.calm()
+    spec = replace(calm.run.spec, terms=samples.terms(usd_per_hour={}))
+    account = replace(calm, run=replace(calm.run, spec=spec)).account
+    assert words.headline(account).text == "Cost not known: a price is missing"
+    facts = dict(words.facts(account))
+    assert facts["cost"] == "not known: no price for what was billed"
+    assert facts["on-demand"] == "not known: no price"
+
+
+def test_the_facts_say_the_numbers_that_the_headline_rests_on() -> None:
+    facts = dict(words.facts(stories.handed_over().account))
+    assert facts["deadline"] == "2026-11-25 00:00 UTC, met with 3.9 h to spare"
+    assert facts["cost"] == "at most $8.33: $4.33 spot, $4.00 on-demand"
+    assert facts["on-demand"] == (
+        "$10.61: 10.5 h for the same steps, 7 min for a start, 2 min for the end of the job, at $1.00/h in us-central1"
+    )
+    assert facts["saved"] == "$2.28 (21 %)"
+    assert facts["wall clock"] == "20.1 h from submit to the model, 9.3 h of it without a machine"
+    assert facts["goodput"] == "88 % of 11.6 h billed, 51 % of the wall clock"
+    assert facts["interrupted"] == "1 preemption, 1 hand-over, 9 times no capacity; 12 attempts"
+
+
+def test_a_loss_is_called_one_in_the_facts_and_in_a_table() -> None:
+    facts = dict(words.facts(stories.loss().account))
+    assert facts["LOSS"] == "$6.15 (60 %)"
+    assert "saved" not in facts
+    assert words.saved(stories.loss().account) == "LOSS 60 %"
+
+
+def test_a_difference_of_less_than_a_hundredth_is_none_wherever_it_is_told() -> None:
+    late = dearer_by(0.005)
+    assert dict(words.facts(late))["saved"] == "nothing: $0.05 more, which is less than 1 %"
+    assert words.saved(late) == "none"
+    totals = Totals(since=after(), until=after(hours=60), accounts=(late,), skipped=())
+    assert dict(words.total_facts(totals))["saved"] == "nothing: $0.05 more, which is less than 1 %"
+    assert words.total_headline(totals) == words.Headline(text="$10.30 for 1 run, as much as on-demand", is_loss=False)
+
+
+def test_no_difference_at_all_is_one_word() -> None:
+    assert dict(words.facts(stories.late().account))["saved"] == "nothing"
+
+
+def dearer_by(share: float) -> Account:
+    """On demand from the beginning, in a region that costs so much more than another one of the run's."""
+    late = stories.late()
+    prices = {region: {Provisioning.ON_DEMAND: usd} for region, usd in (("us-central1", 1.0), ("us-east4", 1 - share))}
+    return replace(late, run=replace(late.run, spec=samples.spec(usd_per_hour=prices))).account
+
+
+def test_what_was_paid_for_no_model_is_lost_wherever_it_is_told() -> None:
+    failed = stories.failed().account
+    facts = dict(words.facts(failed))
+    assert facts["LOSS"] == "$1.11: paid for no model"
+    assert facts["on-demand"] == "nothing to compare with: there is no model"
+    assert words.saved(failed) == "LOSS $1.11"
+
+
+def test_the_text_that_every_lack_of_machines_has_is_not_repeated() -> None:
+    entries = stories.handed_over().account.entries
+    assert entries[1].attempt.error
+    assert words.said(entries[1]) == ""
+    left = JobError(code=3, message="The replica workerpool0-0 exited with a non-zero status of 75.")
+    handed_over = replace(entries[9], attempt=replace(entries[9].attempt, error=left))
+    assert words.said(handed_over) == "", "it left as it should"
+    assert words.said(stories.failed().account.entries[0]).startswith("The replica workerpool0-0 exited")
+
+
+def test_a_missed_deadline_is_said_with_by_how_much() -> None:
+    late = stories.late().account
+    assert words.deadline(late) == "MISSED by 1.9 h"
+    assert words.brief_deadline(late) == "LATE by 1.9 h"
+    open_run = stories.open_run()
+    assert words.deadline(replace(open_run, now=after(hours=25)).account) == "MISSED by 60 min so far"
+
+
+def test_a_model_whose_job_has_not_ended_is_there_and_not_missed_so_far() -> None:
+    open_run = stories.open_run()
+    assert open_run.seen
+    for hour, deadline in ((23, "met with 60 min to spare"), (25, "MISSED by 60 min")):
+        complete = replace(open_run, seen=replace(open_run.seen, completed_at=after(hours=hour)), now=after(hours=25.2))
+        assert words.deadline(complete.account) == deadline
+        assert words.state(complete.account).startswith("open, its model is there since 2026-11-2")
+        assert words.wall(complete.account).startswith(f"{hour}.0 h from submit to the model, ")
+
+
+def test_a_run_that_ended_without_a_model_says_why_and_who_wanted_that() -> None:
+    facts = dict(words.facts(stories.untouched().account))
+    assert facts["state"] == "cancelled by ann <ann@example.com>, 2026-11-24 00:06 UTC"
+    assert facts["why"] == "a last word | <i>of</i> cancelled"
+    assert facts["deadline"].endswith("no model: the run was cancelled")
+
+
+def test_each_phase_has_a_meaning_and_only_those_that_took_time_are_shown() -> None:
+    assert set(words.MEANING) == set(Phase)
+    shown = words.phases(stories.calm().account)
+    assert [phase for phase, _, _ in shown] == [Phase.TRAINING, Phase.SAVING, Phase.STARTING, Phase.RESTORING]
+    assert sum(share for _, _, share in shown) == pytest.approx(1)
+
+
+def test_small_amounts_and_shares_are_not_rounded_to_nothing() -> None:
+    assert (words.percent(0.001), words.percent(0), words.percent(0.5)) == ("< 1 %", "0 %", "50 %")
+    assert (words.usd(1234.5), words.usd(-2), words.usd(-0.001)) == ("$1,234.50", "-$2.00", "$0.00")
+
+
+def test_a_cancelled_run_is_no_failure() -> None:
+    failed = stories.failed()
+    cancelled = replace(failed, run=replace(failed.run, state=RunState.CANCELLED)).account
+    assert words.brief_deadline(cancelled) == "cancelled"
+    assert cancelled.to_spare is None
+    assert cancelled.wall == timedelta(hours=2.5)

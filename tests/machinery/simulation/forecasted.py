@@ -1,0 +1,68 @@
+"""A forecast with made-up replays, so that every number in what is shown of it can be seen to be right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from spot.cli.forecast_views import Shown
+from spot.simulation.capacity import Supply
+from spot.simulation.forecast import Case, Forecast, Sample, Samples
+from spot.simulation.traces import Series, Trace
+from tests.machinery import samples
+
+TRACE = Trace(
+    name="t.csv",
+    start=datetime(2025, 10, 4, tzinfo=UTC),
+    series={"us-central1": Series(minutes=(0.0,), counts=(1,), known=((0, 9000),))},
+)
+CASE = Case(label="us-central1", run=samples.run(regions=("us-central1",)))
+"""10 h of work, 24 h to the deadline."""
+
+
+def replays(usd: Sequence[float], hours: Sequence[float | None], *, apart: int = 60, **changes: Any) -> Samples:
+    """Late after 24 hours; one begins each hour."""
+    return Samples(
+        apart=apart,
+        samples=tuple(
+            Sample(
+                **{
+                    "start": 60 * index,
+                    "usd": cost,
+                    "hours": end,
+                    "missed": end is None or end > 24,
+                    "preemptions": 2,
+                    "asked": 3,
+                    "spot_hours": 10.1,
+                    "on_demand_hours": 0.5,
+                    "waited_hours": 1.25,
+                    **changes,
+                }
+            )
+            for index, (cost, end) in enumerate(zip(usd, hours, strict=True))
+        ),
+    )
+
+
+def forecast(case: Case = CASE, **changes: Samples) -> Forecast:
+    """Ours costs $4 to $6, on-demand only $10, and one of four by the article is late."""
+    made_up = {
+        "ours": replays([6, 4, 5, 5], [12, 11, 14, 13]),
+        "on_demand": replays([10] * 4, [10.2] * 4),
+        "article": replays([6, 6, 6, 7], [11, 12, 13, 25]),
+    }
+    return Forecast(case=case, **{**made_up, **changes})
+
+
+def shown(*forecasts: Forecast, sweep: str | None = None, notes: Sequence[str] = ()) -> Shown:
+    supply = Supply(trace=TRACE, origin="measured, t.csv", machines=1, notes=("a note on capacity",))
+    return Shown(
+        run=CASE.run,
+        supply=supply,
+        sweep=sweep,
+        replays=4,
+        seed=7,
+        forecasts=forecasts or (forecast(),),
+        notes=notes,
+    )

@@ -1,0 +1,99 @@
+"""A forecast is what the replays say, of everyone on the very same windows, and it does not say more than that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from spot.core.run import Strategy
+from spot.simulation.forecast import Case, Forecast, Rival, Task, forecast, play, quantile, starts_of
+from spot.simulation.startup_times import Starts, drawn
+from spot.simulation.traces import shipped
+from spot.simulation.windows import windows
+from tests.machinery import samples
+from tests.machinery.simulation import forecasted
+from tests.machinery.simulation.forecasted import replays
+
+REGIONS = ("us-central1", "us-east4")
+
+
+def played(starts: Sequence[int] = (100, 3000, 9000), **changes: Any) -> Forecast:
+    case = Case(label="", run=samples.run(regions=REGIONS, tick=timedelta(minutes=5), **changes))
+    found = windows(shipped(), REGIONS, 8, 24 * 60)
+    luck = drawn(Starts(), REGIONS, seed=1)
+    tasks = [Task(case=case, rival=rival, windows=found, draws=luck, starts=starts) for rival in Rival]
+    return forecast(case, [(task.rival, play(task)) for task in tasks])
+
+
+def test_everyone_is_replayed_on_the_same_windows() -> None:
+    found = played()
+    for rival in Rival:
+        assert [sample.start for sample in found.of(rival).samples] == [100, 3000, 9000]
+
+
+def test_on_demand_only_costs_the_work_and_a_restore() -> None:
+    for sample in played().on_demand.samples:
+        assert 10 + 2 / 60 <= sample.usd <= 10 + 6 / 60
+        assert sample.on_demand_hours == pytest.approx(sample.usd)
+        assert (sample.spot_hours, sample.asked, sample.preemptions) == (0, 1, 0)
+
+
+def test_ours_costs_less_in_measured_capacity_and_is_in_time() -> None:
+    found = played()
+    assert found.saving is not None
+    assert 0.3 < found.saving < 0.6
+    assert found.ours.missed == found.ours.unfinished == 0
+
+
+def test_a_deadline_that_nobody_can_meet_is_missed_by_everyone() -> None:
+    found = played(deadline=samples.after(hours=10.1))
+    assert [found.of(rival).missed for rival in Rival] == [3, 3, 3]
+    assert found.ours.unfinished == 0
+
+
+def test_the_strategy_of_the_run_is_replayed() -> None:
+    assert played(strategy=Strategy.ON_DEMAND).ours.mean(lambda sample: sample.spot_hours) == 0
+
+
+def test_on_demand_may_take_as_long_as_the_settings_say() -> None:
+    assert starts_of(samples.terms(worst_start=timedelta(minutes=21))).on_demand == (5, 15)
+    assert starts_of(samples.terms(worst_start=timedelta(minutes=66))).on_demand == (5, 60)
+    assert starts_of(samples.terms(worst_start=timedelta(minutes=1))).on_demand == (5, 5)
+
+
+def test_quantiles_are_values_that_came() -> None:
+    assert [quantile(range(1, 101), share) for share in (0, 0.25, 0.5, 0.95, 1)] == [1, 26, 51, 96, 100]
+    assert quantile([], 0.5) is None
+
+
+def test_what_never_happened_is_below_three_in_so_many() -> None:
+    assert replays([1] * 1000, [1.0] * 1000).missed_at_most == 0.003
+    assert replays([1, 1], [1.0, 1.0]).missed_at_most == 1
+    assert replays([1, 1], [1.0, 25.0]).missed_at_most is None
+
+
+def test_windows_that_overlap_or_come_twice_are_no_more_evidence() -> None:
+    often = replays([1] * 100, [1.0] * 100, start=60)
+    assert (often.independent, often.missed_at_most) == (1, 1)
+    assert replays([1] * 100, [1.0] * 100, apart=24 * 60).independent == 5  # hours 0, 24, 48, 72, 96
+    assert replays([1] * 100, [1.0] * 100, apart=24 * 60).missed_at_most == 0.6
+
+
+def test_a_replay_without_a_model_has_missed_its_deadline_and_has_no_end() -> None:
+    found = replays([1, 2, 3], [20, None, 25])
+    assert (found.missed, found.unfinished, found.hours) == (2, 1, (20, 25))
+    assert found.ends == (20, 25, math.inf)
+    assert quantile(found.ends, 0.95) == math.inf, "not of those alone that were done"
+
+
+def test_a_saving_below_nothing_is_a_loss() -> None:
+    assert forecasted.forecast().saving == pytest.approx(0.5)
+    assert forecasted.forecast(ours=replays([12] * 4, [12] * 4)).saving == pytest.approx(-0.2)
+
+
+def test_without_a_model_nothing_is_saved() -> None:
+    assert forecasted.forecast(ours=replays([1] * 4, [12, 12, 12, None])).saving is None

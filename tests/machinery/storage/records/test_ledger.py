@@ -1,0 +1,323 @@
+"""The ledger in both stores: nothing is lost, nothing is written twice, and what cannot be read is left alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spot.core.job import JobError, JobState
+from spot.core.run import (
+    Attempt,
+    Cancel,
+    CancelReason,
+    CancelRequest,
+    Decision,
+    Machine,
+    Outcome,
+    Provisioning,
+    Run,
+    RunState,
+    Spec,
+    Strategy,
+    Terms,
+)
+from spot.storage.base import ABSENT, Conflict, Store
+from spot.storage.records.ledger import Broken, Exists, Ledger, LedgerError, Newer, NoId, UnknownRun, decode, encode
+from tests.machinery import samples
+
+ID = "20261124-060000-0a1b"
+OURS = samples.run(id=ID)
+OPEN_NAME, CLOSED_NAME = f"runs/open/{ID}.json", f"runs/closed/2026/11/{ID}.json"
+
+
+@pytest.fixture
+def ledger(store: Store) -> Ledger:
+    return Ledger(store)
+
+
+def ended(run: Run) -> Run:
+    return replace(run, state=RunState.SUCCEEDED, ended_at=samples.after(hours=9))
+
+
+def names(store: Store) -> list[str]:
+    return [entry.name for entry in store.list("")]
+
+
+def test_what_was_created_can_be_read_and_found(ledger: Ledger) -> None:
+    record = ledger.create(OURS)
+    assert ledger.read(ID) == ledger.find(ID) == record
+    assert record.run == OURS
+    assert ledger.open_ids() == [ID]
+
+
+def test_an_id_is_given_to_one_run_only(ledger: Ledger, store: Store) -> None:
+    record = ledger.create(OURS)
+    with pytest.raises(Exists, match=f"run {ID} exists already"):
+        ledger.create(replace(OURS, submitted_at=samples.after(hours=1)))
+    ledger.file(ledger.write(record, ended(OURS)))
+    with pytest.raises(Exists, match=f"run {ID} exists and has ended"):
+        ledger.create(OURS)
+    assert names(store) == [CLOSED_NAME]
+
+
+def test_a_write_rests_on_what_was_read(ledger: Ledger) -> None:
+    mine = ledger.create(OURS)
+    theirs = ledger.read(ID)
+    written = ledger.write(theirs, replace(OURS, attempts=(samples.attempt(),)))
+    with pytest.raises(Conflict):
+        ledger.write(mine, replace(OURS, attempts=(samples.attempt(region="us-east4"),)))
+    assert ledger.read(ID) == written
+
+
+def test_writing_what_is_there_already_writes_nothing(ledger: Ledger) -> None:
+    record = ledger.create(OURS)
+    ledger.write(record, replace(OURS, cancel_request=None))
+    assert ledger.read(ID).generation == record.generation
+
+
+def test_a_record_that_was_filed_is_not_written_again(ledger: Ledger) -> None:
+    record = ledger.create(OURS)
+    ledger.file(ledger.write(record, ended(OURS)))
+    with pytest.raises(Conflict):
+        ledger.write(record, replace(OURS, attempts=(samples.attempt(),)))
+
+
+def test_an_ended_run_moves_to_the_month_of_its_id(ledger: Ledger, store: Store) -> None:
+    ledger.file(ledger.write(ledger.create(OURS), ended(OURS)))
+    assert names(store) == [CLOSED_NAME]
+    assert ledger.open_ids() == []
+    assert ledger.find(ID).run == ended(OURS)
+    with pytest.raises(UnknownRun):
+        ledger.read(ID)
+
+
+@pytest.mark.parametrize(
+    ("run_id", "month"),
+    [("nightly", "2026/11"), ("20240131-ours", "2024/01"), ("20240131", "2026/11"), ("123456-7", "2026/11")],
+)
+def test_a_closed_run_is_found_whatever_its_id_looks_like(
+    run_id: str, month: str, ledger: Ledger, store: Store
+) -> None:
+    run = samples.run(id=run_id)
+    ledger.file(ledger.write(ledger.create(run), ended(run)))
+    assert names(store) == [f"runs/closed/{month}/{run_id}.json"]
+    assert ledger.find(run_id).run == ended(run)
+    with pytest.raises(Exists):
+        ledger.create(run)
+
+
+def test_an_id_that_ends_like_another_is_not_taken_for_it(ledger: Ledger) -> None:
+    run = samples.run(id="nightly")
+    ledger.file(ledger.write(ledger.create(run), ended(run)))
+    for other in ("ly", "y", "nightly-2"):
+        with pytest.raises(UnknownRun, match=f"there is no run {other}"):
+            ledger.find(other)
+
+
+def test_a_crash_between_close_and_move_is_repaired_by_whoever_comes_next(ledger: Ledger, store: Store) -> None:
+    record = ledger.write(ledger.create(OURS), ended(OURS))
+    store.write(CLOSED_NAME, encode(record.run), if_generation=ABSENT)  # and there it died
+    assert ledger.open_ids() == [ID]
+    ledger.file(ledger.read(ID))
+    ledger.file(record)
+    assert names(store) == [CLOSED_NAME]
+
+
+def test_a_run_is_not_filed_over_another_one_of_its_id(ledger: Ledger, store: Store) -> None:
+    record = ledger.write(ledger.create(OURS), ended(OURS))
+    other = encode(replace(ended(OURS), decisions=()))
+    store.write(CLOSED_NAME, other, if_generation=ABSENT)
+    with pytest.raises(Exists, match=f"{CLOSED_NAME} is another run"):
+        ledger.file(replace(record, run=replace(record.run, cancel_request=CancelRequest(at=samples.T0, by="x"))))
+    assert names(store) == [CLOSED_NAME, OPEN_NAME]
+    assert store.read(CLOSED_NAME).data == other
+
+
+def test_an_open_run_is_not_filed(ledger: Ledger) -> None:
+    record = ledger.create(OURS)
+    with pytest.raises(ValueError, match=f"run {ID} is open"):
+        ledger.file(record)
+    assert ledger.open_ids() == [ID]
+
+
+@pytest.mark.parametrize("run_id", ["", "A", "a/b", "../a", "-a", "a" * 64, "é", "a\n", "\N{ARABIC-INDIC DIGIT ONE}"])
+def test_what_is_no_id_names_no_run(run_id: str, ledger: Ledger) -> None:
+    for ask in (ledger.read, ledger.find):
+        with pytest.raises(NoId) as caught:
+            ask(run_id)
+        assert repr(run_id) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_what_else_lies_among_the_open_runs_is_no_run(ledger: Ledger, store: Store) -> None:
+    ledger.create(OURS)
+    store.write("runs/open/notes.txt", b"", if_generation=ABSENT)
+    assert ledger.open_ids() == [ID]
+
+
+def record_with(change: Callable[[dict[str, Any]], object]) -> bytes:
+    values = json.loads(encode(samples.run(samples.attempt(), id=ID)))
+    change(values)
+    return json.dumps(values).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "says"),
+    [
+        pytest.param(b"", Broken, "Expecting value", id="empty"),
+        pytest.param(encode(OURS)[:-30], Broken, "", id="cut-off"),
+        pytest.param(b"\xff", Broken, "utf-8", id="not-text"),
+        pytest.param(b"[]", Broken, "", id="a-list"),
+        pytest.param(b"null", Broken, "", id="null"),
+        pytest.param(b"[" * 200_000, Broken, "recursion", id="too-deep"),
+        pytest.param(b"1" * 5000, Broken, "digits", id="a-number-too-long"),
+        pytest.param(b"{}", Broken, "format", id="no-format"),
+        pytest.param(record_with(lambda run: run.update(format="1")), Broken, "format is '1'", id="a-format-as-text"),
+        pytest.param(
+            record_with(lambda run: run.update(format=True)), Broken, "format is True", id="a-format-as-truth"
+        ),
+        pytest.param(record_with(lambda run: run.update(format=0)), Broken, "format is 0", id="format-0"),
+        pytest.param(record_with(lambda run: run.update(format=2)), Newer, "format 2", id="a-future-format"),
+        pytest.param(record_with(lambda run: run.pop("spec")), Broken, "spec", id="a-key-missing"),
+        pytest.param(record_with(lambda run: run.update(attempts=7)), Broken, "attempts", id="a-wrong-type"),
+        pytest.param(
+            record_with(lambda run: run["attempts"][0].update(region=[])), Broken, "attempts.0.region", id="deep-inside"
+        ),
+        pytest.param(record_with(lambda run: run.update(state="asleep")), Broken, "state", id="no-such-state"),
+        pytest.param(
+            record_with(lambda run: run["spec"].update(deadline="2026-11-25T00:00:00")),
+            Broken,
+            "offset from UTC",
+            id="a-time-without-offset",
+        ),
+        pytest.param(record_with(lambda run: run.update(id="another")), Broken, "another", id="another-run"),
+    ],
+)
+def test_a_record_that_cannot_be_used_is_named_and_left_as_it_is(
+    data: bytes, error: type[LedgerError], says: str, ledger: Ledger, store: Store
+) -> None:
+    store.write(OPEN_NAME, data, if_generation=ABSENT)
+    for ask in (ledger.read, ledger.find):
+        with pytest.raises(error) as caught:
+            ask(ID)
+        message = str(caught.value)
+        assert f"{store.uri}/{OPEN_NAME}" in message
+        assert says in message
+        assert "\n" not in message
+        assert len(message) < 600
+    with pytest.raises(Exists):
+        ledger.create(OURS)
+    assert store.read(OPEN_NAME).data == data
+
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
+TIMES = st.datetimes(
+    datetime(2000, 1, 1),  # noqa: DTZ001  # the strategy adds the offset
+    datetime(2100, 1, 1),  # noqa: DTZ001
+    timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-8))]),
+)
+DURATIONS = st.timedeltas(timedelta(days=-10), timedelta(days=10_000))
+WHOLE = st.integers(-(2**70), 2**70)
+MONEY = st.floats(allow_nan=False, allow_infinity=False)
+ERRORS = st.builds(JobError, code=WHOLE, message=TEXT)
+ATTEMPTS = st.builds(
+    Attempt,
+    id=TEXT,
+    provisioning=st.sampled_from(Provisioning),
+    region=TEXT,
+    intended_at=TIMES,
+    timeout=DURATIONS,
+    from_step=WHOLE,
+    job=st.none() | TEXT,
+    state=st.sampled_from(JobState),
+    started_at=st.none() | TIMES,
+    advanced_at=st.none() | TIMES,
+    ended_at=st.none() | TIMES,
+    last_step=st.none() | WHOLE,
+    starts=WHOLE,
+    cancel=st.none() | st.builds(Cancel, at=TIMES, why=st.sampled_from(CancelReason)),
+    outcome=st.none() | st.sampled_from(Outcome),
+    error=st.none() | ERRORS,
+)
+TERMS = st.builds(
+    Terms,
+    strategy=st.sampled_from(Strategy),
+    regions=st.lists(TEXT, max_size=3).map(tuple),
+    hand_over=st.booleans(),
+    flex_start=st.booleans(),
+    work=DURATIONS,
+    max_wait=DURATIONS,
+    expected_start=DURATIONS,
+    worst_start=DURATIONS,
+    tick=DURATIONS,
+    worst_loss=DURATIONS,
+    reserve=DURATIONS,
+    max_preemptions=st.none() | WHOLE,
+    max_errors=WHOLE,
+    disable_retries=st.booleans(),
+    budget_usd=st.none() | MONEY,
+    usd_per_hour=st.dictionaries(TEXT, st.dictionaries(st.sampled_from(Provisioning), MONEY), max_size=2),
+)
+SPECS = st.builds(
+    Spec,
+    project=TEXT,
+    root=TEXT,
+    image=TEXT,
+    arguments=st.lists(TEXT, max_size=3).map(tuple),
+    machine=st.builds(Machine, type=TEXT, accelerator=st.none() | TEXT, accelerator_count=WHOLE, boot_disk_gb=WHOLE),
+    service_account=TEXT,
+    deadline=TIMES,
+    terms=TERMS,
+)
+RUNS = st.builds(
+    Run,
+    id=TEXT,
+    spec=SPECS,
+    submitted_at=TIMES,
+    state=st.sampled_from(RunState),
+    ended_at=st.none() | TIMES,
+    attempts=st.lists(ATTEMPTS, max_size=3).map(tuple),
+    decisions=st.lists(st.builds(Decision, at=TIMES, action=TEXT, reason=TEXT), max_size=2).map(tuple),
+    cancel_request=st.none() | st.builds(CancelRequest, at=TIMES, by=TEXT),
+)
+
+
+@given(RUNS)
+@settings(max_examples=40)
+def test_what_is_decoded_is_what_was_encoded(run: Run) -> None:
+    data = encode(run)
+    assert decode(data, "object") == run
+    assert encode(decode(data, "object")) == data
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner))
+
+
+@given(st.data())
+@settings(max_examples=100)
+def test_a_record_with_anything_anywhere_is_read_or_refused(data: st.DataObject) -> None:
+    values = json.loads(encode(samples.run(samples.attempt(cancel=Cancel(at=samples.T0, why=CancelReason.ASKED)))))
+    place = values
+    while True:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
+            break
+        place = place[key]
+    place[key] = data.draw(JSON)
+    try:
+        read = decode(json.dumps(values).encode(), "object")
+    except LedgerError as error:
+        refusal = str(error)
+    else:
+        assert decode(encode(read), "object") == read
+        return
+    assert "object" in refusal
+    assert "\n" not in refusal

@@ -1,0 +1,232 @@
+"""Runs as they happen, each with what the bucket shows of it and when it is looked at: to report on, and to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from spot.accounting.cost import Account, account
+from spot.core.job import JobError, JobState
+from spot.core.run import Attempt, CancelRequest, Decision, Observation, Outcome, Provisioning, Run, RunState
+from tests.machinery import samples
+from tests.machinery.samples import after
+
+STEPS = 600
+"""Of ten hours of training."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    run: Run
+    seen: Observation | None
+    now: datetime
+
+    @property
+    def account(self) -> Account:
+        return account(self.run, self.seen, self.now)
+
+
+def moved(value: Any, *, by: timedelta) -> Any:
+    """The same with every time in it so much later."""
+    if isinstance(value, datetime):
+        return value + by
+    if isinstance(value, tuple):
+        return tuple(moved(item, by=by) for item in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: moved(getattr(value, field.name), by=by) for field in fields(value)})
+    return value
+
+
+def calm() -> Story:
+    """One spot attempt, and the deadline far away."""
+    return _story(_attempt(0, ran=10.4, steps=STEPS, outcome=Outcome.SUCCEEDED), completed=10.6)
+
+
+def preempted() -> Story:
+    """Many preemptions in two regions, and regions without a machine between them."""
+    attempts, at, step = [], 0.0, 0
+    for number, ran in enumerate([3.2, 0.7, 2.1, 0.4, 1.3, 2.4]):
+        region = ("us-central1", "us-east4")[number % 2]
+        made = min(step + int((ran - 0.4) * 60), STEPS)
+        attempts.append(_attempt(at, ran=ran, region=region, steps=made, from_step=step, outcome=Outcome.PREEMPTED))
+        at, step = at + ran + 0.2, made
+        if number in {1, 3}:
+            attempts += [_none(at, "us-central1", step), _none(at + 0.35, "us-east4", step)]
+            at += 0.9
+    ran = (STEPS - step) / 60 + 0.2
+    attempts.append(_attempt(at, ran=ran, region="us-east4", steps=STEPS, from_step=step, outcome=Outcome.SUCCEEDED))
+    return _story(*attempts, completed=at + ran + 0.18)
+
+
+def handed_over() -> Story:
+    """Spot is gone for hours, on-demand takes over, and a spot twin relieves it."""
+    first = _attempt(0, ran=2.3, steps=120, outcome=Outcome.PREEMPTED)
+    dry = [_none(2.6 + 0.35 * number, ("us-east4", "us-central1")[number % 2], 120) for number in range(8)]
+    held = _attempt(
+        11.4,
+        ran=4.0,
+        provisioning=Provisioning.ON_DEMAND,
+        from_step=120,
+        steps=340,
+        outcome=Outcome.HANDED_OVER,
+        lost=0.0,
+    )
+    failed_twin = _none(12.6, "us-central1", 180)
+    twin = replace(
+        _attempt(14.7, ran=5.3, region="us-east4", from_step=340, steps=STEPS, outcome=Outcome.SUCCEEDED),
+        relieves="a10",
+        advanced_at=after(hours=15.64),
+    )
+    attempts = (first, *dry, held, replace(failed_twin, relieves="a10"), twin)
+    return _story(*attempts, completed=20.15)
+
+
+def loss() -> Story:
+    """Preempted again and again before the next checkpoint, then finished on demand."""
+    tries = [
+        _attempt(1.2 * number, ran=1.0, steps=10 * (number + 1), from_step=10 * number, outcome=Outcome.PREEMPTED)
+        for number in range(9)
+    ]
+    tries = [replace(one, saved_at=one.advanced_at and one.advanced_at + timedelta(minutes=10)) for one in tries]
+    last = _attempt(
+        11, ran=8.8, provisioning=Provisioning.ON_DEMAND, from_step=90, steps=STEPS, outcome=Outcome.SUCCEEDED
+    )
+    dear = {"us-central1": {Provisioning.SPOT: 0.85, Provisioning.ON_DEMAND: 1.0}}
+    return _story(*tries, last, completed=19.9, regions=("us-central1",), usd_per_hour=dear)
+
+
+def late() -> Story:
+    """The only region had nothing for a day, and the deadline was missed."""
+    nothing = [_none(0.4 * number, "us-central1", 0) for number in range(38)]
+    last = _attempt(15.5, ran=10.3, provisioning=Provisioning.ON_DEMAND, steps=STEPS, outcome=Outcome.SUCCEEDED)
+    return _story(*nothing, last, completed=25.9, regions=("us-central1",))
+
+
+def open_run() -> Story:
+    """Five hours in: one preemption, the second attempt trains."""
+    first = _attempt(0, ran=2.3, steps=120, outcome=Outcome.PREEMPTED)
+    second = replace(
+        _attempt(2.5, ran=2.5, region="us-east4", from_step=120, steps=250, outcome=None),
+        saved_at=after(hours=4.9),
+    )
+    seen = samples.seen(250 / 60, at=after(hours=4.9), attempt="a2")
+    return _story(first, second, state=RunState.OPEN, seen=seen, now=5.0)
+
+
+def failed() -> Story:
+    """The training's own fault, after two hours."""
+    error = JobError(code=3, message="The replica workerpool0-0 exited with a non-zero status of 1. <b>NaN</b> | loss")
+    first = replace(_attempt(0, ran=2.2, steps=110, outcome=Outcome.USER_ERROR), error=error, ended_at=after(hours=2.4))
+    return _story(first, state=RunState.FAILED, ended=2.5, seen=samples.seen(110 / 60, at=after(hours=2.1)))
+
+
+def untouched() -> Story:
+    """Cancelled before anything was tried."""
+    return _story(
+        state=RunState.CANCELLED,
+        ended=0.1,
+        seen=Observation(),
+        cancel_request=CancelRequest(at=after(minutes=5), by="ann <ann@example.com>"),
+    )
+
+
+def _story(
+    *attempts: Attempt,
+    completed: float | None = None,
+    state: RunState = RunState.SUCCEEDED,
+    ended: float | None = None,
+    seen: Observation | None = None,
+    now: float = 48,
+    **changes: Any,
+) -> Story:
+    """All times are hours after submit."""
+    end = ended if ended is not None else None if completed is None else completed + 0.1
+    if completed is not None:
+        seen = samples.seen(
+            10, at=after(hours=completed), attempt=f"a{len(attempts)}", completed_at=after(hours=completed)
+        )
+    run = samples.run(
+        *attempts,
+        id="20261124-000000-7c1e",
+        state=state,
+        ended_at=None if end is None else after(hours=end),
+        decisions=_decisions(attempts, state, end),
+        **changes,
+    )
+    return Story(run=run, seen=seen, now=after(hours=now))
+
+
+def _decisions(attempts: tuple[Attempt, ...], state: RunState, end: float | None) -> tuple[Decision, ...]:
+    made = [
+        Decision(
+            at=one.intended_at,
+            action=f"submit {one.provisioning} in {one.region}",
+            reason="slack 13.4 h > 2.2 h, safety line 2026-11-24 13:10 UTC",
+        )
+        for one in attempts
+    ]
+    if end is not None:
+        why = "the model is complete" if state is RunState.SUCCEEDED else f"a last word | <i>of</i> {state}"
+        made.append(Decision(at=after(hours=end), action=f"close as {state}", reason=why))
+    return tuple(made)
+
+
+def _attempt(
+    at: float,
+    *,
+    ran: float,
+    steps: int,
+    outcome: Outcome | None,
+    region: str = "us-central1",
+    from_step: int = 0,
+    lost: float = 0.12,
+    **changes: Any,
+) -> Attempt:
+    """Submitted `at` hours, a machine after 11 minutes, its trainer after 3 more, its first step after 4 more."""
+    started, ended = after(hours=at, minutes=11), after(hours=at + ran, minutes=11)
+    saved = ended if outcome is Outcome.SUCCEEDED else ended - timedelta(hours=lost)
+    facts: dict[str, Any] = {
+        "region": region,
+        "job": f"projects/1/locations/{region}/customJobs/{round(1000 * at)}",
+        "intended_at": after(hours=at),
+        "started_at": started,
+        "trainer_started_at": started + timedelta(minutes=3),
+        "advanced_at": started + timedelta(minutes=7),
+        "saved_at": saved,
+        "saving": timedelta(minutes=ran),
+        "from_step": from_step,
+        "starts": 1,
+        **changes,
+    }
+    if outcome is None:
+        return samples.attempt(state=JobState.RUNNING, **{**facts, "starts": 0})
+    return samples.ended(outcome, at=ended, last_step=steps, **facts)
+
+
+def _none(at: float, region: str, step: int) -> Attempt:
+    """No machine within 20 minutes."""
+    return samples.ended(
+        Outcome.NO_CAPACITY,
+        at=after(hours=at, minutes=20),
+        intended_at=after(hours=at),
+        region=region,
+        job=f"projects/1/locations/{region}/customJobs/{round(1000 * at)}",
+        from_step=step,
+        last_step=step,
+        error=samples.stockout(region),
+    )
+
+
+Telling = Callable[[], Story]
+STORIES: dict[str, Telling] = {
+    "calm": calm,
+    "preempted": preempted,
+    "handed-over": handed_over,
+    "loss": loss,
+    "late": late,
+    "open": open_run,
+    "failed": failed,
+    "untouched": untouched,
+}

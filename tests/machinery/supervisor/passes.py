@@ -1,0 +1,180 @@
+"""Passes over one run in a world, as reconcile makes them, its record in memory; every action is held to the law."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import cycle
+
+from spot.core.actions import CancelLive, Close, Submit, Wait
+from spot.core.job import JobState
+from spot.core.run import (
+    Attempt,
+    Cancel,
+    CancelReason,
+    CancelRequest,
+    Observation,
+    Outcome,
+    Provisioning,
+    Run,
+    RunState,
+    Strategy,
+)
+from spot.google.vertex import Refused, Unavailable
+from spot.policy.decide import decide
+from spot.policy.slack import assess
+from spot.supervisor.classify import classify_refusal
+from spot.supervisor.observe import observe
+from spot.supervisor.reconcile import MOST_TURNS, settles
+from tests.machinery.supervisor.world_cloud import Cloud
+from tests.machinery.supervisor.worlds import MINUTE, World
+
+
+class Passes:
+    """`run` as it stands after the newest pass."""
+
+    def __init__(self, world: World, run: Run) -> None:
+        self.run = run
+        self.cloud = Cloud(world, run.spec.terms.work // MINUTE)
+        self._world, self._gaps = world, cycle(world.gaps)
+
+    def go_on_until(self, horizon: int) -> None:
+        """To the end of the run, which must come within so many minutes."""
+        while self.run.state is RunState.OPEN:
+            assert self.cloud.minute < horizon, f"open after {horizon} minutes: {self.run.attempts[-1:]}"
+            begun = self.cloud.minute
+            if begun >= self._world.asked_to_end and not self.run.cancel_request:
+                self.run = replace(self.run, cancel_request=CancelRequest(at=self.cloud.now, by="ann"))
+            self._pass()
+            self._advance(max(begun + next(self._gaps), self.cloud.minute))
+
+    def _pass(self) -> None:
+        for _ in range(MOST_TURNS):
+            if self.run.state is not RunState.OPEN:
+                return
+            self.run, seen = observe(self.run, self.cloud, self.cloud, self.cloud.now)
+            action = decide(self.run, seen, self.cloud.now)
+            assert action.reason.strip()
+            assert action.reason.isprintable()
+            if not isinstance(action, Wait):
+                self._hold_to_the_law(action)
+                if not self._act(action):
+                    return
+                continue
+            self._holds_until(action, seen)
+            if not any(settles(live, self.cloud.now) for live in self.run.lives):
+                return
+            self._advance(self.cloud.minute + 1)
+        raise AssertionError(f"{MOST_TURNS} turns in one pass: {self.run.attempts[-3:]}")
+
+    def _holds_until(self, wait: Wait, seen: Observation) -> None:
+        """Time alone changes nothing before the moment that a wait names, and never if it names none."""
+        moment = wait.until - timedelta(seconds=1) if wait.until else self.cloud.now + timedelta(days=30)
+        assert moment < self.cloud.now or isinstance(decide(self.run, seen, moment), Wait), (wait, moment)
+
+    def _advance(self, minute: int) -> None:
+        self.cloud.advance(minute, self.run)
+
+    def _act(self, action: Submit | CancelLive | Close) -> bool:
+        """Whether the pass goes on."""
+        now = self.cloud.now
+        match action:
+            case Submit():
+                attempt = Attempt(
+                    id=f"a{len(self.run.attempts) + 1}",
+                    provisioning=action.provisioning,
+                    region=action.region,
+                    intended_at=now,
+                    timeout=action.timeout,
+                    from_step=self.cloud.saved,
+                    relieves=action.relieves,
+                )
+                return self._create(attempt)
+            case CancelLive():
+                [live] = [one for one in self.run.lives if one.id == action.attempt]
+                self.run = self.run.with_attempt(replace(live, cancel=Cancel(at=now, why=action.why)))
+                self.cloud.cancel(str(live.job))
+            case Close():
+                self.run = replace(self.run, state=action.state, ended_at=now)
+        return True
+
+    def _create(self, attempt: Attempt) -> bool:
+        before = self.run
+        self.run = replace(before, attempts=(*before.attempts, attempt))
+        try:
+            sighting = self.cloud.create(self.run, attempt)
+        except Unavailable:
+            return True
+        except Refused as refusal:
+            outcome = classify_refusal(refusal.error)
+            if outcome is None:
+                self.run = before
+                return False
+            attempt = replace(attempt, outcome=outcome, error=refusal.error, ended_at=self.cloud.now)
+        else:
+            attempt = replace(attempt, job=sighting.name, state=sighting.state)
+        self.run = self.run.with_attempt(attempt)
+        return True
+
+    def _hold_to_the_law(self, action: Submit | CancelLive | Close) -> None:
+        match action:
+            case Submit():
+                self._lawful_submit(action)
+            case CancelLive():
+                self._lawful_cancel(action)
+            case Close():
+                assert self.run.live is None
+                assert action.state is not RunState.OPEN
+
+    def _lawful_submit(self, action: Submit) -> None:
+        terms = self.run.spec.terms
+        preemptible = action.provisioning is not Provisioning.ON_DEMAND
+        if action.relieves:
+            self._lawful_twin(action)
+        else:
+            assert not self.run.lives
+        assert action.region in terms.regions
+        assert timedelta() < action.timeout <= timedelta(days=7)
+        assert terms.strategy is not (Strategy.ON_DEMAND if preemptible else Strategy.SPOT)
+        assert terms.flex_start or action.provisioning is not Provisioning.FLEX_START
+        refused = {
+            past.region
+            for past in self.run.attempts
+            if past.outcome is Outcome.QUOTA and (past.provisioning is not Provisioning.ON_DEMAND) == preemptible
+        }
+        assert action.region not in refused
+        assert has_digit(action.reason)
+        known = {past.id for past in self.run.attempts if not past.never_created}
+        known.discard(action.relieves)
+        assert not [job.name for job in self.cloud.open_jobs if job.attempt.id in known]
+
+    def _lawful_twin(self, action: Submit) -> None:
+        terms = self.run.spec.terms
+        [holder] = self.run.lives
+        assert holder.id == action.relieves
+        assert (holder.provisioning, holder.state) == (Provisioning.ON_DEMAND, JobState.RUNNING)
+        assert (terms.strategy, terms.hand_over, terms.budget_usd) == (Strategy.HYBRID, True, None)
+        assert action.provisioning is not Provisioning.ON_DEMAND
+
+    def _lawful_cancel(self, action: CancelLive) -> None:
+        terms = self.run.spec.terms
+        [live] = [one for one in self.run.lives if one.id == action.attempt]
+        assert live.job
+        assert live.cancel is None
+        assert not live.state.ended
+        if action.why is CancelReason.ASKED:
+            return
+        assert has_digit(action.reason)
+        if action.why is CancelReason.HANDED_OVER:
+            assert self.cloud.writer in {one.id for one in self.run.attempts if one.relieves == live.id}
+        elif live is self.run.twin and self.cloud.writer != live.id:
+            assert live.provisioning is not Provisioning.ON_DEMAND  # on-demand goes on beside it
+        elif live.state is JobState.RUNNING and action.why not in {CancelReason.COMPLETE, CancelReason.FAILED}:
+            slack = self.run.spec.deadline - self.cloud.now - (self.cloud.work - self.cloud.saved) * MINUTE
+            assert live.provisioning is Provisioning.SPOT
+            assert terms.strategy is Strategy.HYBRID
+            assert slack <= assess(self.run, Observation(), self.cloud.now).hard_margin
+
+
+def has_digit(text: str) -> bool:
+    return any(letter.isdigit() for letter in text)

@@ -1,0 +1,49 @@
+"""A policy that does what it was told at the minute it was told to, and a world whose luck is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from spot.core.actions import Action, CancelLive, Close, Submit, Wait
+from spot.core.run import CancelReason, Observation, Provisioning, Run, RunState
+from spot.simulation.replay import Decide
+from spot.simulation.startup_times import Draws, Starts, drawn
+
+MINUTE = timedelta(minutes=1)
+PROVISIONED, RESTORED = 5, 2
+"""Minutes, of every start."""
+
+
+def luck(regions: Sequence[str] = ("us-central1", "us-east4")) -> Draws:
+    always = (PROVISIONED, PROVISIONED)
+    return drawn(Starts(spot=always, on_demand=always, restore=(RESTORED, RESTORED)), regions, seed=0)
+
+
+def submit(
+    provisioning: Provisioning = Provisioning.SPOT,
+    region: str = "us-central1",
+    *,
+    relieves: str | None = None,
+    timeout: timedelta = timedelta(days=7),
+) -> Submit:
+    return Submit(reason="told", provisioning=provisioning, region=region, timeout=timeout, relieves=relieves)
+
+
+def cancel(attempt: str, why: CancelReason = CancelReason.FALLBACK) -> CancelLive:
+    return CancelLive(reason="told", attempt=attempt, why=why)
+
+
+def follow(script: Mapping[int, Action]) -> Decide:
+    """Each action once, at the first pass from its minute on; the run is closed when its model is complete."""
+    left = dict(sorted(script.items()))
+
+    def decide(run: Run, seen: Observation, now: datetime) -> Action:
+        if seen.completed_at and not run.lives:
+            return Close(reason="complete", state=RunState.SUCCEEDED)
+        for minute in left:
+            at = run.submitted_at + minute * MINUTE
+            return left.pop(minute) if at <= now else Wait(reason="told", until=at)
+        return Wait(reason="nothing more was told")
+
+    return decide

@@ -1,0 +1,210 @@
+"""Killed or unanswered at any call, before and after it takes effect: the run ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from spot.core.run import Outcome, Provisioning
+from spot.emulators.capacity import Unlimited
+from spot.emulators.faults import Call, LostReply, Reset, never
+from spot.emulators.faults import Fault as VertexFault
+from spot.emulators.jobs import Jobs as Vertex
+from spot.emulators.launcher import NoLauncher
+from spot.emulators.vertex_server import VertexServer
+from spot.google.vertex import Jobs, Unavailable, VertexJobs
+from spot.storage.base import Store
+from spot.storage.base import Unavailable as StoreUnavailable
+from spot.storage.factory import open_store
+from tests.machinery.clocks import ManualClock
+from tests.machinery.storage.memory import MemoryStore
+from tests.machinery.supervisor.crashes import (
+    FALLBACK,
+    FIRST,
+    HAND_OVER,
+    SECOND,
+    TICK,
+    Killed,
+    Scene,
+    World,
+    check_end,
+    play,
+)
+from tests.machinery.supervisor.direct_jobs import DirectJobs
+from tests.machinery.supervisor.watched import CHANGING, Fault, Plan, When, at
+
+Api = Callable[[Vertex], Jobs]
+Records = Callable[[str], Store]
+
+
+def unanswered(what: str) -> Exception:
+    """What a client raises that got no answer."""
+    name = what.split(maxsplit=1)[0]
+    return Unavailable("injected") if name in {"create", "get", "find", "cancel"} else StoreUnavailable("injected")
+
+
+def killed(_what: str) -> BaseException:
+    return Killed()
+
+
+def calls(folder: Path, api: Api = DirectJobs, records: Records = MemoryStore, *, scene: Scene = FALLBACK) -> list[str]:
+    """Of the scene with nothing in its way but what is part of it."""
+    world = World(str(folder / "undisturbed"), scene=scene, jobs=api, records=records)
+    check_end(world, play(world))
+    return world.calls
+
+
+def walk(
+    folder: Path,
+    error: Callable[[str], BaseException],
+    when: When,
+    wanted: Callable[[str], bool],
+    api: Api = DirectJobs,
+    records: Records = MemoryStore,
+    *,
+    pause: timedelta = timedelta(),
+    scene: Scene = FALLBACK,
+) -> int:
+    """Play the scene once for each wanted call of it, which fails; how many those were."""
+    places = [(number, what) for number, what in enumerate(calls(folder, api, records, scene=scene), 1) if wanted(what)]
+    for number, what in places:
+        plan = at(number, Fault(when=when, error=error(what)))
+        world = World(str(folder / str(number)), scene=scene, jobs=api, records=records, plan=plan)
+        try:
+            check_end(world, play(world, pause=pause))
+        except AssertionError as found:
+            found.add_note(f"{when} call {number}, {what}")
+            raise
+    return len(places)
+
+
+def changes(what: str) -> bool:
+    return what.startswith(CHANGING)
+
+
+def asks_vertex_to_act(what: str) -> bool:
+    return what.startswith(("create ", "cancel "))
+
+
+def any_call(_what: str) -> bool:
+    return True
+
+
+def test_the_scenario_has_everything_that_a_supervisor_does(tmp_path: Path) -> None:
+    world = World(str(tmp_path))
+    run = play(world)
+    check_end(world, run)
+    actions = [re.sub(r" in .*| a\d+", "", decision.action) for decision in run.decisions]
+    assert set(actions) == {
+        "submit spot",
+        "cancel (no-capacity)",
+        "cancel (fallback)",
+        "submit on-demand",
+        "close as succeeded",
+    }
+    assert {f"create {FIRST}", f"create {SECOND}", "find a2", "starts a2"} <= set(world.calls)
+
+
+def test_the_hand_over_has_a_twin_and_no_end_of_on_demand_by_force(tmp_path: Path) -> None:
+    world = World(str(tmp_path), scene=HAND_OVER)
+    run = play(world)
+    check_end(world, run)
+    (holder, twin) = [attempt for attempt in run.attempts if attempt.advanced_at]
+    assert (twin.relieves, twin.from_step) == (holder.id, holder.last_step)
+    assert holder.cancel is None
+
+
+@pytest.mark.parametrize(
+    "scene",
+    [pytest.param(FALLBACK, id="fallback"), pytest.param(HAND_OVER, id="hand-over", marks=pytest.mark.processes)],
+)
+def test_a_kill_after_any_call_that_changes_something_changes_no_result(scene: Scene, tmp_path: Path) -> None:
+    # One before the next such call finds the same world: what lies between only reads.
+    assert walk(tmp_path, killed, When.AFTER, changes, scene=scene) > 30
+
+
+@pytest.mark.parametrize("when", When)
+def test_an_unanswered_create_or_cancel_changes_no_result(when: When, tmp_path: Path) -> None:
+    assert walk(tmp_path, unanswered, when, asks_vertex_to_act) >= 8
+
+
+@pytest.fixture
+def api() -> Iterator[tuple[VertexServer, Api]]:
+    """The real client, over HTTP; the server serves whichever world asked last."""
+    with VertexServer(Vertex(Unlimited(), NoLauncher(), ManualClock())) as server:
+        client = VertexJobs(server.url, give_up_s=0.01)
+
+        def serve(vertex: Vertex) -> Jobs:
+            server.jobs = vertex
+            return client
+
+        yield server, serve
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("when", When)
+def test_a_kill_changes_no_result_with_the_real_client_and_a_real_store_either(
+    when: When, tmp_path: Path, api: tuple[VertexServer, Api]
+) -> None:
+    assert walk(tmp_path, killed, when, changes, api[1], open_store) > 30
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("fault", [Reset(), LostReply()], ids=["before", "after"])
+def test_any_connection_to_vertex_may_break(fault: VertexFault, tmp_path: Path, api: tuple[VertexServer, Api]) -> None:
+    server, serve = api
+    calls(tmp_path, serve, open_store)
+    for number in range(1, len(server.calls) + 1):
+
+        def rule(call: Call, broken: int = len(server.calls) + number) -> VertexFault | None:
+            return fault if call.number == broken else None
+
+        server.rule = rule
+        world = World(str(tmp_path / str(number)), jobs=serve, records=open_store)
+        check_end(world, play(world))
+        server.rule = never
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("when", When)
+@pytest.mark.parametrize("scene", [FALLBACK, HAND_OVER], ids=["fallback", "hand-over"])
+def test_any_call_at_all_may_go_unanswered(scene: Scene, when: When, tmp_path: Path) -> None:
+    assert walk(tmp_path, unanswered, when, any_call, scene=scene) > 100
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("when", When)
+def test_a_successor_that_comes_a_tick_later_does_no_worse(when: When, tmp_path: Path) -> None:
+    assert walk(tmp_path, killed, when, changes, pause=TICK) > 30
+
+
+def test_a_region_that_answers_nothing_at_all_is_left_for_another_one(tmp_path: Path) -> None:
+    """As one does that is misspelled: its server has no address."""
+    scene = replace(
+        FALLBACK, deadline_hours=6, useful=[FALLBACK.useful[0], (Provisioning.ON_DEMAND, SECOND, Outcome.SUCCEEDED)]
+    )
+    world = World(str(tmp_path), scene=scene, plan=silence_of(FIRST))
+    run = play(world)
+    check_end(world, run)
+    assert run.ended_at
+    assert run.ended_at < run.spec.deadline
+    assert all(item.never_created for item in run.attempts if item.region == FIRST)
+
+
+def silence_of(region: str) -> Plan:
+    """Neither a create there nor a look for what was created there is answered."""
+    silent: dict[str, bool] = {}
+
+    def plan(_number: int, what: str) -> Fault | None:
+        verb, _, name = what.partition(" ")
+        if verb == "create":
+            silent[f"a{len(silent) + 1}"] = name == region
+        unheard = (verb == "create" and name == region) or (verb == "find" and silent[name])
+        return Fault(when=When.BEFORE, error=unanswered(what)) if unheard else None
+
+    return plan

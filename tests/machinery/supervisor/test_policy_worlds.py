@@ -1,0 +1,73 @@
+"""Whatever the world does, within what was stated: the deadline is met, the law is kept, and every run ends.
+
+More worlds than the default: `pytest --hypothesis-profile=long tests/spot/test_policy_worlds.py`, about ten minutes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spot.core.actions import Wait
+from spot.core.run import Observation, Provisioning, RunState, Strategy
+from spot.policy.decide import decide
+from tests.machinery import samples
+from tests.machinery.supervisor.passes import Passes
+from tests.machinery.supervisor.worlds import BUDGETS, MINUTE, NEVER, Region, World, any_world, kept_promises, runs
+
+NEVER_TRAINS = ((1, NEVER),)
+TIGHT = [
+    pytest.param([World(regions={"us-central1": Region()}, spot_starts=NEVER_TRAINS)], id="spot runs and gets nowhere"),
+    pytest.param(
+        [World(regions={"us-central1": Region(spot=(up, NEVER))}, spot_starts=NEVER_TRAINS) for up in range(120, 135)],
+        id="spot is lost at any minute between two passes",
+    ),
+    pytest.param([World(regions={"us-central1": Region(spot=(0, NEVER))})], id="spot never comes"),
+]
+
+
+@pytest.mark.parametrize("worlds", TIGHT)
+def test_the_deadline_is_met_wherever_in_a_pass_the_line_is_crossed(worlds: list[World]) -> None:
+    """Every delay is the longest that is stated: a pass of 15 min, an end of 3 min, a start of 25 min."""
+    for world in worlds:
+        for spare in range(170, 200):
+            run = samples.run(
+                regions=("us-central1",),
+                work=30 * MINUTE,
+                expected_start=MINUTE,
+                reserve=timedelta(),
+                deadline=samples.T0 + (30 + spare) * MINUTE,
+            )
+            passes = Passes(
+                replace(world, gaps=(15,), cancels=(3,), error_delays=(3,), on_demand_starts=((24, 1),)), run
+            )
+            passes.go_on_until(1000)
+            assert passes.run.attempts[-1].provisioning is Provisioning.ON_DEMAND
+            assert passes.cloud.completed is not None
+            assert passes.cloud.completed <= 30 + spare
+
+
+@given(st.data())
+def test_a_hybrid_run_that_on_demand_can_finish_in_time_is_in_time(data: st.DataObject) -> None:
+    run = data.draw(runs((Strategy.HYBRID,), st.none()))
+    passes = Passes(data.draw(kept_promises(run)), run)
+    passes.go_on_until(10_000)
+    assert passes.run.state is RunState.SUCCEEDED
+    assert passes.cloud.completed is not None
+    assert samples.T0 + passes.cloud.completed * MINUTE <= run.spec.deadline
+
+
+@given(st.data())
+def test_every_run_ends_by_lawful_actions_within_its_budget_and_stays_ended(data: st.DataObject) -> None:
+    run = data.draw(runs(tuple(Strategy), BUDGETS))
+    world = data.draw(any_world(run))
+    passes = Passes(world, run)
+    passes.go_on_until(world.calm + 20_000)
+    budget = run.spec.terms.budget_usd
+    assert budget is None or passes.cloud.usd <= budget + 1e-9
+    later = passes.cloud.now + timedelta(days=data.draw(st.integers(0, 9)))
+    assert isinstance(decide(passes.run, Observation(), later), Wait)

@@ -1,0 +1,288 @@
+"""Two supervisors at once, whoever comes first at whichever call: one job at a time, one record, one end.
+
+The one assumption: a create takes effect within CREATE_WITHIN of the look at the clock that comes before it. All other
+calls may stay under way for as long as they like.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from spot.core.job import JobState
+from spot.core.run import Provisioning, RunState
+from spot.google.vertex import Unavailable
+from spot.supervisor.reconcile import CREATE_WITHIN, SETTLE_EVERY_S
+from tests.machinery.supervisor.crashes import FALLBACK, FIRST, HAND_OVER, SECOND, TICK, Killed, Scene, World, play
+from tests.machinery.supervisor.racing import Racer
+from tests.machinery.supervisor.watched import Fault, When, undisturbed
+
+MATTERS = ("read ", "write ", "delete ", "create ", "cancel ", "get ", "find ")
+"""Where it matters who comes first: nobody writes what the other calls read while the two race."""
+
+
+def matters(what: str) -> bool:
+    return what.startswith(MATTERS)
+
+
+def to_create(root: str) -> World:
+    return World(root)
+
+
+def to_create_again(root: str) -> World:
+    """The create was recorded, and its sender killed; long enough ago to be given up."""
+
+    def killed(_number: int, what: str) -> Fault | None:
+        return Fault(when=When.BEFORE, error=Killed()) if what.startswith("create") else None
+
+    world = World(root, plan=killed)
+    with pytest.raises(Killed):
+        world.supervisor().reconcile()
+    world.pass_time(timedelta(minutes=6))
+    world.plan = undisturbed
+    return world
+
+
+def to_cancel(root: str) -> World:
+    """The attempt has waited for too long; what follows it is created as well."""
+    world = World(root)
+    world.supervisor().reconcile()
+    world.pass_time(timedelta(minutes=25))
+    return world
+
+
+def to_close(root: str) -> World:
+    world = World(root)
+    world.capacity.set(FIRST, Provisioning.SPOT, 1)
+    world.supervisor().reconcile()
+    world.pass_time(timedelta(minutes=10))
+    world.supervisor().reconcile()
+    world.complete()
+    world.vertex.finish(world.all_jobs()[0].name)
+    return world
+
+
+def to_relieve(root: str) -> World:
+    """On-demand runs, and a twin is due."""
+    world = World(root, scene=HAND_OVER)
+    while JobState.RUNNING not in states(world):
+        world.supervisor().reconcile()
+        world.pass_time(TICK)
+    return world
+
+
+def race(world: World, prefix: list[int]) -> tuple[list[int], list[bool]]:
+    """Let them take turns as `prefix` says, and then each as long as it can: the turns, and whether there was a choice.
+
+    0 is the first supervisor, 1 the second.
+    """
+    racers = [Racer(world, matters), Racer(world, matters)]
+    turns: list[int] = []
+    choices: list[bool] = []
+    while not all(racer.done for racer in racers):
+        free = not any(racer.done for racer in racers)
+        wanted = prefix[len(turns)] if len(turns) < len(prefix) else (turns or [0])[-1]
+        turn = 1 - wanted if racers[wanted].done else wanted
+        turns.append(turn)
+        choices.append(free)
+        racers[turn].step()
+    assert all(racer.passed.problem is None for racer in racers)
+    return turns, choices
+
+
+def interruptions(turns: list[int], choices: list[bool]) -> int:
+    """How often one was stopped although it could have gone on."""
+    return sum(now != then and free for (then, now), free in zip(itertools.pairwise(turns), choices[1:], strict=False))
+
+
+def explore(begin: Callable[[str], World], check: Callable[[World], None], folder: Path, most: int) -> int:
+    """Every way for the two to take turns with at most so many interruptions; how many there were."""
+    pending: list[list[int]] = [[], [1]]
+    count = 0
+    while pending:
+        prefix = pending.pop()
+        root = folder / str(count)
+        world = begin(str(root))
+        try:
+            turns, choices = race(world, prefix)
+            world.pass_time(timedelta(seconds=10))
+            world.supervisor().reconcile()  # who loses a race leaves the rest to the next pass
+            check(world)
+        except AssertionError as found:
+            found.add_note(f"the turns began with {prefix}")
+            raise
+        shutil.rmtree(root, ignore_errors=True)  # it may hold nothing
+        count += 1
+        for i in range(max(len(prefix), 1), len(turns)):
+            other = [*turns[:i], 1 - turns[i]]
+            if choices[i] and interruptions(other, choices) <= most:
+                pending.append(other)
+    return count
+
+
+def states(world: World) -> list[JobState]:
+    return sorted(job.state for job in world.all_jobs())
+
+
+def one_job_waits(world: World) -> None:
+    assert states(world) == [JobState.QUEUED]
+    assert world.ledger.read(world.run.id).run.live
+
+
+def one_job_follows_another(world: World) -> None:
+    assert states(world) == [JobState.QUEUED, JobState.CANCELLED]
+    assert len(world.ledger.read(world.run.id).run.attempts) == 2
+
+
+def a_twin_waits_beside_it(world: World) -> None:
+    assert states(world)[:2] == [JobState.QUEUED, JobState.RUNNING]
+    run = world.ledger.read(world.run.id).run
+    assert run.twin
+    assert run.twin.relieves == run.lives[0].id
+
+
+def it_is_closed(world: World) -> None:
+    assert world.over
+    run = world.ledger.find(world.run.id).run
+    assert (run.state, len(run.attempts)) == (RunState.SUCCEEDED, 1)
+
+
+SITUATIONS = {
+    "create": (to_create, one_job_waits),
+    "create-again": (to_create_again, one_job_waits),
+    "cancel": (to_cancel, one_job_follows_another),
+    "close": (to_close, it_is_closed),
+    "relieve": (to_relieve, a_twin_waits_beside_it),
+}
+
+
+@pytest.mark.parametrize("name", ["create", "close", "relieve"])
+def test_one_that_is_interrupted_once_and_comes_back_does_no_harm(name: str, tmp_path: Path) -> None:
+    begin, check = SITUATIONS[name]
+    assert explore(begin, check, tmp_path, most=1) > 8
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+@pytest.mark.parametrize(
+    "stall", [timedelta(minutes=6), pytest.param(timedelta(hours=2), marks=pytest.mark.processes)], ids=str
+)
+def test_one_that_stalls_at_any_of_its_calls_does_no_harm(stall: timedelta, name: str, tmp_path: Path) -> None:
+    begin, _ = SITUATIONS[name]
+    for number, late in ((number, late) for number in itertools.count() for late in (False, True)):
+        world = begin(str(tmp_path / f"{number}-{late}"))
+        slow = Racer(world, matters)
+        for _ in range(number):
+            slow.step()
+            if slow.done:
+                return
+        if late and not slow.before.startswith("write "):
+            continue
+        world.pass_time(min(stall, CREATE_WITHIN) if slow.before.startswith("create ") else stall)
+        if late:  # what it wrote is old when the other comes to see it
+            slow.step()
+        world.supervisor().reconcile()
+        while not slow.done:
+            slow.step()
+        assert play(world).state is RunState.SUCCEEDED
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("name", "most"), [("create", 99), ("create-again", 99), ("cancel", 3), ("close", 99), ("relieve", 99)]
+)
+def test_in_every_order_of_their_calls_two_do_what_one_does(name: str, most: int, tmp_path: Path) -> None:
+    begin, check = SITUATIONS[name]
+    assert explore(begin, check, tmp_path, most) > 40
+
+
+WHO = st.sampled_from("AB")
+MINUTES = st.sampled_from([0.5, 2, 5, 15, 40])
+
+
+def machine(folder: Path) -> type[RuleBasedStateMachine]:
+    class Machine(RuleBasedStateMachine):
+        """`World` looks at every call whether all is as it must be; at the end the run must still come to its end."""
+
+        @initialize(scene=st.sampled_from([FALLBACK, HAND_OVER]))
+        def begin(self, scene: Scene) -> None:
+            self.world = World(tempfile.mkdtemp(dir=folder), scene=scene)
+            self.racers: dict[str, Racer] = {}
+
+        def racer(self, who: str) -> Racer:
+            """One that stands before a call; the process of one that is done, or was killed, is followed by another."""
+            if who not in self.racers or self.racers[who].done:
+                self.racers[who] = Racer(self.world, lambda what: what == "sleep" or matters(what))
+            return self.racers[who]
+
+        def may_pass(self, by: timedelta, besides: Racer | None = None) -> bool:
+            """Whether no create would be under way for longer than is assumed."""
+            latest = self.world.clock.now() + by
+            creates = [it for it in self.racers.values() if it is not besides and it.before.startswith("create ")]
+            return all(latest - racer.since <= CREATE_WITHIN for racer in creates)
+
+        @rule(who=WHO, times=st.integers(1, 4))
+        def step(self, who: str, times: int) -> None:
+            if self.world.over:
+                return
+            for _ in range(times):
+                racer = self.racer(who)
+                if racer.before == "sleep" and not self.may_pass(timedelta(seconds=SETTLE_EVERY_S), racer):
+                    return
+                if not racer.done:
+                    racer.step()
+
+        @rule(who=WHO)
+        def kill(self, who: str) -> None:
+            if who in self.racers:
+                self.racers[who].kill()
+
+        @rule(who=WHO, when=st.sampled_from(When))
+        def go_without_an_answer(self, who: str, when: When) -> None:
+            racer = self.racers.get(who)
+            if racer and racer.before.startswith(("create ", "cancel ", "get ", "find ")):
+                racer.step((when, Unavailable("no answer")))
+
+        @rule(minutes=MINUTES)
+        def wait(self, minutes: float) -> None:
+            if self.may_pass(timedelta(minutes=minutes)):
+                self.world.pass_time(timedelta(minutes=minutes))
+
+        @rule(region=st.sampled_from([FIRST, SECOND]), count=st.integers(0, 1))
+        def find_or_lose_capacity(self, region: str, count: int) -> None:
+            self.world.capacity.set(region, Provisioning.SPOT, count)
+
+        @rule(save=st.booleans())
+        def preempt(self, save: bool) -> None:
+            for job in self.world.all_jobs():
+                if job.state is JobState.RUNNING:
+                    self.world.vertex.preempt(job.name, save=save)
+
+        def teardown(self) -> None:
+            if not hasattr(self, "world"):
+                return
+            for racer in self.racers.values():
+                racer.kill()
+            self.world.pass_time(TICK)
+            run = play(self.world).state
+            assert run is RunState.SUCCEEDED
+            assert all(job.state.ended for job in self.world.all_jobs())
+
+    return Machine
+
+
+def test_whatever_two_supervisors_do_the_run_comes_to_its_end(tmp_path: Path) -> None:
+    run_state_machine_as_test(machine(tmp_path), settings=settings(max_examples=8, stateful_step_count=25))
+
+
+@pytest.mark.processes
+def test_whatever_two_supervisors_do_for_long_the_run_comes_to_its_end(tmp_path: Path) -> None:
+    run_state_machine_as_test(machine(tmp_path), settings=settings(max_examples=150, stateful_step_count=60))

@@ -1,0 +1,316 @@
+"""A run begins with everything it reads pinned, and only if its deadline and its budget can be kept."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from spot.core.run import Provisioning, Strategy
+from spot.emulators.faults import Method
+from spot.supervisor import project
+from spot.supervisor.submit import SubmitError, merged_flags, new_id, plan
+from tests.machinery import samples
+from tests.machinery.desk import DIGEST, IMAGE, Desk, nobody_there
+from tests.machinery.google.google_project import google_project
+from tests.machinery.google.google_server import Answer, refusal
+
+TAG = "us-central1-docker.pkg.dev/my-project/images/trainer:v1"
+
+
+def request_of(desk: Desk, *arguments: str) -> Any:
+    """What a dry run says that it would send."""
+    said = desk.spot("submit", "--run", "weekly", "--dry-run", "--json", *arguments)
+    assert said.code == 0, said.err
+    return said.json["request"]
+
+
+def trainer_flags(request: dict[str, Any]) -> dict[str, str]:
+    args = request["jobSpec"]["workerPoolSpecs"][0]["containerSpec"]["args"]
+    return dict(zip(args[::2], args[1::2], strict=True))
+
+
+def refused(desk: Desk, *arguments: str) -> str:
+    """The one line that says why, nothing having been done."""
+    said = desk.spot("submit", *arguments)
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert (desk.objects(), desk.server.calls) == ([], [])
+    return said.err.removeprefix("spot: ").rstrip()
+
+
+def test_a_dry_run_shows_the_exact_request_and_touches_nothing(desk: Desk) -> None:
+    request = request_of(desk)
+    assert request["labels"].items() >= {"run": "weekly", "attempt": "a1"}.items()
+    assert request["jobSpec"]["scheduling"] == {"strategy": "SPOT", "timeout": "604800s", "disableRetries": True}
+    assert request["jobSpec"]["serviceAccount"] == "training@acme-ml.iam.gserviceaccount.com"
+    assert trainer_flags(request) == {
+        "--run": "weekly",
+        "--attempt": "a1",
+        "--output-dir": f"{desk.root}/models",
+        "--checkpoint-dir": f"{desk.root}/checkpoints",
+        "--tensorboard-dir": f"{desk.root}/tensorboard",
+        "--device": "cuda",
+        "--epochs": "20",
+        "--learning-rate": "0.002",
+        "--enable-checkpointing": "true",
+        "--checkpoint-interval": "auto",
+    }
+    assert desk.objects() == []
+    assert desk.server.calls == []
+
+
+def test_what_a_dry_run_shows_is_what_is_created(desk: Desk) -> None:
+    request = request_of(desk)
+    desk.submit("weekly")
+    created = next(call for call in desk.server.calls if call.method is Method.CREATE)
+    assert created.request is not None
+    assert created.request.labels == request["labels"]
+    assert created.request.spec["workerPoolSpecs"][0]["containerSpec"]["args"] == [
+        item for pair in trainer_flags(request).items() for item in pair
+    ]
+
+
+def test_a_dry_run_for_people_has_the_same_request_below_the_plan(desk: Desk) -> None:
+    request = request_of(desk)
+    shown = desk.spot("submit", "--run", "weekly", "--dry-run").out
+    above, _, below = shown.partition("the request: POST projects/acme-ml/locations/us-east4/customJobs\n")
+    assert json.loads(below) == request
+    for line in ("first ", "deadline ", "safety line ", "on-demand ", "price "):
+        assert f"\n{line}" in above
+
+
+@pytest.mark.parametrize(
+    ("arguments", "strategy", "region"),
+    [
+        (["--strategy", "spot"], "SPOT", "us-east4"),
+        (["--strategy", "on-demand"], "STANDARD", "us-east4"),
+        (["--regions", "us-central1, us-west4"], "SPOT", "us-central1"),
+    ],
+)
+def test_flags_of_submit_go_over_the_settings(desk: Desk, arguments: list[str], strategy: str, region: str) -> None:
+    said = desk.spot("submit", "--dry-run", *arguments)
+    assert f'"strategy": "{strategy}"' in said.out
+    assert f"locations/{region}/customJobs" in said.out
+
+
+def test_the_deadline_counts_from_now(desk: Desk) -> None:
+    desk.submit("weekly", "--deadline-hours", "5", "--work-hours", "2")
+    run = desk.run("weekly")
+    assert run.spec.deadline - run.submitted_at == timedelta(hours=5)
+    assert run.spec.terms.work == timedelta(hours=2)
+
+
+def test_flags_of_the_trainer_go_over_those_of_the_settings(desk: Desk) -> None:
+    flags = trainer_flags(request_of(desk, "--", "--epochs", "3", "--patience=5"))
+    assert (flags["--epochs"], flags["--patience"], flags["--learning-rate"]) == ("3", "5", "0.002")
+
+
+def test_a_run_keeps_the_settings_it_was_submitted_with(desk: Desk) -> None:
+    desk.submit("weekly")
+    before = desk.run("weekly").spec
+    desk.settings({"training.epochs": "99", "policy.deadline_hours": "1", "cloud.image": '""'})
+    assert desk.spot("reconcile").code == 75
+    assert desk.run("weekly").spec == before
+    assert "--epochs" in before.arguments
+    assert before.image == IMAGE
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("--run x", "not here, because the run's id is given at submit"),
+        ("--resume auto", "not here, because every attempt goes on where the one before it stopped"),
+        ("--output-dir=gs://b/o", "not here, because it follows from cloud.bucket and cloud.prefix"),
+        ("--epochs", "the trainer's flags come in pairs, as in -- --epochs 30"),
+        ("epochs 3", "expected a flag, as --epochs, and its value"),
+        ("--Epochs 3", "did you mean epochs?"),
+        ("--epochs --patience", "a text that does not begin with -"),
+        ("--epochs=", "1 to 1000 printable characters on one line"),
+        ("--epoch 3", "not a flag of the trainer: did you mean epochs?"),
+        ("--zzz 3", "not a flag of the trainer: trainer --help lists them"),
+        ("--data table.csv", 'gs://BUCKET/OBJECT, or "sample"'),
+        ("--enable-checkpointing false", "only with policy.strategy on-demand"),
+        ("--checkpoint-interval 700", "at most 600 seconds, or raise policy.worst_loss_minutes"),
+        ("--checkpoint-interval 10m", "'10m': a number of seconds above 0, or auto"),
+    ],
+)
+def test_flags_that_the_trainer_cannot_be_given_are_refused(desk: Desk, given: str, says: str) -> None:
+    assert says in refused(desk, "--", *given.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("--run=", "--run '' is no id"),
+        ("--image=", "no image: name the trainer's container with --image"),
+        ("--regions=", "--regions '': a region like us-central1"),
+        ("--run 20240105-old", "--run 20240105-old begins with a day of another month, where it would be filed"),
+        ("--run Weekly", "--run 'Weekly' is no id: 1 to 63 of a-z, 0-9, _ and -, a letter or digit first"),
+        ("--regions us-central1-a", "--regions 'us-central1-a': a region like us-central1, not a zone"),
+        ("--regions us-east4,us-east4", "each region once, and 'us-east4' is there 2 times"),
+        ("--deadline-hours -1", "argument --deadline-hours: '-1' is not a number from 0.01 to 8760"),
+        ("--work-hours nan", "'nan' is not a number from 0.01 to 8760"),
+        ("--budget-usd 1e99", "'1e99' is not a number from 0.01 to 1e+06"),
+        ("--image trainer", "'trainer' names no image: write it as REGISTRY/PATH:TAG"),
+        ("--image docker.io/our/trainer:v1", "only Artifact Registry is asked what a tag means"),
+        ("--image a.pkg.dev/t@sha256:12", "has no valid digest"),
+    ],
+)
+def test_a_wrong_value_is_named_in_one_line(desk: Desk, arguments: str, says: str) -> None:
+    assert says in refused(desk, *arguments.split())
+
+
+def test_without_an_image_nothing_begins(desk: Desk) -> None:
+    desk.settings({"cloud.image": '""'})
+    assert refused(desk).startswith("no image: name the trainer's container with --image, or as cloud.image")
+
+
+def test_an_image_by_tag_is_pinned_to_its_digest(desk: Desk) -> None:
+    with google_project():
+        request = request_of(desk, "--image", TAG)
+    image = request["jobSpec"]["workerPoolSpecs"][0]["containerSpec"]["imageUri"]
+    assert image == f"{TAG.removesuffix(':v1')}@{DIGEST}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (Answer(status=404), f"there is no image {TAG}: push it first, or check its name"),
+        (refusal(403, "no"), "ask for roles/artifactregistry.reader"),
+        (Answer(), "as the digest of"),
+    ],
+)
+def test_an_image_by_tag_that_cannot_be_pinned_is_refused(desk: Desk, answer: Answer, says: str) -> None:
+    with google_project() as google:
+        google.everywhere = answer
+        assert says in refused(desk, "--image", TAG)
+
+
+def test_a_registry_that_does_not_answer_may_be_asked_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGISTRY_ENDPOINT", nobody_there())
+    monkeypatch.setattr("spot.google.rest.DELAYS_S", ())
+    said = desk.spot("submit", "--image", TAG)
+    assert said.code == 75
+    assert said.err.startswith(f"spot: cannot ask for {TAG}: no answer from")
+    assert said.err.endswith("; nothing is lost, try again\n")
+    assert desk.objects() == []
+
+
+def test_data_in_the_bucket_is_pinned_to_its_generation(desk: Desk) -> None:
+    generation = desk.put("data/train.npz", b"1")
+    uri = f"{desk.root}/data/train.npz"
+    assert trainer_flags(request_of(desk, "--", "--data", uri))["--data"] == f"{uri}#{generation}"
+    assert "there is no such object" in desk.spot("submit", "--", "--data", uri[:-1]).err
+
+
+def test_data_that_is_pinned_already_stays_so(desk: Desk) -> None:
+    uri = f"{desk.root}/data/train.npz#12"
+    assert trainer_flags(request_of(desk, "--", "--data", uri))["--data"] == uri
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("gs://bucket/no/such/object", "--data gs://bucket/no/such/object: there is no such object"),
+        ("gs://bucket", "names no object: expected gs://bucket/path/to/object"),
+        ("gs://no-such-bucket/object", "bucket gs://no-such-bucket does not exist"),
+    ],
+)
+def test_data_that_is_not_there_is_refused(desk: Desk, uri: str, says: str) -> None:
+    assert says in refused(desk, "--", "--data", uri)
+
+
+def test_data_that_nobody_can_tell_about_may_be_asked_for_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "GIVE_UP_S", 0.1)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", nobody_there())
+    said = desk.spot("submit", "--dry-run", "--", "--data", "gs://bucket/x")
+    assert (said.code, said.out) == (75, "")
+
+
+@pytest.mark.parametrize("strategy", ["hybrid", "on-demand"])
+def test_a_deadline_that_cannot_be_met_is_refused_with_its_numbers(desk: Desk, strategy: str) -> None:
+    line = refused(desk, "--deadline-hours", "3", "--work-hours", "2.8", "--strategy", strategy)
+    assert "cannot be met: 2.8 h of work and up to 25 min to start on demand do not fit into the 3.0 h" in line
+    assert line.endswith("or say --force")
+
+
+def test_work_for_more_than_one_job_of_seven_days_needs_time_to_start_them_all(desk: Desk) -> None:
+    line = refused(desk, "--deadline-hours", "193", "--work-hours", "192")
+    assert "192.0 h of work and up to 78 min to start on demand do not fit into the 193.0 h" in line
+
+
+def test_whoever_insists_on_a_deadline_gets_the_run_and_a_warning(desk: Desk) -> None:
+    said = desk.spot("submit", "--run", "weekly", "--deadline-hours", "1", "--force", "--json")
+    assert said.code == 0
+    assert "cannot be met" in said.json["plan"]["warnings"][0]
+    assert desk.run("weekly").attempts[0].provisioning is Provisioning.ON_DEMAND
+
+
+def test_a_run_on_spot_alone_promises_no_deadline(desk: Desk) -> None:
+    assert desk.spot("submit", "--deadline-hours", "1", "--strategy", "spot", "--dry-run").code == 0
+
+
+def test_a_budget_is_the_timeout_of_the_first_job(desk: Desk) -> None:
+    desk.submit("weekly", "--budget-usd", "2")
+    terms = desk.run("weekly").spec.terms
+    price = terms.usd_per_hour["us-east4"][Provisioning.SPOT]
+    seconds = int(2 / price * 3600)
+    assert request_of(desk, "--budget-usd", "2")["jobSpec"]["scheduling"]["timeout"] == f"{seconds}s"
+    created = next(call for call in desk.server.calls if call.method is Method.CREATE)
+    assert created.request is not None
+    assert created.request.spec["scheduling"]["timeout"] == f"{seconds}s"
+
+
+def test_a_budget_without_a_known_price_is_refused(desk: Desk) -> None:
+    line = refused(desk, "--budget-usd", "5", "--regions", "us-central1,mars-north1")
+    assert line == (
+        "a budget of $5.00 cannot be kept: no price is known for g2-standard-8 with NVIDIA_L4 in mars-north1."
+        " Leave the budget out, or choose other --regions"
+    )
+
+
+def test_a_budget_that_pays_for_nothing_is_refused(desk: Desk) -> None:
+    assert "a budget of $0.01 cannot pay for 60 min of work" in refused(desk, "--budget-usd", "0.01")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "flex_start", "missing"),
+    [
+        (Strategy.HYBRID, False, Provisioning.ON_DEMAND),
+        (Strategy.HYBRID, False, Provisioning.SPOT),
+        (Strategy.HYBRID, True, Provisioning.FLEX_START),
+        (Strategy.SPOT, False, Provisioning.SPOT),
+        (Strategy.ON_DEMAND, False, Provisioning.ON_DEMAND),
+    ],
+)
+def test_a_budget_needs_the_price_of_everything_that_may_run(
+    strategy: Strategy, flex_start: bool, missing: Provisioning
+) -> None:
+    prices = {kind: 1.0 for kind in Provisioning if kind is not missing}
+    run = samples.run(
+        strategy=strategy,
+        flex_start=flex_start,
+        budget_usd=100.0,
+        regions=("us-east4",),
+        usd_per_hour={"us-east4": prices},
+    )
+    with pytest.raises(SubmitError, match="no price is known"):
+        plan(run, force=True)
+
+
+def test_without_checkpoints_it_runs_on_demand(desk: Desk) -> None:
+    request = request_of(desk, "--strategy", "on-demand", "--", "--enable-checkpointing", "false")
+    assert trainer_flags(request)["--enable-checkpointing"] == "false"
+
+
+def test_flags_are_merged_in_their_order() -> None:
+    merged = merged_flags(("--epochs", "20", "--seed", "1"), ["--seed=2", "--patience", "3"])
+    assert merged == ("--epochs", "20", "--seed", "2", "--patience", "3")
+
+
+def test_ids_differ_within_a_second() -> None:
+    ids = {new_id(samples.T0) for _ in range(50)}
+    assert len(ids) > 45
+    assert all(run_id.startswith("20261124-000000-") for run_id in ids)

@@ -1,0 +1,160 @@
+"""What the bucket says of a run is read as the trainer wrote it, in both stores; nonsense is named."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from spot.core.run import Observation, Run
+from spot.storage import paths
+from spot.storage.base import ABSENT, Damaged, Store
+from spot.storage.factory import open_store
+from spot.storage.records import lease, markers
+from spot.storage.records.manifest import Manifest, NewerFormat
+from spot.supervisor.training_status import BucketEvidence
+from tests.machinery import samples
+
+NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+MANIFEST = Manifest(
+    run="run-1",
+    attempt="a2",
+    start=1,
+    term=1,
+    from_step=120,
+    from_term=1,
+    step=300,
+    total_steps=600,
+    epoch=4,
+    steps_per_second=0.02,
+    compute_seconds=300 / 0.05,
+    saving_seconds=1.5,
+    metrics={},
+    score=None,
+    time="2026-11-24T13:00:00+01:00",
+    config={},
+    data=(),
+    parts=(),
+)
+
+
+@pytest.fixture
+def run(uri: str) -> Run:
+    return samples.run(samples.attempt(), root=uri)
+
+
+@pytest.fixture
+def checkpoints(uri: str) -> Store:
+    return open_store(f"{uri}/checkpoints")
+
+
+@pytest.fixture
+def models(uri: str) -> Store:
+    return open_store(f"{uri}/models")
+
+
+def commit(store: Store, manifest: Manifest) -> None:
+    store.write(manifest.name, manifest.to_json(), if_generation=ABSENT)
+
+
+def complete(store: Store, data: bytes) -> None:
+    store.write(paths.output("run-1", paths.COMPLETION), data, if_generation=ABSENT)
+
+
+def test_of_a_run_that_wrote_nothing_nothing_is_known(run: Run) -> None:
+    assert BucketEvidence().observe(run) == Observation()
+    assert BucketEvidence().starts(run, run.attempts[0]) == markers.Starts(count=0, exit_code=None)
+
+
+def test_progress_is_that_of_the_newest_manifest(run: Run, checkpoints: Store) -> None:
+    for step in (100, 300, 200):
+        commit(checkpoints, replace(MANIFEST, step=step))
+    commit(checkpoints, replace(MANIFEST, run="run-10", step=500))
+    progress = BucketEvidence().observe(run).progress
+    assert progress is not None
+    assert (progress.attempt, progress.step, progress.total_steps) == ("a2", 300, 600)
+    assert (progress.at, progress.at.tzinfo) == (NOON, UTC)
+
+
+@pytest.mark.parametrize(
+    ("per_second", "compute_seconds", "per_hour", "trained_s"),
+    [
+        pytest.param(0.02, 6000.0, 72, 6000, id="measured"),
+        pytest.param(0.0, 0.0, 0, 0, id="nothing-is-known"),
+        pytest.param(float("nan"), float("nan"), 0, 0, id="not-a-number"),
+        pytest.param(float("inf"), float("inf"), 0, 0, id="infinite"),
+        pytest.param(-1.0, -1.0, 0, 0, id="negative"),
+    ],
+)
+def test_rate_and_training_time_are_the_manifests_if_they_can_be(
+    per_second: float, compute_seconds: float, per_hour: float, trained_s: float, run: Run, checkpoints: Store
+) -> None:
+    commit(checkpoints, replace(MANIFEST, steps_per_second=per_second, compute_seconds=compute_seconds))
+    progress = BucketEvidence().observe(run).progress
+    assert progress is not None
+    assert progress.steps_per_hour == pytest.approx(per_hour)
+    assert progress.trained == timedelta(seconds=trained_s)
+
+
+def test_a_damaged_manifest_does_not_hide_the_one_before_it(run: Run, checkpoints: Store) -> None:
+    commit(checkpoints, replace(MANIFEST, step=200))
+    checkpoints.write(MANIFEST.name, b"{", if_generation=ABSENT)
+    progress = BucketEvidence().observe(run).progress
+    assert progress is not None
+    assert progress.step == 200
+
+
+def test_a_manifest_of_a_newer_program_is_no_progress_to_guess_at(run: Run, checkpoints: Store) -> None:
+    data = json.dumps({**json.loads(MANIFEST.to_json()), "format": 2}).encode()
+    checkpoints.write(MANIFEST.name, data, if_generation=ABSENT)
+    with pytest.raises(NewerFormat, match="format 2"):
+        BucketEvidence().observe(run)
+
+
+def test_a_time_that_is_none_is_named(run: Run, checkpoints: Store) -> None:
+    commit(checkpoints, replace(MANIFEST, time="noon"))
+    with pytest.raises(Damaged, match="'noon'"):
+        BucketEvidence().observe(run)
+
+
+def test_who_holds_the_lease_is_looked_up_once_a_twin_was_there(run: Run, checkpoints: Store) -> None:
+    lease.claim(checkpoints, "run-1", "a2.1")
+    assert BucketEvidence().observe(run).writer is None
+    twin = samples.attempt(id="a2", relieves="a1")
+    assert BucketEvidence().observe(replace(run, attempts=(*run.attempts, twin))).writer == "a2"
+
+
+def test_a_complete_model_is_complete_since_its_manifest_says_so(run: Run, models: Store) -> None:
+    complete(models, json.dumps({"time": "2026-11-24T13:00:00+01:00"}).encode())
+    completed_at = BucketEvidence().observe(run).completed_at
+    assert completed_at == NOON
+    assert completed_at.utcoffset() == timedelta()
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"{}", b'{"time": 7}', b'{"time": "noon"}', b"\xff"])
+def test_a_completion_manifest_that_is_none_is_named(data: bytes, run: Run, models: Store) -> None:
+    complete(models, data)
+    with pytest.raises(Damaged, match=r"models/run-1/completion\.json"):
+        BucketEvidence().observe(run)
+
+
+def test_the_starts_of_an_attempt_are_counted_and_the_newest_end_counts(run: Run, checkpoints: Store) -> None:
+    (attempt,) = run.attempts
+    for code in (143, 1):
+        start = markers.claim_start(checkpoints, "run-1", "a1", {"time": f"2026-11-24T0{code % 3}:00:00+00:00"})
+        markers.write_end(checkpoints, "run-1", "a1", start, {"exit_code": code})
+    markers.claim_start(checkpoints, "run-1", "a10", {})
+    first = datetime(2026, 11, 24, 2, tzinfo=UTC)
+    assert BucketEvidence().starts(run, attempt) == markers.Starts(count=2, exit_code=1, started_at=first)
+    markers.claim_start(checkpoints, "run-1", "a1", {})
+    assert BucketEvidence().starts(run, attempt) == markers.Starts(count=3, exit_code=None, started_at=first)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"{}", b'{"exit_code": null}', b'{"exit_code": "x"}'])
+def test_an_end_that_cannot_be_read_is_named(data: bytes, run: Run, checkpoints: Store) -> None:
+    markers.claim_start(checkpoints, "run-1", "a1", {})
+    checkpoints.write(paths.marker("run-1", "a1", 1, markers.ENDED), data, if_generation=ABSENT)
+    with pytest.raises(Damaged, match="checkpoints/run-1/attempts/a1"):
+        BucketEvidence().starts(run, run.attempts[0])

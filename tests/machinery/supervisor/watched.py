@@ -1,0 +1,107 @@
+"""A supervisor's three borders, with every call passed through one function that may fail it, delay it or look on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from spot.core.job import Sighting
+from spot.core.run import Attempt, Observation, Run
+from spot.google.vertex import Jobs
+from spot.storage.base import Entry, Object, Store, Written, never
+from spot.storage.records.markers import Starts
+from spot.supervisor.training_status import Evidence
+
+Around = Callable[[str, Callable[[], Any]], Any]
+"""Carries out a call, or does not. The first argument says which call it is."""
+CHANGING = ("write ", "delete ", "create ", "cancel ")
+"""How the names of the calls begin that change something."""
+
+
+class When(StrEnum):
+    BEFORE = "before"
+    AFTER = "after"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What becomes of one call: it fails, before or after it is carried out."""
+
+    when: When
+    error: BaseException
+
+
+Plan = Callable[[int, str], Fault | None]
+"""The fault of a call, by its number from 1 and its name."""
+
+
+def undisturbed(_number: int, _what: str) -> None:
+    """The plan in which every call succeeds."""
+
+
+def at(number: int, fault: Fault) -> Plan:
+    return lambda found, _what: fault if found == number else None
+
+
+class WatchedStore:
+    def __init__(self, store: Store, around: Around) -> None:
+        self.uri = store.uri
+        self._store, self._around = store, around
+
+    def write(
+        self, name: str, data: bytes | memoryview, *, if_generation: int, cancelled: Callable[[], bool] = never
+    ) -> Written:
+        def effect() -> Written:
+            return self._store.write(name, data, if_generation=if_generation, cancelled=cancelled)
+
+        written: Written = self._around(f"write {name}", effect)
+        return written
+
+    def read(self, name: str) -> Object:
+        found: Object = self._around(f"read {name}", lambda: self._store.read(name))
+        return found
+
+    def read_into(self, name: str, view: memoryview, *, generation: int) -> None:
+        self._around(f"read {name}", lambda: self._store.read_into(name, view, generation=generation))
+
+    def list(self, prefix: str) -> list[Entry]:
+        entries: list[Entry] = self._around(f"list {prefix}", lambda: self._store.list(prefix))
+        return entries
+
+    def delete(self, name: str) -> None:
+        self._around(f"delete {name}", lambda: self._store.delete(name))
+
+
+class WatchedJobs:
+    def __init__(self, jobs: Jobs, around: Around) -> None:
+        self._jobs, self._around = jobs, around
+
+    def create(self, run: Run, attempt: Attempt) -> Sighting:
+        created: Sighting = self._around(f"create {attempt.region}", lambda: self._jobs.create(run, attempt))
+        return created
+
+    def get(self, name: str) -> Sighting:
+        found: Sighting = self._around(f"get {name}", lambda: self._jobs.get(name))
+        return found
+
+    def find(self, run: Run, attempt: Attempt) -> Sighting | None:
+        found: Sighting | None = self._around(f"find {attempt.id}", lambda: self._jobs.find(run, attempt))
+        return found
+
+    def cancel(self, name: str) -> None:
+        self._around(f"cancel {name}", lambda: self._jobs.cancel(name))
+
+
+class WatchedEvidence:
+    def __init__(self, evidence: Evidence, around: Around) -> None:
+        self._evidence, self._around = evidence, around
+
+    def observe(self, run: Run) -> Observation:
+        seen: Observation = self._around(f"observe {run.id}", lambda: self._evidence.observe(run))
+        return seen
+
+    def starts(self, run: Run, attempt: Attempt) -> Starts:
+        found: Starts = self._around(f"starts {attempt.id}", lambda: self._evidence.starts(run, attempt))
+        return found

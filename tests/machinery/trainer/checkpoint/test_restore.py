@@ -1,0 +1,279 @@
+"""Finding the newest good checkpoint: only certain damage is set aside, and never silently."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from google.auth.credentials import AnonymousCredentials
+
+from spot.storage import paths
+from spot.storage.base import ABSENT, Store, Unavailable
+from spot.storage.checksum import crc32c
+from spot.storage.gcs import GcsStore
+from spot.storage.paths import Commit
+from spot.storage.records import manifest
+from spot.storage.records.manifest import FORMAT, Manifest, NewerFormat, Part
+from spot.trainer.checkpoint.restore import Restored, newest_good, set_all_aside
+from spot.trainer.checkpoint.serialize import Image
+from spot.trainer.runtime.errors import StartAgain, UsageError
+from spot.trainer.uploader.buffer import SharedBuffer
+from tests.machinery.proxy import Answer, FlipReply, Proxy, each
+
+RUN = "run"
+PARTS = 3
+
+
+def commit(store: Store, step: int) -> Manifest:
+    """A checkpoint in several parts, whose tensor and text say which step it is."""
+    buffer = SharedBuffer()
+    size = Image(buffer).write({"weights": torch.full((100,), float(step))}, b"%d" % step)
+    image = bytes(buffer.view(size)[:size])
+    parts = []
+    for index in range(PARTS):
+        data = image[index * size // PARTS : (index + 1) * size // PARTS]
+        name = paths.part(RUN, step, "a", 1, step, index)
+        written = store.write(name, data, if_generation=ABSENT)
+        parts.append(Part(name=name, size=len(data), crc32c=crc32c(data), generation=written.generation))
+    found = Manifest(
+        run=RUN,
+        attempt="a",
+        start=1,
+        term=1,
+        from_step=0,
+        from_term=0,
+        step=step,
+        total_steps=100,
+        epoch=0,
+        steps_per_second=1.0,
+        compute_seconds=1.0,
+        saving_seconds=0.0,
+        metrics={},
+        score=None,
+        time="2026-01-01T00:00:00+00:00",
+        config={},
+        data=(),
+        parts=tuple(parts),
+    )
+    store.write(found.name, found.to_json(), if_generation=ABSENT)
+    return found
+
+
+def restore(store: Store, accept: Callable[[Manifest], None] = lambda _: None) -> Restored | None:
+    return newest_good(store, RUN, SharedBuffer(), accept)
+
+
+def assert_restored(store: Store, step: int) -> None:
+    found = restore(store)
+    assert found is not None
+    assert (found.manifest.step, found.rest) == (step, b"%d" % step)
+    assert torch.equal(found.tensors["weights"], torch.full((100,), float(step)))
+
+
+def overwrite(store: Store, name: str, change: Callable[[bytes], bytes]) -> None:
+    old = store.read(name)
+    store.write(name, change(old.data), if_generation=old.generation)
+
+
+def name_of(step: int) -> str:
+    return paths.manifest(RUN, Commit(step=step, term=1, from_step=0, from_term=0))
+
+
+def steps(store: Store) -> list[int]:
+    return [commit.step for commit in manifest.commits(store, RUN)]
+
+
+def set_aside(store: Store) -> list[int]:
+    prefix = f"{RUN}/set-aside/"
+    return [int(entry.name.removeprefix(prefix).partition("-")[0]) for entry in store.list(prefix)]
+
+
+def test_without_checkpoints_there_is_nothing_to_restore(store: Store) -> None:
+    assert restore(store) is None
+
+
+def test_the_newest_is_restored_whatever_the_order_of_writing(store: Store) -> None:
+    for step in (20, 100, 3):
+        commit(store, step)
+    assert_restored(store, 100)
+    assert set_aside(store) == []
+
+
+def test_parts_without_a_manifest_are_no_checkpoint(store: Store) -> None:
+    commit(store, 10)
+    commit(store, 20)
+    store.delete(name_of(20))
+    assert_restored(store, 10)
+
+
+def _overwrite_part(store: Store, found: Manifest) -> None:
+    overwrite(store, found.parts[1].name, lambda data: bytes(len(data)))
+
+
+def _shorten_part(store: Store, found: Manifest) -> None:
+    overwrite(store, found.parts[1].name, lambda data: data[:-1])
+
+
+def _delete_part(store: Store, found: Manifest) -> None:
+    store.delete(found.parts[-1].name)
+
+
+def _declare(store: Store, found: Manifest, **changes: int) -> None:
+    parts = (replace(found.parts[0], **changes), *found.parts[1:])  # type: ignore[arg-type]
+    overwrite(store, found.name, lambda _: replace(found, parts=parts).to_json())
+
+
+def _declare_other_checksum(store: Store, found: Manifest) -> None:
+    _declare(store, found, crc32c=found.parts[0].crc32c ^ 1)
+
+
+def _declare_other_size(store: Store, found: Manifest) -> None:
+    _declare(store, found, size=found.parts[0].size + 1)
+
+
+def _declare_no_parts(store: Store, found: Manifest) -> None:
+    overwrite(store, found.name, lambda _: replace(found, parts=()).to_json())
+
+
+def _swap_parts(store: Store, found: Manifest) -> None:
+    parts = tuple(reversed(found.parts))
+    overwrite(store, found.name, lambda _: replace(found, parts=parts).to_json())
+
+
+def _nonsense_manifest(store: Store, found: Manifest) -> None:
+    overwrite(store, found.name, lambda _: b"\xff{}")
+
+
+def _truncate_manifest(store: Store, found: Manifest) -> None:
+    overwrite(store, found.name, lambda text: text[:-2])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _overwrite_part,
+        _shorten_part,
+        _delete_part,
+        _declare_other_checksum,
+        _declare_other_size,
+        _declare_no_parts,
+        _swap_parts,
+        _nonsense_manifest,
+        _truncate_manifest,
+    ],
+)
+def test_damage_is_set_aside_and_the_one_before_restored(
+    store: Store, damage: Callable[[Store, Manifest], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    for step in (10, 20):
+        commit(store, step)
+    damage(store, commit(store, 30))
+    assert_restored(store, 20)
+    assert set_aside(store) == [30]
+    assert steps(store) == [20, 10]
+    [warning] = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.getMessage().startswith("step 30: checkpoint set aside: ")
+    assert_restored(store, 20)
+    assert commit_again(store, 30)
+
+
+def commit_again(store: Store, step: int) -> bool:
+    """Training comes by the same step once more and commits it."""
+    for entry in store.list(f"{RUN}/data/{step:010d}/"):
+        store.delete(entry.name)
+    commit(store, step)
+    return steps(store)[0] == step
+
+
+def test_several_damaged_ones_are_passed_over(store: Store) -> None:
+    commit(store, 10)
+    _delete_part(store, commit(store, 20))
+    _truncate_manifest(store, commit(store, 30))
+    assert_restored(store, 10)
+    assert set_aside(store) == [20, 30]
+
+
+def test_when_all_are_damaged_it_is_an_error_once_and_then_a_new_beginning(store: Store) -> None:
+    for step in (10, 20):
+        _overwrite_part(store, commit(store, step))
+    with pytest.raises(StartAgain, match=r"all 2 checkpoints of run run .* start again to begin from step 0"):
+        restore(store)
+    assert set_aside(store) == [10, 20]
+    assert restore(store) is None
+
+
+def test_a_newer_programs_checkpoint_is_no_damage(store: Store) -> None:
+    commit(store, 10)
+    commit(store, 20)
+    overwrite(store, name_of(20), lambda text: json.dumps({**json.loads(text), "format": FORMAT + 1}).encode())
+    with pytest.raises(NewerFormat):
+        restore(store)
+    assert set_aside(store) == []
+
+
+def test_a_checkpoint_of_another_configuration_is_refused_and_kept(store: Store) -> None:
+    commit(store, 10)
+
+    def refuse(_: Manifest) -> None:
+        raise UsageError("begun with other values")
+
+    with pytest.raises(UsageError, match="other values"):
+        restore(store, refuse)
+    assert steps(store) == [10]
+
+
+def test_beginning_anew_sets_all_aside_and_keeps_them(store: Store) -> None:
+    texts = {}
+    for step in (10, 20):
+        texts[step] = commit(store, step).to_json()
+    set_all_aside(store, RUN)
+    assert restore(store) is None
+    assert set_aside(store) == [10, 20]
+    kept = [store.read(entry.name).data for entry in store.list(f"{RUN}/set-aside/")]
+    assert kept == [texts[10], texts[20]]
+
+
+def through(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch) -> GcsStore:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+    bucket, _, prefix = uri.removeprefix("gs://").partition("/")
+    anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
+    return GcsStore(bucket, prefix, credentials=anonymous, give_up_s=0.05, first_delay_s=0.001)
+
+
+def test_damage_on_the_way_only_is_no_damage(proxy: Proxy, gs_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = through(proxy, gs_uri, monkeypatch)
+    for step in (10, 20):
+        commit(store, step)
+    proxy.rule = each(FlipReply(1), where=lambda request: "/data/" in request.name, count=1)
+    assert_restored(store, 20)
+    assert set_aside(store) == []
+
+
+@pytest.mark.parametrize("folder", ["/manifests/", "/data/"])
+def test_a_store_that_does_not_answer_is_no_damage(
+    proxy: Proxy, gs_uri: str, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    store = through(proxy, gs_uri, monkeypatch)
+    commit(store, 10)
+    proxy.rule = each(Answer(503), where=lambda request: folder in request.name)
+    with pytest.raises(Unavailable):
+        restore(store)
+    proxy.rule = each(Answer(503), count=0)
+    assert set_aside(store) == []
+    assert_restored(store, 10)
+
+
+def test_a_checkpoint_pruned_since_it_was_listed_is_passed_over(
+    proxy: Proxy, gs_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A predecessor that is still alive may commit and prune while we look."""
+    store = through(proxy, gs_uri, monkeypatch)
+    for step in (10, 20):
+        commit(store, step)
+    proxy.rule = each(Answer(404), where=lambda request: request.name.endswith(name_of(20)), count=1)
+    assert_restored(store, 10)
+    assert set_aside(store) == []

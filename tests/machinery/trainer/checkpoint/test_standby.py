@@ -1,0 +1,257 @@
+"""The successor's side: it asks once, takes what is offered, and lets no holder live that is dead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from spot.storage import paths
+from spot.storage.base import ABSENT, Object, Unavailable
+from spot.storage.records import lease
+from spot.storage.records.lease import Lease, Relieved
+from spot.trainer.checkpoint.standby import Standby, stand_by
+from spot.trainer.runtime.errors import Stopped
+from tests.machinery.clocks import ManualClock
+from tests.machinery.storage.memory import MemoryStore
+from tests.machinery.trainer.leases import PACE, RUN, become, now, pass_time
+
+HOLDER, ME = "a1.1", "a2.1"
+RELIEVED = "a1"
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    store = MemoryStore()
+    lease.claim(store, RUN, HOLDER)
+    return store
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def standby(store: MemoryStore, clock: ManualClock) -> Standby:
+    return Standby(store, RUN, ME, PACE, relieves=RELIEVED, clock=clock.monotonic)
+
+
+def wait(standby: Standby, clock: ManualClock, seconds: float) -> Lease | None:
+    """Look at the usual pace for so long."""
+    for _ in range(int(seconds / PACE.poll_s)):
+        pass_time(clock, PACE.poll_s)
+        if mine := standby.look():
+            return mine
+    return None
+
+
+def test_where_there_is_no_lease_it_is_taken(standby: Standby, store: MemoryStore) -> None:
+    store.delete(paths.writer(RUN))
+    assert standby.look() == Lease(term=1, holder=ME, relieved=("a1",))
+
+
+def test_that_of_an_earlier_start_of_its_own_is_taken(standby: Standby, store: MemoryStore) -> None:
+    become(store, Lease(term=4, holder="a2.0", relieved=("a1",)))
+    assert standby.look() == Lease(term=5, holder=ME, relieved=("a1",))
+
+
+def test_it_asks_and_waits(standby: Standby, store: MemoryStore) -> None:
+    assert standby.look() is None
+    assert now(store) == Lease(term=1, holder=HOLDER, successor=ME)
+    asked = lease.look(store, RUN)
+    assert standby.look() is None
+    assert lease.look(store, RUN) == asked
+
+
+def test_what_is_offered_to_it_is_taken(standby: Standby, store: MemoryStore) -> None:
+    standby.look()
+    become(store, now(store).offered_to_successor())
+    assert standby.look() == now(store) == Lease(term=2, holder=ME, relieved=("a1",))
+
+
+def test_an_offer_that_is_withdrawn_in_the_moment_it_is_taken_is_not_taken(
+    standby: Standby, store: MemoryStore
+) -> None:
+    standby.look()
+    become(store, now(store).offered_to_successor())
+    store.before_next_write = lambda: become(store, now(store).wanted_by_nobody())
+    assert standby.look() is None
+    assert now(store).holder == HOLDER
+    assert standby.look() is None  # but asks anew
+    assert now(store).successor == ME
+
+
+def test_it_takes_the_place_of_one_that_waited_before(standby: Standby, store: MemoryStore) -> None:
+    become(store, now(store).wanted_by("a0.1").offered_to_successor())
+    assert standby.look() is None
+    assert (now(store).successor, now(store).offered) == (ME, False)
+
+
+def test_it_makes_way_for_one_that_waits_in_its_place(standby: Standby, store: MemoryStore) -> None:
+    standby.look()
+    become(store, now(store).wanted_by("a3.1"))
+    with pytest.raises(Relieved, match=r"a3\.1 waits for the lease of run run in the place of a2\.1"):
+        standby.look()
+
+
+@pytest.mark.parametrize("has", ["asked", "taken"])
+def test_it_makes_way_for_a_later_start_of_its_own_attempt(has: str, standby: Standby, store: MemoryStore) -> None:
+    """It was frozen before it had asked."""
+    become(store, now(store).wanted_by("a2.2") if has == "asked" else now(store).taken_by("a2.2", "a1"))
+    before = now(store)
+    with pytest.raises(Relieved, match=r"a2\.2 is a later start of the attempt than a2\.1"):
+        standby.look()
+    assert now(store) == before
+
+
+def test_it_makes_way_for_one_that_has_taken_the_place_already(standby: Standby, store: MemoryStore) -> None:
+    """While it was frozen: else it would relieve its own replacement."""
+    standby.look()
+    become(store, now(store).wanted_by("a3.1").taken_by("a3.1", "a1"))
+    with pytest.raises(Relieved, match=r"another one has relieved a1: the lease is a3\.1's"):
+        standby.look()
+    assert now(store).successor is None
+
+
+def dead_predecessor(store: MemoryStore) -> None:
+    store.delete(paths.writer(RUN))
+    lease.claim(store, RUN, "a0.1")
+
+
+def nobody_yet(store: MemoryStore) -> None:
+    store.delete(paths.writer(RUN))
+
+
+def offering_predecessor(store: MemoryStore) -> None:
+    dead_predecessor(store)
+    become(store, now(store).wanted_by(ME).offered_to_successor())
+
+
+def own_earlier_start(store: MemoryStore) -> None:
+    dead_predecessor(store)
+    lease.claim(store, RUN, "a2.0")
+
+
+@pytest.mark.parametrize("before", [nobody_yet, dead_predecessor, offering_predecessor, own_earlier_start])
+def test_an_attempt_that_comes_after_its_twin_has_its_place_leaves(
+    before: Callable[[MemoryStore], None], standby: Standby, store: MemoryStore, clock: ManualClock
+) -> None:
+    """Its image was still being pulled."""
+    before(store)
+    assert wait(standby, clock, PACE.dead_s + 3 * PACE.poll_s) == now(store)
+    assert now(store).holder == ME
+    with pytest.raises(Relieved, match=r"attempt a1 was relieved: the lease of run run is a2\.1's"):
+        lease.claim(store, RUN, HOLDER)
+
+
+def test_an_attempt_that_comes_before_that_is_waited_for(
+    standby: Standby, store: MemoryStore, clock: ManualClock
+) -> None:
+    dead_predecessor(store)
+    assert wait(standby, clock, PACE.dead_s) is None
+    lease.claim(store, RUN, HOLDER)
+    assert wait(standby, clock, PACE.dead_s) is None
+    assert (now(store).holder, now(store).successor) == (HOLDER, ME)
+
+
+def test_a_start_of_an_attempt_that_was_relieved_does_not_ask(standby: Standby, store: MemoryStore) -> None:
+    become(store, Lease(term=5, holder="a3.1", relieved=("a1", "a2")))
+    with pytest.raises(Relieved, match=r"attempt a2 was relieved: the lease is a3\.1's"):
+        standby.look()
+    assert now(store).successor is None
+
+
+def test_a_holder_without_a_sign_of_life_is_relieved(standby: Standby, clock: ManualClock) -> None:
+    standby.look()
+    assert wait(standby, clock, PACE.dead_s) is None
+    assert wait(standby, clock, 2 * PACE.poll_s) == Lease(term=2, holder=ME, relieved=("a1",))
+
+
+def test_a_holder_that_gives_signs_of_life_is_waited_for(
+    standby: Standby, store: MemoryStore, clock: ManualClock
+) -> None:
+    for _ in range(10):
+        assert wait(standby, clock, PACE.dead_s - PACE.poll_s) is None
+        become(store, now(store).beaten())
+
+
+def test_a_holder_that_starts_again_is_alive(standby: Standby, store: MemoryStore, clock: ManualClock) -> None:
+    standby.look()
+    assert wait(standby, clock, PACE.dead_s - PACE.poll_s) is None
+    lease.claim(store, RUN, "a1.2")
+    assert wait(standby, clock, PACE.dead_s - PACE.poll_s) is None
+    assert now(store).successor == ME
+
+
+def test_while_nobody_looked_nobody_died(standby: Standby, clock: ManualClock) -> None:
+    """Frozen with its machine, or without an answer: the holder may have been so, too."""
+    standby.look()
+    for _ in range(3):
+        pass_time(clock, 10 * PACE.dead_s)
+        assert standby.look() is None
+    assert wait(standby, clock, PACE.dead_s + 2 * PACE.poll_s)
+
+
+def test_a_sign_of_life_in_the_last_moment_counts(standby: Standby, store: MemoryStore, clock: ManualClock) -> None:
+    standby.look()
+    wait(standby, clock, PACE.dead_s)
+    pass_time(clock, PACE.poll_s)
+    store.before_next_write = lambda: become(store, now(store).beaten())
+    assert standby.look() is None
+    assert now(store).holder == HOLDER
+
+
+def test_a_request_is_withdrawn_if_it_is_its_own(standby: Standby, store: MemoryStore) -> None:
+    standby.look()
+    standby.withdraw()
+    assert now(store) == Lease(term=1, holder=HOLDER)
+    become(store, now(store).wanted_by("a3.1"))
+    standby.withdraw()
+    assert now(store).successor == "a3.1"
+
+
+def complete(outputs: MemoryStore) -> None:
+    outputs.write(paths.output(RUN, paths.COMPLETION), b"{}", if_generation=ABSENT)
+
+
+def test_it_waits_until_the_lease_is_its_own(standby: Standby, store: MemoryStore) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            become(store, now(store).offered_to_successor())
+
+    assert stand_by(standby, MemoryStore(), PACE, sleep=sleep) == now(store)
+    assert slept == [PACE.poll_s] * 3
+
+
+def test_a_run_completed_meanwhile_needs_nobody(standby: Standby) -> None:
+    outputs = MemoryStore()
+    assert stand_by(standby, outputs, PACE, sleep=lambda _: complete(outputs)) is None
+
+
+def test_a_store_that_does_not_answer_for_long_is_asked_again(store: MemoryStore, clock: ManualClock) -> None:
+    class Away(MemoryStore):
+        reads = 0
+
+        def read(self, name: str) -> Object:
+            self.reads += 1
+            if self.reads < 4:
+                raise Unavailable("no answer for 120 s")
+            return super().read(name)
+
+    away = Away()
+    standby = Standby(away, RUN, ME, PACE, relieves=RELIEVED, clock=clock.monotonic)
+    assert stand_by(standby, store, PACE, sleep=lambda _: None) == Lease(term=1, holder=ME, relieved=("a1",))
+
+
+def test_a_stop_withdraws_the_request(standby: Standby, store: MemoryStore) -> None:
+    def stopped(_: float) -> None:
+        assert now(store).successor == ME
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        stand_by(standby, MemoryStore(), PACE, sleep=stopped)
+    assert now(store).successor is None

@@ -1,0 +1,66 @@
+"""Trainer processes: the zygote they come from, and the run that nothing interrupted, to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from spot.storage import paths
+from spot.storage.base import NotFound
+from spot.storage.factory import open_store
+from spot.storage.records import manifest
+from spot.storage.records.manifest import Manifest
+from tests.machinery.zygote import Life, Zygote
+
+SHORT = ("--epochs", "3", "--log-interval", "0.001", "--checkpoint-interval", "0.05")
+
+
+@pytest.fixture(scope="session")
+def zygote(emulator_url: str) -> Iterator[Zygote]:
+    with Zygote({"STORAGE_EMULATOR_HOST": emulator_url}) as zygote:
+        yield zygote
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """Starts of the trainer on one run at `uri`."""
+
+    zygote: Zygote
+    uri: str
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def start(self, *flags: str) -> Life:
+        where = ("--output-dir", f"{self.uri}/models", "--checkpoint-dir", f"{self.uri}/checkpoints")
+        return self.zygote.start([*where, *SHORT, *flags], self.env)
+
+    def newest(self) -> Manifest | None:
+        return manifest.newest(open_store(f"{self.uri}/checkpoints"), "default")
+
+    def result(self) -> tuple[bytes, bytes]:
+        """Weights and metrics."""
+        store = open_store(f"{self.uri}/models")
+        weights, metrics = (store.read(paths.output("default", name)) for name in (paths.MODEL, paths.METRICS))
+        return weights.data, metrics.data
+
+    def complete(self) -> bool:
+        try:
+            open_store(f"{self.uri}/models").read(paths.output("default", paths.COMPLETION))
+        except NotFound:
+            return False
+        return True
+
+
+@pytest.fixture
+def trainer(zygote: Zygote, uri: str) -> Trainer:
+    """Of both stores."""
+    return Trainer(zygote, uri)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
+    """Weights and metrics of the short training when nothing happens."""
+    trainer = Trainer(zygote, str(tmp_path_factory.mktemp("undisturbed")))
+    assert trainer.start().wait() == 0
+    return trainer.result()

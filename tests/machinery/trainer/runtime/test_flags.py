@@ -1,0 +1,110 @@
+"""Flags come from the command line or from Vertex AI's variables; a bad one is one line that says what is allowed."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spot.trainer.runtime.errors import UsageError
+from spot.trainer.runtime.flags import Device, Precision, Resume, parse
+
+
+def test_without_flags_everything_has_a_local_default() -> None:
+    flags = parse([], {})
+    assert (flags.output_dir, flags.checkpoint_dir) == ("output/models", "output/checkpoints")
+    assert flags.tensorboard_dir is None
+    assert (flags.device, flags.precision, flags.resume) == (Device.AUTO, Precision.AUTO, Resume.AUTO)
+    assert flags.checkpoint_interval is None
+
+
+VERTEX = {
+    "AIP_MODEL_DIR": "gs://b/base/model/",
+    "AIP_CHECKPOINT_DIR": "gs://b/base/checkpoints/",
+    "AIP_TENSORBOARD_LOG_DIR": "gs://b/base/logs/",
+}
+
+
+def test_vertex_says_where_things_are() -> None:
+    flags = parse([], VERTEX)
+    assert flags.output_dir == "gs://b/base/model/"
+    assert flags.checkpoint_dir == "gs://b/base/checkpoints/"
+    assert flags.tensorboard_dir == "gs://b/base/logs/"
+
+
+def test_a_flag_beats_a_variable() -> None:
+    flags = parse(["--output-dir", "here", "--checkpoint-dir", "there", "--tensorboard-dir", "logs"], VERTEX)
+    assert (flags.output_dir, flags.checkpoint_dir, flags.tensorboard_dir) == ("here", "there", "logs")
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (
+            ["--enable-checkpointing", "false"],
+            "--standby takes over from a checkpoint: it needs",
+        ),
+        (["--resume", "never"], "--standby goes on from what another attempt has saved: it needs --resume auto"),
+    ],
+)
+def test_who_stands_by_needs_checkpoints_to_go_on_from(more: list[str], words: str) -> None:
+    assert parse(["--standby", "a1"], {}).standby == "a1"
+    assert parse(more, {}).standby is None
+    with pytest.raises(UsageError, match=words):
+        parse(["--standby", "a1", *more], {})
+
+
+def test_no_attempt_relieves_itself() -> None:
+    with pytest.raises(UsageError, match="--standby a2 is this attempt itself: name the one that it is to relieve"):
+        parse(["--attempt", "a2", "--standby", "a2"], {})
+
+
+def test_the_articles_flags_are_understood() -> None:
+    line = "--output-dir a --checkpoint-dir b --epochs 5 --batch-size 8 --enable-checkpointing true"
+    flags = parse([*line.split(), "--checkpoint-interval", "300"], {})
+    assert (flags.epochs, flags.batch_size, flags.enable_checkpointing, flags.checkpoint_interval) == (5, 8, True, 300)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--epochs", "0"], ["--epochs", "'0'", "at least 1"]),
+        (["--epochs", "many"], ["--epochs", "'many'"]),
+        (["--epochs", "1e3"], ["--epochs", "'1e3'"]),
+        (["--epochs", "٣"], ["--epochs"]),
+        (["--epochs", "9" * 5000], ["--epochs"]),
+        (["--batch-size", "-4"], ["--batch-size", "'-4'"]),
+        (["--learning-rate", "nan"], ["--learning-rate", "'nan'", "above 0"]),
+        (["--learning-rate", "inf"], ["--learning-rate", "'inf'"]),
+        (["--device", "tpu"], ["--device", "'tpu'", "auto, cpu, cuda"]),
+        (["--resume", "maybe"], ["--resume", "'maybe'", "auto, never"]),
+        (["--precision", "8"], ["--precision", "'8'", "auto, full, mixed"]),
+        (["--standby", "A 1"], ["--standby", "'A 1'", "a-z"]),
+        (["--enable-checkpointing", "yes"], ["--enable-checkpointing", "'yes'", "true nor false"]),
+        (["--checkpoint-interval", "0"], ["--checkpoint-interval", "'0'"]),
+        (["--checkpoint-interval", "often"], ["--checkpoint-interval", "'often'", "auto"]),
+        (["--run", "Mine!"], ["--run", "'Mine!'", "a-z"]),
+        (["--run", "../x"], ["--run", "'../x'"]),
+        (["--attempt", ""], ["--attempt", "''"]),
+        (["--data", ""], ["--data", "''"]),
+        (["--output-dir", "a\nb"], ["--output-dir"]),
+        (["--grace", "-1"], ["--grace", "'-1'"]),
+        (["--no-such-flag"], ["--no-such-flag"]),
+        (["--epoch", "3"], ["--epoch"]),
+        (["--epochs"], ["--epochs", "expected one argument"]),
+    ],
+)
+def test_a_bad_value_is_one_line_with_flag_value_and_what_is_allowed(arguments: list[str], words: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(arguments, {})
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@given(st.lists(st.text(max_size=12), max_size=6))
+def test_any_text_is_flags_or_refused(arguments: list[str]) -> None:
+    if not {"-h", "--help"} & set(arguments):
+        with contextlib.suppress(UsageError):
+            parse(arguments, {})

@@ -1,0 +1,181 @@
+"""What cannot be done is one clear line on standard error and exit 2, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from spot.storage.factory import open_store
+from spot.storage.records import manifest
+from tests.machinery.fixture_task.data import generated
+from tests.machinery.trainer.conftest import Trainer
+from tests.machinery.trainer.test_signals import wait_for
+from tests.machinery.zygote import Life, Zygote
+from tests.paths import REPOSITORY, SRC
+
+
+def refusal(life: Life) -> str:
+    """The one line that the trainer said and left."""
+    assert life.wait() == 2, life.output + life.errors
+    [line] = life.errors.splitlines()
+    assert line.startswith("trainer: ")
+    assert "Traceback" not in life.output
+    return line
+
+
+@pytest.fixture
+def local(zygote: Zygote, tmp_path: Path) -> Trainer:
+    return Trainer(zygote, str(tmp_path / "store"))
+
+
+@pytest.fixture
+def begun(local: Trainer) -> Trainer:
+    """A run that was stopped on its way."""
+    life = local.start()
+    wait_for(life, r"step 25 of")
+    life.kill(signal.SIGTERM)
+    assert life.wait() == 143
+    return local
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--epochs", "none"], ["--epochs", "'none'"]),
+        (["--data", "missing.safetensors"], ["--data missing.safetensors", "does not exist"]),
+        (["--data", "/"], ["--data /"]),
+        (["--data", "gs://bucket/no-such-object"], ["gs://bucket/no-such-object", "does not exist"]),
+        (["--data", "http://x/y"], ["http://x/y", "neither a gs:// URI nor a local path"]),
+        (["--checkpoint-dir", "gs://no-such-bucket/x"], ["gs://no-such-bucket", "does not exist"]),
+        (["--output-dir", "gs://no-such-bucket/x"], ["gs://no-such-bucket", "does not exist"]),
+        (["--checkpoint-dir", "gs://"], ["'gs://'", "gs://bucket/prefix"]),
+        (["--checkpoint-dir", "gs:/bucket/x"], ["'gs:/bucket/x'", "neither a gs:// URI nor a local path"]),
+        (["--checkpoint-dir", "/gcs/bucket/x"], ["/gcs/bucket/x", "gs://bucket/x"]),
+        (["--output-dir", "/sys/x"], ["/sys/x", "cannot write"]),
+        (["--checkpoint-dir", "/proc/nonexistent/x"], ["/proc/nonexistent/x", "cannot be made"]),
+        (["--output-dir", "/dev/null"], ["/dev/null", "Not a directory"]),
+    ],
+)
+def test_what_cannot_work_is_refused_before_training(flags: list[str], words: list[str], local: Trainer) -> None:
+    life = local.start(*flags)
+    line = refusal(life)
+    assert all(word in line for word in words), line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_there_is_not_replaced_by_a_cpu(local: Trainer) -> None:
+    assert "--device cuda: this machine has no GPU" in refusal(local.start("--device", "cuda"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--batch-size", "32"], ["begun with --batch-size 64", "with --batch-size 32"]),
+        (["--epochs", "4"], ["begun with --epochs 3", "with --epochs 4"]),
+        (["--seed", "1"], ["begun with --seed 0", "with --seed 1"]),
+        (["--precision", "mixed"], ["begun with --precision full", "with --precision mixed"]),
+    ],
+)
+def test_a_run_goes_on_only_with_the_settings_it_began_with(
+    begun: Trainer, undisturbed: tuple[bytes, bytes], flags: list[str], words: list[str]
+) -> None:
+    before = begun.newest()
+    line = refusal(begun.start(*flags))
+    assert all(word in line for word in [*words, "another --run"]), line
+    assert begun.newest() == before
+    if flags[0] == "--seed":
+        assert begun.start().wait() == 0
+        assert begun.result() == undisturbed
+
+
+def test_a_run_goes_on_only_on_the_data_it_began_with(begun: Trainer, tmp_path: Path) -> None:
+    tensors = generated()
+    tensors["inputs"][0, 0, 0] += 1
+    save_file(tensors, tmp_path / "other.safetensors")
+    line = refusal(begun.start("--data", str(tmp_path / "other.safetensors")))
+    assert "begun on sample" in line
+    assert "other.safetensors" in line
+
+
+def test_the_same_data_elsewhere_is_the_same_data(
+    begun: Trainer, undisturbed: tuple[bytes, bytes], tmp_path: Path
+) -> None:
+    save_file(generated(), tmp_path / "copy.safetensors")
+    assert begun.start("--data", str(tmp_path / "copy.safetensors")).wait() == 0
+    assert begun.result() == undisturbed
+
+
+def test_another_model_is_refused_by_the_first_difference(begun: Trainer, tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "tests/machinery/fixture_task", tmp_path / "tests/machinery/fixture_task")
+    model = tmp_path / "tests/machinery/fixture_task/model.py"
+    model.write_text(model.read_text().replace("128", "96"))
+    where = ["--output-dir", f"{begun.uri}/models", "--checkpoint-dir", f"{begun.uri}/checkpoints", "--epochs", "3"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.machinery.fixture_task", *where],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{SRC}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert "another model: model.9.weight is float32 (128, 1024) in it and float32 (96, 1024) here" in line
+
+
+def test_resume_never_begins_anew_and_sets_the_old_checkpoints_aside(
+    begun: Trainer, undisturbed: tuple[bytes, bytes]
+) -> None:
+    before = manifest.commits(open_store(f"{begun.uri}/checkpoints"), "default")
+    life = begun.start("--resume", "never")
+    assert life.wait() == 0
+    assert "resumed" not in life.output
+    assert begun.result() == undisturbed
+    aside = open_store(f"{begun.uri}/checkpoints").list("default/set-aside/")
+    assert len(aside) == len(before)
+
+
+def test_without_checkpoints_it_trains_and_leaves_none(local: Trainer, undisturbed: tuple[bytes, bytes]) -> None:
+    assert local.start("--enable-checkpointing", "false").wait() == 0
+    assert local.result() == undisturbed
+    assert not open_store(f"{local.uri}/checkpoints").list("")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """3.5 MB, room for one checkpoint."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3500k", "none", str(disk)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting a tmpfs needs root: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_stops_the_training_and_keeps_the_last_checkpoint(
+    local: Trainer, small_disk: Path, undisturbed: tuple[bytes, bytes]
+) -> None:
+    where = ["--checkpoint-dir", str(small_disk)]
+    begun = local.start(*where, "--checkpoint-interval", "1000")
+    wait_for(begun, r"step 5 of")  # before the first evaluation, which would be saved
+    begun.kill(signal.SIGTERM)
+    assert begun.wait() == 143
+    line = refusal(local.start(*where))
+    assert "No space left on device" in line
+    assert str(small_disk) in line
+    shutil.copytree(small_disk, Path(local.uri) / "checkpoints", copy_function=shutil.copy2)
+    life = local.start()
+    assert life.wait() == 0
+    assert "resumed" in life.output
+    assert local.result() == undisturbed

@@ -1,0 +1,96 @@
+"""Interrupted at random moments, by both signals, on both stores: always the same model, never a torn checkpoint."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import time
+from collections import Counter
+
+import pytest
+
+from spot.storage.base import NotFound
+from spot.storage.checksum import crc32c
+from spot.storage.factory import open_store
+from spot.storage.records import manifest
+from tests.machinery.trainer.conftest import Trainer
+from tests.machinery.zygote import Life, Zygote
+
+pytestmark = pytest.mark.chaos
+
+VARIANTS = {
+    "plain": (),
+    "accumulating": ("--accumulate", "3", "--batch-size", "20"),
+    "workers": ("--workers", "2"),
+    "mixed": ("--precision", "mixed", "--epochs", "1"),
+    "early-stop": ("--epochs", "6", "--patience", "1"),
+    "saving-always": ("--checkpoint-interval", "0.001"),
+    "saving-seldom": ("--checkpoint-interval", "0.4"),
+}
+LIVES = 60
+"""More than these runs take, as SIGTERM loses nothing."""
+
+
+@pytest.fixture(scope="session")
+def results(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bytes, bytes]]:
+    """Of each variant, when nothing happens."""
+    found = {}
+    for name, flags in VARIANTS.items():
+        trainer = Trainer(zygote, str(tmp_path_factory.mktemp("peace")))
+        assert trainer.start(*flags).wait() == 0
+        found[name] = trainer.result()
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_random_interruptions_leave_no_trace(
+    variant: str, seed: int, trainer: Trainer, results: dict[str, tuple[bytes, bytes]]
+) -> None:
+    chance = random.Random(f"{variant}/{seed}/{trainer.uri.startswith('gs')}")
+    moments: Counter[str] = Counter()
+    for _ in range(LIVES):
+        life = trainer.start(*VARIANTS[variant])
+        _let_live(life, chance.uniform(0.05, 0.9))
+        numbers = chance.choices([[signal.SIGTERM], [signal.SIGKILL], [signal.SIGTERM, signal.SIGKILL]], [5, 4, 2])[0]
+        for number in numbers:
+            life.kill(number)
+            _let_live(life, chance.uniform(0.0, 0.1))
+        assert life.wait() in {0, 143, -signal.SIGTERM, -signal.SIGKILL}, life.output + life.errors
+        moments[_moment(life)] += 1
+        _assert_every_checkpoint_is_whole(trainer)
+        if life.code == 0:
+            break
+    else:
+        assert trainer.start(*VARIANTS[variant]).wait() == 0
+    print(f"{variant}, {trainer.uri[:2]}: {sum(moments.values())} starts, ended in {dict(moments)}")
+    assert trainer.result() == results[variant]
+
+
+def _let_live(life: Life, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while life.code is None and (left := end - time.monotonic()) > 0:
+        life.zygote.hear(left)
+
+
+def _moment(life: Life) -> str:
+    """Where the end found it, as far as its words tell."""
+    if life.code == 0:
+        return "nothing"
+    if not re.search(r"begins|resumed", life.output):
+        return "start-up"
+    return "last save" if re.search(r"\(100 %\)", life.output) else "training"
+
+
+def _assert_every_checkpoint_is_whole(trainer: Trainer) -> None:
+    store = open_store(f"{trainer.uri}/checkpoints")
+    for commit in manifest.commits(store, "default"):
+        try:
+            found = manifest.read(store, "default", commit)
+        except NotFound:
+            continue
+        for part in found.parts:
+            data = bytearray(part.size)
+            store.read_into(part.name, memoryview(data), generation=part.generation)
+            assert crc32c(bytes(data)) == part.crc32c

@@ -1,0 +1,89 @@
+"""Checkpoints that others spoilt, and others who write beside us: never a wrong model, never a silent one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+
+from spot.storage.records.manifest import FORMAT
+from tests.machinery.proxy import Proxy
+from tests.machinery.trainer.conftest import Trainer
+from tests.machinery.trainer.faults import RUN, Faulty, Result, said
+from tests.machinery.zygote import Zygote
+
+
+@pytest.fixture
+def faulty(zygote: Zygote, gs_uri: str, proxy: Proxy) -> Faulty:
+    return Faulty(Trainer(zygote, gs_uri), proxy)
+
+
+def overwritten_part(faulty: Faulty, newest: int) -> None:
+    part = faulty.read(newest).parts[0]
+    faulty.checkpoints.write(part.name, bytes(part.size), if_generation=part.generation)
+
+
+def missing_part(faulty: Faulty, newest: int) -> None:
+    faulty.checkpoints.delete(faulty.read(newest).parts[0].name)
+
+
+def rewrite(faulty: Faulty, step: int, change: Callable[[bytes], bytes]) -> None:
+    name = faulty.name(step)
+    old = faulty.checkpoints.read(name)
+    faulty.checkpoints.write(name, change(old.data), if_generation=old.generation)
+
+
+def truncated_manifest(faulty: Faulty, newest: int) -> None:
+    rewrite(faulty, newest, lambda text: text[: len(text) // 2])
+
+
+def nonsense_manifest(faulty: Faulty, newest: int) -> None:
+    rewrite(faulty, newest, lambda _: b"nonsense \xff")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        overwritten_part,
+        truncated_manifest,
+        pytest.param(missing_part, marks=pytest.mark.chaos),
+        pytest.param(nonsense_manifest, marks=pytest.mark.chaos),
+    ],
+)
+def test_a_damaged_checkpoint_is_set_aside_loudly_for_the_one_before(
+    damage: Callable[[Faulty, int], None], faulty: Faulty, undisturbed: Result
+) -> None:
+    faulty.train_until_killed_after_commits(2)
+    newest, older = faulty.steps()
+    damage(faulty, newest)
+    life = faulty.trainer.start()
+    assert life.wait() == 0, life.output + life.errors
+    assert f"WARNING step {newest}: checkpoint set aside: " in life.output
+    assert re.search(rf"step {older} of \d+: resumed", life.output)
+    assert len(faulty.checkpoints.list(f"{RUN}/set-aside/{newest:010d}-")) == 1
+    faulty.assert_undisturbed(undisturbed)
+
+
+def test_when_all_checkpoints_are_damaged_the_next_start_begins_anew(faulty: Faulty, undisturbed: Result) -> None:
+    faulty.train_until_killed_after_commits(2)
+    for step in faulty.steps():
+        overwritten_part(faulty, step)
+    line = said(faulty.trainer.start(), 75)
+    assert "all 2 checkpoints of run default" in line
+    assert "start again to begin from step 0" in line
+    life = faulty.trainer.start()
+    assert life.wait() == 0
+    assert "run default begins" in life.output
+    faulty.assert_undisturbed(undisturbed)
+
+
+def test_a_checkpoint_of_a_newer_program_is_left_alone(faulty: Faulty) -> None:
+    faulty.train_until_killed_after_commits(2)
+    newest = faulty.steps()[0]
+    rewrite(faulty, newest, lambda text: json.dumps({**json.loads(text), "format": FORMAT + 1}).encode())
+    before = faulty.checkpoints.list(f"{RUN}/manifests/") + faulty.checkpoints.list(f"{RUN}/data/")
+    line = said(faulty.trainer.start(), 2)
+    assert f"has format {FORMAT + 1}, this program reads up to {FORMAT}: use a newer image" in line
+    assert faulty.checkpoints.list(f"{RUN}/manifests/") + faulty.checkpoints.list(f"{RUN}/data/") == before

@@ -1,0 +1,174 @@
+"""Trainer processes on a store that fails in every way: the same model, or one clear line and nothing lost."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Callable
+
+import psutil
+import pytest
+import requests
+
+from spot.storage.factory import open_store
+from tests.machinery.proxy import Answer, Fault, LostReply, Proxy, Request, Reset, Slow, Truncate, each
+from tests.machinery.trainer.conftest import Trainer
+from tests.machinery.trainer.faults import Faulty, Result, assert_whole, is_commit, is_part, said, second
+from tests.machinery.zygote import Life, Zygote
+
+FAULTS: list[Fault] = [
+    Answer(429),
+    Reset(),
+    Answer(500),
+    Truncate(3),
+    LostReply(),
+    Reset(5000),
+    Answer(503),
+    Truncate(0),
+]
+
+
+@pytest.fixture
+def faulty(zygote: Zygote, gs_uri: str, proxy: Proxy) -> Faulty:
+    return Faulty(Trainer(zygote, gs_uri), proxy)
+
+
+def test_every_kind_of_passing_fault_in_turn_leaves_no_trace(faulty: Faulty, undisturbed: Result) -> None:
+    faults = itertools.cycle(FAULTS)
+    faulty.proxy.rule = lambda request: next(faults) if request.number % 4 == 0 else None
+    assert faulty.start().wait() == 0
+    assert len(faulty.proxy.requests) > 3 * len(FAULTS)
+    faulty.assert_undisturbed(undisturbed)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("fault", FAULTS, ids=repr)
+def test_bursts_of_one_fault_leave_no_trace(fault: Fault, faulty: Faulty, undisturbed: Result) -> None:
+    faulty.proxy.rule = lambda request: fault if request.number % 9 < 3 else None
+    assert faulty.start().wait(180) == 0
+    faulty.assert_undisturbed(undisturbed)
+
+
+@pytest.mark.chaos
+def test_a_slow_server_changes_nothing(faulty: Faulty, undisturbed: Result) -> None:
+    faulty.proxy.rule = each(Slow(1e6))
+    assert faulty.start().wait() == 0
+    faulty.assert_undisturbed(undisturbed)
+
+
+@pytest.mark.chaos
+def test_a_server_that_is_down_for_a_while_is_waited_for(faulty: Faulty, undisturbed: Result) -> None:
+    """For 20 requests: half a minute, as the tries grow further apart."""
+    down, commits = iter(range(20)), itertools.count(1)
+    begun = False
+
+    def rule(request: Request) -> Fault | None:
+        nonlocal begun
+        begun = begun or (is_commit(request) and next(commits) == 2)
+        return Reset() if begun and next(down, None) is not None else None
+
+    faulty.proxy.rule = rule
+    life = faulty.start()
+    assert life.wait(300) == 0
+    assert next(down, None) is None
+    assert "trying again" in life.output
+    faulty.assert_undisturbed(undisturbed)
+
+
+def test_a_stop_while_the_server_is_away_keeps_to_its_grace_and_to_the_last_checkpoint(
+    faulty: Faulty, undisturbed: Result
+) -> None:
+    commits = itertools.count(1)
+    gone = False
+
+    def rule(request: Request, life: Callable[[], Life]) -> Fault | None:
+        nonlocal gone
+        if is_commit(request) and next(commits) == 2:
+            gone = True
+            life().kill(signal.SIGTERM)
+        return Reset() if gone else None
+
+    assert faulty.start_with(rule, "--grace", "1").wait() == 143
+    faulty.proxy.rule = each(Reset(), count=0)
+    assert len(faulty.steps()) == 1
+    faulty.assert_goes_on(undisturbed)
+
+
+def test_a_lost_reply_to_a_commit_is_a_commit(faulty: Faulty, undisturbed: Result) -> None:
+    faulty.proxy.rule = second(is_commit, LostReply())
+    life = faulty.start()
+    assert life.wait() == 0, life.output + life.errors
+    assert "not saved" not in life.output
+    faulty.assert_undisturbed(undisturbed)
+
+
+@pytest.mark.parametrize("where", [pytest.param(is_part, marks=pytest.mark.chaos), is_commit])
+def test_a_permission_lost_on_the_way_ends_training_with_the_reason(
+    where: Callable[[Request], bool], faulty: Faulty, undisturbed: Result
+) -> None:
+    reason = "robot@example.com does not have storage.objects.create access"
+    faulty.proxy.rule = second(where, Answer(403, reason))
+    assert f"403 {reason}" in said(faulty.start(), 2)
+    faulty.assert_goes_on(undisturbed)
+
+
+def test_a_bucket_deleted_on_the_way_ends_training_with_its_name(
+    zygote: Zygote, emulator_url: str, proxy: Proxy
+) -> None:
+    buckets = f"{emulator_url}/storage/v1/b"
+    requests.post(buckets, json={"name": "doomed"}, timeout=10).raise_for_status()
+    store = open_store("gs://doomed")
+
+    def delete_bucket() -> None:
+        for entry in store.list(""):
+            store.delete(entry.name)
+        requests.delete(f"{buckets}/doomed", timeout=10).raise_for_status()
+
+    proxy.rule = each(LostReply(delete_bucket), where=is_commit, count=1)
+    assert "bucket gs://doomed does not exist" in said(Faulty(Trainer(zygote, "gs://doomed"), proxy).start(), 2)
+
+
+def kill_uploader(life: Life) -> Fault:
+    """End it in the middle of its request."""
+    for process in psutil.Process(life.pid).children():
+        if "spot.trainer.uploader.worker" in process.cmdline():
+            os.kill(process.pid, signal.SIGKILL)
+    return Reset()
+
+
+def test_a_killed_uploader_is_replaced(faulty: Faulty, undisturbed: Result) -> None:
+    parts = itertools.count(1)
+
+    def rule(request: Request, life: Callable[[], Life]) -> Fault | None:
+        return kill_uploader(life()) if is_part(request) and next(parts) == 2 else None
+
+    life = faulty.start_with(rule)
+    assert life.wait() == 0, life.output + life.errors
+    assert "the uploader died (-9): started another" in life.output
+    faulty.assert_undisturbed(undisturbed)
+
+
+def test_an_uploader_that_dies_again_and_again_is_an_error(faulty: Faulty, undisturbed: Result) -> None:
+    commits = itertools.count(1)
+
+    def rule(request: Request, life: Callable[[], Life]) -> Fault | None:
+        return kill_uploader(life()) if is_commit(request) and next(commits) > 1 else None
+
+    assert "the uploader died 3 times without a checkpoint, last with -9" in said(faulty.start_with(rule), 1)
+    faulty.assert_goes_on(undisturbed)
+
+
+def test_the_uploader_does_not_outlive_a_killed_trainer(faulty: Faulty) -> None:
+    uploaders: list[psutil.Process] = []
+
+    def rule(request: Request, life: Callable[[], Life]) -> Fault | None:
+        if is_part(request) and not uploaders:
+            uploaders.extend(psutil.Process(life().pid).children())
+            life().kill(group=False)
+        return Slow(1e5) if uploaders else None
+
+    assert faulty.start_with(rule).wait() == -signal.SIGKILL
+    gone, alive = psutil.wait_procs(uploaders, timeout=10)
+    assert (len(gone), alive) == (1, [])
+    assert_whole(faulty.checkpoints)

@@ -1,0 +1,325 @@
+"""Holders, successors and writers that do not know that they were relieved, in any order: always one line.
+
+Each look at the lease is one read and one change; whatever another one can do between the two is done there, and so it
+is between any two requests of a pruning. Once in a walk, when there are checkpoints, somebody deletes the lease.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from spot.storage import paths
+from spot.storage.base import ABSENT, Entry, Object
+from spot.storage.paths import Commit
+from spot.storage.records import lease, manifest, markers
+from spot.storage.records.lease import Lease, Relieved
+from spot.storage.records.manifest import Manifest, Part
+from spot.trainer.checkpoint.standby import Standby
+from spot.trainer.uploader.buffer import SharedBuffer
+from spot.trainer.uploader.lease_keeper import Holding
+from spot.trainer.uploader.messages import Channel, Declined, Lost, Wanted
+from spot.trainer.uploader.timing import Pace
+from spot.trainer.uploader.worker import Uploader
+from tests.machinery.storage.memory import MemoryStore
+from tests.machinery.trainer.uploader.test_worker import draft_of
+
+RUN = "run"
+PACE = Pace()
+NOTHING = Commit(step=0, term=0, from_step=0, from_term=0)
+WALKS, EVENTS, STARTS = 150, 150, 7
+ATTEMPTS = [f"a{number}" for number in range(1, STARTS + 1)]
+KEEP = 2
+UNUSED = SharedBuffer(), Channel(socket.socketpair()[0])
+
+
+class BusyStore(MemoryStore):
+    """`meanwhile` is called before each request, and asks for more itself."""
+
+    meanwhile: Callable[[], None] | None = None
+
+    def list(self, prefix: str) -> list[Entry]:
+        self._let_others()
+        return super().list(prefix)
+
+    def read(self, name: str) -> Object:
+        self._let_others()
+        return super().read(name)
+
+    def delete(self, name: str) -> None:
+        self._let_others()
+        super().delete(name)
+
+    def _let_others(self) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile:
+            meanwhile()
+        self.meanwhile = meanwhile
+
+
+@dataclass(eq=False, kw_only=True)
+class Trainer:
+    """One start. It may be frozen for any time between any two things it does: then others do them."""
+
+    name: str
+    alive: bool = True
+    relieves: str | None = None
+    """The attempt in whose place it is, which may start only later."""
+    standby: Standby | None = None
+    """Until the lease is its own."""
+    lease: Lease | None = None
+    """Its own, as far as it knows."""
+    began: Commit | None = None
+    """None until it has looked for the checkpoint to go on from."""
+    holding: Holding | None = None
+    newest: Commit = NOTHING
+    step: int = 0
+    on_the_wire: list[Manifest] = field(default_factory=list)
+    """Commits asked for, not yet carried out. They outlive it."""
+    uploader: Uploader
+    to_prune: Manifest | None = None
+    """After this commit of its own."""
+    wanted: str | None = None
+    offering: bool = False
+
+    @property
+    def looks(self) -> bool:
+        return self.alive and (self.standby is not None or self.holding is not None)
+
+
+class World:
+    """What happens in one walk, by the dice of `chance`; `seen` counts what there was to see."""
+
+    def __init__(self, chance: random.Random, seen: Counter[str]) -> None:
+        self.chance = chance
+        self.seen = seen
+        self.store = BusyStore()
+        self.now = 0.0
+        self.trainers: list[Trainer] = []
+        self.ways: dict[Commit, list[Commit]] = {NOTHING: []}
+        """To each checkpoint, itself first."""
+        self.committed: list[Commit] = []
+        self.relieved: set[str] = set()
+        """Attempts in whose place, or after which, a successor has trained."""
+        self.safe = 0
+        """Of all steps that were committed while their writer had the lease, the last."""
+        self.deletes_lease = True
+
+    def go(self) -> None:
+        self.happen()
+        self.check()
+
+    def happen(self) -> None:
+        happens = {
+            self.start: 2,
+            self.look: 10,
+            self.restore: 6,
+            self.train_and_save: 6,
+            self.carry_out: 4,
+            self.offer: 4,
+            self.prune: 4,
+            self.kill: 1,
+            self.wait: 3,
+            self.delete_lease: 0.2,
+        }
+        [event] = self.chance.choices(list(happens), list(happens.values()))
+        event()
+
+    def happen_perhaps(self) -> None:
+        for _ in range(self.chance.choice([0, 0, 0, 20])):
+            self.happen()
+
+    def check(self) -> None:
+        """One line, whole; what counts beside it lies further back than all that is kept."""
+        listed = manifest.listed(self.store, RUN)
+        counting = manifest.counting(listed)
+        newest = max(self.committed, key=lambda commit: (commit.term, commit.step), default=NOTHING)
+        line = [commit for commit in self.ways[newest] if commit in listed]
+        assert counting[:KEEP] == line[:KEEP]
+        assert [commit for commit in counting if commit in line] == line
+        assert line[:1] == [newest] * bool(self.committed)
+        assert newest.step >= self.safe
+        parts = {entry.name for entry in self.store.list(paths.data(RUN))}
+        assert all(part.name in parts for commit in line for part in manifest.read(self.store, RUN, commit).parts)
+        terms = [trainer.lease.term for trainer in self.trainers if trainer.lease]
+        assert len(terms) == len(set(terms))
+
+    def one(self, fits: Callable[[Trainer], bool]) -> Trainer | None:
+        fitting = [trainer for trainer in self.trainers if fits(trainer)]
+        return self.chance.choice(fitting) if fitting else None
+
+    def start(self) -> None:
+        """Another attempt, or one again."""
+        if len(self.trainers) == STARTS:
+            return
+        attempt = self.chance.choice(ATTEMPTS[: len(self.trainers) + 1])
+        name = lease.name_of(attempt, markers.claim_start(self.store, RUN, attempt, {}))
+        trainer = Trainer(name=name, uploader=Uploader(self.store, *UNUSED, KEEP))
+        self.trainers.append(trainer)
+        if self.chance.random() < 0.5:
+            trainer.relieves = self.chance.choice([other for other in ATTEMPTS if other != attempt])
+            trainer.standby = Standby(
+                self.store, RUN, trainer.name, PACE, relieves=trainer.relieves, clock=lambda: self.now
+            )
+            return
+        came_before = any(lease.attempt_of(other.name) == attempt for other in self.trainers[:-1])
+        try:
+            trainer.lease = lease.claim(self.store, RUN, trainer.name)
+        except Relieved:
+            self.seen["came again" if came_before else "came late"] += 1
+            trainer.alive = False
+        assert trainer.alive == (attempt not in self.relieved)
+
+    def look(self) -> None:
+        """Perhaps with another look, of another one, between its read and its change."""
+        trainer, other = self.one(lambda one: one.looks), self.one(lambda one: one.looks)
+        if trainer is None or other is None:
+            return
+        if other is not trainer:
+            self.store.before_next_write = lambda: self.look_once(other)
+        self.look_once(trainer)
+        self.store.before_next_write = None
+
+    def look_once(self, trainer: Trainer) -> None:
+        if trainer.standby:
+            return self.look_of_successor(trainer, trainer.standby)
+        assert trainer.holding
+        match trainer.holding.look():
+            case Lost():
+                self.seen["handed over" if trainer.offering else "lost"] += 1
+                trainer.alive = False
+            case Wanted(successor=successor):
+                trainer.wanted = successor
+            case Declined():
+                self.seen["declined"] += 1
+                assert trainer.offering
+                trainer.offering, trainer.wanted = False, None
+        return None
+
+    def look_of_successor(self, trainer: Trainer, standby: Standby) -> None:
+        before = lease.read(self.store, RUN)
+        try:
+            trainer.lease = standby.look()
+        except Relieved:
+            trainer.alive = False
+        if trainer.lease:
+            assert trainer.relieves
+            trainer.standby = None
+            assert lease.attempt_of(trainer.name) not in self.relieved
+            self.relieved |= {trainer.relieves}
+            assert before is None or not is_later(before.holder, trainer.name)
+            if before and before.attempt != lease.attempt_of(trainer.name):
+                self.relieved |= {before.attempt}
+            self.seen["accepted" if before and before.offered else "taken"] += 1
+
+    def restore(self) -> None:
+        """After the claim, however long after."""
+        trainer = self.one(lambda one: one.alive and one.lease is not None and one.began is None)
+        if trainer is None:
+            return
+        trainer.began = trainer.newest = next(iter(manifest.commits(self.store, RUN)), NOTHING)
+        trainer.step = trainer.began.step
+        trainer.holding = Holding(self.store, PACE.hold(RUN, trainer.name), clock=lambda: self.now)
+
+    def train_and_save(self) -> None:
+        trainer = self.one(lambda one: one.alive and one.began is not None and not one.offering)
+        if trainer and not trainer.on_the_wire:
+            trainer.step += self.chance.randint(1, 3)
+            self.save(trainer)
+
+    def save(self, trainer: Trainer) -> None:
+        assert trainer.lease
+        assert trainer.began
+        attempt, _, start = trainer.name.rpartition(".")
+        part = paths.part(RUN, trainer.step, attempt, int(start), 1, 0)
+        written = self.store.write(part, b"", if_generation=ABSENT)
+        saved = replace(
+            draft_of(trainer.step, int(start), self.chance.choice([None, 0.5, 0.9])),
+            attempt=attempt,
+            term=trainer.lease.term,
+            from_step=trainer.began.step,
+            from_term=trainer.began.term,
+            parts=(Part(name=part, size=0, crc32c=0, generation=written.generation),),
+        )
+        self.ways[saved.commit] = [saved.commit, *self.ways[trainer.newest]]
+        trainer.newest = saved.commit
+        trainer.on_the_wire.append(saved)
+
+    def carry_out(self) -> None:
+        """A commit, whatever has become of its writer."""
+        if writer := self.one(lambda one: bool(one.on_the_wire)):
+            self.carry_out_of(writer)
+
+    def carry_out_of(self, writer: Trainer) -> None:
+        saved = writer.to_prune = writer.on_the_wire.pop()
+        commit = saved.commit
+        before = manifest.commits(self.store, RUN)
+        self.store.write(saved.name, saved.to_json(), if_generation=ABSENT)
+        self.committed.append(commit)
+        if any(other.term > commit.term for other in before):
+            self.seen["too late"] += 1
+            assert manifest.commits(self.store, RUN)[:KEEP] == before[:KEEP]
+        elif commit.term == max(trainer.lease.term for trainer in self.trainers if trainer.lease):
+            self.safe = max(self.safe, commit.step)
+        else:
+            self.seen["late"] += 1
+
+    def prune(self) -> None:
+        """While others go on."""
+        trainer = self.one(lambda one: one.alive and one.to_prune is not None)
+        if trainer is None:
+            return
+        saved, trainer.to_prune = trainer.to_prune, None
+        assert saved
+        before = len(manifest.listed(self.store, RUN))
+        self.store.meanwhile = self.happen_perhaps
+        trainer.uploader._prune(saved)
+        self.store.meanwhile = None
+        self.seen["pruned"] += len(manifest.listed(self.store, RUN)) < before
+
+    def delete_lease(self) -> None:
+        if self.deletes_lease and self.committed:
+            self.store.delete(paths.writer(RUN))
+            self.deletes_lease = False
+            self.relieved.clear()  # nobody knows of them any more
+            self.seen["deleted"] += 1
+
+    def offer(self) -> None:
+        """Make the very state durable first, as the trainer does."""
+        trainer = self.one(lambda one: one.alive and one.wanted is not None and not one.offering)
+        if trainer is None:
+            return
+        assert trainer.holding
+        assert trainer.wanted
+        if trainer.newest.step != trainer.step:
+            self.save(trainer)
+        if trainer.on_the_wire:
+            self.carry_out_of(trainer)
+        trainer.holding.offer(trainer.wanted)
+        trainer.offering = True
+
+    def kill(self) -> None:
+        if trainer := self.one(lambda one: one.alive):
+            trainer.alive = False
+
+    def wait(self) -> None:
+        self.now += self.chance.choice([1.0, PACE.poll_s, PACE.beat_s, PACE.dead_s / 2])
+
+
+def is_later(name: str, other: str) -> bool:
+    """Both start with the attempt, and no start has two digits here."""
+    return lease.attempt_of(name) == lease.attempt_of(other) and name > other
+
+
+def test_in_any_order_of_events_there_is_one_line_and_nothing_that_was_safe_is_lost() -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(WALKS):
+        world = World(random.Random(seed), seen)
+        for _ in range(EVENTS):
+            world.go()
+    relief = ("accepted", "handed over", "declined", "taken", "lost")
+    rare = {what: seen[what] for what in (*relief, "came late", "came again", "late", "too late", "pruned", "deleted")}
+    assert min(rare.values()) >= 10, rare

@@ -1,0 +1,203 @@
+"""The checkpointer and its real uploader when another start wants the lease: the very state, or training goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from spot.storage import paths
+from spot.storage.base import ABSENT, Store
+from spot.storage.factory import open_store
+from spot.storage.records import lease, manifest
+from spot.storage.records.lease import Lease, Relieved
+from spot.trainer.checkpoint.identity import Identity
+from spot.trainer.checkpoint.interval import History
+from spot.trainer.checkpoint.manager import Checkpointer
+from spot.trainer.checkpoint.standby import Standby
+from spot.trainer.runtime.signals import Stop
+from spot.trainer.uploader.buffer import SharedBuffer
+from spot.trainer.uploader.process import UploaderProcess
+from spot.trainer.uploader.timing import Pace
+from tests.machinery.proxy import Fault, Proxy, Request
+from tests.machinery.trainer.checkpoint.test_manager import PATIENCE_S, State, found
+from tests.machinery.trainer.faults import is_part
+
+RUN, ME, TWIN = "run", "a.1", "b.1"
+QUICK = Pace(poll_s=0.01, beat_s=0.05, offer_s=0.1, dead_s=60.0)
+PATIENT = Pace(poll_s=0.01, beat_s=0.05, offer_s=60.0, dead_s=60.0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """One kind is enough: what the kinds have in common is tested elsewhere."""
+    return open_store(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def uploader(store: Store, buffer: SharedBuffer) -> Iterator[UploaderProcess]:
+    process = UploaderProcess(store.uri, buffer.fd, 3)
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def buffer() -> SharedBuffer:
+    return SharedBuffer()
+
+
+def wanted_by_twin(store: Store, uploader: UploaderProcess, buffer: SharedBuffer, pace: Pace) -> Checkpointer:
+    """A checkpointer that has heard of it."""
+    term = lease.claim(store, RUN, ME).term
+    become(store, lambda held: held.wanted_by(TWIN))
+    checkpointer = Checkpointer(
+        uploader=uploader,
+        buffer=buffer,
+        identity=Identity(run=RUN, attempt="a", start=1, config={}, data=()),
+        term=term,
+        pace=pace,
+        interval_s=1000.0,
+        history=History(preemptions=0, compute_seconds=0.0),
+        restored=None,
+    )
+    until(lambda: hears(checkpointer))
+    return checkpointer
+
+
+def hears(checkpointer: Checkpointer) -> bool:
+    checkpointer.poll(0.1)
+    return checkpointer.wanted
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def held(store: Store) -> Lease:
+    there = lease.read(store, RUN)
+    assert there
+    return there
+
+
+def become(store: Store, change: Callable[[Lease], Lease]) -> None:
+    """What the twin makes of the lease."""
+    there = lease.look(store, RUN)
+    assert there
+    lease.change(store, RUN, there, change(there.lease))
+
+
+def accept(store: Store) -> threading.Thread:
+    standby = Standby(store, RUN, TWIN, PATIENT, relieves="a")
+    thread = threading.Thread(target=lambda: until(lambda: standby.look() is not None), daemon=True)
+    thread.start()
+    return thread
+
+
+def test_what_is_handed_over_is_the_very_state(store: Store, uploader: UploaderProcess, buffer: SharedBuffer) -> None:
+    checkpointer = wanted_by_twin(store, uploader, buffer, PATIENT)
+    twin = accept(store)
+    with pytest.raises(Relieved, match=r"handed over to b\.1 at step 7"):
+        checkpointer.hand_over(State().advance(7), Stop())
+    twin.join(PATIENCE_S)
+    assert found(store) == (7, 7.0)
+
+
+def test_what_nobody_accepts_is_trained_on_and_the_pause_is_known(
+    store: Store, uploader: UploaderProcess, buffer: SharedBuffer
+) -> None:
+    checkpointer, state = wanted_by_twin(store, uploader, buffer, QUICK), State()
+    checkpointer.hand_over(state.advance(7), Stop())
+    assert not checkpointer.wanted
+    assert held(store) == Lease(term=1, holder=ME, beat=held(store).beat)
+    assert checkpointer.save_at_last(state.advance(8), lambda: PATIENCE_S)
+    newest = manifest.newest(store, RUN)
+    assert newest
+    assert (newest.step, newest.saving_seconds >= QUICK.offer_s) == (8, True)
+
+
+def test_a_stop_ends_the_wait_and_leaves_the_offer(
+    store: Store, uploader: UploaderProcess, buffer: SharedBuffer
+) -> None:
+    checkpointer, stop = wanted_by_twin(store, uploader, buffer, PATIENT), Stop()
+    stop._request(signal.SIGTERM)
+    checkpointer.hand_over(State().advance(7), stop)
+    assert found(store) == (7, 7.0)
+    until(lambda: held(store).offered)
+
+
+def test_after_a_save_that_fails_training_goes_on_until_one_succeeds(
+    store: Store, uploader: UploaderProcess, buffer: SharedBuffer
+) -> None:
+    checkpointer, state = wanted_by_twin(store, uploader, buffer, PATIENT), State()
+    store.write(paths.part(RUN, 7, "a", 1, 1, 0), b"in the way", if_generation=ABSENT)
+    checkpointer.hand_over(state.advance(7), Stop())
+    assert (checkpointer.wanted, checkpointer.busy, checkpointer.durable_step) == (False, False, None)
+    assert not held(store).offered
+    checkpointer.save(state.advance(8))
+    until(lambda: hears(checkpointer))
+    twin = accept(store)
+    with pytest.raises(Relieved, match=r"handed over to b\.1 at step 9"):
+        checkpointer.hand_over(state.advance(9), Stop())
+    twin.join(PATIENCE_S)
+
+
+def test_when_the_twin_has_gone_training_goes_on_before_the_save_is_durable(
+    gs_uri: str, proxy: Proxy, buffer: SharedBuffer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, go_on = open_store(gs_uri), threading.Event()
+
+    def withdrawn_and_slow(request: Request) -> Fault | None:
+        if is_part(request):
+            until(lambda: held(store).beat > 0)  # from here on the holder only reads the lease, for a while
+            become(store, Lease.wanted_by_nobody)
+            go_on.wait(PATIENCE_S)
+        return None
+
+    proxy.rule = withdrawn_and_slow
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+    uploader = UploaderProcess(gs_uri, buffer.fd, 3)
+    checkpointer = wanted_by_twin(store, uploader, buffer, Pace(poll_s=0.01, beat_s=60.0, offer_s=60.0, dead_s=60.0))
+    checkpointer.hand_over(State().advance(7), Stop())
+    assert (checkpointer.wanted, checkpointer.busy) == (False, True)
+    go_on.set()
+    checkpointer.settle(PATIENCE_S)
+    assert checkpointer.durable_step == 7
+    assert not held(store).offered
+    uploader.close()
+
+
+def test_a_lost_lease_is_noticed_by_whoever_hears_the_uploader_out(
+    store: Store, uploader: UploaderProcess, buffer: SharedBuffer
+) -> None:
+    checkpointer = wanted_by_twin(store, uploader, buffer, PATIENT)
+    lease.claim(store, RUN, "c.1")
+    with pytest.raises(Relieved, match=r"the lease of run run is c\.1's"):
+        until(lambda: not hears(checkpointer))
+
+
+@pytest.mark.processes
+def test_the_uploader_that_replaces_a_killed_one_makes_the_same_offer(
+    store: Store, uploader: UploaderProcess, buffer: SharedBuffer
+) -> None:
+    checkpointer = wanted_by_twin(store, uploader, buffer, PATIENT)
+
+    def kill_and_accept() -> None:
+        until(lambda: held(store).offered)
+        first = uploader.pid
+        os.kill(first, signal.SIGKILL)
+        until(lambda: uploader.pid != first)
+        accept(store)
+
+    twin = threading.Thread(target=kill_and_accept, daemon=True)
+    twin.start()
+    with pytest.raises(Relieved, match=r"handed over to b\.1 at step 7"):
+        checkpointer.hand_over(State().advance(7), Stop())
+    twin.join(PATIENCE_S)

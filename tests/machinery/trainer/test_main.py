@@ -1,0 +1,73 @@
+"""How a start ends that goes wrong: its exit code says who must do what."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from spot.storage import paths
+from spot.storage.base import Denied, Unavailable
+from spot.storage.factory import open_store
+from spot.storage.records.lease import Relieved
+from spot.trainer import training
+from spot.trainer.context import Start
+from spot.trainer.main import main
+from spot.trainer.runtime.errors import StartAgain, TrainingError, UsageError
+from spot.trainer.runtime.signals import Stop
+from tests.machinery.fixture_task import TASK
+
+FAULTS = {
+    "a bug": (RuntimeError("CUDA error"), 1),
+    "training cannot go on": (TrainingError("the uploader died 3 times"), 1),
+    "a setting": (UsageError("--epochs"), 2),
+    "a permission": (Denied("cannot write"), 2),
+    "no answer": (Unavailable("no answer for 120 s"), 75),
+    "damage": (StartAgain("all checkpoints were damaged"), 75),
+}
+
+
+def ended(folder: Path) -> dict[str, object]:
+    marker = open_store(str(folder / "checkpoints")).read(paths.marker("default", "local", 1, "ended"))
+    facts: dict[str, object] = json.loads(marker.data)
+    return facts
+
+
+def run(folder: Path, fault: Exception, monkeypatch: pytest.MonkeyPatch, *, stopped: bool) -> int:
+    def fails(_: Start, stop: Stop) -> NoReturn:
+        if stopped:
+            stop._request(signal.SIGTERM)
+        raise fault
+
+    monkeypatch.setattr(training, "run_job", fails)
+    monkeypatch.setattr("spot.trainer.main.configure", lambda: None)  # of the log, which is pytest's here
+    where = ["--output-dir", str(folder / "models"), "--checkpoint-dir", str(folder / "checkpoints")]
+    return main(where, {}, Stop(), TASK)
+
+
+@pytest.mark.parametrize(("fault", "code"), FAULTS.values(), ids=FAULTS)
+def test_each_fault_has_its_exit_code_and_leaves_it_in_the_marker(
+    fault: Exception, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(tmp_path, fault, monkeypatch, stopped=False) == code
+    assert (ended(tmp_path)["exit_code"], ended(tmp_path)["reason"]) == (code, str(fault))
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_relieved_start_says_so_whether_or_not_its_machine_goes_away(
+    stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(tmp_path, Relieved("handed over to a5.1 at step 7"), monkeypatch, stopped=stopped) == 75
+    assert (ended(tmp_path)["exit_code"], ended(tmp_path)["reason"]) == (75, "handed over to a5.1 at step 7")
+
+
+@pytest.mark.parametrize("fault", [fault for fault, _ in FAULTS.values()], ids=FAULTS)
+def test_while_the_machine_goes_away_no_fault_is_the_trainings(
+    fault: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(tmp_path, fault, monkeypatch, stopped=True) == 143
+    assert ended(tmp_path)["exit_code"] == 143
+    assert ended(tmp_path)["reason"] == f"stopped, not saved: {fault}"

@@ -1,0 +1,145 @@
+"""Results are complete when `completion.json` exists, and writing them again after a kill gives the same."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+
+import pytest
+import torch
+from safetensors.torch import load
+from torch import Tensor
+
+from spot.storage import paths
+from spot.storage.base import ABSENT, Conflict, Store, Written, never
+from spot.storage.records.lease import Relieved
+from spot.trainer.results import check_writable, read_completion, write_results
+from spot.trainer.runtime.errors import TrainingError
+from tests.machinery.storage.memory import MemoryStore
+
+WEIGHTS = {"w": torch.arange(6.0).view(2, 3).T}
+OTHER_WEIGHTS = {"w": torch.zeros(1)}
+METRICS = {"steps": 3}
+COMPLETION = paths.output("run", paths.COMPLETION)
+
+
+def test_a_run_without_completion_is_not_complete(store: Store) -> None:
+    assert read_completion(store, "run") is None
+
+
+def test_completion_pins_what_was_written(store: Store) -> None:
+    write_results(store, "run", WEIGHTS, METRICS, {"attempt": "a"}, check_lease=None)
+    completion = read_completion(store, "run")
+    assert completion is not None
+    for name in (paths.MODEL, paths.METRICS):
+        found = store.read(paths.output("run", name))
+        assert completion["objects"][name]["generation"] == found.generation
+        assert completion["objects"][name]["size"] == len(found.data)
+    assert torch.equal(load(store.read("run/model.safetensors").data)["w"], WEIGHTS["w"])
+    assert json.loads(store.read("run/metrics.json").data) == METRICS
+
+
+def test_what_a_killed_start_left_is_replaced(store: Store) -> None:
+    store.write("run/model.safetensors", b"of a start that did not get to the end", if_generation=ABSENT)
+    write_results(store, "run", WEIGHTS, METRICS, {}, check_lease=None)
+    assert torch.equal(load(store.read("run/model.safetensors").data)["w"], WEIGHTS["w"])
+    assert read_completion(store, "run")
+
+
+def test_only_one_process_completes_a_run(store: Store) -> None:
+    write_results(store, "run", WEIGHTS, METRICS, {}, check_lease=None)
+    with pytest.raises(TrainingError, match="another process completed run run"):
+        write_results(store, "run", WEIGHTS, METRICS, {}, check_lease=None)
+
+
+class Killed(Exception): ...
+
+
+class KillingStore(MemoryStore):
+    """Whoever would complete the run while it `kills` does not live to do so."""
+
+    kills = False
+
+    def write(
+        self, name: str, data: bytes | memoryview, *, if_generation: int, cancelled: Callable[[], bool] = never
+    ) -> Written:
+        if self.kills and name == COMPLETION:
+            raise Killed
+        return super().write(name, data, if_generation=if_generation, cancelled=cancelled)
+
+
+def left_half_done(store: KillingStore, weights: Mapping[str, Tensor]) -> None:
+    store.kills = True
+    with pytest.raises(Killed):
+        write_results(store, "run", weights, METRICS, {"attempt": "killed"}, check_lease=held)
+    store.kills = False
+
+
+def held() -> None:
+    """The look at a lease that is ours."""
+
+
+def completed_by(store: Store) -> str:
+    """And what its completion names is there."""
+    completion = read_completion(store, "run")
+    assert completion is not None
+    for name in (paths.MODEL, paths.METRICS):
+        assert completion["objects"][name]["generation"] == store.read(paths.output("run", name)).generation
+    return str(completion["attempt"])
+
+
+def test_results_of_a_writer_that_was_relieved_are_replaced() -> None:
+    store = KillingStore()
+    left_half_done(store, OTHER_WEIGHTS)
+    write_results(store, "run", WEIGHTS, METRICS, {"attempt": "holder"}, check_lease=held)
+    assert completed_by(store) == "holder"
+    assert torch.equal(load(store.read("run/model.safetensors").data)["w"], WEIGHTS["w"])
+
+
+def test_a_completion_of_a_writer_that_was_relieved_is_replaced_if_it_lands_among_other_results() -> None:
+    store = KillingStore()
+    left_half_done(store, OTHER_WEIGHTS)
+
+    def late() -> None:
+        with contextlib.suppress(Conflict):
+            store.write(COMPLETION, b'{"attempt": "former"}', if_generation=ABSENT)
+
+    write_results(store, "run", WEIGHTS, METRICS, {"attempt": "holder"}, check_lease=late)
+    assert completed_by(store) == "holder"
+
+
+def test_a_completion_that_lands_late_names_what_is_there() -> None:
+    """It was sent before its writer was relieved, by one that wrote the same model and metrics, and was killed."""
+    store = KillingStore()
+    write_results(
+        store, "run", WEIGHTS, METRICS, {"attempt": "former"}, check_lease=lambda: left_half_done(store, WEIGHTS)
+    )
+    assert completed_by(store) == "former"
+
+
+@pytest.mark.parametrize("weights", [WEIGHTS, OTHER_WEIGHTS])
+def test_a_run_that_another_start_completed_stays_as_it_is(weights: Mapping[str, Tensor], store: Store) -> None:
+    """This one began before that, and trained on; or it was frozen, and the lease is deleted by now."""
+    write_results(store, "run", WEIGHTS, METRICS, {"attempt": "first"}, check_lease=held)
+    before = store.list("")
+    write_results(store, "run", weights, METRICS, {"attempt": "late"}, check_lease=held)
+    assert store.list("") == before
+    assert completed_by(store) == "first"
+
+
+def test_a_writer_that_was_relieved_replaces_nothing(store: Store) -> None:
+    def relieved() -> None:
+        raise Relieved("the lease of run run is a5.1's")
+
+    store.write("run/model.safetensors", b"the holder's", if_generation=ABSENT)
+    with pytest.raises(Relieved):
+        write_results(store, "run", WEIGHTS, METRICS, {}, check_lease=relieved)
+    assert store.read("run/model.safetensors").data == b"the holder's"
+    assert read_completion(store, "run") is None
+
+
+def test_the_probe_for_permission_leaves_nothing(store: Store) -> None:
+    check_writable(store, "run")
+    check_writable(store, "run")
+    assert store.list("") == []

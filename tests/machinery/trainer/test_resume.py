@@ -1,0 +1,65 @@
+"""Who has claimed the lease looks after it while the restore goes on, however long that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from spot.storage.base import Entry
+from spot.storage.factory import open_store
+from spot.storage.local import LocalStore
+from spot.storage.records import lease, markers
+from spot.trainer.context import Saving, Start
+from spot.trainer.loop import Machine
+from spot.trainer.resume import resume
+from spot.trainer.runtime.flags import parse
+from spot.trainer.uploader.buffer import SharedBuffer
+from spot.trainer.uploader.process import UploaderProcess
+from tests.machinery.fixture_task import TASK
+from tests.machinery.trainer.harness import Case, fresh
+from tests.machinery.trainer.test_lease_loss import QUICK, hears, until
+
+RUN, ME, TWIN = "run", "a2.1", "a3.1"
+
+
+class SlowStore(LocalStore):
+    """Once the lease is ours, it answers no listing before a twin has asked for it and seen that we live."""
+
+    asked = False
+
+    def list(self, prefix: str) -> list[Entry]:
+        there = lease.look(self, RUN)
+        if there and there.lease.holder == ME and not self.asked:
+            self.asked = True
+            lease.change(self, RUN, there, there.lease.wanted_by(TWIN))
+            until(self.shown)
+        return super().list(prefix)
+
+    def shown(self) -> bool:
+        held = lease.read(self, RUN)
+        return held is not None and held.beat > 0
+
+
+@pytest.fixture
+def saving(tmp_path: Path) -> Iterator[Saving]:
+    store, buffer = SlowStore(str(tmp_path)), SharedBuffer()
+    uploader = UploaderProcess(store.uri, buffer.fd, 3)
+    markers.claim_start(store, RUN, "a2", {})
+    yield Saving(store=store, buffer=buffer, uploader=uploader, start=1, name=ME, pace=QUICK)
+    uploader.close()
+
+
+@pytest.mark.parametrize("standby", [[], ["--standby", "a1"]])
+def test_a_holder_that_restores_for_long_gives_signs_of_life_and_hears_later_who_waits(
+    standby: list[str], saving: Saving, tmp_path: Path
+) -> None:
+    start = Start(
+        task=TASK, flags=parse(["--run", RUN, "--attempt", "a2", *standby], {}), outputs=open_store(str(tmp_path))
+    )
+    machine = Machine(device=torch.device("cpu"), mixed=False, workers=0)
+    checkpointer = resume(start, saving, fresh(Case()), machine, ())
+    assert checkpointer
+    until(lambda: hears(checkpointer))

@@ -1,0 +1,42 @@
+"""In CI a skipped test fails the run; elsewhere it does not."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CONFTEST = Path(__file__).parents[1] / "conftest.py"
+
+
+@pytest.mark.parametrize(("ci", "test", "status"), [("true", "skip", 1), ("", "skip", 0), ("true", "pass", 0)])
+def test_a_skip_fails_the_run_only_in_ci(ci: str, test: str, status: int, tmp_path: Path) -> None:
+    (tmp_path / "test_one.py").write_text(
+        "import pytest\ndef test_skip():\n    pytest.skip()\ndef test_pass():\n    pass\n",
+        encoding="utf-8",
+    )
+
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-c",
+            os.devnull,
+            "--rootdir",
+            str(tmp_path),
+            "-p",
+            "conftest",
+            "-k",
+            test,
+            ".",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "CI": ci, "PYTHONPATH": str(CONFTEST.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == status, result.stdout + result.stderr

@@ -1,0 +1,160 @@
+"""All that the workflows talk to, on loopback: GitHub, Vertex AI, the registry, and the bucket with what is in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from spot.core.run import CancelRequest, Run
+from spot.emulators.capacity import Scripted
+from spot.emulators.clock import ScaledClock
+from spot.emulators.faults import Method
+from spot.emulators.job_lifecycle import Behaviour
+from spot.emulators.jobs import Jobs
+from spot.emulators.launcher import NoLauncher
+from spot.emulators.messages import exited
+from spot.emulators.vertex_server import VertexServer
+from spot.storage.base import Store
+from spot.storage.factory import open_store
+from spot.storage.records.ledger import OPEN, Ledger
+from spot.storage.records.manifest import Manifest
+from tests.machinery.google.google_server import Answer, GoogleServer, google_server
+from tests.workflows.github_server import REPOSITORY, GitHubServer, github_server
+
+IMAGES = "us-central1-docker.pkg.dev/acme-ml/images"
+AT_ONCE = Behaviour(queued=timedelta(), pending=timedelta(), error_delay=timedelta(), cancelling=timedelta(), grace_s=0)
+"""Jobs run as soon as they are created, so that no test waits for the clock that the workflows read."""
+SETTINGS = """\
+name = "Churn"
+[cloud]
+project = "acme-ml"
+regions = ["us-central1", "us-east4"]
+bucket = "{bucket}"
+prefix = "{prefix}"
+[machine]
+type = "g2-standard-8"
+accelerator = "NVIDIA_L4"
+[schedule]
+cron = "17 3 * * 1"
+[policy]
+deadline_hours = 12
+work_hours = 1
+[training]
+epochs = 20
+"""
+
+
+@dataclass(slots=True, kw_only=True)
+class Cloud:
+    """What a team sees of it, and what can be done to its jobs."""
+
+    github: GitHubServer
+    vertex: VertexServer
+    registry: GoogleServer
+    storage: str
+    """The URL of the emulator."""
+    uri: str
+    """What everything lies below in its bucket."""
+
+    @property
+    def settings(self) -> str:
+        """The spot.toml of a project of this cloud."""
+        bucket, prefix = self.uri.removeprefix("gs://").split("/", 1)
+        return SETTINGS.format(bucket=bucket, prefix=prefix)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What leads a process here."""
+        return {
+            "GITHUB_API_URL": self.github.url,
+            "GITHUB_REPOSITORY": REPOSITORY,
+            "NO_GCE_CHECK": "true",
+            "REGISTRY_ENDPOINT": self.registry.url,
+            "STORAGE_EMULATOR_HOST": self.storage,
+            "VERTEX_ENDPOINT": self.vertex.url,
+        }
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(open_store(self.uri))
+
+    def only_run(self) -> Run:
+        """The one that is open."""
+        [run_id] = self.ledger.open_ids()
+        return self.ledger.read(run_id).run
+
+    def creates(self) -> int:
+        """How many jobs were asked for."""
+        return sum(call.method is Method.CREATE for call in self.vertex.calls)
+
+    def preempt(self) -> None:
+        self.vertex.jobs.preempt(self._job(), save=False)
+
+    def crash(self) -> None:
+        error = exited(1)
+        self.vertex.jobs.fail(self._job(), error.code, error.message)
+
+    def cancel(self) -> None:
+        """Somebody asks for it."""
+        record = self.ledger.read(self.only_run().id)
+        request = CancelRequest(at=datetime.now(UTC), by="ann")
+        self.ledger.write(record, replace(record.run, cancel_request=request))
+
+    def break_record(self, run_id: str) -> None:
+        open_store(self.uri).write(f"{OPEN}{run_id}.json", b"nonsense", if_generation=0)
+
+    def checkpoint(self, step: int) -> None:
+        """As the trainer of the live attempt writes it."""
+        run = self.only_run()
+        manifest = Manifest(
+            run=run.id,
+            attempt=run.attempts[-1].id,
+            start=1,
+            term=1,
+            from_step=0,
+            from_term=0,
+            step=step,
+            total_steps=1000,
+            epoch=1,
+            steps_per_second=1.0,
+            compute_seconds=float(step),
+            saving_seconds=0.0,
+            metrics={},
+            score=None,
+            time=datetime.now(UTC).isoformat(),
+            config={},
+            data=(),
+            parts=(),
+        )
+        self._store("checkpoints").write(manifest.name, manifest.to_json(), if_generation=0)
+
+    def complete(self) -> None:
+        """The model is there, and the trainer exits."""
+        run = self.only_run()
+        content = json.dumps({"time": datetime.now(UTC).isoformat()}).encode()
+        self._store("models").write(f"{run.id}/completion.json", content, if_generation=0)
+        self.vertex.jobs.finish(self._job())
+
+    def push(self, commit: str, digest: str) -> None:
+        """The registry has an image of this commit."""
+        path = f"/v2/{IMAGES.partition('/')[2]}/trainer/manifests/{commit}"
+        self.registry.answers[path] = Answer(headers={"Docker-Content-Digest": digest})
+
+    def _job(self) -> str:
+        job = self.only_run().attempts[-1].job
+        assert job
+        return job
+
+    def _store(self, folder: str) -> Store:
+        return open_store(f"{self.uri}/{folder}")
+
+
+@contextmanager
+def cloud(uri: str, storage: str) -> Iterator[Cloud]:
+    """`uri` is empty, and at the emulator `storage`."""
+    jobs = Jobs(Scripted(), NoLauncher(), ScaledClock(1.0, datetime.now(UTC)), AT_ONCE)
+    with github_server() as github, google_server() as registry, VertexServer(jobs) as vertex:
+        yield Cloud(github=github, vertex=vertex, registry=registry, storage=storage, uri=uri)
