@@ -13,11 +13,11 @@ from spot.storage.factory import open_store
 from spot.storage.records import lease
 from spot.trainer.checkpoint.identity import Identity
 from spot.trainer.checkpoint.interval import History
-from spot.trainer.checkpoint.manager import Checkpointer
+from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.state import Plan, TrainingState
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.process import UploaderProcess
-from spot.trainer.uploader.timing import Pace
+from spot.trainer.uploader.timing import LeaseTiming as Pace
 
 URI = f"gs://{BUCKET}/ours"
 RUN = "benchmark"
@@ -42,7 +42,7 @@ class Ours:
             score_name="accuracy",
         )
         held = lease.claim(open_store(URI), RUN, lease.name_of("benchmark", 1))
-        self._checkpointer = Checkpointer(
+        self._checkpointer = CheckpointManager(
             uploader=self._uploader,
             buffer=buffer,
             identity=Identity(run=RUN, attempt="benchmark", start=1, config={}, data=()),
@@ -63,7 +63,7 @@ class Ours:
 
     def finish(self) -> None:
         self._state.counters.step = self._workload.steps
-        if not self._checkpointer.save_at_last(self._state, self._remaining_s):
+        if not self._checkpointer.final_save(self._state, self._remaining_s):
             raise TimeoutError("the last step was not durable in time")
 
     def helpers(self) -> list[int]:

@@ -1,6 +1,6 @@
 """What others do, as functions that the replay takes for `decide`: Uniform Progress, and greedy until the safety line.
 
-Both know what our policy knows, probe as it does (each region in turn for `max_wait` at most), and have its safety net;
+Both know what our policy knows, probe as it does (each region in turn for `provisioning_timeout` at most), and have its safety net;
 to their advantage it is drawn as late as the replay allows. Neither has a warm hand-over: they cancel, then submit.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from spot.core.actions import Action, CancelLive, Close, Submit, Wait
+from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
 from spot.core.job import JobState
 from spot.core.run import Attempt, CancelReason, Observation, Outcome, Provisioning, Run, RunState
 from spot.policy.slack import LONGEST, assess
@@ -35,48 +35,48 @@ def uniform_progress(run: Run, seen: Observation, now: datetime) -> Action:
 
     Whether there is spot can only be found out by asking for it: it is not there once every region was tried in vain.
     """
-    at, live = _standing(run, seen, now), run.live
-    if live is None:
+    at, active = _standing(run, seen, now), run.active
+    if active is None:
         if seen.completed_at:
             return COMPLETE
         if at.now >= at.safety_line or (at.now >= at.behind_at and _tried_in_vain(run)):
             return _submit(run, Provisioning.ON_DEMAND)
         return _submit(run, Provisioning.SPOT)
-    if live.provisioning is Provisioning.ON_DEMAND:
-        if live.state is not JobState.RUNNING or at.ahead_at >= at.safety_line:
+    if active.provisioning is Provisioning.ON_DEMAND:
+        if active.state is not JobState.RUNNING or at.ahead_at >= at.safety_line:
             return Wait(reason="on-demand")
         if now < at.ahead_at:
             return Wait(reason="on-demand until it is ahead", until=at.ahead_at)
-        return CancelLive(attempt=live.id, reason="two starts ahead of the line", why=CancelReason.FALLBACK)
-    return _on_spot(run, live, at)
+        return CancelAttempt(attempt=active.id, reason="two starts ahead of the line", why=CancelReason.FALLBACK)
+    return _on_spot(run, active, at)
 
 
 def greedy(run: Run, seen: Observation, now: datetime) -> Action:
     """Spot as long as the deadline allows, then on-demand to the end."""
-    at, live = _standing(run, seen, now), run.live
-    if live is None:
+    at, active = _standing(run, seen, now), run.active
+    if active is None:
         if seen.completed_at:
             return COMPLETE
         return _submit(run, Provisioning.ON_DEMAND if now >= at.safety_line else Provisioning.SPOT)
-    if live.provisioning is Provisioning.ON_DEMAND:
+    if active.provisioning is Provisioning.ON_DEMAND:
         return Wait(reason="on-demand")
-    return _on_spot(run, live, at)
+    return _on_spot(run, active, at)
 
 
-def _on_spot(run: Run, live: Attempt, at: Standing) -> Action:
+def _on_spot(run: Run, active: Attempt, at: Standing) -> Action:
     if at.now >= at.safety_line:
-        return CancelLive(attempt=live.id, reason="safety line", why=CancelReason.FALLBACK)
-    if live.state is JobState.RUNNING:
+        return CancelAttempt(attempt=active.id, reason="safety line", why=CancelReason.FALLBACK)
+    if active.state is JobState.RUNNING:
         return Wait(reason="spot", until=at.safety_line)
-    gives_up = live.intended_at + run.spec.terms.max_wait
+    gives_up = active.intended_at + run.spec.policy.provisioning_timeout
     if at.now >= gives_up:
-        return CancelLive(attempt=live.id, reason="no spot", why=CancelReason.NO_CAPACITY)
+        return CancelAttempt(attempt=active.id, reason="no spot", why=CancelReason.NO_CAPACITY)
     return Wait(reason="spot waits", until=min(gives_up, at.safety_line))
 
 
 def _submit(run: Run, provisioning: Provisioning) -> Submit:
     """On demand in the first region, spot in the one after that of the last attempt that found nothing."""
-    regions = run.spec.terms.regions
+    regions = run.spec.policy.regions
     number = _in_vain(run) if provisioning is Provisioning.SPOT else 0
     return Submit(
         reason=str(provisioning), provisioning=provisioning, region=regions[number % len(regions)], timeout=LONGEST
@@ -84,7 +84,7 @@ def _submit(run: Run, provisioning: Provisioning) -> Submit:
 
 
 def _tried_in_vain(run: Run) -> bool:
-    return _in_vain(run) >= len(run.spec.terms.regions)
+    return _in_vain(run) >= len(run.spec.policy.regions)
 
 
 def _in_vain(run: Run) -> int:
@@ -98,17 +98,17 @@ def _in_vain(run: Run) -> int:
 
 
 def _standing(run: Run, seen: Observation, now: datetime) -> Standing:
-    terms, deadline, progress, live = run.spec.terms, run.spec.deadline, seen.progress, run.live
-    durable = terms.work * (progress.step / progress.total_steps) if progress else timedelta()
+    policy, deadline, progress, active = run.spec.policy, run.spec.deadline, seen.progress, run.active
+    durable = policy.work * (progress.step / progress.total_steps) if progress else timedelta()
     done = durable
-    if progress and live and live.id == progress.attempt:
+    if progress and active and active.id == progress.attempt:
         done += now - progress.at
-    share = terms.work / (deadline - run.submitted_at)
+    share = policy.work / (deadline - run.submitted_at)
     two_starts = 2 * assess(run, seen, now).expected_start
     missing = share * (now - run.submitted_at + two_starts) - done
     return Standing(
         now=now,
-        safety_line=deadline - (terms.work - durable) - terms.worst_start - terms.tick,
+        safety_line=deadline - (policy.work - durable) - policy.worst_start - policy.reconcile_interval,
         behind_at=run.submitted_at + done / share,
         ahead_at=now + missing / (1 - share) if share < 1 else deadline,
     )

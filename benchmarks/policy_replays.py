@@ -16,7 +16,7 @@ from spot.core.run import Provisioning
 from spot.policy.decide import decide
 from spot.simulation.baselines import article
 from spot.simulation.replay import Decide, horizon, replay
-from spot.simulation.startup_times import Draws, drawn
+from spot.simulation.startup_times import StartupTimes, drawn
 from spot.simulation.traces import Spans, shipped
 from spot.simulation.windows import Capacity, Windows, windows
 
@@ -97,11 +97,11 @@ def _stretches(setting: Setting) -> Windows:
 
 
 @cache
-def _luck(setting: Setting, seed: int) -> Draws:
+def _luck(setting: Setting, seed: int) -> StartupTimes:
     return drawn(setting.starts, setting.regions, seed)
 
 
-def _cost(job: Job, policy: Policy, work: int, stretches: Windows, draws: Draws) -> Cost:
+def _cost(job: Job, policy: Policy, work: int, stretches: Windows, draws: StartupTimes) -> Cost:
     asked = run(job.setting, work, hand_over=policy is not Policy.ALONE, otherwise=job.otherwise)
     found = replay(asked, DECIDE[policy], stretches.capacity(job.window.start, horizon(asked)), draws)
     return Cost(
@@ -118,7 +118,7 @@ def _on_demand_only(setting: Setting, work: int) -> float:
     return (work + RESTORE) * setting.on_demand_usd
 
 
-def _optimum(job: Job, capacity: Capacity, draws: Draws, costs: Sequence[Cost]) -> list[Cost]:
+def _optimum(job: Job, capacity: Capacity, draws: StartupTimes, costs: Sequence[Cost]) -> list[Cost]:
     """Raises `BeatenOptimum` if one that was in time cost less."""
     usd = least_cost(list(ways(job.setting, capacity, draws)), deadline=DEADLINE, most_work=max(WORK))
     least = {work: float(usd[work]) / _on_demand_only(job.setting, work) for work in WORK}
@@ -131,14 +131,14 @@ def _optimum(job: Job, capacity: Capacity, draws: Draws, costs: Sequence[Cost]) 
     ]
 
 
-def ways(setting: Setting, capacity: Capacity, draws: Draws) -> Iterator[Way]:
+def ways(setting: Setting, capacity: Capacity, draws: StartupTimes) -> Iterator[Way]:
     """Every kind of machine in every region, as the replay starts them."""
     for region in setting.regions:
         yield _way(Provisioning.ON_DEMAND, region, ALWAYS, draws)
         yield _way(Provisioning.SPOT, region, capacity[region], draws)
 
 
-def _way(provisioning: Provisioning, region: str, ups: Spans, draws: Draws) -> Way:
+def _way(provisioning: Provisioning, region: str, ups: Spans, draws: StartupTimes) -> Way:
     has_capacity = [False] * DEADLINE
     starts: list[Start | None] = [None] * DEADLINE
     for begin, end in ups:

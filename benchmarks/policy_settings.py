@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from spot.core.run import Machine, Provisioning, Run, Spec, Strategy, Terms
+from spot.core.run import Machine, PolicyConfig, Provisioning, Run, Spec, Strategy
 from spot.simulation.startup_times import Starts
 
 MINUTE = timedelta(minutes=1)
@@ -58,23 +58,23 @@ SLOW_SETTINGS = tuple(
 """Where the run's settings say so."""
 
 
-DURATIONS = ("reserve", "tick", "max_wait", "expected_start", "worst_loss")
+DURATIONS = ("reserve", "reconcile_interval", "provisioning_timeout", "expected_start", "max_checkpoint_interval")
 """The terms that can be set otherwise."""
 
 
 def run(setting: Setting, work: int, *, hand_over: bool, otherwise: Mapping[str, timedelta] | None = None) -> Run:
     """One with so many minutes of work, as it is submitted."""
-    terms = Terms(
+    policy = PolicyConfig(
         strategy=Strategy.HYBRID,
         regions=setting.regions,
         hand_over=hand_over,
         flex_start=False,
         work=work * MINUTE,
-        max_wait=20 * MINUTE,
+        provisioning_timeout=20 * MINUTE,
         expected_start=24 * MINUTE,
         worst_start=setting.worst_start,
-        tick=MINUTE,
-        worst_loss=15 * MINUTE,
+        reconcile_interval=MINUTE,
+        max_checkpoint_interval=15 * MINUTE,
         reserve=60 * MINUTE,
         max_preemptions=None,
         max_errors=0,
@@ -91,6 +91,6 @@ def run(setting: Setting, work: int, *, hand_over: bool, otherwise: Mapping[str,
         machine=machine,
         service_account="",
         deadline=SUBMITTED + DEADLINE * MINUTE,
-        terms=replace(terms, **(otherwise or {})),  # type: ignore[arg-type]  # all are durations
+        policy=replace(policy, **(otherwise or {})),  # type: ignore[arg-type]  # all are durations
     )
     return Run(id="replayed", spec=spec, submitted_at=SUBMITTED)

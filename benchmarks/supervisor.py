@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from spot.core.run import Machine, Provisioning, Run, RunState, Spec, Strategy, Terms
+from spot.core.run import Machine, PolicyConfig, Provisioning, Run, RunState, Spec, Strategy
 from spot.emulators.capacity import Unlimited
 from spot.emulators.jobs import Jobs
 from spot.emulators.launcher import NoLauncher
@@ -39,17 +39,17 @@ BUCKET = "bucket"
 START = datetime(2026, 11, 24, tzinfo=UTC)
 REGION = "us-central1"
 WRITERS = 8
-TERMS = Terms(
+TERMS = PolicyConfig(
     strategy=Strategy.HYBRID,
     regions=(REGION,),
     hand_over=True,
     flex_start=False,
     work=timedelta(hours=10),
-    max_wait=timedelta(minutes=20),
+    provisioning_timeout=timedelta(minutes=20),
     expected_start=timedelta(minutes=24),
     worst_start=timedelta(minutes=40),
-    tick=timedelta(minutes=15),
-    worst_loss=timedelta(minutes=15),
+    reconcile_interval=timedelta(minutes=15),
+    max_checkpoint_interval=timedelta(minutes=15),
     reserve=timedelta(minutes=60),
     max_preemptions=None,
     max_errors=0,
@@ -168,7 +168,7 @@ def _run(root: str, number: int) -> Run:
         machine=Machine(type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100),
         service_account="trainer@project.iam.gserviceaccount.com",
         deadline=START + timedelta(hours=24),
-        terms=TERMS,
+        policy=TERMS,
     )
     return Run(id=f"{START:%Y%m%d}-{number:06}-0000", spec=spec, submitted_at=START)
 

@@ -20,7 +20,7 @@ import torch
 from benchmarks import ways
 from benchmarks.ways import Name, Way
 from benchmarks.workload import Workload, size_of
-from spot.trainer.runtime.signals import Stop
+from spot.trainer.runtime.signals import StopSignal
 
 GRACE_S = 120.0
 """More than the slowest way needs, so that all are measured to the end."""
@@ -56,7 +56,7 @@ class Plan:
 class Trainee:
     """The training loop and what it does in which order."""
 
-    def __init__(self, plan: Plan, folder: Path, stop: Stop) -> None:
+    def __init__(self, plan: Plan, folder: Path, stop: StopSignal) -> None:
         self._plan = plan
         self._stop = stop
         self._workload = Workload(plan.size)
@@ -186,7 +186,7 @@ def _say(event: str, **facts: object) -> None:
 def main() -> None:
     values = json.loads(sys.argv[1])
     plan = Plan(**{**values, "way": Name(values["way"])})
-    stop = Stop()
+    stop = StopSignal()
     stop.grace_s = GRACE_S
     stop.install()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:

@@ -1,12 +1,141 @@
-"""Fail a run in CI that skipped a test."""
+"""What the tests run against: both stores, the Cloud Storage emulator, faults between it and the client."""
 
+from __future__ import annotations
+
+import itertools
 import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from google.api_core.client_options import ClientOptions
+from google.auth.credentials import AnonymousCredentials
+from hypothesis import settings
+
+from spot.emulators.faults import never
+from spot.emulators.storage_server import emulator
+from spot.emulators.vertex_server import VertexServer
+from spot.google.vertex import ENDPOINT
+from spot.storage.base import Store
+from spot.storage.factory import open_store
+from spot.supervisor import reconcile
+from tests.machinery.desk import Desk, no_jobs, spot_toml
+from tests.machinery.emulators.world import World
+from tests.machinery.proxy import Proxy
+from tests.paths import REPOSITORY, SRC
+
+settings.register_profile("unhurried", deadline=None)  # two cores, shared with whatever runs beside the tests
+settings.register_profile("long", deadline=None, max_examples=20_000)
+settings.load_profile("unhurried")
+
+BUCKET = "bucket"
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: its threads wait busily, and the tests share the cores
+_prefixes = itertools.count(1)
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("CI") and reporter and reporter.stats.get("skipped") and session.exitstatus == 0:
-        reporter.write_line("tests were skipped, and CI is set: everything they need must be installed there", red=True)
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+@pytest.fixture(scope="session", autouse=True)
+def environment() -> Iterator[None]:
+    """Of this process and of those that the tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NO_GCE_CHECK", "true")  # google-auth asks the metadata address otherwise
+        patch.setenv("PYTHONPATH", f"{SRC}{os.pathsep}{REPOSITORY}")
+        for name in ("AIP_MODEL_DIR", "AIP_CHECKPOINT_DIR", "AIP_TENSORBOARD_LOG_DIR"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def emulator_url() -> Iterator[str]:
+    """A Cloud Storage server with the bucket `BUCKET`, which `gs://` means from now on."""
+    with emulator(BUCKET) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", url)
+        yield url
+
+
+@pytest.fixture
+def gs_uri(emulator_url: str) -> str:  # noqa: ARG001  # it must be up
+    """A prefix of this test alone."""
+    return f"gs://{BUCKET}/test-{next(_prefixes)}"
+
+
+@pytest.fixture(params=["local", "gs"])
+def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store of each kind."""
+    if request.param == "gs":
+        return str(request.getfixturevalue("gs_uri"))
+    return str(tmp_path / "store")
+
+
+@pytest.fixture
+def store(uri: str) -> Store:
+    """The store at `uri`."""
+    return open_store(uri)
+
+
+@pytest.fixture
+def proxy(emulator_url: str) -> Iterator[Proxy]:
+    """In front of the emulator; `gs://` means it only where `STORAGE_EMULATOR_HOST` is set to its URL."""
+    with Proxy(emulator_url) as between:
+        yield between
+
+
+@pytest.fixture(scope="session")
+def vertex_server() -> Iterator[VertexServer]:
+    with VertexServer(no_jobs()) as server:
+        yield server
+
+
+@pytest.fixture
+def desk(
+    tmp_path: Path,
+    gs_uri: str,
+    vertex_server: VertexServer,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Desk:
+    vertex_server.jobs = no_jobs()
+    vertex_server.rule = never
+    vertex_server.calls.clear()
+    monkeypatch.setenv(ENDPOINT, vertex_server.url)
+    monkeypatch.setattr(reconcile, "SETTLE_EVERY_S", 0.02)
+    toml = tmp_path / "spot.toml"
+    toml.write_text(spot_toml(gs_uri))
+    return Desk(toml=toml, root=gs_uri, server=vertex_server, capsys=capsys)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def server(world: World) -> Iterator[VertexServer]:
+    """Serves the jobs of `world`."""
+    with VertexServer(world.jobs) as server:
+        yield server
+
+
+@pytest.fixture
+def connect() -> Callable[[str], Any]:
+    """A new client of Google's library for a URL."""
+    from google.cloud.aiplatform_v1.services.job_service import JobServiceClient
+
+    anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
+    return lambda url: JobServiceClient(
+        transport="rest", credentials=anonymous, client_options=ClientOptions(api_endpoint=url)
+    )
+
+
+@pytest.fixture
+def client(server: VertexServer, connect: Callable[[str], Any]) -> Any:
+    """A client of Google's library for `server`."""
+    return connect(server.url)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts trainers is a session of its own."""
+    for item in items:
+        if "zygote" in getattr(item, "fixturenames", ()):
+            item.add_marker("processes")

@@ -10,14 +10,14 @@ from benchmarks.policy_baselines import greedy, uniform_progress
 from benchmarks.policy_settings import DEADLINE, MINUTE, Setting, run
 from spot.core.run import Attempt, Provisioning
 from spot.simulation.replay import Decide, Replayed, replay
-from spot.simulation.startup_times import Draws, Starts, drawn
+from spot.simulation.startup_times import Starts, StartupTimes, drawn
 from spot.simulation.traces import Spans
 
 REGION, OTHER = "us-central1", "us-east4"
 WORK = 16 * 60
 NOTHING: Spans = ()
 ALWAYS: Spans = ((0, 10**9),)
-LUCK: Draws = drawn(Starts(), (REGION, OTHER), seed=0)
+LUCK: StartupTimes = drawn(Starts(), (REGION, OTHER), seed=0)
 BOTH = pytest.mark.parametrize("decide", [uniform_progress, greedy])
 
 

@@ -48,17 +48,17 @@ def by_trying(ways: tuple[Way, ...], most_work: int) -> list[float]:
     """Minute by minute, every job that can be asked for and every one that can be cancelled."""
 
     @cache
-    def best(minute: int, work: int, holder: Job | None, twin: Job | None) -> float:
+    def best(minute: int, work: int, holder: Job | None, standby: Job | None) -> float:
         if work == 0:
             return 0.0
         if minute == DEADLINE:
             return math.inf
-        return min(pass_minute(minute, work, *held) for held in choices(minute, holder, twin))
+        return min(pass_minute(minute, work, *held) for held in choices(minute, holder, standby))
 
-    def choices(minute: int, holder: Job | None, twin: Job | None) -> Iterator[tuple[Job | None, Job | None]]:
+    def choices(minute: int, holder: Job | None, standby: Job | None) -> Iterator[tuple[Job | None, Job | None]]:
         """What may be held for the next minute."""
         asked = [Job(number, minute) for number, way in enumerate(ways) if way.starts[minute]]
-        for left in {(holder, twin), (holder, None), (twin, None), (None, None)}:
+        for left in {(holder, standby), (holder, None), (standby, None), (None, None)}:
             yield left
             for job in asked:
                 if left == (None, None):
@@ -67,16 +67,16 @@ def by_trying(ways: tuple[Way, ...], most_work: int) -> list[float]:
                 elif left[1] is None:
                     yield left[0], job
 
-    def pass_minute(minute: int, work: int, holder: Job | None, twin: Job | None) -> float:
+    def pass_minute(minute: int, work: int, holder: Job | None, standby: Job | None) -> float:
         usd, done = 0.0, 0
-        for job in (holder, twin):
+        for job in (holder, standby):
             if job is None or (start := ways[job.way].starts[job.got]) is None:
                 continue
             if minute >= start.ready - start.billed:
                 usd += ways[job.way].usd_per_minute
             if job is holder and minute >= start.ready:
                 done = 1
-        first, second, *_ = *(job for job in (holder, twin) if job and stays(job, minute + 1)), None, None
+        first, second, *_ = *(job for job in (holder, standby) if job and stays(job, minute + 1)), None, None
         return usd + best(minute + 1, work - done, first, second)
 
     def stays(job: Job, minute: int) -> bool:

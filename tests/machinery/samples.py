@@ -7,22 +7,33 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from spot.core.job import JobError, JobState
-from spot.core.run import Attempt, Machine, Observation, Outcome, Progress, Provisioning, Run, Spec, Strategy, Terms
+from spot.core.run import (
+    Attempt,
+    Machine,
+    Observation,
+    Outcome,
+    PolicyConfig,
+    Progress,
+    Provisioning,
+    Run,
+    Spec,
+    Strategy,
+)
 
 T0 = datetime(2026, 11, 24, tzinfo=UTC)
 """When every run is submitted."""
 
-TERMS = Terms(
+TERMS = PolicyConfig(
     strategy=Strategy.HYBRID,
     regions=("us-central1", "us-east4"),
     hand_over=True,
     flex_start=False,
     work=timedelta(hours=10),
-    max_wait=timedelta(minutes=20),
+    provisioning_timeout=timedelta(minutes=20),
     expected_start=timedelta(minutes=24),
     worst_start=timedelta(minutes=25),
-    tick=timedelta(minutes=15),
-    worst_loss=timedelta(minutes=10),
+    reconcile_interval=timedelta(minutes=15),
+    max_checkpoint_interval=timedelta(minutes=10),
     reserve=timedelta(minutes=60),
     max_preemptions=None,
     max_errors=0,
@@ -41,7 +52,7 @@ SPEC = Spec(
     machine=Machine(type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100),
     service_account="",
     deadline=T0 + timedelta(hours=24),
-    terms=TERMS,
+    policy=TERMS,
 )
 ATTEMPT = Attempt(
     id="a1",
@@ -60,18 +71,18 @@ def after(*, hours: float = 0, minutes: float = 0) -> datetime:
     return T0 + timedelta(hours=hours, minutes=minutes)
 
 
-def terms(**changes: Any) -> Terms:
+def policy(**changes: Any) -> PolicyConfig:
     return replace(TERMS, **changes)
 
 
 def spec(**changes: Any) -> Spec:
-    """Of `terms` those that are named, of `Spec` the rest."""
-    ours = {name: changes.pop(name) for name in [*changes] if name in Terms.__slots__}
-    return replace(SPEC, **{"terms": terms(**ours), **changes})
+    """Of `policy` those that are named, of `Spec` the rest."""
+    ours = {name: changes.pop(name) for name in [*changes] if name in PolicyConfig.__slots__}
+    return replace(SPEC, **{"policy": policy(**ours), **changes})
 
 
 def run(*attempts: Attempt, **changes: Any) -> Run:
-    """`changes` are of `Run`, of its `Spec` or of its `Terms`; the attempts are numbered in order."""
+    """`changes` are of `Run`, of its `Spec` or of its `PolicyConfig`; the attempts are numbered in order."""
     ours = {name: changes.pop(name) for name in [*changes] if name in Run.__slots__}
     numbered = tuple(replace(attempt, id=f"a{number}") for number, attempt in enumerate(attempts, 1))
     return Run(**{"id": "run-1", "spec": spec(**changes), "submitted_at": T0, "attempts": numbered, **ours})

@@ -74,12 +74,12 @@ def handed_over() -> Story:
         lost=0.0,
     )
     failed_twin = _none(12.6, "us-central1", 180)
-    twin = replace(
+    standby = replace(
         _attempt(14.7, ran=5.3, region="us-east4", from_step=340, steps=STEPS, outcome=Outcome.SUCCEEDED),
-        relieves="a10",
+        replaces="a10",
         advanced_at=after(hours=15.64),
     )
-    attempts = (first, *dry, held, replace(failed_twin, relieves="a10"), twin)
+    attempts = (first, *dry, held, replace(failed_twin, replaces="a10"), standby)
     return _story(*attempts, completed=20.15)
 
 
@@ -118,7 +118,9 @@ def open_run() -> Story:
 def failed() -> Story:
     """The training's own fault, after two hours."""
     error = JobError(code=3, message="The replica workerpool0-0 exited with a non-zero status of 1. <b>NaN</b> | loss")
-    first = replace(_attempt(0, ran=2.2, steps=110, outcome=Outcome.USER_ERROR), error=error, ended_at=after(hours=2.4))
+    first = replace(
+        _attempt(0, ran=2.2, steps=110, outcome=Outcome.TRAINING_FAILED), error=error, ended_at=after(hours=2.4)
+    )
     return _story(first, state=RunState.FAILED, ended=2.5, seen=samples.seen(110 / 60, at=after(hours=2.1)))
 
 

@@ -24,7 +24,11 @@ def test_a_scheduled_run_goes_through_a_preemption_to_its_end_and_supervise_is_o
     submitted = act.run("retrain.yml", "schedule")
     assert submitted.succeeded, submitted.log
     run = team.only_run()
-    assert (run.spec.image, run.spec.arguments, run.spec.terms.strategy) == (BUILT, ("--epochs", "20"), Strategy.HYBRID)
+    assert (run.spec.image, run.spec.arguments, run.spec.policy.strategy) == (
+        BUILT,
+        ("--epochs", "20"),
+        Strategy.HYBRID,
+    )
     assert run.spec.deadline - run.submitted_at == timedelta(hours=12)
     assert f"## Run {run.id}" in submitted.summary
     assert "submit spot in us-east4" in submitted.summary
@@ -78,10 +82,10 @@ def test_a_dispatch_submits_what_was_asked_for_with_the_image_that_is_there(team
     done = act.run("retrain.yml", "workflow_dispatch", inputs=inputs)
     assert done.succeeded, done.log
     run = team.only_run()
-    terms = run.spec.terms
+    policy = run.spec.policy
     assert run.spec.image == f"{TRAINER}@sha256:{9:064d}"
     assert lines(act.builds) == []
-    assert (terms.strategy, terms.regions, terms.budget_usd) == (Strategy.ON_DEMAND, ("us-east4", "us-central1"), 40)
+    assert (policy.strategy, policy.regions, policy.budget_usd) == (Strategy.ON_DEMAND, ("us-east4", "us-central1"), 40)
     assert run.spec.deadline - run.submitted_at == timedelta(hours=6.5)
     assert run.spec.arguments == ("--epochs", "30", "--data", data)
     assert (run.attempts[0].provisioning, run.attempts[0].region) == (Provisioning.ON_DEMAND, "us-east4")
@@ -95,7 +99,7 @@ def test_a_dispatch_with_the_form_as_it_is_shown_submits_what_spot_toml_says(tea
         "retrain.yml", "workflow_dispatch", inputs={**empty, "strategy": "as in spot.toml", "dry_run": "false"}
     )
     assert done.succeeded, done.log
-    assert team.only_run().spec.terms.strategy is Strategy.HYBRID
+    assert team.only_run().spec.policy.strategy is Strategy.HYBRID
     assert team.only_run().spec.arguments == ("--epochs", "20")
 
 

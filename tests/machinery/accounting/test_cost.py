@@ -33,7 +33,7 @@ def test_each_attempt_costs_what_was_billed_at_the_price_pinned_for_its_region()
 
 def test_a_price_that_is_missing_is_not_guessed_and_matters_only_where_something_was_billed() -> None:
     story = stories.handed_over()
-    spec = replace(story.run.spec, terms=samples.terms(usd_per_hour={"us-central1": {Provisioning.SPOT: 0.5}}))
+    spec = replace(story.run.spec, policy=samples.policy(usd_per_hour={"us-central1": {Provisioning.SPOT: 0.5}}))
     found = of(replace(story.run, spec=spec), story.seen)
     assert (found.usd, found.on_demand, found.usd_saved, found.share_saved, found.is_loss) == (
         None,
@@ -78,12 +78,12 @@ def test_a_twin_that_stood_by_when_the_model_was_there_has_trained_nothing_and_d
     story = stories.late()
     *_, holder = story.run.attempts
     began = after(hours=25.2)
-    twin = replace(
+    standby = replace(
         holder,
         id="a40",
         outcome=Outcome.CANCELLED,
         provisioning=Provisioning.SPOT,
-        relieves=holder.id,
+        replaces=holder.id,
         started_at=began,
         trainer_started_at=began + timedelta(minutes=3),
         advanced_at=None,
@@ -91,7 +91,7 @@ def test_a_twin_that_stood_by_when_the_model_was_there_has_trained_nothing_and_d
         saving=timedelta(),
         ended_at=after(hours=26.5),
     )
-    both = replace(story.run, attempts=(*story.run.attempts, twin))
+    both = replace(story.run, attempts=(*story.run.attempts, standby))
     alone, beside = story.account, of(both, story.seen)
     assert beside.on_demand == alone.on_demand
     assert beside.phases[Phase.TRAINING] == alone.phases[Phase.TRAINING]
@@ -123,7 +123,7 @@ def test_what_costs_more_than_on_demand_is_a_loss(story: stories.Telling, share:
 
 
 def test_money_for_no_step_at_all_is_a_loss() -> None:
-    found = of(run(ended(Outcome.USER_ERROR, at=after(hours=1), started_at=after()), state=RunState.FAILED))
+    found = of(run(ended(Outcome.TRAINING_FAILED, at=after(hours=1), started_at=after()), state=RunState.FAILED))
     assert found.usd == 0.5
     assert found.share_saved is None
     assert found.is_loss
@@ -203,11 +203,11 @@ def test_an_open_run_past_its_deadline_has_missed_it() -> None:
 
 
 def test_a_model_that_is_there_in_time_has_met_the_deadline_though_its_job_has_not_ended() -> None:
-    live = samples.attempt(started_at=after(hours=12), advanced_at=after(hours=13), state=JobState.RUNNING)
-    found = of(run(live), seen(10, completed_at=after(hours=23.9)), now=after(hours=24.1))
+    active = samples.attempt(started_at=after(hours=12), advanced_at=after(hours=13), state=JobState.RUNNING)
+    found = of(run(active), seen(10, completed_at=after(hours=23.9)), now=after(hours=24.1))
     assert (found.verdict, found.end) == (Verdict.MET, after(hours=23.9))
     assert found.phases[Phase.OTHER] / HOUR == pytest.approx(0.2)
-    late = of(run(live), seen(10, completed_at=after(hours=24.05)), now=after(hours=24.1))
+    late = of(run(active), seen(10, completed_at=after(hours=24.05)), now=after(hours=24.1))
     assert late.verdict is Verdict.MISSED
 
 
@@ -252,7 +252,7 @@ def attempts(draw: st.DrawFn) -> Attempt:
     return samples.attempt(
         provisioning=draw(st.sampled_from(Provisioning)),
         region=draw(PLACES),
-        relieves=draw(st.none() | st.sampled_from(["a1", "a2", "a9"])),
+        replaces=draw(st.none() | st.sampled_from(["a1", "a2", "a9"])),
         intended_at=draw(MINUTES),
         state=JobState.FAILED,
         outcome=outcome,

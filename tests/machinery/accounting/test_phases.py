@@ -43,7 +43,7 @@ def test_what_a_preempted_attempt_trained_after_its_newest_checkpoint_is_lost() 
     assert minutes(trained(Outcome.PREEMPTED)) == {"starting": 3, "restoring": 7, "training": 250, "replayed": 30}
 
 
-@pytest.mark.parametrize("outcome", [Outcome.USER_ERROR, Outcome.INTERNAL, Outcome.CANCELLED, Outcome.UNKNOWN])
+@pytest.mark.parametrize("outcome", [Outcome.TRAINING_FAILED, Outcome.INTERNAL, Outcome.CANCELLED, Outcome.UNKNOWN])
 def test_so_it_is_whatever_else_ends_an_attempt_before_it_is_done(outcome: Outcome) -> None:
     assert minutes(trained(outcome))["replayed"] == 30
 
@@ -63,13 +63,13 @@ def test_what_a_job_does_after_the_model_is_complete_is_not_training() -> None:
 
 
 def test_what_a_live_attempt_has_trained_is_not_lost_yet() -> None:
-    live = attempt(
+    active = attempt(
         started_at=after(minutes=10),
         trainer_started_at=after(minutes=13),
         advanced_at=after(minutes=20),
         saved_at=after(minutes=50),
     )
-    assert minutes(live, now=after(hours=1)) == {"starting": 3, "restoring": 7, "training": 40}
+    assert minutes(active, now=after(hours=1)) == {"starting": 3, "restoring": 7, "training": 40}
 
 
 def test_training_that_stood_still_for_checkpoints_is_saving() -> None:
@@ -92,8 +92,8 @@ def test_a_trainer_that_never_came_to_a_checkpoint_has_lost_all_it_did() -> None
 
 
 def test_a_live_trainer_without_a_checkpoint_says_nothing_of_what_it_does() -> None:
-    live = attempt(started_at=after(minutes=10), trainer_started_at=after(minutes=13))
-    assert minutes(live, now=after(hours=1)) == {"starting": 3, "other": 47}
+    active = attempt(started_at=after(minutes=10), trainer_started_at=after(minutes=13))
+    assert minutes(active, now=after(hours=1)) == {"starting": 3, "other": 47}
 
 
 def test_a_record_without_the_trainers_start_counts_it_to_starting() -> None:
@@ -123,7 +123,7 @@ def test_of_a_job_that_was_restarted_inside_only_what_its_steps_take_is_training
 
 
 BESIDE: dict[str, Any] = {
-    "relieves": "a1",
+    "replaces": "a1",
     "started_at": after(hours=4),
     "trainer_started_at": after(minutes=245),
 }
@@ -132,25 +132,25 @@ BESIDE: dict[str, Any] = {
 
 def test_a_twin_stands_by_until_the_attempt_beside_it_is_gone() -> None:
     holder = trained(Outcome.HANDED_OVER)
-    twin = ended(
+    standby = ended(
         Outcome.SUCCEEDED,
         at=after(hours=9),
         **BESIDE,
         advanced_at=after(minutes=302),
     )
-    assert minutes(holder, twin) == {"starting": 5, "standing by": 55, "restoring": 2, "training": 238}
-    assert minutes(holder, twin, of=0) == {"starting": 3, "restoring": 7, "training": 280}
+    assert minutes(holder, standby) == {"starting": 5, "standing by": 55, "restoring": 2, "training": 238}
+    assert minutes(holder, standby, of=0) == {"starting": 3, "restoring": 7, "training": 280}
 
 
 def test_a_holder_that_has_handed_over_trains_no_more_though_its_job_has_not_ended() -> None:
     holder = attempt(started_at=after(minutes=10), trainer_started_at=after(minutes=13), advanced_at=after(minutes=20))
-    twin = attempt(
-        relieves="a1",
+    standby = attempt(
+        replaces="a1",
         started_at=after(minutes=40),
         trainer_started_at=after(minutes=43),
         advanced_at=after(minutes=50),
     )
-    assert minutes(holder, twin, of=0, now=after(hours=1)) == {
+    assert minutes(holder, standby, of=0, now=after(hours=1)) == {
         "starting": 3,
         "restoring": 7,
         "training": 30,
@@ -160,40 +160,45 @@ def test_a_holder_that_has_handed_over_trains_no_more_though_its_job_has_not_end
 
 def test_a_twin_that_never_took_over_was_standing_by_to_its_end() -> None:
     holder = trained(Outcome.SUCCEEDED)
-    twin = ended(
+    standby = ended(
         Outcome.CANCELLED,
         at=after(hours=5),
         **BESIDE,
     )
-    assert minutes(holder, twin) == {"starting": 5, "standing by": 55}
+    assert minutes(holder, standby) == {"starting": 5, "standing by": 55}
 
 
 def test_a_twin_that_was_there_when_the_model_was_complete_has_not_trained() -> None:
     holder = trained(Outcome.SUCCEEDED)
-    twin = ended(
+    standby = ended(
         Outcome.CANCELLED,
         at=after(minutes=310),
         **BESIDE,
     )
-    assert minutes(holder, twin) == {"starting": 5, "standing by": 55, "other": 10}
-    came_too_late = ended(Outcome.CANCELLED, at=after(minutes=310), relieves="a1", started_at=after(hours=4))
+    assert minutes(holder, standby) == {"starting": 5, "standing by": 55, "other": 10}
+    came_too_late = ended(Outcome.CANCELLED, at=after(minutes=310), replaces="a1", started_at=after(hours=4))
     assert minutes(holder, came_too_late) == {"starting": 70}
 
 
 def test_a_holder_that_was_relieved_trains_no_more_though_its_end_was_seen_only_after_the_model() -> None:
     holder = trained(Outcome.SUCCEEDED, last_step=600)
-    twin = trained(Outcome.SUCCEEDED, relieves="a1", from_step=240, advanced_at=after(minutes=290), last_step=600)
+    standby = trained(Outcome.SUCCEEDED, replaces="a1", from_step=240, advanced_at=after(minutes=290), last_step=600)
     complete = Observation(completed_at=after(minutes=299))
-    assert minutes(holder, twin, of=0, seen=complete) == {"starting": 3, "restoring": 7, "training": 270, "other": 10}
+    assert minutes(holder, standby, of=0, seen=complete) == {
+        "starting": 3,
+        "restoring": 7,
+        "training": 270,
+        "other": 10,
+    }
 
 
 def test_a_twin_that_took_over_from_one_that_died_restores_from_then_on() -> None:
     holder = trained(Outcome.INTERNAL)
-    twin = attempt(
+    standby = attempt(
         **BESIDE,
         advanced_at=after(minutes=310),
     )
-    assert minutes(holder, twin) == {"starting": 5, "standing by": 55, "restoring": 10, "training": 50}
+    assert minutes(holder, standby) == {"starting": 5, "standing by": 55, "restoring": 10, "training": 50}
 
 
 def test_an_attempt_without_a_machine_has_no_phases() -> None:
@@ -205,23 +210,23 @@ def test_every_phase_is_there_though_it_took_no_time() -> None:
 
 
 def test_a_twin_that_lives_stands_by_though_nobody_has_seen_its_trainer_begin() -> None:
-    twin = attempt(relieves="a1", started_at=after(hours=4))
-    assert minutes(trained(Outcome.SUCCEEDED), twin, now=after(hours=5)) == {"standing by": 60}
-    advanced = attempt(relieves="a1", started_at=after(hours=4), advanced_at=after(minutes=302))
+    standby = attempt(replaces="a1", started_at=after(hours=4))
+    assert minutes(trained(Outcome.SUCCEEDED), standby, now=after(hours=5)) == {"standing by": 60}
+    advanced = attempt(replaces="a1", started_at=after(hours=4), advanced_at=after(minutes=302))
     found = minutes(trained(Outcome.HANDED_OVER), advanced, now=after(minutes=310))
     assert found == {"standing by": 60, "restoring": 2, "training": 8}
 
 
 def test_what_was_handed_over_is_not_trained_again() -> None:
     holder = trained(Outcome.HANDED_OVER, last_step=290)
-    twin = attempt(relieves="a1", from_step=290, started_at=after(hours=4), advanced_at=after(minutes=302))
-    assert minutes(holder, twin, of=0) == {"starting": 3, "restoring": 7, "training": 280}
+    standby = attempt(replaces="a1", from_step=290, started_at=after(hours=4), advanced_at=after(minutes=302))
+    assert minutes(holder, standby, of=0) == {"starting": 3, "restoring": 7, "training": 280}
 
 
 def test_a_twin_that_never_trained_takes_no_steps_from_the_attempt_beside_it() -> None:
     holder = trained(Outcome.PREEMPTED, last_step=250)
-    twin = ended(Outcome.PREEMPTED, at=after(hours=5), relieves="a1", from_step=100, started_at=after(hours=4))
-    assert minutes(holder, twin, of=0)["training"] == 250
+    standby = ended(Outcome.PREEMPTED, at=after(hours=5), replaces="a1", from_step=100, started_at=after(hours=4))
+    assert minutes(holder, standby, of=0)["training"] == 250
 
 
 def test_a_damaged_checkpoint_takes_the_steps_of_every_attempt_that_are_made_again() -> None:

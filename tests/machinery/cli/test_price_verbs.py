@@ -174,7 +174,9 @@ def test_a_refresh_writes_a_table_of_today_which_every_run_then_goes_by(
     assert said.row("us-central1") == ["us-central1", "0.982", "0.608", "38%", "0.027", today, FILE]
     assert said.row("us-east4")[-2:] == ["2026-07-30", PACKAGE]
     assert f"g2-standard-8,us-west1,0.853624271,0.479872,{today}" in (folder / FILE).read_text().splitlines()
-    assert load(folder / "spot.toml").terms(regions=("us-west1",)).usd_per_hour["us-west1"][Provisioning.SPOT] > 0
+    assert (
+        load(folder / "spot.toml").policy_config(regions=("us-west1",)).usd_per_hour["us-west1"][Provisioning.SPOT] > 0
+    )
 
 
 def test_a_refresh_that_fails_leaves_the_old_prices(spot: Spot, folder: Path, google: GoogleServer) -> None:
@@ -243,7 +245,7 @@ def test_a_loss_is_called_one(spot: Spot, folder: Path) -> None:
 
 @pytest.mark.parametrize(("mtbf", "said"), [("1", "never"), ("0.1", "no progress between preemptions")])
 def test_preemptions_without_end_are_no_price(mtbf: str, said: str, spot: Spot, folder: Path) -> None:
-    settings_with(folder, policy__worst_loss_minutes="120")
+    settings_with(folder, policy__max_checkpoint_interval_minutes="120")
 
     shown = spot("estimate", "--mtbf-hours", mtbf)
 

@@ -12,7 +12,7 @@ from spot.cli import values
 from spot.core.job import JobState
 from spot.core.run import Decision, Outcome, Run, Strategy
 from spot.doctor.finding import Finding, Status
-from spot.supervisor.reconcile import Passed
+from spot.supervisor.reconcile import PassResult
 from spot.supervisor.submit import plan
 from tests.machinery import samples
 from tests.machinery.samples import T0, after, attempt, ended
@@ -50,16 +50,18 @@ def test_what_is_not_known_is_null_and_not_a_number() -> None:
 @pytest.mark.parametrize("run", [samples.run(), None], ids=["read", "not read"])
 def test_a_pass_is_what_it_did_and_why_it_did_no_more(run: Run | None) -> None:
     decision = Decision(at=T0, action="submit spot in us-central1", reason="from the beginning")
-    passed = Passed(run_id="run-1", run=run, seen=samples.seen(1), did=(decision,), next="waits", problem="no answer")
+    passed = PassResult(
+        run_id="run-1", run=run, seen=samples.seen(1), actions=(decision,), waiting_for="waits", problem="no answer"
+    )
     assert in_json(values.passed(passed)) == {
         "run": "run-1",
         "state": "open" if run else None,
-        "did": [
+        "actions": [
             {"at": "2026-11-24T00:00:00+00:00", "action": "submit spot in us-central1", "reason": "from the beginning"}
         ],
-        "next": "waits",
+        "waiting_for": "waits",
         "problem": "no answer",
-        "needs_someone": False,
+        "needs_operator": False,
         "step": 60,
     }
 

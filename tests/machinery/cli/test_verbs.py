@@ -175,7 +175,7 @@ def test_cancel_ends_the_job_and_the_run_and_may_be_repeated(desk: Desk) -> None
     assert desk.server.jobs.get(job).state.name == "CANCELLED"
     assert "checkpoints/weekly/manifests/0000000001-0001-from-0000000000-0000.json" in desk.objects()
     again = desk.spot("cancel", "weekly", "--json")
-    assert (again.code, again.json[0]["next"]) == (0, "it had ended before: cancelled")
+    assert (again.code, again.json[0]["waiting_for"]) == (0, "it had ended before: cancelled")
     assert desk.spot("status", "weekly").code == 1
 
 

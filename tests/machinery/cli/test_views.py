@@ -9,7 +9,7 @@ import pytest
 from spot.cli import views
 from spot.core.run import Decision, Observation, Run, RunState
 from spot.doctor.finding import Finding, Status
-from spot.supervisor.reconcile import Passed
+from spot.supervisor.reconcile import PassResult
 from tests.machinery import samples
 from tests.machinery.samples import after
 
@@ -18,8 +18,8 @@ NOW = after(hours=9)
 BAD = "it said [/red] and [bold]:warning: :smile:"
 
 
-def passed(run: Run, seen: Observation | None = None, **changes: object) -> Passed:
-    return replace(Passed(run_id=run.id, run=run, seen=seen, did=(), next="waits for spot"), **changes)  # type: ignore[arg-type]
+def passed(run: Run, seen: Observation | None = None, **changes: object) -> PassResult:
+    return replace(PassResult(run_id=run.id, run=run, seen=seen, actions=(), waiting_for="waits for spot"), **changes)  # type: ignore[arg-type]
 
 
 def test_several_runs_are_a_line_each_with_their_problems_below(capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,11 +52,11 @@ def test_where_it_is_narrow_a_link_is_folded_and_not_cut(
 
 
 def test_a_run_that_failed_says_how_instead_of_what_is_next(capsys: pytest.CaptureFixture[str]) -> None:
-    how = Decision(at=NOW, action="close as failed", reason="user-error of a1, 1 > 0 allowed")
+    how = Decision(at=NOW, action="close as failed", reason="training-failed of a1, 1 > 0 allowed")
     run = samples.run(state=RunState.FAILED, ended_at=NOW, decisions=(how,))
     with views.watching(as_json=False) as show:
         show([passed(run)], NOW)
-    assert capsys.readouterr().out == "2026-11-24 09:00 UTC run-1 failed: user-error of a1, 1 > 0 allowed\n"
+    assert capsys.readouterr().out == "2026-11-24 09:00 UTC run-1 failed: training-failed of a1, 1 > 0 allowed\n"
 
 
 def test_a_line_of_the_log_is_not_said_twice(capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,11 +89,11 @@ WRONG = [
     ("policy.hand_over", '"warm"', "'warm'", "true or false"),
     ("policy.flex_start", '"false"', "'false'", "true or false, without quotes"),
     ("policy.flex_start", "1", "1", "true or false"),
-    ("policy.max_wait_minutes", "0", "0", "from 0.01 to 10080"),
+    ("policy.provisioning_timeout_minutes", "0", "0", "from 0.01 to 10080"),
     ("policy.expected_start_minutes", "false", "false", "from 0.01 to 10080"),
     ("policy.worst_start_minutes", "20000", "20000", "from 0.01 to 10080"),
-    ("policy.tick_minutes", "0", "0", "from 0.01 to 10080"),
-    ("policy.worst_loss_minutes", "0", "0", "from 0.01 to 10080"),
+    ("policy.reconcile_interval_minutes", "0", "0", "from 0.01 to 10080"),
+    ("policy.max_checkpoint_interval_minutes", "0", "0", "from 0.01 to 10080"),
     ("policy.save_seconds", '"none"', "'none'", '"unknown", or a number'),
     ("policy.reserve_minutes", "-1", "-1", "from 0.01 to 10080"),
     ("policy.max_preemptions", '"none"', "'none'", '"unlimited", or a whole number'),
@@ -112,7 +112,12 @@ WRONG = [
     ("training.data", "7", "7", 'gs://BUCKET/OBJECT, or "sample"'),
     ("training.enable-checkpointing", "false", "false", "only with policy.strategy on-demand"),
     ("training.enable-checkpointing", '"false"', "false", "only with policy.strategy on-demand"),
-    ("training.checkpoint-interval", "601", "601", "at most 600 seconds, or raise policy.worst_loss_minutes"),
+    (
+        "training.checkpoint-interval",
+        "601",
+        "601",
+        "at most 600 seconds, or raise policy.max_checkpoint_interval_minutes",
+    ),
     ("training.checkpoint-interval", '"601"', "'601'", "at most 600 seconds"),
     *((f"training.{flag}", '"x"', "'x'", f"not here, because {why}") for flag, why in RESERVED.items()),
 ]
@@ -177,7 +182,12 @@ def test_on_demand_a_run_may_go_without_checkpoints() -> None:
 
 
 def test_a_longer_interval_goes_with_a_greater_loss() -> None:
-    assert mistakes(changed("policy.worst_loss_minutes", "20", changed("training.checkpoint-interval", "1200"))) == ()
+    assert (
+        mistakes(
+            changed("policy.max_checkpoint_interval_minutes", "20", changed("training.checkpoint-interval", "1200"))
+        )
+        == ()
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from spot.config.flags import RESERVED
 from spot.config.schema import NAME, TABLES, Missing
 from spot.config.settings import SettingsError, load, parse
-from spot.core.run import Machine, Provisioning, Strategy, Terms
+from spot.core.run import Machine, PolicyConfig, Provisioning, Strategy
 from spot.pricing.quotes import quote
 from tests.machinery.spot_toml import GOOD, changed
 from tests.paths import PROJECT
@@ -84,17 +84,17 @@ def test_every_machine_that_the_template_offers_is_accepted(machine_type: str, a
 def test_the_terms_have_defaults_for_all_that_is_not_written() -> None:
     machine = parse(GOOD, "spot.toml").machine()
 
-    assert parse(GOOD, "spot.toml").terms() == Terms(
+    assert parse(GOOD, "spot.toml").policy_config() == PolicyConfig(
         strategy=Strategy.HYBRID,
         regions=("us-central1", "us-east4"),
         hand_over=True,
         flex_start=False,
         work=timedelta(hours=1),
-        max_wait=timedelta(minutes=20),
+        provisioning_timeout=timedelta(minutes=20),
         expected_start=timedelta(minutes=24),
         worst_start=timedelta(minutes=25),
-        tick=timedelta(minutes=15),
-        worst_loss=timedelta(minutes=10),
+        reconcile_interval=timedelta(minutes=15),
+        max_checkpoint_interval=timedelta(minutes=10),
         reserve=timedelta(minutes=60),
         max_preemptions=None,
         max_errors=0,
@@ -114,11 +114,11 @@ def test_the_terms_have_defaults_for_all_that_is_not_written() -> None:
         ("strategy", '"on-demand"', "strategy", Strategy.ON_DEMAND),
         ("flex_start", "true", "flex_start", True),
         ("work_hours", "2.5", "work", timedelta(hours=2.5)),
-        ("max_wait_minutes", "1", "max_wait", timedelta(minutes=1)),
+        ("provisioning_timeout_minutes", "1", "provisioning_timeout", timedelta(minutes=1)),
         ("expected_start_minutes", "2", "expected_start", timedelta(minutes=2)),
         ("worst_start_minutes", "3", "worst_start", timedelta(minutes=3)),
-        ("tick_minutes", "4", "tick", timedelta(minutes=4)),
-        ("worst_loss_minutes", "0.5", "worst_loss", timedelta(seconds=30)),
+        ("reconcile_interval_minutes", "4", "reconcile_interval", timedelta(minutes=4)),
+        ("max_checkpoint_interval_minutes", "0.5", "max_checkpoint_interval", timedelta(seconds=30)),
         ("hand_over", "false", "hand_over", False),
         ("reserve_minutes", "5", "reserve", timedelta(minutes=5)),
         ("max_preemptions", "0", "max_preemptions", 0),
@@ -130,13 +130,13 @@ def test_the_terms_have_defaults_for_all_that_is_not_written() -> None:
     ],
 )
 def test_each_key_of_the_policy_is_a_term(key: str, value: str, field: str, meant: object) -> None:
-    assert getattr(parse(changed(f"policy.{key}", value), "spot.toml").terms(), field) == meant
+    assert getattr(parse(changed(f"policy.{key}", value), "spot.toml").policy_config(), field) == meant
 
 
 def test_a_term_can_be_overridden_and_the_prices_follow_the_regions() -> None:
-    terms = parse(GOOD, "spot.toml").terms(strategy=Strategy.SPOT, regions=("europe-west4",))
+    policy = parse(GOOD, "spot.toml").policy_config(strategy=Strategy.SPOT, regions=("europe-west4",))
 
-    assert (terms.strategy, terms.regions, set(terms.usd_per_hour)) == (
+    assert (policy.strategy, policy.regions, set(policy.usd_per_hour)) == (
         Strategy.SPOT,
         ("europe-west4",),
         {"europe-west4"},
@@ -158,9 +158,12 @@ def test_the_service_account_is_the_projects_training_account_unless_another_is_
 
 
 def test_each_mistake_is_a_line_that_begins_with_the_file() -> None:
-    lines = lines_of(changed("cloud.project", "7", changed("policy.tick_minutes", "-2")))
+    lines = lines_of(changed("cloud.project", "7", changed("policy.reconcile_interval_minutes", "-2")))
 
-    assert [line.split(" is ")[0] for line in lines] == ["spot.toml: cloud.project", "spot.toml: policy.tick_minutes"]
+    assert [line.split(" is ")[0] for line in lines] == [
+        "spot.toml: cloud.project",
+        "spot.toml: policy.reconcile_interval_minutes",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +265,7 @@ def test_the_projects_own_settings_have_no_mistakes() -> None:
     settings = parse(rendered, "spot.toml")
 
     assert tomllib.loads(text).keys() == {"name", *TABLES, "training"}
-    assert timedelta(hours=settings.policy.deadline_hours) > settings.terms().work
+    assert timedelta(hours=settings.policy.deadline_hours) > settings.policy_config().work
 
 
 def documented() -> dict[str, str]:

@@ -104,7 +104,7 @@ def rehearse(script: Callable[[Killer], Iterator[None]], play: Play = PLAY) -> F
 
 
 def on_demand_at_once(run: Run) -> Run:
-    run = replace(run, spec=replace(run.spec, terms=replace(run.spec.terms, work=STATED, reserve=RESERVE)))
+    run = replace(run, spec=replace(run.spec, policy=replace(run.spec.policy, work=STATED, reserve=RESERVE)))
     margin = assess(run, Observation(), run.submitted_at).margin
     return replace(run, spec=replace(run.spec, deadline=run.submitted_at + STATED + margin + ABOVE))
 
@@ -125,14 +125,14 @@ def in_time_and_the_same(finished: Finished) -> tuple[Attempt, ...]:
     assert frame.seen.completed_at is not None
     assert frame.seen.completed_at <= frame.run.spec.deadline
     assert frame.run.attempts[0].provisioning is Provisioning.ON_DEMAND
-    assert frame.run.attempts[1].relieves == frame.run.attempts[0].id
+    assert frame.run.attempts[1].replaces == frame.run.attempts[0].id
     return frame.run.attempts
 
 
 def test_nobody_is_killed_and_spot_ends_what_on_demand_began() -> None:
-    holder, twin = in_time_and_the_same(rehearse(lambda _: iter(())))
-    assert (holder.outcome, twin.outcome) == (Outcome.HANDED_OVER, Outcome.SUCCEEDED)
-    assert twin.from_step == holder.last_step
+    holder, standby = in_time_and_the_same(rehearse(lambda _: iter(())))
+    assert (holder.outcome, standby.outcome) == (Outcome.HANDED_OVER, Outcome.SUCCEEDED)
+    assert standby.from_step == holder.last_step
 
 
 def test_supervisor_twin_and_holder_are_killed_before_the_lease_is_offered() -> None:
@@ -151,7 +151,7 @@ def test_supervisor_twin_and_holder_are_killed_before_the_lease_is_offered() -> 
 
     long_enough_for_two_twins = replace(PLAY, epochs=60)
     holder, first, second, *_ = in_time_and_the_same(rehearse(script, long_enough_for_two_twins))
-    assert second.relieves == holder.id
+    assert second.replaces == holder.id
     assert Outcome.HANDED_OVER not in {holder.outcome, first.outcome}
     assert second.advanced_at
 
@@ -163,7 +163,7 @@ def test_supervisor_and_twin_are_killed_once_the_twin_has_the_lease() -> None:
         killer.cast.kill_supervisor()
         killer.signal(held.attempt, SIGKILL)
 
-    holder, twin, *after = in_time_and_the_same(rehearse(script))
+    holder, standby, *after = in_time_and_the_same(rehearse(script))
     assert holder.outcome is Outcome.HANDED_OVER
-    assert twin.outcome is not Outcome.SUCCEEDED
+    assert standby.outcome is not Outcome.SUCCEEDED
     assert after

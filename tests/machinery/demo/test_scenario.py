@@ -15,7 +15,7 @@ from spot.emulators.custom_job import Job
 from spot.emulators.faults import Call, LostReply, Method
 from spot.emulators.vertex_server import VertexServer
 from tests.machinery import samples
-from tests.machinery.emulators.conftest import PROJECT, World, custom_job
+from tests.machinery.emulators.world import PROJECT, World, custom_job
 
 SPOT = Provisioning.SPOT
 
@@ -27,7 +27,7 @@ class Play:
     world: World
     server: VertexServer
     scene: Scene | None = None
-    live: Attempt | None = None
+    active: Attempt | None = None
     told: list[str] = field(default_factory=list)
     supervisors_killed: int = 0
     script: Iterator[None] = field(init=False)
@@ -39,7 +39,7 @@ class Play:
                 jobs=self.world.jobs,
                 server=self.server,
                 running=lambda: self.scene,
-                live=lambda: self.live,
+                active=lambda: self.active,
                 kill_supervisor=self._kill,
                 tell=self.told.append,
             )
@@ -143,7 +143,7 @@ def test_once_on_demand_is_asked_for_there_is_spot_again_everywhere(play: Play) 
     test_at_last_the_second_region_has_no_machine_either(play)
     play.runs(step=60, durable=60)
     assert play.go_on() == []
-    play.live = samples.attempt(provisioning=Provisioning.ON_DEMAND)
+    play.active = samples.attempt(provisioning=Provisioning.ON_DEMAND)
     assert "there are spot machines again" in play.go_on()[0]
     assert all(play.world.capacity.free(region, SPOT, play.world.clock.now()) > 0 for region in (DRY, WET))
     assert play.go_on() == []

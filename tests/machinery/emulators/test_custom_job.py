@@ -9,7 +9,7 @@ import pytest
 
 from spot.core.run import Provisioning
 from spot.emulators.custom_job import InvalidJob, parse
-from tests.machinery.emulators.conftest import custom_job
+from tests.machinery.emulators.world import custom_job
 
 
 def scheduled(**scheduling: Any) -> Any:

@@ -14,8 +14,8 @@ from spot.core.run import Provisioning
 from spot.emulators import faults
 from spot.emulators.faults import Answer, LostReply, Method, Reset, Slow
 from spot.emulators.vertex_server import VertexServer
-from tests.machinery.emulators.conftest import PROJECT, REGION, World
 from tests.machinery.emulators.test_vertex_server import PARENT, create, job
+from tests.machinery.emulators.world import PROJECT, REGION, World
 
 
 def count(world: World) -> int:

@@ -6,7 +6,7 @@ import pytest
 
 from spot.emulators import job_filter
 from spot.emulators.custom_job import InvalidJob
-from tests.machinery.emulators.conftest import World
+from tests.machinery.emulators.world import World
 
 
 @pytest.mark.parametrize(

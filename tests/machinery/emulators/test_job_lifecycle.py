@@ -15,7 +15,7 @@ from spot.emulators import messages
 from spot.emulators.jobs import Jobs, WrongState
 from spot.emulators.launcher import Spec
 from tests.machinery.clocks import START
-from tests.machinery.emulators.conftest import BEHAVIOUR, PROJECT, REGION, World, custom_job
+from tests.machinery.emulators.world import BEHAVIOUR, PROJECT, REGION, World, custom_job
 
 SPOT, FLEX, ON_DEMAND = Provisioning.SPOT, Provisioning.FLEX_START, Provisioning.ON_DEMAND
 STOCKOUT = JobError(

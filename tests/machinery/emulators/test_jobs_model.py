@@ -13,7 +13,7 @@ from spot.core.job import JobState
 from spot.core.run import Provisioning
 from spot.emulators.custom_job import Job
 from spot.emulators.jobs import WrongState
-from tests.machinery.emulators.conftest import BEHAVIOUR, PROJECT, REGION, World
+from tests.machinery.emulators.world import BEHAVIOUR, PROJECT, REGION, World
 
 S = JobState
 # Between two looks a job can take several steps, so these are the states that can come some time after each.

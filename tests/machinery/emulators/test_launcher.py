@@ -20,10 +20,10 @@ from spot.emulators.capacity import Unlimited
 from spot.emulators.job_lifecycle import Behaviour
 from spot.emulators.jobs import Jobs
 from spot.emulators.launcher import ContainerLauncher, Launcher, NoLauncher, TrainerLauncher, variables
-from spot.emulators.reaper import LastWill
+from spot.emulators.reaper import Reaper
 from spot.emulators.vertex_server import VertexServer
 from tests.machinery.clocks import ManualClock
-from tests.machinery.emulators.conftest import BEHAVIOUR, PROJECT, REGION, custom_job
+from tests.machinery.emulators.world import BEHAVIOUR, PROJECT, REGION, custom_job
 
 PATIENCE_S = 20.0
 JOB = "projects/1/locations/us-central1/customJobs/1000000000000000001"
@@ -79,19 +79,19 @@ def until(true: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def will() -> Iterator[LastWill]:
-    with LastWill() as will:
+def will() -> Iterator[Reaper]:
+    with Reaper() as will:
         yield will
 
 
 @pytest.fixture
-def trainer(will: LastWill) -> TrainerLauncher:
+def trainer(will: Reaper) -> TrainerLauncher:
     """Starts `CONTAINER` in place of the trainer."""
     return TrainerLauncher({**os.environ, "GIVEN": "to all"}, will, program=(sys.executable, "-u", "-c", CONTAINER))
 
 
 @pytest.fixture
-def container(will: LastWill, tmp_path: Path) -> ContainerLauncher:
+def container(will: Reaper, tmp_path: Path) -> ContainerLauncher:
     """Runs `CONTAINER` through an engine that makes no container."""
     engine = tmp_path / "engine"
     engine.write_text(ENGINE)
@@ -141,13 +141,13 @@ class TestAProcess:
         assert process.wait(PATIENCE_S) == -signal.SIGKILL
 
     def test_does_not_outlive_the_rehearsal(self) -> None:
-        with LastWill() as will:
+        with Reaper() as will:
             launcher = TrainerLauncher(os.environ, will, program=(sys.executable, "-u", "-c", CONTAINER))
             process = launcher.start(spec("deaf"), JOB)
             until(lambda: bool(process.seen.lines))
         assert process.wait(PATIENCE_S) == -signal.SIGKILL
 
-    def test_that_cannot_be_started_is_an_error_of_the_system(self, will: LastWill) -> None:
+    def test_that_cannot_be_started_is_an_error_of_the_system(self, will: Reaper) -> None:
         with pytest.raises(OSError, match="no-such-program"):
             TrainerLauncher({}, will, program=("/no-such-program",)).start(spec(), JOB)
 
@@ -178,11 +178,11 @@ class TestAContainer:
         assert process.client.wait(PATIENCE_S) == -signal.SIGTERM
         assert process.client.seen.lines == []
 
-    def test_of_an_engine_that_is_not_there_is_an_error_of_the_system(self, will: LastWill) -> None:
+    def test_of_an_engine_that_is_not_there_is_an_error_of_the_system(self, will: Reaper) -> None:
         with pytest.raises(OSError, match="no-engine"):
             ContainerLauncher("example/image", {}, will, engine="/no-engine").start(spec(), JOB)
 
-    def test_does_not_outlive_the_rehearsal(self, container: ContainerLauncher, will: LastWill, tmp_path: Path) -> None:
+    def test_does_not_outlive_the_rehearsal(self, container: ContainerLauncher, will: Reaper, tmp_path: Path) -> None:
         process = container.start(spec("stop"), JOB)
         until(lambda: bool(process.client.seen.lines))
         will.close()

@@ -13,14 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from spot.emulators.reaper import LastWill
+from spot.emulators.reaper import Reaper
 
 PATIENCE_S = 20.0
 # Leaves a group of two behind, tells which, and waits for its end.
 TESTATOR = """
 import subprocess, sys
-from spot.emulators.reaper import LastWill
-will = LastWill()
+from spot.emulators.reaper import Reaper
+will = Reaper()
 loud = "import subprocess, sys; print(subprocess.Popen(['sleep', '60']).pid, flush=True); sys.stdin.read()"
 child = subprocess.Popen([sys.executable, "-c", loud], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                          text=True, start_new_session=True)
@@ -79,21 +79,21 @@ def test_it_is_carried_out_when_the_process_is_killed(tmp_path: Path, number: si
 
 
 def test_leaving_it_carries_it_out(group: subprocess.Popen[bytes]) -> None:
-    with LastWill() as will:
+    with Reaper() as will:
         will.kill_group(group.pid, name="a")
         assert group.poll() is None
     assert group.wait(PATIENCE_S) == -signal.SIGKILL
 
 
 def test_what_is_forgotten_is_left_alone(group: subprocess.Popen[bytes]) -> None:
-    with LastWill() as will:
+    with Reaper() as will:
         will.kill_group(group.pid, name="a")
         will.forget("a")
     assert group.poll() is None
 
 
 def test_a_new_item_takes_the_place_of_an_old_one_of_its_name(group: subprocess.Popen[bytes], tmp_path: Path) -> None:
-    with LastWill() as will:
+    with Reaper() as will:
         will.kill_group(group.pid, name="a")
         will.run(["touch", str(tmp_path / "witness")], name="a")
     assert group.poll() is None
@@ -105,7 +105,7 @@ def test_what_is_gone_already_or_cannot_be_run_does_not_stop_the_rest(
 ) -> None:
     ended = subprocess.Popen(["true"], start_new_session=True)
     ended.wait()
-    with LastWill() as will:
+    with Reaper() as will:
         will.kill_group(ended.pid, name="a")
         will.run(["/no-such-program"], name="b")
         will.kill_group(group.pid, name="c")

@@ -22,7 +22,7 @@ from spot.emulators.launcher import NoLauncher
 from spot.emulators.vertex_server import VertexServer
 from spot.simulation.traces import TraceError
 from tests.machinery.clocks import START, ManualClock
-from tests.machinery.emulators.conftest import PROJECT, REGION, World, custom_job
+from tests.machinery.emulators.world import PROJECT, REGION, World, custom_job
 
 PARENT = f"projects/{PROJECT}/locations/{REGION}"
 

@@ -106,7 +106,7 @@ def test_reporting_twice_opens_nothing_twice(github: GitHub, server: GitHubServe
 def test_the_issue_says_why_where_to_look_and_who_saw_it() -> None:
     error = JobError(code=3, message="The replica exited with a non-zero status of 1.")
     why = Decision(at=NOW, action="close as failed", reason="1 error of the trainer, 0 are allowed")
-    text = issues.body(closed(1, attempts=(ended(Outcome.USER_ERROR, error=error),), decisions=(why,)), NOW, PASS)
+    text = issues.body(closed(1, attempts=(ended(Outcome.TRAINING_FAILED, error=error),), decisions=(why,)), NOW, PASS)
     assert "| why | 1 error of the trainer, 0 are allowed |" in text
     assert "exited with a non-zero status of 1." in text
     assert "`spot logs 20261124-1`" in text
@@ -116,9 +116,11 @@ def test_the_issue_says_why_where_to_look_and_who_saw_it() -> None:
 
 def test_an_issue_of_any_length_is_found_again() -> None:
     error = JobError(code=3, message="x" * 300)
-    long = closed(1, attempts=[ended(Outcome.USER_ERROR, error=error) for _ in range(1000)])
+    long = closed(1, attempts=[ended(Outcome.TRAINING_FAILED, error=error) for _ in range(1000)])
     decisions = tuple(Decision(at=NOW, action="submit", reason="y" * 9000) for _ in range(12))
-    long = run(*[ended(Outcome.USER_ERROR, error=error)] * 1000, id=long.id, state=RunState.FAILED, decisions=decisions)
+    long = run(
+        *[ended(Outcome.TRAINING_FAILED, error=error)] * 1000, id=long.id, state=RunState.FAILED, decisions=decisions
+    )
     text = issues.body(long, NOW, PASS)
     assert len(text) <= 65_536
     assert issues.due([long], [Issue(number=1, body=text, is_open=True)]).to_open == ()

@@ -19,7 +19,7 @@ NOW = after(hours=5)
 @pytest.mark.parametrize(
     ("broken", "where"),
     [
-        (run(ended(Outcome.USER_ERROR, error=JobError(code=3, message=NASTY))), "the error of an attempt"),
+        (run(ended(Outcome.TRAINING_FAILED, error=JobError(code=3, message=NASTY))), "the error of an attempt"),
         (run(decisions=(Decision(at=NOW, action=NASTY, reason=NASTY),)), "a decision"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -43,7 +43,7 @@ def test_an_open_run_shows_state_progress_deadline_and_cost() -> None:
     assert "| progress | 240 of 600 steps |" in text
     assert "| deadline | 2026-11-25 00:00 UTC, in 19.0 h |" in text
     assert "| spent | at most &#36;2.00 |" in text
-    assert "| next | spot runs |" in text
+    assert "| waiting for | spot runs |" in text
     assert "[job](https://console.cloud.google.com/vertex-ai/" in text
     assert "[log](https://console.cloud.google.com/logs/" in text
 

@@ -174,7 +174,7 @@ def test_whatever_call_github_refuses_a_failure_is_reported_once_and_then_all_is
 def test_a_failure_is_reported_at_once_while_another_run_goes_on(team: Cloud) -> None:
     assert workflow.main(["retrain"]) == Exit.DONE
     going_on = team.only_run().id
-    team.ledger.create(run(ended(Outcome.USER_ERROR), id="20261124-failed"))
+    team.ledger.create(run(ended(Outcome.TRAINING_FAILED), id="20261124-failed"))
     assert workflow.main(["supervise"]) == Exit.FAILED
     assert [issue["title"] for issue in team.github.issues] == ["Retraining 20261124-failed has failed"]
     assert team.ledger.open_ids() == [going_on]
@@ -182,13 +182,13 @@ def test_a_failure_is_reported_at_once_while_another_run_goes_on(team: Cloud) ->
 
 
 def test_a_run_that_fails_after_months_is_reported_too(team: Cloud) -> None:
-    team.ledger.create(run(ended(Outcome.USER_ERROR), id="20250101-old"))
+    team.ledger.create(run(ended(Outcome.TRAINING_FAILED), id="20250101-old"))
     assert workflow.main(["supervise"]) == Exit.FAILED
     assert [issue["title"] for issue in team.github.issues] == ["Retraining 20250101-old has failed"]
 
 
 def test_without_issues_in_the_repository_the_pass_is_red_and_all_is_switched_off(team: Cloud) -> None:
-    team.ledger.create(run(ended(Outcome.USER_ERROR)))
+    team.ledger.create(run(ended(Outcome.TRAINING_FAILED)))
     team.github.failing = [0, 410]
     assert workflow.main(["supervise"]) == Exit.FAILED
     assert (team.github.issues, team.github.states["supervise.yml"]) == ([], OFF)

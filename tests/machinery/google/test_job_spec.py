@@ -79,7 +79,7 @@ def test_a_gpu_that_is_paid_for_is_insisted_on_unless_the_flags_name_a_device() 
 )
 def test_every_provisioning_has_its_strategy(provisioning: Provisioning, strategy: str) -> None:
     attempt = samples.attempt(provisioning=provisioning, timeout=timedelta(hours=5, seconds=0.9))
-    found = scheduling(samples.run(attempt, max_wait=timedelta(minutes=20)))
+    found = scheduling(samples.run(attempt, provisioning_timeout=timedelta(minutes=20)))
     assert found["strategy"] == strategy
     assert found["timeout"] == "18000s"
     assert found.get("maxWaitDuration") == ("1200s" if provisioning is Provisioning.FLEX_START else None)

@@ -21,8 +21,8 @@ from tests.machinery.google.google_server import (
 )
 
 ADDRESS = "ci@my-project.iam.gserviceaccount.com"
-PASSING = [*(pytest.param(Answer(status=status), id=str(status)) for status in (429, 500, 502, 503, 504))]
-PASSING.append(pytest.param(HANG_UP, id="hang-up"))
+TRANSIENT = [*(pytest.param(Answer(status=status), id=str(status)) for status in (429, 500, 502, 503, 504))]
+TRANSIENT.append(pytest.param(HANG_UP, id="hang-up"))
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_every_page_is_read(api: GoogleApi, google: GoogleServer) -> None:
     assert [asked.query for asked in google.asked] == [{"filter": ["f"]}, {"filter": ["f"], "pageToken": ["t"]}]
 
 
-@pytest.mark.parametrize("passing", PASSING)
+@pytest.mark.parametrize("passing", TRANSIENT)
 def test_what_passes_is_tried_again(api: GoogleApi, google: GoogleServer, naps: list[float], passing: Answer) -> None:
     google.answers["/iam/v1/x"] = [passing, passing, Answer({"found": True})]
     assert api.get("iam", "v1/x") == {"found": True}

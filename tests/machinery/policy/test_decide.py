@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from spot.core.actions import CancelLive, Close, Submit, Wait
+from spot.core.actions import CancelAttempt, Close, Submit, Wait
 from spot.core.job import JobState
 from spot.core.run import (
     Attempt,
@@ -39,11 +39,11 @@ def running(**changes: object) -> Attempt:
     return attempt(**{"state": JobState.RUNNING, "started_at": after(minutes=10), **changes})
 
 
-def cancels(live: Attempt, now: datetime, found: Observation = NOTHING, **changes: object) -> CancelReason | None:
-    """Why `live` is cancelled; None if it is left alone."""
-    action = decide(run(live, **changes), found, now)
-    assert isinstance(action, CancelLive | Wait), action
-    return action.why if isinstance(action, CancelLive) else None
+def cancels(active: Attempt, now: datetime, found: Observation = NOTHING, **changes: object) -> CancelReason | None:
+    """Why `active` is cancelled; None if it is left alone."""
+    action = decide(run(active, **changes), found, now)
+    assert isinstance(action, CancelAttempt | Wait), action
+    return action.why if isinstance(action, CancelAttempt) else None
 
 
 def test_without_an_attempt_one_is_made() -> None:
@@ -52,7 +52,7 @@ def test_without_an_attempt_one_is_made() -> None:
 
 def test_after_one_that_ended_the_verdict_comes_first() -> None:
     assert isinstance(decide(run(ended(Outcome.PREEMPTED)), NOTHING, T0), Submit)
-    assert decide(run(ended(Outcome.INVALID)), NOTHING, T0) == Close(
+    assert decide(run(ended(Outcome.REQUEST_REJECTED)), NOTHING, T0) == Close(
         reason="Vertex AI refuses a1", state=RunState.FAILED
     )
 
@@ -71,20 +71,20 @@ def test_nothing_is_done_to_a_job_in_a_state_that_tells_nothing(state: JobState,
 
 
 @pytest.mark.parametrize(
-    "live",
+    "active",
     [
         pytest.param(attempt(state=JobState.FAILED), id="it ended, and its error is not there yet"),
         pytest.param(attempt(job=None), id="its create may be under way"),
         pytest.param(running(cancel=Cancel(at=T0, why=CancelReason.FALLBACK)), id="it is being cancelled"),
     ],
 )
-def test_what_is_under_way_is_waited_for(live: Attempt) -> None:
-    assert cancels(live, HARD_LINE, cancel_request=ASKED) is None
+def test_what_is_under_way_is_waited_for(active: Attempt) -> None:
+    assert cancels(active, HARD_LINE, cancel_request=ASKED) is None
 
 
-@pytest.mark.parametrize("live", [attempt(), running(), running(provisioning=ON_DEMAND)])
-def test_somebody_who_cancels_the_run_cancels_what_lives(live: Attempt) -> None:
-    assert cancels(live, T0, cancel_request=ASKED) is CancelReason.ASKED
+@pytest.mark.parametrize("active", [attempt(), running(), running(provisioning=ON_DEMAND)])
+def test_somebody_who_cancels_the_run_cancels_what_lives(active: Attempt) -> None:
+    assert cancels(active, T0, cancel_request=ASKED) is CancelReason.ASKED
 
 
 def test_a_job_whose_model_is_complete_has_ten_minutes_to_end() -> None:
@@ -99,40 +99,40 @@ def test_a_complete_model_counts_more_than_somebody_who_cancels() -> None:
 
 @pytest.mark.parametrize("state", WAITING)
 def test_spot_that_waited_for_longer_than_its_twenty_minutes_is_cancelled(state: JobState) -> None:
-    live = attempt(state=state)
-    assert cancels(live, after(minutes=20)) is None
-    assert cancels(live, after(minutes=20) + SECOND) is CancelReason.NO_CAPACITY
+    active = attempt(state=state)
+    assert cancels(active, after(minutes=20)) is None
+    assert cancels(active, after(minutes=20) + SECOND) is CancelReason.NO_CAPACITY
 
 
 def test_on_demand_waits_for_as_long_as_its_worst_start_and_then_elsewhere() -> None:
-    live = attempt(provisioning=ON_DEMAND)
-    assert cancels(live, after(minutes=25)) is None
-    assert cancels(live, after(minutes=25) + SECOND) is CancelReason.NO_CAPACITY
-    assert cancels(live, after(minutes=25) + SECOND, max_wait=timedelta(minutes=40)) is None
-    assert cancels(live, after(hours=2), regions=("us-central1",)) is None
-    assert cancels(live, after(hours=2), budget_usd=11.0) is None  # us-east4 is too dear for it
+    active = attempt(provisioning=ON_DEMAND)
+    assert cancels(active, after(minutes=25)) is None
+    assert cancels(active, after(minutes=25) + SECOND) is CancelReason.NO_CAPACITY
+    assert cancels(active, after(minutes=25) + SECOND, provisioning_timeout=timedelta(minutes=40)) is None
+    assert cancels(active, after(hours=2), regions=("us-central1",)) is None
+    assert cancels(active, after(hours=2), budget_usd=11.0) is None  # us-east4 is too dear for it
 
 
 def test_spot_that_was_restarted_inside_its_job_waits_since_its_newest_checkpoint() -> None:
-    live = attempt(started_at=after(minutes=5))
+    active = attempt(started_at=after(minutes=5))
     found = seen(2, at=after(hours=3))
-    assert cancels(live, after(hours=3, minutes=20), found) is None
-    assert cancels(live, after(hours=3, minutes=20) + SECOND, found) is CancelReason.NO_CAPACITY
+    assert cancels(active, after(hours=3, minutes=20), found) is None
+    assert cancels(active, after(hours=3, minutes=20) + SECOND, found) is CancelReason.NO_CAPACITY
 
 
 @pytest.mark.parametrize("provisioning", [SPOT, FLEX])
 def test_what_waits_at_the_late_start_gives_way_to_on_demand(provisioning: Provisioning) -> None:
     late = after(hours=24 - 10, minutes=-(53 + 60 + 18))
-    live = attempt(provisioning=provisioning, intended_at=after(hours=11, minutes=40))
-    assert cancels(live, late - SECOND) is None
-    assert cancels(live, late) is CancelReason.FALLBACK
+    active = attempt(provisioning=provisioning, intended_at=after(hours=11, minutes=40))
+    assert cancels(active, late - SECOND) is None
+    assert cancels(active, late) is CancelReason.FALLBACK
 
 
 def test_what_waits_at_the_safety_line_gives_way_to_on_demand() -> None:
     line = after(hours=24 - 10, minutes=-53)
-    live = attempt(intended_at=line - timedelta(minutes=5))
-    assert cancels(live, line - SECOND, reserve=timedelta()) is None
-    assert cancels(live, line, reserve=timedelta()) is CancelReason.FALLBACK
+    active = attempt(intended_at=line - timedelta(minutes=5))
+    assert cancels(active, line - SECOND, reserve=timedelta()) is None
+    assert cancels(active, line, reserve=timedelta()) is CancelReason.FALLBACK
 
 
 def test_spot_that_runs_is_left_at_the_hard_line_and_not_before() -> None:
@@ -149,10 +149,10 @@ def test_the_hard_line_moves_with_every_checkpoint() -> None:
 def test_spot_that_advances_goes_on_where_on_demand_would_be_late_too() -> None:
     """From 25 min of slack on. It advances if its newest checkpoint is no older than 10 + 15 min."""
     too_late = after(hours=24 - 5, minutes=-25) + SECOND
-    live = running(advanced_at=after(hours=1))
-    assert cancels(live, too_late, seen(5, at=too_late - timedelta(minutes=25))) is None
+    active = running(advanced_at=after(hours=1))
+    assert cancels(active, too_late, seen(5, at=too_late - timedelta(minutes=25))) is None
     stale = seen(5, at=too_late - timedelta(minutes=25) - SECOND)
-    assert cancels(live, too_late, stale) is CancelReason.FALLBACK
+    assert cancels(active, too_late, stale) is CancelReason.FALLBACK
     assert cancels(running(), too_late, seen(5, at=too_late)) is CancelReason.FALLBACK
 
 
@@ -167,9 +167,9 @@ def test_what_cannot_be_preempted_is_never_left(provisioning: Provisioning) -> N
     assert cancels(running(provisioning=provisioning), after(hours=30)) is None
 
 
-@pytest.mark.parametrize("live", [running(), attempt(intended_at=HARD_LINE)])
-def test_spot_is_not_left_for_an_on_demand_that_has_no_quota(live: Attempt) -> None:
-    action = decide(run(*NO_ON_DEMAND, live), NOTHING, HARD_LINE)
+@pytest.mark.parametrize("active", [running(), attempt(intended_at=HARD_LINE)])
+def test_spot_is_not_left_for_an_on_demand_that_has_no_quota(active: Attempt) -> None:
+    action = decide(run(*NO_ON_DEMAND, active), NOTHING, HARD_LINE)
     assert isinstance(action, Wait)
 
 
@@ -194,5 +194,5 @@ def test_flex_start_ends_its_own_waiting_or_is_ended_a_tick_later() -> None:
     waits = run(attempt(provisioning=FLEX), flex_start=True)
     assert isinstance(decide(waits, NOTHING, after(minutes=35)), Wait)
     action = decide(waits, NOTHING, after(minutes=35) + SECOND)
-    assert isinstance(action, CancelLive)
+    assert isinstance(action, CancelAttempt)
     assert action.why is CancelReason.NO_CAPACITY

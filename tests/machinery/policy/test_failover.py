@@ -286,7 +286,10 @@ def test_without_a_price_there_is_no_limit() -> None:
 
 
 REFUSED = ended(
-    Outcome.INVALID, job=None, region="us-east4", error=JobError(code=400, message="Machine type is not supported.")
+    Outcome.REQUEST_REJECTED,
+    job=None,
+    region="us-east4",
+    error=JobError(code=400, message="Machine type is not supported."),
 )
 
 
@@ -333,12 +336,12 @@ def test_a_budget_for_more_than_one_job_of_seven_days_must_pay_for_all_of_them()
 
 def test_a_budget_goes_to_no_region_where_it_does_not_reach_the_end_while_it_does_in_another() -> None:
     prices = {C1: {SPOT: 0.5, FLEX: 0.5, ON_DEMAND: 1.0}, E4: {SPOT: 2.0, FLEX: 2.0, ON_DEMAND: 4.0}}
-    terms: dict[str, Any] = {"budget_usd": 8.0, "usd_per_hour": prices}
-    assert submitted(run(vain(C1), **terms), after(minutes=5)) == (SPOT, C1)
-    assert submitted(run(vain(C1, provisioning=FLEX), vain(C1), flex_start=True, **terms)) == (FLEX, C1)
+    policy: dict[str, Any] = {"budget_usd": 8.0, "usd_per_hour": prices}
+    assert submitted(run(vain(C1), **policy), after(minutes=5)) == (SPOT, C1)
+    assert submitted(run(vain(C1, provisioning=FLEX), vain(C1), flex_start=True, **policy)) == (FLEX, C1)
     spent = preempted(region=E4, at=after(hours=3, minutes=50))  # $7.67, and 33 cents pay for 9 min in us-east4
-    assert submitted(run(spent, vain(C1), **terms), after(hours=9), done=9.9) == (SPOT, C1)
-    assert submitted(run(vain(C1), **{**terms, "budget_usd": 4.0})) == (SPOT, E4)
+    assert submitted(run(spent, vain(C1), **policy), after(hours=9), done=9.9) == (SPOT, C1)
+    assert submitted(run(vain(C1), **{**policy, "budget_usd": 4.0})) == (SPOT, E4)
     waited, line = vain(C1, after(hours=13), ON_DEMAND), after(hours=13, minutes=30)
-    assert submitted(run(waited, **{**terms, "budget_usd": 11.0}), line) == (ON_DEMAND, C1)
-    assert submitted(run(waited, **{**terms, "budget_usd": 42.0}), line) == (ON_DEMAND, E4)
+    assert submitted(run(waited, **{**policy, "budget_usd": 11.0}), line) == (ON_DEMAND, C1)
+    assert submitted(run(waited, **{**policy, "budget_usd": 42.0}), line) == (ON_DEMAND, E4)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from spot.core.actions import Action, CancelLive, Close, Submit, Wait
+from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
 from spot.core.job import JobState
 from spot.core.run import (
     Attempt,
@@ -35,7 +35,7 @@ HOLDER = attempt(
     advanced_at=after(minutes=15),
 )
 TWIN = attempt(
-    relieves="a1", region=C1, intended_at=after(minutes=110), job="projects/1/locations/us-central1/customJobs/2"
+    replaces="a1", region=C1, intended_at=after(minutes=110), job="projects/1/locations/us-central1/customJobs/2"
 )
 STANDS_BY = replace(TWIN, state=JobState.RUNNING, started_at=after(minutes=115))
 SAW = seen(2, at=after(minutes=118))
@@ -47,13 +47,13 @@ def then(run: Run, seen: Observation = SAW, now: datetime = NOW) -> Action:
 
 def cancelled(run: Run, seen: Observation = SAW, now: datetime = NOW) -> tuple[str, CancelReason] | None:
     action = then(run, seen, now)
-    return (action.attempt, action.why) if isinstance(action, CancelLive) else None
+    return (action.attempt, action.why) if isinstance(action, CancelAttempt) else None
 
 
 def test_on_demand_that_trains_before_the_safety_line_gets_a_spot_twin() -> None:
     action = then(run(HOLDER))
     assert isinstance(action, Submit)
-    assert (action.provisioning, action.region, action.relieves) == (Provisioning.SPOT, C1, "a1")
+    assert (action.provisioning, action.region, action.replaces) == (Provisioning.SPOT, C1, "a1")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_none_is_asked_for_when_little_is_left_to_do() -> None:
 
 
 def test_a_region_without_spot_is_followed_by_the_next_and_a_round_by_a_pause() -> None:
-    vain = ended(Outcome.NO_CAPACITY, at=NOW, intended_at=NOW, relieves="a1")
+    vain = ended(Outcome.NO_CAPACITY, at=NOW, intended_at=NOW, replaces="a1")
     second = then(run(HOLDER, vain))
     assert isinstance(second, Submit)
     assert second.region == E4
@@ -108,9 +108,9 @@ def test_a_twin_waits_for_a_machine_as_long_as_any_spot_attempt() -> None:
 
 def test_a_twin_that_comes_too_late_for_spot_is_cancelled_and_on_demand_goes_on() -> None:
     """43 min; on-demand may have 10 min more that it has not saved yet, and saves when it is relieved."""
-    for twin in (TWIN, STANDS_BY):
-        assert cancelled(run(HOLDER, twin, deadline=after(hours=10, minutes=44))) is None
-        assert cancelled(run(HOLDER, twin, deadline=after(hours=10, minutes=43))) == ("a2", CancelReason.FALLBACK)
+    for standby in (TWIN, STANDS_BY):
+        assert cancelled(run(HOLDER, standby, deadline=after(hours=10, minutes=44))) is None
+        assert cancelled(run(HOLDER, standby, deadline=after(hours=10, minutes=43))) == ("a2", CancelReason.FALLBACK)
 
 
 def test_a_twin_that_stands_by_for_ever_is_cancelled() -> None:
@@ -156,7 +156,7 @@ def test_both_are_cancelled_when_somebody_ends_the_run() -> None:
 
 
 def test_a_twin_is_cancelled_when_on_demand_fails_by_an_error_of_the_training() -> None:
-    failed = replace(HOLDER, state=JobState.FAILED, outcome=Outcome.USER_ERROR, ended_at=NOW)
+    failed = replace(HOLDER, state=JobState.FAILED, outcome=Outcome.TRAINING_FAILED, ended_at=NOW)
     assert cancelled(run(failed, TWIN)) == ("a2", CancelReason.FAILED)
 
 
@@ -176,9 +176,9 @@ def test_where_spot_has_no_quota_on_demand_goes_on_alone() -> None:
 
 
 NEVER_LET_IN = ended(
-    Outcome.CANCELLED, at=NOW, relieves="a1", started_at=NOW, cancel=Cancel(at=NOW, why=CancelReason.FALLBACK)
+    Outcome.CANCELLED, at=NOW, replaces="a1", started_at=NOW, cancel=Cancel(at=NOW, why=CancelReason.FALLBACK)
 )
-FAILED_TWIN = ended(Outcome.USER_ERROR, at=NOW, relieves="a1", started_at=NOW)
+FAILED_TWIN = ended(Outcome.TRAINING_FAILED, at=NOW, replaces="a1", started_at=NOW)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ FAILED_TWIN = ended(Outcome.USER_ERROR, at=NOW, relieves="a1", started_at=NOW)
     [
         pytest.param([FAILED_TWIN], id="an error of its trainer"),
         pytest.param([replace(FAILED_TWIN, outcome=Outcome.OUT_OF_MEMORY)], id="out of memory"),
-        pytest.param([replace(FAILED_TWIN, outcome=Outcome.INVALID)], id="invalid"),
+        pytest.param([replace(FAILED_TWIN, outcome=Outcome.REQUEST_REJECTED)], id="invalid"),
         pytest.param([replace(FAILED_TWIN, outcome=Outcome.CANCELLED)], id="cancelled by somebody"),
         pytest.param([replace(FAILED_TWIN, outcome=Outcome.INTERNAL)] * 3, id="three that nobody can explain"),
         pytest.param([NEVER_LET_IN] * 3, id="three that stood by for ever"),
@@ -201,7 +201,7 @@ def test_a_twin_that_failed_strangely_is_followed_by_another() -> None:
     assert isinstance(then(run(HOLDER, strange), now=NOW + timedelta(minutes=6)), Submit)
 
 
-@pytest.mark.parametrize("outcome", [Outcome.USER_ERROR, Outcome.CANCELLED], ids=["an error", "somebody's cancel"])
+@pytest.mark.parametrize("outcome", [Outcome.TRAINING_FAILED, Outcome.CANCELLED], ids=["an error", "somebody's cancel"])
 @pytest.mark.parametrize("left_as", [Outcome.HANDED_OVER, Outcome.INTERNAL], ids=["relieved", "lost"])
 def test_what_becomes_of_one_that_has_taken_over_counts_as_ever(outcome: Outcome, left_as: Outcome) -> None:
     left = replace(HOLDER, outcome=left_as, state=JobState.FAILED, ended_at=NOW - timedelta(minutes=1))
@@ -209,7 +209,7 @@ def test_what_becomes_of_one_that_has_taken_over_counts_as_ever(outcome: Outcome
 
 
 def test_flex_start_that_found_nothing_is_no_reason_against_another_twin() -> None:
-    nothing = ended(Outcome.EXPIRED, at=T0, relieves="a1", provisioning=Provisioning.FLEX_START)
+    nothing = ended(Outcome.EXPIRED, at=T0, replaces="a1", provisioning=Provisioning.FLEX_START)
     assert isinstance(then(run(HOLDER, *[nothing] * 4, flex_start=True)), Submit)
 
 
@@ -224,7 +224,7 @@ def test_a_twin_that_has_not_begun_is_cancelled_as_soon_as_the_model_is_complete
 
 
 def test_a_pause_beside_on_demand_says_nothing_of_when_on_demand_would_start() -> None:
-    vain = ended(Outcome.NO_CAPACITY, at=NOW, intended_at=NOW, relieves="a1")
+    vain = ended(Outcome.NO_CAPACITY, at=NOW, intended_at=NOW, replaces="a1")
     reason = then(run(HOLDER, vain, replace(vain, region=E4))).reason
     assert reason == (
         "on-demand runs in us-central1, slack 14.0 h; no spot in us-central1, us-east4 1 time, again at"

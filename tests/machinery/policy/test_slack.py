@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from spot.core.run import Attempt, Outcome, Provisioning
-from spot.policy.slack import Situation, assess
+from spot.policy.slack import Slack, assess
 from tests.machinery.samples import T0, after, attempt, ended, run, seen
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -19,7 +19,7 @@ def started(minutes: float, provisioning: Provisioning = Provisioning.SPOT) -> A
     return ended(Outcome.PREEMPTED, provisioning=provisioning, advanced_at=after(minutes=minutes))
 
 
-def at_submit() -> Situation:
+def at_submit() -> Slack:
     return assess(run(), seen(), T0)
 
 

@@ -12,7 +12,7 @@ from tests.machinery.samples import T0, after, ended, run, seen
 UNKNOWN, INTERNAL, EXPIRED = Outcome.UNKNOWN, Outcome.INTERNAL, Outcome.EXPIRED
 PREEMPTED = ended(Outcome.PREEMPTED, started_at=T0, advanced_at=T0)
 SAID = JobError(code=3, message="The replica workerpool0-0 exited with a non-zero status of 1.")
-USER_ERROR = ended(Outcome.USER_ERROR, started_at=T0, error=SAID)
+TRAINING_FAILED = ended(Outcome.TRAINING_FAILED, started_at=T0, error=SAID)
 ASKED = CancelRequest(at=T0, by="ann")
 NEVER_CREATED = ended(UNKNOWN, job=None)
 
@@ -32,7 +32,7 @@ def test_an_attempt_that_is_nobodys_fault_does_not_end_the_run(outcome: Outcome)
 
 
 def test_a_complete_model_ends_the_run_whatever_the_attempt_came_to() -> None:
-    close = verdict(run(USER_ERROR, cancel_request=ASKED), seen(10, completed_at=after(hours=20)))
+    close = verdict(run(TRAINING_FAILED, cancel_request=ASKED), seen(10, completed_at=after(hours=20)))
     assert close
     assert close.state is RunState.SUCCEEDED
     assert close.reason == "the model is complete since 2026-11-24 20:00 UTC, 4.0 h before the deadline"
@@ -61,7 +61,7 @@ def test_a_job_that_we_cancelled_does_not() -> None:
 
 
 def test_a_job_that_vertex_ai_refuses_ends_the_run_at_once() -> None:
-    refused = ended(Outcome.INVALID, error=JobError(code=400, message="Machine type is not supported."))
+    refused = ended(Outcome.REQUEST_REJECTED, error=JobError(code=400, message="Machine type is not supported."))
     assert closed(refused, max_errors=9) == (
         RunState.FAILED,
         "Vertex AI refuses a1: Machine type is not supported.",
@@ -69,15 +69,18 @@ def test_a_job_that_vertex_ai_refuses_ends_the_run_at_once() -> None:
 
 
 def test_the_first_error_of_the_users_code_ends_the_run() -> None:
-    assert closed(PREEMPTED, USER_ERROR) == (RunState.FAILED, f"user-error of a2, 1 > 0 allowed: {SAID.message}")
+    assert closed(PREEMPTED, TRAINING_FAILED) == (
+        RunState.FAILED,
+        f"training-failed of a2, 1 > 0 allowed: {SAID.message}",
+    )
 
 
 def test_as_many_errors_as_are_allowed_do_not() -> None:
     memory = ended(Outcome.OUT_OF_MEMORY)
-    assert closed(USER_ERROR, memory, max_errors=2) is None
-    assert closed(USER_ERROR, memory, USER_ERROR, max_errors=2) == (
+    assert closed(TRAINING_FAILED, memory, max_errors=2) is None
+    assert closed(TRAINING_FAILED, memory, TRAINING_FAILED, max_errors=2) == (
         RunState.FAILED,
-        f"user-error of a3, 3 > 2 allowed: {SAID.message}",
+        f"training-failed of a3, 3 > 2 allowed: {SAID.message}",
     )
 
 
@@ -115,7 +118,9 @@ def test_a_create_that_was_lost_is_not_in_that_row() -> None:
 
 
 def test_a_refusal_after_another_region_took_the_same_is_that_regions_own() -> None:
-    refused = ended(Outcome.INVALID, job=None, region="us-east4", error=JobError(code=400, message="not supported"))
+    refused = ended(
+        Outcome.REQUEST_REJECTED, job=None, region="us-east4", error=JobError(code=400, message="not supported")
+    )
     assert closed(ended(Outcome.NO_CAPACITY), refused) is None
     assert closed(ended(Outcome.NO_CAPACITY, job=None), refused) is not None
     assert closed(ended(Outcome.NO_CAPACITY, region="us-east4"), refused) is not None

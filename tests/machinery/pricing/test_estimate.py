@@ -99,11 +99,13 @@ def test_the_cheapest_region_on_spot_comes_first() -> None:
 
 
 def test_what_is_assumed_comes_from_the_settings() -> None:
-    terms = samples.terms(
-        expected_start=timedelta(minutes=30), tick=timedelta(minutes=5), worst_loss=timedelta(minutes=12)
+    policy = samples.policy(
+        expected_start=timedelta(minutes=30),
+        reconcile_interval=timedelta(minutes=5),
+        max_checkpoint_interval=timedelta(minutes=12),
     )
 
-    found = assumptions(terms, ("--epochs", "20"))
+    found = assumptions(policy, ("--epochs", "20"))
 
     assert found == Assumptions(
         mtbf=MTBF,
@@ -112,13 +114,13 @@ def test_what_is_assumed_comes_from_the_settings() -> None:
         lost=timedelta(minutes=6),
         unnoticed=timedelta(minutes=2.5),
     )
-    assert assumptions(terms, ("--checkpoint-interval", "120"), HOUR).lost == timedelta(minutes=1)
-    assert assumptions(terms, ("--checkpoint-interval", "auto"), HOUR).lost == timedelta(minutes=6)
-    assert assumptions(terms, (), HOUR).mtbf == HOUR
+    assert assumptions(policy, ("--checkpoint-interval", "120"), HOUR).lost == timedelta(minutes=1)
+    assert assumptions(policy, ("--checkpoint-interval", "auto"), HOUR).lost == timedelta(minutes=6)
+    assert assumptions(policy, (), HOUR).mtbf == HOUR
 
 
 def test_a_start_is_never_shorter_than_what_is_billed_of_it() -> None:
-    found = assumptions(samples.terms(expected_start=timedelta(minutes=1)), ())
+    found = assumptions(samples.policy(expected_start=timedelta(minutes=1)), ())
 
     assert found.start == found.restore
 

@@ -33,8 +33,8 @@ def test_a_bar_stands_where_its_time_does() -> None:
     drawn = of(stories.handed_over())
     [held] = places(drawn, "training on-demand")
     assert held == pytest.approx((100 * (11.4 + 18 / 60) / 24, 100 * (15.4 + 11 / 60) / 24), abs=0.01)
-    [twin] = [bar for bar in places(drawn, "training spot") if bar[0] > 50]
-    assert twin[0] == pytest.approx(100 * 15.64 / 24, abs=0.01)
+    [standby] = [bar for bar in places(drawn, "training spot") if bar[0] > 50]
+    assert standby[0] == pytest.approx(100 * 15.64 / 24, abs=0.01)
 
 
 def test_a_wait_is_drawn_for_each_attempt_and_what_was_lost_over_its_bar() -> None:
@@ -45,8 +45,8 @@ def test_a_wait_is_drawn_for_each_attempt_and_what_was_lost_over_its_bar() -> No
 
 def test_two_attempts_at_once_in_one_region_stand_below_each_other() -> None:
     story = stories.handed_over()
-    twin = replace(story.run.attempts[-1], region="us-central1")
-    whole = replace(story, run=replace(story.run, attempts=(*story.run.attempts[:-1], twin)))
+    standby = replace(story.run.attempts[-1], region="us-central1")
+    whole = replace(story, run=replace(story.run, attempts=(*story.run.attempts[:-1], standby)))
     drawn = of(whole)
     assert not heights(drawn, "training on-demand") & {
         y for y in heights(drawn, "training spot") if y not in heights(of(stories.calm()), "training spot")
@@ -56,7 +56,7 @@ def test_two_attempts_at_once_in_one_region_stand_below_each_other() -> None:
 def test_marks_say_what_happened_and_when() -> None:
     assert of(stories.preempted()).count("<title>preempted, ") == 6
     assert "<title>took over from a10, 2026-11-24 15:35 UTC</title>" in of(stories.handed_over())
-    assert "<title>user-error, 2026-11-24 02:24 UTC</title>" in of(stories.failed())
+    assert "<title>training-failed, 2026-11-24 02:24 UTC</title>" in of(stories.failed())
 
 
 def test_the_deadline_and_the_end_are_lines_and_a_deadline_far_beyond_is_left_out() -> None:

@@ -49,7 +49,7 @@ def test_an_open_run_before_its_first_step_has_made_no_loss_yet() -> None:
 
 def test_a_price_that_is_missing_is_said() -> None:
     calm = stories.calm()
-    spec = replace(calm.run.spec, terms=samples.terms(usd_per_hour={}))
+    spec = replace(calm.run.spec, policy=samples.policy(usd_per_hour={}))
     account = replace(calm, run=replace(calm.run, spec=spec)).account
     assert words.headline(account).text == "Cost not known: a price is missing"
     facts = dict(words.facts(account))

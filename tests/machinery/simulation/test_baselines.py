@@ -17,7 +17,7 @@ from tests.machinery import samples
 from tests.machinery.supervisor.scripted import MINUTE, luck
 
 SPOT, ON_DEMAND = Provisioning.SPOT, Provisioning.ON_DEMAND
-RUN = samples.run(work=60 * MINUTE, tick=MINUTE, regions=("us-central1", "us-east4"))
+RUN = samples.run(work=60 * MINUTE, reconcile_interval=MINUTE, regions=("us-central1", "us-east4"))
 
 
 def asked(replayed: Replayed) -> list[tuple[Provisioning, str, float]]:
@@ -26,7 +26,7 @@ def asked(replayed: Replayed) -> list[tuple[Provisioning, str, float]]:
 
 
 def by_the_article(spans: Spans, hours: int = 24) -> Replayed:
-    run = samples.run(work=60 * MINUTE, tick=MINUTE, deadline=samples.after(hours=hours))
+    run = samples.run(work=60 * MINUTE, reconcile_interval=MINUTE, deadline=samples.after(hours=hours))
     return replay(run, article, {"us-central1": spans, "us-east4": spans}, luck())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from spot.core.run import Strategy
-from spot.simulation.forecast import Case, Forecast, Rival, Task, forecast, play, quantile, starts_of
+from spot.simulation.forecast import Baseline, Case, Forecast, Task, forecast, play, quantile, starts_of
 from spot.simulation.startup_times import Starts, drawn
 from spot.simulation.traces import shipped
 from spot.simulation.windows import windows
@@ -22,16 +22,16 @@ REGIONS = ("us-central1", "us-east4")
 
 
 def played(starts: Sequence[int] = (100, 3000, 9000), **changes: Any) -> Forecast:
-    case = Case(label="", run=samples.run(regions=REGIONS, tick=timedelta(minutes=5), **changes))
+    case = Case(label="", run=samples.run(regions=REGIONS, reconcile_interval=timedelta(minutes=5), **changes))
     found = windows(shipped(), REGIONS, 8, 24 * 60)
     luck = drawn(Starts(), REGIONS, seed=1)
-    tasks = [Task(case=case, rival=rival, windows=found, draws=luck, starts=starts) for rival in Rival]
+    tasks = [Task(case=case, rival=rival, windows=found, draws=luck, starts=starts) for rival in Baseline]
     return forecast(case, [(task.rival, play(task)) for task in tasks])
 
 
 def test_everyone_is_replayed_on_the_same_windows() -> None:
     found = played()
-    for rival in Rival:
+    for rival in Baseline:
         assert [sample.start for sample in found.of(rival).samples] == [100, 3000, 9000]
 
 
@@ -51,7 +51,7 @@ def test_ours_costs_less_in_measured_capacity_and_is_in_time() -> None:
 
 def test_a_deadline_that_nobody_can_meet_is_missed_by_everyone() -> None:
     found = played(deadline=samples.after(hours=10.1))
-    assert [found.of(rival).missed for rival in Rival] == [3, 3, 3]
+    assert [found.of(rival).missed for rival in Baseline] == [3, 3, 3]
     assert found.ours.unfinished == 0
 
 
@@ -60,9 +60,9 @@ def test_the_strategy_of_the_run_is_replayed() -> None:
 
 
 def test_on_demand_may_take_as_long_as_the_settings_say() -> None:
-    assert starts_of(samples.terms(worst_start=timedelta(minutes=21))).on_demand == (5, 15)
-    assert starts_of(samples.terms(worst_start=timedelta(minutes=66))).on_demand == (5, 60)
-    assert starts_of(samples.terms(worst_start=timedelta(minutes=1))).on_demand == (5, 5)
+    assert starts_of(samples.policy(worst_start=timedelta(minutes=21))).on_demand == (5, 15)
+    assert starts_of(samples.policy(worst_start=timedelta(minutes=66))).on_demand == (5, 60)
+    assert starts_of(samples.policy(worst_start=timedelta(minutes=1))).on_demand == (5, 5)
 
 
 def test_quantiles_are_values_that_came() -> None:

@@ -11,19 +11,22 @@ import pytest
 from spot.simulation.cloud import ReplayError
 from spot.simulation.forecast import Case, Forecast
 from spot.simulation.forecast_workers import CHUNK, NOT_WORTH_IT, forecasts
-from spot.simulation.startup_times import Draws, Starts, drawn
+from spot.simulation.startup_times import Starts, StartupTimes, drawn
 from spot.simulation.traces import shipped
 from spot.simulation.windows import Windows, windows
 from tests.machinery import samples
 
 REGION = "us-central1"
 CASES = [
-    Case(label=str(work), run=samples.run(regions=(REGION,), work=timedelta(hours=work), tick=timedelta(minutes=15)))
+    Case(
+        label=str(work),
+        run=samples.run(regions=(REGION,), work=timedelta(hours=work), reconcile_interval=timedelta(minutes=15)),
+    )
     for work in (4, 8)
 ]
 
 
-def world(regions: tuple[str, ...] = (REGION,)) -> tuple[Windows, Draws]:
+def world(regions: tuple[str, ...] = (REGION,)) -> tuple[Windows, StartupTimes]:
     return windows(shipped(), regions, 1, 24 * 60), drawn(Starts(), regions, seed=0)
 
 

@@ -24,8 +24,13 @@ SPOT, ON_DEMAND = Provisioning.SPOT, Provisioning.ON_DEMAND
 ALWAYS: Spans = ((0, 10_000),)
 
 
-def a_run(*, work: int = 60, tick: int = 1, loss: int = 15, **changes: Any) -> Run:
-    return samples.run(work=work * MINUTE, tick=tick * MINUTE, worst_loss=loss * MINUTE, **changes)
+def a_run(*, work: int = 60, reconcile_interval: int = 1, loss: int = 15, **changes: Any) -> Run:
+    return samples.run(
+        work=work * MINUTE,
+        reconcile_interval=reconcile_interval * MINUTE,
+        max_checkpoint_interval=loss * MINUTE,
+        **changes,
+    )
 
 
 def played(script: Mapping[int, Action], *spans: Spans, run: Run | None = None) -> Replayed:
@@ -104,24 +109,24 @@ def test_an_attempt_that_is_cancelled_saves_first_and_one_that_waits_has_found_n
 
 
 def test_a_twin_takes_over_when_it_has_restored_and_nothing_is_lost() -> None:
-    found = played({0: submit(ON_DEMAND), 20: submit(relieves="a1")})
+    found = played({0: submit(ON_DEMAND), 20: submit(replaces="a1")})
     assert times(found) == [(Outcome.HANDED_OVER, 5, 27, 20), (Outcome.SUCCEEDED, 25, 67, 60)]
     assert found.minutes == {SPOT: 42, ON_DEMAND: 22}
     assert found.waited == 5
 
 
 def test_a_twin_that_is_preempted_before_that_leaves_the_other_one_alone() -> None:
-    found = played({0: submit(ON_DEMAND), 20: submit(relieves="a1")}, ((0, 26),))
+    found = played({0: submit(ON_DEMAND), 20: submit(replaces="a1")}, ((0, 26),))
     assert times(found) == [(Outcome.SUCCEEDED, 5, 67, 60), (Outcome.PREEMPTED, 25, 26, 15)]
 
 
 def test_a_twin_whose_holder_is_cancelled_trains_on_alone() -> None:
-    found = played({0: submit(ON_DEMAND), 20: submit(relieves="a1"), 26: cancel("a1")})
+    found = played({0: submit(ON_DEMAND), 20: submit(replaces="a1"), 26: cancel("a1")})
     assert times(found) == [(Outcome.CANCELLED, 5, 26, 19), (Outcome.SUCCEEDED, 25, 27 + 41, 60)]
 
 
 def test_a_twin_that_comes_when_the_model_is_complete_ends_by_itself() -> None:
-    found = played({0: submit(ON_DEMAND), 61: submit(relieves="a1")})
+    found = played({0: submit(ON_DEMAND), 61: submit(replaces="a1")})
     assert times(found) == [(Outcome.SUCCEEDED, 5, 67, 60), (Outcome.SUCCEEDED, 66, 68, 60)]
     assert found.completed_at == 67
 
@@ -145,7 +150,7 @@ def test_a_supervisor_sees_checkpoints_and_no_more() -> None:
 
 
 def test_passes_come_on_a_grid_and_what_happens_between_them_is_seen_at_the_next() -> None:
-    found = played({0: submit(), 41: submit(ON_DEMAND)}, ((0, 40),), run=a_run(tick=15))
+    found = played({0: submit(), 41: submit(ON_DEMAND)}, ((0, 40),), run=a_run(reconcile_interval=15))
     assert [decision.at for decision in found.run.decisions] == [samples.after(minutes=at) for at in (0, 45, 90)]
 
 
@@ -175,7 +180,7 @@ def test_what_still_runs_when_a_replay_is_broken_off_is_charged_until_then() -> 
         ({0: submit(Provisioning.FLEX_START)}, "nothing is known of flex-start in 'us-central1'"),
         ({0: submit(region="mars-north1")}, "nothing is known of spot in 'mars-north1'"),
         ({0: submit(), 1: submit()}, "a2 beside a1, not to relieve it"),
-        ({0: submit(), 1: submit(relieves="a1"), 2: submit(relieves="a1")}, "a3 beside a1, a2, not to relieve it"),
+        ({0: submit(), 1: submit(replaces="a1"), 2: submit(replaces="a1")}, "a3 beside a1, a2, not to relieve it"),
         ({0: submit(), 1: cancel("a2")}, "a2 is to be cancelled, and does not live"),
         ({0: submit(), 1: Close(reason="told", state=RunState.FAILED)}, "the run is closed while a1 lives"),
     ],
@@ -192,14 +197,20 @@ def test_a_price_that_is_not_known_is_not_taken_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("hand_over", [True, False])
-@pytest.mark.parametrize("tick", [1, 15])
-def test_the_policy_does_the_same_if_it_is_asked_at_every_pass(hand_over: bool, tick: int) -> None:
+@pytest.mark.parametrize("reconcile_interval", [1, 15])
+def test_the_policy_does_the_same_if_it_is_asked_at_every_pass(hand_over: bool, reconcile_interval: int) -> None:
     """So it is enough to ask it when something was observed, and when it said that time would decide."""
     regions = ["europe-west1"]
     draws = drawn(Starts(), regions, seed=3)
     found = windows(shipped(), regions, 8, 24 * 60)
-    run = a_run(work=15 * 60, tick=tick, hand_over=hand_over, regions=tuple(regions), usd_per_hour={})
-    for start in found.drawn(2, seed=tick):
+    run = a_run(
+        work=15 * 60,
+        reconcile_interval=reconcile_interval,
+        hand_over=hand_over,
+        regions=tuple(regions),
+        usd_per_hour={},
+    )
+    for start in found.drawn(2, seed=reconcile_interval):
         capacity = found.capacity(start, horizon(run))
         sparse, dense = (replay(run, decide, capacity, draws.at(start)) for decide in (decide.decide, at_every_pass))
         assert len(sparse.run.attempts) > 2
@@ -208,7 +219,7 @@ def test_the_policy_does_the_same_if_it_is_asked_at_every_pass(hand_over: bool, 
 
 def at_every_pass(run: Run, seen: Observation, now: datetime) -> Action:
     action = decide.decide(run, seen, now)
-    return replace(action, until=now + run.spec.terms.tick) if isinstance(action, Wait) else action
+    return replace(action, until=now + run.spec.policy.reconcile_interval) if isinstance(action, Wait) else action
 
 
 def test_a_calm_day_takes_a_handful_of_passes() -> None:
@@ -219,7 +230,7 @@ def test_a_calm_day_takes_a_handful_of_passes() -> None:
         passes += 1
         return decide.decide(run, seen, now)
 
-    decide: Decide = counted
-    found = replay(run, decide, {"us-central1": ALWAYS, "us-east4": ALWAYS}, luck())
+    counting: Decide = counted
+    found = replay(run, counting, {"us-central1": ALWAYS, "us-east4": ALWAYS}, luck())
     assert found.run.state is RunState.SUCCEEDED
     assert passes < 15

@@ -38,7 +38,7 @@ def test_a_short_run_has_finer_steps_and_none_that_cannot_be_met() -> None:
 def test_only_the_deadline_differs() -> None:
     run = samples.run()
     for case in deadlines(run, LONG):
-        assert case.run.spec.terms == run.spec.terms
+        assert case.run.spec.policy == run.spec.policy
         assert case.label == f"{case.deadline_hours:.3g} h"
 
 
@@ -53,7 +53,7 @@ def test_only_the_deadline_differs() -> None:
 def test_regions_are_tried_alone_and_together(own: str, others: str, labels: list[str]) -> None:
     cases = regions(samples.run(regions=tuple(own)), tuple(others))
     assert [case.label for case in cases] == labels
-    assert [" + ".join(case.run.spec.terms.regions) for case in cases] == labels
+    assert [" + ".join(case.run.spec.policy.regions) for case in cases] == labels
 
 
 def test_a_long_deadline_is_a_number_that_people_read() -> None:

@@ -13,7 +13,7 @@ from spot.storage.base import ABSENT, Cancelled, Conflict, Damaged, Denied, Obje
 from spot.storage.checksum import CHUNK, crc32c
 from spot.storage.factory import open_store
 from spot.storage.gcs import GcsStore
-from tests.machinery.conftest import BUCKET
+from tests.conftest import BUCKET
 from tests.machinery.proxy import (
     Answer,
     Fault,
@@ -32,7 +32,7 @@ RefreshError: Callable[..., Exception] = auth_errors.RefreshError
 TransportError: Callable[..., Exception] = auth_errors.TransportError
 TAIL = 60
 """More bytes than the closing of a multipart upload's body, fewer than that and the data."""
-PASSING = [
+TRANSIENT = [
     *(pytest.param(Answer(status), id=str(status)) for status in (408, 429, 500, 502, 503, 504)),
     pytest.param(Answer(502, body="<html>"), id="502 by a proxy, for people"),
     pytest.param(Answer(502, body='{"error": "bad gateway"}'), id="502 by a proxy, in JSON of its own"),
@@ -69,7 +69,7 @@ def is_download(request: Request) -> bool:
     return request.path.startswith("/download/")
 
 
-@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize("fault", TRANSIENT)
 def test_a_create_is_carried_out_once_whatever_passes(
     store: GcsStore, direct: Store, proxy: Proxy, fault: Fault
 ) -> None:
@@ -80,7 +80,7 @@ def test_a_create_is_carried_out_once_whatever_passes(
     assert len(proxy.requests) > 3
 
 
-@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize("fault", TRANSIENT)
 def test_a_replacement_is_carried_out_once_whatever_passes(
     store: GcsStore, direct: Store, proxy: Proxy, fault: Fault
 ) -> None:
@@ -91,14 +91,14 @@ def test_a_replacement_is_carried_out_once_whatever_passes(
     assert written.generation > first.generation
 
 
-@pytest.mark.parametrize("fault", [*PASSING, pytest.param(FlipReply(2), id="flipped-reply")])
+@pytest.mark.parametrize("fault", [*TRANSIENT, pytest.param(FlipReply(2), id="flipped-reply")])
 def test_reading_is_tried_again(store: GcsStore, direct: Store, proxy: Proxy, fault: Fault) -> None:
     written = direct.write("a", b"content", if_generation=ABSENT)
     proxy.rule = each(fault, count=3)
     assert store.read("a") == Object(data=b"content", generation=written.generation)
 
 
-@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize("fault", TRANSIENT)
 def test_reading_into_memory_is_tried_again(store: GcsStore, direct: Store, proxy: Proxy, fault: Fault) -> None:
     written = direct.write("a", b"content", if_generation=ABSENT)
     proxy.rule = each(fault, count=3)
@@ -107,7 +107,7 @@ def test_reading_into_memory_is_tried_again(store: GcsStore, direct: Store, prox
     assert bytes(view) == b"content"
 
 
-@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize("fault", TRANSIENT)
 def test_listing_and_deleting_are_tried_again(store: GcsStore, direct: Store, proxy: Proxy, fault: Fault) -> None:
     direct.write("a", b"content", if_generation=ABSENT)
     proxy.rule = each(fault, count=3)

@@ -45,7 +45,7 @@ def test_no_two_saves_share_a_parts_name(one: Save, other: Save) -> None:
 
 @given(IDS, STEPS)
 def test_what_is_set_aside_is_no_manifest(run: str, step: int) -> None:
-    assert paths.commit_of_manifest(paths.set_aside(run, step, 1)) is None
+    assert paths.commit_of_manifest(paths.quarantine(run, step, 1)) is None
 
 
 @pytest.mark.parametrize(

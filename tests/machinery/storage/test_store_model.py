@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from spot.storage.base import ABSENT, Conflict, Damaged, NotFound, Store
 from spot.storage.factory import open_store
-from tests.machinery.conftest import BUCKET
+from tests.conftest import BUCKET
 
 # One name is never a folder of another: a local directory cannot hold both.
 NAMES = st.sampled_from(["a", "a-b", "b/a", "b/b", "b/c/d", "b/cc", "ü/ä ?#%"])

@@ -96,8 +96,8 @@ def a_run(root: str, scene: Scene) -> Run:
         "deadline": samples.after(hours=scene.deadline_hours),
         "hand_over": scene.spot_is_back_at is not None,
         "worst_start": timedelta(minutes=40),
-        "worst_loss": TICK,
-        "tick": TICK,
+        "max_checkpoint_interval": TICK,
+        "reconcile_interval": TICK,
     }
     return samples.run(id="20261124-000000-0000", **spec)
 
@@ -190,8 +190,8 @@ class World:
         run = self.ledger.find(self.run.id).run
         assert run.state is not RunState.OPEN or not self._store.list(CLOSED), "a run that goes on is filed"
         assert [attempt.id for attempt in run.attempts] == [f"a{i + 1}" for i in range(len(run.attempts))]
-        assert len(run.lives) < 2 or run.lives[1:] == (run.twin,)
-        assert run.twin is None or run.twin.relieves == run.lives[0].id
+        assert len(run.active_attempts) < 2 or run.active_attempts[1:] == (run.standby,)
+        assert run.standby is None or run.standby.replaces == run.active_attempts[0].id
         assert all(decision.reason and "\n" not in decision.reason for decision in run.decisions)
 
     def all_jobs(self) -> list[Job]:
@@ -236,19 +236,19 @@ class World:
         if not spot and scene.spot_is_back_at is not None and self.step >= scene.spot_is_back_at:
             self.capacity.set(FIRST, Provisioning.SPOT, 1)
 
-    def _relieve(self, twin: str) -> None:
+    def _relieve(self, standby: str) -> None:
         """The twin is ready: whoever trains saves, hands the lease over, and leaves."""
         found = lease.look(self._checkpoints, self.run.id)
         assert found
-        if (holder := found.lease.attempt) == twin:
+        if (holder := found.lease.attempt) == standby:
             return
         job = next(job for job in self.all_jobs() if job.request.labels["attempt"] == holder)
         if holder not in self._ended:
             self._commit(holder)
             self._end(job, holder, 75)
-        taken = found.lease.taken_by(lease.name_of(twin, self._starts[twin]))
+        taken = found.lease.taken_by(lease.name_of(standby, self._starts[standby]))
         lease.change(self._checkpoints, self.run.id, found, taken)
-        self._trained_until[twin], self._from_step[twin] = self.clock.now(), self.step
+        self._trained_until[standby], self._from_step[standby] = self.clock.now(), self.step
 
     def _commit(self, attempt: str) -> None:
         trained = self.clock.now() - self._trained_until[attempt]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spot.core.job import JobError, Sighting
+from spot.core.job import JobError, JobSnapshot
 from spot.core.run import Attempt, Run
 from spot.emulators.custom_job import InvalidJob, Job
 from spot.emulators.jobs import Jobs as Vertex
@@ -15,19 +15,19 @@ class DirectJobs:
     def __init__(self, vertex: Vertex) -> None:
         self._vertex = vertex
 
-    def create(self, run: Run, attempt: Attempt) -> Sighting:
+    def create(self, run: Run, attempt: Attempt) -> JobSnapshot:
         try:
             return _sighting(self._vertex.create(run.spec.project, attempt.region, wire(run, attempt)))
         except InvalidJob as error:
             raise Refused(str(error), JobError(code=400, message=str(error))) from error
 
-    def get(self, name: str) -> Sighting:
+    def get(self, name: str) -> JobSnapshot:
         try:
             return _sighting(self._vertex.get(name))
         except UnknownJob as error:
             raise Gone(str(error)) from error
 
-    def find(self, run: Run, attempt: Attempt) -> Sighting | None:
+    def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:
         found = self._vertex.list(run.spec.project, attempt.region, label_filter(run, attempt)).jobs
         return _sighting(found[0]) if found else None
 
@@ -38,8 +38,8 @@ class DirectJobs:
             return
 
 
-def _sighting(job: Job) -> Sighting:
-    return Sighting(
+def _sighting(job: Job) -> JobSnapshot:
+    return JobSnapshot(
         name=job.name,
         state=job.state,
         created_at=job.created_at,

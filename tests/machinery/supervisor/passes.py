@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import cycle
 
-from spot.core.actions import CancelLive, Close, Submit, Wait
+from spot.core.actions import CancelAttempt, Close, Submit, Wait
 from spot.core.job import JobState
 from spot.core.run import (
     Attempt,
@@ -35,7 +35,7 @@ class Passes:
 
     def __init__(self, world: World, run: Run) -> None:
         self.run = run
-        self.cloud = Cloud(world, run.spec.terms.work // MINUTE)
+        self.cloud = Cloud(world, run.spec.policy.work // MINUTE)
         self._world, self._gaps = world, cycle(world.gaps)
 
     def go_on_until(self, horizon: int) -> None:
@@ -62,7 +62,7 @@ class Passes:
                     return
                 continue
             self._holds_until(action, seen)
-            if not any(settles(live, self.cloud.now) for live in self.run.lives):
+            if not any(settles(active, self.cloud.now) for active in self.run.active_attempts):
                 return
             self._advance(self.cloud.minute + 1)
         raise AssertionError(f"{MOST_TURNS} turns in one pass: {self.run.attempts[-3:]}")
@@ -75,7 +75,7 @@ class Passes:
     def _advance(self, minute: int) -> None:
         self.cloud.advance(minute, self.run)
 
-    def _act(self, action: Submit | CancelLive | Close) -> bool:
+    def _act(self, action: Submit | CancelAttempt | Close) -> bool:
         """Whether the pass goes on."""
         now = self.cloud.now
         match action:
@@ -87,13 +87,13 @@ class Passes:
                     intended_at=now,
                     timeout=action.timeout,
                     from_step=self.cloud.saved,
-                    relieves=action.relieves,
+                    replaces=action.replaces,
                 )
                 return self._create(attempt)
-            case CancelLive():
-                [live] = [one for one in self.run.lives if one.id == action.attempt]
-                self.run = self.run.with_attempt(replace(live, cancel=Cancel(at=now, why=action.why)))
-                self.cloud.cancel(str(live.job))
+            case CancelAttempt():
+                [active] = [one for one in self.run.active_attempts if one.id == action.attempt]
+                self.run = self.run.with_attempt(replace(active, cancel=Cancel(at=now, why=action.why)))
+                self.cloud.cancel(str(active.job))
             case Close():
                 self.run = replace(self.run, state=action.state, ended_at=now)
         return True
@@ -116,27 +116,27 @@ class Passes:
         self.run = self.run.with_attempt(attempt)
         return True
 
-    def _hold_to_the_law(self, action: Submit | CancelLive | Close) -> None:
+    def _hold_to_the_law(self, action: Submit | CancelAttempt | Close) -> None:
         match action:
             case Submit():
                 self._lawful_submit(action)
-            case CancelLive():
+            case CancelAttempt():
                 self._lawful_cancel(action)
             case Close():
-                assert self.run.live is None
+                assert self.run.active is None
                 assert action.state is not RunState.OPEN
 
     def _lawful_submit(self, action: Submit) -> None:
-        terms = self.run.spec.terms
+        policy = self.run.spec.policy
         preemptible = action.provisioning is not Provisioning.ON_DEMAND
-        if action.relieves:
+        if action.replaces:
             self._lawful_twin(action)
         else:
-            assert not self.run.lives
-        assert action.region in terms.regions
+            assert not self.run.active_attempts
+        assert action.region in policy.regions
         assert timedelta() < action.timeout <= timedelta(days=7)
-        assert terms.strategy is not (Strategy.ON_DEMAND if preemptible else Strategy.SPOT)
-        assert terms.flex_start or action.provisioning is not Provisioning.FLEX_START
+        assert policy.strategy is not (Strategy.ON_DEMAND if preemptible else Strategy.SPOT)
+        assert policy.flex_start or action.provisioning is not Provisioning.FLEX_START
         refused = {
             past.region
             for past in self.run.attempts
@@ -145,34 +145,34 @@ class Passes:
         assert action.region not in refused
         assert has_digit(action.reason)
         known = {past.id for past in self.run.attempts if not past.never_created}
-        known.discard(action.relieves)
+        known.discard(action.replaces)
         assert not [job.name for job in self.cloud.open_jobs if job.attempt.id in known]
 
     def _lawful_twin(self, action: Submit) -> None:
-        terms = self.run.spec.terms
-        [holder] = self.run.lives
-        assert holder.id == action.relieves
+        policy = self.run.spec.policy
+        [holder] = self.run.active_attempts
+        assert holder.id == action.replaces
         assert (holder.provisioning, holder.state) == (Provisioning.ON_DEMAND, JobState.RUNNING)
-        assert (terms.strategy, terms.hand_over, terms.budget_usd) == (Strategy.HYBRID, True, None)
+        assert (policy.strategy, policy.hand_over, policy.budget_usd) == (Strategy.HYBRID, True, None)
         assert action.provisioning is not Provisioning.ON_DEMAND
 
-    def _lawful_cancel(self, action: CancelLive) -> None:
-        terms = self.run.spec.terms
-        [live] = [one for one in self.run.lives if one.id == action.attempt]
-        assert live.job
-        assert live.cancel is None
-        assert not live.state.ended
+    def _lawful_cancel(self, action: CancelAttempt) -> None:
+        policy = self.run.spec.policy
+        [active] = [one for one in self.run.active_attempts if one.id == action.attempt]
+        assert active.job
+        assert active.cancel is None
+        assert not active.state.ended
         if action.why is CancelReason.ASKED:
             return
         assert has_digit(action.reason)
         if action.why is CancelReason.HANDED_OVER:
-            assert self.cloud.writer in {one.id for one in self.run.attempts if one.relieves == live.id}
-        elif live is self.run.twin and self.cloud.writer != live.id:
-            assert live.provisioning is not Provisioning.ON_DEMAND  # on-demand goes on beside it
-        elif live.state is JobState.RUNNING and action.why not in {CancelReason.COMPLETE, CancelReason.FAILED}:
+            assert self.cloud.writer in {one.id for one in self.run.attempts if one.replaces == active.id}
+        elif active is self.run.standby and self.cloud.writer != active.id:
+            assert active.provisioning is not Provisioning.ON_DEMAND  # on-demand goes on beside it
+        elif active.state is JobState.RUNNING and action.why not in {CancelReason.COMPLETE, CancelReason.FAILED}:
             slack = self.run.spec.deadline - self.cloud.now - (self.cloud.work - self.cloud.saved) * MINUTE
-            assert live.provisioning is Provisioning.SPOT
-            assert terms.strategy is Strategy.HYBRID
+            assert active.provisioning is Provisioning.SPOT
+            assert policy.strategy is Strategy.HYBRID
             assert slack <= assess(self.run, Observation(), self.cloud.now).hard_margin
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from spot.core.actions import Action, CancelLive, Close, Submit, Wait
+from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
 from spot.core.run import CancelReason, Observation, Provisioning, Run, RunState
 from spot.simulation.replay import Decide
-from spot.simulation.startup_times import Draws, Starts, drawn
+from spot.simulation.startup_times import Starts, StartupTimes, drawn
 
 MINUTE = timedelta(minutes=1)
 PROVISIONED, RESTORED = 5, 2
 """Minutes, of every start."""
 
 
-def luck(regions: Sequence[str] = ("us-central1", "us-east4")) -> Draws:
+def luck(regions: Sequence[str] = ("us-central1", "us-east4")) -> StartupTimes:
     always = (PROVISIONED, PROVISIONED)
     return drawn(Starts(spot=always, on_demand=always, restore=(RESTORED, RESTORED)), regions, seed=0)
 
@@ -24,14 +24,14 @@ def submit(
     provisioning: Provisioning = Provisioning.SPOT,
     region: str = "us-central1",
     *,
-    relieves: str | None = None,
+    replaces: str | None = None,
     timeout: timedelta = timedelta(days=7),
 ) -> Submit:
-    return Submit(reason="told", provisioning=provisioning, region=region, timeout=timeout, relieves=relieves)
+    return Submit(reason="told", provisioning=provisioning, region=region, timeout=timeout, replaces=replaces)
 
 
-def cancel(attempt: str, why: CancelReason = CancelReason.FALLBACK) -> CancelLive:
-    return CancelLive(reason="told", attempt=attempt, why=why)
+def cancel(attempt: str, why: CancelReason = CancelReason.FALLBACK) -> CancelAttempt:
+    return CancelAttempt(reason="told", attempt=attempt, why=why)
 
 
 def follow(script: Mapping[int, Action]) -> Decide:
@@ -39,7 +39,7 @@ def follow(script: Mapping[int, Action]) -> Decide:
     left = dict(sorted(script.items()))
 
     def decide(run: Run, seen: Observation, now: datetime) -> Action:
-        if seen.completed_at and not run.lives:
+        if seen.completed_at and not run.active_attempts:
             return Close(reason="complete", state=RunState.SUCCEEDED)
         for minute in left:
             at = run.submitted_at + minute * MINUTE

@@ -75,10 +75,10 @@ def test_an_ended_job_with_a_complete_model_succeeded_whatever_else_is_said(stat
         ),
         pytest.param(FAILED, {"error": stockout(), "advanced": True}, "preempted", id="stockout after a checkpoint"),
         pytest.param(FAILED, {"error": said(8, "STOCKOUT"), **RAN}, "preempted", id="STOCKOUT by its name"),
-        pytest.param(FAILED, {"error": exited(1), **RAN}, "user-error", id="the text says status 1"),
-        pytest.param(FAILED, {"error": exited(2), **RAN}, "user-error", id="the text says status 2"),
-        pytest.param(FAILED, {"error": exited(134), **RAN}, "user-error", id="the text says status 134, an abort"),
-        pytest.param(FAILED, {"error": exited(139), **RAN}, "user-error", id="the text says status 139, a crash"),
+        pytest.param(FAILED, {"error": exited(1), **RAN}, "training-failed", id="the text says status 1"),
+        pytest.param(FAILED, {"error": exited(2), **RAN}, "training-failed", id="the text says status 2"),
+        pytest.param(FAILED, {"error": exited(134), **RAN}, "training-failed", id="the text says status 134, an abort"),
+        pytest.param(FAILED, {"error": exited(139), **RAN}, "training-failed", id="the text says status 139, a crash"),
         pytest.param(FAILED, {"error": exited(143), **RAN}, "preempted", id="the text says status 143, SIGTERM"),
         pytest.param(FAILED, {"error": exited(130), **RAN}, "preempted", id="the text says status 130, SIGINT"),
         pytest.param(
@@ -98,7 +98,10 @@ def test_an_ended_job_with_a_complete_model_succeeded_whatever_else_is_said(stat
         pytest.param(FAILED, {"error": no_quota(ON_DEMAND, code=8)}, "quota", id="no quota, said by the job"),
         pytest.param(FAILED, {"error": UNSUPPORTED}, "invalid", id="unsupported machine"),
         pytest.param(
-            FAILED, {"error": stockout(), "exit_code": 1, **RAN}, "user-error", id="the trainer's word beats a stockout"
+            FAILED,
+            {"error": stockout(), "exit_code": 1, **RAN},
+            "training-failed",
+            id="the trainer's word beats a stockout",
         ),
         pytest.param(
             FAILED, {"error": exited(1), "exit_code": 143, **RAN}, "preempted", id="the trainer's 143 beats the text"
@@ -109,7 +112,7 @@ def test_an_ended_job_with_a_complete_model_succeeded_whatever_else_is_said(stat
             FAILED, {"error": said(8, f"{OUT_OF_MEMORY.message} {stockout().message}")}, "out-of-memory", id="two texts"
         ),
         pytest.param(
-            FAILED, {"exit_code": 1, "since_end": MINUTE * 0}, "user-error", id="the trainer's 1, no text yet"
+            FAILED, {"exit_code": 1, "since_end": MINUTE * 0}, "training-failed", id="the trainer's 1, no text yet"
         ),
         pytest.param(FAILED, {"exit_code": 143, "since_end": MINUTE * 0}, "preempted", id="its 143, no text yet"),
         pytest.param(FAILED, {"since_end": 2.9 * MINUTE, **RAN}, None, id="no error yet"),
@@ -225,7 +228,7 @@ def test_a_refused_create_ended(error: JobError, outcome: str) -> None:
 
 @given(ERRORS)
 def test_a_refusal_is_the_requests_own_fault_unless_there_is_too_much_of_it(error: JobError) -> None:
-    expected = {Outcome.QUOTA, Outcome.NO_CAPACITY} if error.code == 429 else {Outcome.INVALID}
+    expected = {Outcome.QUOTA, Outcome.NO_CAPACITY} if error.code == 429 else {Outcome.REQUEST_REJECTED}
     assert classify_refusal(error) in expected
 
 

@@ -114,8 +114,8 @@ def test_the_hand_over_has_a_twin_and_no_end_of_on_demand_by_force(tmp_path: Pat
     world = World(str(tmp_path), scene=HAND_OVER)
     run = play(world)
     check_end(world, run)
-    (holder, twin) = [attempt for attempt in run.attempts if attempt.advanced_at]
-    assert (twin.relieves, twin.from_step) == (holder.id, holder.last_step)
+    (holder, standby) = [attempt for attempt in run.attempts if attempt.advanced_at]
+    assert (standby.replaces, standby.from_step) == (holder.id, holder.last_step)
     assert holder.cancel is None
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from spot.core.job import JobError, JobState, Sighting
+from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Attempt, Cancel, CancelReason, Observation, Outcome, Provisioning, Run
 from spot.google.vertex import CREATE_S, Gone, Unavailable
 from spot.storage.records.markers import Starts
@@ -16,7 +16,7 @@ from spot.supervisor.reconcile import CREATE_WITHIN
 from tests.machinery import samples
 
 NAME = str(samples.ATTEMPT.job)
-SIGHTING = Sighting(
+SIGHTING = JobSnapshot(
     name=NAME, state=JobState.PENDING, created_at=samples.T0, started_at=None, ended_at=None, error=None
 )
 NOTHING, UNMARKED = Observation(), Starts(count=0, exit_code=None)
@@ -31,7 +31,7 @@ GIVEN_UP = replace(
 class Seen:
     """What a look sees, as `Jobs` and as `Evidence`; it notes what is cancelled."""
 
-    sighting: Sighting | None = SIGHTING
+    sighting: JobSnapshot | None = SIGHTING
     error: Exception | None = None
     observation: Observation = NOTHING
     marked: Starts = UNMARKED
@@ -40,17 +40,17 @@ class Seen:
     cancelled: list[str] = field(default_factory=list)
     looked_for: list[str] = field(default_factory=list)
 
-    def create(self, run: Run, attempt: Attempt) -> Sighting:  # noqa: ARG002  # Jobs
+    def create(self, run: Run, attempt: Attempt) -> JobSnapshot:  # noqa: ARG002  # Jobs
         raise AssertionError("a look creates nothing")
 
-    def get(self, name: str) -> Sighting:
+    def get(self, name: str) -> JobSnapshot:
         assert name == NAME
         if self.error:
             raise self.error
         assert self.sighting
         return self.sighting
 
-    def find(self, run: Run, attempt: Attempt) -> Sighting | None:  # noqa: ARG002  # Jobs
+    def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:  # noqa: ARG002  # Jobs
         self.looked_for.append(attempt.id)
         if not self.answers:
             raise Unavailable("no answer")
@@ -74,7 +74,7 @@ def last(run: Run) -> Attempt:
     return run.attempts[-1]
 
 
-def sighting(state: JobState, **changes: object) -> Sighting:
+def sighting(state: JobState, **changes: object) -> JobSnapshot:
     return replace(SIGHTING, state=state, **changes)  # type: ignore[arg-type]
 
 
@@ -204,7 +204,7 @@ def test_the_model_is_looked_for_after_the_job_that_makes_it() -> None:
     order: list[str] = []
 
     class Noted(Seen):
-        def get(self, name: str) -> Sighting:
+        def get(self, name: str) -> JobSnapshot:
             order.append("job")
             return super().get(name)
 
@@ -241,10 +241,10 @@ def test_a_cancel_of_a_create_that_was_lost_reaches_the_job_that_is_found() -> N
     assert world.cancelled == [NAME]
 
 
-@pytest.mark.parametrize("live", [(), (samples.attempt(),)])
-def test_a_create_that_took_effect_after_it_was_given_up_is_cancelled(live: tuple[Attempt, ...]) -> None:
+@pytest.mark.parametrize("active", [(), (samples.attempt(),)])
+def test_a_create_that_took_effect_after_it_was_given_up_is_cancelled(active: tuple[Attempt, ...]) -> None:
     world = Seen()
-    look(samples.run(GIVEN_UP, *live), world, minutes=59)
+    look(samples.run(GIVEN_UP, *active), world, minutes=59)
     assert world.cancelled == [NAME]
 
 
@@ -263,7 +263,7 @@ def test_a_job_that_had_vanished_and_is_there_again_is_a_stray() -> None:
 
 def test_a_region_that_does_not_answer_does_not_keep_a_run_from_its_own() -> None:
     class Elsewhere(Seen):
-        def find(self, run: Run, attempt: Attempt) -> Sighting | None:  # noqa: ARG002
+        def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:  # noqa: ARG002
             raise Unavailable("no answer")
 
     started = sighting(JobState.RUNNING)
@@ -283,7 +283,7 @@ HOLDER = samples.attempt(
     started_at=samples.after(minutes=5),
     advanced_at=samples.after(minutes=8),
 )
-TWIN = samples.attempt(id="a2", relieves="a1", job=None, intended_at=samples.after(minutes=8))
+TWIN = samples.attempt(id="a2", replaces="a1", job=None, intended_at=samples.after(minutes=8))
 LEFT = replace(SIGHTING, state=JobState.FAILED, started_at=samples.after(minutes=5), ended_at=samples.after(minutes=9))
 
 
@@ -331,5 +331,9 @@ def test_a_twin_begins_where_it_took_over_and_not_where_the_run_stood_when_it_wa
     )
     world = Seen(sighting=replace(SIGHTING, state=JobState.RUNNING), observation=Observation(progress=progress))
     run = replace(samples.run(), attempts=(replace(TWIN, job=NAME),))
-    twin = look(run, world).attempts[0]
-    assert (twin.from_step, twin.advanced_at, twin.saved_at) == (60, samples.after(minutes=8), samples.after(minutes=9))
+    standby = look(run, world).attempts[0]
+    assert (standby.from_step, standby.advanced_at, standby.saved_at) == (
+        60,
+        samples.after(minutes=8),
+        samples.after(minutes=9),
+    )

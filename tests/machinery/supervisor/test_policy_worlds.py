@@ -67,7 +67,7 @@ def test_every_run_ends_by_lawful_actions_within_its_budget_and_stays_ended(data
     world = data.draw(any_world(run))
     passes = Passes(world, run)
     passes.go_on_until(world.calm + 20_000)
-    budget = run.spec.terms.budget_usd
+    budget = run.spec.policy.budget_usd
     assert budget is None or passes.cloud.usd <= budget + 1e-9
     later = passes.cloud.now + timedelta(days=data.draw(st.integers(0, 9)))
     assert isinstance(decide(passes.run, Observation(), later), Wait)

@@ -75,11 +75,11 @@ def test_a_grace_that_is_advised_is_enough() -> None:
 def test_an_interval_over_what_the_deadline_rests_on_is_refused() -> None:
     [line] = lines("--checkpoint-interval", "601")
 
-    assert line == "--checkpoint-interval 601: at most 600 seconds, or raise policy.worst_loss_minutes"
+    assert line == "--checkpoint-interval 601: at most 600 seconds, or raise policy.max_checkpoint_interval_minutes"
 
 
 def test_an_interval_over_the_useful_one_is_refused_with_what_it_wastes() -> None:
-    [line] = lines("--checkpoint-interval", "1800", worst_loss=timedelta(minutes=45))
+    [line] = lines("--checkpoint-interval", "1800", max_checkpoint_interval=timedelta(minutes=45))
 
     assert line == (
         "--checkpoint-interval 1800: a preemption loses half of it, 7.8% of the training with one every 3.2 h; only a"
@@ -98,7 +98,7 @@ def test_an_interval_over_the_useful_one_is_refused_with_what_it_wastes() -> Non
 )
 def test_an_interval_that_is_of_use_is_not_refused(changes: dict[str, Any], save_s: float | None) -> None:
     arguments = ("--checkpoint-interval", changes.pop("interval", "1800"), *changes.pop("arguments", ()))
-    found = lines(*arguments, save_s=save_s, worst_loss=timedelta(minutes=45), **changes)
+    found = lines(*arguments, save_s=save_s, max_checkpoint_interval=timedelta(minutes=45), **changes)
 
     assert [line for line in found if "interval" in line] == []
 

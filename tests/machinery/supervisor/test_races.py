@@ -135,7 +135,7 @@ def states(world: World) -> list[JobState]:
 
 def one_job_waits(world: World) -> None:
     assert states(world) == [JobState.QUEUED]
-    assert world.ledger.read(world.run.id).run.live
+    assert world.ledger.read(world.run.id).run.active
 
 
 def one_job_follows_another(world: World) -> None:
@@ -146,8 +146,8 @@ def one_job_follows_another(world: World) -> None:
 def a_twin_waits_beside_it(world: World) -> None:
     assert states(world)[:2] == [JobState.QUEUED, JobState.RUNNING]
     run = world.ledger.read(world.run.id).run
-    assert run.twin
-    assert run.twin.relieves == run.lives[0].id
+    assert run.standby
+    assert run.standby.replaces == run.active_attempts[0].id
 
 
 def it_is_closed(world: World) -> None:

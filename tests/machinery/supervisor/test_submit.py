@@ -99,7 +99,7 @@ def test_the_deadline_counts_from_now(desk: Desk) -> None:
     desk.submit("weekly", "--deadline-hours", "5", "--work-hours", "2")
     run = desk.run("weekly")
     assert run.spec.deadline - run.submitted_at == timedelta(hours=5)
-    assert run.spec.terms.work == timedelta(hours=2)
+    assert run.spec.policy.work == timedelta(hours=2)
 
 
 def test_flags_of_the_trainer_go_over_those_of_the_settings(desk: Desk) -> None:
@@ -132,7 +132,7 @@ def test_a_run_keeps_the_settings_it_was_submitted_with(desk: Desk) -> None:
         ("--zzz 3", "not a flag of the trainer: trainer --help lists them"),
         ("--data table.csv", 'gs://BUCKET/OBJECT, or "sample"'),
         ("--enable-checkpointing false", "only with policy.strategy on-demand"),
-        ("--checkpoint-interval 700", "at most 600 seconds, or raise policy.worst_loss_minutes"),
+        ("--checkpoint-interval 700", "at most 600 seconds, or raise policy.max_checkpoint_interval_minutes"),
         ("--checkpoint-interval 10m", "'10m': a number of seconds above 0, or auto"),
     ],
 )
@@ -254,8 +254,8 @@ def test_a_run_on_spot_alone_promises_no_deadline(desk: Desk) -> None:
 
 def test_a_budget_is_the_timeout_of_the_first_job(desk: Desk) -> None:
     desk.submit("weekly", "--budget-usd", "2")
-    terms = desk.run("weekly").spec.terms
-    price = terms.usd_per_hour["us-east4"][Provisioning.SPOT]
+    policy = desk.run("weekly").spec.policy
+    price = policy.usd_per_hour["us-east4"][Provisioning.SPOT]
     seconds = int(2 / price * 3600)
     assert request_of(desk, "--budget-usd", "2")["jobSpec"]["scheduling"]["timeout"] == f"{seconds}s"
     created = next(call for call in desk.server.calls if call.method is Method.CREATE)

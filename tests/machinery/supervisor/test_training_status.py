@@ -122,8 +122,8 @@ def test_a_time_that_is_none_is_named(run: Run, checkpoints: Store) -> None:
 def test_who_holds_the_lease_is_looked_up_once_a_twin_was_there(run: Run, checkpoints: Store) -> None:
     lease.claim(checkpoints, "run-1", "a2.1")
     assert BucketEvidence().observe(run).writer is None
-    twin = samples.attempt(id="a2", relieves="a1")
-    assert BucketEvidence().observe(replace(run, attempts=(*run.attempts, twin))).writer == "a2"
+    standby = samples.attempt(id="a2", replaces="a1")
+    assert BucketEvidence().observe(replace(run, attempts=(*run.attempts, standby))).writer == "a2"
 
 
 def test_a_complete_model_is_complete_since_its_manifest_says_so(run: Run, models: Store) -> None:

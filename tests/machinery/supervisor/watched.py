@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from spot.core.job import Sighting
+from spot.core.job import JobSnapshot
 from spot.core.run import Attempt, Observation, Run
 from spot.google.vertex import Jobs
 from spot.storage.base import Entry, Object, Store, Written, never
@@ -78,16 +78,16 @@ class WatchedJobs:
     def __init__(self, jobs: Jobs, around: Around) -> None:
         self._jobs, self._around = jobs, around
 
-    def create(self, run: Run, attempt: Attempt) -> Sighting:
-        created: Sighting = self._around(f"create {attempt.region}", lambda: self._jobs.create(run, attempt))
+    def create(self, run: Run, attempt: Attempt) -> JobSnapshot:
+        created: JobSnapshot = self._around(f"create {attempt.region}", lambda: self._jobs.create(run, attempt))
         return created
 
-    def get(self, name: str) -> Sighting:
-        found: Sighting = self._around(f"get {name}", lambda: self._jobs.get(name))
+    def get(self, name: str) -> JobSnapshot:
+        found: JobSnapshot = self._around(f"get {name}", lambda: self._jobs.get(name))
         return found
 
-    def find(self, run: Run, attempt: Attempt) -> Sighting | None:
-        found: Sighting | None = self._around(f"find {attempt.id}", lambda: self._jobs.find(run, attempt))
+    def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:
+        found: JobSnapshot | None = self._around(f"find {attempt.id}", lambda: self._jobs.find(run, attempt))
         return found
 
     def cancel(self, name: str) -> None:

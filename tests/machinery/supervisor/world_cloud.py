@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import cycle
 
-from spot.core.job import JobError, JobState, Sighting
+from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Attempt, Observation, Progress, Provisioning, Run
 from spot.google.vertex import Refused, Unavailable
 from spot.storage.records.markers import Starts
@@ -23,7 +23,7 @@ class Job:
     restore: int
     patience: int
     failure: Failure
-    twin: Twin
+    standby: Twin
     state: JobState = JobState.QUEUED
     started: int | None = None
     ended: int | None = None
@@ -70,7 +70,7 @@ class Cloud:
     def open_jobs(self) -> list[Job]:
         return [job for job in self.jobs.values() if not job.state.ended]
 
-    def create(self, run: Run, attempt: Attempt) -> Sighting:
+    def create(self, run: Run, attempt: Attempt) -> JobSnapshot:
         fault = next(self._faults, Fault.NONE)
         if fault is Fault.LOST:
             raise Unavailable("no answer")
@@ -84,7 +84,7 @@ class Cloud:
         if attempt.provisioning is Provisioning.FLEX_START:  # once it runs it is as sure as on-demand
             restore = next(self._starts[True])[1]
         if self.minute >= self.world.calm and not on_demand:
-            waits = min(waits, run.spec.terms.max_wait // MINUTE)
+            waits = min(waits, run.spec.policy.provisioning_timeout // MINUTE)
         job = Job(
             name=f"projects/1/locations/{attempt.region}/customJobs/{len(self.jobs) + 1}",
             attempt=attempt,
@@ -93,17 +93,17 @@ class Cloud:
             restore=restore,
             patience=1 if quota is Quota.LATE else next(self._patience),
             failure=next(self._failures, Failure.NONE) if quota is Quota.GRANTED else Failure.NONE,
-            twin=self._as_twin(attempt),
+            standby=self._as_twin(attempt),
         )
         self.jobs[job.name] = job
         if fault is Fault.UNANSWERED:
             raise Unavailable("no answer")
         return self._shown(job)
 
-    def get(self, name: str) -> Sighting:
+    def get(self, name: str) -> JobSnapshot:
         return self._shown(self.jobs[name])
 
-    def find(self, run: Run, attempt: Attempt) -> Sighting | None:  # noqa: ARG002  # there is one run
+    def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:  # noqa: ARG002  # there is one run
         return next((self._shown(job) for job in self.jobs.values() if job.attempt.id == attempt.id), None)
 
     def cancel(self, name: str) -> None:
@@ -136,9 +136,9 @@ class Cloud:
             for job in self.open_jobs:
                 self._live(job, begun, run)
 
-    def _shown(self, job: Job) -> Sighting:
+    def _shown(self, job: Job) -> JobSnapshot:
         known = job.error and self.minute >= job.error_from
-        return Sighting(
+        return JobSnapshot(
             name=job.name,
             state=job.state,
             created_at=T0 + job.created * MINUTE,
@@ -178,7 +178,7 @@ class Cloud:
 
     def _wait(self, job: Job, begun: int, run: Run) -> None:
         spot = job.attempt.provisioning is Provisioning.SPOT
-        longest = run.spec.terms.max_wait // MINUTE
+        longest = run.spec.policy.provisioning_timeout // MINUTE
         if job.attempt.provisioning is Provisioning.FLEX_START and self.minute - job.created > longest:
             self._end(job, JobState.EXPIRED)
             return
@@ -207,7 +207,7 @@ class Cloud:
 
     def _run(self, job: Job, run: Run) -> None:
         job.ran += 1
-        self.usd += run.spec.terms.usd_per_hour[job.attempt.region][job.attempt.provisioning] / 60
+        self.usd += run.spec.policy.usd_per_hour[job.attempt.region][job.attempt.provisioning] / 60
         if job.restore > 0:
             job.restore -= 1
         elif job.exit_code is None:
@@ -215,13 +215,13 @@ class Cloud:
         if (job.ran + 1) * MINUTE > job.attempt.timeout and not job.state.ended:
             self._fail(job, JobError(code=4, message="The job ran for longer than its timeout."))
 
-    def _relieves(self, twin: Job) -> bool:
+    def _relieves(self, standby: Job) -> bool:
         """Whether it has the lease by the end of this minute; whoever had it has saved, and leaves."""
-        if self.writer == twin.attempt.id:
+        if self.writer == standby.attempt.id:
             return True
         if self.completed is not None:
             return False
-        holder = next((job for job in self.open_jobs if job.attempt.id == twin.attempt.relieves), None)
+        holder = next((job for job in self.open_jobs if job.attempt.id == standby.attempt.replaces), None)
         if holder and holder.started is not None and holder.waits == 0:
             if holder.unsaved:
                 self._save(holder, holder.unsaved, self.minute)
@@ -229,16 +229,20 @@ class Cloud:
             self._fail(
                 holder, JobError(code=3, message="The replica workerpool0-0 exited with a non-zero status of 75.")
             )
-        self.writer = twin.attempt.id
+        self.writer = standby.attempt.id
         return False
 
     def _as_twin(self, attempt: Attempt) -> Twin:
-        twin = next(self._twins) if attempt.relieves else Twin.RELIEVES
+        standby = next(self._twins) if attempt.replaces else Twin.RELIEVES
         may_stall = attempt.provisioning is Provisioning.SPOT  # nothing else is ever left once it trains
-        return twin if may_stall or twin is not Twin.STALLS else Twin.RELIEVES
+        return standby if may_stall or standby is not Twin.STALLS else Twin.RELIEVES
 
     def _train(self, job: Job) -> None:
-        if job.twin is Twin.STANDS_BY or (job.attempt.relieves and not self._relieves(job)) or job.twin is Twin.STALLS:
+        if (
+            job.standby is Twin.STANDS_BY
+            or (job.attempt.replaces and not self._relieves(job))
+            or job.standby is Twin.STALLS
+        ):
             return
         job.unsaved, job.to_checkpoint = job.unsaved + 1, job.to_checkpoint - 1
         if self.saved + job.unsaved >= self.work:

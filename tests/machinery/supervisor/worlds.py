@@ -136,11 +136,11 @@ def runs(draw: st.DrawFn, strategies: tuple[Strategy, ...], budgets: st.SearchSt
         hand_over=draw(st.booleans()),
         flex_start=draw(st.booleans()),
         work=work * MINUTE,
-        max_wait=draw(st.integers(1, 30)) * MINUTE,
+        provisioning_timeout=draw(st.integers(1, 30)) * MINUTE,
         expected_start=draw(st.integers(1, 30)) * MINUTE,
         worst_start=worst_start * MINUTE,
-        tick=draw(st.integers(1, 30)) * MINUTE,
-        worst_loss=draw(st.integers(1, 30)) * MINUTE,
+        reconcile_interval=draw(st.integers(1, 30)) * MINUTE,
+        max_checkpoint_interval=draw(st.integers(1, 30)) * MINUTE,
         reserve=draw(st.sampled_from((0, 30, 75, 300))) * MINUTE,
         max_preemptions=draw(st.none() | st.integers(0, 3)),
         budget_usd=draw(budgets),
@@ -155,7 +155,7 @@ def kept_promises(draw: st.DrawFn, run: Run) -> World:
 
     A job that is cancelled ends within what a pass waits for it.
     """
-    terms = run.spec.terms
+    policy = run.spec.policy
     error_delays = draw(some(st.integers(0, 2), 2))
     longest = SETTLE // MINUTE
     regions = [
@@ -164,14 +164,16 @@ def kept_promises(draw: st.DrawFn, run: Run) -> World:
             spot_quota=draw(st.sampled_from(SPOT_QUOTA)),
             on_demand_quota=draw(st.sampled_from((Quota.GRANTED, Quota.REFUSED))) if number else Quota.GRANTED,
         )
-        for number, _ in enumerate(terms.regions)
+        for number, _ in enumerate(policy.regions)
     ]
     return World(
-        regions=dict(zip(terms.regions, draw(st.permutations(regions)), strict=True)),
-        gaps=draw(st.just((terms.tick // MINUTE,)) | some(st.integers(1, terms.tick // MINUTE))),
+        regions=dict(zip(policy.regions, draw(st.permutations(regions)), strict=True)),
+        gaps=draw(
+            st.just((policy.reconcile_interval // MINUTE,)) | some(st.integers(1, policy.reconcile_interval // MINUTE))
+        ),
         spot_starts=draw(st.lists(st.tuples(HEAVY, HEAVY), min_size=1, max_size=4).map(tuple)),
-        on_demand_starts=draw(st.just(((terms.worst_start // MINUTE, 0),)) | starts(terms.worst_start // MINUTE)),
-        checkpoints=draw(some(st.integers(1, terms.worst_loss // MINUTE))),
+        on_demand_starts=draw(st.just(((policy.worst_start // MINUTE, 0),)) | starts(policy.worst_start // MINUTE)),
+        checkpoints=draw(some(st.integers(1, policy.max_checkpoint_interval // MINUTE))),
         saves=draw(st.lists(st.booleans(), min_size=1, max_size=3).map(tuple)),
         restarts=draw(st.lists(st.booleans(), min_size=1, max_size=3).map(tuple)),
         error_delays=error_delays,
@@ -186,7 +188,7 @@ def kept_promises(draw: st.DrawFn, run: Run) -> World:
 def any_world(draw: st.DrawFn, run: Run) -> World:
     """Nothing holds but that what goes wrong has an end, and that on-demand machines come in the stated time."""
     world = draw(kept_promises(run))
-    waits = st.integers(1, run.spec.terms.worst_start // MINUTE)
+    waits = st.integers(1, run.spec.policy.worst_start // MINUTE)
     quota = st.sampled_from((Quota.GRANTED, Quota.GRANTED, Quota.REFUSED, Quota.LATE))
     return replace(
         world,

@@ -16,7 +16,7 @@ from spot.trainer.dataset import Data
 from spot.trainer.loop import Machine, train
 from spot.trainer.progress import Progress
 from spot.trainer.runtime.errors import Stopped
-from spot.trainer.runtime.signals import Stop
+from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.state import Plan, TrainingState
 from spot.trainer.task import TaskModel
 from spot.trainer.tensorboard import Scalars
@@ -50,7 +50,7 @@ class Case:
         )
 
 
-class StopAfter(Stop):
+class StopAfter(StopSignal):
     """Asks for a stop at the n-th place where the loop looks for one: before and after each batch and evaluation."""
 
     def __init__(self, looks: int | None) -> None:
@@ -107,7 +107,7 @@ def fresh(case: Case) -> TrainingState:
     )
 
 
-def advance(state: TrainingState, case: Case, stop: Stop) -> bool:
+def advance(state: TrainingState, case: Case, stop: StopSignal) -> bool:
     """Train on; whether to the end."""
     data = Data(train=_Few(_DATA.train, case.samples), held_out=_Few(_DATA.held_out, 10), objects=())  # type: ignore[arg-type]
     try:

@@ -7,11 +7,11 @@ from datetime import timedelta
 from spot.storage.base import Store
 from spot.storage.records import lease
 from spot.storage.records.lease import Lease
-from spot.trainer.uploader.timing import Pace
+from spot.trainer.uploader.timing import LeaseTiming
 from tests.machinery.clocks import ManualClock
 
 RUN = "run"
-PACE = Pace()
+PACE = LeaseTiming()
 
 
 def now(store: Store) -> Lease:

@@ -139,7 +139,7 @@ def test_resume_never_begins_anew_and_sets_the_old_checkpoints_aside(
     assert life.wait() == 0
     assert "resumed" not in life.output
     assert begun.result() == undisturbed
-    aside = open_store(f"{begun.uri}/checkpoints").list("default/set-aside/")
+    aside = open_store(f"{begun.uri}/checkpoints").list("default/quarantine/")
     assert len(aside) == len(before)
 
 

@@ -62,7 +62,7 @@ def test_a_damaged_checkpoint_is_set_aside_loudly_for_the_one_before(
     assert life.wait() == 0, life.output + life.errors
     assert f"WARNING step {newest}: checkpoint set aside: " in life.output
     assert re.search(rf"step {older} of \d+: resumed", life.output)
-    assert len(faulty.checkpoints.list(f"{RUN}/set-aside/{newest:010d}-")) == 1
+    assert len(faulty.checkpoints.list(f"{RUN}/quarantine/{newest:010d}-")) == 1
     faulty.assert_undisturbed(undisturbed)
 
 

@@ -16,19 +16,19 @@ from spot.storage import paths
 from spot.storage.base import ABSENT, Entry, Object
 from spot.storage.paths import Commit
 from spot.storage.records import lease, manifest, markers
-from spot.storage.records.lease import Lease, Relieved
+from spot.storage.records.lease import Lease, LeaseLost
 from spot.storage.records.manifest import Manifest, Part
 from spot.trainer.checkpoint.standby import Standby
 from spot.trainer.uploader.buffer import SharedBuffer
-from spot.trainer.uploader.lease_keeper import Holding
+from spot.trainer.uploader.lease_keeper import LeaseKeeper
 from spot.trainer.uploader.messages import Channel, Declined, Lost, Wanted
-from spot.trainer.uploader.timing import Pace
+from spot.trainer.uploader.timing import LeaseTiming
 from spot.trainer.uploader.worker import Uploader
 from tests.machinery.storage.memory import MemoryStore
 from tests.machinery.trainer.uploader.test_worker import draft_of
 
 RUN = "run"
-PACE = Pace()
+PACE = LeaseTiming()
 NOTHING = Commit(step=0, term=0, from_step=0, from_term=0)
 WALKS, EVENTS, STARTS = 150, 150, 7
 ATTEMPTS = [f"a{number}" for number in range(1, STARTS + 1)]
@@ -66,7 +66,7 @@ class Trainer:
 
     name: str
     alive: bool = True
-    relieves: str | None = None
+    replaces: str | None = None
     """The attempt in whose place it is, which may start only later."""
     standby: Standby | None = None
     """Until the lease is its own."""
@@ -74,7 +74,7 @@ class Trainer:
     """Its own, as far as it knows."""
     began: Commit | None = None
     """None until it has looked for the checkpoint to go on from."""
-    holding: Holding | None = None
+    holding: LeaseKeeper | None = None
     newest: Commit = NOTHING
     step: int = 0
     on_the_wire: list[Manifest] = field(default_factory=list)
@@ -160,15 +160,15 @@ class World:
         trainer = Trainer(name=name, uploader=Uploader(self.store, *UNUSED, KEEP))
         self.trainers.append(trainer)
         if self.chance.random() < 0.5:
-            trainer.relieves = self.chance.choice([other for other in ATTEMPTS if other != attempt])
+            trainer.replaces = self.chance.choice([other for other in ATTEMPTS if other != attempt])
             trainer.standby = Standby(
-                self.store, RUN, trainer.name, PACE, relieves=trainer.relieves, clock=lambda: self.now
+                self.store, RUN, trainer.name, PACE, replaces=trainer.replaces, clock=lambda: self.now
             )
             return
         came_before = any(lease.attempt_of(other.name) == attempt for other in self.trainers[:-1])
         try:
             trainer.lease = lease.claim(self.store, RUN, trainer.name)
-        except Relieved:
+        except LeaseLost:
             self.seen["came again" if came_before else "came late"] += 1
             trainer.alive = False
         assert trainer.alive == (attempt not in self.relieved)
@@ -203,13 +203,13 @@ class World:
         before = lease.read(self.store, RUN)
         try:
             trainer.lease = standby.look()
-        except Relieved:
+        except LeaseLost:
             trainer.alive = False
         if trainer.lease:
-            assert trainer.relieves
+            assert trainer.replaces
             trainer.standby = None
             assert lease.attempt_of(trainer.name) not in self.relieved
-            self.relieved |= {trainer.relieves}
+            self.relieved |= {trainer.replaces}
             assert before is None or not is_later(before.holder, trainer.name)
             if before and before.attempt != lease.attempt_of(trainer.name):
                 self.relieved |= {before.attempt}
@@ -222,7 +222,7 @@ class World:
             return
         trainer.began = trainer.newest = next(iter(manifest.commits(self.store, RUN)), NOTHING)
         trainer.step = trainer.began.step
-        trainer.holding = Holding(self.store, PACE.hold(RUN, trainer.name), clock=lambda: self.now)
+        trainer.holding = LeaseKeeper(self.store, PACE.hold(RUN, trainer.name), clock=lambda: self.now)
 
     def train_and_save(self) -> None:
         trainer = self.one(lambda one: one.alive and one.began is not None and not one.offering)

@@ -15,22 +15,22 @@ from spot.storage import paths
 from spot.storage.base import ABSENT, Store
 from spot.storage.factory import open_store
 from spot.storage.records import lease, manifest
-from spot.storage.records.lease import Lease, Relieved
+from spot.storage.records.lease import Lease, LeaseLost
 from spot.trainer.checkpoint.identity import Identity
 from spot.trainer.checkpoint.interval import History
-from spot.trainer.checkpoint.manager import Checkpointer
+from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.checkpoint.standby import Standby
-from spot.trainer.runtime.signals import Stop
+from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.process import UploaderProcess
-from spot.trainer.uploader.timing import Pace
+from spot.trainer.uploader.timing import LeaseTiming
 from tests.machinery.proxy import Fault, Proxy, Request
 from tests.machinery.trainer.checkpoint.test_manager import PATIENCE_S, State, found
 from tests.machinery.trainer.faults import is_part
 
 RUN, ME, TWIN = "run", "a.1", "b.1"
-QUICK = Pace(poll_s=0.01, beat_s=0.05, offer_s=0.1, dead_s=60.0)
-PATIENT = Pace(poll_s=0.01, beat_s=0.05, offer_s=60.0, dead_s=60.0)
+QUICK = LeaseTiming(poll_s=0.01, beat_s=0.05, offer_s=0.1, dead_s=60.0)
+PATIENT = LeaseTiming(poll_s=0.01, beat_s=0.05, offer_s=60.0, dead_s=60.0)
 
 
 @pytest.fixture
@@ -51,11 +51,13 @@ def buffer() -> SharedBuffer:
     return SharedBuffer()
 
 
-def wanted_by_twin(store: Store, uploader: UploaderProcess, buffer: SharedBuffer, pace: Pace) -> Checkpointer:
+def wanted_by_twin(
+    store: Store, uploader: UploaderProcess, buffer: SharedBuffer, pace: LeaseTiming
+) -> CheckpointManager:
     """A checkpointer that has heard of it."""
     term = lease.claim(store, RUN, ME).term
     become(store, lambda held: held.wanted_by(TWIN))
-    checkpointer = Checkpointer(
+    checkpointer = CheckpointManager(
         uploader=uploader,
         buffer=buffer,
         identity=Identity(run=RUN, attempt="a", start=1, config={}, data=()),
@@ -69,7 +71,7 @@ def wanted_by_twin(store: Store, uploader: UploaderProcess, buffer: SharedBuffer
     return checkpointer
 
 
-def hears(checkpointer: Checkpointer) -> bool:
+def hears(checkpointer: CheckpointManager) -> bool:
     checkpointer.poll(0.1)
     return checkpointer.wanted
 
@@ -95,7 +97,7 @@ def become(store: Store, change: Callable[[Lease], Lease]) -> None:
 
 
 def accept(store: Store) -> threading.Thread:
-    standby = Standby(store, RUN, TWIN, PATIENT, relieves="a")
+    standby = Standby(store, RUN, TWIN, PATIENT, replaces="a")
     thread = threading.Thread(target=lambda: until(lambda: standby.look() is not None), daemon=True)
     thread.start()
     return thread
@@ -104,8 +106,8 @@ def accept(store: Store) -> threading.Thread:
 def test_what_is_handed_over_is_the_very_state(store: Store, uploader: UploaderProcess, buffer: SharedBuffer) -> None:
     checkpointer = wanted_by_twin(store, uploader, buffer, PATIENT)
     twin = accept(store)
-    with pytest.raises(Relieved, match=r"handed over to b\.1 at step 7"):
-        checkpointer.hand_over(State().advance(7), Stop())
+    with pytest.raises(LeaseLost, match=r"handed over to b\.1 at step 7"):
+        checkpointer.hand_over(State().advance(7), StopSignal())
     twin.join(PATIENCE_S)
     assert found(store) == (7, 7.0)
 
@@ -114,10 +116,10 @@ def test_what_nobody_accepts_is_trained_on_and_the_pause_is_known(
     store: Store, uploader: UploaderProcess, buffer: SharedBuffer
 ) -> None:
     checkpointer, state = wanted_by_twin(store, uploader, buffer, QUICK), State()
-    checkpointer.hand_over(state.advance(7), Stop())
+    checkpointer.hand_over(state.advance(7), StopSignal())
     assert not checkpointer.wanted
     assert held(store) == Lease(term=1, holder=ME, beat=held(store).beat)
-    assert checkpointer.save_at_last(state.advance(8), lambda: PATIENCE_S)
+    assert checkpointer.final_save(state.advance(8), lambda: PATIENCE_S)
     newest = manifest.newest(store, RUN)
     assert newest
     assert (newest.step, newest.saving_seconds >= QUICK.offer_s) == (8, True)
@@ -126,7 +128,7 @@ def test_what_nobody_accepts_is_trained_on_and_the_pause_is_known(
 def test_a_stop_ends_the_wait_and_leaves_the_offer(
     store: Store, uploader: UploaderProcess, buffer: SharedBuffer
 ) -> None:
-    checkpointer, stop = wanted_by_twin(store, uploader, buffer, PATIENT), Stop()
+    checkpointer, stop = wanted_by_twin(store, uploader, buffer, PATIENT), StopSignal()
     stop._request(signal.SIGTERM)
     checkpointer.hand_over(State().advance(7), stop)
     assert found(store) == (7, 7.0)
@@ -138,14 +140,14 @@ def test_after_a_save_that_fails_training_goes_on_until_one_succeeds(
 ) -> None:
     checkpointer, state = wanted_by_twin(store, uploader, buffer, PATIENT), State()
     store.write(paths.part(RUN, 7, "a", 1, 1, 0), b"in the way", if_generation=ABSENT)
-    checkpointer.hand_over(state.advance(7), Stop())
+    checkpointer.hand_over(state.advance(7), StopSignal())
     assert (checkpointer.wanted, checkpointer.busy, checkpointer.durable_step) == (False, False, None)
     assert not held(store).offered
     checkpointer.save(state.advance(8))
     until(lambda: hears(checkpointer))
     twin = accept(store)
-    with pytest.raises(Relieved, match=r"handed over to b\.1 at step 9"):
-        checkpointer.hand_over(state.advance(9), Stop())
+    with pytest.raises(LeaseLost, match=r"handed over to b\.1 at step 9"):
+        checkpointer.hand_over(state.advance(9), StopSignal())
     twin.join(PATIENCE_S)
 
 
@@ -164,8 +166,10 @@ def test_when_the_twin_has_gone_training_goes_on_before_the_save_is_durable(
     proxy.rule = withdrawn_and_slow
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
     uploader = UploaderProcess(gs_uri, buffer.fd, 3)
-    checkpointer = wanted_by_twin(store, uploader, buffer, Pace(poll_s=0.01, beat_s=60.0, offer_s=60.0, dead_s=60.0))
-    checkpointer.hand_over(State().advance(7), Stop())
+    checkpointer = wanted_by_twin(
+        store, uploader, buffer, LeaseTiming(poll_s=0.01, beat_s=60.0, offer_s=60.0, dead_s=60.0)
+    )
+    checkpointer.hand_over(State().advance(7), StopSignal())
     assert (checkpointer.wanted, checkpointer.busy) == (False, True)
     go_on.set()
     checkpointer.settle(PATIENCE_S)
@@ -179,7 +183,7 @@ def test_a_lost_lease_is_noticed_by_whoever_hears_the_uploader_out(
 ) -> None:
     checkpointer = wanted_by_twin(store, uploader, buffer, PATIENT)
     lease.claim(store, RUN, "c.1")
-    with pytest.raises(Relieved, match=r"the lease of run run is c\.1's"):
+    with pytest.raises(LeaseLost, match=r"the lease of run run is c\.1's"):
         until(lambda: not hears(checkpointer))
 
 
@@ -198,6 +202,6 @@ def test_the_uploader_that_replaces_a_killed_one_makes_the_same_offer(
 
     twin = threading.Thread(target=kill_and_accept, daemon=True)
     twin.start()
-    with pytest.raises(Relieved, match=r"handed over to b\.1 at step 7"):
-        checkpointer.hand_over(State().advance(7), Stop())
+    with pytest.raises(LeaseLost, match=r"handed over to b\.1 at step 7"):
+        checkpointer.hand_over(State().advance(7), StopSignal())
     twin.join(PATIENCE_S)

@@ -12,12 +12,12 @@ import pytest
 from spot.storage import paths
 from spot.storage.base import Denied, Unavailable
 from spot.storage.factory import open_store
-from spot.storage.records.lease import Relieved
+from spot.storage.records.lease import LeaseLost
 from spot.trainer import training
 from spot.trainer.context import Start
 from spot.trainer.main import main
 from spot.trainer.runtime.errors import StartAgain, TrainingError, UsageError
-from spot.trainer.runtime.signals import Stop
+from spot.trainer.runtime.signals import StopSignal
 from tests.machinery.fixture_task import TASK
 
 FAULTS = {
@@ -37,15 +37,15 @@ def ended(folder: Path) -> dict[str, object]:
 
 
 def run(folder: Path, fault: Exception, monkeypatch: pytest.MonkeyPatch, *, stopped: bool) -> int:
-    def fails(_: Start, stop: Stop) -> NoReturn:
+    def fails(_: Start, stop: StopSignal) -> NoReturn:
         if stopped:
             stop._request(signal.SIGTERM)
         raise fault
 
-    monkeypatch.setattr(training, "run_job", fails)
+    monkeypatch.setattr(training, "run_training", fails)
     monkeypatch.setattr("spot.trainer.main.configure", lambda: None)  # of the log, which is pytest's here
     where = ["--output-dir", str(folder / "models"), "--checkpoint-dir", str(folder / "checkpoints")]
-    return main(where, {}, Stop(), TASK)
+    return main(where, {}, StopSignal(), TASK)
 
 
 @pytest.mark.parametrize(("fault", "code"), FAULTS.values(), ids=FAULTS)
@@ -60,7 +60,7 @@ def test_each_fault_has_its_exit_code_and_leaves_it_in_the_marker(
 def test_a_relieved_start_says_so_whether_or_not_its_machine_goes_away(
     stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run(tmp_path, Relieved("handed over to a5.1 at step 7"), monkeypatch, stopped=stopped) == 75
+    assert run(tmp_path, LeaseLost("handed over to a5.1 at step 7"), monkeypatch, stopped=stopped) == 75
     assert (ended(tmp_path)["exit_code"], ended(tmp_path)["reason"]) == (75, "handed over to a5.1 at step 7")
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spot.storage import paths
 from spot.storage.base import ABSENT, Conflict, Store, Written, never
-from spot.storage.records.lease import Relieved
+from spot.storage.records.lease import LeaseLost
 from spot.trainer.results import check_writable, read_completion, write_results
 from spot.trainer.runtime.errors import TrainingError
 from tests.machinery.storage.memory import MemoryStore
@@ -130,10 +130,10 @@ def test_a_run_that_another_start_completed_stays_as_it_is(weights: Mapping[str,
 
 def test_a_writer_that_was_relieved_replaces_nothing(store: Store) -> None:
     def relieved() -> None:
-        raise Relieved("the lease of run run is a5.1's")
+        raise LeaseLost("the lease of run run is a5.1's")
 
     store.write("run/model.safetensors", b"the holder's", if_generation=ABSENT)
-    with pytest.raises(Relieved):
+    with pytest.raises(LeaseLost):
         write_results(store, "run", WEIGHTS, METRICS, {}, check_lease=relieved)
     assert store.read("run/model.safetensors").data == b"the holder's"
     assert read_completion(store, "run") is None

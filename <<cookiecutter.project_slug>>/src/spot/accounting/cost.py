@@ -189,7 +189,7 @@ def _entry(run: Run, attempt: Attempt, seen: Observation | None, now: datetime) 
     spans = spans_of(run, attempt, seen, now)
     if attempt.started_at:
         billed = max((attempt.ended_at or now) - attempt.started_at, timedelta())
-    price = run.spec.terms.price(attempt.region, attempt.provisioning)
+    price = run.spec.policy.price(attempt.region, attempt.provisioning)
     return Entry(
         attempt=attempt,
         waited=max(until - attempt.intended_at, timedelta()),
@@ -211,11 +211,11 @@ def _covered(entries: Iterable[Entry], begin: datetime, end: datetime) -> timede
 
 def _on_demand(run: Run, entries: Sequence[Entry]) -> OnDemand | None:
     """For what these attempts came to."""
-    terms, phases = run.spec.terms, _sum(entry.phases for entry in entries)
+    policy, phases = run.spec.policy, _sum(entry.phases for entry in entries)
     prices = [
         (price, region)
-        for region in terms.regions
-        if (price := terms.price(region, Provisioning.ON_DEMAND)) is not None
+        for region in policy.regions
+        if (price := policy.price(region, Provisioning.ON_DEMAND)) is not None
     ]
     if not prices:
         return None
@@ -223,7 +223,7 @@ def _on_demand(run: Run, entries: Sequence[Entry]) -> OnDemand | None:
     starts = [
         entry.phases[Phase.STARTING] + entry.phases[Phase.RESTORING]
         for entry in entries
-        if entry.attempt.advanced_at and not entry.attempt.relieves
+        if entry.attempt.advanced_at and not entry.attempt.replaces
     ]
     return OnDemand(
         region=region,

@@ -76,7 +76,7 @@ def by_phase(attempt: Attempt, spans: Iterable[Span], seen: Observation | None) 
 
 def successor_of(run: Run, attempt: Attempt) -> Attempt | None:
     """The twin that has trained in its place."""
-    return next((one for one in run.attempts if one.relieves == attempt.id and one.advanced_at), None)
+    return next((one for one in run.attempts if one.replaces == attempt.id and one.advanced_at), None)
 
 
 def saved_at(attempt: Attempt, seen: Observation | None) -> datetime | None:
@@ -91,9 +91,9 @@ def _marks(run: Run, attempt: Attempt, seen: Observation | None) -> list[tuple[P
     if began is None and advanced is None:
         return [(_without_a_trainer(attempt), None)]
     marks: list[tuple[Phase, datetime | None]] = []
-    if began or not attempt.relieves:
+    if began or not attempt.replaces:
         marks.append((Phase.STARTING, began or advanced))
-    if attempt.relieves:
+    if attempt.replaces:
         marks.append((Phase.STANDING_BY, _taken_over_at(run, attempt)))
     if advanced is None:
         return [*marks, (_without_a_step(attempt), None)]
@@ -131,7 +131,7 @@ def _redone(run: Run, attempt: Attempt, until: datetime | None, rest: Phase) -> 
 def _without_a_trainer(attempt: Attempt) -> Phase:
     if attempt.outcome is Outcome.SUCCEEDED:
         return Phase.TRAINING  # without checkpoints nothing is marked
-    if attempt.relieves and attempt.ended_at is None:
+    if attempt.replaces and attempt.ended_at is None:
         return Phase.STANDING_BY  # its trainer tells when it began only once it is over
     return Phase.OTHER if attempt.starts else Phase.STARTING
 
@@ -140,15 +140,15 @@ def _without_a_step(attempt: Attempt) -> Phase:
     """It restored, and trained what never came into a checkpoint."""
     if attempt.outcome is Outcome.SUCCEEDED:
         return Phase.TRAINING
-    stood_by = attempt.relieves and attempt.outcome is Outcome.CANCELLED
+    stood_by = attempt.replaces and attempt.outcome is Outcome.CANCELLED
     in_order = stood_by or attempt.ended_at is None or attempt.outcome is Outcome.HANDED_OVER
     return Phase.OTHER if in_order else Phase.REPLAYED
 
 
-def _taken_over_at(run: Run, twin: Attempt) -> datetime | None:
-    """When the attempt that `twin` relieves was gone, or certainly had no lease any more."""
-    relieved = run.attempt(twin.relieves)
-    known = [moment for moment in (relieved.ended_at if relieved else None, twin.advanced_at) if moment]
+def _taken_over_at(run: Run, standby: Attempt) -> datetime | None:
+    """When the attempt that `standby` relieves was gone, or certainly had no lease any more."""
+    relieved = run.attempt(standby.replaces)
+    known = [moment for moment in (relieved.ended_at if relieved else None, standby.advanced_at) if moment]
     return min(known, default=None)
 
 

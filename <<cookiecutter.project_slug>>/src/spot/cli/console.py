@@ -48,9 +48,9 @@ def columns() -> int:
 @contextlib.contextmanager
 def in_place() -> Iterator[Callable[[RenderableType], None]]:
     """Show one thing in the place of the one before it."""
-    live = Live(console=_console(), auto_refresh=False, redirect_stderr=sys.stderr.isatty())
-    with live, _only_warnings():
-        yield lambda part: live.update(part, refresh=True)
+    active = Live(console=_console(), auto_refresh=False, redirect_stderr=sys.stderr.isatty())
+    with active, _only_warnings():
+        yield lambda part: active.update(part, refresh=True)
 
 
 @contextlib.contextmanager

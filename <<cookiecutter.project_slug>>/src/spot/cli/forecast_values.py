@@ -7,21 +7,21 @@ from datetime import timedelta
 from typing import Any
 
 from spot.cli.forecast_views import Shown
-from spot.simulation.forecast import Forecast, Rival, Sample, Samples, quantile
+from spot.simulation.forecast import Baseline, Forecast, Sample, Samples, quantile
 
-_KEYS = {Rival.OURS: "policy", Rival.ON_DEMAND: "on_demand_only", Rival.ARTICLE: "article"}
+_KEYS = {Baseline.OURS: "policy", Baseline.ON_DEMAND: "on_demand_only", Baseline.ARTICLE: "article"}
 
 
 def document(shown: Shown) -> dict[str, Any]:
     run, supply = shown.run, shown.supply
-    terms = run.spec.terms
+    policy = run.spec.policy
     return {
         "machine": run.spec.machine.type,
         "accelerator": run.spec.machine.accelerator,
         "accelerator_count": run.spec.machine.accelerator_count,
-        "strategy": terms.strategy,
-        "regions": list(terms.regions),
-        "work_hours": _round(terms.work / timedelta(hours=1)),
+        "strategy": policy.strategy,
+        "regions": list(policy.regions),
+        "work_hours": _round(policy.work / timedelta(hours=1)),
         "deadline_hours": _round((run.spec.deadline - run.submitted_at) / timedelta(hours=1)),
         "capacity": supply.origin,
         "notes": [*supply.notes, *shown.notes],
@@ -33,12 +33,12 @@ def document(shown: Shown) -> dict[str, Any]:
 
 
 def _case(shown: Shown, found: Forecast) -> dict[str, Any]:
-    terms = found.case.run.spec.terms
+    policy = found.case.run.spec.policy
     return {
         "label": found.case.label,
-        "regions": list(terms.regions),
+        "regions": list(policy.regions),
         "deadline_hours": _round(found.case.deadline_hours),
-        "usd_per_hour": {region: dict(terms.usd_per_hour[region]) for region in terms.regions},
+        "usd_per_hour": {region: dict(policy.usd_per_hour[region]) for region in policy.regions},
         "saving": _round(found.saving),
         **{key: _samples(shown, found.of(rival)) for rival, key in _KEYS.items()},
     }

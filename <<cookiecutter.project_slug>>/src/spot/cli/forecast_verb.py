@@ -22,7 +22,7 @@ from spot.pricing.quotes import age_warning, described, quotes
 from spot.report.forecast_svg import svg
 from spot.simulation import sweeps
 from spot.simulation.capacity import Supply, assumed, from_file, measured, stand_ins
-from spot.simulation.forecast import Case, Forecast, Rival, starts_of
+from spot.simulation.forecast import Baseline, Case, Forecast, starts_of
 from spot.simulation.forecast_workers import forecasts
 from spot.simulation.startup_times import drawn
 from spot.simulation.traces import Trace, read, shipped
@@ -53,14 +53,14 @@ def forecast(options: Namespace) -> int:
 
 def _shown(options: Namespace, settings: Settings, now: datetime) -> Shown:
     run = _run(settings, options, now)
-    asked = run.spec.terms.regions
+    asked = run.spec.policy.regions
     trace = _trace(options)
     taken = stand_ins(trace, asked).values() if trace and options.trace is None else asked
     others = _others(settings, trace, {*asked, *taken}) if options.sweep == "regions" and len(asked) == 1 else ()
     if others:
-        run = _with_terms(run, usd_per_hour=settings.terms(regions=(*asked, *others)).usd_per_hour)
+        run = _with_terms(run, usd_per_hour=settings.policy_config(regions=(*asked, *others)).usd_per_hour)
     notes = [*budget_warnings(run), *_age(settings, asked, now)]
-    if run.spec.terms.flex_start:
+    if run.spec.policy.flex_start:
         notes.append("FLEX_START is left out: nobody has measured when it comes")
         run = _with_terms(run, flex_start=False)
     supply = _supply(options, trace, run, (*asked, *others))
@@ -85,24 +85,24 @@ def _replayed(cases: Sequence[Case], supply: Supply, number: int, seed: int) -> 
     """Every case in windows that are long enough for each of them."""
     longest = max(case.run.spec.deadline - case.run.submitted_at for case in cases)
     found = windows(supply.trace, supply.trace.regions, supply.machines, -(-longest // _MINUTE))
-    luck = drawn(starts_of(cases[0].run.spec.terms), supply.trace.regions, seed)
-    with _progress(number * len(cases) * len(Rival)) as done:
+    luck = drawn(starts_of(cases[0].run.spec.policy), supply.trace.regions, seed)
+    with _progress(number * len(cases) * len(Baseline)) as done:
         return forecasts(cases, found, luck, found.drawn(number, seed), done)
 
 
 def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
     """The run that the settings would submit now, nothing of it pinned. Raises `SubmitError` as submit does."""
-    terms = terms_of(settings, options)
+    policy = terms_of(settings, options)
     spec = settings.spec(
         image=settings.cloud.image,
         arguments=settings.arguments(),
         deadline=deadline_of(settings, options, now),
-        terms=terms,
+        policy=policy,
     )
     run = Run(id=new_id(now), spec=spec, submitted_at=now)
     if doubts := plan(run, force=True, save=settings.save).doubts:
         raise SubmitError(doubts[0])
-    if without := terms.unpriced:
+    if without := policy.unpriced:
         raise SubmitError(
             f"no price is known for {described(spec.machine)} in {', '.join(without)}: choose other --regions,"
             " or ask for more prices with spot prices --refresh"
@@ -111,7 +111,7 @@ def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
 
 
 def _with_terms(run: Run, **changes: Any) -> Run:
-    return replace(run, spec=replace(run.spec, terms=replace(run.spec.terms, **changes)))
+    return replace(run, spec=replace(run.spec, policy=replace(run.spec.policy, **changes)))
 
 
 def _trace(options: Namespace) -> Trace | None:
@@ -131,7 +131,7 @@ def _others(settings: Settings, trace: Trace | None, taken: Collection[str]) -> 
     The one that stands for it is `taken`: it cannot be had twice.
     """
     measured_ones = trace.regions if trace else ()
-    prices = settings.terms(regions=measured_ones).usd_per_hour
+    prices = settings.policy_config(regions=measured_ones).usd_per_hour
     others = tuple(region for region in measured_ones if region not in taken and region in prices)
     if not others:
         raise SubmitError("--sweep regions: there is nothing to choose from, name more than one with --regions")
@@ -158,14 +158,14 @@ def _cases(sweep: str | None, run: Run, supply: Supply, others: Sequence[str]) -
         return sweeps.deadlines(run, longest * _MINUTE)
     if sweep == "regions":
         return sweeps.regions(run, others)
-    return [Case(label=", ".join(run.spec.terms.regions), run=run)]
+    return [Case(label=", ".join(run.spec.policy.regions), run=run)]
 
 
 @contextlib.contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, a line elsewhere."""
     if not sys.stderr.isatty():
-        _log.info("%d replays, %d for each policy", total, total // len(Rival))
+        _log.info("%d replays, %d for each policy", total, total // len(Baseline))
         yield lambda _: None
         return
     from rich.console import Console

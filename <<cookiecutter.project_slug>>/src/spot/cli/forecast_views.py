@@ -17,7 +17,7 @@ from spot.core.run import Provisioning, Run
 from spot.pricing.quotes import described
 from spot.report.forecast_picture import bar, picture
 from spot.simulation.capacity import Supply
-from spot.simulation.forecast import Forecast, Rival, Samples, quantile, starts_of
+from spot.simulation.forecast import Baseline, Forecast, Samples, quantile, starts_of
 
 BAR = 18
 ROW = 19
@@ -126,7 +126,7 @@ def chance(samples: Samples) -> str:
 def _numbers(found: Forecast) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", no_wrap=True, min_width=ROW)
-    for rival in Rival:
+    for rival in Baseline:
         table.add_column(rival, justify="right", overflow="fold")
     rows: list[tuple[str, Callable[[Samples], str]]] = [
         ("cost, mean", lambda one: money(one.mean_usd)),
@@ -142,10 +142,10 @@ def _numbers(found: Forecast) -> Table:
         ("hours on demand", lambda one: f"{one.mean(lambda sample: sample.on_demand_hours):.1f}"),
         ("hours without", lambda one: f"{one.mean(lambda sample: sample.waited_hours):.1f}"),
     ]
-    if any(found.of(rival).unfinished for rival in Rival):
+    if any(found.of(rival).unfinished for rival in Baseline):
         rows.insert(7, ("  no model at all", lambda one: f"{one.unfinished} of {len(one.samples)}"))
     for name, value in rows:
-        table.add_row(name, *(value(found.of(rival)) for rival in Rival))
+        table.add_row(name, *(value(found.of(rival)) for rival in Baseline))
     return table
 
 
@@ -165,10 +165,10 @@ def _sweep_table(shown: Shown, *, bars: bool) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     if bars:
         table.add_column("of on-demand only", no_wrap=True, min_width=BAR)
-    own = shown.run.spec.terms.regions, shown.run.spec.deadline
+    own = shown.run.spec.policy.regions, shown.run.spec.deadline
     for found in shown.forecasts:
         ours, case = found.ours, found.case.run
-        asked = (case.spec.terms.regions, case.spec.deadline) == own
+        asked = (case.spec.policy.regions, case.spec.deadline) == own
         cells: list[RenderableType] = [
             f"{found.case.label}{' *' if asked else ''}",
             money(ours.mean_usd),
@@ -183,12 +183,12 @@ def _sweep_table(shown: Shown, *, bars: bool) -> Table:
 
 
 def _asked(shown: Shown) -> Table:
-    run, terms = shown.run, shown.run.spec.terms
+    run, policy = shown.run, shown.run.spec.policy
     machine = run.spec.machine
-    where = "" if shown.sweep == "regions" else f" in {', '.join(terms.regions)}"
+    where = "" if shown.sweep == "regions" else f" in {', '.join(policy.regions)}"
     time = "" if shown.sweep == "deadline" else f", {hours(run.spec.deadline - run.submitted_at)} to the deadline"
     rows = [
-        ("run", f"{hours(terms.work)} of work{time}, {terms.strategy}{where}"),
+        ("run", f"{hours(policy.work)} of work{time}, {policy.strategy}{where}"),
         ("machine", f"{described(machine)}, {shown.supply.machines} GPU" if machine.accelerator else machine.type),
         ("prices", "; ".join(_price(shown, region) for region in _regions(shown))),
         ("capacity", shown.supply.origin),
@@ -197,17 +197,17 @@ def _asked(shown: Shown) -> Table:
 
 
 def _regions(shown: Shown) -> list[str]:
-    return list(dict.fromkeys(region for one in shown.forecasts for region in one.case.run.spec.terms.regions))
+    return list(dict.fromkeys(region for one in shown.forecasts for region in one.case.run.spec.policy.regions))
 
 
 def _price(shown: Shown, region: str) -> str:
-    prices = shown.forecasts[0].case.run.spec.terms.usd_per_hour[region]
+    prices = shown.forecasts[0].case.run.spec.policy.usd_per_hour[region]
     return f"{region} ${prices[Provisioning.SPOT]:.2f}/h spot, ${prices[Provisioning.ON_DEMAND]:.2f}/h on demand"
 
 
 def rests_on(shown: Shown) -> list[str]:
     """What it is a forecast of."""
-    terms, starts = shown.run.spec.terms, starts_of(shown.run.spec.terms)
+    policy, starts = shown.run.spec.policy, starts_of(shown.run.spec.policy)
     number = min(one.ours.independent for one in shown.forecasts)
     windows = (
         f"{counted(shown.replays, 'window')} of the capacity at random (seed {shown.seed}), the same for every policy"
@@ -216,8 +216,8 @@ def rests_on(shown: Shown) -> list[str]:
     model = (
         f"Provisioning {_range(starts.spot)} on spot, {_range(starts.on_demand)} on demand"
         f" (policy.worst_start_minutes), not billed. Restore {_range(starts.restore)}."
-        f" A preemption loses up to {hours(terms.worst_loss)}."
-        f" A pass every {hours(terms.tick)}. The work takes exactly what is stated."
+        f" A preemption loses up to {hours(policy.max_checkpoint_interval)}."
+        f" A pass every {hours(policy.reconcile_interval)}. The work takes exactly what is stated."
     )
     return [*(["* as the settings have it"] if shown.sweep else []), windows, model]
 

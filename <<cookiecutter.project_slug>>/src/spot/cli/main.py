@@ -197,7 +197,7 @@ def _add(verbs: argparse._SubParsersAction[_Parser], name: str, text: str, modul
 
 def _rehearse(options: argparse.Namespace) -> int:
     """The rehearsal may import us, and not the other way round."""
-    os.execv(sys.executable, [sys.executable, "-m", "rehearsal", *options.rest])
+    os.execv(sys.executable, [sys.executable, "-m", "spot.demo", *options.rest])
 
 
 def _number(most: float) -> Callable[[str], float]:

@@ -45,7 +45,7 @@ def estimate(options: Namespace) -> int:
         )
     mtbf = timedelta(hours=options.mtbf_hours) if options.mtbf_hours else MTBF
     work = timedelta(hours=options.work_hours or policy.work_hours)
-    assumed = assumptions(settings.terms(), settings.arguments(), mtbf)
+    assumed = assumptions(settings.policy_config(), settings.arguments(), mtbf)
     estimated = Estimated(
         machine=machine,
         work=work,

@@ -185,8 +185,8 @@ def _assumptions_table(assumed: Assumptions) -> Table:
     mtbf = "16 H100 Spot VMs in October 2025, or --mtbf-hours" if assumed.mtbf == MTBF else "--mtbf-hours"
     table = _table("assumed", "", "from", left=("assumed", "from"))
     table.add_row("a preemption every", hours(assumed.mtbf), mtbf)
-    table.add_row("its notice after", hours(assumed.unnoticed), "half of policy.tick_minutes")
-    table.add_row("its loss", hours(assumed.lost), "half of checkpoint-interval, else worst_loss_minutes")
+    table.add_row("its notice after", hours(assumed.unnoticed), "half of policy.reconcile_interval_minutes")
+    table.add_row("its loss", hours(assumed.lost), "half of checkpoint-interval, else max_checkpoint_interval_minutes")
     table.add_row("a start", hours(assumed.start), "policy.expected_start_minutes")
     table.add_row("of it billed", hours(assumed.restore), "the middle of 2 to 6 minutes, see docs/prices.md")
     table.add_row("capacity", "always", "spot forecast replays what was seen of it")

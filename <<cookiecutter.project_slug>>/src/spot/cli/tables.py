@@ -12,8 +12,8 @@ from rich.text import Text
 
 from spot.core.format import clock, hours, short, state_of
 from spot.core.run import Attempt, Observation, Outcome, Run, RunState
-from spot.policy.slack import Situation, assess
-from spot.supervisor.reconcile import Passed
+from spot.policy.slack import Slack, assess
+from spot.supervisor.reconcile import PassResult
 
 BAR = 20
 LAST_DECISIONS = 12
@@ -91,7 +91,7 @@ def _standing(run: Run, seen: Observation | None, now: datetime) -> Table:
     return table
 
 
-def runs_table(found: Sequence[Passed], now: datetime) -> RenderableType:
+def runs_table(found: Sequence[PassResult], now: datetime) -> RenderableType:
     """A line for each run whose record was read."""
     runs = [(one.run, one.seen) for one in found if one.run]
     if not runs:
@@ -110,7 +110,7 @@ def runs_table(found: Sequence[Passed], now: datetime) -> RenderableType:
     return table
 
 
-def _slack(situation: Situation) -> Text:
+def _slack(situation: Slack) -> Text:
     return Text(hours(situation.slack), style="bold red" if situation.slack <= situation.margin else "")
 
 
@@ -149,21 +149,21 @@ def _now(run: Run, now: datetime) -> str | Text:
     if run.state is not RunState.OPEN:
         return _styled(run.state) if run.ended_at is None else Text(f"{run.state} at {clock(run.ended_at)}")
     ending = f"; {run.cancel_request.by} asked for its end" if run.cancel_request else ""
-    return f"{'; '.join(_living(live, now) for live in run.lives) or 'nothing runs'}{ending}"
+    return f"{'; '.join(_living(active, now) for active in run.active_attempts) or 'nothing runs'}{ending}"
 
 
-def _living(live: Attempt, now: datetime) -> str:
-    since = live.started_at or live.intended_at
-    beside = f" beside {live.relieves}" if live.relieves else ""
-    return f"{where(live)} for {hours(max(now - since, timedelta()))}{beside}"
+def _living(active: Attempt, now: datetime) -> str:
+    since = active.started_at or active.intended_at
+    beside = f" beside {active.replaces}" if active.replaces else ""
+    return f"{where(active)} for {hours(max(now - since, timedelta()))}{beside}"
 
 
-def where(live: Attempt) -> str:
-    return f"{live.provisioning} in {live.region}, {state_of(live)}"
+def where(active: Attempt) -> str:
+    return f"{active.provisioning} in {active.region}, {state_of(active)}"
 
 
 def _spent(run: Run, now: datetime) -> str:
-    spent, budget = run.usd_spent(now), run.spec.terms.budget_usd
+    spent, budget = run.usd_spent(now), run.spec.policy.budget_usd
     of_budget = f" of ${budget:.2f}" if budget is not None else ""
     return "? (a price is not known)" if spent is None else f"${spent:.2f}{of_budget}"
 

@@ -11,9 +11,9 @@ from spot.core.run import Observation, Provisioning, Run, Strategy
 from spot.doctor.finding import Finding
 from spot.google import console_urls
 from spot.policy.failover import on_demand_can_finish
-from spot.policy.slack import Situation, assess
+from spot.policy.slack import Slack, assess
 from spot.storage.records.ledger import encode
-from spot.supervisor.reconcile import Passed, describe
+from spot.supervisor.reconcile import PassResult, describe
 from spot.supervisor.submit import Plan
 
 
@@ -45,15 +45,17 @@ def _step(seen: Observation) -> int:
     return seen.progress.step if seen.progress else 0
 
 
-def passed(passed: Passed) -> dict[str, Any]:
+def passed(passed: PassResult) -> dict[str, Any]:
     """What a pass did for one run."""
     return {
         "run": passed.run_id,
         "state": passed.run.state if passed.run else None,
-        "did": [{"at": item.at.isoformat(), "action": item.action, "reason": item.reason} for item in passed.did],
-        "next": passed.next,
+        "actions": [
+            {"at": item.at.isoformat(), "action": item.action, "reason": item.reason} for item in passed.actions
+        ],
+        "waiting_for": passed.waiting_for,
         "problem": passed.problem,
-        "needs_someone": passed.needs_someone,
+        "needs_operator": passed.needs_operator,
         "step": _step(passed.seen) if passed.seen else None,
     }
 
@@ -74,7 +76,7 @@ def plan(plan: Plan) -> dict[str, Any]:
         "late_start": situation.late_start.isoformat(),
         "safety_line": situation.safety_line.isoformat(),
         "latest_on_demand": situation.latest_on_demand.isoformat(),
-        "usd_per_hour": {region: dict(prices) for region, prices in run.spec.terms.usd_per_hour.items()},
+        "usd_per_hour": {region: dict(prices) for region, prices in run.spec.policy.usd_per_hour.items()},
         "warnings": list(plan.warnings),
     }
 
@@ -82,7 +84,7 @@ def plan(plan: Plan) -> dict[str, Any]:
 def plan_lines(plan: Plan) -> list[tuple[str, str]]:
     """The same for a table."""
     run, situation = plan.run, plan.situation
-    spec, terms = run.spec, run.spec.terms
+    spec, policy = run.spec, run.spec.policy
     gpu = f"{spec.machine.accelerator_count} x {spec.machine.accelerator}" if spec.machine.accelerator else "no GPU"
     lines = [
         ("run", run.id),
@@ -90,18 +92,18 @@ def plan_lines(plan: Plan) -> list[tuple[str, str]]:
         ("machine", f"{spec.machine.type}, {gpu}"),
         ("trainer", " ".join(spec.arguments) or "its defaults"),
         ("first", describe(plan.action)),
-        ("deadline", f"{clock(spec.deadline)}, in {hours(situation.left)}; {hours(terms.work)} of work stated"),
+        ("deadline", f"{clock(spec.deadline)}, in {hours(situation.left)}; {hours(policy.work)} of work stated"),
     ]
-    if terms.strategy is Strategy.HYBRID:
+    if policy.strategy is Strategy.HYBRID:
         lines += _fallback(run, situation)
     lines.append(("price", _prices(run)))
-    if terms.budget_usd is not None:
-        lines.append(("budget", f"${terms.budget_usd:.2f}: pays for {hours(plan.first.timeout)} of the first attempt"))
+    if policy.budget_usd is not None:
+        lines.append(("budget", f"${policy.budget_usd:.2f}: pays for {hours(plan.first.timeout)} of the first attempt"))
     lines += [("warning", warning) for warning in plan.warnings]
     return lines
 
 
-def _fallback(run: Run, situation: Situation) -> list[tuple[str, str]]:
+def _fallback(run: Run, situation: Slack) -> list[tuple[str, str]]:
     if not on_demand_can_finish(run, situation):
         return [("on-demand", "never: the budget does not pay for it")]
     line, latest = clock(situation.safety_line), clock(situation.latest_on_demand)
@@ -118,7 +120,7 @@ def _hours(duration: timedelta) -> float:
 def _prices(run: Run) -> str:
     known = [
         f"{region} {', '.join(f'{kind} ${prices[kind]:.2f}/h' for kind in Provisioning if kind in prices)}"
-        for region, prices in run.spec.terms.usd_per_hour.items()
+        for region, prices in run.spec.policy.usd_per_hour.items()
         if prices
     ]
     return "; ".join(known) or "not known for this machine"

@@ -23,7 +23,7 @@ from spot.storage.base import Conflict, StoreError, Unavailable
 from spot.storage.records.ledger import Ledger, LedgerError, Record
 from spot.supervisor import project
 from spot.supervisor.project import ledger_of, settings_of
-from spot.supervisor.reconcile import Passed, Supervisor
+from spot.supervisor.reconcile import PassResult, Supervisor
 from spot.supervisor.submit import SubmitError, deadline_of, merged_flags, new_id, pinned_data, plan, terms_of
 from spot.supervisor.training_status import BucketEvidence, Evidence
 
@@ -34,8 +34,8 @@ def submit(options: Namespace) -> int:
     settings = settings_of(options)
     now = datetime.now(UTC)
     planned = plan(_run(settings, options, now), force=options.force, save=settings.save)
-    if planned.run.spec.terms.budget_usd is not None:
-        found = quotes(settings.machine(), planned.run.spec.terms.regions, settings.price_table())
+    if planned.run.spec.policy.budget_usd is not None:
+        found = quotes(settings.machine(), planned.run.spec.policy.regions, settings.price_table())
         planned = planned.noted(age_warning(found, now))
     if options.dry_run:
         views.show_plan(planned, wire(planned.run, planned.first), as_json=options.json)
@@ -63,14 +63,14 @@ def watch(options: Namespace) -> int:
     supervisor = _supervisor(settings_of(options))
     ledger = supervisor.ledger
     ids = ledger.open_ids() if options.run is None else [ledger.find(options.run).run.id]
-    ended: dict[str, Passed] = {}
+    ended: dict[str, PassResult] = {}
     with views.watching(as_json=options.json) as show:
         while True:
             passes = [ended.get(run_id) or supervisor.reconcile_run(run_id) for run_id in ids]
             passes = [_found(ledger, passed) for passed in passes]
             show(passes, datetime.now(UTC))
             ended = {passed.run_id: passed for passed in passes if _ended(passed)}
-            if all(passed.needs_someone for passed in passes if passed.run_id not in ended):
+            if all(passed.needs_operator for passed in passes if passed.run_id not in ended):
                 return _code(passes)
             time.sleep(options.every)
 
@@ -95,7 +95,7 @@ def cancel(options: Namespace) -> int:
     if record.run.state is RunState.OPEN:
         passed = _found(supervisor.ledger, supervisor.reconcile_run(options.run))
     else:
-        passed = replace(_unread(options.run), run=record.run, next=f"it had ended before: {record.run.state}")
+        passed = replace(_unread(options.run), run=record.run, waiting_for=f"it had ended before: {record.run.state}")
     views.show_passes([passed], datetime.now(UTC), as_json=options.json)
     return Exit.DONE if passed.run and passed.run.state is RunState.CANCELLED else _code([passed])
 
@@ -118,7 +118,7 @@ def logs(options: Namespace) -> int:
     views.show_places(places, as_json=options.json)
     if job:
         return Exit.DONE
-    may_come = run.state is RunState.OPEN and (not options.attempt or attempts[-1] in run.lives)
+    may_come = run.state is RunState.OPEN and (not options.attempt or attempts[-1] in run.active_attempts)
     return Exit.OPEN if may_come else Exit.USAGE
 
 
@@ -149,14 +149,14 @@ def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
     image = settings.cloud.image if options.image is None else options.image
     if not image:
         raise SubmitError("no image: name the trainer's container with --image, or as cloud.image in spot.toml")
-    terms = terms_of(settings, options)
+    policy = terms_of(settings, options)
     if options.budget_usd:
-        terms = replace(terms, budget_usd=options.budget_usd)
+        policy = replace(policy, budget_usd=options.budget_usd)
     spec = settings.spec(
         image=pin(image, ask_registry),
         arguments=pinned_data(merged_flags(settings.arguments(), options.trainer), give_up_s=project.GIVE_UP_S),
         deadline=deadline_of(settings, options, now),
-        terms=terms,
+        policy=policy,
     )
     return Run(id=new_id(now) if options.run is None else options.run, spec=spec, submitted_at=now)
 
@@ -190,11 +190,11 @@ def _record(ledger: Ledger, run: Run) -> None:
         ) from error
 
 
-def _unread(run_id: str) -> Passed:
-    return Passed(run_id=run_id, run=None, seen=None, did=(), next="")
+def _unread(run_id: str) -> PassResult:
+    return PassResult(run_id=run_id, run=None, seen=None, actions=(), waiting_for="")
 
 
-def _found(ledger: Ledger, passed: Passed) -> Passed:
+def _found(ledger: Ledger, passed: PassResult) -> PassResult:
     """With its run, where it was not read: it may have been filed since it was listed, or long ago."""
     if passed.run is not None or passed.problem:
         return passed
@@ -202,10 +202,10 @@ def _found(ledger: Ledger, passed: Passed) -> Passed:
         run = ledger.find(passed.run_id).run
     except (LedgerError, StoreError) as error:
         return _with_problem(passed, error)
-    return replace(passed, run=run, next=f"it has ended: {run.state}")
+    return replace(passed, run=run, waiting_for=f"it has ended: {run.state}")
 
 
-def _stands(run: Run, evidence: Evidence) -> Passed:
+def _stands(run: Run, evidence: Evidence) -> PassResult:
     """A run and what the bucket says of it, nothing being done."""
     passed = replace(_unread(run.id), run=run)
     try:
@@ -214,19 +214,19 @@ def _stands(run: Run, evidence: Evidence) -> Passed:
         return _with_problem(passed, error)
 
 
-def _with_problem(passed: Passed, error: LedgerError | StoreError) -> Passed:
+def _with_problem(passed: PassResult, error: LedgerError | StoreError) -> PassResult:
     lines, code = explain(error) or ([str(error)], Exit.USAGE)
-    return replace(passed, problem=lines[0], needs_someone=code is Exit.USAGE)
+    return replace(passed, problem=lines[0], needs_operator=code is Exit.USAGE)
 
 
-def _ended(passed: Passed) -> bool:
+def _ended(passed: PassResult) -> bool:
     return passed.run is not None and passed.run.state is not RunState.OPEN
 
 
-def _code(passes: Sequence[Passed]) -> Exit:
+def _code(passes: Sequence[PassResult]) -> Exit:
     states = {passed.run.state for passed in passes if passed.run}
     if states & {RunState.FAILED, RunState.CANCELLED}:
         return Exit.FAILED
-    if any(passed.needs_someone for passed in passes):
+    if any(passed.needs_operator for passed in passes):
         return Exit.USAGE
     return Exit.OPEN if RunState.OPEN in states or any(passed.problem for passed in passes) else Exit.DONE

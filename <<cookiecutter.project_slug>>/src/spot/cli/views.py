@@ -15,7 +15,7 @@ from spot.cli import console, tables, values
 from spot.core.format import clock, hours
 from spot.core.run import Run, RunState
 from spot.doctor.finding import Finding, Status
-from spot.supervisor.reconcile import Passed
+from spot.supervisor.reconcile import PassResult
 from spot.supervisor.submit import Plan
 
 _STYLES = {Status.OK: "green", Status.WARNING: "yellow", Status.FAILED: "bold red", Status.UNKNOWN: "magenta"}
@@ -30,7 +30,7 @@ def show_plan(plan: Plan, request: Mapping[str, Any], *, as_json: bool) -> None:
     console.write(tables.facts(values.plan_lines(plan)), f"\nthe request: POST {where}", json.dumps(request, indent=2))
 
 
-def show_submitted(plan: Plan, passed: Passed, now: datetime, *, as_json: bool) -> None:
+def show_submitted(plan: Plan, passed: PassResult, now: datetime, *, as_json: bool) -> None:
     if as_json:
         console.write_json({"plan": values.plan(plan), **values.passed(passed)})
         return
@@ -43,7 +43,7 @@ def show_submitted(plan: Plan, passed: Passed, now: datetime, *, as_json: bool) 
     console.write(tables.facts(values.plan_lines(plan)), "", line, *(["", *next_] if _is_open(passed) else []))
 
 
-def show_passes(passes: Sequence[Passed], now: datetime, *, as_json: bool) -> None:
+def show_passes(passes: Sequence[PassResult], now: datetime, *, as_json: bool) -> None:
     if as_json:
         console.write_json([values.passed(passed) for passed in passes])
         return
@@ -51,7 +51,7 @@ def show_passes(passes: Sequence[Passed], now: datetime, *, as_json: bool) -> No
 
 
 @contextlib.contextmanager
-def watching(*, as_json: bool) -> Iterator[Callable[[Sequence[Passed], datetime], None]]:
+def watching(*, as_json: bool) -> Iterator[Callable[[Sequence[PassResult], datetime], None]]:
     """Show pass after pass: in place on a terminal, by what is new elsewhere, for programs a line each."""
     if as_json:
         yield lambda passes, now: print(
@@ -64,10 +64,10 @@ def watching(*, as_json: bool) -> Iterator[Callable[[Sequence[Passed], datetime]
         yield _by_what_is_new()
 
 
-def _by_what_is_new() -> Callable[[Sequence[Passed], datetime], None]:
+def _by_what_is_new() -> Callable[[Sequence[PassResult], datetime], None]:
     said: dict[str, str] = {}
 
-    def say(passes: Sequence[Passed], now: datetime) -> None:
+    def say(passes: Sequence[PassResult], now: datetime) -> None:
         if not passes:
             print("no run is open", flush=True)
         for passed in passes:
@@ -79,7 +79,7 @@ def _by_what_is_new() -> Callable[[Sequence[Passed], datetime], None]:
     return say
 
 
-def show_runs(found: Sequence[Passed], now: datetime, *, as_json: bool) -> None:
+def show_runs(found: Sequence[PassResult], now: datetime, *, as_json: bool) -> None:
     """How the open runs stand."""
     if as_json:
         console.write_json([_values(one, now) for one in found])
@@ -88,7 +88,7 @@ def show_runs(found: Sequence[Passed], now: datetime, *, as_json: bool) -> None:
     console.write(tables.runs_table(found, now), *problems)
 
 
-def show_run(found: Passed, run: Run, now: datetime, *, as_json: bool) -> None:
+def show_run(found: PassResult, run: Run, now: datetime, *, as_json: bool) -> None:
     if as_json:
         console.write_json(_values(found, now))
         return
@@ -116,38 +116,38 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
         console.write(table, *([f"  fix:   {finding.fix}"] if finding.fix else []))
 
 
-def _passes(passes: Sequence[Passed], now: datetime, *, brief: bool = False) -> RenderableType:
+def _passes(passes: Sequence[PassResult], now: datetime, *, brief: bool = False) -> RenderableType:
     lines = [Text(f"{passed.run_id}: {_why(passed)}", style=_mood(passed)) for passed in passes]
     if len(passes) == 1 and (run := passes[0].run):
         return Group(tables.run_view(run, passes[0].seen, now, brief=brief), "", *lines)
     return Group(tables.runs_table(passes, now), *([""] if passes else []), *lines)
 
 
-def _line(passed: Passed, now: datetime) -> str:
+def _line(passed: PassResult, now: datetime) -> str:
     run = passed.run
-    if run is None or run.live is None:
+    if run is None or run.active is None:
         return f"{passed.run_id} {run.state if run else 'unknown'}: {_why(passed)}"
     steps = f", {tables.steps(passed.seen)}" if passed.seen and passed.seen.progress else ""
     left = f"{hours(run.spec.deadline - now)} to the deadline"
-    where = "; ".join(map(tables.where, run.lives))
+    where = "; ".join(map(tables.where, run.active_attempts))
     return f"{run.id} {run.state} ({where}{steps}), {left}: {_why(passed)}"
 
 
-def _why(passed: Passed) -> str:
+def _why(passed: PassResult) -> str:
     """What keeps a run, or how it ended."""
     run = passed.run
-    how = run.decisions[-1].reason if run and run.decisions and not _is_open(passed) else passed.next
+    how = run.decisions[-1].reason if run and run.decisions and not _is_open(passed) else passed.waiting_for
     return passed.problem or how
 
 
-def _is_open(passed: Passed) -> bool:
+def _is_open(passed: PassResult) -> bool:
     return passed.run is None or passed.run.state is RunState.OPEN
 
 
-def _values(found: Passed, now: datetime) -> dict[str, Any]:
+def _values(found: PassResult, now: datetime) -> dict[str, Any]:
     of_run = values.run(found.run, found.seen, now) if found.run else {"id": found.run_id}
     return {**of_run, "problem": found.problem}
 
 
-def _mood(passed: Passed) -> str:
+def _mood(passed: PassResult) -> str:
     return "bold red" if passed.problem else ""

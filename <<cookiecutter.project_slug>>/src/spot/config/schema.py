@@ -105,11 +105,11 @@ TABLES: Final[Mapping[str, Mapping[str, Key]]] = {
         "work_hours": Key(rule=_HOURS, convert=float),
         "hand_over": Key(rule=fields.truth, default=True),
         "flex_start": Key(rule=fields.truth, default=False),
-        "max_wait_minutes": Key(rule=_MINUTES, default=20, convert=float),
+        "provisioning_timeout_minutes": Key(rule=_MINUTES, default=20, convert=float),
         "expected_start_minutes": Key(rule=_MINUTES, default=24, convert=float),
         "worst_start_minutes": Key(rule=_MINUTES, default=25, convert=float),
-        "tick_minutes": Key(rule=_MINUTES, default=15, convert=float),
-        "worst_loss_minutes": Key(rule=_MINUTES, default=10, convert=float),
+        "reconcile_interval_minutes": Key(rule=_MINUTES, default=15, convert=float),
+        "max_checkpoint_interval_minutes": Key(rule=_MINUTES, default=10, convert=float),
         "save_seconds": Key(
             rule=fields.word_or("unknown", fields.number(86_400)), default="unknown", convert=_none_for("unknown")
         ),
@@ -234,11 +234,15 @@ def _wrong_together(
     if "strategy" in policy and unsaved(training.get("enable-checkpointing", True), policy["strategy"]):
         yield f"training.enable-checkpointing is false: {ONLY_ON_DEMAND}"
     interval = _seconds(training.get("checkpoint-interval"))
-    if interval is not None and "worst_loss_minutes" in policy and interval > policy["worst_loss_minutes"] * 60:
+    if (
+        interval is not None
+        and "max_checkpoint_interval_minutes" in policy
+        and interval > policy["max_checkpoint_interval_minutes"] * 60
+    ):
         yield (
             f"training.checkpoint-interval is {shown(training['checkpoint-interval'])}: at most "
-            f"{policy['worst_loss_minutes'] * 60:g} seconds, or raise policy.worst_loss_minutes, which is "
-            f"{policy['worst_loss_minutes']:g}"
+            f"{policy['max_checkpoint_interval_minutes'] * 60:g} seconds, or raise policy.max_checkpoint_interval_minutes, which is "
+            f"{policy['max_checkpoint_interval_minutes']:g}"
         )
 
 

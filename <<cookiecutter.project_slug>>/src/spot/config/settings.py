@@ -13,7 +13,7 @@ from typing import Any
 from spot.config import flags
 from spot.config.schema import Checked, check
 from spot.core.fields import shown
-from spot.core.run import Machine, Spec, Strategy, Terms
+from spot.core.run import Machine, PolicyConfig, Spec, Strategy
 from spot.pricing import quotes
 from spot.pricing.table import PriceTable, beside, packaged
 
@@ -27,7 +27,7 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cloud:
+class CloudSettings:
     """Where things are."""
 
     project: str
@@ -59,8 +59,8 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """The table [policy]; `Terms` says what each means."""
+class PolicySettings:
+    """The table [policy]; `PolicyConfig` says what each means."""
 
     strategy: Strategy
     deadline_hours: float
@@ -68,11 +68,11 @@ class Policy:
     work_hours: float
     hand_over: bool
     flex_start: bool
-    max_wait_minutes: float
+    provisioning_timeout_minutes: float
     expected_start_minutes: float
     worst_start_minutes: float
-    tick_minutes: float
-    worst_loss_minutes: float
+    reconcile_interval_minutes: float
+    max_checkpoint_interval_minutes: float
     save_seconds: float | None
     """Until a checkpoint is durable; None if nobody has said."""
     reserve_minutes: float
@@ -87,10 +87,10 @@ class Settings:
     """The settings of this project's runs."""
 
     name: str
-    cloud: Cloud
+    cloud: CloudSettings
     hardware: Hardware
     schedule: Schedule
-    policy: Policy
+    policy: PolicySettings
     training: Mapping[str, str | float | bool]
     """The trainer's flags, without their dashes."""
     folder: Path | None = field(default=None, compare=False)
@@ -115,32 +115,32 @@ class Settings:
         """Raises `PriceError` if the project's own cannot be read."""
         return beside(self.folder) if self.folder else packaged()
 
-    def terms(self, **overrides: Any) -> Terms:
-        """`overrides` are fields of `Terms`; the prices are those of the regions that result. Raises `PriceError`."""
-        policy = self.policy
-        terms = Terms(
-            strategy=policy.strategy,
+    def policy_config(self, **overrides: Any) -> PolicyConfig:
+        """`overrides` are fields of `PolicyConfig`; the prices are those of the regions that result. Raises `PriceError`."""
+        stated = self.policy
+        policy = PolicyConfig(
+            strategy=stated.strategy,
             regions=self.cloud.regions,
-            hand_over=policy.hand_over,
-            flex_start=policy.flex_start,
-            work=timedelta(hours=policy.work_hours),
-            max_wait=timedelta(minutes=policy.max_wait_minutes),
-            expected_start=timedelta(minutes=policy.expected_start_minutes),
-            worst_start=timedelta(minutes=policy.worst_start_minutes),
-            tick=timedelta(minutes=policy.tick_minutes),
-            worst_loss=timedelta(minutes=policy.worst_loss_minutes),
-            reserve=timedelta(minutes=policy.reserve_minutes),
-            max_preemptions=policy.max_preemptions,
-            max_errors=policy.max_errors,
-            disable_retries=not policy.vertex_restarts,
-            budget_usd=policy.budget_usd,
+            hand_over=stated.hand_over,
+            flex_start=stated.flex_start,
+            work=timedelta(hours=stated.work_hours),
+            provisioning_timeout=timedelta(minutes=stated.provisioning_timeout_minutes),
+            expected_start=timedelta(minutes=stated.expected_start_minutes),
+            worst_start=timedelta(minutes=stated.worst_start_minutes),
+            reconcile_interval=timedelta(minutes=stated.reconcile_interval_minutes),
+            max_checkpoint_interval=timedelta(minutes=stated.max_checkpoint_interval_minutes),
+            reserve=timedelta(minutes=stated.reserve_minutes),
+            max_preemptions=stated.max_preemptions,
+            max_errors=stated.max_errors,
+            disable_retries=not stated.vertex_restarts,
+            budget_usd=stated.budget_usd,
             usd_per_hour=quotes.by_region(
                 self.machine(), overrides.get("regions", self.cloud.regions), self.price_table()
             ),
         )
-        return replace(terms, **overrides)
+        return replace(policy, **overrides)
 
-    def spec(self, *, image: str, arguments: tuple[str, ...], deadline: datetime, terms: Terms) -> Spec:
+    def spec(self, *, image: str, arguments: tuple[str, ...], deadline: datetime, policy: PolicyConfig) -> Spec:
         """Of a run of this project."""
         return Spec(
             project=self.cloud.project,
@@ -150,7 +150,7 @@ class Settings:
             machine=self.machine(),
             service_account=self.cloud.service_account,
             deadline=deadline,
-            terms=terms,
+            policy=policy,
         )
 
     @property
@@ -196,7 +196,7 @@ def parse(text: str, name: str) -> Settings:
 
 
 def _settings(checked: Checked) -> Settings:
-    cloud = Cloud(**checked.tables["cloud"])
+    cloud = CloudSettings(**checked.tables["cloud"])
     if not cloud.service_account:
         cloud = replace(cloud, service_account=f"training@{cloud.project}.iam.gserviceaccount.com")
     return Settings(
@@ -204,7 +204,7 @@ def _settings(checked: Checked) -> Settings:
         cloud=cloud,
         hardware=Hardware(**checked.tables["machine"]),
         schedule=Schedule(**checked.tables["schedule"]),
-        policy=Policy(**checked.tables["policy"]),
+        policy=PolicySettings(**checked.tables["policy"]),
         training=checked.training,
     )
 

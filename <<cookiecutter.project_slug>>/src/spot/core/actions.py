@@ -16,12 +16,12 @@ class Submit:
     provisioning: Provisioning
     region: str
     timeout: timedelta
-    relieves: str | None = None
+    replaces: str | None = None
     """The live attempt that it is to start beside, and to take over from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CancelLive:
+class CancelAttempt:
     """Cancel a live attempt."""
 
     reason: str
@@ -46,4 +46,4 @@ class Close:
     state: RunState
 
 
-Action = Submit | CancelLive | Wait | Close
+Action = Submit | CancelAttempt | Wait | Close

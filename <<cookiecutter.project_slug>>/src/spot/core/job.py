@@ -43,7 +43,7 @@ class JobError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
+class JobSnapshot:
     """A CustomJob as Vertex AI showed it."""
 
     name: str

@@ -38,10 +38,10 @@ class Outcome(StrEnum):
     NO_CAPACITY = "no-capacity"
     """It never ran: there was no machine to be had."""
     QUOTA = "quota"
-    USER_ERROR = "user-error"
+    TRAINING_FAILED = "training-failed"
     OUT_OF_MEMORY = "out-of-memory"
     INTERNAL = "internal"
-    INVALID = "invalid"
+    REQUEST_REJECTED = "invalid"
     """Vertex AI refuses such a job; it would again."""
     EXPIRED = "expired"
     """Its time ran out: the job's timeout, or the longest wait for FLEX_START."""
@@ -86,7 +86,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class PolicyConfig:
     """What the policy goes by."""
 
     strategy: Strategy
@@ -98,15 +98,15 @@ class Terms:
     """Whether FLEX_START is tried after a round of spot without capacity."""
     work: timedelta
     """How long training takes, from nothing to the end; replaced by the measured rate once there is one."""
-    max_wait: timedelta
+    provisioning_timeout: timedelta
     """The longest wait for a machine in one region."""
     expected_start: timedelta
     """From submit to the first new step, before any start was seen."""
     worst_start: timedelta
     """The same in the worst case, on demand."""
-    tick: timedelta
+    reconcile_interval: timedelta
     """The longest time between two passes of reconcile."""
-    worst_loss: timedelta
+    max_checkpoint_interval: timedelta
     """The most training time that a preemption can cost: the time between two checkpoints, and that of a save."""
     reserve: timedelta
     """On-demand starts with so much slack above the safety line that it can still be relieved by spot."""
@@ -148,7 +148,7 @@ class Spec:
     machine: Machine
     service_account: str
     deadline: datetime
-    terms: Terms
+    policy: PolicyConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +170,7 @@ class Attempt:
     timeout: timedelta
     from_step: int
     """Where the run stood when it was decided."""
-    relieves: str | None = None
+    replaces: str | None = None
     """The attempt that it starts beside, to take its work over."""
     job: str | None = None
     """Its resource name; None until the create is known to have taken effect."""
@@ -201,7 +201,7 @@ class Attempt:
     @property
     def refused(self) -> bool:
         """Vertex AI would not even create it."""
-        return self.job is None and self.outcome is Outcome.INVALID
+        return self.job is None and self.outcome is Outcome.REQUEST_REJECTED
 
     def billed_hours(self, now: datetime) -> float:
         """Upper bound: a job is not billed while it waits, nor while it is preempted inside the job."""
@@ -241,19 +241,19 @@ class Run:
     cancel_request: CancelRequest | None = None
 
     @property
-    def lives(self) -> tuple[Attempt, ...]:
+    def active_attempts(self) -> tuple[Attempt, ...]:
         """The attempts that have no outcome yet: at most one, and during a warm hand-over its twin."""
         return tuple(attempt for attempt in self.attempts if attempt.outcome is None)
 
     @property
-    def live(self) -> Attempt | None:
+    def active(self) -> Attempt | None:
         """The older of them."""
-        return next(iter(self.lives), None)
+        return next(iter(self.active_attempts), None)
 
     @property
-    def twin(self) -> Attempt | None:
+    def standby(self) -> Attempt | None:
         """The one that is to relieve the older one, while both live."""
-        return self.lives[1] if len(self.lives) > 1 else None
+        return self.active_attempts[1] if len(self.active_attempts) > 1 else None
 
     @property
     def preemptions(self) -> int:
@@ -279,7 +279,7 @@ class Run:
         total = 0.0
         for attempt in self.attempts:
             if hours := attempt.billed_hours(now):
-                price = self.spec.terms.price(attempt.region, attempt.provisioning)
+                price = self.spec.policy.price(attempt.region, attempt.provisioning)
                 if price is None:
                     return None
                 total += hours * price

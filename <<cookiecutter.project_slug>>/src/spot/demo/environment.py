@@ -16,7 +16,7 @@ from spot.emulators.clock import ScaledClock
 from spot.emulators.job_lifecycle import Behaviour
 from spot.emulators.jobs import Jobs
 from spot.emulators.launcher import ContainerLauncher, TrainerLauncher
-from spot.emulators.reaper import LastWill
+from spot.emulators.reaper import Reaper
 from spot.emulators.storage_server import emulator
 from spot.emulators.trainer_process import TrainerProcess
 from spot.emulators.vertex_server import VertexServer
@@ -85,7 +85,7 @@ class Stage:
     capacity: Scripted | Trace
     launcher: TrainerLauncher | ContainerLauncher
     server: VertexServer
-    will: LastWill
+    will: Reaper
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def set_up(play: Play, tell: Callable[[str], None]) -> Iterator[Stage]:
     with ExitStack() as stack:
         storage = stack.enter_context(emulator(BUCKET))
         stack.enter_context(_environment({**ENVIRONMENT, "STORAGE_EMULATOR_HOST": storage}))
-        will = stack.enter_context(LastWill())
+        will = stack.enter_context(Reaper())
         launcher = _launcher(play, will)
         tell(f"training {play.epochs} epochs without interruption, to compare with and to set the clock")
         ready_s, training_s = _train_in_peace(play, launcher)
@@ -122,7 +122,7 @@ def set_up(play: Play, tell: Callable[[str], None]) -> Iterator[Stage]:
         )
 
 
-def _launcher(play: Play, will: LastWill) -> TrainerLauncher | ContainerLauncher:
+def _launcher(play: Play, will: Reaper) -> TrainerLauncher | ContainerLauncher:
     if play.container is None:
         return TrainerLauncher(os.environ, will)
     environ = {name: os.environ[name] for name in ("STORAGE_EMULATOR_HOST", *ENVIRONMENT)}

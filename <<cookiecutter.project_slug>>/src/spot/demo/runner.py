@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from spot.core.format import hours
-from spot.core.run import Machine, Observation, Run, RunState, Spec, Strategy, Terms
+from spot.core.run import Machine, Observation, PolicyConfig, Run, RunState, Spec, Strategy
 from spot.demo.comparison import Comparison, compare
 from spot.demo.environment import LONGEST_S, PEACE, ROOT, WORK, RehearsalError, Stage
 from spot.demo.scaled_status import ScaledEvidence
@@ -81,7 +81,7 @@ class _Performance:
         self._ledger = Ledger(open_store(ROOT))
         self._evidence = ScaledEvidence(stage.clock, stage.scale)
         spec = run.spec
-        due = f"due in {hours(spec.deadline - run.submitted_at)}, in {' or '.join(spec.terms.regions)}"
+        due = f"due in {hours(spec.deadline - run.submitted_at)}, in {' or '.join(spec.policy.regions)}"
         stage.tell(f"run {run.id}: {hours(WORK)} of work, {due}")
         self._run = self._ledger.create(run).run
         self._reached: dict[str, int] = {}
@@ -117,7 +117,7 @@ class _Performance:
                 jobs=stage.server.jobs,
                 server=stage.server,
                 running=self._running,
-                live=lambda: self._run.live,
+                active=lambda: self._run.active,
                 kill_supervisor=lambda: self._supervisor.kill(),  # noqa: PLW0108  # the one of then
                 tell=stage.tell,
             )
@@ -129,13 +129,13 @@ class _Performance:
         return SupervisorProcess(watch, self._hear, self._stage.will)
 
     def _hear(self, passed: Mapping[str, Any]) -> None:
-        for decision in passed["did"]:
+        for decision in passed["actions"]:
             self._stage.tell(f"{decision['action']}: {decision['reason']}")
         if passed["problem"]:
             self._stage.tell(f"the supervisor could not go on: {passed['problem']}")
 
     def _running(self) -> Scene | None:
-        attempt = self._run.live
+        attempt = self._run.active
         process = self._processes().get(attempt.job or "") if attempt else None
         if attempt is None or process is None or process.poll() is not None or process.seen.training_since is None:
             return None
@@ -161,17 +161,17 @@ def new_run(stage: Stage) -> Run:
     """With as much time as the story takes."""
     now, start = stage.clock.now(), stage.start
     regions = stage.capacity.regions if isinstance(stage.capacity, Trace) else REGIONS
-    terms = Terms(
+    policy = PolicyConfig(
         strategy=Strategy.HYBRID,
         regions=regions,
         hand_over=True,
         flex_start=False,
         work=WORK,
-        max_wait=timedelta(minutes=20),
+        provisioning_timeout=timedelta(minutes=20),
         expected_start=start,
         worst_start=1.5 * start + timedelta(minutes=10),
-        tick=timedelta(minutes=12),
-        worst_loss=timedelta(minutes=10),
+        reconcile_interval=timedelta(minutes=12),
+        max_checkpoint_interval=timedelta(minutes=10),
         reserve=timedelta(minutes=60),
         max_preemptions=None,
         max_errors=0,
@@ -187,6 +187,6 @@ def new_run(stage: Stage) -> Run:
         machine=MACHINE,
         service_account="training@rehearsal.iam.gserviceaccount.com",
         deadline=now + WORK + EVENTS + STARTS * start,
-        terms=terms,
+        policy=policy,
     )
     return Run(id=RUN, spec=spec, submitted_at=now)

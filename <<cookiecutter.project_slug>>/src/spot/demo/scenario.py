@@ -39,7 +39,7 @@ class Cast:
     server: VertexServer
     running: Callable[[], Scene | None]
     """The attempt whose trainer makes steps, None if there is none."""
-    live: Callable[[], Attempt | None]
+    active: Callable[[], Attempt | None]
     """The attempt that lives."""
     kill_supervisor: Callable[[], None]
     tell: Callable[[str], None]
@@ -67,9 +67,9 @@ def story(cast: Cast) -> Iterator[None]:
     cast.tell(f"{WET} wants its machine back from {scene.attempt}, and has no other one any more")
     cast.capacity.set(WET, Provisioning.SPOT, 0)
 
-    while not ((live := cast.live()) and live.provisioning is Provisioning.ON_DEMAND):
+    while not ((active := cast.active()) and active.provisioning is Provisioning.ON_DEMAND):
         yield
-    cast.tell(f"{live.id} is asked for on demand, and there are spot machines again")
+    cast.tell(f"{active.id} is asked for on demand, and there are spot machines again")
     cast.capacity.set(DRY, Provisioning.SPOT, UNLIMITED)
     cast.capacity.set(WET, Provisioning.SPOT, UNLIMITED)
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 from spot.emulators.clock import ScaledClock
-from spot.emulators.reaper import LastWill
+from spot.emulators.reaper import Reaper
 
 EVERY = timedelta(minutes=5)
 """Between two passes."""
@@ -37,7 +37,7 @@ class Watch:
 class SupervisorProcess:
     """One supervisor, which makes a pass every few minutes of its clock until the run has ended."""
 
-    def __init__(self, watch: Watch, hear: Callable[[dict[str, object]], None], will: LastWill) -> None:
+    def __init__(self, watch: Watch, hear: Callable[[dict[str, object]], None], will: Reaper) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "spot.demo.supervisor_process", json.dumps(asdict(watch))],
             stdin=subprocess.DEVNULL,

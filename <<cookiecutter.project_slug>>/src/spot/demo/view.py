@@ -181,6 +181,6 @@ def _lost_steps(attempt: Attempt, frame: Frame) -> int:
 
 
 def _cost(attempt: Attempt, frame: Frame) -> str:
-    price = frame.run.spec.terms.price(attempt.region, attempt.provisioning)
+    price = frame.run.spec.policy.price(attempt.region, attempt.provisioning)
     billed = attempt.billed_hours(frame.now)
     return f"${price * billed:.2f}" if price is not None and billed else ""

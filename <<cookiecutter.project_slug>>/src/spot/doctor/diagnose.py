@@ -41,7 +41,7 @@ def subject_of(settings: Settings) -> Subject:
         service_account=settings.cloud.service_account,
         image=settings.cloud.image,
         machine=settings.machine(),
-        strategy=settings.terms().strategy,
+        strategy=settings.policy_config().strategy,
     )
 
 

@@ -35,7 +35,7 @@ class Request:
     machine_type: str
     provisioning: Provisioning
     timeout: timedelta
-    max_wait: timedelta | None
+    provisioning_timeout: timedelta | None
     """Only for FLEX_START; None is for ever."""
 
 
@@ -83,7 +83,7 @@ def _parse(body: Any) -> Request:
         machine_type=pool["machineSpec"]["machineType"],
         provisioning=provisioning,
         timeout=_duration(scheduling.get("timeout"), DEFAULT_TIMEOUT),
-        max_wait=wait if wait and provisioning is Provisioning.FLEX_START else None,
+        provisioning_timeout=wait if wait and provisioning is Provisioning.FLEX_START else None,
     )
 
 

@@ -171,7 +171,7 @@ class Life:
     def _patience(self) -> _Ending | None:
         """How and when the wait for a machine ends without one."""
         ends: list[_Ending] = []
-        if (wait := self.job.request.max_wait) is not None:
+        if (wait := self.job.request.provisioning_timeout) is not None:
             ends.append(_Ending(state=JobState.EXPIRED, error=None, at=self._waiting_since + wait))
         if (wait := self.behaviour.stockout_after) is not None:
             error = messages.stockout(self.job.region)

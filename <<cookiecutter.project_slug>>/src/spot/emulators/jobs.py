@@ -92,8 +92,10 @@ class Jobs:
         before, parent = int(page_token or _FIRST_ID), _name(project, location, "")
         with self._lock:
             now = self._advance()
-            lives = [life for name, life in self._lives.items() if name.startswith(parent) and life.number < before]
-            found = [life for life in reversed(lives) if matches(life.job)]
+            active_attempts = [
+                life for name, life in self._lives.items() if name.startswith(parent) and life.number < before
+            ]
+            found = [life for life in reversed(active_attempts) if matches(life.job)]
             page = found[: page_size if 0 < page_size < MAX_PAGE else MAX_PAGE]
             token = str(page[-1].number) if len(found) > len(page) else ""
             return Page(jobs=tuple(life.shown(now) for life in page), next_token=token)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from signal import SIGTERM, Signals
 from typing import Any, Protocol
 
-from spot.emulators.reaper import LastWill
+from spot.emulators.reaper import Reaper
 from spot.emulators.trainer_process import TRAINER, TrainerProcess
 
 Spec = Mapping[str, Any]
@@ -68,7 +68,7 @@ class NoLauncher:
 class TrainerLauncher:
     """Jobs run the trainer of this project, in a process group of its own."""
 
-    def __init__(self, environ: Mapping[str, str], will: LastWill, *, program: Sequence[str] = TRAINER) -> None:
+    def __init__(self, environ: Mapping[str, str], will: Reaper, *, program: Sequence[str] = TRAINER) -> None:
         self._environ, self._will, self._program = environ, will, program
         self.processes: dict[str, TrainerProcess] = {}
         """The newest of each job."""
@@ -106,7 +106,7 @@ class ContainerLauncher:
     processes.
     """
 
-    def __init__(self, image: str, environ: Mapping[str, str], will: LastWill, *, engine: str = "podman") -> None:
+    def __init__(self, image: str, environ: Mapping[str, str], will: Reaper, *, engine: str = "podman") -> None:
         self._image, self._environ, self._will, self._engine = image, environ, will, engine
         self._count = 0
         self.processes: dict[str, ContainerProcess] = {}

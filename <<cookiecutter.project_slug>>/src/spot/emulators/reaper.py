@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import IO, Self
 
 
-class LastWill:
+class Reaper:
     """Holds what is to be done when this process is gone. A context manager; leaving it carries the will out."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class LastWill:
             [
                 sys.executable,
                 "-c",
-                f"import sys; sys.path[:] = {sys.path!r}; from rehearsal import last_will as w; w.main()",
+                f"import sys; sys.path[:] = {sys.path!r}; from spot.emulators import reaper as w; w.main()",
             ],
             stdin=subprocess.PIPE,
             text=True,

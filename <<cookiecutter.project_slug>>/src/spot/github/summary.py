@@ -74,7 +74,7 @@ def state(run: Run, seen: Observation | None, next_: str, now: datetime) -> str:
         *([("progress", _progress(seen))] if seen else []),
         ("deadline", f"{clock(run.spec.deadline)}, {deadline(account(run, seen, now))}"),
         ("spent", "not known" if (usd := run.usd_spent(now)) is None else f"at most &#36;{usd:.2f}"),
-        ("next", plain(next_)),
+        ("waiting for", plain(next_)),
     ]
     parts = [f"### {run.id}", table(["", ""], facts)]
     if run.attempts:
@@ -121,4 +121,4 @@ def _moment(text: str) -> str:
 
 
 def _table_of(runs: Sequence[tuple[Run, Observation | None, str]]) -> str:
-    return table(["run", "state", "next"], [(run.id, run.state, plain(next_)) for run, _, next_ in runs])
+    return table(["run", "state", "waiting for"], [(run.id, run.state, plain(next_)) for run, _, next_ in runs])

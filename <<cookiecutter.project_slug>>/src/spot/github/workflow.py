@@ -119,7 +119,7 @@ def supervise() -> int:
         _annotate("error", f"run {run_id} has failed: spot status {run_id}")
     if failed:
         return Exit.FAILED
-    return Exit.USAGE if any(one["needs_someone"] for one in passes) else Exit.DONE
+    return Exit.USAGE if any(one["needs_operator"] for one in passes) else Exit.DONE
 
 
 def keep_alive() -> int:
@@ -188,9 +188,9 @@ def _show(
 def _shown(ledger: Ledger, passed: Mapping[str, Any]) -> tuple[Run, Observation | None, str]:
     run = ledger.find(passed["run"]).run
     try:
-        return run, BucketEvidence().observe(run), passed["next"]
+        return run, BucketEvidence().observe(run), passed["waiting_for"]
     except StoreError:  # which the pass has said, if it needed it
-        return run, None, passed["next"]
+        return run, None, passed["waiting_for"]
 
 
 def _report(ledger: Ledger, ended: Sequence[Run], github: GitHub, now: datetime) -> list[str]:

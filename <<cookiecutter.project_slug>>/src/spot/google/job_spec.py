@@ -50,16 +50,16 @@ def _labels(run: Run, attempt: Attempt) -> dict[str, str]:
 
 
 def _scheduling(run: Run, attempt: Attempt) -> dict[str, Any]:
-    terms = run.spec.terms
+    policy = run.spec.policy
     scheduling: dict[str, Any] = {
         "strategy": STRATEGIES[attempt.provisioning],
         "timeout": {"seconds": int(attempt.timeout.total_seconds())},
         "restart_job_on_worker_restart": False,
         # Vertex AI's own restarts of a spot job wait for hours where there is no capacity, and say nothing.
-        "disable_retries": attempt.provisioning is Provisioning.SPOT and terms.disable_retries,
+        "disable_retries": attempt.provisioning is Provisioning.SPOT and policy.disable_retries,
     }
     if attempt.provisioning is Provisioning.FLEX_START:
-        scheduling["max_wait_duration"] = {"seconds": int(terms.max_wait.total_seconds())}
+        scheduling["max_wait_duration"] = {"seconds": int(policy.provisioning_timeout.total_seconds())}
     return scheduling
 
 
@@ -74,5 +74,5 @@ def _arguments(run: Run, attempt: Attempt) -> list[str]:
     }
     # A GPU that PyTorch cannot use is to stop the attempt at once: training on the CPU beside it costs as much.
     device = ("--device", "cuda") if run.spec.machine.accelerator and "--device" not in run.spec.arguments[::2] else ()
-    standby = ("--standby", attempt.relieves) if attempt.relieves else ()
+    standby = ("--standby", attempt.replaces) if attempt.replaces else ()
     return [*(item for pair in places.items() for item in pair), *standby, *device, *run.spec.arguments]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar, cast
 
-from spot.core.job import JobError, JobState, Sighting
+from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Attempt, Run
 from spot.google.job_spec import custom_job, label_filter
 from spot.storage.base import innermost
@@ -57,13 +57,13 @@ class Gone(VertexError):
 class Jobs(Protocol):
     """The custom jobs of a project, as the supervisor sees them."""
 
-    def create(self, run: Run, attempt: Attempt) -> Sighting:
+    def create(self, run: Run, attempt: Attempt) -> JobSnapshot:
         """Raises `Refused`, `Denied` or `Unavailable`."""
 
-    def get(self, name: str) -> Sighting:
+    def get(self, name: str) -> JobSnapshot:
         """Raises `Gone`, `Denied` or `Unavailable`."""
 
-    def find(self, run: Run, attempt: Attempt) -> Sighting | None:
+    def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:
         """The job that carries the labels of `attempt`, in its region. Raises `Denied` or `Unavailable`."""
 
     def cancel(self, name: str) -> None:
@@ -79,7 +79,7 @@ class VertexJobs:
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 
-    def create(self, run: Run, attempt: Attempt) -> Sighting:
+    def create(self, run: Run, attempt: Attempt) -> JobSnapshot:
         from google.api_core.exceptions import ClientError
 
         client = self._client(attempt.region)
@@ -97,13 +97,13 @@ class VertexJobs:
             raise Unavailable(str(error)) from error
         return _sighting(created)
 
-    def get(self, name: str) -> Sighting:
+    def get(self, name: str) -> JobSnapshot:
         client = self._client(_region(name))
         return _sighting(
             _call(f"cannot read {name}", lambda: client.get_custom_job(name=name, timeout=CALL_S, retry=self._retry()))
         )
 
-    def find(self, run: Run, attempt: Attempt) -> Sighting | None:
+    def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:
         request = {
             "parent": f"projects/{run.spec.project}/locations/{attempt.region}",
             "filter": label_filter(run, attempt),
@@ -205,7 +205,7 @@ def _call(what: str, call: Callable[[], _T]) -> _T:
         raise Denied(f"{what}: {_line(error)}; run `gcloud auth application-default login`") from error
 
 
-def _sighting(job: Any) -> Sighting:
+def _sighting(job: Any) -> JobSnapshot:
     if not job.name:
         raise Unavailable("the answer is not Vertex AI's: it is about a job without a name")
     try:
@@ -213,7 +213,7 @@ def _sighting(job: Any) -> Sighting:
     except ValueError:  # one that this program does not know
         state = JobState.UNSPECIFIED
     said = job.error
-    return Sighting(
+    return JobSnapshot(
         name=job.name,
         state=state,
         created_at=_moment(job.create_time) or datetime.now(UTC),

@@ -6,7 +6,7 @@ The rule. W is the work left from the newest durable checkpoint, R the time left
    Past the line nothing waits for spot any more. A spot attempt that runs may go on, down to the last pass from
    which on-demand is sure to make it.
 2. A spot attempt that runs is never left for another reason.
-3. With nothing running, spot is asked for in each region in turn, the cheapest first, each for `max_wait` at most.
+3. With nothing running, spot is asked for in each region in turn, the cheapest first, each for `provisioning_timeout` at most.
    On-demand starts late, but not last: when the slack above the line is down to a reserve.
 4. While on-demand runs the slack stays as it is, and spot is asked for as before. What comes starts beside it, and
    relieves it when it is ready: `relief`.
@@ -20,12 +20,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from spot.core.actions import Action, CancelLive, Wait
+from spot.core.actions import Action, CancelAttempt, Wait
 from spot.core.format import clock, hours
 from spot.core.job import JobState
 from spot.core.run import Attempt, CancelReason, Observation, Provisioning, Run, RunState, Strategy
 from spot.policy import failover, handover
-from spot.policy.slack import Situation, assess
+from spot.policy.slack import Slack, assess
 from spot.policy.termination import verdict
 
 GRACE_AFTER_COMPLETION = timedelta(minutes=10)
@@ -39,46 +39,46 @@ def decide(run: Run, seen: Observation, now: datetime) -> Action:
         return Wait(reason=f"the run has ended: {run.state}")
     situation = assess(run, seen, now)
     ending = verdict(run, seen)
-    if not run.lives:
+    if not run.active_attempts:
         return ending or failover.next_start(run, seen, situation)
     waits: list[Wait] = []
-    for live in run.lives:
-        action = _about(run, live, seen, situation, ending.reason if ending else None)
+    for active in run.active_attempts:
+        action = _about(run, active, seen, situation, ending.reason if ending else None)
         if not isinstance(action, Wait):
             return action
         waits.append(action)
-    if len(waits) == 1 and _runs(run.lives[0]):
-        back = handover.asked(run, run.lives[0], seen, situation)
+    if len(waits) == 1 and _runs(run.active_attempts[0]):
+        back = handover.asked(run, run.active_attempts[0], seen, situation)
         if back is not None and not isinstance(back, Wait):
             return back
         waits += [back] if back else []
     return _joined(waits)
 
 
-def _about(run: Run, live: Attempt, seen: Observation, situation: Situation, ending: str | None) -> Action:
+def _about(run: Run, active: Attempt, seen: Observation, situation: Slack, ending: str | None) -> Action:
     """What to do about one of the attempts that live. `ending` is why the run ends, if it does."""
-    if live.state.ended:
-        return Wait(reason=f"{live.id} has {live.state.name}, and Vertex AI has not said why yet")
-    if live.job is None:
-        return Wait(reason=f"the create of {live.id} may still be under way")
-    if live.cancel is not None:
-        return Wait(reason=f"{live.id} is being cancelled since {clock(live.cancel.at)}")
+    if active.state.ended:
+        return Wait(reason=f"{active.id} has {active.state.name}, and Vertex AI has not said why yet")
+    if active.job is None:
+        return Wait(reason=f"the create of {active.id} may still be under way")
+    if active.cancel is not None:
+        return Wait(reason=f"{active.id} is being cancelled since {clock(active.cancel.at)}")
     if seen.completed_at is not None:
-        return _complete(live, seen.completed_at, situation.now)
+        return _complete(active, seen.completed_at, situation.now)
     if ending is not None:
         asked = run.cancel_request is not None
-        return CancelLive(attempt=live.id, reason=ending, why=CancelReason.ASKED if asked else CancelReason.FAILED)
-    if action := handover.during(run, live, seen, situation):
+        return CancelAttempt(attempt=active.id, reason=ending, why=CancelReason.ASKED if asked else CancelReason.FAILED)
+    if action := handover.during(run, active, seen, situation):
         return action
-    if live.state is JobState.RUNNING:
-        return _running(run, live, situation)
-    if live.state in WAITING:
-        return _waiting(run, live, seen, situation)
-    return Wait(reason=f"{live.id} is {live.state.name}: nothing is done to a job in that state")
+    if active.state is JobState.RUNNING:
+        return _running(run, active, situation)
+    if active.state in WAITING:
+        return _waiting(run, active, seen, situation)
+    return Wait(reason=f"{active.id} is {active.state.name}: nothing is done to a job in that state")
 
 
-def _runs(live: Attempt) -> bool:
-    return live.state is JobState.RUNNING and live.cancel is None
+def _runs(active: Attempt) -> bool:
+    return active.state is JobState.RUNNING and active.cancel is None
 
 
 def _joined(waits: Sequence[Wait]) -> Wait:
@@ -86,69 +86,71 @@ def _joined(waits: Sequence[Wait]) -> Wait:
     return Wait(reason="; ".join(wait.reason for wait in waits), until=until)
 
 
-def _complete(live: Attempt, at: datetime, now: datetime) -> Action:
+def _complete(active: Attempt, at: datetime, now: datetime) -> Action:
     until = at + GRACE_AFTER_COMPLETION
-    if live.state in WAITING:
-        reason = f"the model is complete since {clock(at)}, and {live.id} has not begun"
-        return CancelLive(attempt=live.id, reason=reason, why=CancelReason.COMPLETE)
+    if active.state in WAITING:
+        reason = f"the model is complete since {clock(at)}, and {active.id} has not begun"
+        return CancelAttempt(attempt=active.id, reason=reason, why=CancelReason.COMPLETE)
     if now <= until:
-        return Wait(reason=f"the model is complete since {clock(at)}, {live.id} is about to end", until=until)
-    reason = f"the model is complete since {clock(at)}, and {live.id} still has not ended"
-    return CancelLive(attempt=live.id, reason=reason, why=CancelReason.COMPLETE)
+        return Wait(reason=f"the model is complete since {clock(at)}, {active.id} is about to end", until=until)
+    reason = f"the model is complete since {clock(at)}, and {active.id} still has not ended"
+    return CancelAttempt(attempt=active.id, reason=reason, why=CancelReason.COMPLETE)
 
 
-def _running(run: Run, live: Attempt, situation: Situation) -> Action:
-    what = f"{live.provisioning} runs in {live.region}"
+def _running(run: Run, active: Attempt, situation: Slack) -> Action:
+    what = f"{active.provisioning} runs in {active.region}"
     numbers = f"slack {hours(situation.slack)}"
-    may_be_left = live.provisioning is Provisioning.SPOT and run.spec.terms.strategy is Strategy.HYBRID
+    may_be_left = active.provisioning is Provisioning.SPOT and run.spec.policy.strategy is Strategy.HYBRID
     if not may_be_left or not failover.on_demand_can_finish(run, situation):
         return Wait(reason=f"{what}, {numbers}")
     if situation.slack > situation.hard_margin:
         reason = f"{what}, {numbers} > {hours(situation.hard_margin)} that on-demand needs in time"
         return Wait(reason=reason, until=situation.now + (situation.slack - situation.hard_margin))
     too_late = situation.slack < situation.on_demand_needs
-    if too_late and (until := _advances_until(live, situation)):
+    if too_late and (until := _advances_until(active, situation)):
         reason = f"{what} and advances, {numbers}: on-demand could not be sure to be in time any more"
         return Wait(reason=reason, until=until)
     now = "it does not advance, on-demand starts late" if too_late else "on-demand must start now to be there in time"
     reason = f"{numbers} <= {hours(situation.hard_margin)}: {now}"
-    return CancelLive(attempt=live.id, reason=reason, why=CancelReason.FALLBACK)
+    return CancelAttempt(attempt=active.id, reason=reason, why=CancelReason.FALLBACK)
 
 
-def _advances_until(live: Attempt, situation: Situation) -> datetime | None:
+def _advances_until(active: Attempt, situation: Slack) -> datetime | None:
     """When it has not advanced for too long, if it makes no other checkpoint; None if it has not already."""
-    if live.advanced_at is None or situation.last_progress_at is None:
+    if active.advanced_at is None or situation.last_progress_at is None:
         return None
-    until = situation.last_progress_at + situation.worst_loss + situation.tick
+    until = situation.last_progress_at + situation.max_checkpoint_interval + situation.reconcile_interval
     return until if situation.now <= until else None
 
 
-def _waiting(run: Run, live: Attempt, seen: Observation, situation: Situation) -> Action:
-    terms = run.spec.terms
-    since = _waits_since(live, seen)
+def _waiting(run: Run, active: Attempt, seen: Observation, situation: Slack) -> Action:
+    policy = run.spec.policy
+    since = _waits_since(active, seen)
     waited = situation.now - since
-    what = f"{live.provisioning} waits in {live.region} for {hours(waited)}"
-    if live.provisioning is Provisioning.ON_DEMAND:
-        patience = max(terms.max_wait, situation.worst_start)  # leaving it sooner would forgo a start in time
-        if not failover.elsewhere(run, live, situation):
+    what = f"{active.provisioning} waits in {active.region} for {hours(waited)}"
+    if active.provisioning is Provisioning.ON_DEMAND:
+        patience = max(
+            policy.provisioning_timeout, situation.worst_start
+        )  # leaving it sooner would forgo a start in time
+        if not failover.elsewhere(run, active, situation):
             return Wait(reason=f"{what}, slack {hours(situation.slack)}")
         if waited > patience:
             reason = f"{what}, longer than {hours(patience)}: on-demand in another region"
-            return CancelLive(attempt=live.id, reason=reason, why=CancelReason.NO_CAPACITY)
+            return CancelAttempt(attempt=active.id, reason=reason, why=CancelReason.NO_CAPACITY)
         return Wait(reason=f"{what}, slack {hours(situation.slack)}", until=since + patience)
-    if terms.strategy is Strategy.HYBRID and (why := failover.on_demand_is_due(run, situation)):
-        return CancelLive(attempt=live.id, reason=f"{what}: {why}", why=CancelReason.FALLBACK)
-    patience = failover.patience(run, live)
+    if policy.strategy is Strategy.HYBRID and (why := failover.on_demand_is_due(run, situation)):
+        return CancelAttempt(attempt=active.id, reason=f"{what}: {why}", why=CancelReason.FALLBACK)
+    patience = failover.patience(run, active)
     if waited > patience:
         reason = f"{what}, longer than {hours(patience)}: no capacity"
-        return CancelLive(attempt=live.id, reason=reason, why=CancelReason.NO_CAPACITY)
+        return CancelAttempt(attempt=active.id, reason=reason, why=CancelReason.NO_CAPACITY)
     until = min(since + patience, failover.on_demand_due_at(run, situation))
     return Wait(reason=f"{what}, {failover.outlook(run, situation)}", until=until)
 
 
-def _waits_since(live: Attempt, seen: Observation) -> datetime:
+def _waits_since(active: Attempt, seen: Observation) -> datetime:
     """An attempt that ran and waits again was restarted inside its job; its newest checkpoint is its last sign."""
     progress = seen.progress
-    if live.started_at and progress and progress.attempt == live.id:
-        return max(live.started_at, progress.at)
-    return live.started_at or live.intended_at
+    if active.started_at and progress and progress.attempt == active.id:
+        return max(active.started_at, progress.at)
+    return active.started_at or active.intended_at

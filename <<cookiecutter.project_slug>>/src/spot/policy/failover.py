@@ -7,25 +7,25 @@ from datetime import UTC, datetime, timedelta
 from spot.core.actions import Action, Close, Submit, Wait
 from spot.core.format import clock, counted, hours
 from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run, RunState, Strategy
-from spot.policy.slack import LONGEST, SETTLE, Situation
+from spot.policy.slack import LONGEST, SETTLE, Slack
 
 PAUSES = (timedelta(minutes=5), timedelta(minutes=10), timedelta(minutes=15))
 """Since the last submit of the first, the second, and every further round through all regions that found nothing.
 
-They keep apart what fails at once: who has waited for a machine for `max_wait` has paused enough.
+They keep apart what fails at once: who has waited for a machine for `provisioning_timeout` has paused enough.
 """
 NEVER = datetime.max.replace(tzinfo=UTC)
 LEAST = timedelta(minutes=6)
 """A budget that pays for less is spent: starting alone takes longer."""
 
-_REFUSED = frozenset({Outcome.QUOTA, Outcome.INVALID})
+_REFUSED = frozenset({Outcome.QUOTA, Outcome.REQUEST_REJECTED})
 _FRUITLESS = frozenset({Outcome.NO_CAPACITY, Outcome.PREEMPTED, Outcome.EXPIRED, Outcome.INTERNAL, Outcome.UNKNOWN})
 """Unless it got somewhere first."""
 
 
-def next_start(run: Run, seen: Observation, situation: Situation) -> Action:
+def next_start(run: Run, seen: Observation, situation: Slack) -> Action:
     """What to submit, or until when to wait. Asked only while no attempt lives and the run goes on."""
-    strategy, slack = run.spec.terms.strategy, f"slack {hours(situation.slack)}"
+    strategy, slack = run.spec.policy.strategy, f"slack {hours(situation.slack)}"
     if strategy is Strategy.ON_DEMAND:
         return _on_demand(run, situation, f"the strategy is on-demand, {slack}") or _nowhere(run)
     if strategy is Strategy.SPOT:
@@ -37,15 +37,15 @@ def next_start(run: Run, seen: Observation, situation: Situation) -> Action:
     return next_spot(run, seen, situation) or _on_demand(run, situation, why) or _nowhere(run)
 
 
-def on_demand_is_due(run: Run, situation: Situation) -> str | None:
+def on_demand_is_due(run: Run, situation: Slack) -> str | None:
     """Why on-demand must start although spot might still come, None if it need not, or cannot."""
     if not on_demand_can_finish(run, situation):
         return None
     if situation.slack <= situation.margin:
         return (
             f"safety line: slack {hours(situation.slack)} <= {hours(situation.margin)}"
-            f" (start {hours(situation.on_demand_needs)}, pass {hours(situation.tick + SETTLE)},"
-            f" loss {hours(situation.worst_loss)})"
+            f" (start {hours(situation.on_demand_needs)}, pass {hours(situation.reconcile_interval + SETTLE)},"
+            f" loss {hours(situation.max_checkpoint_interval)})"
         )
     if situation.slack <= situation.late_margin:
         kept = situation.late_margin - situation.margin
@@ -56,14 +56,14 @@ def on_demand_is_due(run: Run, situation: Situation) -> str | None:
     return None
 
 
-def on_demand_due_at(run: Run, situation: Situation) -> datetime:
+def on_demand_due_at(run: Run, situation: Slack) -> datetime:
     """When that is, or when a new start of spot is not worth it any more, if nothing advances until then."""
-    if run.spec.terms.strategy is not Strategy.HYBRID or not on_demand_can_finish(run, situation):
+    if run.spec.policy.strategy is not Strategy.HYBRID or not on_demand_can_finish(run, situation):
         return NEVER
     return min(situation.safety_line - situation.expected_start, situation.late_start)
 
 
-def _spot_is_over(run: Run, situation: Situation) -> str | None:
+def _spot_is_over(run: Run, situation: Slack) -> str | None:
     """Why a new spot attempt is not worth its start, None if it is."""
     needed = situation.expected_start + situation.margin
     if situation.slack < needed:
@@ -72,39 +72,43 @@ def _spot_is_over(run: Run, situation: Situation) -> str | None:
 
 
 def preempted_too_often(run: Run) -> str | None:
-    allowed = run.spec.terms.max_preemptions
+    allowed = run.spec.policy.max_preemptions
     if allowed is not None and run.preemptions > allowed:
         return f"{run.preemptions} preemptions > {allowed} allowed"
     return None
 
 
-def on_demand_can_finish(run: Run, situation: Situation) -> bool:
+def on_demand_can_finish(run: Run, situation: Slack) -> bool:
     """Whether a region is left that has not refused on-demand, and the budget pays for the rest of the work there."""
     return bool(_paid_to_the_end(run, situation, Provisioning.ON_DEMAND))
 
 
-def patience(run: Run, live: Attempt) -> timedelta:
+def patience(run: Run, active: Attempt) -> timedelta:
     """How long it may wait for its machine. FLEX_START ends its own waiting, and is given a tick to do so."""
-    terms = run.spec.terms
-    return terms.max_wait if live.provisioning is Provisioning.SPOT else terms.max_wait + terms.tick
+    policy = run.spec.policy
+    return (
+        policy.provisioning_timeout
+        if active.provisioning is Provisioning.SPOT
+        else policy.provisioning_timeout + policy.reconcile_interval
+    )
 
 
-def is_cheaper(run: Run, spot: Submit, live: Attempt) -> bool:
+def is_cheaper(run: Run, spot: Submit, active: Attempt) -> bool:
     """Also if one of the prices is not known."""
-    terms = run.spec.terms
-    ours, theirs = terms.price(spot.region, spot.provisioning), terms.price(live.region, live.provisioning)
+    policy = run.spec.policy
+    ours, theirs = policy.price(spot.region, spot.provisioning), policy.price(active.region, active.provisioning)
     return ours is None or theirs is None or ours < theirs
 
 
-def elsewhere(run: Run, live: Attempt, situation: Situation) -> bool:
+def elsewhere(run: Run, active: Attempt, situation: Slack) -> bool:
     """Whether another region could serve such an attempt."""
-    return any(region != live.region for region in _regions(run, situation, live.provisioning))
+    return any(region != active.region for region in _regions(run, situation, active.provisioning))
 
 
-def outlook(run: Run, situation: Situation) -> str:
+def outlook(run: Run, situation: Slack) -> str:
     """The numbers that a wait for spot rests on."""
     slack = f"slack {hours(situation.slack)}"
-    if run.spec.terms.strategy is not Strategy.HYBRID:
+    if run.spec.policy.strategy is not Strategy.HYBRID:
         return slack
     if not on_demand_can_finish(run, situation):
         missing = "budget" if _open_regions(run, Provisioning.ON_DEMAND) else "quota"
@@ -123,15 +127,15 @@ def _open_regions(run: Run, provisioning: Provisioning) -> list[str]:
         if (attempt.refused and attempt.provisioning is provisioning)
         or (attempt.outcome is Outcome.QUOTA and _shares_quota(attempt.provisioning, provisioning))
     }
-    return [region for region in run.spec.terms.cheapest_first(provisioning) if region not in refused]
+    return [region for region in run.spec.policy.cheapest_first(provisioning) if region not in refused]
 
 
-def _paid_to_the_end(run: Run, situation: Situation, kind: Provisioning) -> list[str]:
+def _paid_to_the_end(run: Run, situation: Slack, kind: Provisioning) -> list[str]:
     needed = situation.work + situation.expected_start
     return [region for region in _open_regions(run, kind) if _paid_for(run, kind, region, situation.now) >= needed]
 
 
-def _regions(run: Run, situation: Situation, kind: Provisioning) -> list[str]:
+def _regions(run: Run, situation: Slack, kind: Provisioning) -> list[str]:
     """Where to ask. Money goes to a region where it does not reach the end only if it does so nowhere."""
     return _paid_to_the_end(run, situation, kind) or _open_regions(run, kind)
 
@@ -158,7 +162,7 @@ def _fruitless(run: Run, *kinds: Provisioning) -> list[Attempt]:
     return trail
 
 
-def next_spot(run: Run, seen: Observation, situation: Situation) -> Submit | Wait | Close | None:
+def next_spot(run: Run, seen: Observation, situation: Slack) -> Submit | Wait | Close | None:
     """Where to ask for spot now, or until when not to ask; None if every region has refused."""
     regions = _regions(run, situation, Provisioning.SPOT)
     if not regions:
@@ -173,18 +177,20 @@ def next_spot(run: Run, seen: Observation, situation: Situation) -> Submit | Wai
         pause = PAUSES[min(rounds, len(PAUSES)) - 1]
         until = trail[0].intended_at + pause
         if situation.now < until:
-            numbers = f"slack {hours(situation.slack)}" if run.lives else outlook(run, situation)
+            numbers = f"slack {hours(situation.slack)}" if run.active_attempts else outlook(run, situation)
             reason = f"no spot in {', '.join(regions)} {counted(rounds, 'time')}, again at {clock(until)}: {numbers}"
-            return Wait(reason=reason, until=until if run.lives else min(until, on_demand_due_at(run, situation)))
+            return Wait(
+                reason=reason, until=until if run.active_attempts else min(until, on_demand_due_at(run, situation))
+            )
     step = f"from step {seen.progress.step} of {seen.progress.total_steps}" if seen.progress else "from the beginning"
     return _submit(run, situation, Provisioning.SPOT, regions[index], f"spot {step}: {outlook(run, situation)}")
 
 
-def _flex_start(run: Run, situation: Situation, regions: list[str]) -> Submit | Close | None:
+def _flex_start(run: Run, situation: Slack, regions: list[str]) -> Submit | Close | None:
     """Once a round, if the safety line leaves time to wait for it. It ends its own waiting."""
-    wait = run.spec.terms.max_wait
+    wait = run.spec.policy.provisioning_timeout
     if (
-        not (run.spec.terms.flex_start and regions)
+        not (run.spec.policy.flex_start and regions)
         or situation.slack < situation.margin + situation.expected_start + wait
     ):
         return None
@@ -193,7 +199,7 @@ def _flex_start(run: Run, situation: Situation, regions: list[str]) -> Submit | 
     return _submit(run, situation, Provisioning.FLEX_START, regions[tried % len(regions)], reason)
 
 
-def _on_demand(run: Run, situation: Situation, why: str) -> Action | None:
+def _on_demand(run: Run, situation: Slack, why: str) -> Action | None:
     regions = _regions(run, situation, Provisioning.ON_DEMAND)
     if not regions:
         return None
@@ -207,10 +213,10 @@ def _on_demand(run: Run, situation: Situation, why: str) -> Action | None:
     return _submit(run, situation, Provisioning.ON_DEMAND, regions[index], why)
 
 
-def _submit(run: Run, situation: Situation, provisioning: Provisioning, region: str, reason: str) -> Submit | Close:
+def _submit(run: Run, situation: Slack, provisioning: Provisioning, region: str, reason: str) -> Submit | Close:
     timeout = min(_paid_for(run, provisioning, region, situation.now), LONGEST)
     if timeout < LEAST:
-        spent, budget = run.usd_spent(situation.now), run.spec.terms.budget_usd
+        spent, budget = run.usd_spent(situation.now), run.spec.policy.budget_usd
         tried = counted(len(run.attempts), "attempt")
         reason = (
             f"the budget of ${budget:.2f} is spent: ${spent:.2f} for {tried}, what is left pays"
@@ -222,10 +228,10 @@ def _submit(run: Run, situation: Situation, provisioning: Provisioning, region: 
 
 def _paid_for(run: Run, provisioning: Provisioning, region: str, now: datetime) -> timedelta:
     """How long the rest of the budget pays for such attempts."""
-    budget = run.spec.terms.budget_usd
+    budget = run.spec.policy.budget_usd
     if budget is None:
         return timedelta.max
-    spent, price = run.usd_spent(now), run.spec.terms.price(region, provisioning)
+    spent, price = run.usd_spent(now), run.spec.policy.price(region, provisioning)
     if spent is None or not price:
         return timedelta.max
     return max(timedelta(seconds=int((budget - spent) / price * 3600)), timedelta())

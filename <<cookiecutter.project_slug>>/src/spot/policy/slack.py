@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from spot.core.run import Attempt, Observation, Progress, Provisioning, Run, Strategy, Terms
+from spot.core.run import Attempt, Observation, PolicyConfig, Progress, Provisioning, Run, Strategy
 
 HOUR = timedelta(hours=1)
 PRIOR = timedelta(minutes=10)
@@ -27,7 +27,7 @@ SLOW_START_MARGIN = 1.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
+class Slack:
     """Notation of `policy`: W is `work`, R is `left`, C is `all_work`, D is `whole`."""
 
     now: datetime
@@ -39,8 +39,8 @@ class Situation:
     """From submit to the deadline."""
     expected_start: timedelta
     worst_start: timedelta
-    tick: timedelta
-    worst_loss: timedelta
+    reconcile_interval: timedelta
+    max_checkpoint_interval: timedelta
     reserve: timedelta
     """Nothing where on-demand, once it has begun, goes on to the end."""
     last_progress_at: datetime | None
@@ -57,19 +57,19 @@ class Situation:
     @property
     def on_demand_needs(self) -> timedelta:
         """Besides the work, of on-demand that is submitted now: its start, and another for each job that follows it."""
-        each = self.worst_start + self.tick + SETTLE + self.worst_loss
-        of_one_job = max(LONGEST - self.worst_start - self.worst_loss, LONGEST / 2)
+        each = self.worst_start + self.reconcile_interval + SETTLE + self.max_checkpoint_interval
+        of_one_job = max(LONGEST - self.worst_start - self.max_checkpoint_interval, LONGEST / 2)
         return self.worst_start + (self.work // of_one_job) * each
 
     @property
     def hard_margin(self) -> timedelta:
         """On-demand submitted with less slack than this after the next pass might be late."""
-        return self.on_demand_needs + self.tick + SETTLE
+        return self.on_demand_needs + self.reconcile_interval + SETTLE
 
     @property
     def margin(self) -> timedelta:
         """The hard margin, and what a running attempt may not yet have saved."""
-        return self.hard_margin + self.worst_loss
+        return self.hard_margin + self.max_checkpoint_interval
 
     @property
     def safety_line(self) -> datetime:
@@ -96,26 +96,26 @@ class Situation:
         return self.deadline - self.work - self.late_margin
 
 
-def hands_over(terms: Terms) -> bool:
+def hands_over(policy: PolicyConfig) -> bool:
     """Two attempts at once would share one budget, of which neither knows what the other spends."""
-    return terms.strategy is Strategy.HYBRID and terms.hand_over and terms.budget_usd is None
+    return policy.strategy is Strategy.HYBRID and policy.hand_over and policy.budget_usd is None
 
 
-def assess(run: Run, seen: Observation, now: datetime) -> Situation:
+def assess(run: Run, seen: Observation, now: datetime) -> Slack:
     """The situation of `run`, from its terms, its own past and the newest manifest."""
-    terms = run.spec.terms
-    work, all_work = _work(terms.work, seen.progress, run.attempts)
-    return Situation(
+    policy = run.spec.policy
+    work, all_work = _work(policy.work, seen.progress, run.attempts)
+    return Slack(
         now=now,
         deadline=run.spec.deadline,
         work=timedelta() if seen.completed_at else work,
         all_work=all_work,
         whole=run.spec.deadline - run.submitted_at,
-        expected_start=_expected_start(terms.expected_start, run.attempts),
-        worst_start=_worst_start(terms.worst_start, run.attempts),
-        tick=terms.tick,
-        worst_loss=terms.worst_loss,
-        reserve=terms.reserve if hands_over(terms) else timedelta(),
+        expected_start=_expected_start(policy.expected_start, run.attempts),
+        worst_start=_worst_start(policy.worst_start, run.attempts),
+        reconcile_interval=policy.reconcile_interval,
+        max_checkpoint_interval=policy.max_checkpoint_interval,
+        reserve=policy.reserve if hands_over(policy) else timedelta(),
         last_progress_at=seen.progress.at if seen.progress else None,
     )
 

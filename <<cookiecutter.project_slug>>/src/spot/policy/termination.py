@@ -8,7 +8,7 @@ from spot.core.run import Attempt, Observation, Outcome, Run, RunState, Strategy
 
 MAX_UNEXPLAINED = 3
 """How many attempts in a row may fail for a reason that is not ours, or not known, before somebody must look."""
-ERRORS = frozenset({Outcome.USER_ERROR, Outcome.OUT_OF_MEMORY})
+ERRORS = frozenset({Outcome.TRAINING_FAILED, Outcome.OUT_OF_MEMORY})
 UNEXPLAINED = frozenset({Outcome.INTERNAL, Outcome.UNKNOWN, Outcome.EXPIRED})
 
 
@@ -31,27 +31,27 @@ def verdict(run: Run, seen: Observation) -> Close | None:
 
 def failed_as_twin(run: Run, attempt: Attempt) -> bool:
     """Whether it ended beside the one that it was to relieve: what it met says nothing of that one, which trains."""
-    other = run.attempt(attempt.relieves)
+    other = run.attempt(attempt.replaces)
     if other is None or attempt.ended_at is None or attempt.advanced_at is not None:
         return False
     return other.outcome is not Outcome.HANDED_OVER and (other.ended_at is None or other.ended_at >= attempt.ended_at)
 
 
 def _fault(run: Run, counted: list[Attempt]) -> str | None:
-    for last in (one for one in counted if one.outcome is Outcome.INVALID):
+    for last in (one for one in counted if one.outcome is Outcome.REQUEST_REJECTED):
         if not (last.refused and _accepted_otherwise(run, last)):
             return f"Vertex AI refuses {last.id}{_said(last)}"
     errors = [item for item in counted if item.outcome in ERRORS]
-    terms = run.spec.terms
-    if len(errors) > terms.max_errors:
+    policy = run.spec.policy
+    if len(errors) > policy.max_errors:
         last = errors[-1]
-        return f"{last.outcome} of {last.id}, {len(errors)} > {terms.max_errors} allowed{_said(last)}"
+        return f"{last.outcome} of {last.id}, {len(errors)} > {policy.max_errors} allowed{_said(last)}"
     if (
-        terms.strategy is Strategy.SPOT
-        and terms.max_preemptions is not None
-        and run.preemptions > terms.max_preemptions
+        policy.strategy is Strategy.SPOT
+        and policy.max_preemptions is not None
+        and run.preemptions > policy.max_preemptions
     ):
-        return f"{run.preemptions} preemptions > {terms.max_preemptions} allowed, and there is nothing but spot"
+        return f"{run.preemptions} preemptions > {policy.max_preemptions} allowed, and there is nothing but spot"
     if len(trail := _unexplained(counted)) >= MAX_UNEXPLAINED:
         return f"{len(trail)} attempts in a row ended {trail[0].outcome} without a checkpoint{_said(trail[0])}"
     return None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from spot.core.run import Provisioning, Terms
+from spot.core.run import PolicyConfig, Provisioning
 from spot.pricing.quotes import Quote
 
 MTBF = timedelta(hours=3.2)
@@ -56,15 +56,15 @@ class Estimate:
         return None if self.spot_usd is None else 1 - self.spot_usd / self.on_demand_usd
 
 
-def assumptions(terms: Terms, arguments: tuple[str, ...], mtbf: timedelta = MTBF) -> Assumptions:
+def assumptions(policy: PolicyConfig, arguments: tuple[str, ...], mtbf: timedelta = MTBF) -> Assumptions:
     """From the settings, what they do not say being assumed. `arguments` are the trainer's flags."""
     interval = seconds(arguments, "--checkpoint-interval")
     return Assumptions(
         mtbf=mtbf,
-        start=max(terms.expected_start, RESTORE),
+        start=max(policy.expected_start, RESTORE),
         restore=RESTORE,
-        lost=(timedelta(seconds=interval) if interval else terms.worst_loss) / 2,
-        unnoticed=terms.tick / 2,
+        lost=(timedelta(seconds=interval) if interval else policy.max_checkpoint_interval) / 2,
+        unnoticed=policy.reconcile_interval / 2,
     )
 
 

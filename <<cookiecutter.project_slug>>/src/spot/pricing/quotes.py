@@ -75,7 +75,7 @@ def quotes(machine: Machine, regions: Iterable[str], table: PriceTable) -> list[
 def by_region(
     machine: Machine, regions: Iterable[str], table: PriceTable | None = None
 ) -> Mapping[str, Mapping[Provisioning, float]]:
-    """Every known price, as `Terms` wants them; a region without one is left out."""
+    """Every known price, as `PolicyConfig` wants them; a region without one is left out."""
     found = (quote(machine, region, table) for region in regions)
     return {one.region: {kind: one.usd_per_hour(kind) for kind in Provisioning} for one in found if one}
 

@@ -85,7 +85,7 @@ def _attempt(entry: Entry) -> dict[str, Any]:
         "attempt": attempt.id,
         "provisioning": attempt.provisioning,
         "region": attempt.region,
-        "relieves": attempt.relieves,
+        "replaces": attempt.replaces,
         "outcome": attempt.outcome,
         "submitted_at": attempt.intended_at.isoformat(),
         "started_at": _moment(attempt.started_at),

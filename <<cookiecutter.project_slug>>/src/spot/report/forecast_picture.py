@@ -7,24 +7,24 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from spot.report.histogram import Scale, axis, blocks, scale
-from spot.simulation.forecast import Forecast, Rival, Samples, quantile
+from spot.simulation.forecast import Baseline, Forecast, Samples, quantile
 
 LABEL = 20
 """Columns of the names on the left."""
 HEIGHT = 2
 """Lines of a histogram."""
-_STYLES = {Rival.OURS: "green", Rival.ON_DEMAND: "blue", Rival.ARTICLE: "yellow"}
+_STYLES = {Baseline.OURS: "green", Baseline.ON_DEMAND: "blue", Baseline.ARTICLE: "yellow"}
 
 
 def usd_scale(forecasts: Sequence[Forecast]) -> Scale:
     """For all that any of them costs in any of these cases; it begins at 0."""
-    return scale(0.0, max(one.of(rival).usd[-1] for one in forecasts for rival in Rival))
+    return scale(0.0, max(one.of(rival).usd[-1] for one in forecasts for rival in Baseline))
 
 
 def hours_scale(found: Forecast) -> Scale:
     """For all finishes and the deadline."""
     ends = [found.case.deadline_hours]
-    for rival in Rival:
+    for rival in Baseline:
         ends += found.of(rival).hours
     return scale(min(ends), max(ends))
 
@@ -35,15 +35,15 @@ def picture(found: Forecast, width: int) -> list[Text]:
     usd, hours = usd_scale([found]), hours_scale(found)
     deadline = hours.bin(found.case.deadline_hours, columns)
     lines = [Text("what it costs", style="bold")]
-    for rival in Rival:
+    for rival in Baseline:
         lines += _lane(rival, usd.counts(found.of(rival).usd, columns))
     lines += [_axis(usd, columns, "$"), Text(), Text("hours from submit to the model; │ is the deadline", style="bold")]
-    for rival in Rival:
+    for rival in Baseline:
         lines += _lane(rival, hours.counts(found.of(rival).hours, columns), deadline)
     return [*lines, _axis(hours, columns, "")]
 
 
-def _lane(rival: Rival, counts: Sequence[int], mark: int | None = None) -> list[Text]:
+def _lane(rival: Baseline, counts: Sequence[int], mark: int | None = None) -> list[Text]:
     lines = []
     for row, line in enumerate(blocks(counts, HEIGHT)):
         label = rival if row == HEIGHT - 1 else ""

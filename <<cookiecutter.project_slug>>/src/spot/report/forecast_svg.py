@@ -10,7 +10,7 @@ from spot.cli.forecast_views import Shown, chance, headline, money, rests_on, sa
 from spot.core.format import hours
 from spot.report.forecast_picture import hours_scale, spread, usd_scale
 from spot.report.histogram import Scale
-from spot.simulation.forecast import Forecast, Rival
+from spot.simulation.forecast import Baseline, Forecast
 
 WIDTH, LEFT, RIGHT = 760, 190, 30
 LANE, BAR = 46, 26
@@ -19,7 +19,7 @@ BINS = 90
 LINE = 120
 """Characters of the smallest text."""
 _PLOT = WIDTH - LEFT - RIGHT
-_CLASSES = {Rival.OURS: "ours", Rival.ON_DEMAND: "demand", Rival.ARTICLE: "article"}
+_CLASSES = {Baseline.OURS: "ours", Baseline.ON_DEMAND: "demand", Baseline.ARTICLE: "article"}
 _STYLE = """
 svg{--page:#fff;--ink:#1f2328;--soft:#59636e;--line:#d1d9e0;--ours:#1a7f37;--demand:#0969da;--article:#9a6700;--bad:#cf222e}
 @media(prefers-color-scheme:dark){svg{--page:#0d1117;--ink:#f0f6fc;--soft:#9198a1;--line:#3d444d;--ours:#3fb950;\
@@ -51,9 +51,9 @@ def svg(shown: Shown) -> str:
 
 
 def _head(shown: Shown) -> Iterator[tuple[str, float]]:
-    terms, run = shown.run.spec.terms, shown.run
+    policy, run = shown.run.spec.policy, shown.run
     time = hours(run.spec.deadline - run.submitted_at)
-    asked = f"{hours(terms.work)} of work, {time} to the deadline, {terms.strategy}, {', '.join(terms.regions)}"
+    asked = f"{hours(policy.work)} of work, {time} to the deadline, {policy.strategy}, {', '.join(policy.regions)}"
     if shown.sweep:
         head = "What a later deadline buys" if shown.sweep == "deadline" else "What another region buys"
         yield _text(20, 16, head, "head"), 24
@@ -70,7 +70,7 @@ def _head(shown: Shown) -> Iterator[tuple[str, float]]:
 def _one(found: Forecast) -> Iterator[tuple[str, float]]:
     usd, time = usd_scale([found]), hours_scale(found)
     yield _text(20, 14, "What it costs", "name"), 24
-    for rival in Rival:
+    for rival in Baseline:
         one = found.of(rival)
         yield _lane(rival, f"{money(one.mean_usd)} on average", usd.counts(one.usd, BINS)), LANE
     yield _axis(usd, "$"), 44
@@ -78,7 +78,7 @@ def _one(found: Forecast) -> Iterator[tuple[str, float]]:
     at = LEFT + time.share(found.case.deadline_hours) * _PLOT
     label = _text(at - 4, 0, "deadline", "soft", "end")
     yield f'<path class="dead" d="M{at:.1f} -10v{LANE * 3 + 14}"/>{label}', 4
-    for rival in Rival:
+    for rival in Baseline:
         one = found.of(rival)
         missed = f"{one.missed} late ({chance(one)})"
         if one.unfinished:
@@ -87,7 +87,7 @@ def _one(found: Forecast) -> Iterator[tuple[str, float]]:
     yield _axis(time, ""), 36
 
 
-def _lane(rival: Rival, number: str, counts: Sequence[int], *, bad: bool = False) -> str:
+def _lane(rival: Baseline, number: str, counts: Sequence[int], *, bad: bool = False) -> str:
     most, width, foot, height = max(counts) or 1, _PLOT / BINS, LANE - 4, LANE - 10
     bars = "".join(
         f'<rect x="{LEFT + index * width:.1f}" y="{foot - tall:.1f}" width="{width - 0.6:.1f}" height="{tall:.1f}"/>'
@@ -108,10 +108,10 @@ def _axis(of: Scale, unit: str) -> str:
 
 def _sweep(shown: Shown) -> Iterator[tuple[str, float]]:
     usd = usd_scale(shown.forecasts)
-    own = shown.run.spec.terms.regions, shown.run.spec.deadline
+    own = shown.run.spec.policy.regions, shown.run.spec.deadline
     for found in shown.forecasts:
         case = found.case.run.spec
-        star = " *" if (case.terms.regions, case.deadline) == own else ""
+        star = " *" if (case.policy.regions, case.deadline) == own else ""
         for line in textwrap.wrap(found.case.label + star, 24)[:-1]:
             yield _text(20, 17, line, "name"), 17
         yield _bar(found, usd, textwrap.wrap(found.case.label + star, 24)[-1]), BAR + 14

@@ -146,7 +146,7 @@ def _marks(entry: Entry, y: float, scale: _Scale) -> list[str]:
         marks.append(_mark(str(attempt.outcome), triangle, attempt.ended_at, y, scale))
     if entry.took_over_at:
         diamond = '<path class="handed-over" d="M0-7 7 0 0 7-7 0Z"/>'
-        marks.append(_mark(f"took over from {attempt.relieves}", diamond, entry.took_over_at, y, scale))
+        marks.append(_mark(f"took over from {attempt.replaces}", diamond, entry.took_over_at, y, scale))
     return marks
 
 

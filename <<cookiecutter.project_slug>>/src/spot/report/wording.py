@@ -247,8 +247,8 @@ def said(entry: Entry) -> str:
 
 
 def where(entry: Entry) -> str:
-    relieves = f" for {entry.attempt.relieves}" if entry.attempt.relieves else ""
-    return f"{entry.attempt.provisioning} {entry.attempt.region}{relieves}"
+    replaces = f" for {entry.attempt.replaces}" if entry.attempt.replaces else ""
+    return f"{entry.attempt.provisioning} {entry.attempt.region}{replaces}"
 
 
 def cost(entry: Entry) -> str:

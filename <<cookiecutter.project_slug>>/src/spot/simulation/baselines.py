@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from spot.core.actions import Action, CancelLive, Close, Submit, Wait
+from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
 from spot.core.job import JobState
 from spot.core.run import Attempt, CancelReason, Observation, Provisioning, Run, RunState
 from spot.policy.slack import LONGEST
@@ -21,7 +21,7 @@ def on_demand_only(run: Run, seen: Observation, now: datetime) -> Action:  # noq
     """In the cheapest region; nothing else is ever asked for."""
     if ending := _ended(run, seen):
         return ending
-    if run.live is None:
+    if run.active is None:
         return _submit(run, Provisioning.ON_DEMAND, cheapest(run, Provisioning.ON_DEMAND))
     return Wait(reason="on-demand goes on")
 
@@ -35,10 +35,10 @@ def article(run: Run, seen: Observation, now: datetime) -> Action:
     if ending := _ended(run, seen):
         return ending
     over = run.submitted_at + SPOT_SHARE * (run.spec.deadline - run.submitted_at)
-    live = run.live
-    if live is not None and live.provisioning is Provisioning.SPOT:
-        return _spot(run, live, now, over)
-    if live is not None:
+    active = run.active
+    if active is not None and active.provisioning is Provisioning.SPOT:
+        return _spot(run, active, now, over)
+    if active is not None:
         return Wait(reason="on-demand goes on")
     if now >= over:
         return _submit(run, Provisioning.ON_DEMAND, cheapest(run, Provisioning.ON_DEMAND))
@@ -48,28 +48,28 @@ def article(run: Run, seen: Observation, now: datetime) -> Action:
         until = min((run.attempts[-1].ended_at or now) + pause, over)
         if now < until:
             return Wait(reason=f"pause after attempt {failed}", until=until)
-    regions = run.spec.terms.cheapest_first(Provisioning.SPOT)
+    regions = run.spec.policy.cheapest_first(Provisioning.SPOT)
     return _submit(run, Provisioning.SPOT, regions[failed % len(regions)])
 
 
-def _spot(run: Run, live: Attempt, now: datetime, over: datetime) -> Action:
+def _spot(run: Run, active: Attempt, now: datetime, over: datetime) -> Action:
     if now >= over:
-        return CancelLive(attempt=live.id, reason="the time for spot is over", why=CancelReason.FALLBACK)
-    if live.state is JobState.RUNNING:
+        return CancelAttempt(attempt=active.id, reason="the time for spot is over", why=CancelReason.FALLBACK)
+    if active.state is JobState.RUNNING:
         return Wait(reason="spot runs", until=over)
-    until = live.intended_at + run.spec.terms.max_wait
+    until = active.intended_at + run.spec.policy.provisioning_timeout
     if now >= until:
-        return CancelLive(attempt=live.id, reason="no capacity", why=CancelReason.NO_CAPACITY)
+        return CancelAttempt(attempt=active.id, reason="no capacity", why=CancelReason.NO_CAPACITY)
     return Wait(reason="spot waits", until=min(until, over))
 
 
 def cheapest(run: Run, provisioning: Provisioning) -> str:
     """The first region of those that cost least."""
-    return run.spec.terms.cheapest_first(provisioning)[0]
+    return run.spec.policy.cheapest_first(provisioning)[0]
 
 
 def _ended(run: Run, seen: Observation) -> Close | None:
-    done = seen.completed_at is not None and run.live is None
+    done = seen.completed_at is not None and run.active is None
     return Close(reason="the model is complete", state=RunState.SUCCEEDED) if done else None
 
 

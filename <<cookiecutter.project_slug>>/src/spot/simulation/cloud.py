@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from spot.core.job import JobState
 from spot.core.run import Attempt, Cancel, CancelReason, Observation, Outcome, Progress, Provisioning, Run
-from spot.simulation.startup_times import Draws
+from spot.simulation.startup_times import StartupTimes
 from spot.simulation.windows import Capacity
 
 MINUTE = timedelta(minutes=1)
@@ -52,20 +52,20 @@ class Job:
 class Cloud:
     """The jobs of one run. Steps are minutes of work."""
 
-    def __init__(self, run: Run, capacity: Capacity, draws: Draws) -> None:
-        terms = run.spec.terms
-        self.work = -(-terms.work // MINUTE)
+    def __init__(self, run: Run, capacity: Capacity, draws: StartupTimes) -> None:
+        policy = run.spec.policy
+        self.work = -(-policy.work // MINUTE)
         self.completed_at: int | None = None
         self.jobs: list[Job] = []
         """Those that live, at most two."""
         self._submitted_at = run.submitted_at
-        self._every = max(terms.worst_loss // MINUTE, 1)
+        self._every = max(policy.max_checkpoint_interval // MINUTE, 1)
         self._capacity, self._draws = capacity, draws
         self._saved, self._saved_at, self._saved_by = 0, 0, ""
 
     def submit(self, attempt: Attempt, minute: int) -> Job:
         """Raises `ReplayError` for what has no model."""
-        if self.jobs and (len(self.jobs) > 1 or attempt.relieves != self.jobs[0].attempt.id):
+        if self.jobs and (len(self.jobs) > 1 or attempt.replaces != self.jobs[0].attempt.id):
             raise ReplayError(
                 f"{attempt.id} beside {', '.join(job.attempt.id for job in self.jobs)}, not to relieve it"
             )
@@ -216,7 +216,7 @@ class Cloud:
             intended_at=submitted.intended_at,
             timeout=submitted.timeout,
             from_step=submitted.from_step,
-            relieves=submitted.relieves,
+            replaces=submitted.replaces,
             job=submitted.job,
             state=state,
             started_at=started_at,

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from spot.core.run import Provisioning, Run, Terms
+from spot.core.run import PolicyConfig, Provisioning, Run
 from spot.policy import decide
 from spot.simulation import baselines
 from spot.simulation.replay import Decide, Replayed, horizon, replay
-from spot.simulation.startup_times import Draws, Starts
+from spot.simulation.startup_times import Starts, StartupTimes
 from spot.simulation.windows import Windows
 
 CERTAIN = 3
@@ -21,7 +21,7 @@ SOONEST = 5
 """Minutes in which no machine is provisioned."""
 
 
-class Rival(StrEnum):
+class Baseline(StrEnum):
     """Who decides."""
 
     OURS = "this policy"
@@ -29,10 +29,10 @@ class Rival(StrEnum):
     ARTICLE = "the article's rule"
 
 
-_DECIDES: dict[Rival, Decide] = {
-    Rival.OURS: decide.decide,
-    Rival.ON_DEMAND: baselines.on_demand_only,
-    Rival.ARTICLE: baselines.article,
+_DECIDES: dict[Baseline, Decide] = {
+    Baseline.OURS: decide.decide,
+    Baseline.ON_DEMAND: baselines.on_demand_only,
+    Baseline.ARTICLE: baselines.article,
 }
 
 
@@ -53,9 +53,9 @@ class Task:
     """Some replays of one case; it goes to another process as it is."""
 
     case: Case
-    rival: Rival
+    rival: Baseline
     windows: Windows
-    draws: Draws
+    draws: StartupTimes
     starts: Sequence[int]
 
 
@@ -137,10 +137,10 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else None
 
 
-def starts_of(terms: Terms) -> Starts:
+def starts_of(policy: PolicyConfig) -> Starts:
     """As in the replay model, on-demand taking up to what the settings call its worst."""
     model = Starts()
-    most = int(terms.worst_start / timedelta(minutes=1)) - model.restore[1]
+    most = int(policy.worst_start / timedelta(minutes=1)) - model.restore[1]
     return Starts(on_demand=(SOONEST, max(most, SOONEST)))
 
 
@@ -183,15 +183,15 @@ class Forecast:
         """The share of the cost of on-demand only; below 0 it is a loss. Without a model there is none: None."""
         return None if self.ours.unfinished else 1 - self.ours.mean_usd / self.on_demand.mean_usd
 
-    def of(self, rival: Rival) -> Samples:
-        return {Rival.OURS: self.ours, Rival.ON_DEMAND: self.on_demand, Rival.ARTICLE: self.article}[rival]
+    def of(self, rival: Baseline) -> Samples:
+        return {Baseline.OURS: self.ours, Baseline.ON_DEMAND: self.on_demand, Baseline.ARTICLE: self.article}[rival]
 
 
-def forecast(case: Case, played: Iterable[tuple[Rival, Sequence[Sample]]]) -> Forecast:
+def forecast(case: Case, played: Iterable[tuple[Baseline, Sequence[Sample]]]) -> Forecast:
     """From all that was played of this case."""
-    found: dict[Rival, list[Sample]] = {rival: [] for rival in Rival}
+    found: dict[Baseline, list[Sample]] = {rival: [] for rival in Baseline}
     for rival, samples in played:
         found[rival] += samples
     apart = math.ceil((case.run.spec.deadline - case.run.submitted_at) / timedelta(minutes=1))
-    ours, on_demand, article = (Samples(samples=tuple(found[rival]), apart=apart) for rival in Rival)
+    ours, on_demand, article = (Samples(samples=tuple(found[rival]), apart=apart) for rival in Baseline)
     return Forecast(case=case, ours=ours, on_demand=on_demand, article=article)

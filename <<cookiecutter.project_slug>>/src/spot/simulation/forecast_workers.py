@@ -9,8 +9,8 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
-from spot.simulation.forecast import Case, Forecast, Rival, Sample, Task, forecast, play
-from spot.simulation.startup_times import Draws
+from spot.simulation.forecast import Baseline, Case, Forecast, Sample, Task, forecast, play
+from spot.simulation.startup_times import StartupTimes
 from spot.simulation.windows import Windows
 
 CHUNK = 50
@@ -20,13 +20,13 @@ NOT_WORTH_IT = 200
 
 
 def forecasts(
-    cases: Sequence[Case], windows: Windows, draws: Draws, starts: Sequence[int], done: Callable[[int], None]
+    cases: Sequence[Case], windows: Windows, draws: StartupTimes, starts: Sequence[int], done: Callable[[int], None]
 ) -> list[Forecast]:
     """One for each case; `done` is told of so many replays more. Raises `ReplayError`."""
     tasks = [
         Task(case=case, rival=rival, windows=windows, draws=draws, starts=starts[first : first + CHUNK])
         for case in cases
-        for rival in Rival
+        for rival in Baseline
         for first in range(0, len(starts), CHUNK)
     ]
     played = list(zip(tasks, _played(tasks, done), strict=True))

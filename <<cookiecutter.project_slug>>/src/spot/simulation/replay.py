@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from spot.core.actions import Action, CancelLive, Close, Submit, Wait
+from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
 from spot.core.job import JobState
 from spot.core.run import Attempt, Decision, Observation, Outcome, Provisioning, Run
 from spot.simulation.cloud import MINUTE, NEVER, Cloud, Job, ReplayError
-from spot.simulation.startup_times import KINDS, Draws
+from spot.simulation.startup_times import KINDS, StartupTimes
 from spot.simulation.windows import Capacity
 
 Decide = Callable[[Run, Observation, datetime], Action]
@@ -64,7 +64,7 @@ class Replayed:
         usd = dict.fromkeys(KINDS, 0.0)
         for attempt in self.run.attempts:
             if minutes := self._billed(attempt):
-                price = self.run.spec.terms.price(attempt.region, attempt.provisioning)
+                price = self.run.spec.policy.price(attempt.region, attempt.provisioning)
                 if price is None:
                     raise ReplayError(f"no price is known for {attempt.provisioning} in {attempt.region}")
                 usd[attempt.provisioning] += minutes / 60 * price
@@ -100,7 +100,7 @@ def horizon(run: Run) -> int:
     return HORIZON * max((run.spec.deadline - run.submitted_at) // MINUTE, 1)
 
 
-def replay(run: Run, decide: Decide, capacity: Capacity, draws: Draws) -> Replayed:
+def replay(run: Run, decide: Decide, capacity: Capacity, draws: StartupTimes) -> Replayed:
     """`run` has no attempts yet; its terms state the work, exactly.
 
     Raises `ReplayError` if `decide` wants what has no model: FLEX_START, a region without a trace, a third attempt.
@@ -109,10 +109,10 @@ def replay(run: Run, decide: Decide, capacity: Capacity, draws: Draws) -> Replay
 
 
 class _Replay:
-    def __init__(self, run: Run, decide: Decide, capacity: Capacity, draws: Draws) -> None:
+    def __init__(self, run: Run, decide: Decide, capacity: Capacity, draws: StartupTimes) -> None:
         self._run, self._decide = run, decide
         self._cloud = Cloud(run, capacity, draws)
-        self._tick = max(-(-run.spec.terms.tick // MINUTE), 1)
+        self._tick = max(-(-run.spec.policy.reconcile_interval // MINUTE), 1)
         self._jobs: list[Job] = []
         self._decisions: list[Decision] = []
         self._now = 0
@@ -138,7 +138,7 @@ class _Replay:
             match action:
                 case Submit():
                     self._submit(action, seen, now)
-                case CancelLive():
+                case CancelAttempt():
                     self._cloud.cancel(action.attempt, action.why, self._now)
                 case Close():
                     self._close(run, action, now)
@@ -160,15 +160,15 @@ class _Replay:
             intended_at=now,
             timeout=action.timeout,
             from_step=seen.progress.step if seen.progress else 0,
-            relieves=action.relieves,
+            replaces=action.replaces,
             job=attempt_id,
             state=JobState.PENDING,
         )
         self._jobs.append(self._cloud.submit(attempt, self._now))
 
     def _close(self, run: Run, action: Close, now: datetime) -> None:
-        if run.lives:
-            raise ReplayError(f"the run is closed while {', '.join(one.id for one in run.lives)} lives")
+        if run.active_attempts:
+            raise ReplayError(f"the run is closed while {', '.join(one.id for one in run.active_attempts)} lives")
         self._run = replace(run, state=action.state, ended_at=now, decisions=tuple(self._decisions))
 
     def _next_pass(self, wait: Wait) -> int:

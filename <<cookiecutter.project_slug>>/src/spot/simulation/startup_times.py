@@ -27,7 +27,7 @@ class Starts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draws:
+class StartupTimes:
     """Minutes are since submit."""
 
     provisioned: Mapping[tuple[Provisioning, str], list[int]]
@@ -42,12 +42,12 @@ class Draws:
         """Minutes to the first new step for a machine that runs since this minute."""
         return self.restored[provisioning, region][(self.offset + minute) % SPAN]
 
-    def at(self, offset: int) -> Draws:
+    def at(self, offset: int) -> StartupTimes:
         """The same luck, for a submit so many minutes later."""
         return replace(self, offset=offset)
 
 
-def drawn(starts: Starts, regions: Iterable[str], seed: int) -> Draws:
+def drawn(starts: Starts, regions: Iterable[str], seed: int) -> StartupTimes:
     """Those of a region do not depend on which others there are."""
     provisioned, restored = {}, {}
     for region in regions:
@@ -56,4 +56,4 @@ def drawn(starts: Starts, regions: Iterable[str], seed: int) -> Draws:
             luck = random.Random(f"{seed} {kind} {region}")
             provisioned[kind, region] = luck.choices(range(least, most + 1), k=SPAN)
             restored[kind, region] = luck.choices(range(starts.restore[0], starts.restore[1] + 1), k=SPAN)
-    return Draws(provisioned=provisioned, restored=restored)
+    return StartupTimes(provisioned=provisioned, restored=restored)

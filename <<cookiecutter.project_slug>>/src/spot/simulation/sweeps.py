@@ -17,11 +17,11 @@ _HOUR = timedelta(hours=1)
 
 def deadlines(run: Run, most: timedelta) -> list[Case]:
     """From the nearest that on-demand can be sure to meet, up to `most`; that of the run is among them."""
-    terms = run.spec.terms
+    policy = run.spec.policy
     own = run.spec.deadline - run.submitted_at
-    step = timedelta(minutes=30 if terms.work >= 5 * _HOUR else 6)
-    nearest = math.ceil((terms.work + terms.worst_start + terms.tick) / step) * step
-    others = {nearest, *(round(times * terms.work / step) * step for times in PATIENCE)}
+    step = timedelta(minutes=30 if policy.work >= 5 * _HOUR else 6)
+    nearest = math.ceil((policy.work + policy.worst_start + policy.reconcile_interval) / step) * step
+    others = {nearest, *(round(times * policy.work / step) * step for times in PATIENCE)}
     hours = sorted({own, *(one for one in others if nearest <= one <= most)})
     return [_within(run, one, f"{round(one / _HOUR, 2):g} h") for one in hours]
 
@@ -32,11 +32,11 @@ def _within(run: Run, time: timedelta, label: str) -> Case:
 
 def regions(run: Run, others: Sequence[str]) -> list[Case]:
     """Each region of the run alone, then the first two together, three, and so on; with one only, beside `others`."""
-    own = run.spec.terms.regions
+    own = run.spec.policy.regions
     together = [own[:number] for number in range(2, len(own) + 1)] or [(*own, other) for other in others]
     return [_in(run, names) for names in [*((region,) for region in own), *together]]
 
 
 def _in(run: Run, names: tuple[str, ...]) -> Case:
-    terms = replace(run.spec.terms, regions=names)
-    return Case(label=" + ".join(names), run=replace(run, spec=replace(run.spec, terms=terms)))
+    policy = replace(run.spec.policy, regions=names)
+    return Case(label=" + ".join(names), run=replace(run, spec=replace(run.spec, policy=policy)))

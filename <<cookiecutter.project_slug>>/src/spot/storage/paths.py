@@ -50,9 +50,9 @@ def writer(run: str) -> str:
     return f"{run}/writer.json"
 
 
-def set_aside(run: str, step: int, generation: int) -> str:
+def quarantine(run: str, step: int, generation: int) -> str:
     """Where a manifest is kept that no run resumes from any more."""
-    return f"{run}/set-aside/{step:010d}-{generation}.json"
+    return f"{run}/quarantine/{step:010d}-{generation}.json"
 
 
 def data(run: str) -> str:

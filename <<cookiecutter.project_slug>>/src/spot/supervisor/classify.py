@@ -114,7 +114,7 @@ def _handed_over(evidence: Evidence) -> bool:
 def classify_refusal(error: JobError) -> Outcome:
     """The same for a create that was answered with an HTTP error of the 4xx kind."""
     if error.code != 429:
-        return Outcome.INVALID
+        return Outcome.REQUEST_REJECTED
     of_training = _QUOTA.search(error.message) and _OF_TRAINING.search(error.message)
     return Outcome.QUOTA if of_training else Outcome.NO_CAPACITY  # also: too many requests, which pass like it
 
@@ -136,7 +136,7 @@ def _failed(evidence: Evidence) -> Outcome | None:
     if evidence.exit_code in TOLD_TO_STOP:
         return Outcome.PREEMPTED
     if evidence.exit_code:
-        return Outcome.INTERNAL if evidence.exit_code == AGAIN else Outcome.USER_ERROR
+        return Outcome.INTERNAL if evidence.exit_code == AGAIN else Outcome.TRAINING_FAILED
     if not text and not code and evidence.since_end < ERROR_IS_LATE:
         return _cancelled(evidence) if evidence.cancel else None  # why it failed does not matter any more
     return _by_text(text, evidence) or _by_code(code, evidence)
@@ -154,7 +154,7 @@ def _by_text(text: str, evidence: Evidence) -> Outcome | None:
     if _INTERNAL.search(text):
         return Outcome.INTERNAL
     if _INVALID.search(text):
-        return Outcome.INVALID
+        return Outcome.REQUEST_REJECTED
     return None
 
 
@@ -164,7 +164,7 @@ def _by_exit_status(status: int, evidence: Evidence) -> Outcome:
     if status == KILLED:  # by whom is not said; one that dies before it gets anywhere must not be tried for ever
         taken = evidence.provisioning is Provisioning.SPOT and evidence.advanced
         return Outcome.PREEMPTED if taken else Outcome.INTERNAL
-    return Outcome.INTERNAL if status == AGAIN else Outcome.USER_ERROR
+    return Outcome.INTERNAL if status == AGAIN else Outcome.TRAINING_FAILED
 
 
 def _by_code(code: int, evidence: Evidence) -> Outcome:
@@ -174,7 +174,7 @@ def _by_code(code: int, evidence: Evidence) -> Outcome:
         case Code.INTERNAL | Code.UNAVAILABLE:
             return Outcome.INTERNAL
         case Code.INVALID_ARGUMENT | Code.NOT_FOUND | Code.PERMISSION_DENIED | Code.FAILED_PRECONDITION:
-            return Outcome.INVALID
+            return Outcome.REQUEST_REJECTED
         case Code.DEADLINE_EXCEEDED:
             return Outcome.EXPIRED
         case Code.CANCELLED:

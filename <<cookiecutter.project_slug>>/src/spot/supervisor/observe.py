@@ -9,7 +9,7 @@ import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from spot.core.job import JobError, JobState, Sighting
+from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Attempt, Observation, Outcome, Progress, Run
 from spot.google.vertex import Gone, Jobs, Unavailable, VertexError
 from spot.supervisor.classify import Evidence as Known
@@ -31,100 +31,100 @@ def observe(run: Run, jobs: Jobs, evidence: Evidence, now: datetime) -> tuple[Ru
     """Raises `VertexError` or `StoreError` if something could not be read: then nothing is known."""
     cancel_strays(run, jobs, now)
     # The jobs first: a trainer completes the model before its job ends, so what is read after cannot be older.
-    sightings = [(live, _look(run, live, jobs, now)) for live in run.lives]
+    sightings = [(active, _look(run, active, jobs, now)) for active in run.active_attempts]
     seen = evidence.observe(run)
-    for live, sighting in sightings:
+    for active, sighting in sightings:
         if sighting is None:
-            if now - live.intended_at > GIVE_UP_AFTER:
-                run = run.with_attempt(_given_up(live, seen, now))
+            if now - active.intended_at > GIVE_UP_AFTER:
+                run = run.with_attempt(_given_up(active, seen, now))
         else:
-            run = run.with_attempt(_known(run, live, sighting, seen, jobs, evidence, now))
+            run = run.with_attempt(_known(run, active, sighting, seen, jobs, evidence, now))
     return run, seen
 
 
 def _known(
-    run: Run, live: Attempt, sighting: Sighting, seen: Observation, jobs: Jobs, evidence: Evidence, now: datetime
+    run: Run, active: Attempt, sighting: JobSnapshot, seen: Observation, jobs: Jobs, evidence: Evidence, now: datetime
 ) -> Attempt:
-    """`live` as its job, and what it wrote, show it."""
-    live = _merged(live, sighting, seen, now)
-    if live.state.ended:
-        return _judged(run, live, seen, evidence, now)
-    if live.cancel and live.state is not JobState.CANCELLING:
+    """`active` as its job, and what it wrote, show it."""
+    active = _merged(active, sighting, seen, now)
+    if active.state.ended:
+        return _judged(run, active, seen, evidence, now)
+    if active.cancel and active.state is not JobState.CANCELLING:
         jobs.cancel(sighting.name)
-    return live
+    return active
 
 
-def _look(run: Run, live: Attempt, jobs: Jobs, now: datetime) -> Sighting | None:
+def _look(run: Run, active: Attempt, jobs: Jobs, now: datetime) -> JobSnapshot | None:
     """None if two ways of asking know of no such job. One alone may have asked the wrong place.
 
     None also if a create was never heard of in a region that does not answer. Should there be a job after all, the
     lease keeps the two apart; a budget could not.
     """
-    if live.job:
+    if active.job:
         try:
-            return jobs.get(live.job)
+            return jobs.get(active.job)
         except Gone as error:
             _log.warning("%s: %s", run.id, error)
     try:
-        return jobs.find(run, live)
+        return jobs.find(run, active)
     except Unavailable as error:
-        heard_of, kept = live.job is not None, run.spec.terms.budget_usd is not None
-        if heard_of or kept or now - live.intended_at <= GIVE_UP_UNHEARD_AFTER:
+        heard_of, kept = active.job is not None, run.spec.policy.budget_usd is not None
+        if heard_of or kept or now - active.intended_at <= GIVE_UP_UNHEARD_AFTER:
             raise
         _log.warning("%s: %s", run.id, error)
         return None
 
 
-def _merged(live: Attempt, sighting: Sighting, seen: Observation, now: datetime) -> Attempt:
-    """`live` as it is shown. Times that were known stay as they were."""
-    live = replace(
-        live,
+def _merged(active: Attempt, sighting: JobSnapshot, seen: Observation, now: datetime) -> Attempt:
+    """`active` as it is shown. Times that were known stay as they were."""
+    active = replace(
+        active,
         job=sighting.name,
         state=sighting.state,
-        started_at=live.started_at or sighting.started_at,
-        ended_at=live.ended_at or ((sighting.ended_at or now) if sighting.state.ended else None),
-        error=sighting.error or live.error,
+        started_at=active.started_at or sighting.started_at,
+        ended_at=active.ended_at or ((sighting.ended_at or now) if sighting.state.ended else None),
+        error=sighting.error or active.error,
     )
     progress = seen.progress
-    return _advanced(live, progress) if progress and progress.attempt == live.id else live
+    return _advanced(active, progress) if progress and progress.attempt == active.id else active
 
 
-def _advanced(live: Attempt, progress: Progress) -> Attempt:
-    """`live`, which wrote the newest checkpoint."""
-    if live.advanced_at is None:
+def _advanced(active: Attempt, progress: Progress) -> Attempt:
+    """`active`, which wrote the newest checkpoint."""
+    if active.advanced_at is None:
         # One that relieves another begins where that has come to, not where it was when this was decided.
-        live = replace(live, from_step=live.from_step if progress.from_step is None else progress.from_step)
-        live = replace(live, advanced_at=_first_step(live, progress))
-    return replace(live, saved_at=progress.at, saving=progress.saving)
+        active = replace(active, from_step=active.from_step if progress.from_step is None else progress.from_step)
+        active = replace(active, advanced_at=_first_step(active, progress))
+    return replace(active, saved_at=progress.at, saving=progress.saving)
 
 
-def _judged(run: Run, live: Attempt, seen: Observation, evidence: Evidence, now: datetime) -> Attempt:
-    starts = evidence.starts(run, live)
+def _judged(run: Run, active: Attempt, seen: Observation, evidence: Evidence, now: datetime) -> Attempt:
+    starts = evidence.starts(run, active)
     writer = run.attempt(seen.writer)
-    successor = writer if writer and writer.relieves == live.id else None
-    ended_at = live.ended_at or now
+    successor = writer if writer and writer.replaces == active.id else None
+    ended_at = active.ended_at or now
     outcome = classify(
         Known(
-            state=live.state,
-            provisioning=live.provisioning,
-            timeout=live.timeout,
-            error=live.error,
+            state=active.state,
+            provisioning=active.provisioning,
+            timeout=active.timeout,
+            error=active.error,
             since_end=now - ended_at,
-            ran=ended_at - live.started_at if live.started_at else None,
+            ran=ended_at - active.started_at if active.started_at else None,
             trainer_starts=starts.count,
             exit_code=starts.exit_code,
-            advanced=live.advanced_at is not None,
+            advanced=active.advanced_at is not None,
             completed=seen.completed_at is not None,
-            cancel=live.cancel,
+            cancel=active.cancel,
             relieved=successor is not None,
-            stands_by=bool(live.relieves) and live.advanced_at is None and seen.writer != live.id,
+            stands_by=bool(active.replaces) and active.advanced_at is None and seen.writer != active.id,
         )
     )
     return replace(
-        live,
+        active,
         outcome=outcome,
         starts=starts.count,
-        trainer_started_at=_within(live, starts.started_at, ended_at),
+        trainer_started_at=_within(active, starts.started_at, ended_at),
         last_step=_handed_over(successor, seen) if outcome is Outcome.HANDED_OVER else _step(seen),
     )
 
@@ -137,24 +137,26 @@ def _handed_over(successor: Attempt | None, seen: Observation) -> int:
     return _step(seen)
 
 
-def _within(live: Attempt, moment: datetime | None, ended_at: datetime) -> datetime | None:
+def _within(active: Attempt, moment: datetime | None, ended_at: datetime) -> datetime | None:
     """Two clocks may differ, but a trainer begins after its machine has and before that ends."""
-    if moment is None or live.started_at is None:
+    if moment is None or active.started_at is None:
         return None
-    return min(max(moment, live.started_at), live.advanced_at or ended_at)
+    return min(max(moment, active.started_at), active.advanced_at or ended_at)
 
 
-def _first_step(live: Attempt, progress: Progress) -> datetime:
+def _first_step(active: Attempt, progress: Progress) -> datetime:
     """When it made its first new step, however late its checkpoints were looked at."""
-    made = max(progress.step - live.from_step, 0)
+    made = max(progress.step - active.from_step, 0)
     ago = timedelta(hours=made / progress.steps_per_hour) if progress.steps_per_hour > 0 else timedelta()
-    return min(max(progress.at - ago, live.started_at or live.intended_at), progress.at)
+    return min(max(progress.at - ago, active.started_at or active.intended_at), progress.at)
 
 
-def _given_up(live: Attempt, seen: Observation, now: datetime) -> Attempt:
-    message = f"Vertex AI knows of no job of {live.id} any more" if live.job else f"no job of {live.id} was ever found"
+def _given_up(active: Attempt, seen: Observation, now: datetime) -> Attempt:
+    message = (
+        f"Vertex AI knows of no job of {active.id} any more" if active.job else f"no job of {active.id} was ever found"
+    )
     return replace(
-        live,
+        active,
         outcome=Outcome.UNKNOWN,
         error=JobError(code=NOT_FOUND, message=message),
         ended_at=now,

@@ -42,15 +42,15 @@ def doubts(run: Run, save: timedelta | None) -> list[str]:
 
 def budget_warnings(run: Run) -> list[str]:
     """A budget that pays for spot and not for on-demand: it, and not the deadline, may end the run."""
-    terms = run.spec.terms
-    start = max(terms.expected_start, RESTORE)  # the policy falls back to nothing that a slow start would cut short
+    policy = run.spec.policy
+    start = max(policy.expected_start, RESTORE)  # the policy falls back to nothing that a slow start would cut short
     spot, on_demand = _cheapest(run, Provisioning.SPOT), _cheapest(run, Provisioning.ON_DEMAND, start)
-    if terms.strategy is not Strategy.HYBRID or terms.budget_usd is None or spot is None or on_demand is None:
+    if policy.strategy is not Strategy.HYBRID or policy.budget_usd is None or spot is None or on_demand is None:
         return []
-    if not spot[0] <= terms.budget_usd < on_demand[0]:
+    if not spot[0] <= policy.budget_usd < on_demand[0]:
         return []
     line = (
-        f"a budget of ${terms.budget_usd:.2f} pays for {_asked(run)} on spot (${spot[0]:.2f} in"
+        f"a budget of ${policy.budget_usd:.2f} pays for {_asked(run)} on spot (${spot[0]:.2f} in"
         f" {spot[1]}), not for the work and {hours(start)} to start on demand (${on_demand[0]:.2f} in"
         f" {on_demand[1]}): without spot the run ends with no model"
     )
@@ -59,7 +59,7 @@ def budget_warnings(run: Run) -> list[str]:
 
 def price_warnings(run: Run) -> list[str]:
     """A region without a price may be one that does not exist: each create there costs time until it is given up."""
-    if not (unknown := run.spec.terms.unpriced):
+    if not (unknown := run.spec.policy.unpriced):
         return []
     line = (
         f"no price is known for {described(run.spec.machine)} in {', '.join(unknown)}: spot doctor tells whether there"
@@ -70,13 +70,13 @@ def price_warnings(run: Run) -> list[str]:
 
 def _unsaved(run: Run) -> str | None:
     flags = dict(zip(run.spec.arguments[::2], run.spec.arguments[1::2], strict=True))
-    if unsaved(flags.get("--enable-checkpointing"), run.spec.terms.strategy):
+    if unsaved(flags.get("--enable-checkpointing"), run.spec.policy.strategy):
         return f"--enable-checkpointing false: {ONLY_ON_DEMAND}"
     return None
 
 
 def _slow_save(run: Run, save: timedelta | None) -> str | None:
-    if save is None or run.spec.terms.strategy is Strategy.ON_DEMAND:
+    if save is None or run.spec.policy.strategy is Strategy.ON_DEMAND:
         return None
     grace = seconds(run.spec.arguments, "--grace") or GRACE_S
     room, most = ((1 - GRACE_MARGIN) * seconds_left for seconds_left in (min(grace, LONGEST_GRACE_S), LONGEST_GRACE_S))
@@ -94,15 +94,15 @@ def _slow_save(run: Run, save: timedelta | None) -> str | None:
 def _loses(run: Run) -> str | None:
     """The deadline rests on how much a preemption can cost; `auto` keeps below that by itself."""
     interval = seconds(run.spec.arguments, "--checkpoint-interval")
-    if interval is None or interval <= (worst := run.spec.terms.worst_loss.total_seconds()):
+    if interval is None or interval <= (worst := run.spec.policy.max_checkpoint_interval.total_seconds()):
         return None
-    return f"--checkpoint-interval {interval:g}: at most {worst:g} seconds, or raise policy.worst_loss_minutes"
+    return f"--checkpoint-interval {interval:g}: at most {worst:g} seconds, or raise policy.max_checkpoint_interval_minutes"
 
 
 def _long(run: Run, save: timedelta | None) -> str | None:
     interval = seconds(run.spec.arguments, "--checkpoint-interval")
     useful = max(LONGEST_USEFUL_S, DURABLE_FACTOR * save.total_seconds() if save else 0.0)
-    if interval is None or interval <= useful or _loses(run) or run.spec.terms.strategy is Strategy.ON_DEMAND:
+    if interval is None or interval <= useful or _loses(run) or run.spec.policy.strategy is Strategy.ON_DEMAND:
         return None
     between = MTBF.total_seconds()
     return (
@@ -114,40 +114,40 @@ def _long(run: Run, save: timedelta | None) -> str | None:
 
 def _unpriced(run: Run) -> str | None:
     """A budget can be kept only where every price is known."""
-    terms = run.spec.terms
-    kinds = {*_KINDS[terms.strategy], *([Provisioning.FLEX_START] if terms.flex_start else [])}
-    unknown = [region for region in terms.regions if not kinds <= set(terms.usd_per_hour.get(region, {}))]
-    if terms.budget_usd is None or not unknown:
+    policy = run.spec.policy
+    kinds = {*_KINDS[policy.strategy], *([Provisioning.FLEX_START] if policy.flex_start else [])}
+    unknown = [region for region in policy.regions if not kinds <= set(policy.usd_per_hour.get(region, {}))]
+    if policy.budget_usd is None or not unknown:
         return None
     return (
-        f"a budget of ${terms.budget_usd:.2f} cannot be kept: no price is known for {described(run.spec.machine)} in"
+        f"a budget of ${policy.budget_usd:.2f} cannot be kept: no price is known for {described(run.spec.machine)} in"
         f" {', '.join(unknown)}. Leave the budget out, or choose other --regions"
     )
 
 
 def _poor(run: Run) -> str | None:
     """Not even the cheapest way, without a single preemption, is paid for."""
-    terms = run.spec.terms
-    kinds = _KINDS[terms.strategy]
+    policy = run.spec.policy
+    kinds = _KINDS[policy.strategy]
     costs = [(cost, kind) for kind in kinds if (cost := _cheapest(run, kind))]
-    if terms.budget_usd is None or not costs or terms.budget_usd >= min(costs)[0][0]:
+    if policy.budget_usd is None or not costs or policy.budget_usd >= min(costs)[0][0]:
         return None
     ways = " and ".join(
         f"${usd:.2f} on {'demand' if kind is Provisioning.ON_DEMAND else kind} in {region}"
         for (usd, region), kind in costs
     )
     return (
-        f"a budget of ${terms.budget_usd:.2f} cannot pay for {_asked(run)}: without a preemption that is"
+        f"a budget of ${policy.budget_usd:.2f} cannot pay for {_asked(run)}: without a preemption that is"
         f" {ways}, the cheapest there is. Raise --budget-usd, or correct policy.work_hours"
     )
 
 
 def _asked(run: Run) -> str:
-    return f"{hours(run.spec.terms.work)} of work and {hours(RESTORE)} to start"
+    return f"{hours(run.spec.policy.work)} of work and {hours(RESTORE)} to start"
 
 
 def _cheapest(run: Run, kind: Provisioning, start: timedelta = RESTORE) -> tuple[float, str] | None:
     """What the work and one start cost at least, and where; None without a price."""
-    terms, hour = run.spec.terms, timedelta(hours=1)
-    prices = ((terms.price(region, kind), region) for region in terms.regions)
-    return min(((price * ((terms.work + start) / hour), region) for price, region in prices if price), default=None)
+    policy, hour = run.spec.policy, timedelta(hours=1)
+    prices = ((policy.price(region, kind), region) for region in policy.regions)
+    return min(((price * ((policy.work + start) / hour), region) for price, region in prices if price), default=None)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from spot.core.actions import Action, CancelLive, Close, Submit, Wait
+from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
 from spot.core.run import Attempt, Cancel, Decision, Observation, Run, RunState
 from spot.google.vertex import Denied, Jobs, Refused, Unavailable, VertexError
 from spot.policy.decide import decide
@@ -37,20 +37,20 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Passed:
+class PassResult:
     """What a pass did for one run."""
 
     run_id: str
     run: Run | None
     """As the pass left it; None if its record could not be read."""
     seen: Observation | None
-    did: tuple[Decision, ...]
+    actions: tuple[Decision, ...]
     """What this pass did."""
-    next: str
+    waiting_for: str
     """Why it did no more."""
     problem: str | None = None
     """What kept it from going on, if something did."""
-    needs_someone: bool = False
+    needs_operator: bool = False
     """Whether that lasts until somebody acts."""
 
 
@@ -64,11 +64,11 @@ class Supervisor:
     clock: Callable[[], datetime]
     sleep: Callable[[float], None]
 
-    def reconcile(self) -> list[Passed]:
+    def reconcile(self) -> list[PassResult]:
         """Take every open run as far as it goes now. Raises `StoreError` if they cannot be listed."""
         return [self.reconcile_run(run_id) for run_id in self.ledger.open_ids()]
 
-    def reconcile_run(self, run_id: str) -> Passed:
+    def reconcile_run(self, run_id: str) -> PassResult:
         """Take one run as far as it goes now."""
         return _Pass(self, run_id).go()
 
@@ -79,9 +79,9 @@ class _Pass:
         self._id = run_id
         self._record: Record | None = None
         self._seen: Observation | None = None
-        self._did: list[Decision] = []
+        self._actions: list[Decision] = []
 
-    def go(self) -> Passed:
+    def go(self) -> PassResult:
         try:
             return self._passed(next_=self._advance())
         except Conflict:
@@ -89,9 +89,9 @@ class _Pass:
         except UnknownRun:  # filed since it was listed
             return self._passed(next_="it was filed by another supervisor")
         except (LedgerError, Denied, StoreDenied, Damaged) as error:
-            return self._stuck(error, needs_someone=True)
+            return self._stuck(error, needs_operator=True)
         except (VertexError, StoreError) as error:
-            return self._stuck(error, needs_someone=False)
+            return self._stuck(error, needs_operator=False)
 
     def _advance(self) -> str:
         """Act until there is nothing to do now; why there is not."""
@@ -112,7 +112,7 @@ class _Pass:
                 record = self._act(record, run, action)
                 continue
             record = self._write(record, run)
-            if not any(settles(live, to.clock()) for live in run.lives):
+            if not any(settles(active, to.clock()) for active in run.active_attempts):
                 _log.info("%s: %s", run.id, describe(action))
                 return action.reason
             to.sleep(SETTLE_EVERY_S)
@@ -132,19 +132,19 @@ class _Pass:
                     intended_at=now,
                     timeout=action.timeout,
                     from_step=self._seen.progress.step if self._seen and self._seen.progress else 0,
-                    relieves=action.relieves,
+                    replaces=action.replaces,
                 )
                 record = self._write(record, replace(run, attempts=(*run.attempts, attempt)))
-                self._did.append(decision)
+                self._actions.append(decision)
                 record = self._create(record, attempt)
-            case CancelLive():
-                [live] = [one for one in run.lives if one.id == action.attempt]
-                record = self._write(record, run.with_attempt(replace(live, cancel=Cancel(at=now, why=action.why))))
-                self._did.append(decision)
-                self._to.jobs.cancel(str(live.job))
+            case CancelAttempt():
+                [active] = [one for one in run.active_attempts if one.id == action.attempt]
+                record = self._write(record, run.with_attempt(replace(active, cancel=Cancel(at=now, why=action.why))))
+                self._actions.append(decision)
+                self._to.jobs.cancel(str(active.job))
             case Close():
                 record = self._write(record, replace(run, state=action.state, ended_at=now))
-                self._did.append(decision)
+                self._actions.append(decision)
         return record
 
     def _create(self, record: Record, attempt: Attempt) -> Record:
@@ -170,7 +170,7 @@ class _Pass:
     def _withdraw(self, record: Record) -> None:
         """Take back an intent that certainly had no effect."""
         run = record.run
-        self._did.pop()
+        self._actions.pop()
         self._write(record, replace(run, attempts=run.attempts[:-1], decisions=run.decisions[:-1]))
 
     def _write(self, record: Record, run: Run) -> Record:
@@ -180,28 +180,28 @@ class _Pass:
         self._record = record
         return record
 
-    def _stuck(self, error: Exception, *, needs_someone: bool) -> Passed:
+    def _stuck(self, error: Exception, *, needs_operator: bool) -> PassResult:
         line = " ".join(str(error).split())
         _log.warning("%s: %s", self._id, line)
-        return self._passed(next_="nothing is done until that is known", problem=line, needs_someone=needs_someone)
+        return self._passed(next_="nothing is done until that is known", problem=line, needs_operator=needs_operator)
 
-    def _passed(self, *, next_: str, problem: str | None = None, needs_someone: bool = False) -> Passed:
-        return Passed(
+    def _passed(self, *, next_: str, problem: str | None = None, needs_operator: bool = False) -> PassResult:
+        return PassResult(
             run_id=self._id,
             run=self._record.run if self._record else None,
             seen=self._seen,
-            did=tuple(self._did),
-            next=next_,
+            actions=tuple(self._actions),
+            waiting_for=next_,
             problem=problem,
-            needs_someone=needs_someone,
+            needs_operator=needs_operator,
         )
 
 
-def settles(live: Attempt, now: datetime) -> bool:
-    """Whether a pass waits for the end of `live`, or for its reason, so that what follows need not wait a tick."""
-    if live.state.ended:
-        return live.ended_at is not None and now < live.ended_at + SETTLE
-    return live.cancel is not None and now < live.cancel.at + SETTLE
+def settles(active: Attempt, now: datetime) -> bool:
+    """Whether a pass waits for the end of `active`, or for its reason, so that what follows need not wait a tick."""
+    if active.state.ended:
+        return active.ended_at is not None and now < active.ended_at + SETTLE
+    return active.cancel is not None and now < active.cancel.at + SETTLE
 
 
 def describe(action: Action) -> str:
@@ -209,7 +209,7 @@ def describe(action: Action) -> str:
     match action:
         case Submit():
             return f"submit {action.provisioning} in {action.region}: {action.reason}"
-        case CancelLive():
+        case CancelAttempt():
             return f"cancel {action.attempt} ({action.why}): {action.reason}"
         case Close():
             return f"close as {action.state}: {action.reason}"

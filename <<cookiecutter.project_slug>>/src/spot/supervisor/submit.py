@@ -14,9 +14,9 @@ from spot.config.settings import Settings
 from spot.core import fields
 from spot.core.actions import Submit
 from spot.core.format import clock, hours
-from spot.core.run import Attempt, Observation, Run, Strategy, Terms
+from spot.core.run import Attempt, Observation, PolicyConfig, Run, Strategy
 from spot.policy.decide import decide
-from spot.policy.slack import Situation, assess
+from spot.policy.slack import Slack, assess
 from spot.storage.factory import open_object, open_store
 from spot.storage.paths import RUN
 from spot.storage.records.ledger import month_of
@@ -35,7 +35,7 @@ class Plan:
 
     run: Run
     action: Submit
-    situation: Situation
+    situation: Slack
     doubts: tuple[str, ...]
     """Why it would not be submitted without `--force`."""
     notes: tuple[str, ...]
@@ -90,14 +90,14 @@ def plan(run: Run, *, force: bool, save: timedelta | None = None) -> Plan:
     return Plan(run=run, action=action, situation=situation, doubts=tuple(doubtful), notes=notes)
 
 
-def _late(run: Run, situation: Situation) -> list[str]:
-    terms, spec = run.spec.terms, run.spec
+def _late(run: Run, situation: Slack) -> list[str]:
+    policy, spec = run.spec.policy, run.spec
     if situation.left <= timedelta():
         return [f"the deadline {clock(spec.deadline)} has passed: choose a later one"]
     needs = situation.on_demand_needs
-    if terms.strategy is not Strategy.SPOT and situation.slack < needs:
+    if policy.strategy is not Strategy.SPOT and situation.slack < needs:
         line = (
-            f"the deadline {clock(spec.deadline)} cannot be met: {hours(terms.work)} of work and up to"
+            f"the deadline {clock(spec.deadline)} cannot be met: {hours(policy.work)} of work and up to"
             f" {hours(needs)} to start on demand do not fit into the {hours(situation.left)} that are left."
             " Give it more time (--deadline-hours), or correct policy.work_hours"
         )
@@ -105,7 +105,7 @@ def _late(run: Run, situation: Situation) -> list[str]:
     return []
 
 
-def terms_of(settings: Settings, options: Namespace) -> Terms:
+def terms_of(settings: Settings, options: Namespace) -> PolicyConfig:
     """The settings, and what the flags put over them. Raises `SubmitError`."""
     overrides: dict[str, object] = {}
     if options.strategy:
@@ -114,7 +114,7 @@ def terms_of(settings: Settings, options: Namespace) -> Terms:
         overrides["regions"] = regions_of(options.regions)
     if options.work_hours:
         overrides["work"] = timedelta(hours=options.work_hours)
-    return settings.terms(**overrides)
+    return settings.policy_config(**overrides)
 
 
 def deadline_of(settings: Settings, options: Namespace, now: datetime) -> datetime:

@@ -36,7 +36,7 @@ class BucketEvidence:
     def observe(self, run: Run) -> Observation:
         checkpoints = self._store(f"{run.spec.root}/checkpoints")
         newest = manifest.newest(checkpoints, run.id)
-        held = lease.read(checkpoints, run.id) if any(one.relieves for one in run.attempts) else None
+        held = lease.read(checkpoints, run.id) if any(one.replaces for one in run.attempts) else None
         return Observation(
             progress=_progress(newest) if newest else None,
             writer=held.attempt if held else None,

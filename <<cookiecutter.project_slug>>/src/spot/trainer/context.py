@@ -9,7 +9,7 @@ from spot.storage.base import Store
 from spot.trainer.runtime.flags import Flags
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.process import UploaderProcess
-from spot.trainer.uploader.timing import Pace
+from spot.trainer.uploader.timing import LeaseTiming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Saving:
     """Which start of this attempt we are, from 1."""
     name: str
     """What we are called in the writer's lease."""
-    pace: Pace
+    pace: LeaseTiming
 
 
 @dataclass(slots=True)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from spot.trainer.checkpoint.manager import Checkpointer
+from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.dataset import Data, Order, Sample, Samples
 from spot.trainer.progress import Progress
-from spot.trainer.runtime.signals import Stop, leave_signals_to_the_parent, signals_held
+from spot.trainer.runtime.signals import StopSignal, leave_signals_to_the_parent, signals_held
 from spot.trainer.state import TrainingState
 from spot.trainer.task import TaskModel
 from spot.trainer.tensorboard import Scalars
@@ -41,8 +41,8 @@ def train(
     *,
     machine: Machine,
     seed: int,
-    stop: Stop,
-    checkpointer: Checkpointer | None,
+    stop: StopSignal,
+    checkpointer: CheckpointManager | None,
     progress: Progress,
     scalars: Scalars,
     clock: Callable[[], float] = time.monotonic,
@@ -50,7 +50,7 @@ def train(
     """Train `state` until it is finished.
 
     Raises `Stopped` between two batches, with `state` fit to be saved; whatever was going on then (an evaluation, the
-    wait for data) is done again by the resume. Raises `Relieved` once another attempt trains the run.
+    wait for data) is done again by the resume. Raises `LeaseLost` once another attempt trains the run.
     """
     plan, counters, model = state.plan, state.counters, state.model
     order = Order(

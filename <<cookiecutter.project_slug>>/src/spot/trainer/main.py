@@ -14,24 +14,24 @@ from typing import NoReturn
 from spot.storage.base import Denied, Store, StoreError, Unavailable
 from spot.storage.factory import open_store
 from spot.storage.records import markers
-from spot.storage.records.lease import Relieved, name_of
+from spot.storage.records.lease import LeaseLost, name_of
 from spot.storage.records.manifest import Json, NewerFormat
 from spot.trainer.context import Saving, Start, Task
 from spot.trainer.results import check_writable, read_completion
 from spot.trainer.runtime.errors import Exit, StartAgain, Stopped, TrainingError, UsageError
 from spot.trainer.runtime.flags import Flags, parse
 from spot.trainer.runtime.log import configure
-from spot.trainer.runtime.signals import Stop
+from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.process import UploaderProcess
-from spot.trainer.uploader.timing import Pace
+from spot.trainer.uploader.timing import LeaseTiming
 
 _log = logging.getLogger(__name__)
 
 
 def entry(*, model: str, data: str) -> NoReturn:
     """Run the trainer on the task in these modules and end the process with its exit code."""
-    stop = Stop()
+    stop = StopSignal()
     stop.install()
     try:
         code = main(sys.argv[1:], os.environ, stop, Task(model=model, data=data))
@@ -43,7 +43,7 @@ def entry(*, model: str, data: str) -> NoReturn:
     os._exit(code)  # threads may still be in a request
 
 
-def main(arguments: Sequence[str], environ: Mapping[str, str], stop: Stop, task: Task) -> int:
+def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal, task: Task) -> int:
     """Run to an exit code. Whatever goes wrong is one line on standard error and in the ended marker."""
     configure()
     start: Start | None = None
@@ -57,19 +57,19 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: Stop, task:
                 _log.info("run %s is complete: %s/%s", flags.run, start.outputs.uri, flags.run)
                 return Exit.DONE
             check_writable(start.outputs, flags.run)
-            start.saving = _announce(flags, Pace.of(environ)) if flags.enable_checkpointing else None
+            start.saving = _announce(flags, LeaseTiming.of(environ)) if flags.enable_checkpointing else None
             # A GPU computes the same again only with this; it is read when torch is loaded.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            from spot.trainer.training import run_job  # two seconds of torch that no refusal above should cost
+            from spot.trainer.training import run_training  # two seconds of torch that no refusal above should cost
 
-        run_job(start, stop)
+        run_training(start, stop)
         code = int(Exit.DONE)
     except Stopped:
         code = int(Exit.DONE) if start and start.done else stop.exit_code
         reason = "completed" if code == Exit.DONE else "stopped"
     except (UsageError, Denied, NewerFormat) as error:
         code, reason = _say(error, Exit.USAGE)
-    except Relieved as error:
+    except LeaseLost as error:
         code, reason = _say(error, Exit.AGAIN)
         relieved = True
     except (StartAgain, Unavailable) as error:
@@ -95,7 +95,7 @@ def _open(uri: str) -> Store:
         raise UsageError(str(error)) from error
 
 
-def _announce(flags: Flags, pace: Pace) -> Saving:
+def _announce(flags: Flags, pace: LeaseTiming) -> Saving:
     """Write the started marker, which also proves that checkpoints can be written, and start the uploader."""
     store = _open(flags.checkpoint_dir)
     facts = {

@@ -13,7 +13,7 @@ from spot.storage.records.manifest import DataObject, Json, Manifest
 from spot.trainer.checkpoint import restore
 from spot.trainer.checkpoint.identity import Identity
 from spot.trainer.checkpoint.interval import History
-from spot.trainer.checkpoint.manager import Checkpointer
+from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.checkpoint.standby import Standby, stand_by
 from spot.trainer.context import Saving, Start
 from spot.trainer.loop import Machine
@@ -27,8 +27,8 @@ _log = logging.getLogger(__name__)
 
 def resume(
     start: Start, saving: Saving, state: TrainingState, machine: Machine, objects: tuple[DataObject, ...]
-) -> Checkpointer | None:
-    """Restore the newest good checkpoint, if any, and be ready for the next. Raises `Relieved`.
+) -> CheckpointManager | None:
+    """Restore the newest good checkpoint, if any, and be ready for the next. Raises `LeaseLost`.
 
     None if the run was completed by another attempt while this one stood by.
     """
@@ -37,7 +37,7 @@ def resume(
         run=flags.run, attempt=flags.attempt, start=saving.start, config=_config(flags, machine), data=objects
     )
     if flags.standby:
-        standby = Standby(store, flags.run, saving.name, saving.pace, relieves=flags.standby)
+        standby = Standby(store, flags.run, saving.name, saving.pace, replaces=flags.standby)
         held, restored = _take_over(start, saving, state, identity, standby)
         if held is None:
             return None
@@ -46,10 +46,10 @@ def resume(
         held = lease.claim(store, flags.run, saving.name)
         _look_after_lease(saving, flags.run)
         if flags.resume is Resume.NEVER:
-            restore.set_all_aside(store, flags.run)
+            restore.quarantine_all(store, flags.run)
         restored = _restore(store, state, saving.buffer, identity)
     start.durable_step = restored.step if restored else None
-    return Checkpointer(
+    return CheckpointManager(
         uploader=saving.uploader,
         buffer=saving.buffer,
         identity=identity,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
-from spot.trainer.checkpoint.manager import Checkpointer
+from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.state import TrainingState
 
 SCALARS_EVERY_S = 1.0
@@ -47,7 +47,7 @@ class Scalars:
         self._writer.add_scalar("held_out/loss", newest["loss"], state.step)
         self._writer.add_scalar(f"held_out/{state.score_name}", newest[state.score_name], state.step)
 
-    def copy(self, checkpointer: Checkpointer, *, last: bool = False) -> None:
+    def copy(self, checkpointer: CheckpointManager, *, last: bool = False) -> None:
         """Have the uploader copy what there is so far. After the `last` time nothing may be added."""
         if self._writer is None or self._local is None or self._directory is None:
             return

@@ -15,8 +15,8 @@ import torch
 from torch.amp.grad_scaler import GradScaler
 
 from spot.storage.records import lease
-from spot.storage.records.lease import Relieved
-from spot.trainer.checkpoint.manager import Checkpointer
+from spot.storage.records.lease import LeaseLost
+from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.context import Saving, Start
 from spot.trainer.loop import Machine, train
 from spot.trainer.progress import Progress
@@ -24,7 +24,7 @@ from spot.trainer.results import write_results
 from spot.trainer.resume import resume
 from spot.trainer.runtime.errors import Stopped, TrainingError, UsageError
 from spot.trainer.runtime.flags import Device, Flags, Precision
-from spot.trainer.runtime.signals import Stop
+from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.state import Plan, TrainingState, finite
 from spot.trainer.task import TaskData, TaskModel
 from spot.trainer.tensorboard import Scalars
@@ -36,10 +36,10 @@ LOGS_S = 5.0
 _log = logging.getLogger(__name__)
 
 
-def run_job(start: Start, stop: Stop) -> None:
+def run_training(start: Start, stop: StopSignal) -> None:
     """Train to the end, or stand by until another attempt has.
 
-    Raises `Stopped` after a save, `Relieved` when another attempt goes on, `UsageError` or `TrainingError` when none
+    Raises `Stopped` after a save, `LeaseLost` when another attempt goes on, `UsageError` or `TrainingError` when none
     can.
     """
     flags = start.flags
@@ -74,7 +74,7 @@ def run_job(start: Start, stop: Stop) -> None:
         if checkpointer:
             _save_and_leave(state, stop, checkpointer, scalars)
         raise
-    except Relieved:
+    except LeaseLost:
         if checkpointer and checkpointer.durable_step == state.step:  # then it logged nothing that is done again
             scalars.copy(checkpointer, last=True)
             checkpointer.settle(LOGS_S)
@@ -123,8 +123,8 @@ def _fresh_state(task: TaskModel, flags: Flags, machine: Machine, samples: int) 
     )
 
 
-def _save_and_leave(state: TrainingState, stop: Stop, checkpointer: Checkpointer, scalars: Scalars) -> None:
-    if checkpointer.save_at_last(state, stop.remaining_s):
+def _save_and_leave(state: TrainingState, stop: StopSignal, checkpointer: CheckpointManager, scalars: Scalars) -> None:
+    if checkpointer.final_save(state, stop.remaining_s):
         scalars.copy(checkpointer, last=True)
         checkpointer.settle(min(stop.remaining_s() / 2, LOGS_S))
         _log.info("step %d is durable, leaving", state.step)
@@ -138,12 +138,12 @@ def _save_and_leave(state: TrainingState, stop: Stop, checkpointer: Checkpointer
 
 
 def _finish(
-    start: Start, state: TrainingState, stop: Stop, checkpointer: Checkpointer | None, scalars: Scalars
+    start: Start, state: TrainingState, stop: StopSignal, checkpointer: CheckpointManager | None, scalars: Scalars
 ) -> None:
     flags = start.flags
     if checkpointer:
         end = time.monotonic() + LAST_SAVE_S
-        if not checkpointer.save_at_last(state, lambda: min(stop.remaining_s(), end - time.monotonic())):
+        if not checkpointer.final_save(state, lambda: min(stop.remaining_s(), end - time.monotonic())):
             stop.check()
             raise TrainingError(f"the last checkpoint, step {state.step}, was not durable after {LAST_SAVE_S:.0f} s")
     with stop.interruptible():
@@ -183,11 +183,11 @@ def _finish(
             flags.run,
         )
         if checkpointer:
-            with contextlib.suppress(Relieved):  # what it was about is done
+            with contextlib.suppress(LeaseLost):  # what it was about is done
                 checkpointer.settle(LOGS_S)
 
 
 def _check_lease(saving: Saving, run: str) -> None:
     held = lease.read(saving.store, run)
     if held and held.holder != saving.name:
-        raise Relieved(f"the lease of run {run} is {held.holder}'s")
+        raise LeaseLost(f"the lease of run {run} is {held.holder}'s")

@@ -14,7 +14,7 @@ from spot.storage import paths
 from spot.storage.base import ABSENT, Conflict, Damaged, Store
 from spot.storage.paths import Commit
 from spot.storage.records import lease, markers
-from spot.storage.records.lease import Found, Lease, Relieved
+from spot.storage.records.lease import Found, Lease, LeaseLost
 from spot.storage.records.manifest import NewerFormat
 from tests.machinery.storage.memory import MemoryStore
 
@@ -124,7 +124,7 @@ def test_a_later_start_takes_the_lease_whoever_holds_it(store: Store) -> None:
 def test_an_earlier_start_of_the_same_attempt_does_not_take_it_back(store: Store) -> None:
     """It was frozen with its machine before it claimed, and has been replaced."""
     lease.claim(store, RUN, "a1.10")
-    with pytest.raises(Relieved, match=r"a1\.10 is a later start of the attempt than a1\.9"):
+    with pytest.raises(LeaseLost, match=r"a1\.10 is a later start of the attempt than a1\.9"):
         lease.claim(store, RUN, "a1.9")
     assert lease.read(store, RUN) == Lease(term=1, holder="a1.10")
 
@@ -134,7 +134,7 @@ def test_a_start_of_an_attempt_that_was_relieved_does_not_take_it_back(store: St
     before = found(store)
     lease.change(store, RUN, before, before.lease.taken_by("a2.1"))
     for _ in range(2):  # also when its successor has started again
-        with pytest.raises(Relieved, match=r"attempt a1 was relieved: the lease of run run is a2\.\d's"):
+        with pytest.raises(LeaseLost, match=r"attempt a1 was relieved: the lease of run run is a2\.\d's"):
             lease.claim(store, RUN, "a1.2")
         lease.claim(store, RUN, "a2.2")
     assert lease.claim(store, RUN, "a3.1").term == 4
@@ -142,7 +142,7 @@ def test_a_start_of_an_attempt_that_was_relieved_does_not_take_it_back(store: St
 
 def test_an_attempt_whose_place_was_taken_does_not_take_the_lease_though_it_never_had_it(store: Store) -> None:
     lease.claim(store, RUN, "a2.1", "a1")
-    with pytest.raises(Relieved, match=r"attempt a1 was relieved: the lease of run run is a2\.1's"):
+    with pytest.raises(LeaseLost, match=r"attempt a1 was relieved: the lease of run run is a2\.1's"):
         lease.claim(store, RUN, "a1.1")
 
 

@@ -21,12 +21,12 @@ from spot.core.run import (
     Decision,
     Machine,
     Outcome,
+    PolicyConfig,
     Provisioning,
     Run,
     RunState,
     Spec,
     Strategy,
-    Terms,
 )
 from spot.storage.base import ABSENT, Conflict, Store
 from spot.storage.records.ledger import Broken, Exists, Ledger, LedgerError, Newer, NoId, UnknownRun, decode, encode
@@ -247,17 +247,17 @@ ATTEMPTS = st.builds(
     error=st.none() | ERRORS,
 )
 TERMS = st.builds(
-    Terms,
+    PolicyConfig,
     strategy=st.sampled_from(Strategy),
     regions=st.lists(TEXT, max_size=3).map(tuple),
     hand_over=st.booleans(),
     flex_start=st.booleans(),
     work=DURATIONS,
-    max_wait=DURATIONS,
+    provisioning_timeout=DURATIONS,
     expected_start=DURATIONS,
     worst_start=DURATIONS,
-    tick=DURATIONS,
-    worst_loss=DURATIONS,
+    reconcile_interval=DURATIONS,
+    max_checkpoint_interval=DURATIONS,
     reserve=DURATIONS,
     max_preemptions=st.none() | WHOLE,
     max_errors=WHOLE,
@@ -274,7 +274,7 @@ SPECS = st.builds(
     machine=st.builds(Machine, type=TEXT, accelerator=st.none() | TEXT, accelerator_count=WHOLE, boot_disk_gb=WHOLE),
     service_account=TEXT,
     deadline=TIMES,
-    terms=TERMS,
+    policy=TERMS,
 )
 RUNS = st.builds(
     Run,

@@ -138,7 +138,7 @@ def test_commits_are_those_of_one_runs_manifests_newest_first(store: Store) -> N
         put(store, step, b"")
     store.write(paths.manifest("run-2", at(7)), b"", if_generation=ABSENT)
     store.write(paths.manifests("run") + "notes.txt", b"", if_generation=ABSENT)
-    store.write(paths.set_aside("run", 300, 1), b"", if_generation=ABSENT)
+    store.write(paths.quarantine("run", 300, 1), b"", if_generation=ABSENT)
     assert manifest.commits(store, "run") == [at(100), at(20), at(5)]
     assert manifest.commits(store, "none") == []
 

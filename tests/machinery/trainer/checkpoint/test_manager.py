@@ -20,12 +20,12 @@ from spot.storage.records import lease, manifest
 from spot.storage.records.manifest import Manifest
 from spot.trainer.checkpoint.identity import Identity
 from spot.trainer.checkpoint.interval import History
-from spot.trainer.checkpoint.manager import Checkpointer
+from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.checkpoint.restore import newest_good
 from spot.trainer.runtime.errors import TrainingError
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.process import UploaderProcess
-from spot.trainer.uploader.timing import Pace
+from spot.trainer.uploader.timing import LeaseTiming
 
 PATIENCE_S = 60.0
 
@@ -58,7 +58,7 @@ class State:
         return self
 
 
-Make = Callable[..., Checkpointer]
+Make = Callable[..., CheckpointManager]
 
 
 @pytest.fixture
@@ -71,10 +71,10 @@ def uploaders() -> Iterator[list[UploaderProcess]]:
 
 @pytest.fixture
 def make(store: Store, uploaders: list[UploaderProcess]) -> Make:
-    def made(*, start: int = 1, keep: int = 3, interval_s: float | None = None, **more: Any) -> Checkpointer:
+    def made(*, start: int = 1, keep: int = 3, interval_s: float | None = None, **more: Any) -> CheckpointManager:
         buffer = SharedBuffer()
         uploaders.append(UploaderProcess(store.uri, buffer.fd, keep))
-        return Checkpointer(
+        return CheckpointManager(
             uploader=uploaders[-1],
             buffer=buffer,
             identity=Identity(run="run", attempt="a", start=start, config={}, data=()),
@@ -82,14 +82,14 @@ def make(store: Store, uploaders: list[UploaderProcess]) -> Make:
             interval_s=interval_s,
             history=History(preemptions=0, compute_seconds=0.0),
             restored=None,
-            pace=Pace(),
+            pace=LeaseTiming(),
             **more,
         )
 
     return made
 
 
-def save_durably(checkpointer: Checkpointer, state: State) -> None:
+def save_durably(checkpointer: CheckpointManager, state: State) -> None:
     checkpointer.save(state)
     end = time.monotonic() + PATIENCE_S
     while checkpointer.busy and time.monotonic() < end:
@@ -141,14 +141,14 @@ def test_a_step_is_committed_once(make: Make, store: Store) -> None:
 def test_at_last_the_newest_state_is_durable_although_a_save_is_in_flight(make: Make, store: Store) -> None:
     checkpointer, state = make(), State(weights=torch.zeros(30_000_000))
     checkpointer.save(state.advance(1))
-    assert checkpointer.save_at_last(state.advance(2), lambda: PATIENCE_S)
+    assert checkpointer.final_save(state.advance(2), lambda: PATIENCE_S)
     assert found(store) == (2, 2.0)
 
 
 def test_without_time_left_at_last_nothing_is_torn(make: Make, store: Store) -> None:
     checkpointer, state = make(), State()
     save_durably(checkpointer, state.advance(1))
-    assert not checkpointer.save_at_last(state.advance(2), lambda: 0.0)
+    assert not checkpointer.final_save(state.advance(2), lambda: 0.0)
     assert found(store) == (1, 1.0)
 
 
@@ -175,7 +175,7 @@ def test_a_killed_uploader_is_replaced_and_the_next_save_is_durable(
     save_durably(checkpointer, state.advance(1))
     first = uploaders[0].pid
     os.kill(first, signal.SIGKILL)
-    assert checkpointer.save_at_last(state.advance(2), lambda: PATIENCE_S)
+    assert checkpointer.final_save(state.advance(2), lambda: PATIENCE_S)
     assert uploaders[0].pid != first
     assert found(store) == (2, 2.0)
 

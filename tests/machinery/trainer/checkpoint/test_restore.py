@@ -18,7 +18,7 @@ from spot.storage.gcs import GcsStore
 from spot.storage.paths import Commit
 from spot.storage.records import manifest
 from spot.storage.records.manifest import FORMAT, Manifest, NewerFormat, Part
-from spot.trainer.checkpoint.restore import Restored, newest_good, set_all_aside
+from spot.trainer.checkpoint.restore import Restored, newest_good, quarantine_all
 from spot.trainer.checkpoint.serialize import Image
 from spot.trainer.runtime.errors import StartAgain, UsageError
 from spot.trainer.uploader.buffer import SharedBuffer
@@ -87,8 +87,8 @@ def steps(store: Store) -> list[int]:
     return [commit.step for commit in manifest.commits(store, RUN)]
 
 
-def set_aside(store: Store) -> list[int]:
-    prefix = f"{RUN}/set-aside/"
+def quarantine(store: Store) -> list[int]:
+    prefix = f"{RUN}/quarantine/"
     return [int(entry.name.removeprefix(prefix).partition("-")[0]) for entry in store.list(prefix)]
 
 
@@ -100,7 +100,7 @@ def test_the_newest_is_restored_whatever_the_order_of_writing(store: Store) -> N
     for step in (20, 100, 3):
         commit(store, step)
     assert_restored(store, 100)
-    assert set_aside(store) == []
+    assert quarantine(store) == []
 
 
 def test_parts_without_a_manifest_are_no_checkpoint(store: Store) -> None:
@@ -173,7 +173,7 @@ def test_damage_is_set_aside_and_the_one_before_restored(
         commit(store, step)
     damage(store, commit(store, 30))
     assert_restored(store, 20)
-    assert set_aside(store) == [30]
+    assert quarantine(store) == [30]
     assert steps(store) == [20, 10]
     [warning] = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert warning.getMessage().startswith("step 30: checkpoint set aside: ")
@@ -194,7 +194,7 @@ def test_several_damaged_ones_are_passed_over(store: Store) -> None:
     _delete_part(store, commit(store, 20))
     _truncate_manifest(store, commit(store, 30))
     assert_restored(store, 10)
-    assert set_aside(store) == [20, 30]
+    assert quarantine(store) == [20, 30]
 
 
 def test_when_all_are_damaged_it_is_an_error_once_and_then_a_new_beginning(store: Store) -> None:
@@ -202,7 +202,7 @@ def test_when_all_are_damaged_it_is_an_error_once_and_then_a_new_beginning(store
         _overwrite_part(store, commit(store, step))
     with pytest.raises(StartAgain, match=r"all 2 checkpoints of run run .* start again to begin from step 0"):
         restore(store)
-    assert set_aside(store) == [10, 20]
+    assert quarantine(store) == [10, 20]
     assert restore(store) is None
 
 
@@ -212,7 +212,7 @@ def test_a_newer_programs_checkpoint_is_no_damage(store: Store) -> None:
     overwrite(store, name_of(20), lambda text: json.dumps({**json.loads(text), "format": FORMAT + 1}).encode())
     with pytest.raises(NewerFormat):
         restore(store)
-    assert set_aside(store) == []
+    assert quarantine(store) == []
 
 
 def test_a_checkpoint_of_another_configuration_is_refused_and_kept(store: Store) -> None:
@@ -230,10 +230,10 @@ def test_beginning_anew_sets_all_aside_and_keeps_them(store: Store) -> None:
     texts = {}
     for step in (10, 20):
         texts[step] = commit(store, step).to_json()
-    set_all_aside(store, RUN)
+    quarantine_all(store, RUN)
     assert restore(store) is None
-    assert set_aside(store) == [10, 20]
-    kept = [store.read(entry.name).data for entry in store.list(f"{RUN}/set-aside/")]
+    assert quarantine(store) == [10, 20]
+    kept = [store.read(entry.name).data for entry in store.list(f"{RUN}/quarantine/")]
     assert kept == [texts[10], texts[20]]
 
 
@@ -250,7 +250,7 @@ def test_damage_on_the_way_only_is_no_damage(proxy: Proxy, gs_uri: str, monkeypa
         commit(store, step)
     proxy.rule = each(FlipReply(1), where=lambda request: "/data/" in request.name, count=1)
     assert_restored(store, 20)
-    assert set_aside(store) == []
+    assert quarantine(store) == []
 
 
 @pytest.mark.parametrize("folder", ["/manifests/", "/data/"])
@@ -263,7 +263,7 @@ def test_a_store_that_does_not_answer_is_no_damage(
     with pytest.raises(Unavailable):
         restore(store)
     proxy.rule = each(Answer(503), count=0)
-    assert set_aside(store) == []
+    assert quarantine(store) == []
     assert_restored(store, 10)
 
 
@@ -276,4 +276,4 @@ def test_a_checkpoint_pruned_since_it_was_listed_is_passed_over(
         commit(store, step)
     proxy.rule = each(Answer(404), where=lambda request: request.name.endswith(name_of(20)), count=1)
     assert_restored(store, 10)
-    assert set_aside(store) == []
+    assert quarantine(store) == []

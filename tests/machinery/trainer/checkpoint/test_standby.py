@@ -9,7 +9,7 @@ import pytest
 from spot.storage import paths
 from spot.storage.base import ABSENT, Object, Unavailable
 from spot.storage.records import lease
-from spot.storage.records.lease import Lease, Relieved
+from spot.storage.records.lease import Lease, LeaseLost
 from spot.trainer.checkpoint.standby import Standby, stand_by
 from spot.trainer.runtime.errors import Stopped
 from tests.machinery.clocks import ManualClock
@@ -34,7 +34,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def standby(store: MemoryStore, clock: ManualClock) -> Standby:
-    return Standby(store, RUN, ME, PACE, relieves=RELIEVED, clock=clock.monotonic)
+    return Standby(store, RUN, ME, PACE, replaces=RELIEVED, clock=clock.monotonic)
 
 
 def wait(standby: Standby, clock: ManualClock, seconds: float) -> Lease | None:
@@ -91,7 +91,7 @@ def test_it_takes_the_place_of_one_that_waited_before(standby: Standby, store: M
 def test_it_makes_way_for_one_that_waits_in_its_place(standby: Standby, store: MemoryStore) -> None:
     standby.look()
     become(store, now(store).wanted_by("a3.1"))
-    with pytest.raises(Relieved, match=r"a3\.1 waits for the lease of run run in the place of a2\.1"):
+    with pytest.raises(LeaseLost, match=r"a3\.1 waits for the lease of run run in the place of a2\.1"):
         standby.look()
 
 
@@ -100,7 +100,7 @@ def test_it_makes_way_for_a_later_start_of_its_own_attempt(has: str, standby: St
     """It was frozen before it had asked."""
     become(store, now(store).wanted_by("a2.2") if has == "asked" else now(store).taken_by("a2.2", "a1"))
     before = now(store)
-    with pytest.raises(Relieved, match=r"a2\.2 is a later start of the attempt than a2\.1"):
+    with pytest.raises(LeaseLost, match=r"a2\.2 is a later start of the attempt than a2\.1"):
         standby.look()
     assert now(store) == before
 
@@ -109,7 +109,7 @@ def test_it_makes_way_for_one_that_has_taken_the_place_already(standby: Standby,
     """While it was frozen: else it would relieve its own replacement."""
     standby.look()
     become(store, now(store).wanted_by("a3.1").taken_by("a3.1", "a1"))
-    with pytest.raises(Relieved, match=r"another one has relieved a1: the lease is a3\.1's"):
+    with pytest.raises(LeaseLost, match=r"another one has relieved a1: the lease is a3\.1's"):
         standby.look()
     assert now(store).successor is None
 
@@ -141,7 +141,7 @@ def test_an_attempt_that_comes_after_its_twin_has_its_place_leaves(
     before(store)
     assert wait(standby, clock, PACE.dead_s + 3 * PACE.poll_s) == now(store)
     assert now(store).holder == ME
-    with pytest.raises(Relieved, match=r"attempt a1 was relieved: the lease of run run is a2\.1's"):
+    with pytest.raises(LeaseLost, match=r"attempt a1 was relieved: the lease of run run is a2\.1's"):
         lease.claim(store, RUN, HOLDER)
 
 
@@ -157,7 +157,7 @@ def test_an_attempt_that_comes_before_that_is_waited_for(
 
 def test_a_start_of_an_attempt_that_was_relieved_does_not_ask(standby: Standby, store: MemoryStore) -> None:
     become(store, Lease(term=5, holder="a3.1", relieved=("a1", "a2")))
-    with pytest.raises(Relieved, match=r"attempt a2 was relieved: the lease is a3\.1's"):
+    with pytest.raises(LeaseLost, match=r"attempt a2 was relieved: the lease is a3\.1's"):
         standby.look()
     assert now(store).successor is None
 
@@ -243,7 +243,7 @@ def test_a_store_that_does_not_answer_for_long_is_asked_again(store: MemoryStore
             return super().read(name)
 
     away = Away()
-    standby = Standby(away, RUN, ME, PACE, relieves=RELIEVED, clock=clock.monotonic)
+    standby = Standby(away, RUN, ME, PACE, replaces=RELIEVED, clock=clock.monotonic)
     assert stand_by(standby, store, PACE, sleep=lambda _: None) == Lease(term=1, holder=ME, relieved=("a1",))
 
 

@@ -9,7 +9,7 @@ import pytest
 from spot.storage.base import Object, StoreError, Unavailable
 from spot.storage.records import lease
 from spot.storage.records.lease import Lease
-from spot.trainer.uploader.lease_keeper import Holding
+from spot.trainer.uploader.lease_keeper import LeaseKeeper
 from spot.trainer.uploader.messages import Declined, Hold, Lost, Wanted
 from tests.machinery.clocks import ManualClock
 from tests.machinery.storage.memory import MemoryStore
@@ -42,19 +42,19 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def holding(store: FailingStore, clock: ManualClock) -> Holding:
+def holding(store: FailingStore, clock: ManualClock) -> LeaseKeeper:
     hold = Hold(run=RUN, name=ME, poll_s=PACE.poll_s, beat_s=PACE.beat_s, offer_s=PACE.offer_s)
-    return Holding(store, hold, clock=clock.monotonic)
+    return LeaseKeeper(store, hold, clock=clock.monotonic)
 
 
-def offer(holding: Holding, store: MemoryStore) -> None:
+def offer(holding: LeaseKeeper, store: MemoryStore) -> None:
     """To the twin, which has asked. The next look makes it."""
     become(store, now(store).wanted_by(TWIN))
     holding.look()
     holding.offer(TWIN)
 
 
-def test_a_lease_that_nobody_wants_is_only_read(holding: Holding, store: FailingStore, clock: ManualClock) -> None:
+def test_a_lease_that_nobody_wants_is_only_read(holding: LeaseKeeper, store: FailingStore, clock: ManualClock) -> None:
     before = lease.look(store, RUN)
     for _ in range(10):
         assert holding.look() is None
@@ -62,7 +62,7 @@ def test_a_lease_that_nobody_wants_is_only_read(holding: Holding, store: Failing
     assert lease.look(store, RUN) == before
 
 
-def test_who_wants_it_is_told_once(holding: Holding, store: FailingStore) -> None:
+def test_who_wants_it_is_told_once(holding: LeaseKeeper, store: FailingStore) -> None:
     become(store, now(store).wanted_by(TWIN))
     assert holding.look() == Wanted(successor=TWIN)
     assert holding.look() is None
@@ -72,7 +72,9 @@ def test_who_wants_it_is_told_once(holding: Holding, store: FailingStore) -> Non
     assert holding.look() == Wanted(successor=None)
 
 
-def test_it_shows_that_it_lives_while_somebody_waits(holding: Holding, store: FailingStore, clock: ManualClock) -> None:
+def test_it_shows_that_it_lives_while_somebody_waits(
+    holding: LeaseKeeper, store: FailingStore, clock: ManualClock
+) -> None:
     become(store, now(store).wanted_by(TWIN))
     beats = []
     for _ in range(9):
@@ -82,18 +84,18 @@ def test_it_shows_that_it_lives_while_somebody_waits(holding: Holding, store: Fa
     assert beats == [1, 1, 2, 2, 3, 3, 4, 4, 5]
 
 
-def test_a_lost_lease_is_told_with_who_has_it(holding: Holding, store: FailingStore) -> None:
+def test_a_lost_lease_is_told_with_who_has_it(holding: LeaseKeeper, store: FailingStore) -> None:
     lease.claim(store, RUN, "a3.1")
     assert holding.look() == Lost(holder="a3.1")
 
 
-def test_a_deleted_lease_is_not_lost(holding: Holding, store: FailingStore) -> None:
+def test_a_deleted_lease_is_not_lost(holding: LeaseKeeper, store: FailingStore) -> None:
     store.delete("run/writer.json")
     assert holding.look() is None
 
 
 def test_nobody_stands_still_for_longer_than_an_offer_lasts_though_somebody_deleted_the_lease(
-    holding: Holding, store: FailingStore, clock: ManualClock
+    holding: LeaseKeeper, store: FailingStore, clock: ManualClock
 ) -> None:
     offer(holding, store)
     store.delete("run/writer.json")
@@ -102,14 +104,14 @@ def test_nobody_stands_still_for_longer_than_an_offer_lasts_though_somebody_dele
     assert holding.look() == Declined()
 
 
-def test_a_lease_of_a_newer_program_is_not_ours(holding: Holding, store: FailingStore) -> None:
+def test_a_lease_of_a_newer_program_is_not_ours(holding: LeaseKeeper, store: FailingStore) -> None:
     before = lease.look(store, RUN)
     assert before
     store.write("run/writer.json", b'{"format": 2}', if_generation=before.generation)
     assert holding.look() == Lost(holder="a newer program")
 
 
-def test_an_offer_stands_until_it_is_accepted(holding: Holding, store: FailingStore, clock: ManualClock) -> None:
+def test_an_offer_stands_until_it_is_accepted(holding: LeaseKeeper, store: FailingStore, clock: ManualClock) -> None:
     offer(holding, store)
     assert holding.look() is None
     assert now(store).offered
@@ -120,7 +122,7 @@ def test_an_offer_stands_until_it_is_accepted(holding: Holding, store: FailingSt
 
 
 def test_an_offer_that_nobody_accepts_is_withdrawn_and_the_request_with_it(
-    holding: Holding, store: FailingStore, clock: ManualClock
+    holding: LeaseKeeper, store: FailingStore, clock: ManualClock
 ) -> None:
     offer(holding, store)
     holding.look()
@@ -133,7 +135,7 @@ def test_an_offer_that_nobody_accepts_is_withdrawn_and_the_request_with_it(
 
 
 def test_an_offer_accepted_in_the_moment_of_its_withdrawal_is_accepted(
-    holding: Holding, store: FailingStore, clock: ManualClock
+    holding: LeaseKeeper, store: FailingStore, clock: ManualClock
 ) -> None:
     offer(holding, store)
     holding.look()
@@ -144,7 +146,7 @@ def test_an_offer_accepted_in_the_moment_of_its_withdrawal_is_accepted(
 
 
 @pytest.mark.parametrize("new", [None, "a3.1"])
-def test_an_offer_to_one_who_waits_no_more_is_over(holding: Holding, store: FailingStore, new: str | None) -> None:
+def test_an_offer_to_one_who_waits_no_more_is_over(holding: LeaseKeeper, store: FailingStore, new: str | None) -> None:
     offer(holding, store)
     holding.look()
     become(store, now(store).wanted_by(new) if new else now(store).wanted_by_nobody())
@@ -154,7 +156,7 @@ def test_an_offer_to_one_who_waits_no_more_is_over(holding: Holding, store: Fail
 
 
 def test_an_offer_of_an_uploader_that_died_is_withdrawn_unless_it_is_made_again(
-    holding: Holding, store: FailingStore
+    holding: LeaseKeeper, store: FailingStore
 ) -> None:
     become(store, now(store).wanted_by(TWIN).offered_to_successor())
     holding.offer(TWIN)
@@ -162,13 +164,13 @@ def test_an_offer_of_an_uploader_that_died_is_withdrawn_unless_it_is_made_again(
     assert now(store).offered
 
 
-def test_an_offer_that_the_trainer_does_not_know_of_is_withdrawn(holding: Holding, store: FailingStore) -> None:
+def test_an_offer_that_the_trainer_does_not_know_of_is_withdrawn(holding: LeaseKeeper, store: FailingStore) -> None:
     become(store, now(store).wanted_by(TWIN).offered_to_successor())
     holding.look()
     assert (now(store).offered, now(store).successor) == (False, None)
 
 
-def serve(holding: Holding) -> list[object]:
+def serve(holding: LeaseKeeper) -> list[object]:
     """All that it tells until the lease is lost."""
     told: list[object] = []
     thread = threading.Thread(target=holding.serve, args=(told.append,), daemon=True)
@@ -194,11 +196,11 @@ def test_a_store_that_does_not_answer_changes_nothing(clock: ManualClock) -> Non
     store = Sometimes()
     lease.change(store, RUN, None, Lease(term=1, holder=ME, successor=TWIN))
     hold = Hold(run=RUN, name=ME, poll_s=0.0, beat_s=PACE.beat_s, offer_s=PACE.offer_s)
-    assert serve(Holding(store, hold, clock=clock.monotonic)) == [Wanted(successor=TWIN), Lost(holder=TWIN)]
+    assert serve(LeaseKeeper(store, hold, clock=clock.monotonic)) == [Wanted(successor=TWIN), Lost(holder=TWIN)]
 
 
 def test_nobody_stands_still_for_longer_than_an_offer_lasts_though_the_store_does_not_answer(
-    holding: Holding, store: FailingStore, clock: ManualClock
+    holding: LeaseKeeper, store: FailingStore, clock: ManualClock
 ) -> None:
     offer(holding, store)
     holding.look()

@@ -7,18 +7,18 @@ from dataclasses import astuple
 import pytest
 
 from spot.trainer.runtime.errors import UsageError
-from spot.trainer.uploader.timing import Pace
+from spot.trainer.uploader.timing import LeaseTiming
 
 
 def test_by_default_it_is_the_documented_one() -> None:
-    assert astuple(Pace.of({})) == (3, 10, 60, 60)
+    assert astuple(LeaseTiming.of({})) == (3, 10, 60, 60)
 
 
 def test_all_of_it_is_so_many_times_as_fast() -> None:
-    assert astuple(Pace.of({"LEASE_SPEED": "30"})) == pytest.approx((0.1, 1 / 3, 2, 2))
+    assert astuple(LeaseTiming.of({"LEASE_SPEED": "30"})) == pytest.approx((0.1, 1 / 3, 2, 2))
 
 
 @pytest.mark.parametrize("text", ["", "fast", "0", "-1", "nan", "inf"])
 def test_a_bad_speed_is_one_line_with_the_value(text: str) -> None:
     with pytest.raises(UsageError, match=f"LEASE_SPEED={text!r} in the environment is not a number above 0: unset it"):
-        Pace.of({"LEASE_SPEED": text})
+        LeaseTiming.of({"LEASE_SPEED": text})

@@ -20,7 +20,7 @@ CLAIMS_OF_A_START = 100
 """More than a lease that was deleted can have seen, for each start, since the newest commit."""
 
 
-class Relieved(Exception):
+class LeaseLost(Exception):
     """Another process holds the lease, or will: this one must not train on."""
 
 
@@ -45,17 +45,17 @@ class Lease:
         """The holder's."""
         return attempt_of(self.holder)
 
-    def claimed_by(self, name: str, relieves: str | None = None) -> Lease:
+    def claimed_by(self, name: str, replaces: str | None = None) -> Lease:
         """By a start that nobody needs to make way for. Who waits, and lives, asks the new holder anew.
 
-        `relieves` is the attempt whose place it takes, whether or not that has ever held the lease.
+        `replaces` is the attempt whose place it takes, whether or not that has ever held the lease.
         """
-        relieved = self.relieved if relieves is None else _with(self.relieved, relieves)
+        relieved = self.relieved if replaces is None else _with(self.relieved, replaces)
         return Lease(term=self.term + 1, holder=name, relieved=relieved)
 
-    def taken_by(self, name: str, relieves: str | None = None) -> Lease:
+    def taken_by(self, name: str, replaces: str | None = None) -> Lease:
         """By the successor, likewise: it was offered, or the holder is dead."""
-        return replace(self, relieved=_with(self.relieved, self.attempt)).claimed_by(name, relieves)
+        return replace(self, relieved=_with(self.relieved, self.attempt)).claimed_by(name, replaces)
 
     def wanted_by(self, name: str) -> Lease:
         """In place of whoever waited before."""
@@ -115,10 +115,10 @@ def attempt_of(name: str) -> str:
 
 
 def make_way_for_later_start(name: str, other: str) -> None:
-    """Raise `Relieved` if `other` is a later start of the same attempt: `name` was frozen, and passes for dead."""
+    """Raise `LeaseLost` if `other` is a later start of the same attempt: `name` was frozen, and passes for dead."""
     start, later = (one.rpartition(".")[2] for one in (name, other))
     if attempt_of(name) == attempt_of(other) and later.isdecimal() and int(later) > int(start):
-        raise Relieved(f"{other} is a later start of the attempt than {name}")
+        raise LeaseLost(f"{other} is a later start of the attempt than {name}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,20 +151,22 @@ def change(store: Store, run: str, found: Found | None, lease: Lease) -> int:
     return store.write(paths.writer(run), lease.to_json(), if_generation=generation).generation
 
 
-def claim(store: Store, run: str, name: str, relieves: str | None = None) -> Lease:
+def claim(store: Store, run: str, name: str, replaces: str | None = None) -> Lease:
     """Take the lease, whoever holds it but a later start of the same attempt.
 
-    Raises `Relieved` if that holds it, and for a start of an attempt that was relieved before.
+    Raises `LeaseLost` if that holds it, and for a start of an attempt that was relieved before.
     """
     while True:
         found = look(store, run)
         if found and found.lease.holder == name:  # the reply to our claim was lost
             return found.lease
         if found and attempt_of(name) in found.lease.relieved:
-            raise Relieved(f"attempt {attempt_of(name)} was relieved: the lease of run {run} is {found.lease.holder}'s")
+            raise LeaseLost(
+                f"attempt {attempt_of(name)} was relieved: the lease of run {run} is {found.lease.holder}'s"
+            )
         if found:
             make_way_for_later_start(name, found.lease.holder)
-        lease = (found.lease if found else _before_the_first(store, run)).claimed_by(name, relieves)
+        lease = (found.lease if found else _before_the_first(store, run)).claimed_by(name, replaces)
         try:
             change(store, run, found, lease)
         except Conflict:

@@ -14,13 +14,13 @@ from typing import Protocol
 from torch import Tensor
 
 from spot.storage.paths import Commit
-from spot.storage.records.lease import Relieved, name_of
+from spot.storage.records.lease import LeaseLost, name_of
 from spot.storage.records.manifest import Json
 from spot.trainer.checkpoint.identity import Identity
 from spot.trainer.checkpoint.interval import History, automatic_interval_s, worth_withdrawing
 from spot.trainer.checkpoint.serialize import Image
 from spot.trainer.runtime.errors import TrainingError, UsageError
-from spot.trainer.runtime.signals import Stop
+from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.uploader import messages
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.messages import (
@@ -38,7 +38,7 @@ from spot.trainer.uploader.messages import (
     Withdraw,
 )
 from spot.trainer.uploader.process import UploaderProcess
-from spot.trainer.uploader.timing import Pace
+from spot.trainer.uploader.timing import LeaseTiming
 
 DEATHS_IN_A_ROW = 3
 STOP_POLL_S = 0.2
@@ -67,10 +67,10 @@ class _InFlight:
     size: int
 
 
-class Checkpointer:
+class CheckpointManager:
     """Takes the snapshots and gives the uploader its orders. `interval_s` None: chosen from measurements.
 
-    The lease is ours, of `term`. Once it is not, `Relieved` is raised by whatever hears the uploader out.
+    The lease is ours, of `term`. Once it is not, `LeaseLost` is raised by whatever hears the uploader out.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Checkpointer:
         buffer: SharedBuffer,
         identity: Identity,
         term: int,
-        pace: Pace,
+        pace: LeaseTiming,
         interval_s: float | None,
         history: History,
         restored: Commit | None,
@@ -152,7 +152,7 @@ class Checkpointer:
     def poll(self, timeout_s: float = 0.0) -> None:
         """Hear the uploader out, waiting at most so long for its first word.
 
-        Raises `UsageError` or `TrainingError` when saving cannot succeed any more, and `Relieved`.
+        Raises `UsageError` or `TrainingError` when saving cannot succeed any more, and `LeaseLost`.
         """
         try:
             for message in self._uploader.receive(timeout_s):
@@ -160,7 +160,7 @@ class Checkpointer:
         except EOFError:
             self._revive()
 
-    def save_at_last(self, state: Saveable, remaining_s: Callable[[], float]) -> bool:
+    def final_save(self, state: Saveable, remaining_s: Callable[[], float]) -> bool:
         """Make this very state durable, in the time that remains; whether it is. Training has stopped."""
         self.poll()
         old = self._in_flight
@@ -172,15 +172,15 @@ class Checkpointer:
             self.poll(min(max(remaining_s(), 0.0), 1.0))
         return self.durable_step == state.step
 
-    def hand_over(self, state: Saveable, stop: Stop) -> None:
+    def hand_over(self, state: Saveable, stop: StopSignal) -> None:
         """Make this very state durable, offer the lease, and stand still for the answer.
 
-        Raises `Relieved` when it was accepted. Returns when it was not, or when a stop is asked for: the offer stands.
+        Raises `LeaseLost` when it was accepted. Returns when it was not, or when a stop is asked for: the offer stands.
         Returns also as soon as it is not `wanted` any more, so that an outage does not keep training waiting: what
         fails here is tried again by the save that is due next, and the hand-over after that.
         """
         began, before = self._clock(), self.saving_s
-        if self.save_at_last(state, lambda: stop.remaining_s() if self.wanted else 0.0) and self._successor:
+        if self.final_save(state, lambda: stop.remaining_s() if self.wanted else 0.0) and self._successor:
             _log.info("step %d: offering the lease to %s", state.step, self._successor)
             self._offered_to = self._successor
             self._send(Offer(successor=self._offered_to))
@@ -240,13 +240,13 @@ class Checkpointer:
                 self._offered_to = self._successor = None
             case Lost():
                 if message.holder == self._offered_to:
-                    raise Relieved(f"handed over to {message.holder} at step {self.durable_step}")
-                raise Relieved(f"the lease of run {self._identity.run} is {message.holder}'s")
+                    raise LeaseLost(f"handed over to {message.holder} at step {self.durable_step}")
+                raise LeaseLost(f"the lease of run {self._identity.run} is {message.holder}'s")
 
     def _judge(self, failed: Failed) -> None:
         text = f"step {failed.step}: checkpoint not saved: {failed.reason}"
         match failed.fault:
-            case Fault.PASSING:
+            case Fault.TRANSIENT:
                 _log.warning("%s; step %s is durable, trying again in %.3g s", text, self.durable_step, self.interval_s)
             case Fault.DENIED:
                 raise UsageError(text)

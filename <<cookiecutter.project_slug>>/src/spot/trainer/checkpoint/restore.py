@@ -72,7 +72,7 @@ def newest_good(store: Store, run: str, buffer: SharedBuffer, accept: Callable[[
     return None
 
 
-def set_all_aside(store: Store, run: str) -> None:
+def quarantine_all(store: Store, run: str) -> None:
     """Begin anew: no later start resumes from what is there now."""
     for commit in manifest.listed(store, run):
         _set_aside(store, run, commit, "--resume never")
@@ -108,7 +108,7 @@ def _set_aside(store: Store, run: str, commit: Commit, reason: str) -> bool:
     except NotFound:
         return False
     with contextlib.suppress(Conflict):  # somebody else is setting it aside as well
-        store.write(paths.set_aside(run, commit.step, found.generation), found.data, if_generation=ABSENT)
+        store.write(paths.quarantine(run, commit.step, found.generation), found.data, if_generation=ABSENT)
     store.delete(name)
     _log.warning("step %d: checkpoint set aside: %s", commit.step, reason)
     return True

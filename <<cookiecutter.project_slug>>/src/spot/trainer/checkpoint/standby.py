@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from spot.storage.base import Conflict, Store, StoreError, Unavailable
 from spot.storage.records import lease
-from spot.storage.records.lease import Found, Lease, Relieved
+from spot.storage.records.lease import Found, Lease, LeaseLost
 from spot.trainer.results import read_completion
 from spot.trainer.runtime.errors import Stopped
-from spot.trainer.uploader.timing import Pace
+from spot.trainer.uploader.timing import LeaseTiming
 
 WITHDRAW_S = 3.0
 """The longest that a stop waits for the request to be withdrawn."""
@@ -24,11 +24,11 @@ _log = logging.getLogger(__name__)
 def stand_by(
     standby: Standby,
     outputs: Store,
-    pace: Pace,
+    pace: LeaseTiming,
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Lease | None:
-    """Wait for the lease; None if the run was completed meanwhile. Raises `Relieved` if another one waits instead."""
+    """Wait for the lease; None if the run was completed meanwhile. Raises `LeaseLost` if another one waits instead."""
     try:
         while True:
             with contextlib.suppress(Unavailable):
@@ -45,9 +45,9 @@ def stand_by(
 
 
 class Standby:
-    """Asks for the lease of `run` in the name of `name`, to take the place of the attempt `relieves`.
+    """Asks for the lease of `run` in the name of `name`, to take the place of the attempt `replaces`.
 
-    Whoever holds it, `relieves` is among the relieved from then on: its trainer may not have been there yet. Each look
+    Whoever holds it, `replaces` is among the relieved from then on: its trainer may not have been there yet. Each look
     is one read and at most one change.
     """
 
@@ -56,15 +56,15 @@ class Standby:
         store: Store,
         run: str,
         name: str,
-        pace: Pace,
+        pace: LeaseTiming,
         *,
-        relieves: str,
+        replaces: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.run = run
         self._store = store
         self._name = name
-        self._relieves = relieves
+        self._relieves = replaces
         self._dead_s = pace.dead_s
         self._clock = clock
         self._asked = False
@@ -72,15 +72,15 @@ class Standby:
         self._unchanged_since = self._looked = clock()
 
     def look(self) -> Lease | None:
-        """The lease, once it is ours. Raises `Relieved` if another one waits in our place, `StoreError`."""
+        """The lease, once it is ours. Raises `LeaseLost` if another one waits in our place, `StoreError`."""
         found = lease.look(self._store, self.run)
         if found is None or found.lease.attempt == lease.attempt_of(self._name):
             return lease.claim(self._store, self.run, self._name, self._relieves)
         held = found.lease
         if lease.attempt_of(self._name) in held.relieved:
-            raise Relieved(f"attempt {lease.attempt_of(self._name)} was relieved: the lease is {held.holder}'s")
+            raise LeaseLost(f"attempt {lease.attempt_of(self._name)} was relieved: the lease is {held.holder}'s")
         if self._relieves in held.relieved:  # while this one was frozen, or not there yet
-            raise Relieved(f"another one has relieved {self._relieves}: the lease is {held.holder}'s")
+            raise LeaseLost(f"another one has relieved {self._relieves}: the lease is {held.holder}'s")
         dead = self._gives_no_sign_of_life(found.generation)
         if held.successor == self._name:
             taken = held.taken_by(self._name, self._relieves)
@@ -88,7 +88,7 @@ class Standby:
         if held.successor:
             lease.make_way_for_later_start(self._name, held.successor)
         if held.successor and self._asked:
-            raise Relieved(f"{held.successor} waits for the lease of run {self.run} in the place of {self._name}")
+            raise LeaseLost(f"{held.successor} waits for the lease of run {self.run} in the place of {self._name}")
         self._asked = self._change(found, held.wanted_by(self._name))
         return None
 

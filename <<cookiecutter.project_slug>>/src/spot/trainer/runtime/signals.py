@@ -21,7 +21,7 @@ MARGIN = 0.05
 _log = logging.getLogger(__name__)
 
 
-class Stop:
+class StopSignal:
     """The first SIGTERM or SIGINT asks for a stop, later ones change nothing.
 
     Sections that leave the training state alone are entered with `interruptible()`: there the request surfaces as

@@ -28,7 +28,7 @@ class _Offer:
     until: float
 
 
-class Holding:
+class LeaseKeeper:
     """The lease while it is ours. Each look is one read and at most one change."""
 
     def __init__(self, store: Store, hold: Hold, *, clock: Callable[[], float] = time.monotonic) -> None:

@@ -15,7 +15,7 @@ from spot.storage.records.manifest import Json
 class Fault(StrEnum):
     """Why a save failed, as far as the trainer must tell the cases apart."""
 
-    PASSING = "passing"
+    TRANSIENT = "passing"
     """The store did not answer for long; the next save may succeed."""
     DENIED = "denied"
     """It fails until somebody acts."""

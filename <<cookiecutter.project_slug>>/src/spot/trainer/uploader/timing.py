@@ -14,7 +14,7 @@ SPEED = "LEASE_SPEED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class LeaseTiming:
     """In seconds of each side's own clock."""
 
     poll_s: float = 3.0
@@ -26,7 +26,7 @@ class Pace:
     """How long a holder gives no sign of life before its successor takes the lease unoffered."""
 
     @classmethod
-    def of(cls, environ: Mapping[str, str]) -> Pace:
+    def of(cls, environ: Mapping[str, str]) -> LeaseTiming:
         """Raises `UsageError`."""
         text = environ.get(SPEED, "1")
         try:

@@ -28,7 +28,7 @@ from spot.storage.records.manifest import Manifest, Part
 from spot.trainer.runtime.log import configure
 from spot.trainer.runtime.signals import leave_signals_to_the_parent
 from spot.trainer.uploader.buffer import SharedBuffer
-from spot.trainer.uploader.lease_keeper import Holding
+from spot.trainer.uploader.lease_keeper import LeaseKeeper
 from spot.trainer.uploader.messages import (
     Channel,
     Durable,
@@ -91,7 +91,7 @@ class Uploader:
         self._pruning = threading.Lock()
         self._job: _Job | None = None
         self._known: dict[Commit, Manifest] = {}
-        self._holding: Holding | None = None
+        self._holding: LeaseKeeper | None = None
         self._mirrored: dict[str, int] = {}
 
     def serve(self) -> None:
@@ -110,7 +110,7 @@ class Uploader:
                         self._start(self._mirror, message)
                     case Hold() if not self._holding:
                         # A look that fails is made again soon; none may keep the next sign of life waiting.
-                        self._holding = Holding(open_store(self._store.uri, give_up_s=message.beat_s), message)
+                        self._holding = LeaseKeeper(open_store(self._store.uri, give_up_s=message.beat_s), message)
                         self._start(self._holding.serve, self._send)
                     case Offer() if self._holding:
                         self._holding.offer(message.successor)
@@ -224,7 +224,7 @@ def _fault(error: Exception) -> Fault:
         case Denied():
             return Fault.DENIED
         case Unavailable() | Damaged() | NotFound() | Conflict():
-            return Fault.PASSING
+            return Fault.TRANSIENT
         case _:
             return Fault.BUG
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-CONFTEST = Path(__file__).parents[1] / "conftest.py"
+from tests.paths import REPOSITORY
 
 
 @pytest.mark.parametrize(("ci", "test", "status"), [("true", "skip", 1), ("", "skip", 0), ("true", "pass", 0)])
@@ -27,13 +27,13 @@ def test_a_skip_fails_the_run_only_in_ci(ci: str, test: str, status: int, tmp_pa
             "--rootdir",
             str(tmp_path),
             "-p",
-            "conftest",
+            "tests.skips",
             "-k",
             test,
             ".",
         ],
         cwd=tmp_path,
-        env={**os.environ, "CI": ci, "PYTHONPATH": str(CONFTEST.parent)},
+        env={**os.environ, "CI": ci, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         check=False,

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-
-import pytest
-from google.api_core.client_options import ClientOptions
-from google.auth.credentials import AnonymousCredentials
 
 from spot.core.job import JobState
 from spot.core.run import Provisioning
@@ -18,7 +13,6 @@ from spot.emulators.custom_job import Job
 from spot.emulators.job_lifecycle import Behaviour
 from spot.emulators.jobs import Jobs
 from spot.emulators.launcher import NoLauncher
-from spot.emulators.vertex_server import VertexServer
 from tests.machinery.clocks import ManualClock
 
 PROJECT, REGION = "team-ml", "us-central1"
@@ -88,32 +82,3 @@ class World:
 
     def state(self, name: str) -> JobState:
         return self.jobs.get(name).state
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def server(world: World) -> Iterator[VertexServer]:
-    """Serves the jobs of `world`."""
-    with VertexServer(world.jobs) as server:
-        yield server
-
-
-@pytest.fixture
-def connect() -> Callable[[str], Any]:
-    """A new client of Google's library for a URL."""
-    from google.cloud.aiplatform_v1.services.job_service import JobServiceClient
-
-    anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
-    return lambda url: JobServiceClient(
-        transport="rest", credentials=anonymous, client_options=ClientOptions(api_endpoint=url)
-    )
-
-
-@pytest.fixture
-def client(server: VertexServer, connect: Callable[[str], Any]) -> Any:
-    """A client of Google's library for `server`."""
-    return connect(server.url)
