@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from spot.cli.main import Exit, main
+from spot.cli.main import main
+from spot.core.errors import Exit
 from tests.machinery.desk import Desk
 from tests.machinery.spot_toml import GOOD, changed
 
@@ -228,6 +229,6 @@ def test_a_rehearsal_gets_its_arguments_as_they_are(tmp_path: Path) -> None:
 
 
 def test_a_bug_keeps_its_traceback(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spot.cli.verbs.BucketEvidence", lambda **_: 1 / 0)
+    monkeypatch.setattr("spot.cli.verbs.BucketStatus", lambda **_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         desk.spot("status")

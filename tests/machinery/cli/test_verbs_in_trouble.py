@@ -75,7 +75,7 @@ def test_a_bucket_that_does_not_answer_is_one_line_and_come_again(
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", nobody_there())
     said = desk.spot(*verb.split())
     assert (said.code, said.out) == (75, "")
-    assert re.fullmatch(r"spot: cannot (read|list) gs://.*; nothing is lost, try again\n", said.err)
+    assert re.fullmatch(r"spot: cannot (read|list) gs://.* \(nothing is lost, try again\)\n", said.err)
 
 
 def test_a_vertex_ai_that_does_not_answer_leaves_the_run_as_it_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spot.cli.main import Exit
+from spot.core.errors import Exit
 from spot.core.run import Outcome, RunState
 from spot.emulators import faults
 from spot.emulators.faults import Call, Method
@@ -199,7 +199,7 @@ def test_a_pass_that_knows_nothing_switches_nothing_off(
 ) -> None:
     monkeypatch.setattr("spot.supervisor.project.GIVE_UP_S", 0.2)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
-    assert workflow.main(["supervise"]) == Exit.OPEN
+    assert workflow.main(["supervise"]) == Exit.AGAIN
     assert team.github.calls == []
     assert "nothing is lost" in capsys.readouterr().err
 

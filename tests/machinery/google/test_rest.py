@@ -96,10 +96,10 @@ def test_a_server_that_does_not_answer_is_named(api: GoogleApi, google: GoogleSe
     ("answer", "line"),
     [
         (refusal(400, "Bad."), "iam answered 400: Bad"),
-        (refusal(401, "Who?"), "iam answered 401: Who? (to fix it: gcloud auth application-default login)"),
-        (DENIED, "iam answered 403: The caller does not have permission (to fix it: ask an owner of the project for "),
-        (refusal(404, "No x."), "iam answered 404: No x (to fix it: check the name, and that these credentials "),
-        (Answer("<html>", status=404), "iam answered 404: Not Found (to fix it: check the name"),
+        (refusal(401, "Who?"), "iam answered 401: Who? (fix: gcloud auth application-default login)"),
+        (DENIED, "iam answered 403: The caller does not have permission (fix: ask an owner of the project for "),
+        (refusal(404, "No x."), "iam answered 404: No x (fix: check the name, and that these credentials "),
+        (Answer("<html>", status=404), "iam answered 404: Not Found (fix: check the name"),
         (Answer(["no", "error"], status=400), "iam answered 400: Bad Request"),
         (Answer("<html>"), "iam answered http://127.0.0.1:"),
         (Answer([1]), "iam answered http://127.0.0.1:"),
@@ -147,7 +147,7 @@ def test_credentials_that_work_tell_whose_they_are_and_are_sent(google: GoogleSe
 def test_credentials_that_were_revoked_are_told_in_one_line(google: GoogleServer, naps: list[float]) -> None:
     google.answers["/token"] = Answer({"error": "invalid_grant", "error_description": "Account deleted"}, status=400)
     credentials = rest.default_credentials()
-    line = "the Google Cloud credentials do not work: invalid_grant: Account deleted (to fix it: gcloud auth "
+    line = "the Google Cloud credentials do not work: invalid_grant: Account deleted (fix: gcloud auth "
     with pytest.raises(GoogleApiError) as raised:
         rest.identity(credentials)
     assert str(raised.value).startswith(line)

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import pytest
 
+from spot.core.errors import PermissionDenied, TemporarilyUnavailable
 from spot.core.job import JobError, JobState
 from spot.core.run import Provisioning
 from spot.emulators import messages
@@ -22,7 +23,7 @@ from spot.emulators.jobs import Jobs as Vertex
 from spot.emulators.launcher import NoLauncher
 from spot.emulators.vertex_server import VertexServer
 from spot.google import vertex
-from spot.google.vertex import Denied, Gone, Refused, Unavailable, VertexJobs
+from spot.google.vertex import Gone, Refused, VertexJobs
 from tests.machinery import samples
 from tests.machinery.clocks import ManualClock
 
@@ -175,7 +176,7 @@ def test_what_is_denied_was_not_done(status: int, jobs: VertexJobs, world: World
     server.rule = each(Answer(status, "no"))
     calls: list[Call] = [lambda jobs, _name: jobs.create(RUN, ATTEMPT), *REPEATABLE]
     for call in calls:
-        with pytest.raises(Denied) as caught:
+        with pytest.raises(PermissionDenied) as caught:
             call(jobs, name)
         line(caught.value)
     assert len(world.vertex.list("our-project", REGION).jobs) == 1
@@ -195,7 +196,7 @@ def test_a_create_that_is_not_answered_is_not_sent_again(
 ) -> None:
     monkeypatch.setattr(vertex, "CREATE_S", 0.2)
     server.rule = each(fault)
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(TemporarilyUnavailable) as caught:
         jobs.create(RUN, ATTEMPT)
     assert line(caught.value).startswith(f"cannot create a1 of run {RUN.id} in us-central1: ")
     assert len(server.calls) == 1
@@ -214,7 +215,7 @@ def test_what_is_never_answered_is_unavailable(
     monkeypatch.setattr(vertex, "CALL_S", 0.2)
     name = jobs.create(RUN, ATTEMPT).name
     server.rule = each(fault)
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(TemporarilyUnavailable) as caught:
         call(jobs, name)
     line(caught.value)
 
@@ -237,7 +238,7 @@ def test_a_job_that_does_not_exist_is_gone(jobs: VertexJobs) -> None:
 
 def test_a_region_that_is_not_found_says_nothing_of_a_job(jobs: VertexJobs, server: VertexServer) -> None:
     server.rule = each(Answer(404, "The requested location does not exist."), where=on(Method.LIST))
-    with pytest.raises(Unavailable, match="The requested location does not exist"):
+    with pytest.raises(TemporarilyUnavailable, match="The requested location does not exist"):
         jobs.find(RUN, ATTEMPT)
 
 
@@ -300,7 +301,7 @@ def test_an_answer_that_is_none_is_unavailable(body: bytes, says: Says) -> None:
     jobs = VertexJobs(says(body), give_up_s=0.001)
     calls: list[Call] = [lambda jobs, _name: jobs.create(RUN, ATTEMPT), lambda jobs, name: jobs.get(name)]
     for call in calls:
-        with pytest.raises(Unavailable, match="the answer is not Vertex AI's") as caught:
+        with pytest.raises(TemporarilyUnavailable, match="the answer is not Vertex AI's") as caught:
             call(jobs, UNKNOWN)
         line(caught.value)
 
@@ -310,7 +311,7 @@ def test_an_error_in_a_form_that_is_not_googles_is_unavailable(body: bytes, says
     jobs = VertexJobs(says(body, 502), give_up_s=0.001)
     calls: list[Call] = [lambda jobs, _name: jobs.create(RUN, ATTEMPT), *REPEATABLE]
     for call in calls:
-        with pytest.raises(Unavailable, match="the answer is not Vertex AI's") as caught:
+        with pytest.raises(TemporarilyUnavailable, match="the answer is not Vertex AI's") as caught:
             call(jobs, UNKNOWN)
         line(caught.value)
 
@@ -321,7 +322,7 @@ def test_nobody_there_is_unavailable() -> None:
         jobs = VertexJobs(f"http://127.0.0.1:{taken.getsockname()[1]}", give_up_s=0.001)
         calls: list[Call] = [lambda jobs, _name: jobs.create(RUN, ATTEMPT), *REPEATABLE]
         for call in calls:
-            with pytest.raises(Unavailable):
+            with pytest.raises(TemporarilyUnavailable):
                 call(jobs, UNKNOWN)
 
 
@@ -337,6 +338,6 @@ def test_without_credentials_it_says_how_to_get_some(tmp_path: Path, monkeypatch
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
     calls: list[Call] = [lambda jobs, _name: jobs.create(RUN, ATTEMPT), lambda jobs, name: jobs.get(name)]
     for call in calls:
-        with pytest.raises(Denied, match="gcloud auth application-default login") as caught:
+        with pytest.raises(PermissionDenied, match="gcloud auth application-default login") as caught:
             call(VertexJobs(), UNKNOWN)
         assert REGION in str(caught.value)

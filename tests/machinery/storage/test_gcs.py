@@ -8,8 +8,9 @@ import pytest
 from google.auth import exceptions as auth_errors
 from google.auth.credentials import AnonymousCredentials, Credentials
 
+from spot.core.errors import PermissionDenied, TemporarilyUnavailable
 from spot.storage import gcs
-from spot.storage.base import ABSENT, Cancelled, Conflict, Damaged, Denied, Object, Store, Unavailable
+from spot.storage.base import ABSENT, Cancelled, Conflict, Damaged, Object, Store
 from spot.storage.checksum import CHUNK, crc32c
 from spot.storage.factory import open_store
 from spot.storage.gcs import GcsStore
@@ -224,7 +225,9 @@ def test_a_refusal_is_said_at_once_with_its_reason(
     store: GcsStore, proxy: Proxy, status: int, use: Callable[[Store], object]
 ) -> None:
     proxy.rule = each(Answer(status, "robot@example.com may\nnot do this"))
-    with pytest.raises(Denied, match=f"^cannot [a-z]+ {store.uri}/a?: {status} robot@example.com may not do this$"):
+    with pytest.raises(
+        PermissionDenied, match=f"^cannot [a-z]+ {store.uri}/a?: {status} robot@example.com may not do this$"
+    ):
         use(store)
     assert len(proxy.requests) == 1
 
@@ -232,7 +235,7 @@ def test_a_refusal_is_said_at_once_with_its_reason(
 def test_a_refusal_of_renewed_credentials_is_said(store: GcsStore, gs_uri: str, proxy: Proxy) -> None:
     del store
     proxy.rule = each(Answer(401, "Invalid Credentials"))
-    with pytest.raises(Denied, match=f"^cannot read {gs_uri}/a: 401 Invalid Credentials$"):
+    with pytest.raises(PermissionDenied, match=f"^cannot read {gs_uri}/a: 401 Invalid Credentials$"):
         through(gs_uri, credentials=Broken()).read("a")
 
 
@@ -240,7 +243,7 @@ def test_a_bucket_that_does_not_exist_is_said(emulator_url: str) -> None:
     store = through(f"gs://no-such-{BUCKET}/prefix")
     assert emulator_url
     for use in (lambda: store.write("a", b"", if_generation=ABSENT), lambda: store.list("")):
-        with pytest.raises(Denied, match=f"bucket gs://no-such-{BUCKET} does not exist"):
+        with pytest.raises(PermissionDenied, match=f"bucket gs://no-such-{BUCKET} does not exist"):
             use()
 
 
@@ -248,7 +251,7 @@ def test_a_bucket_that_does_not_exist_is_said(emulator_url: str) -> None:
 def test_a_server_that_stays_away_is_given_up(store: GcsStore, gs_uri: str, proxy: Proxy, fault: Fault) -> None:
     del store
     proxy.rule = each(fault)
-    with pytest.raises(Unavailable, match=r"cannot write gs://.*/a for 0 s: "):
+    with pytest.raises(TemporarilyUnavailable, match=r"cannot write gs://.*/a for 0 s: "):
         through(gs_uri, give_up_s=0.4).write("a", b"1", if_generation=ABSENT)
     assert len(proxy.requests) > 1
 
@@ -283,7 +286,7 @@ class Broken(Credentials):
 def test_credentials_that_are_refused_are_said(store: GcsStore, gs_uri: str) -> None:
     del store
     refused = through(gs_uri, credentials=Broken(RefreshError("Account has been deleted")))
-    with pytest.raises(Denied, match=r"cannot read gs://.*/a: Account has been deleted"):
+    with pytest.raises(PermissionDenied, match=r"cannot read gs://.*/a: Account has been deleted"):
         refused.read("a")
 
 
@@ -303,5 +306,5 @@ def test_missing_credentials_are_said_with_the_command_that_brings_them(
     monkeypatch.delenv(gcs.EMULATOR, raising=False)
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
-    with pytest.raises(Denied, match="gcloud auth application-default login"):
+    with pytest.raises(PermissionDenied, match="gcloud auth application-default login"):
         open_store("gs://bucket/prefix")

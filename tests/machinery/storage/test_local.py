@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from spot.storage.base import ABSENT, Cancelled, Conflict, Denied, NotFound, Unavailable
+from spot.core.errors import PermissionDenied, TemporarilyUnavailable
+from spot.storage.base import ABSENT, Cancelled, Conflict, NotFound
 from spot.storage.local import TEMPORARY, LocalStore
 
 NOBODY = 65534
@@ -53,9 +54,9 @@ def unprivileged() -> Iterator[None]:
 def test_a_full_disk_is_said_clearly_and_leaves_what_was_there(full_disk: Path) -> None:
     store = LocalStore(str(full_disk))
     kept = store.write("run/kept", b"1" * 1000, if_generation=ABSENT)
-    with pytest.raises(Denied, match=r"cannot write .*/run/too-big: No space left on device"):
+    with pytest.raises(PermissionDenied, match=r"cannot write .*/run/too-big: No space left on device"):
         store.write("run/too-big", bytes(2 << 20), if_generation=ABSENT)
-    with pytest.raises(Denied, match="No space left on device"):
+    with pytest.raises(PermissionDenied, match="No space left on device"):
         store.write("run/kept", bytes(2 << 20), if_generation=kept.generation)
     assert store.read("run/kept").data == b"1" * 1000
     assert everything(full_disk) == [".lock", "run/kept"]
@@ -64,9 +65,9 @@ def test_a_full_disk_is_said_clearly_and_leaves_what_was_there(full_disk: Path) 
 def test_a_directory_that_may_not_be_written_is_said_clearly() -> None:
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o555)
-        with unprivileged(), pytest.raises(Denied, match=f"cannot write {directory}/a: Permission denied"):
+        with unprivileged(), pytest.raises(PermissionDenied, match=f"cannot write {directory}/a: Permission denied"):
             LocalStore(directory).write("a", b"", if_generation=ABSENT)
-        with unprivileged(), pytest.raises(Denied, match=f"cannot write {directory}/b/c: Permission denied"):
+        with unprivileged(), pytest.raises(PermissionDenied, match=f"cannot write {directory}/b/c: Permission denied"):
             LocalStore(directory).write("b/c", b"", if_generation=ABSENT)
 
 
@@ -75,9 +76,9 @@ def test_a_directory_that_may_not_be_read_is_said_clearly() -> None:
         (Path(directory) / "a").touch()
         Path(directory).chmod(0o000)
         with unprivileged():
-            with pytest.raises(Denied, match=r"cannot list .*: Permission denied"):
+            with pytest.raises(PermissionDenied, match=r"cannot list .*: Permission denied"):
                 LocalStore(directory).list("")
-            with pytest.raises(Denied, match=r"cannot read .*/a: Permission denied"):
+            with pytest.raises(PermissionDenied, match=r"cannot read .*/a: Permission denied"):
                 LocalStore(directory).read("a")
         Path(directory).chmod(0o700)
 
@@ -86,12 +87,12 @@ def test_a_file_where_the_directory_should_be_is_said_clearly(tmp_path: Path) ->
     file = tmp_path / "file"
     file.write_text("not a directory")
     for name in ("a", "a/b"):
-        with pytest.raises(Denied, match=r"cannot write .*: (File exists|Not a directory)"):
+        with pytest.raises(PermissionDenied, match=r"cannot write .*: (File exists|Not a directory)"):
             LocalStore(str(file)).write(name, b"", if_generation=ABSENT)
 
 
 def test_a_place_where_no_directory_can_be_made_is_said_clearly() -> None:
-    with pytest.raises(Denied, match="/proc/nowhere cannot be made"):
+    with pytest.raises(PermissionDenied, match="/proc/nowhere cannot be made"):
         LocalStore("/proc/nowhere").write("a", b"", if_generation=ABSENT)
 
 
@@ -99,10 +100,10 @@ def test_a_name_cannot_be_an_object_and_a_folder_at_once(tmp_path: Path) -> None
     """Unlike in a bucket. No layout of ours needs it."""
     store = LocalStore(str(tmp_path))
     store.write("a", b"", if_generation=ABSENT)
-    with pytest.raises(Denied, match="cannot write"):
+    with pytest.raises(PermissionDenied, match="cannot write"):
         store.write("a/b", b"", if_generation=ABSENT)
     store.write("c/d", b"", if_generation=ABSENT)
-    with pytest.raises((Denied, Conflict), match="cannot write"):
+    with pytest.raises((PermissionDenied, Conflict), match="cannot write"):
         store.write("c", b"", if_generation=ABSENT)
     assert [entry.name for entry in store.list("")] == ["a", "c/d"]
 
@@ -168,7 +169,7 @@ def test_errors_of_the_device_may_pass(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(Unavailable, match="Input/output error"):
+    with pytest.raises(TemporarilyUnavailable, match="Input/output error"):
         LocalStore(str(tmp_path)).write("a", b"", if_generation=ABSENT)
     monkeypatch.undo()
     assert LocalStore(str(tmp_path)).list("") == []

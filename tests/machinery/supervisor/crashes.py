@@ -11,21 +11,22 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from spot.core.errors import SpotError, TemporarilyUnavailable
 from spot.core.run import Outcome, Provisioning, Run, RunState
 from spot.emulators.capacity import Scripted
 from spot.emulators.custom_job import Job
 from spot.emulators.job_lifecycle import Behaviour
 from spot.emulators.jobs import Jobs as Vertex
 from spot.emulators.launcher import NoLauncher
-from spot.google.vertex import Jobs, Unavailable
+from spot.google.vertex import Jobs
 from spot.storage import paths
-from spot.storage.base import ABSENT, Store, StoreError
+from spot.storage.base import ABSENT, Store
 from spot.storage.factory import open_store
 from spot.storage.records import lease, markers
 from spot.storage.records.ledger import CLOSED, OPEN, Ledger
 from spot.storage.records.manifest import Manifest
 from spot.supervisor.reconcile import Supervisor
-from spot.supervisor.training_status import BucketEvidence, Evidence
+from spot.supervisor.training_status import BucketStatus, TrainingStatus
 from tests.machinery import samples
 from tests.machinery.clocks import ManualClock
 from tests.machinery.storage.memory import MemoryStore
@@ -125,7 +126,7 @@ class World:
     _checkpoints: Store = field(init=False)
     _models: Store = field(init=False)
     _jobs: Jobs = field(init=False)
-    _evidence: Evidence = field(default_factory=BucketEvidence)
+    _evidence: Evidence = field(default_factory=BucketStatus)
     _starts: dict[str, int] = field(default_factory=dict)
     """Of the attempts whose trainer runs: the number of its start."""
     _ended: set[str] = field(default_factory=set)
@@ -150,7 +151,7 @@ class World:
         return Supervisor(
             ledger=Ledger(WatchedStore(self._store, around)),
             jobs=WatchedJobs(self._jobs, around),
-            evidence=WatchedEvidence(self._evidence, around),
+            status=WatchedEvidence(self._evidence, around),
             clock=self.clock.now,
             sleep=lambda seconds: around("sleep", lambda: self.pass_time(timedelta(seconds=seconds))),
         )
@@ -166,7 +167,7 @@ class World:
         if fault:
             raise fault.error
         if lost:
-            raise Unavailable("the reply to the first create there is lost")
+            raise TemporarilyUnavailable("the reply to the first create there is lost")
         return result
 
     def carry_out(self, what: str, effect: Callable[[], Any]) -> Any:
@@ -313,7 +314,7 @@ def passed(world: World) -> bool:
         world.supervisor().reconcile()
     except Killed:
         return False
-    except StoreError:  # the open runs could not be listed
+    except SpotError:  # the open runs could not be listed
         return True
     return True
 

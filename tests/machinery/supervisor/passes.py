@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import cycle
 
 from spot.core.actions import CancelAttempt, Close, Submit, Wait
+from spot.core.errors import TemporarilyUnavailable
 from spot.core.job import JobState
 from spot.core.run import (
     Attempt,
@@ -20,12 +21,12 @@ from spot.core.run import (
     RunState,
     Strategy,
 )
-from spot.google.vertex import Refused, Unavailable
+from spot.google.vertex import Refused
 from spot.policy.decide import decide
 from spot.policy.slack import assess
 from spot.supervisor.classify import classify_refusal
 from spot.supervisor.observe import observe
-from spot.supervisor.reconcile import MOST_TURNS, settles
+from spot.supervisor.reconcile import MOST_TURNS, is_settling
 from tests.machinery.supervisor.world_cloud import Cloud
 from tests.machinery.supervisor.worlds import MINUTE, World
 
@@ -62,7 +63,7 @@ class Passes:
                     return
                 continue
             self._holds_until(action, seen)
-            if not any(settles(active, self.cloud.now) for active in self.run.active_attempts):
+            if not any(is_settling(active, self.cloud.now) for active in self.run.active_attempts):
                 return
             self._advance(self.cloud.minute + 1)
         raise AssertionError(f"{MOST_TURNS} turns in one pass: {self.run.attempts[-3:]}")
@@ -103,7 +104,7 @@ class Passes:
         self.run = replace(before, attempts=(*before.attempts, attempt))
         try:
             sighting = self.cloud.create(self.run, attempt)
-        except Unavailable:
+        except TemporarilyUnavailable:
             return True
         except Refused as refusal:
             outcome = classify_refusal(refusal.error)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from spot.core.errors import TemporarilyUnavailable
 from spot.core.run import Outcome, Provisioning
 from spot.emulators.capacity import Unlimited
 from spot.emulators.faults import Call, LostReply, Reset, never
@@ -17,9 +18,8 @@ from spot.emulators.faults import Fault as VertexFault
 from spot.emulators.jobs import Jobs as Vertex
 from spot.emulators.launcher import NoLauncher
 from spot.emulators.vertex_server import VertexServer
-from spot.google.vertex import Jobs, Unavailable, VertexJobs
+from spot.google.vertex import Jobs, VertexJobs
 from spot.storage.base import Store
-from spot.storage.base import Unavailable as StoreUnavailable
 from spot.storage.factory import open_store
 from tests.machinery.clocks import ManualClock
 from tests.machinery.storage.memory import MemoryStore
@@ -43,9 +43,8 @@ Records = Callable[[str], Store]
 
 
 def unanswered(what: str) -> Exception:
-    """What a client raises that got no answer."""
-    name = what.split(maxsplit=1)[0]
-    return Unavailable("injected") if name in {"create", "get", "find", "cancel"} else StoreUnavailable("injected")
+    """Return the error of a client that got no answer."""
+    return TemporarilyUnavailable(f"injected: {what}")
 
 
 def killed(_what: str) -> BaseException:

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
+from spot.core.errors import TemporarilyUnavailable
 from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Attempt, Cancel, CancelReason, Observation, Outcome, Provisioning, Run
-from spot.google.vertex import CREATE_S, Gone, Unavailable
+from spot.google.vertex import CREATE_S, Gone
 from spot.storage.records.markers import Starts
 from spot.supervisor.observe import GIVE_UP_AFTER, GIVE_UP_UNHEARD_AFTER, NOT_FOUND, STRAYS_FOR, observe
 from spot.supervisor.reconcile import CREATE_WITHIN
@@ -29,7 +30,7 @@ GIVEN_UP = replace(
 
 @dataclass
 class Seen:
-    """What a look sees, as `Jobs` and as `Evidence`; it notes what is cancelled."""
+    """What a look sees, as `Jobs` and as `TrainingStatus`; it notes what is cancelled."""
 
     sighting: JobSnapshot | None = SIGHTING
     error: Exception | None = None
@@ -53,16 +54,16 @@ class Seen:
     def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:  # noqa: ARG002  # Jobs
         self.looked_for.append(attempt.id)
         if not self.answers:
-            raise Unavailable("no answer")
+            raise TemporarilyUnavailable("no answer")
         return self.sighting
 
     def cancel(self, name: str) -> None:
         self.cancelled.append(name)
 
-    def observe(self, run: Run) -> Observation:  # noqa: ARG002  # Evidence
+    def observe(self, run: Run) -> Observation:  # noqa: ARG002  # TrainingStatus
         return self.observation
 
-    def starts(self, run: Run, attempt: Attempt) -> Starts:  # noqa: ARG002  # Evidence
+    def starts(self, run: Run, attempt: Attempt) -> Starts:  # noqa: ARG002  # TrainingStatus
         return self.marked
 
 
@@ -143,7 +144,7 @@ def test_a_create_that_is_not_found_is_waited_for_and_then_given_up() -> None:
     given_up = last(look(run, Seen(sighting=None), minutes=5.1))
     assert (given_up.outcome, given_up.never_created) == (Outcome.UNKNOWN, True)
     assert given_up.error
-    assert "no job of a1 was ever found" in given_up.error.message
+    assert "no job of a1 was found" in given_up.error.message
 
 
 SILENT_FOR = GIVE_UP_UNHEARD_AFTER / timedelta(minutes=1)
@@ -151,19 +152,19 @@ SILENT_FOR = GIVE_UP_UNHEARD_AFTER / timedelta(minutes=1)
 
 def test_a_create_in_a_region_that_never_answers_is_given_up_so_that_another_can_be_asked() -> None:
     run, silent = samples.run(LOST), Seen(answers=False)
-    with pytest.raises(Unavailable):
+    with pytest.raises(TemporarilyUnavailable):
         look(run, silent, minutes=SILENT_FOR)
     assert last(look(run, silent, minutes=SILENT_FOR + 0.1)).never_created
 
 
 def test_a_job_that_was_heard_of_is_not_given_up_however_long_its_region_is_silent() -> None:
     silent = Seen(answers=False, error=Gone("no such job"))
-    with pytest.raises(Unavailable):
+    with pytest.raises(TemporarilyUnavailable):
         look(samples.run(samples.attempt()), silent, minutes=SILENT_FOR + 60)
 
 
 def test_a_budget_does_not_pay_for_a_second_job_while_the_first_may_be_there() -> None:
-    with pytest.raises(Unavailable):
+    with pytest.raises(TemporarilyUnavailable):
         look(samples.run(LOST, budget_usd=50.0), Seen(answers=False), minutes=SILENT_FOR + 60)
 
 
@@ -217,8 +218,8 @@ def test_the_model_is_looked_for_after_the_job_that_makes_it() -> None:
 
 
 def test_what_could_not_be_read_ends_the_look() -> None:
-    with pytest.raises(Unavailable):
-        look(samples.run(samples.attempt()), Seen(error=Unavailable("no answer")))
+    with pytest.raises(TemporarilyUnavailable):
+        look(samples.run(samples.attempt()), Seen(error=TemporarilyUnavailable("no answer")))
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.PENDING, JobState.RUNNING, JobState.UNSPECIFIED])
@@ -264,7 +265,7 @@ def test_a_job_that_had_vanished_and_is_there_again_is_a_stray() -> None:
 def test_a_region_that_does_not_answer_does_not_keep_a_run_from_its_own() -> None:
     class Elsewhere(Seen):
         def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:  # noqa: ARG002
-            raise Unavailable("no answer")
+            raise TemporarilyUnavailable("no answer")
 
     started = sighting(JobState.RUNNING)
     assert last(look(samples.run(GIVEN_UP, samples.attempt()), Elsewhere(started))).state is JobState.RUNNING

@@ -18,9 +18,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from spot.core.errors import TemporarilyUnavailable
 from spot.core.job import JobState
 from spot.core.run import Provisioning, RunState
-from spot.google.vertex import Unavailable
 from spot.supervisor.reconcile import CREATE_WITHIN, SETTLE_EVERY_S
 from tests.machinery.supervisor.crashes import FALLBACK, FIRST, HAND_OVER, SECOND, TICK, Killed, Scene, World, play
 from tests.machinery.supervisor.racing import Racer
@@ -249,7 +249,7 @@ def machine(folder: Path) -> type[RuleBasedStateMachine]:
         def go_without_an_answer(self, who: str, when: When) -> None:
             racer = self.racers.get(who)
             if racer and racer.before.startswith(("create ", "cancel ", "get ", "find ")):
-                racer.step((when, Unavailable("no answer")))
+                racer.step((when, TemporarilyUnavailable("no answer")))
 
         @rule(minutes=MINUTES)
         def wait(self, minutes: float) -> None:

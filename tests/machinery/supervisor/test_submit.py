@@ -194,7 +194,7 @@ def test_a_registry_that_does_not_answer_may_be_asked_again(desk: Desk, monkeypa
     said = desk.spot("submit", "--image", TAG)
     assert said.code == 75
     assert said.err.startswith(f"spot: cannot ask for {TAG}: no answer from")
-    assert said.err.endswith("; nothing is lost, try again\n")
+    assert said.err.endswith(" (nothing is lost, try again)\n")
     assert desk.objects() == []
 
 

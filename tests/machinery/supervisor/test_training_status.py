@@ -10,11 +10,11 @@ import pytest
 
 from spot.core.run import Observation, Run
 from spot.storage import paths
-from spot.storage.base import ABSENT, Damaged, Store
+from spot.storage.base import ABSENT, Damaged, NewerFormat, Store
 from spot.storage.factory import open_store
 from spot.storage.records import lease, markers
-from spot.storage.records.manifest import Manifest, NewerFormat
-from spot.supervisor.training_status import BucketEvidence
+from spot.storage.records.manifest import Manifest
+from spot.supervisor.training_status import BucketStatus
 from tests.machinery import samples
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -64,15 +64,15 @@ def complete(store: Store, data: bytes) -> None:
 
 
 def test_of_a_run_that_wrote_nothing_nothing_is_known(run: Run) -> None:
-    assert BucketEvidence().observe(run) == Observation()
-    assert BucketEvidence().starts(run, run.attempts[0]) == markers.Starts(count=0, exit_code=None)
+    assert BucketStatus().observe(run) == Observation()
+    assert BucketStatus().starts(run, run.attempts[0]) == markers.Starts(count=0, exit_code=None)
 
 
 def test_progress_is_that_of_the_newest_manifest(run: Run, checkpoints: Store) -> None:
     for step in (100, 300, 200):
         commit(checkpoints, replace(MANIFEST, step=step))
     commit(checkpoints, replace(MANIFEST, run="run-10", step=500))
-    progress = BucketEvidence().observe(run).progress
+    progress = BucketStatus().observe(run).progress
     assert progress is not None
     assert (progress.attempt, progress.step, progress.total_steps) == ("a2", 300, 600)
     assert (progress.at, progress.at.tzinfo) == (NOON, UTC)
@@ -92,7 +92,7 @@ def test_rate_and_training_time_are_the_manifests_if_they_can_be(
     per_second: float, compute_seconds: float, per_hour: float, trained_s: float, run: Run, checkpoints: Store
 ) -> None:
     commit(checkpoints, replace(MANIFEST, steps_per_second=per_second, compute_seconds=compute_seconds))
-    progress = BucketEvidence().observe(run).progress
+    progress = BucketStatus().observe(run).progress
     assert progress is not None
     assert progress.steps_per_hour == pytest.approx(per_hour)
     assert progress.trained == timedelta(seconds=trained_s)
@@ -101,7 +101,7 @@ def test_rate_and_training_time_are_the_manifests_if_they_can_be(
 def test_a_damaged_manifest_does_not_hide_the_one_before_it(run: Run, checkpoints: Store) -> None:
     commit(checkpoints, replace(MANIFEST, step=200))
     checkpoints.write(MANIFEST.name, b"{", if_generation=ABSENT)
-    progress = BucketEvidence().observe(run).progress
+    progress = BucketStatus().observe(run).progress
     assert progress is not None
     assert progress.step == 200
 
@@ -110,25 +110,25 @@ def test_a_manifest_of_a_newer_program_is_no_progress_to_guess_at(run: Run, chec
     data = json.dumps({**json.loads(MANIFEST.to_json()), "format": 2}).encode()
     checkpoints.write(MANIFEST.name, data, if_generation=ABSENT)
     with pytest.raises(NewerFormat, match="format 2"):
-        BucketEvidence().observe(run)
+        BucketStatus().observe(run)
 
 
 def test_a_time_that_is_none_is_named(run: Run, checkpoints: Store) -> None:
     commit(checkpoints, replace(MANIFEST, time="noon"))
     with pytest.raises(Damaged, match="'noon'"):
-        BucketEvidence().observe(run)
+        BucketStatus().observe(run)
 
 
 def test_who_holds_the_lease_is_looked_up_once_a_twin_was_there(run: Run, checkpoints: Store) -> None:
     lease.claim(checkpoints, "run-1", "a2.1")
-    assert BucketEvidence().observe(run).writer is None
+    assert BucketStatus().observe(run).writer is None
     standby = samples.attempt(id="a2", replaces="a1")
-    assert BucketEvidence().observe(replace(run, attempts=(*run.attempts, standby))).writer == "a2"
+    assert BucketStatus().observe(replace(run, attempts=(*run.attempts, standby))).writer == "a2"
 
 
 def test_a_complete_model_is_complete_since_its_manifest_says_so(run: Run, models: Store) -> None:
     complete(models, json.dumps({"time": "2026-11-24T13:00:00+01:00"}).encode())
-    completed_at = BucketEvidence().observe(run).completed_at
+    completed_at = BucketStatus().observe(run).completed_at
     assert completed_at == NOON
     assert completed_at.utcoffset() == timedelta()
 
@@ -137,7 +137,7 @@ def test_a_complete_model_is_complete_since_its_manifest_says_so(run: Run, model
 def test_a_completion_manifest_that_is_none_is_named(data: bytes, run: Run, models: Store) -> None:
     complete(models, data)
     with pytest.raises(Damaged, match=r"models/run-1/completion\.json"):
-        BucketEvidence().observe(run)
+        BucketStatus().observe(run)
 
 
 def test_the_starts_of_an_attempt_are_counted_and_the_newest_end_counts(run: Run, checkpoints: Store) -> None:
@@ -147,9 +147,9 @@ def test_the_starts_of_an_attempt_are_counted_and_the_newest_end_counts(run: Run
         markers.write_end(checkpoints, "run-1", "a1", start, {"exit_code": code})
     markers.claim_start(checkpoints, "run-1", "a10", {})
     first = datetime(2026, 11, 24, 2, tzinfo=UTC)
-    assert BucketEvidence().starts(run, attempt) == markers.Starts(count=2, exit_code=1, started_at=first)
+    assert BucketStatus().starts(run, attempt) == markers.Starts(count=2, exit_code=1, started_at=first)
     markers.claim_start(checkpoints, "run-1", "a1", {})
-    assert BucketEvidence().starts(run, attempt) == markers.Starts(count=3, exit_code=None, started_at=first)
+    assert BucketStatus().starts(run, attempt) == markers.Starts(count=3, exit_code=None, started_at=first)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"{}", b'{"exit_code": null}', b'{"exit_code": "x"}'])
@@ -157,4 +157,4 @@ def test_an_end_that_cannot_be_read_is_named(data: bytes, run: Run, checkpoints:
     markers.claim_start(checkpoints, "run-1", "a1", {})
     checkpoints.write(paths.marker("run-1", "a1", 1, markers.ENDED), data, if_generation=ABSENT)
     with pytest.raises(Damaged, match="checkpoints/run-1/attempts/a1"):
-        BucketEvidence().starts(run, run.attempts[0])
+        BucketStatus().starts(run, run.attempts[0])

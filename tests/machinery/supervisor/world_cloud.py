@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import cycle
 
+from spot.core.errors import TemporarilyUnavailable
 from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Attempt, Observation, Progress, Provisioning, Run
-from spot.google.vertex import Refused, Unavailable
+from spot.google.vertex import Refused
 from spot.storage.records.markers import Starts
 from tests.machinery.samples import T0, no_quota, stockout
 from tests.machinery.supervisor.worlds import MINUTE, NEVER, Failure, Fault, Quota, Twin, World
@@ -40,7 +41,7 @@ class Job:
 
 
 class Cloud:
-    """The jobs of one run, and what its trainer writes: `spot.google.vertex.Jobs` and `spot.supervisor.training_status.Evidence` of a world.
+    """The jobs of one run, and what its trainer writes: `spot.google.vertex.Jobs` and `spot.supervisor.training_status.TrainingStatus` of a world.
 
     A step of training takes a minute, so that the rate is exactly the stated one.
     """
@@ -73,7 +74,7 @@ class Cloud:
     def create(self, run: Run, attempt: Attempt) -> JobSnapshot:
         fault = next(self._faults, Fault.NONE)
         if fault is Fault.LOST:
-            raise Unavailable("no answer")
+            raise TemporarilyUnavailable("no answer")
         if fault is Fault.RATE_LIMIT:
             raise Refused("429", JobError(code=429, message="Quota exceeded for quota metric 'CRUD requests'"))
         region, on_demand = self.world.regions[attempt.region], attempt.provisioning is Provisioning.ON_DEMAND
@@ -97,7 +98,7 @@ class Cloud:
         )
         self.jobs[job.name] = job
         if fault is Fault.UNANSWERED:
-            raise Unavailable("no answer")
+            raise TemporarilyUnavailable("no answer")
         return self._shown(job)
 
     def get(self, name: str) -> JobSnapshot:

@@ -9,8 +9,8 @@ from typing import NoReturn
 
 import pytest
 
+from spot.core.errors import PermissionDenied, TemporarilyUnavailable
 from spot.storage import paths
-from spot.storage.base import Denied, Unavailable
 from spot.storage.factory import open_store
 from spot.storage.records.lease import LeaseLost
 from spot.trainer import training
@@ -24,8 +24,8 @@ FAULTS = {
     "a bug": (RuntimeError("CUDA error"), 1),
     "training cannot go on": (TrainingError("the uploader died 3 times"), 1),
     "a setting": (UsageError("--epochs"), 2),
-    "a permission": (Denied("cannot write"), 2),
-    "no answer": (Unavailable("no answer for 120 s"), 75),
+    "a permission": (PermissionDenied("cannot write"), 2),
+    "no answer": (TemporarilyUnavailable("no answer for 120 s"), 75),
     "damage": (StartAgain("all checkpoints were damaged"), 75),
 }
 

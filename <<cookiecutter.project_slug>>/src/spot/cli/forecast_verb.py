@@ -15,8 +15,8 @@ from typing import Any
 from spot.cli import console, forecast_views
 from spot.cli.forecast_values import document
 from spot.cli.forecast_views import Shown
-from spot.cli.main import Exit
 from spot.config.settings import Settings, load
+from spot.core.errors import Exit
 from spot.core.run import Run
 from spot.pricing.quotes import age_warning, described, quotes
 from spot.report.forecast_svg import svg

@@ -10,23 +10,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from enum import IntEnum
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-
-class Exit(IntEnum):
-    """What the process says."""
-
-    DONE = 0
-    FAILED = 1
-    """The run failed, or was cancelled."""
-    USAGE = 2
-    """Somebody must change something: a flag, the settings, a permission."""
-    OPEN = 75
-    """The run is still open, or the cloud did not answer: come again. (EX_TEMPFAIL of sysexits.h)"""
-
+from spot.core.errors import SpotError
 
 CHATTY = frozenset({"bucket", "google", "requests", "urllib3"})
 """They log each try that failed; what comes of it is told anyway."""
@@ -37,10 +25,6 @@ DESCRIPTION = "Retraining on Spot VMs: submit a run and come back, or let a sche
 EPILOG = "Exit codes: 0 done, 1 the run failed, 2 somebody must change something, 75 still open (or no answer: again)."
 
 
-class _Usage(Exception):
-    pass
-
-
 class _Help(argparse.HelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=16)
@@ -48,7 +32,7 @@ class _Help(argparse.HelpFormatter):
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise _Usage(f"{message} ({self.prog} --help)")
+        raise SpotError(f"{message} ({self.prog} --help)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,21 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = int(verb(options))
         sys.stdout.flush()
         return code
-    except _Usage as error:
-        return _say([str(error)], Exit.USAGE)
     except KeyboardInterrupt:
         goes = "; what has begun goes on, and the next pass takes it from there" if goes_on else ""
         return _say([f"interrupted{goes}"], INTERRUPTED)
     except BrokenPipeError:  # whoever read us has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNHEARD
-    except Exception as error:
-        from spot.cli.failures import explain
-
-        explained = explain(error)
-        if explained is None:
-            raise
-        return _say(*explained)
+    except SpotError as error:
+        return _say(error.lines, error.exit_code)
 
 
 def entry() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from spot.cli.main import Exit
 from spot.cli.price_views import Estimated, Priced, show_estimates, show_prices
 from spot.config.settings import Settings, load
+from spot.core.errors import Exit
 from spot.pricing.estimate import MTBF, assumptions, estimates
 from spot.pricing.quotes import Quote, age_warning, described, quotes
 from spot.pricing.refresh import Found, ask

@@ -16,20 +16,20 @@ from rich.console import RenderableType
 from spot.accounting.cost import account
 from spot.accounting.totals import Totals
 from spot.cli import console
-from spot.cli.main import Exit
+from spot.core.errors import Exit, SpotError
 from spot.core.run import Observation, Run
 from spot.report import as_json, html, report_markdown, terminal
-from spot.storage.base import StoreError
-from spot.storage.records.ledger import Ledger, LedgerError
+from spot.storage.base import Damaged, NewerFormat
+from spot.storage.records.ledger import Ledger, UnknownRun
 from spot.supervisor import project
 from spot.supervisor.project import ledger_of, settings_of
-from spot.supervisor.training_status import BucketEvidence, Evidence
+from spot.supervisor.training_status import BucketStatus, TrainingStatus
 
 READERS = 8
 LONGEST = timedelta(days=3650)
 
 
-class ReportError(Exception):
+class ReportError(SpotError):
     """There is no such report; the message says what to do."""
 
 
@@ -40,7 +40,7 @@ def report(options: Namespace) -> int:
         raise ReportError("--json and --markdown both go to standard output: choose one")
     now = datetime.now(UTC)
     since = None if options.since is None else moment(options.since, now)
-    ledger, evidence = ledger_of(settings_of(options)), BucketEvidence(give_up_s=project.GIVE_UP_S)
+    ledger, evidence = ledger_of(settings_of(options)), BucketStatus(give_up_s=project.GIVE_UP_S)
     if since is None:
         return _one(options, ledger.find(options.run).run, evidence, now)
     totals, unseen = gather(ledger, evidence, since, now)
@@ -73,7 +73,7 @@ def moment(text: str, now: datetime) -> datetime:
 def gather(ledger: Ledger, evidence: Evidence, since: datetime, now: datetime) -> tuple[Totals, Mapping[str, str]]:
     """The accounts of the closed runs that were submitted since then, and why the bucket said nothing of some of them.
 
-    Raises `StoreError`.
+    Raises `SpotError`.
     """
     with ThreadPoolExecutor(READERS) as pool:
         found = list(pool.map(lambda name: _read(ledger, name), ledger.closed_since(since, now)))
@@ -104,7 +104,7 @@ def _one(options: Namespace, run: Run, evidence: Evidence, now: datetime) -> int
     if problem is None:
         return Exit.DONE
     print(f"spot: the report rests on the record alone: {problem}", file=sys.stderr)
-    return Exit.OPEN
+    return Exit.AGAIN
 
 
 def _show(
@@ -138,7 +138,7 @@ def _read(ledger: Ledger, name: str) -> Run | str:
     """A run, or why there is none."""
     try:
         return ledger.read_closed(name)
-    except LedgerError as error:
+    except (Damaged, NewerFormat, UnknownRun) as error:
         return str(error)
 
 
@@ -146,5 +146,5 @@ def _seen(evidence: Evidence, run: Run) -> tuple[Observation | None, str | None]
     """What the bucket says of a run, or why it does not."""
     try:
         return evidence.observe(run), None
-    except StoreError as error:
+    except SpotError as error:
         return None, " ".join(str(error).split())

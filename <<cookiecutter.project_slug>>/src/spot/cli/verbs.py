@@ -11,21 +11,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from spot.cli import views
-from spot.cli.failures import explain
-from spot.cli.main import Exit
 from spot.config.settings import Settings
+from spot.core.errors import Exit, SpotError, TemporarilyUnavailable
 from spot.core.run import CancelRequest, Run, RunState
 from spot.google import console_urls
 from spot.google.registry import ask_registry, pin
 from spot.google.vertex import VertexJobs, wire
 from spot.pricing.quotes import age_warning, quotes
-from spot.storage.base import Conflict, StoreError, Unavailable
-from spot.storage.records.ledger import Ledger, LedgerError, Record
+from spot.storage.base import Conflict
+from spot.storage.records.ledger import Ledger, Record
 from spot.supervisor import project
 from spot.supervisor.project import ledger_of, settings_of
 from spot.supervisor.reconcile import PassResult, Supervisor
 from spot.supervisor.submit import SubmitError, deadline_of, merged_flags, new_id, pinned_data, plan, terms_of
-from spot.supervisor.training_status import BucketEvidence, Evidence
+from spot.supervisor.training_status import BucketStatus, TrainingStatus
 
 TRIES = 5
 
@@ -45,7 +44,7 @@ def submit(options: Namespace) -> int:
     passed = _found(supervisor.ledger, supervisor.reconcile_run(planned.run.id))
     views.show_submitted(planned, passed, datetime.now(UTC), as_json=options.json)
     code = _code([passed])
-    return Exit.DONE if code is Exit.OPEN else code  # it began, and whoever makes the next pass goes on with it
+    return Exit.DONE if code is Exit.AGAIN else code  # it began, and whoever makes the next pass goes on with it
 
 
 def reconcile(options: Namespace) -> int:
@@ -77,7 +76,7 @@ def watch(options: Namespace) -> int:
 
 def status(options: Namespace) -> int:
     settings = settings_of(options)
-    ledger, evidence, now = ledger_of(settings), BucketEvidence(give_up_s=project.GIVE_UP_S), datetime.now(UTC)
+    ledger, evidence, now = ledger_of(settings), BucketStatus(give_up_s=project.GIVE_UP_S), datetime.now(UTC)
     if options.run is not None:
         run = ledger.find(options.run).run
         stands = _stands(run, evidence)
@@ -119,7 +118,7 @@ def logs(options: Namespace) -> int:
     if job:
         return Exit.DONE
     may_come = run.state is RunState.OPEN and (not options.attempt or attempts[-1] in run.active_attempts)
-    return Exit.OPEN if may_come else Exit.USAGE
+    return Exit.AGAIN if may_come else Exit.USAGE
 
 
 def doctor(options: Namespace) -> int:
@@ -131,14 +130,14 @@ def doctor(options: Namespace) -> int:
     found = {finding.status for finding in findings if finding.check != "credentials"}
     if any(finding.status is Status.FAILED for finding in findings):
         return Exit.USAGE
-    return Exit.OPEN if found == {Status.UNKNOWN} else Exit.DONE
+    return Exit.AGAIN if found == {Status.UNKNOWN} else Exit.DONE
 
 
 def _supervisor(settings: Settings) -> Supervisor:
     return Supervisor(
         ledger=ledger_of(settings),
         jobs=VertexJobs(settings.cloud.vertex_endpoint, give_up_s=project.GIVE_UP_S),
-        evidence=BucketEvidence(give_up_s=project.GIVE_UP_S),
+        evidence=BucketStatus(give_up_s=project.GIVE_UP_S),
         clock=lambda: datetime.now(UTC),
         sleep=time.sleep,
     )
@@ -184,8 +183,8 @@ def _who() -> str:
 def _record(ledger: Ledger, run: Run) -> None:
     try:
         ledger.create(run)
-    except Unavailable as error:
-        raise Unavailable(
+    except TemporarilyUnavailable as error:
+        raise TemporarilyUnavailable(
             f"{error}; whether run {run.id} was recorded is not known: with --run {run.id} it cannot begin twice"
         ) from error
 
@@ -200,7 +199,7 @@ def _found(ledger: Ledger, passed: PassResult) -> PassResult:
         return passed
     try:
         run = ledger.find(passed.run_id).run
-    except (LedgerError, StoreError) as error:
+    except SpotError as error:
         return _with_problem(passed, error)
     return replace(passed, run=run, waiting_for=f"it has ended: {run.state}")
 
@@ -210,13 +209,12 @@ def _stands(run: Run, evidence: Evidence) -> PassResult:
     passed = replace(_unread(run.id), run=run)
     try:
         return replace(passed, seen=evidence.observe(run))
-    except StoreError as error:
+    except SpotError as error:
         return _with_problem(passed, error)
 
 
-def _with_problem(passed: PassResult, error: LedgerError | StoreError) -> PassResult:
-    lines, code = explain(error) or ([str(error)], Exit.USAGE)
-    return replace(passed, problem=lines[0], needs_operator=code is Exit.USAGE)
+def _with_problem(passed: PassResult, error: SpotError) -> PassResult:
+    return replace(passed, problem=" ".join(str(error).split()), needs_operator=error.exit_code is Exit.USAGE)
 
 
 def _ended(passed: PassResult) -> bool:
@@ -229,4 +227,4 @@ def _code(passes: Sequence[PassResult]) -> Exit:
         return Exit.FAILED
     if any(passed.needs_operator for passed in passes):
         return Exit.USAGE
-    return Exit.OPEN if RunState.OPEN in states or any(passed.problem for passed in passes) else Exit.DONE
+    return Exit.AGAIN if RunState.OPEN in states or any(passed.problem for passed in passes) else Exit.DONE

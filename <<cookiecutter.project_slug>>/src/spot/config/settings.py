@@ -12,18 +12,23 @@ from typing import Any
 
 from spot.config import flags
 from spot.config.schema import Checked, check
+from spot.core.errors import SpotError
 from spot.core.fields import shown
 from spot.core.run import Machine, PolicyConfig, Spec, Strategy
 from spot.pricing import quotes
 from spot.pricing.table import PriceTable, beside, packaged
 
 
-class SettingsError(Exception):
+class SettingsError(SpotError):
     """The settings cannot be used. One line for each mistake, all of them."""
 
     def __init__(self, lines: tuple[str, ...]) -> None:
         super().__init__("\n".join(lines))
-        self.lines = lines
+
+    @property
+    def lines(self) -> list[str]:
+        """Return one line for each mistake."""
+        return str(self).split("\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 from rich.console import Console
 
 from spot.cli import values
-from spot.demo.environment import Play, RehearsalError, set_up
+from spot.core.errors import Exit, SpotError
+from spot.demo.environment import Play, set_up
 from spot.demo.runner import Finished, perform
 from spot.demo.view import WIDTH, Timeline, ending
-from spot.simulation.traces import TraceError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,12 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with Timeline(console) as timeline, set_up(play, timeline.tell) as stage:
             finished = perform(stage, timeline.show)
-    except TraceError as error:
+    except (SpotError, OSError) as error:
         print(f"rehearsal: {error}", file=sys.stderr)
-        return 2
-    except (RehearsalError, OSError) as error:
-        print(f"rehearsal: {error}", file=sys.stderr)
-        return 1
+        return error.exit_code if isinstance(error, SpotError) else Exit.FAILED
     console.print(ending(finished))
     if options.json:
         json.dump(_values(finished), sys.stdout, indent=1)

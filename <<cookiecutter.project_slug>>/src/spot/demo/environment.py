@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from spot.core.errors import Exit, SpotError
 from spot.core.format import hours
 from spot.emulators.capacity import Scripted, Trace
 from spot.emulators.clock import ScaledClock
@@ -40,8 +41,10 @@ LONGEST_S = 900.0
 """Longer than any rehearsal takes: something hangs."""
 
 
-class RehearsalError(Exception):
-    """The rehearsal could not be played to its end."""
+class RehearsalError(SpotError):
+    """Report a rehearsal that did not reach its end."""
+
+    exit_code = Exit.FAILED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

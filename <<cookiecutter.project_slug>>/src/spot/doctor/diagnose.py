@@ -92,7 +92,7 @@ def _made(api: GoogleApi, subject: Subject, member: str, check: _Check) -> list[
     except GoogleApiError as error:
         on = check.on or f"gcloud projects add-iam-policy-binding {subject.project}"
         grant = f"{on} --member={member} --role={check.role}"
-        return [_unknown(check.name, error.said, grant if error.denied else error.fix)]
+        return [_unknown(check.name, error.message, grant if error.denied else error.fix)]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         return [_unknown(check.name, f"Google's answer is not as expected: {type(error).__name__} {error}", "")]
 
@@ -106,7 +106,7 @@ def _credentials(sleep: Sleep) -> tuple[Finding, GoogleApi | None]:
         credentials = rest.default_credentials()
         whose = rest.identity(credentials)
     except GoogleApiError as error:
-        return Finding(check=check, status=Status.FAILED, detail=error.said, fix=error.fix), None
+        return Finding(check=check, status=Status.FAILED, detail=error.message, fix=error.fix), None
     api = GoogleApi(rest.authorized(credentials), endpoint=rest.GOOGLE, sleep=sleep)
     return Finding(check=check, status=Status.OK, detail=whose), api
 
@@ -173,9 +173,9 @@ def _image(sleep: Sleep, _: GoogleApi, subject: Subject) -> list[Finding]:
         if reference.digest:
             resolve(reference)
     except registry.ImageNotChecked as error:
-        return [_unknown(check, str(error), fix)]
+        return [_unknown(check, error.message, error.fix or fix)]
     except registry.ImageError as error:
-        return [Finding(check=check, status=Status.FAILED, detail=str(error), fix=fix)]
+        return [Finding(check=check, status=Status.FAILED, detail=error.message, fix=fix)]
     return [Finding(check=check, status=Status.OK, detail=pinned)]
 
 

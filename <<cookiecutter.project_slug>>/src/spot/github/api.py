@@ -12,6 +12,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 
+from spot.core.errors import Exit, SpotError
+
 LABEL = "failed-run"
 CONNECT_AND_READ_S = (10.0, 30.0)
 PAGE = 100
@@ -19,8 +21,10 @@ TRIES = 3
 """Of what may be asked twice; only a new issue or comment may not."""
 
 
-class GitHubError(Exception):
-    """GitHub said no, or nothing; one sentence with what was asked."""
+class GitHubError(SpotError):
+    """Report a request that GitHub refused or did not answer."""
+
+    exit_code = Exit.FAILED
 
 
 class IssuesOff(GitHubError):

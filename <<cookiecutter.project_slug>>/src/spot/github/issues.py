@@ -32,7 +32,7 @@ class Due:
 
 
 def recent(ledger: Ledger, now: datetime) -> list[Run]:
-    """The closed runs that were submitted in this month or the one before. Raises `StoreError` or `LedgerError`."""
+    """The closed runs that were submitted in this month or the one before. Raises `SpotError`."""
     return [ledger.read_closed(name) for name in ledger.closed_since(now.replace(day=1) - timedelta(days=1), now)]
 
 

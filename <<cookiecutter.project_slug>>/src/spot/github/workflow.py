@@ -20,18 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from spot.cli import main as command_line
-from spot.cli.failures import explain
-from spot.cli.main import Exit
 from spot.config.settings import load
+from spot.core.errors import Exit, SpotError
 from spot.core.run import Observation, Run, RunState
 from spot.github import issues, summary
 from spot.github.api import GitHub, GitHubError
 from spot.google import registry
-from spot.storage.base import StoreError
 from spot.storage.records.ledger import Ledger, UnknownRun
 from spot.supervisor.project import ledger_of
 from spot.supervisor.submit import SubmitError
-from spot.supervisor.training_status import BucketEvidence
+from spot.supervisor.training_status import BucketStatus
 
 RETRAIN, SUPERVISE, KEEP_ALIVE = "retrain.yml", "supervise.yml", "keep-alive.yml"
 SETTINGS = Path("spot.toml")
@@ -53,16 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("verb", choices=verbs)
     try:
         return verbs[parser.parse_args(arguments).verb]()
-    except GitHubError as error:
-        _annotate("error", str(error))
-        return Exit.FAILED
-    except Exception as error:
-        explained = explain(error)
-        if explained is None:
-            raise
-        for line in explained[0]:
+    except SpotError as error:
+        for line in error.lines:
             _annotate("error", line)
-        return explained[1]
+        return error.exit_code
 
 
 def find_image() -> int:
@@ -188,8 +180,8 @@ def _show(
 def _shown(ledger: Ledger, passed: Mapping[str, Any]) -> tuple[Run, Observation | None, str]:
     run = ledger.find(passed["run"]).run
     try:
-        return run, BucketEvidence().observe(run), passed["waiting_for"]
-    except StoreError:  # which the pass has said, if it needed it
+        return run, BucketStatus().observe(run), passed["waiting_for"]
+    except SpotError:  # which the pass has said, if it needed it
         return run, None, passed["waiting_for"]
 
 

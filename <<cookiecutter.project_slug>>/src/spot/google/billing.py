@@ -13,6 +13,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.billing_v1 import CloudCatalogClient, ListSkusRequest, ListSkusResponse
 from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]
 
+from spot.core.errors import SpotError
 from spot.google import rest
 from spot.google.rest import GoogleApiError
 
@@ -27,7 +28,7 @@ MAX_PAGES = 100
 _log = logging.getLogger(__name__)
 
 
-class Endless(Exception):
+class Endless(SpotError):
     """There is always another page."""
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import requests
 
+from spot.core.errors import SpotError
 from spot.google import rest
 from spot.google.rest import GoogleApiError
 
@@ -29,7 +30,7 @@ _REFERENCE = re.compile(
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-class ImageError(Exception):
+class ImageError(SpotError):
     """There is no such image, or none that a run can be pinned to; one sentence with the image and what to do."""
 
 
@@ -99,7 +100,8 @@ def ask_registry(reference: Reference, *, sleep: Callable[[float], None] = time.
             headers={"Accept": MANIFESTS},
         )
     except GoogleApiError as error:
-        raise ImageNotChecked(f"cannot ask for {reference}: {error}") from error
+        message = f"cannot ask for {reference}: {error.message}"
+        raise ImageNotChecked(message, fix=error.fix, exit_code=error.exit_code) from error
     return _answered(reference, response)
 
 

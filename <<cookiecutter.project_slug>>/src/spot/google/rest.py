@@ -16,6 +16,7 @@ from google.auth import exceptions as auth_errors
 from google.auth.credentials import Credentials
 from google.auth.transport.requests import AuthorizedSession, Request
 
+from spot.core.errors import Exit, SpotError
 from spot.storage.base import innermost
 
 ENDPOINT = "GOOGLEAPIS_ENDPOINT"
@@ -44,15 +45,13 @@ Params = Mapping[str, str | Sequence[str]]
 _T = TypeVar("_T")
 
 
-class GoogleApiError(Exception):
-    """No answer, or not the one that was wanted, in one line; `status` is None where none came."""
+class GoogleApiError(SpotError):
+    """Report an answer that is missing or not usable; `status` is None if there was none."""
 
-    def __init__(self, said: str, *, status: int | None = None, fix: str = "", denied: bool = False) -> None:
-        super().__init__(f"{said} (to fix it: {fix})" if fix else said)
-        self.said = said
+    def __init__(self, message: str, *, status: int | None = None, fix: str = "", denied: bool = False) -> None:
+        final = bool(fix) or (status is not None and 400 <= status < 500 and status != 429)
+        super().__init__(message, fix=fix, exit_code=Exit.USAGE if final else Exit.AGAIN)
         self.status = status
-        self.fix = fix
-        """A command or an advice, empty if nothing better is known than to try again."""
         self.denied = denied
         """Whether only a permission is missing."""
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar, cast
 
+from spot.core.errors import Exit, PermissionDenied, SpotError, TemporarilyUnavailable
 from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Attempt, Run
 from spot.google.job_spec import custom_job, label_filter
@@ -30,44 +31,36 @@ ON_THE_WAY = frozenset({409, 499})
 _T = TypeVar("_T")
 
 
-class VertexError(Exception):
-    """A call to Vertex AI failed; the message says what was asked and what was answered."""
+class Refused(SpotError):
+    """Report a create that Vertex AI rejected: there is no job."""
 
-
-class Refused(VertexError):
-    """The answer to a create was no: there is no job."""
+    exit_code = Exit.AGAIN
 
     def __init__(self, message: str, error: JobError) -> None:
         super().__init__(message)
         self.error = error
 
 
-class Denied(VertexError):
-    """It fails until somebody acts: no credentials, no permission. Nothing was done."""
+class Gone(SpotError):
+    """Report a job that does not exist."""
 
-
-class Unavailable(VertexError):
-    """There was no answer, or not a proper one. What was asked for may have been done."""
-
-
-class Gone(VertexError):
-    """There is no such job."""
+    exit_code = Exit.AGAIN
 
 
 class Jobs(Protocol):
     """The custom jobs of a project, as the supervisor sees them."""
 
     def create(self, run: Run, attempt: Attempt) -> JobSnapshot:
-        """Raises `Refused`, `Denied` or `Unavailable`."""
+        """Raises `Refused`, `PermissionDenied` or `TemporarilyUnavailable`."""
 
     def get(self, name: str) -> JobSnapshot:
-        """Raises `Gone`, `Denied` or `Unavailable`."""
+        """Raises `Gone`, `PermissionDenied` or `TemporarilyUnavailable`."""
 
     def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:
-        """The job that carries the labels of `attempt`, in its region. Raises `Denied` or `Unavailable`."""
+        """Return the job with the labels of `attempt` in its region. Raises `SpotError`."""
 
     def cancel(self, name: str) -> None:
-        """Ask for the end of a job; one that has ended is no error. Raises `Denied` or `Unavailable`."""
+        """Request the end of a job; an ended job is no error. Raises `SpotError`."""
 
 
 class VertexJobs:
@@ -90,11 +83,11 @@ class VertexJobs:
                 f"cannot create {attempt.id} of run {run.id} in {attempt.region}",
                 lambda: client.create_custom_job(parent=parent, custom_job=job, timeout=CREATE_S, retry=None),
             )
-        except (Gone, Unavailable) as error:
+        except (Gone, TemporarilyUnavailable) as error:
             cause = error.__cause__
             if isinstance(cause, ClientError) and cause.code not in ON_THE_WAY:  # an answer, and it is no
                 raise Refused(str(error), JobError(code=int(cause.code or 400), message=_line(cause))) from cause
-            raise Unavailable(str(error)) from error
+            raise TemporarilyUnavailable(str(error)) from error
         return _sighting(created)
 
     def get(self, name: str) -> JobSnapshot:
@@ -115,7 +108,7 @@ class VertexJobs:
                 lambda: list(client.list_custom_jobs(request=request, timeout=CALL_S, retry=self._retry())),
             )
         except Gone as error:  # the project or the region, which is no word about the job
-            raise Unavailable(str(error)) from error
+            raise TemporarilyUnavailable(str(error)) from error
         return _sighting(found[0]) if found else None
 
     def cancel(self, name: str) -> None:
@@ -129,7 +122,7 @@ class VertexJobs:
             )
         except Gone:
             return
-        except Unavailable as error:
+        except TemporarilyUnavailable as error:
             if not isinstance(error.__cause__, api.FailedPrecondition | api.BadRequest):  # it has ended
                 raise
 
@@ -175,8 +168,8 @@ def _open(endpoint: str) -> Any:
             client_options=ClientOptions(api_endpoint=endpoint),
         )
     except DefaultCredentialsError as error:
-        raise Denied(
-            f"no Google Cloud credentials to ask {endpoint}: run `gcloud auth application-default login`"
+        raise PermissionDenied(
+            f"no Google Cloud credentials to ask {endpoint}", fix="gcloud auth application-default login"
         ) from error
 
 
@@ -191,23 +184,23 @@ def _call(what: str, call: Callable[[], _T]) -> _T:
     except api.NotFound as error:
         raise Gone(f"{what}: {_line(error)}") from error
     except (api.Unauthorized, api.Forbidden) as error:
-        raise Denied(f"{what}: {_line(error)}") from error
+        raise PermissionDenied(f"{what}: {_line(error)}") from error
     except api.RetryError as error:
-        raise Unavailable(f"{what}: {_line(error.cause or error)}") from error
+        raise TemporarilyUnavailable(f"{what}: {_line(error.cause or error)}") from error
     except (api.GoogleAPICallError, requests.exceptions.RequestException, TransportError) as error:
-        raise Unavailable(f"{what}: {_line(error)}") from error
+        raise TemporarilyUnavailable(f"{what}: {_line(error)}") from error
     except (ParseError, UnicodeDecodeError, AttributeError, TypeError) as error:  # of an error too, by a proxy
-        raise Unavailable(f"{what}: the answer is not Vertex AI's: {_line(error)}") from error
+        raise TemporarilyUnavailable(f"{what}: the answer is not Vertex AI's: {_line(error)}") from error
     except GoogleAuthError as error:
         # A metadata server that does not answer is wrapped by the library, and not marked as passing.
         if error.retryable or isinstance(error.__cause__, TransportError):
-            raise Unavailable(f"{what}: {_line(error)}") from error
-        raise Denied(f"{what}: {_line(error)}; run `gcloud auth application-default login`") from error
+            raise TemporarilyUnavailable(f"{what}: {_line(error)}") from error
+        raise PermissionDenied(f"{what}: {_line(error)}", fix="gcloud auth application-default login") from error
 
 
 def _sighting(job: Any) -> JobSnapshot:
     if not job.name:
-        raise Unavailable("the answer is not Vertex AI's: it is about a job without a name")
+        raise TemporarilyUnavailable("the answer is not Vertex AI's: it is about a job without a name")
     try:
         state = JobState(int(job.state))
     except ValueError:  # one that this program does not know

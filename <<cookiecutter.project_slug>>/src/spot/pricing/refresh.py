@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any
 
 from spot.core import fields
+from spot.core.errors import Exit, SpotError
 from spot.google import billing
 from spot.google.machine_parts import ATTACHED, GPU_NAMES, Parts, known
 from spot.google.rest import GoogleApiError
@@ -29,12 +30,12 @@ _BOOT = re.compile(r"ssd backed pd capacity(?: in .+)?")
 _GPUS_BY_NAME = {name.lower(): gpu for name, gpu in GPU_NAMES.items()}
 
 
-class CatalogError(Exception):
-    """There are no prices of today, in one line; `passing` if it may be otherwise the next time."""
+class CatalogError(SpotError):
+    """Report a price catalogue that was not read; the table keeps its prices."""
 
-    def __init__(self, said: str, *, passing: bool) -> None:
-        super().__init__(f"Google's price catalogue was not read: {said}; the old prices stay")
-        self.passing = passing
+    def __init__(self, reason: str, *, exit_code: Exit = Exit.USAGE, fix: str = "") -> None:
+        message = f"Google's price catalogue was not read: {reason}; the old prices stay"
+        super().__init__(message, exit_code=exit_code, fix=fix)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +69,12 @@ def ask(today: date, *, sleep: Callable[[float], None] = time.sleep) -> Found:
     """All prices that we know to read. Raises `CatalogError`, also for a list that breaks off."""
     try:
         found = rates(billing.skus(sleep=sleep), today)
-    except GoogleApiError as error:
-        refused = error.status is not None and 400 <= error.status < 500 and error.status != 429
-        raise CatalogError(str(error), passing=not error.fix and not refused) from error
-    except billing.Endless as error:
-        raise CatalogError(str(error), passing=False) from error
+    except (GoogleApiError, billing.Endless) as error:
+        raise CatalogError(error.message, exit_code=error.exit_code, fix=error.fix) from error
     if not found.read:
-        raise CatalogError("it is empty", passing=True)
+        raise CatalogError("it is empty", exit_code=Exit.AGAIN)
     if not found.rates:
-        raise CatalogError(f"none of its {found.read} SKUs is of a known machine", passing=False)
+        raise CatalogError(f"none of its {found.read} SKUs is of a known machine")
     return found
 
 

@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from spot.core import fields
+from spot.core.errors import SpotError
 
 FILE = "prices.csv"
 """The project's own table, beside spot.toml."""
@@ -32,7 +33,7 @@ _REST = "gce_prices_undated.csv"
 _REPAIR = "repair it, or write it anew with spot prices --refresh"
 
 
-class PriceError(Exception):
+class PriceError(SpotError):
     """Prices cannot be used so; one line says what to do."""
 
 

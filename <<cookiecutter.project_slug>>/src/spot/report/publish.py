@@ -6,9 +6,10 @@ import logging
 from datetime import datetime
 
 from spot.accounting.cost import account
+from spot.core.errors import SpotError
 from spot.core.run import Observation, Run
 from spot.report import html
-from spot.storage.base import ABSENT, Conflict, Store, StoreError
+from spot.storage.base import ABSENT, Conflict, Store
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ def publish(run: Run, seen: Observation | None, store: Store, now: datetime) -> 
         store.write(name, html.report(account(run, seen, now)).encode(), if_generation=ABSENT)
     except Conflict:  # somebody did before
         pass
-    except StoreError as error:
+    except SpotError as error:
         _log.warning("%s: no report was left in the bucket: %s", run.id, error)
         return None
     except Exception:  # a mistake in the page must not keep this run, and those after it, from its end

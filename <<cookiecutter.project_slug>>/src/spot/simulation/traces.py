@@ -1,4 +1,4 @@
-"""Measured capacity: how many spot machines each region had to give, and when (docs/forecast.md has the format)."""
+"""Measured capacity: how many spot machines each region had to give, and when (docs/costs.md has the format)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from spot.core.errors import SpotError
 from spot.core.format import clock, counted
 
 SHIPPED = "gcp_h100_spot_counts_2025-10.csv"
@@ -30,7 +31,7 @@ Spans = tuple[tuple[int, int], ...]
 """Minutes from, and up to but not at; in order, and none touches the next."""
 
 
-class TraceError(Exception):
+class TraceError(SpotError):
     """A capacity trace that cannot be used."""
 
 

@@ -6,34 +6,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from spot.core.errors import Exit, SpotError
+
 ABSENT = 0
 """The generation of an object that does not exist: `write(..., if_generation=ABSENT)` creates it or fails."""
 
 GIVE_UP_S = 120.0
 
 
-class StoreError(Exception):
-    """An operation on a store failed; the message names the object and the reason."""
+class NotFound(SpotError):
+    """Report an object that does not exist, or not in the generation asked for."""
+
+    exit_code = Exit.AGAIN
 
 
-class NotFound(StoreError):
-    """The object does not exist, or not in the generation asked for."""
+class Conflict(SpotError):
+    """Report a write whose expected generation is not the object's: another process wrote it."""
+
+    exit_code = Exit.AGAIN
 
 
-class Conflict(StoreError):
-    """The object is not in the generation the write rests on: somebody else wrote it."""
+class Damaged(SpotError):
+    """Report content that is not what was written: a wrong checksum, a wrong size or an invalid record."""
 
 
-class Denied(StoreError):
-    """It fails until somebody acts: no permission, no such bucket, a full disk. Never retried."""
-
-
-class Unavailable(StoreError):
-    """The store did not answer properly within the retries; the outcome of a write is unknown."""
-
-
-class Damaged(StoreError):
-    """What was read is not what was written: a wrong checksum, a wrong size, or nonsense."""
+class NewerFormat(SpotError):
+    """Report a record written by a newer program. It is not damaged and must not be replaced."""
 
 
 class Cancelled(Exception):

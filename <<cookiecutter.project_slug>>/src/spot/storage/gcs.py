@@ -29,16 +29,15 @@ from google.cloud.storage import Client
 from google.cloud.storage.exceptions import DataCorruption
 from requests.adapters import HTTPAdapter
 
+from spot.core.errors import PermissionDenied, TemporarilyUnavailable
 from spot.storage.base import (
     GIVE_UP_S,
     Cancelled,
     Conflict,
     Damaged,
-    Denied,
     Entry,
     NotFound,
     Object,
-    Unavailable,
     Written,
     checked_name,
     innermost,
@@ -107,8 +106,8 @@ class GcsStore:
         try:
             credentials, _ = google.auth.default(scopes=[SCOPE])
         except auth_errors.DefaultCredentialsError as error:
-            raise Denied(
-                f"no Google Cloud credentials to open {uri}: run `gcloud auth application-default login`"
+            raise PermissionDenied(
+                f"no Google Cloud credentials to open {uri}", fix="gcloud auth application-default login"
             ) from error
         return cls(bucket, prefix, credentials=credentials, give_up_s=give_up_s)
 
@@ -255,16 +254,18 @@ class GcsStore:
         try:
             return retry(attempt)()
         except api.RetryError as error:
-            raise Unavailable(f"{what} for {self._give_up_s:.0f} s: {_line(error.cause or error)}") from error
+            raise TemporarilyUnavailable(
+                f"{what} for {self._give_up_s:.0f} s: {_line(error.cause or error)}"
+            ) from error
         except api.PreconditionFailed as error:
             raise Conflict(f"{what}: it is in another generation") from error
         except api.NotFound as error:
             raise NotFound(f"{what}: it does not exist") from error
         except (api.GoogleAPICallError, auth_errors.GoogleAuthError, requests.exceptions.RequestException) as error:
-            raise Denied(f"{what}: {_line(error)}") from error
+            raise PermissionDenied(f"{what}: {_line(error)}") from error
 
-    def _no_bucket(self) -> Denied:
-        return Denied(f"bucket gs://{self._bucket} does not exist, or these credentials may not see it")
+    def _no_bucket(self) -> PermissionDenied:
+        return PermissionDenied(f"bucket gs://{self._bucket} does not exist, or these credentials may not see it")
 
 
 class _Multipart:

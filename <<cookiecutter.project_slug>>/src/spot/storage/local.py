@@ -12,17 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from spot.core.errors import PermissionDenied, SpotError, TemporarilyUnavailable
 from spot.storage.base import (
     ABSENT,
     Cancelled,
     Conflict,
     Damaged,
-    Denied,
     Entry,
     NotFound,
     Object,
-    StoreError,
-    Unavailable,
     Written,
     checked_name,
     never,
@@ -52,7 +50,7 @@ class LocalStore:
     ) -> Written:
         path = self._path(name)
         view = memoryview(data).cast("B")
-        with _explained(f"cannot write {path}", absent=Denied):
+        with _explained(f"cannot write {path}", absent=PermissionDenied):
             temporary = path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(8)}")
             try:
                 with _create(temporary) as file:
@@ -144,7 +142,7 @@ def _create(path: Path) -> BinaryIO:
             for parent in missing:
                 _sync_directory(parent.parent)
             return path.open("xb")
-    raise Denied(f"{path.parent} cannot be made, or disappears as often as it is")
+    raise PermissionDenied(f"{path.parent} cannot be made, or disappears as often as it is")
 
 
 def _write_durably(file: BinaryIO, view: memoryview, cancelled: Callable[[], bool]) -> None:
@@ -167,7 +165,7 @@ def _replace(temporary: Path, path: Path, if_generation: int) -> int:
     generation = max(time.time_ns(), found + 1)
     os.utime(temporary, ns=(generation, generation))
     if temporary.stat().st_mtime_ns != generation:
-        raise Denied(f"{path} is on a file system that keeps no times in ns: use another directory, or gs://")
+        raise PermissionDenied(f"{path} is on a file system that keeps no times in ns: use another directory, or gs://")
     temporary.replace(path)
     return generation
 
@@ -186,15 +184,15 @@ def _raise_unless_absent(error: OSError) -> None:
 
 
 @contextlib.contextmanager
-def _explained(what: str, *, absent: type[StoreError] = NotFound) -> Iterator[None]:
+def _explained(what: str, *, absent: type[SpotError] = NotFound) -> Iterator[None]:
     """Turn the operating system's errors into the store's; a missing file is `absent`."""
     try:
         yield
-    except StoreError:
+    except SpotError:
         raise
     except FileNotFoundError as error:
         raise absent(f"{what}: it does not exist") from error
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         passing = error.errno in {errno.EIO, errno.EAGAIN, errno.EINTR, errno.ETIMEDOUT, errno.ESTALE}
-        raise (Unavailable if passing else Denied)(f"{what}: {reason}") from error
+        raise (TemporarilyUnavailable if passing else PermissionDenied)(f"{what}: {reason}") from error

@@ -1,8 +1,8 @@
-"""How an attempt ended, from all that is known of it.
+"""Classify how an attempt ended, from everything that is known about it.
 
-Evidence first (is the model complete, did it start, what did the trainer itself write), Vertex AI's text second, its
-code third: Vertex AI reports a preemption with the very text of a region that has no machines, and has no state for it.
-Source of the messages: https://cloud.google.com/vertex-ai/docs/training/troubleshooting and .../use-spot-vms
+Evidence of the run comes first: a complete model, a start, the trainer's own exit code. The text of Vertex AI comes
+second, its code third. Vertex AI has no state for a preemption: it reports the text of a region without machines.
+Messages: https://cloud.google.com/vertex-ai/docs/training/troubleshooting and .../use-spot-vms
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
 
+from spot.core.errors import Exit
 from spot.core.job import JobError, JobState
 from spot.core.run import Cancel, CancelReason, Outcome, Provisioning
 
 ERROR_IS_LATE = timedelta(minutes=3)
-"""How long an error that is still empty is waited for. It is set about a minute after the job has ended."""
-TOLD_TO_STOP = frozenset({130, 143})
-"""The trainer's exit codes after SIGINT and SIGTERM."""
+"""The longest wait for the error of a failed job. Vertex AI sets it about a minute after the end."""
+STOP_SIGNALS = frozenset({130, 143})
+"""Exit codes of the trainer after SIGINT and SIGTERM."""
 KILLED = 137
-AGAIN = 75
-"""The trainer's own word that the training is not at fault."""
 TIMEOUT_TOLERANCE = timedelta(minutes=2)
 
 _STOCKOUT = re.compile(r"stockout|resources are insufficient in region", re.IGNORECASE)
@@ -33,11 +32,11 @@ _QUOTA = re.compile(
 )
 _OF_TRAINING = re.compile(r"custom_?model_?training", re.IGNORECASE)
 _INTERNAL = re.compile(r"internal error", re.IGNORECASE)
-_INVALID = re.compile(r"is not supported|invalid", re.IGNORECASE)
+_REJECTED = re.compile(r"is not supported|invalid", re.IGNORECASE)
 
 
 class Code(IntEnum):
-    """google.rpc.Code, those that a job's error can carry."""
+    """Name the values of google.rpc.Code that the error of a job can carry."""
 
     CANCELLED = 1
     INVALID_ARGUMENT = 3
@@ -51,39 +50,40 @@ class Code(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What is known of an attempt whose job exists."""
+class AttemptEvidence:
+    """Hold what is known about an attempt whose job exists."""
 
     state: JobState
     provisioning: Provisioning
     timeout: timedelta
     error: JobError | None = None
     since_end: timedelta = timedelta()
-    """How long ago the job ended, or was first seen to have."""
+    """Time since the job ended, or was first seen to have ended."""
     ran: timedelta | None = None
-    """From its first RUNNING to its end; None if it never ran."""
+    """Time from the first RUNNING to the end; None without a RUNNING."""
     trainer_starts: int = 0
-    """Started markers."""
+    """Number of started markers."""
     exit_code: int | None = None
-    """What the trainer's newest start said at its end; None if it said nothing, as after SIGKILL."""
+    """Exit code in the newest ended marker; None without one, as after SIGKILL."""
     advanced: bool = False
-    """Whether it wrote a checkpoint."""
+    """Whether the attempt committed a checkpoint."""
     completed: bool = False
-    """Whether the completion manifest exists."""
+    """Whether the completion record exists."""
     cancel: Cancel | None = None
-    """Our own cancel, if there was one."""
-    relieved: bool = False
-    """Whether another attempt holds the lease in its place."""
+    """The supervisor's own cancel, if any."""
+    replaced: bool = False
+    """Whether a standby that replaces this attempt holds the lease."""
     stands_by: bool = False
-    """Whether it is a twin that has not taken over."""
+    """Whether this attempt is a standby without the lease."""
 
     @property
     def started(self) -> bool:
+        """Whether the attempt ever had a machine."""
         return self.ran is not None or self.trainer_starts > 0 or self.advanced
 
 
-def classify(evidence: Evidence) -> Outcome | None:
-    """The outcome; None while the job has not ended, or its error may still come."""
+def classify(evidence: AttemptEvidence) -> Outcome | None:
+    """Return the outcome, or None while the job is active or its error may still come."""
     state = evidence.state
     if not state.ended:
         return None
@@ -99,27 +99,27 @@ def classify(evidence: Evidence) -> Outcome | None:
         case JobState.FAILED:
             return _failed(evidence)
         case _:  # exit 0 without a model: a trainer that takes SIGTERM for success looks like this
-            return Outcome.PREEMPTED if evidence.exit_code in TOLD_TO_STOP else Outcome.UNKNOWN
-
-
-def _handed_over(evidence: Evidence) -> bool:
-    """It left because it was relieved, or was made to."""
-    if not evidence.relieved or (evidence.state is JobState.CANCELLED and evidence.cancel is None):
-        return False
-    said = _EXIT.search(evidence.error.message) if evidence.error else None
-    left = evidence.exit_code in {AGAIN, *TOLD_TO_STOP} or (said is not None and int(said[1]) == AGAIN)
-    return left or (evidence.cancel is not None and evidence.cancel.why is CancelReason.HANDED_OVER)
+            return Outcome.PREEMPTED if evidence.exit_code in STOP_SIGNALS else Outcome.UNKNOWN
 
 
 def classify_refusal(error: JobError) -> Outcome:
-    """The same for a create that was answered with an HTTP error of the 4xx kind."""
+    """Return the outcome of a create that was answered with a 4xx status."""
     if error.code != 429:
         return Outcome.REQUEST_REJECTED
     of_training = _QUOTA.search(error.message) and _OF_TRAINING.search(error.message)
-    return Outcome.QUOTA if of_training else Outcome.NO_CAPACITY  # also: too many requests, which pass like it
+    return Outcome.QUOTA if of_training else Outcome.NO_CAPACITY  # "too many requests" is as transient as a stockout
 
 
-def _cancelled(evidence: Evidence) -> Outcome:
+def _handed_over(evidence: AttemptEvidence) -> bool:
+    """Return whether the attempt left because a standby replaced it."""
+    if not evidence.replaced or (evidence.state is JobState.CANCELLED and evidence.cancel is None):
+        return False
+    status = _EXIT.search(evidence.error.message) if evidence.error else None
+    left = evidence.exit_code in {Exit.AGAIN, *STOP_SIGNALS} or (status is not None and int(status[1]) == Exit.AGAIN)
+    return left or (evidence.cancel is not None and evidence.cancel.why is CancelReason.HANDED_OVER)
+
+
+def _cancelled(evidence: AttemptEvidence) -> Outcome:
     if evidence.cancel is not None:
         if evidence.cancel.why is CancelReason.HANDED_OVER:
             return Outcome.HANDED_OVER
@@ -130,19 +130,19 @@ def _cancelled(evidence: Evidence) -> Outcome:
     return Outcome.CANCELLED
 
 
-def _failed(evidence: Evidence) -> Outcome | None:
+def _failed(evidence: AttemptEvidence) -> Outcome | None:
     text = evidence.error.message if evidence.error else ""
     code = evidence.error.code if evidence.error else 0
-    if evidence.exit_code in TOLD_TO_STOP:
+    if evidence.exit_code in STOP_SIGNALS:
         return Outcome.PREEMPTED
     if evidence.exit_code:
-        return Outcome.INTERNAL if evidence.exit_code == AGAIN else Outcome.TRAINING_FAILED
+        return Outcome.INTERNAL if evidence.exit_code == Exit.AGAIN else Outcome.TRAINING_FAILED
     if not text and not code and evidence.since_end < ERROR_IS_LATE:
-        return _cancelled(evidence) if evidence.cancel else None  # why it failed does not matter any more
+        return _cancelled(evidence) if evidence.cancel else None  # after a cancel the reason does not matter
     return _by_text(text, evidence) or _by_code(code, evidence)
 
 
-def _by_text(text: str, evidence: Evidence) -> Outcome | None:
+def _by_text(text: str, evidence: AttemptEvidence) -> Outcome | None:
     if _OUT_OF_MEMORY.search(text):
         return Outcome.OUT_OF_MEMORY
     if match := _EXIT.search(text):
@@ -153,21 +153,19 @@ def _by_text(text: str, evidence: Evidence) -> Outcome | None:
         return Outcome.QUOTA
     if _INTERNAL.search(text):
         return Outcome.INTERNAL
-    if _INVALID.search(text):
-        return Outcome.REQUEST_REJECTED
-    return None
+    return Outcome.REQUEST_REJECTED if _REJECTED.search(text) else None
 
 
-def _by_exit_status(status: int, evidence: Evidence) -> Outcome:
-    if status in TOLD_TO_STOP:
+def _by_exit_status(status: int, evidence: AttemptEvidence) -> Outcome:
+    if status in STOP_SIGNALS:
         return Outcome.PREEMPTED
-    if status == KILLED:  # by whom is not said; one that dies before it gets anywhere must not be tried for ever
-        taken = evidence.provisioning is Provisioning.SPOT and evidence.advanced
-        return Outcome.PREEMPTED if taken else Outcome.INTERNAL
-    return Outcome.INTERNAL if status == AGAIN else Outcome.TRAINING_FAILED
+    if status == KILLED:  # the sender is unknown; an attempt killed before any progress must not be retried for ever
+        preempted = evidence.provisioning is Provisioning.SPOT and evidence.advanced
+        return Outcome.PREEMPTED if preempted else Outcome.INTERNAL
+    return Outcome.INTERNAL if status == Exit.AGAIN else Outcome.TRAINING_FAILED
 
 
-def _by_code(code: int, evidence: Evidence) -> Outcome:
+def _by_code(code: int, evidence: AttemptEvidence) -> Outcome:
     match code:
         case Code.RESOURCE_EXHAUSTED:
             return Outcome.PREEMPTED if evidence.started else Outcome.NO_CAPACITY
@@ -179,6 +177,6 @@ def _by_code(code: int, evidence: Evidence) -> Outcome:
             return Outcome.EXPIRED
         case Code.CANCELLED:
             return Outcome.CANCELLED
-    # Nothing was said. A trainer that was killed on a spot machine without a word was preempted, most likely.
+    # Without text and code, a spot trainer that was killed before its ended marker was most likely preempted.
     killed = evidence.trainer_starts > 0 and evidence.exit_code is None
     return Outcome.PREEMPTED if killed and evidence.provisioning is Provisioning.SPOT else Outcome.UNKNOWN

@@ -1,9 +1,9 @@
-"""One pass over the open runs: observe, decide, act, record. Safe at any time, twice, at once, and after a crash.
+"""Reconcile open runs: observe, decide, act, record. Idempotent, safe concurrently and after a crash.
 
-- The intent is recorded before the call it announces, by compare-and-swap: whoever loses the race does nothing.
-- A create that was recorded and not answered is looked for by its labels. It is given up only when nobody can be
-  about to send it any more, and a job that turns up later all the same is cancelled as a stray.
-- What could not be read changes nothing: the run waits for the next pass.
+- The intent is recorded before its call, by compare-and-swap: a supervisor that loses the race does nothing.
+- A create without an answer is looked for by its labels. It is given up once no supervisor can still send it; a job
+  that appears later is cancelled as a stray.
+- A failed read changes nothing: the run waits for the next reconcile.
 """
 
 from __future__ import annotations
@@ -14,63 +14,77 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
+from spot.core.errors import Exit, PermissionDenied, SpotError, TemporarilyUnavailable
 from spot.core.run import Attempt, Cancel, Decision, Observation, Run, RunState
-from spot.google.vertex import Denied, Jobs, Refused, Unavailable, VertexError
+from spot.google.vertex import Jobs, Refused
 from spot.policy.decide import decide
 from spot.policy.slack import SETTLE
-from spot.report.publish import publish
-from spot.storage.base import Conflict, Damaged, StoreError
-from spot.storage.base import Denied as StoreDenied
-from spot.storage.records.ledger import Ledger, LedgerError, Record, UnknownRun
+from spot.storage.base import Conflict
+from spot.storage.records.ledger import Ledger, Record, UnknownRun
 from spot.supervisor.classify import classify_refusal
 from spot.supervisor.observe import cancel_strays, may_have_strays, observe
-from spot.supervisor.training_status import Evidence
+from spot.supervisor.training_status import TrainingStatus
 
 CREATE_WITHIN = timedelta(minutes=2)
-"""An intent older than this is not sent any more by the one who recorded it."""
+"""An intent older than this is no longer sent by the supervisor that recorded it."""
 MOST_TURNS = 100
-"""A pass that would go on for more has gone astray."""
+"""More turns in one reconcile mean that the policy and the cloud chase each other."""
 SETTLE_EVERY_S = 5.0
-"""Between two looks at what ends, see `SETTLE`."""
+"""Seconds between two looks at an attempt that is ending, see `SETTLE`."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassResult:
-    """What a pass did for one run."""
+    """Hold the result of one reconcile for one run."""
 
     run_id: str
-    run: Run | None
-    """As the pass left it; None if its record could not be read."""
-    seen: Observation | None
-    actions: tuple[Decision, ...]
-    """What this pass did."""
-    waiting_for: str
-    """Why it did no more."""
+    run: Run | None = None
+    """The record afterwards; None if it could not be read."""
+    seen: Observation | None = None
+    actions: tuple[Decision, ...] = ()
+    waiting_for: str = ""
+    """Why the reconcile did no more."""
     problem: str | None = None
-    """What kept it from going on, if something did."""
+    """The error that stopped it, if any."""
     needs_operator: bool = False
-    """Whether that lasts until somebody acts."""
+    """Whether the problem lasts until a person acts."""
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the run is open, as far as is known."""
+        return self.run is None or self.run.state is RunState.OPEN
+
+    def failed(self, error: SpotError) -> PassResult:
+        """Return this result with an error that stopped it."""
+        line = " ".join(str(error).split()) + (f" (fix: {error.fix})" if error.fix else "")
+        return replace(self, problem=line, needs_operator=error.exit_code is Exit.USAGE)
+
+
+def _no_report(run: Run, seen: Observation, now: datetime) -> None:
+    """Publish no report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supervisor:
-    """All that a pass works with. It keeps nothing between two passes."""
+    """Hold everything that a reconcile works with. No state survives between two of them."""
 
     ledger: Ledger
     jobs: Jobs
-    evidence: Evidence
+    status: TrainingStatus
     clock: Callable[[], datetime]
     sleep: Callable[[float], None]
+    publish: Callable[[Run, Observation, datetime], object] = _no_report
+    """Publish the report of a closed run; idempotent. Called before the run is filed, so that no crash skips it."""
 
     def reconcile(self) -> list[PassResult]:
-        """Take every open run as far as it goes now. Raises `StoreError` if they cannot be listed."""
+        """Advance every open run. Raises `SpotError` if they cannot be listed."""
         return [self.reconcile_run(run_id) for run_id in self.ledger.open_ids()]
 
     def reconcile_run(self, run_id: str) -> PassResult:
-        """Take one run as far as it goes now."""
-        return _Pass(self, run_id).go()
+        """Advance one run."""
+        return _Pass(self, run_id).run()
 
 
 class _Pass:
@@ -81,45 +95,50 @@ class _Pass:
         self._seen: Observation | None = None
         self._actions: list[Decision] = []
 
-    def go(self) -> PassResult:
+    def run(self) -> PassResult:
         try:
-            return self._passed(next_=self._advance())
+            return self._result(self._advance())
         except Conflict:
-            return self._passed(next_="another supervisor is at work on it")
+            return self._result("another supervisor is reconciling it")
         except UnknownRun:  # filed since it was listed
-            return self._passed(next_="it was filed by another supervisor")
-        except (LedgerError, Denied, StoreDenied, Damaged) as error:
-            return self._stuck(error, needs_operator=True)
-        except (VertexError, StoreError) as error:
-            return self._stuck(error, needs_operator=False)
+            return self._result("another supervisor filed it")
+        except SpotError as error:
+            result = self._result("a successful read").failed(error)
+            _log.warning("%s: %s", self._id, result.problem)
+            return result
 
     def _advance(self) -> str:
-        """Act until there is nothing to do now; why there is not."""
+        """Act until the policy waits, and return what it waits for."""
         to = self._to
-        record = self._hold(to.ledger.read(self._id))
+        record = self._keep(to.ledger.read(self._id))
         for _ in range(MOST_TURNS):
             if record.run.state is not RunState.OPEN:
-                cancel_strays(record.run, to.jobs, to.clock())
-                if may_have_strays(record.run, to.clock()):
-                    return f"it has ended: {record.run.state}; a job of it that was given up may still turn up"
-                publish(record.run, self._seen or to.evidence.observe(record.run), to.ledger.store, to.clock())
-                to.ledger.file(record)
-                return f"it has ended: {record.run.state}"
-            run, self._seen = observe(record.run, to.jobs, to.evidence, to.clock())
+                return self._file(record)
+            run, self._seen = observe(record.run, to.jobs, to.status, to.clock())
             action = decide(run, self._seen, to.clock())
             if not isinstance(action, Wait):
                 _log.info("%s: %s", run.id, describe(action))
                 record = self._act(record, run, action)
                 continue
             record = self._write(record, run)
-            if not any(settles(active, to.clock()) for active in run.active_attempts):
+            if not any(is_settling(active, to.clock()) for active in run.active_attempts):
                 _log.info("%s: %s", run.id, describe(action))
                 return action.reason
             to.sleep(SETTLE_EVERY_S)
-        return f"{MOST_TURNS} turns in one pass, the next one goes on"
+        return f"the next reconcile, after {MOST_TURNS} turns in this one"
+
+    def _file(self, record: Record) -> str:
+        """Publish the report of a closed run and move its record, unless a stray job may still appear."""
+        to, run = self._to, record.run
+        cancel_strays(run, to.jobs, to.clock())
+        if may_have_strays(run, to.clock()):
+            return f"{ended(run)}; a job whose create was given up may still appear"
+        to.publish(run, self._seen or to.status.observe(run), to.clock())
+        to.ledger.file(record)
+        return ended(run)
 
     def _act(self, record: Record, run: Run, action: Action) -> Record:
-        """Record what is about to be done, then do it."""
+        """Record the intent, then act."""
         now = self._to.clock()
         decision = Decision(at=now, action=describe(action).partition(":")[0], reason=action.reason)
         run = replace(run, decisions=(*run.decisions, decision))
@@ -148,24 +167,22 @@ class _Pass:
         return record
 
     def _create(self, record: Record, attempt: Attempt) -> Record:
-        if self._to.clock() - attempt.intended_at > CREATE_WITHIN:  # this process slept; others may have given it up
+        if self._to.clock() - attempt.intended_at > CREATE_WITHIN:  # this process slept; the create may be given up
             return record
         try:
-            sighting = self._to.jobs.create(record.run, attempt)
-        except Unavailable as error:  # it may have taken effect: the next turn looks for it
-            _log.warning("%s", error)
+            snapshot = self._to.jobs.create(record.run, attempt)
+        except TemporarilyUnavailable as error:  # it may have taken effect: the next turn looks for the job
+            _log.warning("%s: %s", self._id, error)
             return record
         except Refused as error:
-            return self._refused(record, attempt, error)
-        except Denied:
+            refused = replace(
+                attempt, outcome=classify_refusal(error.error), error=error.error, ended_at=self._to.clock()
+            )
+            return self._write(record, record.run.with_attempt(refused))
+        except PermissionDenied:
             self._withdraw(record)
             raise
-        return self._write(record, record.run.with_attempt(replace(attempt, job=sighting.name, state=sighting.state)))
-
-    def _refused(self, record: Record, attempt: Attempt, refusal: Refused) -> Record:
-        outcome = classify_refusal(refusal.error)
-        ended = replace(attempt, outcome=outcome, error=refusal.error, ended_at=self._to.clock())
-        return self._write(record, record.run.with_attempt(ended))
+        return self._write(record, record.run.with_attempt(replace(attempt, job=snapshot.name, state=snapshot.state)))
 
     def _withdraw(self, record: Record) -> None:
         """Take back an intent that certainly had no effect."""
@@ -174,38 +191,36 @@ class _Pass:
         self._write(record, replace(run, attempts=run.attempts[:-1], decisions=run.decisions[:-1]))
 
     def _write(self, record: Record, run: Run) -> Record:
-        return self._hold(self._to.ledger.write(record, run))
+        return self._keep(self._to.ledger.write(record, run))
 
-    def _hold(self, record: Record) -> Record:
+    def _keep(self, record: Record) -> Record:
         self._record = record
         return record
 
-    def _stuck(self, error: Exception, *, needs_operator: bool) -> PassResult:
-        line = " ".join(str(error).split())
-        _log.warning("%s: %s", self._id, line)
-        return self._passed(next_="nothing is done until that is known", problem=line, needs_operator=needs_operator)
-
-    def _passed(self, *, next_: str, problem: str | None = None, needs_operator: bool = False) -> PassResult:
+    def _result(self, waiting_for: str) -> PassResult:
         return PassResult(
             run_id=self._id,
             run=self._record.run if self._record else None,
             seen=self._seen,
             actions=tuple(self._actions),
-            waiting_for=next_,
-            problem=problem,
-            needs_operator=needs_operator,
+            waiting_for=waiting_for,
         )
 
 
-def settles(active: Attempt, now: datetime) -> bool:
-    """Whether a pass waits for the end of `active`, or for its reason, so that what follows need not wait a tick."""
+def is_settling(active: Attempt, now: datetime) -> bool:
+    """Return whether the end of `active`, or its error, is near enough to wait for in this reconcile."""
     if active.state.ended:
         return active.ended_at is not None and now < active.ended_at + SETTLE
     return active.cancel is not None and now < active.cancel.at + SETTLE
 
 
+def ended(run: Run) -> str:
+    """Say that a closed run needs no reconcile."""
+    return f"nothing: the run has ended ({run.state})"
+
+
 def describe(action: Action) -> str:
-    """An action and its reason, on one line."""
+    """Return an action and its reason on one line."""
     match action:
         case Submit():
             return f"submit {action.provisioning} in {action.region}: {action.reason}"

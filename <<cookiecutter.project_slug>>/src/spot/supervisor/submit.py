@@ -13,6 +13,7 @@ from spot.config import flags
 from spot.config.settings import Settings
 from spot.core import fields
 from spot.core.actions import Submit
+from spot.core.errors import SpotError
 from spot.core.format import clock, hours
 from spot.core.run import Attempt, Observation, PolicyConfig, Run, Strategy
 from spot.policy.decide import decide
@@ -25,7 +26,7 @@ from spot.supervisor.preflight import budget_warnings, doubts, price_warnings, r
 _GENERATION = re.compile(r"#\d+$")
 
 
-class SubmitError(Exception):
+class SubmitError(SpotError):
     """The run cannot begin so; the message says what to change."""
 
 
@@ -156,7 +157,7 @@ def _wrong(flag: str, value: str) -> str | None:
 def pinned_data(arguments: tuple[str, ...], *, give_up_s: float) -> tuple[str, ...]:
     """The trainer's flags with `--data gs://...` pinned to the generation of now.
 
-    Raises `SubmitError` if there is no such object, `StoreError` if nobody can say.
+    Raises `SubmitError` if there is no such object, `SpotError` if nobody can say.
     """
     pinned = list(arguments)
     for index, flag in enumerate(arguments[:-1]):

@@ -1,4 +1,4 @@
-"""What the bucket says of a run: checkpoints, markers, completion. Written by the trainer, only read here."""
+"""Read what the trainer wrote to the bucket: checkpoints, markers, completion."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from spot.storage.records.manifest import Manifest
 from spot.storage.records.markers import Starts
 
 
-class Evidence(Protocol):
-    """What the trainer wrote. Both raise `StoreError` if it cannot be read."""
+class TrainingStatus(Protocol):
+    """Read what the trainer wrote. Both methods raise `SpotError` if it cannot be read."""
 
     def observe(self, run: Run) -> Observation:
-        """Where the run stands."""
+        """Return the newest checkpoint, the holder of the lease and the completion of a run."""
 
     def starts(self, run: Run, attempt: Attempt) -> Starts:
-        """What the trainer marked in an attempt."""
+        """Return the starts that the trainer marked in an attempt."""
 
 
-class BucketEvidence:
-    """The real one."""
+class BucketStatus:
+    """Read it from the bucket of the run."""
 
     def __init__(self, *, give_up_s: float = GIVE_UP_S) -> None:
         self._give_up_s = give_up_s
@@ -49,7 +49,7 @@ class BucketEvidence:
             return markers.starts(store, run.id, attempt.id)
         except (ValueError, LookupError, TypeError) as error:
             where = f"{store.uri}/{paths.markers(run.id)}{attempt.id}"
-            raise Damaged(f"{where} holds a marker that cannot be read: {error}") from error
+            raise Damaged(f"{where} is not a valid marker ({error}): move it away") from error
 
     def _store(self, uri: str) -> Store:
         if uri not in self._stores:
@@ -83,7 +83,7 @@ def _completed_at(store: Store, run_id: str) -> datetime | None:
     try:
         return _moment(json.loads(found)["time"], f"{store.uri}/{name}")
     except (ValueError, LookupError, TypeError) as error:
-        raise Damaged(f"{store.uri}/{name} is no completion manifest: {error}") from error
+        raise Damaged(f"{store.uri}/{name} is not a completion record ({error}): move it away") from error
 
 
 def _moment(text: str, name: str) -> datetime:

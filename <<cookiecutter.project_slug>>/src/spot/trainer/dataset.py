@@ -12,7 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from spot.storage.base import NotFound, StoreError
+from spot.core.errors import SpotError
+from spot.storage.base import NotFound
 from spot.storage.checksum import crc32c
 from spot.storage.factory import open_object
 from spot.storage.records.manifest import DataObject
@@ -94,7 +95,7 @@ def read_pinned(uri: str) -> tuple[bytes, DataObject]:
         found = store.read(name)
     except NotFound as error:
         raise UsageError(f"--data {uri}: it does not exist") from error
-    except (StoreError, ValueError) as error:
+    except (SpotError, ValueError) as error:
         raise UsageError(f"--data {uri}: {error}") from error
     if wanted not in {None, found.generation}:
         raise UsageError(

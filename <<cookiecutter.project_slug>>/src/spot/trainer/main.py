@@ -11,14 +11,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from spot.storage.base import Denied, Store, StoreError, Unavailable
+from spot.core.errors import Exit, SpotError
+from spot.storage.base import Conflict, Damaged, NotFound, Store
 from spot.storage.factory import open_store
 from spot.storage.records import markers
 from spot.storage.records.lease import LeaseLost, name_of
-from spot.storage.records.manifest import Json, NewerFormat
+from spot.storage.records.manifest import Json
 from spot.trainer.context import Saving, Start, Task
 from spot.trainer.results import check_writable, read_completion
-from spot.trainer.runtime.errors import Exit, StartAgain, Stopped, TrainingError, UsageError
+from spot.trainer.runtime.errors import Stopped, UsageError
 from spot.trainer.runtime.flags import Flags, parse
 from spot.trainer.runtime.log import configure
 from spot.trainer.runtime.signals import StopSignal
@@ -67,18 +68,14 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal,
     except Stopped:
         code = int(Exit.DONE) if start and start.done else stop.exit_code
         reason = "completed" if code == Exit.DONE else "stopped"
-    except (UsageError, Denied, NewerFormat) as error:
-        code, reason = _say(error, Exit.USAGE)
-    except LeaseLost as error:
-        code, reason = _say(error, Exit.AGAIN)
-        relieved = True
-    except (StartAgain, Unavailable) as error:
-        code, reason = _say(error, Exit.AGAIN)
-    except (TrainingError, StoreError) as error:
-        code, reason = _say(error, Exit.ERROR)
+    except (NotFound, Conflict, Damaged) as error:  # the bucket's content is at fault, not the call
+        code, reason = _say(error, Exit.FAILED)
+    except SpotError as error:
+        code, reason = _say(error, error.exit_code)
+        relieved = isinstance(error, LeaseLost)
     except Exception as error:
         _log.exception("unexpected")
-        code, reason = _say(error, Exit.ERROR)
+        code, reason = _say(error, Exit.FAILED)
     if stop.requested and code != Exit.DONE and reason != "stopped" and not relieved:
         # The machine is going away, and what is on it fails in any order: the fault is not the training's.
         code, reason = stop.exit_code, f"stopped, not saved: {reason}"
@@ -122,7 +119,7 @@ def _conclude(start: Start, saving: Saving, code: int, reason: str) -> None:
     }
     try:
         markers.write_end(saving.store, start.flags.run, start.flags.attempt, saving.start, facts)
-    except StoreError as error:
+    except SpotError as error:
         _log.warning("the end of this start is not marked: %s", error)
 
 

@@ -29,7 +29,7 @@ def read_completion(store: Store, run: str) -> dict[str, Json] | None:
 
 
 def check_writable(store: Store, run: str) -> None:
-    """Raise `Denied` now, and not after hours of training, if results could not be written."""
+    """Raise `PermissionDenied` now, and not after hours of training, if results could not be written."""
     name = paths.output(run, PROBE)
     with contextlib.suppress(Conflict):  # a start that was killed here left it
         store.write(name, b"", if_generation=ABSENT)

@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spot.storage import paths
-from spot.storage.base import ABSENT, Conflict, Damaged, Store
+from spot.storage.base import ABSENT, Conflict, Damaged, NewerFormat, Store
 from spot.storage.paths import Commit
 from spot.storage.records import lease, markers
 from spot.storage.records.lease import Found, Lease, LeaseLost
-from spot.storage.records.manifest import NewerFormat
 from tests.machinery.storage.memory import MemoryStore
 
 RUN = "run"

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spot.core.errors import SpotError
 from spot.core.job import JobError, JobState
 from spot.core.run import (
     Attempt,
@@ -28,8 +29,8 @@ from spot.core.run import (
     Spec,
     Strategy,
 )
-from spot.storage.base import ABSENT, Conflict, Store
-from spot.storage.records.ledger import Broken, Exists, Ledger, LedgerError, Newer, NoId, UnknownRun, decode, encode
+from spot.storage.base import ABSENT, Conflict, Damaged, NewerFormat, Store
+from spot.storage.records.ledger import Exists, Ledger, NoId, UnknownRun, decode, encode
 from tests.machinery import samples
 
 ID = "20261124-060000-0a1b"
@@ -171,37 +172,40 @@ def record_with(change: Callable[[dict[str, Any]], object]) -> bytes:
 @pytest.mark.parametrize(
     ("data", "error", "says"),
     [
-        pytest.param(b"", Broken, "Expecting value", id="empty"),
-        pytest.param(encode(OURS)[:-30], Broken, "", id="cut-off"),
-        pytest.param(b"\xff", Broken, "utf-8", id="not-text"),
-        pytest.param(b"[]", Broken, "", id="a-list"),
-        pytest.param(b"null", Broken, "", id="null"),
-        pytest.param(b"[" * 200_000, Broken, "recursion", id="too-deep"),
-        pytest.param(b"1" * 5000, Broken, "digits", id="a-number-too-long"),
-        pytest.param(b"{}", Broken, "format", id="no-format"),
-        pytest.param(record_with(lambda run: run.update(format="1")), Broken, "format is '1'", id="a-format-as-text"),
+        pytest.param(b"", Damaged, "Expecting value", id="empty"),
+        pytest.param(encode(OURS)[:-30], Damaged, "", id="cut-off"),
+        pytest.param(b"\xff", Damaged, "utf-8", id="not-text"),
+        pytest.param(b"[]", Damaged, "", id="a-list"),
+        pytest.param(b"null", Damaged, "", id="null"),
+        pytest.param(b"[" * 200_000, Damaged, "recursion", id="too-deep"),
+        pytest.param(b"1" * 5000, Damaged, "digits", id="a-number-too-long"),
+        pytest.param(b"{}", Damaged, "format", id="no-format"),
+        pytest.param(record_with(lambda run: run.update(format="1")), Damaged, "format is '1'", id="a-format-as-text"),
         pytest.param(
-            record_with(lambda run: run.update(format=True)), Broken, "format is True", id="a-format-as-truth"
+            record_with(lambda run: run.update(format=True)), Damaged, "format is True", id="a-format-as-truth"
         ),
-        pytest.param(record_with(lambda run: run.update(format=0)), Broken, "format is 0", id="format-0"),
-        pytest.param(record_with(lambda run: run.update(format=2)), Newer, "format 2", id="a-future-format"),
-        pytest.param(record_with(lambda run: run.pop("spec")), Broken, "spec", id="a-key-missing"),
-        pytest.param(record_with(lambda run: run.update(attempts=7)), Broken, "attempts", id="a-wrong-type"),
+        pytest.param(record_with(lambda run: run.update(format=0)), Damaged, "format is 0", id="format-0"),
+        pytest.param(record_with(lambda run: run.update(format=2)), NewerFormat, "format 2", id="a-future-format"),
+        pytest.param(record_with(lambda run: run.pop("spec")), Damaged, "spec", id="a-key-missing"),
+        pytest.param(record_with(lambda run: run.update(attempts=7)), Damaged, "attempts", id="a-wrong-type"),
         pytest.param(
-            record_with(lambda run: run["attempts"][0].update(region=[])), Broken, "attempts.0.region", id="deep-inside"
+            record_with(lambda run: run["attempts"][0].update(region=[])),
+            Damaged,
+            "attempts.0.region",
+            id="deep-inside",
         ),
-        pytest.param(record_with(lambda run: run.update(state="asleep")), Broken, "state", id="no-such-state"),
+        pytest.param(record_with(lambda run: run.update(state="asleep")), Damaged, "state", id="no-such-state"),
         pytest.param(
             record_with(lambda run: run["spec"].update(deadline="2026-11-25T00:00:00")),
-            Broken,
+            Damaged,
             "offset from UTC",
             id="a-time-without-offset",
         ),
-        pytest.param(record_with(lambda run: run.update(id="another")), Broken, "another", id="another-run"),
+        pytest.param(record_with(lambda run: run.update(id="another")), Damaged, "another", id="another-run"),
     ],
 )
 def test_a_record_that_cannot_be_used_is_named_and_left_as_it_is(
-    data: bytes, error: type[LedgerError], says: str, ledger: Ledger, store: Store
+    data: bytes, error: type[SpotError], says: str, ledger: Ledger, store: Store
 ) -> None:
     store.write(OPEN_NAME, data, if_generation=ABSENT)
     for ask in (ledger.read, ledger.find):
@@ -314,7 +318,7 @@ def test_a_record_with_anything_anywhere_is_read_or_refused(data: st.DataObject)
     place[key] = data.draw(JSON)
     try:
         read = decode(json.dumps(values).encode(), "object")
-    except LedgerError as error:
+    except SpotError as error:
         refusal = str(error)
     else:
         assert decode(encode(read), "object") == read

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spot.storage import paths
-from spot.storage.base import ABSENT, Damaged, NotFound, Store
+from spot.storage.base import ABSENT, Damaged, NewerFormat, NotFound, Store
 from spot.storage.paths import Commit
 from spot.storage.records import manifest
-from spot.storage.records.manifest import FORMAT, DataObject, Manifest, NewerFormat, Part
+from spot.storage.records.manifest import FORMAT, DataObject, Manifest, Part
 
 NUMBERS = st.integers(0, 2**62)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)

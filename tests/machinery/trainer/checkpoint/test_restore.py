@@ -11,15 +11,16 @@ import pytest
 import torch
 from google.auth.credentials import AnonymousCredentials
 
+from spot.core.errors import TemporarilyUnavailable
 from spot.storage import paths
-from spot.storage.base import ABSENT, Store, Unavailable
+from spot.storage.base import ABSENT, NewerFormat, Store
 from spot.storage.checksum import crc32c
 from spot.storage.gcs import GcsStore
 from spot.storage.paths import Commit
 from spot.storage.records import manifest
-from spot.storage.records.manifest import FORMAT, Manifest, NewerFormat, Part
+from spot.storage.records.manifest import FORMAT, Manifest, Part
 from spot.trainer.checkpoint.restore import Restored, newest_good, quarantine_all
-from spot.trainer.checkpoint.serialize import Image
+from spot.trainer.checkpoint.serialize import StagingWriter
 from spot.trainer.runtime.errors import StartAgain, UsageError
 from spot.trainer.uploader.buffer import SharedBuffer
 from tests.machinery.proxy import Answer, FlipReply, Proxy, each
@@ -31,7 +32,7 @@ PARTS = 3
 def commit(store: Store, step: int) -> Manifest:
     """A checkpoint in several parts, whose tensor and text say which step it is."""
     buffer = SharedBuffer()
-    size = Image(buffer).write({"weights": torch.full((100,), float(step))}, b"%d" % step)
+    size = StagingWriter(buffer).write({"weights": torch.full((100,), float(step))}, b"%d" % step)
     image = bytes(buffer.view(size)[:size])
     parts = []
     for index in range(PARTS):
@@ -260,7 +261,7 @@ def test_a_store_that_does_not_answer_is_no_damage(
     store = through(proxy, gs_uri, monkeypatch)
     commit(store, 10)
     proxy.rule = each(Answer(503), where=lambda request: folder in request.name)
-    with pytest.raises(Unavailable):
+    with pytest.raises(TemporarilyUnavailable):
         restore(store)
     proxy.rule = each(Answer(503), count=0)
     assert quarantine(store) == []

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from spot.core.errors import TemporarilyUnavailable
 from spot.storage import paths
-from spot.storage.base import ABSENT, Object, Unavailable
+from spot.storage.base import ABSENT, Object
 from spot.storage.records import lease
 from spot.storage.records.lease import Lease, LeaseLost
 from spot.trainer.checkpoint.standby import Standby, stand_by
@@ -239,7 +240,7 @@ def test_a_store_that_does_not_answer_for_long_is_asked_again(store: MemoryStore
         def read(self, name: str) -> Object:
             self.reads += 1
             if self.reads < 4:
-                raise Unavailable("no answer for 120 s")
+                raise TemporarilyUnavailable("no answer for 120 s")
             return super().read(name)
 
     away = Away()

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from spot.storage.base import Object, StoreError, Unavailable
+from spot.core.errors import SpotError, TemporarilyUnavailable
+from spot.storage.base import Object
 from spot.storage.records import lease
 from spot.storage.records.lease import Lease
 from spot.trainer.uploader.lease_keeper import LeaseKeeper
@@ -25,7 +26,7 @@ class FailingStore(MemoryStore):
 
     def read(self, name: str) -> Object:
         if self.away:
-            raise Unavailable("no answer")
+            raise TemporarilyUnavailable("no answer")
         return super().read(name)
 
 
@@ -43,7 +44,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def holding(store: FailingStore, clock: ManualClock) -> LeaseKeeper:
-    hold = Hold(run=RUN, name=ME, poll_s=PACE.poll_s, beat_s=PACE.beat_s, offer_s=PACE.offer_s)
+    hold = Hold(run=RUN, name=ME, poll_s=PACE.poll_s, heartbeat_s=PACE.heartbeat_s, offer_s=PACE.offer_s)
     return LeaseKeeper(store, hold, clock=clock.monotonic)
 
 
@@ -58,7 +59,7 @@ def test_a_lease_that_nobody_wants_is_only_read(holding: LeaseKeeper, store: Fai
     before = lease.look(store, RUN)
     for _ in range(10):
         assert holding.look() is None
-        pass_time(clock, PACE.beat_s)
+        pass_time(clock, PACE.heartbeat_s)
     assert lease.look(store, RUN) == before
 
 
@@ -80,7 +81,7 @@ def test_it_shows_that_it_lives_while_somebody_waits(
     for _ in range(9):
         holding.look()
         beats.append(now(store).beat)
-        pass_time(clock, PACE.beat_s / 2)
+        pass_time(clock, PACE.heartbeat_s / 2)
     assert beats == [1, 1, 2, 2, 3, 3, 4, 4, 5]
 
 
@@ -187,7 +188,7 @@ def test_a_store_that_does_not_answer_changes_nothing(clock: ManualClock) -> Non
         def read(self, name: str) -> Object:
             self.reads += 1
             if self.reads % 3:
-                raise StoreError("no answer")
+                raise SpotError("no answer")
             found = super().read(name)
             if self.reads == 9:
                 self.write(name, Lease(term=2, holder=TWIN).to_json(), if_generation=found.generation)
@@ -195,7 +196,7 @@ def test_a_store_that_does_not_answer_changes_nothing(clock: ManualClock) -> Non
 
     store = Sometimes()
     lease.change(store, RUN, None, Lease(term=1, holder=ME, successor=TWIN))
-    hold = Hold(run=RUN, name=ME, poll_s=0.0, beat_s=PACE.beat_s, offer_s=PACE.offer_s)
+    hold = Hold(run=RUN, name=ME, poll_s=0.0, heartbeat_s=PACE.heartbeat_s, offer_s=PACE.offer_s)
     assert serve(LeaseKeeper(store, hold, clock=clock.monotonic)) == [Wanted(successor=TWIN), Lost(holder=TWIN)]
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 
+from spot.core.errors import Exit, SpotError
 from spot.storage import paths
-from spot.storage.base import ABSENT, Conflict, Damaged, NotFound, Store
+from spot.storage.base import ABSENT, Conflict, Damaged, NewerFormat, NotFound, Store
 from spot.storage.records import manifest, markers
-from spot.storage.records.manifest import NewerFormat
 
 FORMAT = 1
 
@@ -20,8 +20,10 @@ CLAIMS_OF_A_START = 100
 """More than a lease that was deleted can have seen, for each start, since the newest commit."""
 
 
-class LeaseLost(Exception):
-    """Another process holds the lease, or will: this one must not train on."""
+class LeaseLost(SpotError):
+    """Report that another process holds the lease or is about to: this process must stop training."""
+
+    exit_code = Exit.AGAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +132,7 @@ class Found:
 
 
 def read(store: Store, run: str) -> Lease | None:
-    """None before the first claim. Raises `StoreError`."""
+    """None before the first claim. Raises `SpotError`."""
     found = look(store, run)
     return found.lease if found else None
 

@@ -14,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
+from spot.core.errors import SpotError
 from spot.core.run import Run, RunState
-from spot.storage.base import ABSENT, Conflict, NotFound, Store
+from spot.storage.base import ABSENT, Conflict, Damaged, NewerFormat, NotFound, Store
 from spot.storage.paths import RUN
 
 FORMAT = 1
@@ -23,28 +24,16 @@ OPEN = "runs/open/"
 CLOSED = "runs/closed/"
 
 
-class LedgerError(Exception):
-    """The record of a run cannot be used; the message names the object."""
+class UnknownRun(SpotError):
+    """Report a run that does not exist."""
 
 
-class Broken(LedgerError):
-    """It is not a record of a run. It is left as it is."""
+class NoId(SpotError):
+    """Report an invalid run id."""
 
 
-class Newer(LedgerError):
-    """It was written by a newer program. It is left as it is."""
-
-
-class UnknownRun(LedgerError):
-    """There is no such run."""
-
-
-class NoId(LedgerError):
-    """What should name a run cannot."""
-
-
-class Exists(LedgerError):
-    """There is such a run already."""
+class Exists(SpotError):
+    """Report a run id that is taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +77,7 @@ class Ledger:
         return [name.removeprefix(OPEN).removesuffix(".json") for name in names if name.endswith(".json")]
 
     def read(self, run_id: str) -> Record:
-        """An open run. Raises `UnknownRun`, `Broken` or `Newer`."""
+        """An open run. Raises `UnknownRun`, `Damaged` or `NewerFormat`."""
         return self._read(_open_name(run_id), run_id)
 
     def find(self, run_id: str) -> Record:
@@ -113,7 +102,7 @@ class Ledger:
         return [name for name in names if name.endswith(".json")]
 
     def read_closed(self, name: str) -> Run:
-        """Raises `UnknownRun`, `Broken` or `Newer`."""
+        """Raises `UnknownRun`, `Damaged` or `NewerFormat`."""
         return self._read(name, name.rpartition("/")[2].removesuffix(".json")).run
 
     def file(self, record: Record) -> None:
@@ -144,7 +133,7 @@ class Ledger:
             raise UnknownRun(f"there is no open run {run_id} in {self.uri}") from error
         run = decode(found.data, f"{self.uri}/{name}")
         if run.id != run_id:
-            raise Broken(f"{self.uri}/{name} holds run {run.id}: move it away by hand")
+            raise Damaged(f"{self.uri}/{name} holds run {run.id}: move it away by hand")
         return Record(run=run, generation=found.generation)
 
 
@@ -155,7 +144,7 @@ def encode(run: Run) -> bytes:
 
 
 def decode(data: bytes, name: str) -> Run:
-    """Raises `Broken` or `Newer`, naming the object."""
+    """Raises `Damaged` or `NewerFormat`, naming the object."""
     from pydantic import ValidationError
 
     try:
@@ -164,18 +153,18 @@ def decode(data: bytes, name: str) -> Run:
         if type(found) is not int or found < 1:
             raise TypeError(f"format is {found!r}")
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise Broken(f"{name} is no record of a run ({_line(error)}): restore it, or move it away by hand") from error
+        raise Damaged(f"{name} is no record of a run ({_line(error)}): restore it, or move it away by hand") from error
     if found > FORMAT:
-        raise Newer(f"{name} has format {found}, this program reads up to {FORMAT}: use a newer version of spot")
+        raise NewerFormat(f"{name} has format {found}, this program reads up to {FORMAT}: use a newer version of spot")
     try:
         run: Run = _adapter().validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         reason = f"{where}: {first['msg']}"
-        raise Broken(f"{name} is no record of a run ({reason}): restore it, or move it away by hand") from error
+        raise Damaged(f"{name} is no record of a run ({reason}): restore it, or move it away by hand") from error
     if _has_naive_time(_adapter().dump_python(run)):
-        raise Broken(
+        raise Damaged(
             f"{name} is no record of a run (a time has no offset from UTC): restore it, or move it away by hand"
         )
     return run

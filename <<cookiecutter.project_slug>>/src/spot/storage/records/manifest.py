@@ -10,14 +10,10 @@ from itertools import groupby
 from typing import Any
 
 from spot.storage import paths
-from spot.storage.base import Damaged, NotFound, Store, StoreError
+from spot.storage.base import Damaged, NewerFormat, NotFound, Store
 from spot.storage.paths import Commit
 
 FORMAT = 1
-
-
-class NewerFormat(StoreError):
-    """The manifest was written by a newer program. It is not damaged, and nothing may take its place."""
 
 
 Json = Any

@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from spot.storage.base import Conflict, Store, StoreError, Unavailable
+from spot.core.errors import SpotError, TemporarilyUnavailable
+from spot.storage.base import Conflict, Store
 from spot.storage.records import lease
 from spot.storage.records.lease import Found, Lease, LeaseLost
 from spot.trainer.results import read_completion
@@ -31,7 +32,7 @@ def stand_by(
     """Wait for the lease; None if the run was completed meanwhile. Raises `LeaseLost` if another one waits instead."""
     try:
         while True:
-            with contextlib.suppress(Unavailable):
+            with contextlib.suppress(TemporarilyUnavailable):
                 if read_completion(outputs, standby.run) is not None:
                     return None
                 if mine := standby.look():
@@ -72,7 +73,7 @@ class Standby:
         self._unchanged_since = self._looked = clock()
 
     def look(self) -> Lease | None:
-        """The lease, once it is ours. Raises `LeaseLost` if another one waits in our place, `StoreError`."""
+        """The lease, once it is ours. Raises `LeaseLost` if another one waits in our place, `SpotError`."""
         found = lease.look(self._store, self.run)
         if found is None or found.lease.attempt == lease.attempt_of(self._name):
             return lease.claim(self._store, self.run, self._name, self._relieves)
@@ -94,7 +95,7 @@ class Standby:
 
     def withdraw(self) -> None:
         """Do not let the holder stand still for nobody. Not done if it cannot be done at once."""
-        with contextlib.suppress(StoreError):
+        with contextlib.suppress(SpotError):
             found = lease.look(self._store, self.run)
             if found and found.lease.successor == self._name:
                 self._change(found, found.lease.wanted_by_nobody())

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from spot.core.errors import Exit, SpotError
 
 
-class Exit(IntEnum):
-    """What the process says to its supervisor."""
+class TrainingError(SpotError):
+    """Report that training cannot continue."""
 
-    DONE = 0
-    """The model and its completion manifest are durable."""
-    ERROR = 1
-    USAGE = 2
-    """Somebody must change something: a flag, the data, a permission, a full disk."""
-    AGAIN = 75
-    """Nothing is wrong with the training: the store did not answer, it begins anew, or another attempt has it.
-
-    (EX_TEMPFAIL of sysexits.h)
-    """
+    exit_code = Exit.FAILED
 
 
-class TrainingError(Exception):
-    """Training cannot go on."""
+class StartAgain(SpotError):
+    """Report that this start cannot continue, and that the next start can."""
+
+    exit_code = Exit.AGAIN
 
 
-class StartAgain(Exception):
-    """This start cannot go on, and the next one can."""
-
-
-class UsageError(Exception):
+class UsageError(SpotError):
     """What was asked for cannot be done; the message says what to change."""
 
 

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from spot.storage.base import Conflict, Store, StoreError
+from spot.core.errors import SpotError
+from spot.storage.base import Conflict, NewerFormat, Store
 from spot.storage.records import lease
 from spot.storage.records.lease import Found, Lease
-from spot.storage.records.manifest import NewerFormat
 from spot.trainer.uploader.messages import Declined, Hold, Lost, Wanted
 
 News = Wanted | Declined | Lost
@@ -37,7 +37,7 @@ class LeaseKeeper:
         self._clock = clock
         self._woken = threading.Event()
         self._successor: str | None = None
-        self._next_beat = clock()
+        self._next_heartbeat = clock()
         self._offer: _Offer | None = None
 
     def serve(self, tell: Callable[[News], None]) -> None:
@@ -48,7 +48,7 @@ class LeaseKeeper:
             self._woken.clear()
             try:
                 news = self.look()
-            except StoreError as error:
+            except SpotError as error:
                 _log.warning("the lease was not looked at: %s", error)
                 news = self.overdue()
             if news:
@@ -60,7 +60,7 @@ class LeaseKeeper:
         self._woken.set()
 
     def look(self) -> News | None:
-        """What the trainer must hear. Raises `StoreError`: then nothing has changed."""
+        """What the trainer must hear. Raises `SpotError`: then nothing has changed."""
         try:
             found = lease.look(self._store, self._hold.run)
         except NewerFormat:  # we write none
@@ -74,9 +74,9 @@ class LeaseKeeper:
         if found.lease.offered:  # and the trainer goes on, or has not said so yet to an uploader that replaces another
             self._change(found, found.lease.wanted_by_nobody())
             return None
-        if found.lease.successor and self._clock() >= self._next_beat:
+        if found.lease.successor and self._clock() >= self._next_heartbeat:
             self._change(found, found.lease.beaten())
-            self._next_beat = self._clock() + self._hold.beat_s
+            self._next_heartbeat = self._clock() + self._hold.heartbeat_s
         if found.lease.successor == self._successor:
             return None
         self._successor = found.lease.successor

@@ -19,8 +19,9 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
+from spot.core.errors import PermissionDenied, SpotError, TemporarilyUnavailable
 from spot.storage import paths
-from spot.storage.base import ABSENT, Cancelled, Conflict, Damaged, Denied, NotFound, Store, StoreError, Unavailable
+from spot.storage.base import ABSENT, Cancelled, Conflict, Damaged, NotFound, Store
 from spot.storage.factory import open_store
 from spot.storage.paths import Commit
 from spot.storage.records import lease, manifest
@@ -110,7 +111,7 @@ class Uploader:
                         self._start(self._mirror, message)
                     case Hold() if not self._holding:
                         # A look that fails is made again soon; none may keep the next sign of life waiting.
-                        self._holding = LeaseKeeper(open_store(self._store.uri, give_up_s=message.beat_s), message)
+                        self._holding = LeaseKeeper(open_store(self._store.uri, give_up_s=message.heartbeat_s), message)
                         self._start(self._holding.serve, self._send)
                     case Offer() if self._holding:
                         self._holding.offer(message.successor)
@@ -193,7 +194,7 @@ class Uploader:
                 step = paths.step_of_part(entry.name)
                 if entry.name not in kept and step is not None and step <= newest.step:
                     self._store.delete(entry.name)
-        except StoreError as error:
+        except SpotError as error:
             _log.warning("old checkpoints stay until the next save: %s", error)
 
     def _manifest(self, run: str, commit: Commit) -> Manifest | None:
@@ -208,7 +209,7 @@ class Uploader:
             generation = self._mirrored.get(order.path, ABSENT)
             written = open_store(order.directory).write(order.name, data, if_generation=generation)
             self._mirrored[order.path] = written.generation
-        except (StoreError, OSError, ValueError) as error:
+        except (SpotError, OSError, ValueError) as error:
             _log.warning("%s was not copied: %s", order.name, error)
         self._send(Mirrored(path=order.path))
 
@@ -221,9 +222,9 @@ def part_size(size: int) -> int:
 
 def _fault(error: Exception) -> Fault:
     match error:
-        case Denied():
+        case PermissionDenied():
             return Fault.DENIED
-        case Unavailable() | Damaged() | NotFound() | Conflict():
+        case TemporarilyUnavailable() | Damaged() | NotFound() | Conflict():
             return Fault.TRANSIENT
         case _:
             return Fault.BUG
