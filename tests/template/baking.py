@@ -1,7 +1,4 @@
-"""Bake a project from the repository's tracked files, whatever else lies there or in the user's home.
-
-python tests/baking.py FOLDER
-"""
+"""Bake a project from the tracked files of the repository: `python -m tests.template.baking FOLDER`."""
 
 import shutil
 import subprocess
@@ -13,14 +10,16 @@ from pathlib import Path
 
 from cookiecutter.main import cookiecutter
 
-REPOSITORY = Path(__file__).parents[2]
-PROJECT = "<<cookiecutter.project_slug>>"
+from tests.paths import PROJECT as SOURCE
+from tests.paths import REPOSITORY
+
+PROJECT = SOURCE.name
 RENDERED = (".github/workflows/retrain.yml", "README.md", "spot.toml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BakedProject:
-    """A generated project, as a user has it."""
+    """Hold a generated project."""
 
     folder: Path
 
@@ -46,7 +45,7 @@ def tracked(repository: Path) -> list[str]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=repository, capture_output=True, text=True, check=True)
     paths = [path for path in listed.stdout.split("\0") if path]
     if not paths:
-        raise FileNotFoundError(f"git tracks no file in {repository}: git add what you have, then try again")
+        raise FileNotFoundError(f"git tracks no file in {repository}: run git add, then try again")
     return paths
 
 
@@ -59,7 +58,7 @@ def copy_tracked(repository: Path, destination: Path) -> Path:
 
 
 def bake(template: Path, output: Path, answers: Mapping[str, str] | None = None) -> BakedProject:
-    """What `cookiecutter template` writes below `output`, its own records kept out of the user's home."""
+    """Run cookiecutter without questions, and keep its records out of the home folder."""
     with tempfile.TemporaryDirectory() as own:
         settings = Path(own, "cookiecutter.yaml")
         settings.write_text(f"cookiecutters_dir: '{own}'\nreplay_dir: '{own}'\n", encoding="utf-8")

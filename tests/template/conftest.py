@@ -1,4 +1,4 @@
-"""The template from tracked files only, and projects baked from it."""
+"""Provide the template from tracked files only, and projects baked from it."""
 
 from pathlib import Path
 from typing import Protocol
@@ -27,5 +27,5 @@ def bake(template: Path, tmp_path: Path) -> Bake:
 
 @pytest.fixture(scope="session")
 def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> baking.BakedProject:
-    """The project of the default answers, to read and not to change."""
+    """Bake the default answers once; tests only read the result."""
     return baking.bake(template, tmp_path_factory.mktemp("project"))

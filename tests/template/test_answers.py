@@ -1,5 +1,6 @@
-"""Answers that cannot work are refused, all at once, in a line each; every other arrives as given."""
+"""Check that wrong answers are refused, all at once, and that valid ones arrive unchanged."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -145,24 +146,24 @@ def pairs(table: dict[str, list[str]]) -> list[tuple[str, str]]:
     return [(name, value) for name, values in table.items() for value in values]
 
 
-def baked_settings(**answers: str) -> dict[str, object]:
-    """spot.toml as a bake with these answers writes it."""
+def arrived(**answers: str) -> dict[str, object]:
+    """Return what each answer becomes in spot.toml and retrain.yml."""
     context = {"cookiecutter": {**DEFAULTS, **answers}}
-    source = (TEMPLATE / "spot.toml").read_text(encoding="utf-8")
-    return tomllib.loads(create_env_with_context(context).from_string(source).render(**context))
-
-
-def arrived(settings: dict[str, object]) -> dict[str, object]:
-    """What each answer became in spot.toml."""
-    section = {key: value for key, value in settings.items() if isinstance(value, dict)}
+    render = create_env_with_context(context).from_string
+    toml, workflow = (
+        render((TEMPLATE / path).read_text(encoding="utf-8")).render(**context)
+        for path in ("spot.toml", ".github/workflows/retrain.yml")
+    )
+    section = tomllib.loads(toml)
+    [schedule] = re.findall(r'^ +- cron: "(.*)"$', workflow, re.MULTILINE)
     return {
-        "project_name": settings["name"],
+        "project_name": section["name"],
         "project_slug": section["cloud"]["prefix"],
         "google_cloud_project": section["cloud"]["project"],
         "regions": section["cloud"]["regions"],
         "bucket": section["cloud"]["bucket"],
         "gpu": section["machine"]["accelerator"],
-        "schedule": section["schedule"]["cron"],
+        "schedule": schedule,
     }
 
 
@@ -177,7 +178,7 @@ def test_the_default_answers_are_accepted() -> None:
 def test_every_answer_asked_for_is_checked_and_arrives() -> None:
     asked = {name for name in DEFAULTS if not name.startswith("_")}
 
-    assert asked == set(REFUSED) == set(ACCEPTED) == set(arrived(baked_settings()))
+    assert asked == set(REFUSED) == set(ACCEPTED) == set(arrived())
 
 
 @pytest.mark.parametrize(("name", "value"), pairs(REFUSED))
@@ -204,7 +205,7 @@ def test_hostile_text_is_refused_everywhere(name: str, value: str) -> None:
 @pytest.mark.parametrize(("name", "value"), pairs(ACCEPTED))
 def test_an_unusual_but_valid_answer_is_accepted_and_arrives(name: str, value: str) -> None:
     assert refusals({**DEFAULTS, name: value}) == []
-    assert arrived(baked_settings(**{name: value}))[name] == expected(name, value)
+    assert arrived(**{name: value})[name] == expected(name, value)
 
 
 NEARLY_VALID = st.sampled_from(pairs(ACCEPTED)).flatmap(
@@ -232,7 +233,7 @@ def test_any_text_is_either_refused_by_name_or_arrives_as_given(pair: tuple[str,
     if lines:
         assert [line.split(" ")[0] for line in lines] == [name]
     else:
-        assert arrived(baked_settings(**{name: value}))[name] == expected(name, value)
+        assert arrived(**{name: value})[name] == expected(name, value)
 
 
 @pytest.mark.parametrize(

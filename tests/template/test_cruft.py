@@ -1,4 +1,4 @@
-"""cruft can create a project, see that the template moved on, and update it without losing changes."""
+"""Create a project with cruft, change it, and update it from a changed template without conflict."""
 
 import json
 import os
@@ -17,7 +17,7 @@ ANSWERS = {"project_slug": "churn", "google_cloud_project": "acme-ml", "regions"
 
 @pytest.fixture(autouse=True)
 def someone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A user with a name for commits and a home of their own."""
+    """Give git a name for commits and an empty home folder."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     for role in ("AUTHOR", "COMMITTER"):
@@ -27,13 +27,13 @@ def someone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def upstream(tmp_path: Path) -> Path:
-    """The template as a repository of its own, which can move on."""
+    """Copy the template to a repository that a test can change."""
     return commit(copy_tracked(REPOSITORY, tmp_path / "upstream"))
 
 
 @pytest.fixture
 def project(upstream: Path, tmp_path: Path) -> Path:
-    """A project that was created with cruft and committed."""
+    """Create a project with cruft and commit it."""
     created = cruft(tmp_path, "create", str(upstream), "--no-input", "--extra-context", json.dumps(ANSWERS))
     assert created.returncode == 0, created.stdout
     return commit(tmp_path / "churn")
@@ -56,6 +56,12 @@ def cruft(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
 def append(path: Path, line: str) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(line)
@@ -68,11 +74,14 @@ def test_a_new_project_is_up_to_date_and_differs_in_nothing(project: Path) -> No
 
 def test_a_change_of_the_template_arrives_and_the_projects_own_changes_stay(project: Path, upstream: Path) -> None:
     append(project / "README.md", "\nOur own words.\n")
-    (project / "src" / "trainer" / "ours.py").write_text("OURS = True\n", encoding="utf-8")
+    append(project / "task" / "model.py", "\nOURS = True\n")
+    (project / "task" / "layers.py").write_text("OURS = True\n", encoding="utf-8")
+    replace(project / "spot.toml", "deadline_hours = 12", "deadline_hours = 8")
     commit(project)
     append(upstream / PROJECT / ".gitignore", "/from-upstream/\n")
-    settings = upstream / PROJECT / "spot.toml"
-    settings.write_text(settings.read_text(encoding="utf-8").replace("epochs = 20", "epochs = 30"), encoding="utf-8")
+    append(upstream / PROJECT / "src" / "spot" / "__init__.py", "\nFROM_UPSTREAM = True\n")
+    (upstream / PROJECT / "src" / "spot" / "added.py").write_text("FROM_UPSTREAM = True\n", encoding="utf-8")
+    replace(upstream / PROJECT / "spot.toml", "epochs = 20", "epochs = 30")
     commit(upstream)
 
     outdated = cruft(project, "check")
@@ -83,9 +92,13 @@ def test_a_change_of_the_template_arrives_and_the_projects_own_changes_stay(proj
     assert cruft(project, "check").returncode == 0
     assert "/from-upstream/" in (project / ".gitignore").read_text(encoding="utf-8")
     assert (project / "README.md").read_text(encoding="utf-8").endswith("\nOur own words.\n")
-    assert (project / "src" / "trainer" / "ours.py").is_file()
+    assert (project / "task" / "model.py").read_text(encoding="utf-8").endswith("\nOURS = True\n")
+    assert (project / "task" / "layers.py").is_file()
+    assert (project / "src" / "spot" / "__init__.py").read_text(encoding="utf-8").endswith("\nFROM_UPSTREAM = True\n")
+    assert (project / "src" / "spot" / "added.py").is_file()
     after = (project / "spot.toml").read_text(encoding="utf-8")
     assert "epochs = 30" in after
+    assert "deadline_hours = 8" in after
     assert 'project = "acme-ml"' in after
     assert 'regions = ["europe-west4", "us-central1"]' in after
     assert list(project.rglob("*.rej")) == []

@@ -1,4 +1,4 @@
-"""A baked project is whole: nothing of the template left in it, nothing missing, nothing untracked."""
+"""Check that a baked project is complete and contains nothing of the template."""
 
 import subprocess
 import sys
@@ -13,6 +13,20 @@ from tests.template.conftest import Bake
 
 def test_the_project_is_the_tracked_files_and_nothing_else(project: BakedProject, template: Path) -> None:
     assert set(project.files()) == set(contents(template / PROJECT))
+
+
+def test_a_project_holds_its_owners_files_and_the_machinery_but_neither_its_tests_nor_benchmarks(
+    project: BakedProject,
+) -> None:
+    folders = {path.partition("/")[0] for path in project.files() if "/" in path}
+
+    assert folders == {".github", "docs", "infra", "locks", "src", "task", "tests"}
+    for path in ("task/model.py", "task/data.py", "task/sample", "spot.toml", "src/README.md", "src/spot/__init__.py"):
+        assert project.has(path), path
+    assert {path for path in project.files() if path.startswith("src/") and not path.startswith("src/spot/")} == {
+        "src/README.md"
+    }
+    assert not [path for path in project.files() if path.startswith("tests/") and path.count("/") > 1]
 
 
 def test_files_git_does_not_track_are_not_baked(tmp_path: Path) -> None:
@@ -76,7 +90,6 @@ def test_the_settings_hold_the_answers(bake: Bake) -> None:
             "prefix": "churn",
         },
         "machine": {"type": "a2-highgpu-1g", "accelerator": "NVIDIA_TESLA_A100", "accelerator_count": 1},
-        "schedule": {"cron": "41 5 * * MON-FRI"},
         "policy": {
             "strategy": "hybrid",
             "deadline_hours": 12,
@@ -87,6 +100,7 @@ def test_the_settings_hold_the_answers(bake: Bake) -> None:
         },
         "training": {"epochs": 20, "batch-size": 64, "checkpoint-interval": "auto"},
     }
+    assert '- cron: "41 5 * * MON-FRI"\n' in project.read(".github/workflows/retrain.yml")
 
 
 def test_a_project_is_formatted_and_lint_free_as_generated(project: BakedProject) -> None:

@@ -1,4 +1,4 @@
-"""What must hold of the template's files as they lie, before any baking."""
+"""Check the files of the template before any baking."""
 
 import re
 import subprocess
@@ -18,6 +18,9 @@ REGISTRY_HOSTS = [
 ]
 SOMEONES_FOLDER = re.compile(r"(?<![\w.}])/(?:home|root|Users|tmp)/")
 
+ELSEWHERE = {("policy.md", f"{PROJECT}/docs/how-it-works.md")}
+"""Pages of the template that a page of the project names in words."""
+
 LAYERS = pytest.mark.parametrize("layer", [REPOSITORY, REPOSITORY / PROJECT], ids=["template", "project"])
 
 
@@ -34,6 +37,12 @@ def sessions(layer: Path) -> set[str]:
     command = [sys.executable, "-m", "nox", "--list-sessions"]
     listed = subprocess.run(command, cwd=layer, capture_output=True, text=True, check=True)
     return set(re.findall(r"^[*-] (\w+) ->", listed.stdout, re.MULTILINE))
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
 def pins(layer: Path) -> dict[str, str]:
@@ -83,8 +92,37 @@ def test_every_session_the_documents_name_exists(layer: Path) -> None:
     documents = [*layer.glob("*.md"), *layer.glob("docs/*.md")]
     named = {name for path in documents for name in re.findall(r"\bnox -s (\w+)", path.read_text(encoding="utf-8"))}
 
-    assert "demo" in named
+    assert {"demo", "rehearse"} & named
     assert named <= sessions(layer)
+
+
+@LAYERS
+def test_every_link_between_the_documents_leads_somewhere(layer: Path) -> None:
+    documents = [*layer.glob("*.md"), *layer.glob("docs/*.md"), *layer.glob("src/*.md")]
+    broken = []
+    for path in documents:
+        for target, heading in re.findall(
+            r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)", path.read_text(encoding="utf-8")
+        ):
+            found = path.parent / target if target else path
+            if not found.exists() or (heading and heading not in anchors(found)):
+                broken.append(f"{path.name}: {target}#{heading}")
+
+    assert broken == []
+
+
+@LAYERS
+def test_every_page_that_a_file_names_exists(layer: Path) -> None:
+    """`docs/NAME.md` in a file means a page of its own layer; the tests and benchmarks may name either layer's."""
+    prefix = f"{PROJECT}/"
+    pages = {path.name for path in layer.glob("docs/*.md")}
+    if layer == REPOSITORY:
+        pages |= {path.name for path in (REPOSITORY / PROJECT).glob("docs/*.md")}
+    texts = {path: text for path, text in text_files().items() if path.startswith(prefix) == (layer != REPOSITORY)}
+    named = {(name, path) for path, text in texts.items() for name in re.findall(r"\bdocs/([\w-]+\.md)", text)}
+
+    assert named
+    assert {(name, path) for name, path in named if name not in pages} - ELSEWHERE == set()
 
 
 @LAYERS

@@ -1,4 +1,4 @@
-"""The template's own CI under act. Only the runner and the actions of others are not real; pip and nox note words."""
+"""Run the template's CI under act, with stubs for the runner, third-party actions, pip and nox."""
 
 import os
 import re
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.template.baking import PROJECT, REPOSITORY
+from tests.template.baking import REPOSITORY
 from tests.template.test_sources import sessions
 
-STUBS = REPOSITORY / PROJECT / "tests/workflows/stubs"
+STUBS = REPOSITORY / "tests/workflows/stubs"
 
 
 def test_ci_asks_nox_for_every_session_under_act(tmp_path: Path) -> None:
