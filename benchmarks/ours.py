@@ -14,7 +14,7 @@ from spot.storage.records import lease
 from spot.trainer.checkpoint.identity import Identity
 from spot.trainer.checkpoint.interval import History
 from spot.trainer.checkpoint.manager import CheckpointManager
-from spot.trainer.state import Plan, TrainingState
+from spot.trainer.state import TrainingPlan, TrainingState
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.process import UploaderProcess
 from spot.trainer.uploader.timing import LeaseTiming as Pace
@@ -37,16 +37,16 @@ class Ours:
             optimizer=workload.optimizer,
             scheduler=LambdaLR(workload.optimizer, lambda _: 1.0),
             scaler=GradScaler("cpu", enabled=False),
-            plan=Plan(samples=10**9, batch_size=1, accumulate=1, epochs=1, max_steps=None),
+            plan=TrainingPlan(samples=10**9, batch_size=1, accumulate=1, epochs=1, max_steps=None),
             patience=0,
             score_name="accuracy",
         )
-        held = lease.claim(open_store(URI), RUN, lease.name_of("benchmark", 1))
+        held = lease.claim(open_store(URI), RUN, lease.process_name("benchmark", 1))
         self._checkpointer = CheckpointManager(
             uploader=self._uploader,
             buffer=buffer,
             identity=Identity(run=RUN, attempt="benchmark", start=1, config={}, data=()),
-            term=held.term,
+            token=held.token,
             pace=Pace(),
             interval_s=None,
             history=History(preemptions=0, compute_seconds=0.0),

@@ -33,7 +33,7 @@ from spot.storage.factory import open_store
 from spot.storage.records.ledger import CLOSED, Ledger, encode
 from spot.storage.records.manifest import Manifest
 from spot.supervisor.reconcile import Supervisor
-from spot.supervisor.training_status import BucketEvidence
+from spot.supervisor.training_status import BucketStatus
 
 BUCKET = "bucket"
 START = datetime(2026, 11, 24, tzinfo=UTC)
@@ -113,7 +113,7 @@ def measure(root: str, *, open_runs: int, closed_runs: int) -> Figures:
         supervisor = Supervisor(
             ledger=ledger,
             jobs=VertexJobs(server.url),
-            evidence=BucketEvidence(),
+            status=BucketStatus(),
             clock=clock.now,
             sleep=lambda seconds: None,  # noqa: ARG005  # nothing is cancelled
         )
@@ -178,9 +178,9 @@ def _checkpoint(root: str, run: Run) -> None:
         run=run.id,
         attempt="a1",
         start=1,
-        term=1,
+        token=1,
         from_step=0,
-        from_term=0,
+        from_token=0,
         step=60,
         total_steps=600,
         epoch=0,

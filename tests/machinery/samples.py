@@ -13,11 +13,11 @@ from spot.core.run import (
     Observation,
     Outcome,
     PolicyConfig,
-    Progress,
     Provisioning,
     Run,
     Spec,
     Strategy,
+    TrainingProgress,
 )
 
 T0 = datetime(2026, 11, 24, tzinfo=UTC)
@@ -99,9 +99,9 @@ def ended(outcome: Outcome, *, at: datetime = T0, **changes: Any) -> Attempt:
     return attempt(**{"state": states.get(outcome, JobState.FAILED), "outcome": outcome, "ended_at": at, **changes})
 
 
-def progress(done: float, *, at: datetime = T0, **changes: Any) -> Progress:
+def progress(done: float, *, at: datetime = T0, **changes: Any) -> TrainingProgress:
     """Training of 10 hours and 600 steps, `done` hours of which are safe, measured at the stated rate."""
-    found = Progress(
+    found = TrainingProgress(
         attempt="a1",
         step=round(done * 60),
         total_steps=600,

@@ -114,8 +114,8 @@ def check_lineage() -> None:
     commits = manifest.commits(open_store(f"{ROOT}/checkpoints"), RUN)
     assert commits
     for newer, older in itertools.pairwise(commits):
-        assert (newer.step, newer.term) > (older.step, older.term)
-        assert newer.term == older.term or newer.from_step >= older.step
+        assert (newer.step, newer.token) > (older.step, older.token)
+        assert newer.token == older.token or newer.from_step >= older.step
 
 
 def in_time_and_the_same(finished: Finished) -> tuple[Attempt, ...]:
@@ -159,7 +159,7 @@ def test_supervisor_twin_and_holder_are_killed_before_the_lease_is_offered() -> 
 def test_supervisor_and_twin_are_killed_once_the_twin_has_the_lease() -> None:
     def script(killer: Killer) -> Iterator[None]:
         first = yield from killer.until(anybody)
-        held = yield from killer.until(lambda held: held.term > first.term)
+        held = yield from killer.until(lambda held: held.token > first.token)
         killer.cast.kill_supervisor()
         killer.signal(held.attempt, SIGKILL)
 

@@ -23,7 +23,7 @@ from spot.emulators.jobs import Jobs as Vertex
 from spot.emulators.launcher import NoLauncher
 from spot.emulators.vertex_server import VertexServer
 from spot.google import vertex
-from spot.google.vertex import Gone, Refused, VertexJobs
+from spot.google.vertex import JobNotFound, RequestRejected, VertexJobs
 from tests.machinery import samples
 from tests.machinery.clocks import ManualClock
 
@@ -153,7 +153,7 @@ def test_a_create_that_is_refused_made_no_job_and_the_answer_is_kept_raw(
     code: int, message: str, jobs: VertexJobs, server: VertexServer
 ) -> None:
     server.rule = each(Answer(code, message))
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRejected) as caught:
         jobs.create(RUN, ATTEMPT)
     assert caught.value.error == JobError(code=code, message=message)
     assert line(caught.value) == f"cannot create a1 of run {RUN.id} in us-central1: {message}"
@@ -162,11 +162,11 @@ def test_a_create_that_is_refused_made_no_job_and_the_answer_is_kept_raw(
 
 def test_the_refusals_of_the_stand_in_arrive_as_it_says_them(jobs: VertexJobs, server: VertexServer) -> None:
     server.rule = no_quota(REGION, Provisioning.SPOT, "nvidia_l4_gpus")
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRejected) as caught:
         jobs.create(RUN, ATTEMPT)
     assert caught.value.error == samples.no_quota()
     server.rule = no_machine(REGION, RUN.spec.machine.type)
-    with pytest.raises(Refused, match='Machine type "g2-standard-8" is not supported'):
+    with pytest.raises(RequestRejected, match='Machine type "g2-standard-8" is not supported'):
         jobs.create(RUN, ATTEMPT)
 
 
@@ -231,7 +231,7 @@ def test_what_may_be_repeated_is(call: Call, server: VertexServer) -> None:
 
 
 def test_a_job_that_does_not_exist_is_gone(jobs: VertexJobs) -> None:
-    with pytest.raises(Gone) as caught:
+    with pytest.raises(JobNotFound) as caught:
         jobs.get(UNKNOWN)
     assert UNKNOWN in line(caught.value)
 

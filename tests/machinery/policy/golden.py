@@ -26,11 +26,11 @@ from spot.core.run import (
     CancelRequest,
     Observation,
     Outcome,
-    Progress,
     Provisioning,
     Run,
     RunState,
     Strategy,
+    TrainingProgress,
 )
 from spot.policy.decide import decide
 from spot.simulation.replay import horizon, replay
@@ -157,7 +157,7 @@ def _observed(rng: random.Random, run: Run, now: datetime) -> Observation:
     progress = None
     if run.attempts and rng.random() < 0.75:
         done = rng.random()
-        progress = Progress(
+        progress = TrainingProgress(
             attempt=rng.choice(run.attempts).id,
             step=round(600 * done),
             total_steps=600,
@@ -232,7 +232,7 @@ class _World:
         if self.cancelled_by_user is not None and self.minute >= self.cancelled_by_user:
             self.run = replace(self.run, cancel_request=CancelRequest(at=self._now, by="ann"))
         total = self.run.spec.policy.work // MINUTE
-        progress = Progress(
+        progress = TrainingProgress(
             attempt=self.saved_by,
             step=self.saved,
             total_steps=total,

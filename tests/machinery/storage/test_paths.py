@@ -11,7 +11,7 @@ from spot.storage import paths
 IDS = st.from_regex(paths.RUN, fullmatch=True)
 STEPS = st.integers(0, 10**10 - 1)
 TERMS = st.integers(0, 10**6)
-COMMITS = st.builds(paths.Commit, step=STEPS, term=TERMS, from_step=STEPS, from_term=TERMS)
+COMMITS = st.builds(paths.Commit, step=STEPS, token=TERMS, from_step=STEPS, from_token=TERMS)
 
 
 @given(IDS, COMMITS)

@@ -16,9 +16,9 @@ from spot.core.run import Outcome, Provisioning, Run, RunState
 from spot.emulators.capacity import Scripted
 from spot.emulators.custom_job import Job
 from spot.emulators.job_lifecycle import Behaviour
-from spot.emulators.jobs import Jobs as Vertex
+from spot.emulators.jobs import JobClient as Vertex
 from spot.emulators.launcher import NoLauncher
-from spot.google.vertex import Jobs
+from spot.google.vertex import JobClient
 from spot.storage import paths
 from spot.storage.base import ABSENT, Store
 from spot.storage.factory import open_store
@@ -26,7 +26,7 @@ from spot.storage.records import lease, markers
 from spot.storage.records.ledger import CLOSED, OPEN, Ledger
 from spot.storage.records.manifest import Manifest
 from spot.supervisor.reconcile import Supervisor
-from spot.supervisor.training_status import BucketStatus, TrainingStatus
+from spot.supervisor.training_status import BucketStatus
 from tests.machinery import samples
 from tests.machinery.clocks import ManualClock
 from tests.machinery.storage.memory import MemoryStore
@@ -109,7 +109,7 @@ class World:
 
     root: str
     scene: Scene = FALLBACK
-    jobs: Callable[[Vertex], Jobs] = DirectJobs
+    jobs: Callable[[Vertex], JobClient] = DirectJobs
     records: Callable[[str], Store] = MemoryStore
     """Opens the store that the ledger lies in."""
     plan: Plan = undisturbed
@@ -125,7 +125,7 @@ class World:
     _store: Store = field(init=False)
     _checkpoints: Store = field(init=False)
     _models: Store = field(init=False)
-    _jobs: Jobs = field(init=False)
+    _jobs: JobClient = field(init=False)
     _evidence: Evidence = field(default_factory=BucketStatus)
     _starts: dict[str, int] = field(default_factory=dict)
     """Of the attempts whose trainer runs: the number of its start."""
@@ -216,7 +216,7 @@ class World:
             self._starts[attempt] = markers.claim_start(self._checkpoints, self.run.id, attempt, {})
             self._trained_until[attempt], self._from_step[attempt] = job.started_at, self.step
             if not stands_by(job):
-                lease.claim(self._checkpoints, self.run.id, lease.name_of(attempt, self._starts[attempt]))
+                lease.claim(self._checkpoints, self.run.id, lease.process_name(attempt, self._starts[attempt]))
         if (code := self.launcher.processes[job.name].poll()) is not None:
             return self._end(job, attempt, code)
         if stands_by(job):
@@ -247,7 +247,7 @@ class World:
         if holder not in self._ended:
             self._commit(holder)
             self._end(job, holder, 75)
-        taken = found.lease.taken_by(lease.name_of(standby, self._starts[standby]))
+        taken = found.lease.taken_by(lease.process_name(standby, self._starts[standby]))
         lease.change(self._checkpoints, self.run.id, found, taken)
         self._trained_until[standby], self._from_step[standby] = self.clock.now(), self.step
 
@@ -262,9 +262,9 @@ class World:
             run=self.run.id,
             attempt=attempt,
             start=1,
-            term=1,
+            token=1,
             from_step=self._from_step[attempt],
-            from_term=0,
+            from_token=0,
             step=self.step,
             total_steps=self.scene.total_steps,
             epoch=0,

@@ -8,7 +8,7 @@ from spot.emulators.custom_job import InvalidJob, Job
 from spot.emulators.jobs import Jobs as Vertex
 from spot.emulators.jobs import UnknownJob, WrongState
 from spot.google.job_spec import label_filter
-from spot.google.vertex import Gone, Refused, wire
+from spot.google.vertex import JobNotFound, RequestRejected, wire
 
 
 class DirectJobs:
@@ -19,13 +19,13 @@ class DirectJobs:
         try:
             return _sighting(self._vertex.create(run.spec.project, attempt.region, wire(run, attempt)))
         except InvalidJob as error:
-            raise Refused(str(error), JobError(code=400, message=str(error))) from error
+            raise RequestRejected(str(error), JobError(code=400, message=str(error))) from error
 
     def get(self, name: str) -> JobSnapshot:
         try:
             return _sighting(self._vertex.get(name))
         except UnknownJob as error:
-            raise Gone(str(error)) from error
+            raise JobNotFound(str(error)) from error
 
     def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:
         found = self._vertex.list(run.spec.project, attempt.region, label_filter(run, attempt)).jobs

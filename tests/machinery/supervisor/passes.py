@@ -21,7 +21,7 @@ from spot.core.run import (
     RunState,
     Strategy,
 )
-from spot.google.vertex import Refused
+from spot.google.vertex import RequestRejected
 from spot.policy.decide import decide
 from spot.policy.slack import assess
 from spot.supervisor.classify import classify_refusal
@@ -106,7 +106,7 @@ class Passes:
             sighting = self.cloud.create(self.run, attempt)
         except TemporarilyUnavailable:
             return True
-        except Refused as refusal:
+        except RequestRejected as refusal:
             outcome = classify_refusal(refusal.error)
             if outcome is None:
                 self.run = before

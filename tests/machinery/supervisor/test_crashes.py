@@ -15,10 +15,10 @@ from spot.core.run import Outcome, Provisioning
 from spot.emulators.capacity import Unlimited
 from spot.emulators.faults import Call, LostReply, Reset, never
 from spot.emulators.faults import Fault as VertexFault
-from spot.emulators.jobs import Jobs as Vertex
+from spot.emulators.jobs import JobClient as Vertex
 from spot.emulators.launcher import NoLauncher
 from spot.emulators.vertex_server import VertexServer
-from spot.google.vertex import Jobs, VertexJobs
+from spot.google.vertex import JobClient, VertexJobs
 from spot.storage.base import Store
 from spot.storage.factory import open_store
 from tests.machinery.clocks import ManualClock
@@ -38,7 +38,7 @@ from tests.machinery.supervisor.crashes import (
 from tests.machinery.supervisor.direct_jobs import DirectJobs
 from tests.machinery.supervisor.watched import CHANGING, Fault, Plan, When, at
 
-Api = Callable[[Vertex], Jobs]
+Api = Callable[[Vertex], JobClient]
 Records = Callable[[str], Store]
 
 
@@ -138,7 +138,7 @@ def api() -> Iterator[tuple[VertexServer, Api]]:
     with VertexServer(Vertex(Unlimited(), NoLauncher(), ManualClock())) as server:
         client = VertexJobs(server.url, give_up_s=0.01)
 
-        def serve(vertex: Vertex) -> Jobs:
+        def serve(vertex: Vertex) -> JobClient:
             server.jobs = vertex
             return client
 

@@ -10,8 +10,8 @@ import pytest
 from spot.core.errors import TemporarilyUnavailable
 from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Attempt, Cancel, CancelReason, Observation, Outcome, Provisioning, Run
-from spot.google.vertex import CREATE_S, Gone
-from spot.storage.records.markers import Starts
+from spot.google.vertex import CREATE_S, JobNotFound
+from spot.storage.records.markers import AttemptStarts
 from spot.supervisor.observe import GIVE_UP_AFTER, GIVE_UP_UNHEARD_AFTER, NOT_FOUND, STRAYS_FOR, observe
 from spot.supervisor.reconcile import CREATE_WITHIN
 from tests.machinery import samples
@@ -20,7 +20,7 @@ NAME = str(samples.ATTEMPT.job)
 SIGHTING = JobSnapshot(
     name=NAME, state=JobState.PENDING, created_at=samples.T0, started_at=None, ended_at=None, error=None
 )
-NOTHING, UNMARKED = Observation(), Starts(count=0, exit_code=None)
+NOTHING, UNMARKED = Observation(), AttemptStarts(count=0, exit_code=None)
 CANCEL = Cancel(at=samples.after(minutes=1), why=CancelReason.NO_CAPACITY)
 LOST = samples.attempt(job=None, state=JobState.UNSPECIFIED)
 GIVEN_UP = replace(
@@ -35,7 +35,7 @@ class Seen:
     sighting: JobSnapshot | None = SIGHTING
     error: Exception | None = None
     observation: Observation = NOTHING
-    marked: Starts = UNMARKED
+    marked: AttemptStarts = UNMARKED
     answers: bool = True
     """Whether it can be looked for by labels."""
     cancelled: list[str] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Seen:
     def observe(self, run: Run) -> Observation:  # noqa: ARG002  # TrainingStatus
         return self.observation
 
-    def starts(self, run: Run, attempt: Attempt) -> Starts:  # noqa: ARG002  # TrainingStatus
+    def starts(self, run: Run, attempt: Attempt) -> AttemptStarts:  # noqa: ARG002  # TrainingStatus
         return self.marked
 
 
@@ -112,7 +112,7 @@ def test_only_its_own_checkpoint_shows_that_an_attempt_advanced() -> None:
 
 def test_an_ended_job_gets_its_outcome_from_the_evidence() -> None:
     ended = sighting(JobState.FAILED, started_at=samples.T0, ended_at=samples.after(minutes=9))
-    world = Seen(ended, observation=samples.seen(2), marked=Starts(count=3, exit_code=143))
+    world = Seen(ended, observation=samples.seen(2), marked=AttemptStarts(count=3, exit_code=143))
     found = last(look(samples.run(samples.attempt()), world))
     assert (found.outcome, found.starts, found.last_step) == (Outcome.PREEMPTED, 3, 120)
     assert found.ended_at == samples.after(minutes=9)
@@ -158,7 +158,7 @@ def test_a_create_in_a_region_that_never_answers_is_given_up_so_that_another_can
 
 
 def test_a_job_that_was_heard_of_is_not_given_up_however_long_its_region_is_silent() -> None:
-    silent = Seen(answers=False, error=Gone("no such job"))
+    silent = Seen(answers=False, error=JobNotFound("no such job"))
     with pytest.raises(TemporarilyUnavailable):
         look(samples.run(samples.attempt()), silent, minutes=SILENT_FOR + 60)
 
@@ -169,21 +169,21 @@ def test_a_budget_does_not_pay_for_a_second_job_while_the_first_may_be_there() -
 
 
 def test_a_job_that_two_ways_of_asking_do_not_know_has_an_unknown_end() -> None:
-    world = Seen(sighting=None, error=Gone("there is no such job"), observation=samples.seen(2))
+    world = Seen(sighting=None, error=JobNotFound("there is no such job"), observation=samples.seen(2))
     found = last(look(samples.run(samples.attempt()), world))
     assert (found.outcome, found.last_step, found.ended_at) == (Outcome.UNKNOWN, 120, samples.after(minutes=10))
     assert not found.never_created
 
 
 def test_a_job_that_is_found_by_its_labels_is_not_gone() -> None:
-    world = Seen(sighting(JobState.RUNNING), error=Gone("asked at the wrong place"))
+    world = Seen(sighting(JobState.RUNNING), error=JobNotFound("asked at the wrong place"))
     found = last(look(samples.run(samples.attempt()), world))
     assert (found.state, found.outcome) == (JobState.RUNNING, None)
 
 
 def test_a_job_that_is_not_seen_yet_is_asked_for_again() -> None:
     run = samples.run(samples.attempt())
-    assert look(run, Seen(sighting=None, error=Gone("there is no such job")), minutes=4) == run
+    assert look(run, Seen(sighting=None, error=JobNotFound("there is no such job")), minutes=4) == run
 
 
 @pytest.mark.parametrize("looked", [10, 200])
@@ -294,7 +294,7 @@ def handed_over(writer: str | None, *, exit_code: int | None = 75, step: int = 1
     world = Seen(
         sighting=LEFT,
         observation=Observation(progress=progress, writer=writer),
-        marked=Starts(count=1, exit_code=exit_code, started_at=samples.after(minutes=6)),
+        marked=AttemptStarts(count=1, exit_code=exit_code, started_at=samples.after(minutes=6)),
     )
     return look(replace(samples.run(), attempts=(HOLDER, TWIN)), world).attempts[0]
 

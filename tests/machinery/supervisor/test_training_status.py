@@ -22,9 +22,9 @@ MANIFEST = Manifest(
     run="run-1",
     attempt="a2",
     start=1,
-    term=1,
+    token=1,
     from_step=120,
-    from_term=1,
+    from_token=1,
     step=300,
     total_steps=600,
     epoch=4,
@@ -65,7 +65,7 @@ def complete(store: Store, data: bytes) -> None:
 
 def test_of_a_run_that_wrote_nothing_nothing_is_known(run: Run) -> None:
     assert BucketStatus().observe(run) == Observation()
-    assert BucketStatus().starts(run, run.attempts[0]) == markers.Starts(count=0, exit_code=None)
+    assert BucketStatus().starts(run, run.attempts[0]) == markers.AttemptStarts(count=0, exit_code=None)
 
 
 def test_progress_is_that_of_the_newest_manifest(run: Run, checkpoints: Store) -> None:
@@ -147,9 +147,9 @@ def test_the_starts_of_an_attempt_are_counted_and_the_newest_end_counts(run: Run
         markers.write_end(checkpoints, "run-1", "a1", start, {"exit_code": code})
     markers.claim_start(checkpoints, "run-1", "a10", {})
     first = datetime(2026, 11, 24, 2, tzinfo=UTC)
-    assert BucketStatus().starts(run, attempt) == markers.Starts(count=2, exit_code=1, started_at=first)
+    assert BucketStatus().starts(run, attempt) == markers.AttemptStarts(count=2, exit_code=1, started_at=first)
     markers.claim_start(checkpoints, "run-1", "a1", {})
-    assert BucketStatus().starts(run, attempt) == markers.Starts(count=3, exit_code=None, started_at=first)
+    assert BucketStatus().starts(run, attempt) == markers.AttemptStarts(count=3, exit_code=None, started_at=first)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"{}", b'{"exit_code": null}', b'{"exit_code": "x"}'])

@@ -9,10 +9,10 @@ from typing import Any
 
 from spot.core.job import JobSnapshot
 from spot.core.run import Attempt, Observation, Run
-from spot.google.vertex import Jobs
+from spot.google.vertex import JobClient
 from spot.storage.base import Entry, Object, Store, Written, never
-from spot.storage.records.markers import Starts
-from spot.supervisor.training_status import Evidence
+from spot.storage.records.markers import AttemptStarts
+from spot.supervisor.training_status import TrainingStatus
 
 Around = Callable[[str, Callable[[], Any]], Any]
 """Carries out a call, or does not. The first argument says which call it is."""
@@ -75,7 +75,7 @@ class WatchedStore:
 
 
 class WatchedJobs:
-    def __init__(self, jobs: Jobs, around: Around) -> None:
+    def __init__(self, jobs: JobClient, around: Around) -> None:
         self._jobs, self._around = jobs, around
 
     def create(self, run: Run, attempt: Attempt) -> JobSnapshot:
@@ -95,13 +95,13 @@ class WatchedJobs:
 
 
 class WatchedEvidence:
-    def __init__(self, evidence: Evidence, around: Around) -> None:
+    def __init__(self, evidence: TrainingStatus, around: Around) -> None:
         self._evidence, self._around = evidence, around
 
     def observe(self, run: Run) -> Observation:
         seen: Observation = self._around(f"observe {run.id}", lambda: self._evidence.observe(run))
         return seen
 
-    def starts(self, run: Run, attempt: Attempt) -> Starts:
-        found: Starts = self._around(f"starts {attempt.id}", lambda: self._evidence.starts(run, attempt))
+    def starts(self, run: Run, attempt: Attempt) -> AttemptStarts:
+        found: AttemptStarts = self._around(f"starts {attempt.id}", lambda: self._evidence.starts(run, attempt))
         return found

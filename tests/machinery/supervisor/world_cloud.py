@@ -8,9 +8,9 @@ from itertools import cycle
 
 from spot.core.errors import TemporarilyUnavailable
 from spot.core.job import JobError, JobSnapshot, JobState
-from spot.core.run import Attempt, Observation, Progress, Provisioning, Run
-from spot.google.vertex import Refused
-from spot.storage.records.markers import Starts
+from spot.core.run import Attempt, Observation, Provisioning, Run, TrainingProgress
+from spot.google.vertex import RequestRejected
+from spot.storage.records.markers import AttemptStarts
 from tests.machinery.samples import T0, no_quota, stockout
 from tests.machinery.supervisor.worlds import MINUTE, NEVER, Failure, Fault, Quota, Twin, World
 
@@ -41,7 +41,7 @@ class Job:
 
 
 class Cloud:
-    """The jobs of one run, and what its trainer writes: `spot.google.vertex.Jobs` and `spot.supervisor.training_status.TrainingStatus` of a world.
+    """The jobs of one run, and what its trainer writes: `spot.google.vertex.JobClient` and `spot.supervisor.training_status.TrainingStatus` of a world.
 
     A step of training takes a minute, so that the rate is exactly the stated one.
     """
@@ -76,11 +76,11 @@ class Cloud:
         if fault is Fault.LOST:
             raise TemporarilyUnavailable("no answer")
         if fault is Fault.RATE_LIMIT:
-            raise Refused("429", JobError(code=429, message="Quota exceeded for quota metric 'CRUD requests'"))
+            raise RequestRejected("429", JobError(code=429, message="Quota exceeded for quota metric 'CRUD requests'"))
         region, on_demand = self.world.regions[attempt.region], attempt.provisioning is Provisioning.ON_DEMAND
         quota = region.on_demand_quota if on_demand else region.spot_quota
         if quota is Quota.REFUSED:
-            raise Refused("429", no_quota(attempt.provisioning))
+            raise RequestRejected("429", no_quota(attempt.provisioning))
         waits, restore = next(self._starts[on_demand])
         if attempt.provisioning is Provisioning.FLEX_START:  # once it runs it is as sure as on-demand
             restore = next(self._starts[True])[1]
@@ -113,7 +113,7 @@ class Cloud:
             job.state, job.ends_in = JobState.CANCELLING, next(self._cancels)
 
     def observe(self, run: Run) -> Observation:  # noqa: ARG002
-        progress = Progress(
+        progress = TrainingProgress(
             attempt=self.saved_by,
             step=self.saved,
             total_steps=self.work,
@@ -126,9 +126,9 @@ class Cloud:
             progress=progress if self.saved_by else None, completed_at=completed_at, writer=self.writer or None
         )
 
-    def starts(self, run: Run, attempt: Attempt) -> Starts:  # noqa: ARG002
+    def starts(self, run: Run, attempt: Attempt) -> AttemptStarts:  # noqa: ARG002
         job = next(job for job in self.jobs.values() if job.attempt.id == attempt.id)
-        return Starts(count=job.starts, exit_code=job.exit_code)
+        return AttemptStarts(count=job.starts, exit_code=job.exit_code)
 
     def advance(self, minute: int, run: Run) -> None:
         """Let time go by until `minute`."""

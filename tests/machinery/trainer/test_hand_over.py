@@ -151,7 +151,7 @@ def test_the_successor_goes_on_at_the_very_step_the_holder_left(pair: Pair, undi
     # Vertex AI may start the holder's container again: it does not take the run back.
     assert frozen.wait(60)
     again = pair.trainer.start(*FLAGS, "--attempt", HOLDER)
-    assert "attempt a4 was relieved: the lease of run default is a5.1's" in said(again, 75)
+    assert "attempt a4 was replaced: the lease of run default is a5.1's" in said(again, 75)
     twin.kill(signal.SIGCONT)
     assert twin.wait() == 0, twin.output + twin.errors
     assert re.search(r"standing by at step \d+", twin.output)
@@ -236,7 +236,7 @@ def test_when_both_die_the_next_attempt_goes_on(
 def test_a_holder_that_comes_late_leaves_the_run_to_its_successor(pair: Pair, undisturbed_longer: Result) -> None:
     twin = pair.twin.start("--standby", HOLDER)
     wait_for(twin, r"checkpoint durable")
-    assert "attempt a4 was relieved: the lease of run default is a5.1's" in said(pair.holder.start(), 75)
+    assert "attempt a4 was replaced: the lease of run default is a5.1's" in said(pair.holder.start(), 75)
     assert twin.wait() == 0, twin.output + twin.errors
     assert pair.completed_by() == TWIN
     assert pair.trainer.result() == undisturbed_longer
@@ -296,9 +296,9 @@ def test_what_a_frozen_holder_commits_after_it_was_relieved_does_not_count(
     holder.kill(signal.SIGCONT)
     assert "the lease of run default is a5.1's" in said(holder, 75)
     assert twin.wait() == 0, twin.output + twin.errors
-    late = [commit for commit in before if commit.term == 1 and commit.step >= steps[0]]
+    late = [commit for commit in before if commit.token == 1 and commit.step >= steps[0]]
     assert late == []
-    assert all(commit.term > 1 or commit.step < steps[0] for commit in manifest.commits(pair.checkpoints, RUN))
+    assert all(commit.token > 1 or commit.step < steps[0] for commit in manifest.commits(pair.checkpoints, RUN))
     assert pair.completed_by() == TWIN
     assert pair.trainer.result() == undisturbed_longer
     assert_whole(pair.checkpoints)

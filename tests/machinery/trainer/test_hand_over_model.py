@@ -1,4 +1,4 @@
-"""Holders, successors and writers that do not know that they were relieved, in any order: always one line.
+"""Holders, successors and writers that do not know that they were replaced, in any order: always one line.
 
 Each look at the lease is one read and one change; whatever another one can do between the two is done there, and so it
 is between any two requests of a pruning. Once in a walk, when there are checkpoints, somebody deletes the lease.
@@ -29,7 +29,7 @@ from tests.machinery.trainer.uploader.test_worker import draft_of
 
 RUN = "run"
 PACE = LeaseTiming()
-NOTHING = Commit(step=0, term=0, from_step=0, from_term=0)
+NOTHING = Commit(step=0, token=0, from_step=0, from_token=0)
 WALKS, EVENTS, STARTS = 150, 150, 7
 ATTEMPTS = [f"a{number}" for number in range(1, STARTS + 1)]
 KEEP = 2
@@ -102,7 +102,7 @@ class World:
         self.ways: dict[Commit, list[Commit]] = {NOTHING: []}
         """To each checkpoint, itself first."""
         self.committed: list[Commit] = []
-        self.relieved: set[str] = set()
+        self.replaced: set[str] = set()
         """Attempts in whose place, or after which, a successor has trained."""
         self.safe = 0
         """Of all steps that were committed while their writer had the lease, the last."""
@@ -135,8 +135,8 @@ class World:
     def check(self) -> None:
         """One line, whole; what counts beside it lies further back than all that is kept."""
         listed = manifest.listed(self.store, RUN)
-        counting = manifest.counting(listed)
-        newest = max(self.committed, key=lambda commit: (commit.term, commit.step), default=NOTHING)
+        counting = manifest.committed_lineage(listed)
+        newest = max(self.committed, key=lambda commit: (commit.token, commit.step), default=NOTHING)
         line = [commit for commit in self.ways[newest] if commit in listed]
         assert counting[:KEEP] == line[:KEEP]
         assert [commit for commit in counting if commit in line] == line
@@ -144,7 +144,7 @@ class World:
         assert newest.step >= self.safe
         parts = {entry.name for entry in self.store.list(paths.data(RUN))}
         assert all(part.name in parts for commit in line for part in manifest.read(self.store, RUN, commit).parts)
-        terms = [trainer.lease.term for trainer in self.trainers if trainer.lease]
+        terms = [trainer.lease.token for trainer in self.trainers if trainer.lease]
         assert len(terms) == len(set(terms))
 
     def one(self, fits: Callable[[Trainer], bool]) -> Trainer | None:
@@ -156,7 +156,7 @@ class World:
         if len(self.trainers) == STARTS:
             return
         attempt = self.chance.choice(ATTEMPTS[: len(self.trainers) + 1])
-        name = lease.name_of(attempt, markers.claim_start(self.store, RUN, attempt, {}))
+        name = lease.process_name(attempt, markers.claim_start(self.store, RUN, attempt, {}))
         trainer = Trainer(name=name, uploader=Uploader(self.store, *UNUSED, KEEP))
         self.trainers.append(trainer)
         if self.chance.random() < 0.5:
@@ -171,7 +171,7 @@ class World:
         except LeaseLost:
             self.seen["came again" if came_before else "came late"] += 1
             trainer.alive = False
-        assert trainer.alive == (attempt not in self.relieved)
+        assert trainer.alive == (attempt not in self.replaced)
 
     def look(self) -> None:
         """Perhaps with another look, of another one, between its read and its change."""
@@ -208,11 +208,11 @@ class World:
         if trainer.lease:
             assert trainer.replaces
             trainer.standby = None
-            assert lease.attempt_of(trainer.name) not in self.relieved
-            self.relieved |= {trainer.replaces}
+            assert lease.attempt_of(trainer.name) not in self.replaced
+            self.replaced |= {trainer.replaces}
             assert before is None or not is_later(before.holder, trainer.name)
             if before and before.attempt != lease.attempt_of(trainer.name):
-                self.relieved |= {before.attempt}
+                self.replaced |= {before.attempt}
             self.seen["accepted" if before and before.offered else "taken"] += 1
 
     def restore(self) -> None:
@@ -239,9 +239,9 @@ class World:
         saved = replace(
             draft_of(trainer.step, int(start), self.chance.choice([None, 0.5, 0.9])),
             attempt=attempt,
-            term=trainer.lease.term,
+            token=trainer.lease.token,
             from_step=trainer.began.step,
-            from_term=trainer.began.term,
+            from_token=trainer.began.token,
             parts=(Part(name=part, size=0, crc32c=0, generation=written.generation),),
         )
         self.ways[saved.commit] = [saved.commit, *self.ways[trainer.newest]]
@@ -259,10 +259,10 @@ class World:
         before = manifest.commits(self.store, RUN)
         self.store.write(saved.name, saved.to_json(), if_generation=ABSENT)
         self.committed.append(commit)
-        if any(other.term > commit.term for other in before):
+        if any(other.token > commit.token for other in before):
             self.seen["too late"] += 1
             assert manifest.commits(self.store, RUN)[:KEEP] == before[:KEEP]
-        elif commit.term == max(trainer.lease.term for trainer in self.trainers if trainer.lease):
+        elif commit.token == max(trainer.lease.token for trainer in self.trainers if trainer.lease):
             self.safe = max(self.safe, commit.step)
         else:
             self.seen["late"] += 1
@@ -284,7 +284,7 @@ class World:
         if self.deletes_lease and self.committed:
             self.store.delete(paths.writer(RUN))
             self.deletes_lease = False
-            self.relieved.clear()  # nobody knows of them any more
+            self.replaced.clear()  # nobody knows of them any more
             self.seen["deleted"] += 1
 
     def offer(self) -> None:
@@ -306,7 +306,7 @@ class World:
             trainer.alive = False
 
     def wait(self) -> None:
-        self.now += self.chance.choice([1.0, PACE.poll_s, PACE.beat_s, PACE.dead_s / 2])
+        self.now += self.chance.choice([1.0, PACE.poll_s, PACE.heartbeat_s, PACE.dead_s / 2])
 
 
 def is_later(name: str, other: str) -> bool:

@@ -29,8 +29,8 @@ from tests.machinery.trainer.checkpoint.test_manager import PATIENCE_S, State, f
 from tests.machinery.trainer.faults import is_part
 
 RUN, ME, TWIN = "run", "a.1", "b.1"
-QUICK = LeaseTiming(poll_s=0.01, beat_s=0.05, offer_s=0.1, dead_s=60.0)
-PATIENT = LeaseTiming(poll_s=0.01, beat_s=0.05, offer_s=60.0, dead_s=60.0)
+QUICK = LeaseTiming(poll_s=0.01, heartbeat_s=0.05, offer_s=0.1, dead_s=60.0)
+PATIENT = LeaseTiming(poll_s=0.01, heartbeat_s=0.05, offer_s=60.0, dead_s=60.0)
 
 
 @pytest.fixture
@@ -55,13 +55,13 @@ def wanted_by_twin(
     store: Store, uploader: UploaderProcess, buffer: SharedBuffer, pace: LeaseTiming
 ) -> CheckpointManager:
     """A checkpointer that has heard of it."""
-    term = lease.claim(store, RUN, ME).term
-    become(store, lambda held: held.wanted_by(TWIN))
+    token = lease.claim(store, RUN, ME).token
+    become(store, lambda held: held.requested_by(TWIN))
     checkpointer = CheckpointManager(
         uploader=uploader,
         buffer=buffer,
         identity=Identity(run=RUN, attempt="a", start=1, config={}, data=()),
-        term=term,
+        token=token,
         pace=pace,
         interval_s=1000.0,
         history=History(preemptions=0, compute_seconds=0.0),
@@ -118,7 +118,7 @@ def test_what_nobody_accepts_is_trained_on_and_the_pause_is_known(
     checkpointer, state = wanted_by_twin(store, uploader, buffer, QUICK), State()
     checkpointer.hand_over(state.advance(7), StopSignal())
     assert not checkpointer.wanted
-    assert held(store) == Lease(term=1, holder=ME, beat=held(store).beat)
+    assert held(store) == Lease(token=1, holder=ME, heartbeat=held(store).heartbeat)
     assert checkpointer.final_save(state.advance(8), lambda: PATIENCE_S)
     newest = manifest.newest(store, RUN)
     assert newest
@@ -158,8 +158,8 @@ def test_when_the_twin_has_gone_training_goes_on_before_the_save_is_durable(
 
     def withdrawn_and_slow(request: Request) -> Fault | None:
         if is_part(request):
-            until(lambda: held(store).beat > 0)  # from here on the holder only reads the lease, for a while
-            become(store, Lease.wanted_by_nobody)
+            until(lambda: held(store).heartbeat > 0)  # from here on the holder only reads the lease, for a while
+            become(store, Lease.without_request)
             go_on.wait(PATIENCE_S)
         return None
 
@@ -167,7 +167,7 @@ def test_when_the_twin_has_gone_training_goes_on_before_the_save_is_durable(
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
     uploader = UploaderProcess(gs_uri, buffer.fd, 3)
     checkpointer = wanted_by_twin(
-        store, uploader, buffer, LeaseTiming(poll_s=0.01, beat_s=60.0, offer_s=60.0, dead_s=60.0)
+        store, uploader, buffer, LeaseTiming(poll_s=0.01, heartbeat_s=60.0, offer_s=60.0, dead_s=60.0)
     )
     checkpointer.hand_over(State().advance(7), StopSignal())
     assert (checkpointer.wanted, checkpointer.busy) == (False, True)

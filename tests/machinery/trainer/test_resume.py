@@ -34,13 +34,13 @@ class SlowStore(LocalStore):
         there = lease.look(self, RUN)
         if there and there.lease.holder == ME and not self.asked:
             self.asked = True
-            lease.change(self, RUN, there, there.lease.wanted_by(TWIN))
+            lease.change(self, RUN, there, there.lease.requested_by(TWIN))
             until(self.shown)
         return super().list(prefix)
 
     def shown(self) -> bool:
         held = lease.read(self, RUN)
-        return held is not None and held.beat > 0
+        return held is not None and held.heartbeat > 0
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ class Outcome(StrEnum):
     TRAINING_FAILED = "training-failed"
     OUT_OF_MEMORY = "out-of-memory"
     INTERNAL = "internal"
-    REQUEST_REJECTED = "invalid"
+    REQUEST_REJECTED = "request-rejected"
     """Vertex AI refuses such a job; it would again."""
     EXPIRED = "expired"
     """Its time ran out: the job's timeout, or the longest wait for FLEX_START."""
@@ -287,7 +287,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class TrainingProgress:
     """Where training stands, from the newest manifest."""
 
     attempt: str
@@ -310,7 +310,7 @@ class Progress:
 class Observation:
     """What the bucket says of a run."""
 
-    progress: Progress | None = None
+    progress: TrainingProgress | None = None
     """None before the first checkpoint."""
     writer: str | None = None
     """The attempt that holds the lease, without which no checkpoint counts. Looked for once a twin was there."""

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 from spot.core.run import Attempt, Observation, Run
 from spot.emulators.clock import ScaledClock
-from spot.storage.records.markers import Starts
-from spot.supervisor.training_status import BucketEvidence
+from spot.storage.records.markers import AttemptStarts
+from spot.supervisor.training_status import BucketStatus
 
 
 class ScaledEvidence:
     """The bucket's, with times and rates as `clock` has them."""
 
     def __init__(self, clock: ScaledClock, scale: float) -> None:
-        self._clock, self._scale, self._real = clock, scale, BucketEvidence()
+        self._clock, self._scale, self._real = clock, scale, BucketStatus()
 
     def observe(self, run: Run) -> Observation:
         seen = self._real.observe(run)
@@ -32,6 +32,6 @@ class ScaledEvidence:
             completed_at=seen.completed_at and self._clock.simulated(seen.completed_at),
         )
 
-    def starts(self, run: Run, attempt: Attempt) -> Starts:
+    def starts(self, run: Run, attempt: Attempt) -> AttemptStarts:
         starts = self._real.starts(run, attempt)
         return replace(starts, started_at=starts.started_at and self._clock.simulated(starts.started_at))

@@ -17,7 +17,7 @@ from google.auth.credentials import Credentials
 from google.auth.transport.requests import AuthorizedSession, Request
 
 from spot.core.errors import Exit, SpotError
-from spot.storage.base import innermost
+from spot.storage.base import root_cause
 
 ENDPOINT = "GOOGLEAPIS_ENDPOINT"
 """The variable that names another server, `{api}` in it standing for the API: every call is anonymous then."""
@@ -146,11 +146,11 @@ def persist(url: str, ask: Callable[[], _T], *, busy: Callable[[_T], bool], slee
                 return answer
         except _PASSING as error:
             if delay is None:
-                raise GoogleApiError(f"no answer from {url}: {_line(innermost(error))}") from error
+                raise GoogleApiError(f"no answer from {url}: {_line(root_cause(error))}") from error
         except auth_errors.GoogleAuthError as error:
             raise _not_refreshed(error) from error
         except requests.exceptions.RequestException as error:
-            raise GoogleApiError(f"cannot ask {url}: {_line(innermost(error))}") from error
+            raise GoogleApiError(f"cannot ask {url}: {_line(root_cause(error))}") from error
         sleep(delay)
     raise AssertionError("the last try returns or raises")
 

@@ -17,7 +17,7 @@ from spot.core.errors import Exit, PermissionDenied, SpotError, TemporarilyUnava
 from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Attempt, Run
 from spot.google.job_spec import custom_job, label_filter
-from spot.storage.base import innermost
+from spot.storage.base import root_cause
 
 ENDPOINT = "VERTEX_ENDPOINT"
 DEFAULT_ENDPOINT = "https://{region}-aiplatform.googleapis.com"
@@ -31,7 +31,7 @@ ON_THE_WAY = frozenset({409, 499})
 _T = TypeVar("_T")
 
 
-class Refused(SpotError):
+class RequestRejected(SpotError):
     """Report a create that Vertex AI rejected: there is no job."""
 
     exit_code = Exit.AGAIN
@@ -41,20 +41,20 @@ class Refused(SpotError):
         self.error = error
 
 
-class Gone(SpotError):
+class JobNotFound(SpotError):
     """Report a job that does not exist."""
 
     exit_code = Exit.AGAIN
 
 
-class Jobs(Protocol):
+class JobClient(Protocol):
     """The custom jobs of a project, as the supervisor sees them."""
 
     def create(self, run: Run, attempt: Attempt) -> JobSnapshot:
-        """Raises `Refused`, `PermissionDenied` or `TemporarilyUnavailable`."""
+        """Raises `RequestRejected`, `PermissionDenied` or `TemporarilyUnavailable`."""
 
     def get(self, name: str) -> JobSnapshot:
-        """Raises `Gone`, `PermissionDenied` or `TemporarilyUnavailable`."""
+        """Raises `JobNotFound`, `PermissionDenied` or `TemporarilyUnavailable`."""
 
     def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:
         """Return the job with the labels of `attempt` in its region. Raises `SpotError`."""
@@ -83,10 +83,12 @@ class VertexJobs:
                 f"cannot create {attempt.id} of run {run.id} in {attempt.region}",
                 lambda: client.create_custom_job(parent=parent, custom_job=job, timeout=CREATE_S, retry=None),
             )
-        except (Gone, TemporarilyUnavailable) as error:
+        except (JobNotFound, TemporarilyUnavailable) as error:
             cause = error.__cause__
             if isinstance(cause, ClientError) and cause.code not in ON_THE_WAY:  # an answer, and it is no
-                raise Refused(str(error), JobError(code=int(cause.code or 400), message=_line(cause))) from cause
+                raise RequestRejected(
+                    str(error), JobError(code=int(cause.code or 400), message=_line(cause))
+                ) from cause
             raise TemporarilyUnavailable(str(error)) from error
         return _sighting(created)
 
@@ -107,7 +109,7 @@ class VertexJobs:
                 f"cannot look for {attempt.id} of run {run.id} in {attempt.region}",
                 lambda: list(client.list_custom_jobs(request=request, timeout=CALL_S, retry=self._retry())),
             )
-        except Gone as error:  # the project or the region, which is no word about the job
+        except JobNotFound as error:  # the project or the region, which is no word about the job
             raise TemporarilyUnavailable(str(error)) from error
         return _sighting(found[0]) if found else None
 
@@ -120,7 +122,7 @@ class VertexJobs:
                 f"cannot cancel {name}",
                 lambda: client.cancel_custom_job(name=name, timeout=CALL_S, retry=self._retry()),
             )
-        except Gone:
+        except JobNotFound:
             return
         except TemporarilyUnavailable as error:
             if not isinstance(error.__cause__, api.FailedPrecondition | api.BadRequest):  # it has ended
@@ -182,7 +184,7 @@ def _call(what: str, call: Callable[[], _T]) -> _T:
     try:
         return call()
     except api.NotFound as error:
-        raise Gone(f"{what}: {_line(error)}") from error
+        raise JobNotFound(f"{what}: {_line(error)}") from error
     except (api.Unauthorized, api.Forbidden) as error:
         raise PermissionDenied(f"{what}: {_line(error)}") from error
     except api.RetryError as error:
@@ -226,7 +228,7 @@ def _region(name: str) -> str:
 
 def _line(error: BaseException) -> str:
     """What the server said, without the request's URL that the library puts before it."""
-    text = str(getattr(error, "message", "") or innermost(error))
+    text = str(getattr(error, "message", "") or root_cause(error))
     with contextlib.suppress(AttributeError, ValueError, LookupError, TypeError):
         text = str(cast("Any", error).response.json()["error"]["message"])
     return " ".join(text.split()) or type(error).__name__

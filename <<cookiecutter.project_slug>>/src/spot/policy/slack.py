@@ -1,139 +1,137 @@
-"""How a run stands against its deadline: the numbers that every decision rests on."""
+"""Measure a run against its deadline: the numbers that every decision rests on."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from spot.core.run import Attempt, Observation, PolicyConfig, Progress, Provisioning, Run, Strategy
+from spot.core.run import Attempt, Observation, PolicyConfig, TrainingProgress, Provisioning, Run, Strategy
 
 HOUR = timedelta(hours=1)
 PRIOR = timedelta(minutes=10)
 TRUST = timedelta(hours=1)
 NEW_START_WEIGHT = 0.3
-"""Of the newest observed start in their moving average."""
+"""Weight of the newest observed start in the moving average of starts."""
 SETTLE = timedelta(minutes=3)
-"""The longest that a pass waits for the end of what it cancelled, or for the reason why a job has failed."""
+"""The longest wait of a reconcile for the end of a cancelled job, or for the error of a failed one."""
 LONGEST = timedelta(days=7)
-"""What Vertex AI allows a job: longer work takes more than one."""
+"""The longest job that Vertex AI allows; longer work takes several jobs."""
 LONGEST_WORK = timedelta(days=3650)
-"""Of a trainer with more epochs than anybody waits for: there would be no dates to reckon with."""
+"""An upper bound, so that an absurd number of epochs does not overflow a date."""
 LOST_WORK = 0.03
-"""What preemptions are expected to cost, as a share of the work left: 20 minutes each, one in 11 hours."""
+"""The expected cost of preemptions as a share of the work left: 20 minutes each, one in 11 hours."""
 RESERVED_WORK = 0.5
 """The most that is kept in reserve, as a share of the work left."""
 SLOW_START_MARGIN = 1.25
-"""A worst case that was exceeded is taken to be so much worse than what was seen."""
+"""Factor on an observed start that exceeded the configured worst case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slack:
-    """Notation of `policy`: W is `work`, R is `left`, C is `all_work`, D is `whole`."""
+    """Hold the work left, the time left, and the margins that on-demand needs."""
 
     now: datetime
     deadline: datetime
     work: timedelta
     """From the newest durable checkpoint to the end."""
-    all_work: timedelta
-    whole: timedelta
-    """From submit to the deadline."""
+    total_work: timedelta
     expected_start: timedelta
     worst_start: timedelta
     reconcile_interval: timedelta
     max_checkpoint_interval: timedelta
     reserve: timedelta
-    """Nothing where on-demand, once it has begun, goes on to the end."""
+    """Zero without hand-over: nothing leads back from on-demand to spot then."""
     last_progress_at: datetime | None
 
+    @classmethod
+    def of(cls, run: Run, seen: Observation, now: datetime) -> Slack:
+        """Measure `run` by its policy, its own attempts and the newest manifest."""
+        policy = run.spec.policy
+        work, total_work = _work(policy.work, seen.progress, run.attempts)
+        return cls(
+            now=now,
+            deadline=run.spec.deadline,
+            work=timedelta() if seen.completed_at else work,
+            total_work=total_work,
+            expected_start=_expected_start(policy.expected_start, run.attempts),
+            worst_start=_worst_start(policy.worst_start, run.attempts),
+            reconcile_interval=policy.reconcile_interval,
+            max_checkpoint_interval=policy.max_checkpoint_interval,
+            reserve=policy.reserve if hands_over(policy) else timedelta(),
+            last_progress_at=seen.progress.at if seen.progress else None,
+        )
+
     @property
-    def left(self) -> timedelta:
+    def time_left(self) -> timedelta:
         return self.deadline - self.now
 
     @property
-    def slack(self) -> timedelta:
-        """What would remain at the deadline if the rest were trained from now on without a pause."""
-        return self.left - self.work
+    def left(self) -> timedelta:
+        """Return the slack: what remains at the deadline if training goes on from now without a pause."""
+        return self.time_left - self.work
 
     @property
-    def on_demand_needs(self) -> timedelta:
-        """Besides the work, of on-demand that is submitted now: its start, and another for each job that follows it."""
+    def on_demand_overhead(self) -> timedelta:
+        """Return the time that on-demand needs besides the work: its start, and one more for each further job."""
         each = self.worst_start + self.reconcile_interval + SETTLE + self.max_checkpoint_interval
         of_one_job = max(LONGEST - self.worst_start - self.max_checkpoint_interval, LONGEST / 2)
         return self.worst_start + (self.work // of_one_job) * each
 
     @property
     def hard_margin(self) -> timedelta:
-        """On-demand submitted with less slack than this after the next pass might be late."""
-        return self.on_demand_needs + self.reconcile_interval + SETTLE
+        """Return the slack at which on-demand must be submitted in this reconcile: in the next it might be late."""
+        return self.on_demand_overhead + self.reconcile_interval + SETTLE
 
     @property
     def margin(self) -> timedelta:
-        """The hard margin, and what a running attempt may not yet have saved."""
+        """Return the hard margin plus what a running attempt may not have saved yet."""
         return self.hard_margin + self.max_checkpoint_interval
 
     @property
-    def safety_line(self) -> datetime:
-        """When the slack is down to the margin, if nothing advances until then."""
-        return self.deadline - self.work - self.margin
+    def on_demand_margin(self) -> timedelta:
+        """Return the slack at which a run without a machine starts on-demand: the margin and a reserve.
 
-    @property
-    def latest_on_demand(self) -> datetime:
-        """When on-demand must have been submitted, if nothing advances until then."""
-        return self.deadline - self.work - self.on_demand_needs
-
-    @property
-    def late_margin(self) -> timedelta:
-        """With less slack than this on-demand starts: the margin, and what is kept to get back to spot.
-
-        On-demand has to start before it can be relieved; where there is no room for that nothing is kept.
+        On-demand must have started before a standby can replace it. Where there is no time for that, nothing is kept.
         """
         kept = min(self.reserve + self.work * LOST_WORK, self.work * RESERVED_WORK) if self.reserve else timedelta()
         return self.margin + (kept if kept >= self.expected_start else timedelta())
 
     @property
-    def late_start(self) -> datetime:
-        """When the slack is down to that, if nothing advances until then."""
-        return self.deadline - self.work - self.late_margin
+    def on_demand_start(self) -> datetime:
+        """Return when the slack is down to `on_demand_margin`, if nothing advances until then."""
+        return self.deadline - self.work - self.on_demand_margin
+
+    @property
+    def latest_on_demand_start(self) -> datetime:
+        """Return when the slack is down to `margin`, if nothing advances until then."""
+        return self.deadline - self.work - self.margin
+
+    @property
+    def on_demand_deadline(self) -> datetime:
+        """Return when on-demand must have been submitted to be in time, if nothing advances until then."""
+        return self.deadline - self.work - self.on_demand_overhead
 
 
 def hands_over(policy: PolicyConfig) -> bool:
-    """Two attempts at once would share one budget, of which neither knows what the other spends."""
+    """Return whether a standby is allowed; never under a budget, since two attempts would share it unawares."""
     return policy.strategy is Strategy.HYBRID and policy.hand_over and policy.budget_usd is None
 
 
-def assess(run: Run, seen: Observation, now: datetime) -> Slack:
-    """The situation of `run`, from its terms, its own past and the newest manifest."""
-    policy = run.spec.policy
-    work, all_work = _work(policy.work, seen.progress, run.attempts)
-    return Slack(
-        now=now,
-        deadline=run.spec.deadline,
-        work=timedelta() if seen.completed_at else work,
-        all_work=all_work,
-        whole=run.spec.deadline - run.submitted_at,
-        expected_start=_expected_start(policy.expected_start, run.attempts),
-        worst_start=_worst_start(policy.worst_start, run.attempts),
-        reconcile_interval=policy.reconcile_interval,
-        max_checkpoint_interval=policy.max_checkpoint_interval,
-        reserve=policy.reserve if hands_over(policy) else timedelta(),
-        last_progress_at=seen.progress.at if seen.progress else None,
-    )
-
-
-def _work(stated: timedelta, progress: Progress | None, attempts: tuple[Attempt, ...]) -> tuple[timedelta, timedelta]:
-    """What is left, and all of it."""
+def _work(stated: timedelta, progress: TrainingProgress | None, attempts: tuple[Attempt, ...]) -> tuple[timedelta, timedelta]:
+    """Return the work left and the total work."""
     if progress is None:
         return stated, stated
     needed = progress.total_steps / _steps_per_hour(stated, progress, attempts)
-    all_work = timedelta(hours=min(needed, LONGEST_WORK / HOUR))
-    return all_work * (max(progress.total_steps - progress.step, 0) / max(progress.total_steps, 1)), all_work
+    total = timedelta(hours=min(needed, LONGEST_WORK / HOUR))
+    return total * (max(progress.total_steps - progress.step, 0) / max(progress.total_steps, 1)), total
 
 
-def _steps_per_hour(stated: timedelta, progress: Progress, attempts: tuple[Attempt, ...]) -> float:
-    """The slower of the rate over the whole run and the newest one.
+def _steps_per_hour(stated: timedelta, progress: TrainingProgress, attempts: tuple[Attempt, ...]) -> float:
+    """Return the slower of the rate over the whole run and the rate of the newest start.
 
-    The stated work counts as `PRIOR` of training, and the newest start in full only after `TRUST`: the first steps of
-    a start are slow, and a spot attempt must not be left for that.
+    The stated work counts as `PRIOR` of training. The newest start counts in full only after `TRUST`: its first steps
+    are slow, and that must not end a spot attempt.
     """
     stated_rate = max(progress.total_steps, 1) / (stated / HOUR)
     overall = (progress.step + stated_rate * (PRIOR / HOUR)) / ((progress.trained + PRIOR) / HOUR)
@@ -144,8 +142,11 @@ def _steps_per_hour(stated: timedelta, progress: Progress, attempts: tuple[Attem
     return (1 - trust) * overall + trust * min(overall, progress.steps_per_hour)
 
 
-def _starts(attempts: tuple[Attempt, ...]) -> list[tuple[Attempt, timedelta]]:
-    return [(attempt, attempt.advanced_at - attempt.intended_at) for attempt in attempts if attempt.advanced_at]
+def _starts(attempts: tuple[Attempt, ...]) -> Iterator[tuple[Provisioning, timedelta]]:
+    """Yield how long each attempt took from submit to its first new step."""
+    for attempt in attempts:
+        if attempt.advanced_at:
+            yield attempt.provisioning, attempt.advanced_at - attempt.intended_at
 
 
 def _expected_start(prior: timedelta, attempts: tuple[Attempt, ...]) -> timedelta:
@@ -156,6 +157,6 @@ def _expected_start(prior: timedelta, attempts: tuple[Attempt, ...]) -> timedelt
 
 
 def _worst_start(stated: timedelta, attempts: tuple[Attempt, ...]) -> timedelta:
-    seen = (took for attempt, took in _starts(attempts) if attempt.provisioning is Provisioning.ON_DEMAND)
-    slowest = max(seen, default=timedelta())
+    on_demand = (took for provisioning, took in _starts(attempts) if provisioning is Provisioning.ON_DEMAND)
+    slowest = max(on_demand, default=timedelta())
     return slowest * SLOW_START_MARGIN if slowest > stated else stated

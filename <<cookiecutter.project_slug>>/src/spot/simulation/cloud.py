@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from spot.core.job import JobState
-from spot.core.run import Attempt, Cancel, CancelReason, Observation, Outcome, Progress, Provisioning, Run
+from spot.core.run import Attempt, Cancel, CancelReason, Observation, Outcome, Provisioning, Run, TrainingProgress
 from spot.simulation.startup_times import StartupTimes
 from spot.simulation.windows import Capacity
 
@@ -183,7 +183,7 @@ class Cloud:
     def _observation(self) -> Observation:
         progress = None
         if self._saved:
-            progress = Progress(
+            progress = TrainingProgress(
                 attempt=self._saved_by,
                 step=self._saved,
                 total_steps=self.work,

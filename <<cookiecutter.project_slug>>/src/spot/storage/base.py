@@ -64,7 +64,7 @@ class Entry:
     generation: int
 
 
-def innermost(error: BaseException) -> BaseException:
+def root_cause(error: BaseException) -> BaseException:
     """What the layers of a network library around it repeat at length."""
     while inner := error.__cause__ or error.__context__:
         error = inner

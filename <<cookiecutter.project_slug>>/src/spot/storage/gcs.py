@@ -40,8 +40,8 @@ from spot.storage.base import (
     Object,
     Written,
     checked_name,
-    innermost,
     never,
+    root_cause,
 )
 from spot.storage.checksum import CHUNK, crc32c
 
@@ -308,7 +308,7 @@ def _passes(error: Exception) -> bool:
 
 def _line(error: BaseException) -> str:
     """What the server said, without the request's URL and the response's JSON around it."""
-    text = str(error if isinstance(error, api.GoogleAPICallError) else innermost(error))
+    text = str(error if isinstance(error, api.GoogleAPICallError) else root_cause(error))
     if isinstance(error, api.GoogleAPICallError) and isinstance(error.response, requests.Response):
         with contextlib.suppress(ValueError, LookupError, TypeError):
             text = f"{error.code} {error.response.json()['error']['message']}"

@@ -23,17 +23,17 @@ class Commit:
     """A committed checkpoint, as the name of its manifest tells it. In the order of steps."""
 
     step: int
-    term: int
+    token: int
     """Of the writer's lease under which it was written: a later writer has a higher one."""
     from_step: int
     """The checkpoint that its writer began from; 0 if from nothing."""
-    from_term: int
+    from_token: int
 
 
 def manifest(run: str, commit: Commit) -> str:
     """The manifest of a checkpoint: its existence is the commit."""
-    began = f"{commit.from_step:010d}-{commit.from_term:04d}"
-    return f"{manifests(run)}{commit.step:010d}-{commit.term:04d}-from-{began}.json"
+    began = f"{commit.from_step:010d}-{commit.from_token:04d}"
+    return f"{manifests(run)}{commit.step:010d}-{commit.token:04d}-from-{began}.json"
 
 
 def commit_of_manifest(name: str) -> Commit | None:
@@ -41,8 +41,8 @@ def commit_of_manifest(name: str) -> Commit | None:
     match = re.fullmatch(r".*/manifests/(\d{10})-(\d{4,})-from-(\d{10})-(\d{4,})\.json", name)
     if match is None:
         return None
-    step, term, from_step, from_term = map(int, match.groups())
-    return Commit(step=step, term=term, from_step=from_step, from_term=from_term)
+    step, token, from_step, from_token = map(int, match.groups())
+    return Commit(step=step, token=token, from_step=from_step, from_token=from_token)
 
 
 def writer(run: str) -> str:

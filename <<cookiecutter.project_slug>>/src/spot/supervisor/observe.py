@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from spot.core.errors import SpotError, TemporarilyUnavailable
 from spot.core.job import JobError, JobSnapshot, JobState
-from spot.core.run import Attempt, Observation, Outcome, Progress, Run
-from spot.google.vertex import Gone, Jobs
+from spot.core.run import Attempt, Observation, Outcome, Run, TrainingProgress
+from spot.google.vertex import JobClient, JobNotFound
 from spot.supervisor.classify import AttemptEvidence, classify
 from spot.supervisor.training_status import TrainingStatus
 
@@ -27,13 +27,13 @@ STRAYS_FOR = timedelta(hours=1)
 _log = logging.getLogger(__name__)
 
 
-def observe(run: Run, jobs: Jobs, status: TrainingStatus, now: datetime) -> tuple[Run, Observation]:
+def observe(run: Run, jobs: JobClient, status: TrainingStatus, now: datetime) -> tuple[Run, Observation]:
     """Return the run with its attempts brought up to date, and what the bucket says.
 
     Raises `SpotError` if something could not be read: then nothing is known.
     """
     cancel_strays(run, jobs, now)
-    # Jobs first: a trainer writes its completion before its job ends, so the bucket is never older than the jobs.
+    # JobClient first: a trainer writes its completion before its job ends, so the bucket is never older than the jobs.
     snapshots = [(active, _look(run, active, jobs, now)) for active in run.active_attempts]
     seen = status.observe(run)
     for active, snapshot in snapshots:
@@ -50,7 +50,7 @@ def observe(run: Run, jobs: Jobs, status: TrainingStatus, now: datetime) -> tupl
     return run, seen
 
 
-def _look(run: Run, active: Attempt, jobs: Jobs, now: datetime) -> JobSnapshot | None:
+def _look(run: Run, active: Attempt, jobs: JobClient, now: datetime) -> JobSnapshot | None:
     """Return the job, or None if neither its name nor its labels find one. One query alone may ask the wrong place.
 
     Also return None for a create in a region that has not answered since. The lease fences such a job if it exists;
@@ -59,7 +59,7 @@ def _look(run: Run, active: Attempt, jobs: Jobs, now: datetime) -> JobSnapshot |
     if active.job:
         try:
             return jobs.get(active.job)
-        except Gone as error:
+        except JobNotFound as error:
             _log.warning("%s: %s", run.id, error)
     try:
         return jobs.find(run, active)
@@ -85,7 +85,7 @@ def _merged(active: Attempt, snapshot: JobSnapshot, seen: Observation, now: date
     return _advanced(active, progress) if progress and progress.attempt == active.id else active
 
 
-def _advanced(active: Attempt, progress: Progress) -> Attempt:
+def _advanced(active: Attempt, progress: TrainingProgress) -> Attempt:
     """Return `active` with the checkpoint that it wrote."""
     if active.advanced_at is None:
         # A standby begins where the replaced attempt stopped, not where the run stood at the decision.
@@ -141,7 +141,7 @@ def _within(attempt: Attempt, moment: datetime | None, ended_at: datetime) -> da
     return min(max(moment, attempt.started_at), attempt.advanced_at or ended_at)
 
 
-def _first_step(active: Attempt, progress: Progress) -> datetime:
+def _first_step(active: Attempt, progress: TrainingProgress) -> datetime:
     """Estimate when the attempt made its first new step, from the rate of its newest checkpoint."""
     made = max(progress.step - active.from_step, 0)
     ago = timedelta(hours=made / progress.steps_per_hour) if progress.steps_per_hour > 0 else timedelta()
@@ -158,7 +158,7 @@ def _step(seen: Observation) -> int:
     return seen.progress.step if seen.progress else 0
 
 
-def cancel_strays(run: Run, jobs: Jobs, now: datetime) -> None:
+def cancel_strays(run: Run, jobs: JobClient, now: datetime) -> None:
     """Cancel jobs whose create was given up and took effect after all."""
     for attempt in run.attempts:
         if not _given_up_recently(attempt, now):

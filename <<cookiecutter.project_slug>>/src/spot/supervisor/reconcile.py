@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
 from spot.core.errors import Exit, PermissionDenied, SpotError, TemporarilyUnavailable
 from spot.core.run import Attempt, Cancel, Decision, Observation, Run, RunState
-from spot.google.vertex import Jobs, Refused
+from spot.google.vertex import JobClient, RequestRejected
 from spot.policy.decide import decide
 from spot.policy.slack import SETTLE
 from spot.storage.base import Conflict
@@ -71,7 +71,7 @@ class Supervisor:
     """Hold everything that a reconcile works with. No state survives between two of them."""
 
     ledger: Ledger
-    jobs: Jobs
+    jobs: JobClient
     status: TrainingStatus
     clock: Callable[[], datetime]
     sleep: Callable[[float], None]
@@ -174,7 +174,7 @@ class _Pass:
         except TemporarilyUnavailable as error:  # it may have taken effect: the next turn looks for the job
             _log.warning("%s: %s", self._id, error)
             return record
-        except Refused as error:
+        except RequestRejected as error:
             refused = replace(
                 attempt, outcome=classify_refusal(error.error), error=error.error, ended_at=self._to.clock()
             )

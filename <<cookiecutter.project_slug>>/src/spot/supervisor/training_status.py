@@ -7,13 +7,13 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from spot.core.run import Attempt, Observation, Progress, Run
+from spot.core.run import Attempt, Observation, Run, TrainingProgress
 from spot.storage import paths
 from spot.storage.base import GIVE_UP_S, Damaged, NotFound, Store
 from spot.storage.factory import open_store
 from spot.storage.records import lease, manifest, markers
 from spot.storage.records.manifest import Manifest
-from spot.storage.records.markers import Starts
+from spot.storage.records.markers import AttemptStarts
 
 
 class TrainingStatus(Protocol):
@@ -22,7 +22,7 @@ class TrainingStatus(Protocol):
     def observe(self, run: Run) -> Observation:
         """Return the newest checkpoint, the holder of the lease and the completion of a run."""
 
-    def starts(self, run: Run, attempt: Attempt) -> Starts:
+    def starts(self, run: Run, attempt: Attempt) -> AttemptStarts:
         """Return the starts that the trainer marked in an attempt."""
 
 
@@ -43,7 +43,7 @@ class BucketStatus:
             completed_at=_completed_at(self._store(f"{run.spec.root}/models"), run.id),
         )
 
-    def starts(self, run: Run, attempt: Attempt) -> Starts:
+    def starts(self, run: Run, attempt: Attempt) -> AttemptStarts:
         store = self._store(f"{run.spec.root}/checkpoints")
         try:
             return markers.starts(store, run.id, attempt.id)
@@ -57,8 +57,8 @@ class BucketStatus:
         return self._stores[uri]
 
 
-def _progress(newest: Manifest) -> Progress:
-    return Progress(
+def _progress(newest: Manifest) -> TrainingProgress:
+    return TrainingProgress(
         attempt=newest.attempt,
         step=newest.step,
         total_steps=newest.total_steps,

@@ -15,7 +15,7 @@ from spot.core.errors import Exit, SpotError
 from spot.storage.base import Conflict, Damaged, NotFound, Store
 from spot.storage.factory import open_store
 from spot.storage.records import markers
-from spot.storage.records.lease import LeaseLost, name_of
+from spot.storage.records.lease import LeaseLost, process_name
 from spot.storage.records.manifest import Json
 from spot.trainer.context import Saving, Start, Task
 from spot.trainer.results import check_writable, read_completion
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal,
     """Run to an exit code. Whatever goes wrong is one line on standard error and in the ended marker."""
     configure()
     start: Start | None = None
-    reason, relieved = "completed", False
+    reason, replaced = "completed", False
     try:
         flags = parse(arguments, environ)
         stop.grace_s = flags.grace
@@ -72,11 +72,11 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal,
         code, reason = _say(error, Exit.FAILED)
     except SpotError as error:
         code, reason = _say(error, error.exit_code)
-        relieved = isinstance(error, LeaseLost)
+        replaced = isinstance(error, LeaseLost)
     except Exception as error:
         _log.exception("unexpected")
         code, reason = _say(error, Exit.FAILED)
-    if stop.requested and code != Exit.DONE and reason != "stopped" and not relieved:
+    if stop.requested and code != Exit.DONE and reason != "stopped" and not replaced:
         # The machine is going away, and what is on it fails in any order: the fault is not the training's.
         code, reason = stop.exit_code, f"stopped, not saved: {reason}"
     if start and start.saving:
@@ -104,7 +104,7 @@ def _announce(flags: Flags, pace: LeaseTiming) -> Saving:
     number = markers.claim_start(store, flags.run, flags.attempt, facts)
     buffer = SharedBuffer()
     uploader = UploaderProcess(store.uri, buffer.fd, flags.keep)
-    name = name_of(flags.attempt, number)
+    name = process_name(flags.attempt, number)
     return Saving(store=store, buffer=buffer, uploader=uploader, start=number, name=name, pace=pace)
 
 

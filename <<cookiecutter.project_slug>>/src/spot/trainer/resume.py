@@ -16,7 +16,7 @@ from spot.trainer.checkpoint.interval import History
 from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.checkpoint.standby import Standby, stand_by
 from spot.trainer.context import Saving, Start
-from spot.trainer.loop import Machine
+from spot.trainer.loop import Compute
 from spot.trainer.runtime.errors import StartAgain, UsageError
 from spot.trainer.runtime.flags import Flags, Precision, Resume
 from spot.trainer.state import TrainingState
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def resume(
-    start: Start, saving: Saving, state: TrainingState, machine: Machine, objects: tuple[DataObject, ...]
+    start: Start, saving: Saving, state: TrainingState, compute: Compute, objects: tuple[DataObject, ...]
 ) -> CheckpointManager | None:
     """Restore the newest good checkpoint, if any, and be ready for the next. Raises `LeaseLost`.
 
@@ -34,7 +34,7 @@ def resume(
     """
     flags, store = start.flags, saving.store
     identity = Identity(
-        run=flags.run, attempt=flags.attempt, start=saving.start, config=_config(flags, machine), data=objects
+        run=flags.run, attempt=flags.attempt, start=saving.start, config=_config(flags, compute), data=objects
     )
     if flags.standby:
         standby = Standby(store, flags.run, saving.name, saving.pace, replaces=flags.standby)
@@ -53,7 +53,7 @@ def resume(
         uploader=saving.uploader,
         buffer=saving.buffer,
         identity=identity,
-        term=held.term,
+        token=held.token,
         pace=saving.pace,
         interval_s=flags.checkpoint_interval,
         history=History(preemptions=markers.count_starts(store, flags.run) - 1, compute_seconds=state.compute_seconds),
@@ -109,7 +109,7 @@ def _restore(store: Store, state: TrainingState, buffer: SharedBuffer, identity:
     return found.manifest
 
 
-def _config(flags: Flags, machine: Machine) -> dict[str, Json]:
+def _config(flags: Flags, compute: Compute) -> dict[str, Json]:
     """What the result depends on, by flag."""
     return {
         "epochs": flags.epochs,
@@ -119,7 +119,7 @@ def _config(flags: Flags, machine: Machine) -> dict[str, Json]:
         "learning-rate": flags.learning_rate,
         "patience": flags.patience,
         "seed": flags.seed,
-        "precision": (Precision.MIXED if machine.mixed else Precision.FULL).value,
+        "precision": (Precision.MIXED if compute.mixed else Precision.FULL).value,
     }
 
 

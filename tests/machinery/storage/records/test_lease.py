@@ -1,4 +1,4 @@
-"""The writer's lease: one holder at a time, whoever races for it, and a term that only grows."""
+"""The writer's lease: one holder at a time, whoever races for it, and a token that only grows."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from spot.storage.records.lease import Found, Lease, LeaseLost
 from tests.machinery.storage.memory import MemoryStore
 
 RUN = "run"
-NAMES = st.builds(lease.name_of, st.sampled_from(["a1", "a-2", "x_3"]), st.integers(1, 9))
+NAMES = st.builds(lease.process_name, st.sampled_from(["a1", "a-2", "x_3"]), st.integers(1, 9))
 LEASES = st.builds(
     Lease,
-    term=st.integers(1, 9),
+    token=st.integers(1, 9),
     holder=NAMES,
     successor=st.none() | NAMES,
     offered=st.booleans(),
-    beat=st.integers(0, 9),
-    relieved=st.lists(st.sampled_from(["a1", "a-2"]), max_size=2, unique=True).map(tuple),
+    heartbeat=st.integers(0, 9),
+    replaced=st.lists(st.sampled_from(["a1", "a-2"]), max_size=2, unique=True).map(tuple),
 )
 
 
@@ -45,34 +45,39 @@ def test_a_lease_is_read_back_exactly(written: Lease) -> None:
 def test_every_claim_has_a_higher_term_and_nobody_waits(before: Lease, name: str) -> None:
     """A successor that is dead would make the new holder stand still; one that lives asks anew."""
     for after in (before.claimed_by(name), before.taken_by(name)):
-        assert (after.term, after.holder) == (before.term + 1, name)
-        assert (after.successor, after.offered, after.beat) == (None, False, 0)
+        assert (after.token, after.holder) == (before.token + 1, name)
+        assert (after.successor, after.offered, after.heartbeat) == (None, False, 0)
 
 
 @given(LEASES, NAMES, st.sampled_from(["a1", "b4"]))
 def test_it_remembers_from_whom_it_was_taken_over_and_in_whose_place(before: Lease, name: str, place: str) -> None:
-    relieved = set(before.relieved)
+    replaced = set(before.replaced)
     for after, more in (
         (before.claimed_by(name), set()),
         (before.claimed_by(name, place), {place}),
         (before.taken_by(name), {before.attempt}),
         (before.taken_by(name, place), {before.attempt, place}),
     ):
-        assert sorted(after.relieved) == sorted(relieved | more)
+        assert sorted(after.replaced) == sorted(replaced | more)
 
 
 @given(LEASES, NAMES)
 def test_no_other_change_moves_the_lease(before: Lease, name: str) -> None:
-    for after in (before.wanted_by(name), before.wanted_by_nobody(), before.offered_to_successor(), before.beaten()):
-        assert (after.term, after.holder, after.relieved) == (before.term, before.holder, before.relieved)
+    for after in (
+        before.requested_by(name),
+        before.without_request(),
+        before.offered_to_successor(),
+        before.with_heartbeat(),
+    ):
+        assert (after.token, after.holder, after.replaced) == (before.token, before.holder, before.replaced)
 
 
 @given(LEASES, NAMES)
 def test_an_offer_is_for_the_successor_it_was_made_to(before: Lease, name: str) -> None:
-    offered = before.wanted_by("a1.1").offered_to_successor()
+    offered = before.requested_by("a1.1").offered_to_successor()
     assert (offered.successor, offered.offered) == ("a1.1", True)
-    assert not offered.wanted_by(name).offered
-    assert not offered.wanted_by_nobody().offered
+    assert not offered.requested_by(name).offered
+    assert not offered.without_request().offered
 
 
 @pytest.mark.parametrize(
@@ -82,18 +87,18 @@ def test_an_offer_is_for_the_successor_it_was_made_to(before: Lease, name: str) 
         b"nonsense \xff",
         b"[]",
         b"{}",
-        json.dumps({"format": 1, "term": 1}).encode(),
+        json.dumps({"format": 1, "token": 1}).encode(),
         *(
-            json.dumps({**json.loads(Lease(term=1, holder="a.1").to_json()), **change}).encode()
+            json.dumps({**json.loads(Lease(token=1, holder="a.1").to_json()), **change}).encode()
             for change in (
-                {"term": "1"},
-                {"term": True},
+                {"token": "1"},
+                {"token": True},
                 {"holder": 1},
                 {"successor": 1},
                 {"offered": 0},
-                {"beat": None},
-                {"relieved": 1},
-                {"relieved": [1]},
+                {"heartbeat": None},
+                {"replaced": 1},
+                {"replaced": [1]},
                 {"more": 1},
             )
         ),
@@ -111,13 +116,13 @@ def test_a_newer_programs_lease_is_left_alone() -> None:
 
 def test_before_the_first_claim_there_is_no_lease(store: Store) -> None:
     assert lease.read(store, RUN) is None
-    assert lease.claim(store, RUN, "a1.1") == Lease(term=1, holder="a1.1") == lease.read(store, RUN)
+    assert lease.claim(store, RUN, "a1.1") == Lease(token=1, holder="a1.1") == lease.read(store, RUN)
 
 
 def test_a_later_start_takes_the_lease_whoever_holds_it(store: Store) -> None:
     lease.claim(store, RUN, "a1.1")
     lease.claim(store, RUN, "a1.2")
-    assert lease.claim(store, RUN, "a2.1") == Lease(term=3, holder="a2.1") == lease.read(store, RUN)
+    assert lease.claim(store, RUN, "a2.1") == Lease(token=3, holder="a2.1") == lease.read(store, RUN)
 
 
 def test_an_earlier_start_of_the_same_attempt_does_not_take_it_back(store: Store) -> None:
@@ -125,7 +130,7 @@ def test_an_earlier_start_of_the_same_attempt_does_not_take_it_back(store: Store
     lease.claim(store, RUN, "a1.10")
     with pytest.raises(LeaseLost, match=r"a1\.10 is a later start of the attempt than a1\.9"):
         lease.claim(store, RUN, "a1.9")
-    assert lease.read(store, RUN) == Lease(term=1, holder="a1.10")
+    assert lease.read(store, RUN) == Lease(token=1, holder="a1.10")
 
 
 def test_a_start_of_an_attempt_that_was_relieved_does_not_take_it_back(store: Store) -> None:
@@ -133,34 +138,34 @@ def test_a_start_of_an_attempt_that_was_relieved_does_not_take_it_back(store: St
     before = found(store)
     lease.change(store, RUN, before, before.lease.taken_by("a2.1"))
     for _ in range(2):  # also when its successor has started again
-        with pytest.raises(LeaseLost, match=r"attempt a1 was relieved: the lease of run run is a2\.\d's"):
+        with pytest.raises(LeaseLost, match=r"attempt a1 was replaced: the lease of run run is a2\.\d's"):
             lease.claim(store, RUN, "a1.2")
         lease.claim(store, RUN, "a2.2")
-    assert lease.claim(store, RUN, "a3.1").term == 4
+    assert lease.claim(store, RUN, "a3.1").token == 4
 
 
 def test_an_attempt_whose_place_was_taken_does_not_take_the_lease_though_it_never_had_it(store: Store) -> None:
     lease.claim(store, RUN, "a2.1", "a1")
-    with pytest.raises(LeaseLost, match=r"attempt a1 was relieved: the lease of run run is a2\.1's"):
+    with pytest.raises(LeaseLost, match=r"attempt a1 was replaced: the lease of run run is a2\.1's"):
         lease.claim(store, RUN, "a1.1")
 
 
 def test_a_deleted_lease_is_made_anew_above_all_terms_that_there_are(store: Store) -> None:
     """Below them, nothing that the next writer commits would ever count."""
-    for step, term in ((10, 2), (20, 7), (30, 3)):
-        commit = Commit(step=step, term=term, from_step=0, from_term=0)
+    for step, token in ((10, 2), (20, 7), (30, 3)):
+        commit = Commit(step=step, token=token, from_step=0, from_token=0)
         store.write(paths.manifest(RUN, commit), b"", if_generation=ABSENT)
-    assert lease.claim(store, RUN, "a1.1").term == 8
+    assert lease.claim(store, RUN, "a1.1").token == 8
 
 
 def test_a_deleted_lease_is_made_anew_above_what_a_start_claimed_that_has_not_committed_yet(store: Store) -> None:
     """It may be frozen, and commit later: then all that the next writer commits would not count."""
 
     def claim(attempt: str) -> int:
-        return lease.claim(store, RUN, lease.name_of(attempt, markers.claim_start(store, RUN, attempt, {}))).term
+        return lease.claim(store, RUN, lease.process_name(attempt, markers.claim_start(store, RUN, attempt, {}))).token
 
     assert claim("a1") == 1
-    store.write(paths.manifest(RUN, Commit(step=10, term=1, from_step=0, from_term=0)), b"", if_generation=ABSENT)
+    store.write(paths.manifest(RUN, Commit(step=10, token=1, from_step=0, from_token=0)), b"", if_generation=ABSENT)
     frozen = [claim("a1"), claim("a2")]
     store.delete(paths.writer(RUN))
     assert claim("a3") > max(frozen)
@@ -169,27 +174,27 @@ def test_a_deleted_lease_is_made_anew_above_what_a_start_claimed_that_has_not_co
 def test_a_claim_whose_reply_was_lost_is_a_claim(store: Store) -> None:
     claimed = lease.claim(store, RUN, "a1.1")
     there = found(store)
-    lease.change(store, RUN, there, there.lease.wanted_by("a2.1"))  # so that the write is not known again
+    lease.change(store, RUN, there, there.lease.requested_by("a2.1"))  # so that the write is not known again
     assert lease.claim(store, RUN, "a1.1") == replace(claimed, successor="a2.1")
 
 
 def test_of_many_claims_at_once_each_has_its_own_term(store: Store) -> None:
-    names = [lease.name_of(f"a{number}", 1) for number in range(6)]
+    names = [lease.process_name(f"a{number}", 1) for number in range(6)]
     with ThreadPoolExecutor(len(names)) as pool:
         claimed = list(pool.map(lambda name: lease.claim(store, RUN, name), names))
-    assert sorted(one.term for one in claimed) == list(range(1, 7))
-    assert lease.read(store, RUN) == max(claimed, key=lambda one: one.term)
+    assert sorted(one.token for one in claimed) == list(range(1, 7))
+    assert lease.read(store, RUN) == max(claimed, key=lambda one: one.token)
 
 
 def test_of_accepting_and_withdrawing_an_offer_at_once_only_one_is_done(store: Store) -> None:
     lease.claim(store, RUN, "a1.1")
     for round_ in range(2, 12):
         before = found(store)
-        lease.change(store, RUN, before, before.lease.wanted_by(f"a{round_}.1"))
+        lease.change(store, RUN, before, before.lease.requested_by(f"a{round_}.1"))
         before = found(store)
         lease.change(store, RUN, before, before.lease.offered_to_successor())
         offered = found(store)
-        changes = [offered.lease.taken_by(f"a{round_}.1"), offered.lease.wanted_by_nobody()]
+        changes = [offered.lease.taken_by(f"a{round_}.1"), offered.lease.without_request()]
 
         def done(change: Lease, offered: Found = offered) -> Lease | None:
             try:
@@ -207,4 +212,4 @@ def test_a_claim_that_another_one_comes_before_is_above_it() -> None:
     store = MemoryStore()
     lease.claim(store, RUN, "a1.1")
     store.before_next_write = lambda: (lease.claim(store, RUN, "a2.1"), None)[1]
-    assert lease.claim(store, RUN, "a3.1") == Lease(term=3, holder="a3.1") == lease.read(store, RUN)
+    assert lease.claim(store, RUN, "a3.1") == Lease(token=3, holder="a3.1") == lease.read(store, RUN)

@@ -25,9 +25,9 @@ MANIFESTS = st.builds(
     run=st.text(),
     attempt=st.text(),
     start=NUMBERS,
-    term=NUMBERS,
+    token=NUMBERS,
     from_step=NUMBERS,
-    from_term=NUMBERS,
+    from_token=NUMBERS,
     step=NUMBERS,
     total_steps=NUMBERS,
     epoch=NUMBERS,
@@ -49,9 +49,9 @@ EXAMPLE = Manifest(
     run="run",
     attempt="a",
     start=1,
-    term=1,
+    token=1,
     from_step=0,
-    from_term=0,
+    from_token=0,
     step=7,
     total_steps=70,
     epoch=0,
@@ -123,10 +123,10 @@ def test_a_newer_format_is_no_damage_whatever_else_it_holds() -> None:
         Manifest.from_json(json.dumps({"format": FORMAT + 1, "all": "different"}).encode(), "name")
 
 
-def at(step: int, term: int = 1, from_step: int = 0, from_term: int | None = None) -> Commit:
+def at(step: int, token: int = 1, from_step: int = 0, from_token: int | None = None) -> Commit:
     """By default from the writer before, or from nothing."""
-    before = term - 1 if from_step else 0
-    return Commit(step=step, term=term, from_step=from_step, from_term=before if from_term is None else from_term)
+    before = token - 1 if from_step else 0
+    return Commit(step=step, token=token, from_step=from_step, from_token=before if from_token is None else from_token)
 
 
 def put(store: Store, step: int, text: bytes) -> None:
@@ -162,7 +162,7 @@ def test_what_the_newest_writer_committed_counts_and_what_that_began_from(
     found: list[Commit], expected: list[Commit]
 ) -> None:
     for order in (found, found[::-1]):
-        assert manifest.counting(order) == expected
+        assert manifest.committed_lineage(order) == expected
 
 
 EVENTS = st.lists(st.none() | st.tuples(st.integers(0, 3), st.integers(1, 4)), max_size=20)
@@ -178,16 +178,16 @@ def test_what_count_are_one_line_although_every_writer_goes_on_after_it_lost_its
     writers: list[list[Commit]] = []  # what each began from, and its own
     for event in (None, *events):
         if event is None:
-            writers.append([next(iter(manifest.counting(found)), at(0, 0))])
+            writers.append([next(iter(manifest.committed_lineage(found)), at(0, 0))])
             continue
-        term = event[0] % len(writers) + 1
-        began, newest = writers[term - 1][0], writers[term - 1][-1]
-        commit = at(newest.step + event[1], term, began.step, began.term)
+        token = event[0] % len(writers) + 1
+        began, newest = writers[token - 1][0], writers[token - 1][-1]
+        commit = at(newest.step + event[1], token, began.step, began.token)
         ways[commit] = [commit, *ways[newest]]
-        writers[term - 1].append(commit)
+        writers[token - 1].append(commit)
         found.append(commit)
         chance.shuffle(found)
-        assert manifest.counting(found) == ways[max(found, key=lambda one: (one.term, one.step))]
+        assert manifest.committed_lineage(found) == ways[max(found, key=lambda one: (one.token, one.step))]
 
 
 def test_the_newest_readable_manifest_tells_where_training_stands(store: Store) -> None:

@@ -78,7 +78,7 @@ def make(store: Store, uploaders: list[UploaderProcess]) -> Make:
             uploader=uploaders[-1],
             buffer=buffer,
             identity=Identity(run="run", attempt="a", start=start, config={}, data=()),
-            term=lease.claim(store, "run", lease.name_of("a", start)).term,
+            token=lease.claim(store, "run", lease.process_name("a", start)).token,
             interval_s=interval_s,
             history=History(preemptions=0, compute_seconds=0.0),
             restored=None,

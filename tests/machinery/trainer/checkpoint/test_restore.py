@@ -44,9 +44,9 @@ def commit(store: Store, step: int) -> Manifest:
         run=RUN,
         attempt="a",
         start=1,
-        term=1,
+        token=1,
         from_step=0,
-        from_term=0,
+        from_token=0,
         step=step,
         total_steps=100,
         epoch=0,
@@ -81,7 +81,7 @@ def overwrite(store: Store, name: str, change: Callable[[bytes], bytes]) -> None
 
 
 def name_of(step: int) -> str:
-    return paths.manifest(RUN, Commit(step=step, term=1, from_step=0, from_term=0))
+    return paths.manifest(RUN, Commit(step=step, token=1, from_step=0, from_token=0))
 
 
 def steps(store: Store) -> list[int]:

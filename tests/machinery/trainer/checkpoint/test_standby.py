@@ -49,17 +49,17 @@ def wait(standby: Standby, clock: ManualClock, seconds: float) -> Lease | None:
 
 def test_where_there_is_no_lease_it_is_taken(standby: Standby, store: MemoryStore) -> None:
     store.delete(paths.writer(RUN))
-    assert standby.look() == Lease(term=1, holder=ME, relieved=("a1",))
+    assert standby.look() == Lease(token=1, holder=ME, replaced=("a1",))
 
 
 def test_that_of_an_earlier_start_of_its_own_is_taken(standby: Standby, store: MemoryStore) -> None:
-    become(store, Lease(term=4, holder="a2.0", relieved=("a1",)))
-    assert standby.look() == Lease(term=5, holder=ME, relieved=("a1",))
+    become(store, Lease(token=4, holder="a2.0", replaced=("a1",)))
+    assert standby.look() == Lease(token=5, holder=ME, replaced=("a1",))
 
 
 def test_it_asks_and_waits(standby: Standby, store: MemoryStore) -> None:
     assert standby.look() is None
-    assert now(store) == Lease(term=1, holder=HOLDER, successor=ME)
+    assert now(store) == Lease(token=1, holder=HOLDER, successor=ME)
     asked = lease.look(store, RUN)
     assert standby.look() is None
     assert lease.look(store, RUN) == asked
@@ -68,7 +68,7 @@ def test_it_asks_and_waits(standby: Standby, store: MemoryStore) -> None:
 def test_what_is_offered_to_it_is_taken(standby: Standby, store: MemoryStore) -> None:
     standby.look()
     become(store, now(store).offered_to_successor())
-    assert standby.look() == now(store) == Lease(term=2, holder=ME, relieved=("a1",))
+    assert standby.look() == now(store) == Lease(token=2, holder=ME, replaced=("a1",))
 
 
 def test_an_offer_that_is_withdrawn_in_the_moment_it_is_taken_is_not_taken(
@@ -76,7 +76,7 @@ def test_an_offer_that_is_withdrawn_in_the_moment_it_is_taken_is_not_taken(
 ) -> None:
     standby.look()
     become(store, now(store).offered_to_successor())
-    store.before_next_write = lambda: become(store, now(store).wanted_by_nobody())
+    store.before_next_write = lambda: become(store, now(store).without_request())
     assert standby.look() is None
     assert now(store).holder == HOLDER
     assert standby.look() is None  # but asks anew
@@ -84,14 +84,14 @@ def test_an_offer_that_is_withdrawn_in_the_moment_it_is_taken_is_not_taken(
 
 
 def test_it_takes_the_place_of_one_that_waited_before(standby: Standby, store: MemoryStore) -> None:
-    become(store, now(store).wanted_by("a0.1").offered_to_successor())
+    become(store, now(store).requested_by("a0.1").offered_to_successor())
     assert standby.look() is None
     assert (now(store).successor, now(store).offered) == (ME, False)
 
 
 def test_it_makes_way_for_one_that_waits_in_its_place(standby: Standby, store: MemoryStore) -> None:
     standby.look()
-    become(store, now(store).wanted_by("a3.1"))
+    become(store, now(store).requested_by("a3.1"))
     with pytest.raises(LeaseLost, match=r"a3\.1 waits for the lease of run run in the place of a2\.1"):
         standby.look()
 
@@ -99,7 +99,7 @@ def test_it_makes_way_for_one_that_waits_in_its_place(standby: Standby, store: M
 @pytest.mark.parametrize("has", ["asked", "taken"])
 def test_it_makes_way_for_a_later_start_of_its_own_attempt(has: str, standby: Standby, store: MemoryStore) -> None:
     """It was frozen before it had asked."""
-    become(store, now(store).wanted_by("a2.2") if has == "asked" else now(store).taken_by("a2.2", "a1"))
+    become(store, now(store).requested_by("a2.2") if has == "asked" else now(store).taken_by("a2.2", "a1"))
     before = now(store)
     with pytest.raises(LeaseLost, match=r"a2\.2 is a later start of the attempt than a2\.1"):
         standby.look()
@@ -109,8 +109,8 @@ def test_it_makes_way_for_a_later_start_of_its_own_attempt(has: str, standby: St
 def test_it_makes_way_for_one_that_has_taken_the_place_already(standby: Standby, store: MemoryStore) -> None:
     """While it was frozen: else it would relieve its own replacement."""
     standby.look()
-    become(store, now(store).wanted_by("a3.1").taken_by("a3.1", "a1"))
-    with pytest.raises(LeaseLost, match=r"another one has relieved a1: the lease is a3\.1's"):
+    become(store, now(store).requested_by("a3.1").taken_by("a3.1", "a1"))
+    with pytest.raises(LeaseLost, match=r"another one has replaced a1: the lease is a3\.1's"):
         standby.look()
     assert now(store).successor is None
 
@@ -126,7 +126,7 @@ def nobody_yet(store: MemoryStore) -> None:
 
 def offering_predecessor(store: MemoryStore) -> None:
     dead_predecessor(store)
-    become(store, now(store).wanted_by(ME).offered_to_successor())
+    become(store, now(store).requested_by(ME).offered_to_successor())
 
 
 def own_earlier_start(store: MemoryStore) -> None:
@@ -142,7 +142,7 @@ def test_an_attempt_that_comes_after_its_twin_has_its_place_leaves(
     before(store)
     assert wait(standby, clock, PACE.dead_s + 3 * PACE.poll_s) == now(store)
     assert now(store).holder == ME
-    with pytest.raises(LeaseLost, match=r"attempt a1 was relieved: the lease of run run is a2\.1's"):
+    with pytest.raises(LeaseLost, match=r"attempt a1 was replaced: the lease of run run is a2\.1's"):
         lease.claim(store, RUN, HOLDER)
 
 
@@ -157,8 +157,8 @@ def test_an_attempt_that_comes_before_that_is_waited_for(
 
 
 def test_a_start_of_an_attempt_that_was_relieved_does_not_ask(standby: Standby, store: MemoryStore) -> None:
-    become(store, Lease(term=5, holder="a3.1", relieved=("a1", "a2")))
-    with pytest.raises(LeaseLost, match=r"attempt a2 was relieved: the lease is a3\.1's"):
+    become(store, Lease(token=5, holder="a3.1", replaced=("a1", "a2")))
+    with pytest.raises(LeaseLost, match=r"attempt a2 was replaced: the lease is a3\.1's"):
         standby.look()
     assert now(store).successor is None
 
@@ -166,7 +166,7 @@ def test_a_start_of_an_attempt_that_was_relieved_does_not_ask(standby: Standby, 
 def test_a_holder_without_a_sign_of_life_is_relieved(standby: Standby, clock: ManualClock) -> None:
     standby.look()
     assert wait(standby, clock, PACE.dead_s) is None
-    assert wait(standby, clock, 2 * PACE.poll_s) == Lease(term=2, holder=ME, relieved=("a1",))
+    assert wait(standby, clock, 2 * PACE.poll_s) == Lease(token=2, holder=ME, replaced=("a1",))
 
 
 def test_a_holder_that_gives_signs_of_life_is_waited_for(
@@ -174,7 +174,7 @@ def test_a_holder_that_gives_signs_of_life_is_waited_for(
 ) -> None:
     for _ in range(10):
         assert wait(standby, clock, PACE.dead_s - PACE.poll_s) is None
-        become(store, now(store).beaten())
+        become(store, now(store).with_heartbeat())
 
 
 def test_a_holder_that_starts_again_is_alive(standby: Standby, store: MemoryStore, clock: ManualClock) -> None:
@@ -198,7 +198,7 @@ def test_a_sign_of_life_in_the_last_moment_counts(standby: Standby, store: Memor
     standby.look()
     wait(standby, clock, PACE.dead_s)
     pass_time(clock, PACE.poll_s)
-    store.before_next_write = lambda: become(store, now(store).beaten())
+    store.before_next_write = lambda: become(store, now(store).with_heartbeat())
     assert standby.look() is None
     assert now(store).holder == HOLDER
 
@@ -206,8 +206,8 @@ def test_a_sign_of_life_in_the_last_moment_counts(standby: Standby, store: Memor
 def test_a_request_is_withdrawn_if_it_is_its_own(standby: Standby, store: MemoryStore) -> None:
     standby.look()
     standby.withdraw()
-    assert now(store) == Lease(term=1, holder=HOLDER)
-    become(store, now(store).wanted_by("a3.1"))
+    assert now(store) == Lease(token=1, holder=HOLDER)
+    become(store, now(store).requested_by("a3.1"))
     standby.withdraw()
     assert now(store).successor == "a3.1"
 
@@ -245,7 +245,7 @@ def test_a_store_that_does_not_answer_for_long_is_asked_again(store: MemoryStore
 
     away = Away()
     standby = Standby(away, RUN, ME, PACE, replaces=RELIEVED, clock=clock.monotonic)
-    assert stand_by(standby, store, PACE, sleep=lambda _: None) == Lease(term=1, holder=ME, relieved=("a1",))
+    assert stand_by(standby, store, PACE, sleep=lambda _: None) == Lease(token=1, holder=ME, replaced=("a1",))
 
 
 def test_a_stop_withdraws_the_request(standby: Standby, store: MemoryStore) -> None:

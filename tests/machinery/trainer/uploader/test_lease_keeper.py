@@ -50,7 +50,7 @@ def holding(store: FailingStore, clock: ManualClock) -> LeaseKeeper:
 
 def offer(holding: LeaseKeeper, store: MemoryStore) -> None:
     """To the twin, which has asked. The next look makes it."""
-    become(store, now(store).wanted_by(TWIN))
+    become(store, now(store).requested_by(TWIN))
     holding.look()
     holding.offer(TWIN)
 
@@ -64,23 +64,23 @@ def test_a_lease_that_nobody_wants_is_only_read(holding: LeaseKeeper, store: Fai
 
 
 def test_who_wants_it_is_told_once(holding: LeaseKeeper, store: FailingStore) -> None:
-    become(store, now(store).wanted_by(TWIN))
+    become(store, now(store).requested_by(TWIN))
     assert holding.look() == Wanted(successor=TWIN)
     assert holding.look() is None
-    become(store, now(store).wanted_by("a3.1"))
+    become(store, now(store).requested_by("a3.1"))
     assert holding.look() == Wanted(successor="a3.1")
-    become(store, now(store).wanted_by_nobody())
+    become(store, now(store).without_request())
     assert holding.look() == Wanted(successor=None)
 
 
 def test_it_shows_that_it_lives_while_somebody_waits(
     holding: LeaseKeeper, store: FailingStore, clock: ManualClock
 ) -> None:
-    become(store, now(store).wanted_by(TWIN))
+    become(store, now(store).requested_by(TWIN))
     beats = []
     for _ in range(9):
         holding.look()
-        beats.append(now(store).beat)
+        beats.append(now(store).heartbeat)
         pass_time(clock, PACE.heartbeat_s / 2)
     assert beats == [1, 1, 2, 2, 3, 3, 4, 4, 5]
 
@@ -131,7 +131,7 @@ def test_an_offer_that_nobody_accepts_is_withdrawn_and_the_request_with_it(
     assert holding.look() == Declined()
     assert (now(store).offered, now(store).successor, now(store).holder) == (False, None, ME)
     assert holding.look() is None
-    become(store, now(store).wanted_by(TWIN))  # it lives, and asks anew
+    become(store, now(store).requested_by(TWIN))  # it lives, and asks anew
     assert holding.look() == Wanted(successor=TWIN)
 
 
@@ -150,7 +150,7 @@ def test_an_offer_accepted_in_the_moment_of_its_withdrawal_is_accepted(
 def test_an_offer_to_one_who_waits_no_more_is_over(holding: LeaseKeeper, store: FailingStore, new: str | None) -> None:
     offer(holding, store)
     holding.look()
-    become(store, now(store).wanted_by(new) if new else now(store).wanted_by_nobody())
+    become(store, now(store).requested_by(new) if new else now(store).without_request())
     assert holding.look() == Declined()
     assert holding.look() == (Wanted(successor=new) if new else None)
     assert not now(store).offered
@@ -159,14 +159,14 @@ def test_an_offer_to_one_who_waits_no_more_is_over(holding: LeaseKeeper, store: 
 def test_an_offer_of_an_uploader_that_died_is_withdrawn_unless_it_is_made_again(
     holding: LeaseKeeper, store: FailingStore
 ) -> None:
-    become(store, now(store).wanted_by(TWIN).offered_to_successor())
+    become(store, now(store).requested_by(TWIN).offered_to_successor())
     holding.offer(TWIN)
     assert holding.look() is None
     assert now(store).offered
 
 
 def test_an_offer_that_the_trainer_does_not_know_of_is_withdrawn(holding: LeaseKeeper, store: FailingStore) -> None:
-    become(store, now(store).wanted_by(TWIN).offered_to_successor())
+    become(store, now(store).requested_by(TWIN).offered_to_successor())
     holding.look()
     assert (now(store).offered, now(store).successor) == (False, None)
 
@@ -191,11 +191,11 @@ def test_a_store_that_does_not_answer_changes_nothing(clock: ManualClock) -> Non
                 raise SpotError("no answer")
             found = super().read(name)
             if self.reads == 9:
-                self.write(name, Lease(term=2, holder=TWIN).to_json(), if_generation=found.generation)
+                self.write(name, Lease(token=2, holder=TWIN).to_json(), if_generation=found.generation)
             return super().read(name)
 
     store = Sometimes()
-    lease.change(store, RUN, None, Lease(term=1, holder=ME, successor=TWIN))
+    lease.change(store, RUN, None, Lease(token=1, holder=ME, successor=TWIN))
     hold = Hold(run=RUN, name=ME, poll_s=0.0, heartbeat_s=PACE.heartbeat_s, offer_s=PACE.offer_s)
     assert serve(LeaseKeeper(store, hold, clock=clock.monotonic)) == [Wanted(successor=TWIN), Lost(holder=TWIN)]
 
@@ -213,5 +213,5 @@ def test_nobody_stands_still_for_longer_than_an_offer_lasts_though_the_store_doe
     store.away = False
     assert holding.look() is None
     assert (now(store).offered, now(store).successor) == (False, None)
-    become(store, now(store).wanted_by(TWIN))
+    become(store, now(store).requested_by(TWIN))
     assert holding.look() == Wanted(successor=TWIN)

@@ -9,7 +9,7 @@ from spot.storage.paths import Commit
 from spot.trainer.uploader.retention import expired
 
 COMMITS = st.builds(
-    Commit, step=st.integers(0, 10**6), term=st.integers(1, 3), from_step=st.just(0), from_term=st.just(0)
+    Commit, step=st.integers(0, 10**6), token=st.integers(1, 3), from_step=st.just(0), from_token=st.just(0)
 )
 committed = st.dictionaries(COMMITS, st.none() | st.floats(0, 1), max_size=12)
 keeps = st.integers(1, 5)
@@ -33,5 +33,5 @@ def test_no_more_than_that_is_kept(scores: dict[Commit, float | None], keep: int
 
 
 def test_the_oldest_goes_first() -> None:
-    commits = [Commit(step=step, term=1, from_step=0, from_term=0) for step in range(6)]
+    commits = [Commit(step=step, token=1, from_step=0, from_token=0) for step in range(6)]
     assert expired(dict.fromkeys(commits), 2) == commits[:4]

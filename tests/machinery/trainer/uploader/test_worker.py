@@ -61,7 +61,7 @@ class Uploader:
     heard: list[Message] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        lease.claim(self.store, RUN, lease.name_of("a", self.start))
+        lease.claim(self.store, RUN, lease.process_name("a", self.start))
         self.process = UploaderProcess(self.store.uri, self.buffer.fd, self.keep)
 
     def save(self, step: int, data: bytes, *, score: float | None = None, prune: bool = True, **changes: object) -> int:
@@ -97,9 +97,9 @@ def draft_of(step: int, start: int = 1, score: float | None = None) -> Manifest:
         run=RUN,
         attempt="a",
         start=start,
-        term=start,
+        token=start,
         from_step=0,
-        from_term=0,
+        from_token=0,
         step=step,
         total_steps=1000,
         epoch=0,
@@ -269,19 +269,19 @@ def test_a_manifest_of_nonsense_does_not_keep_others_from_being_pruned(uploader:
 
 
 def test_the_lease_is_looked_after(either: Uploader) -> None:
-    me, twin = lease.name_of("a", 1), "b.1"
+    me, twin = lease.process_name("a", 1), "b.1"
     for _ in range(2):  # the checkpointer repeats it
-        either.process.send(Hold(run=RUN, name=me, poll_s=0.01, beat_s=0.01, offer_s=60.0))
-    become(either.store, lambda held: held.wanted_by(twin))
+        either.process.send(Hold(run=RUN, name=me, poll_s=0.01, heartbeat_s=0.01, offer_s=60.0))
+    become(either.store, lambda held: held.requested_by(twin))
     assert either.hear() == Wanted(successor=twin)
-    wait_until(lambda: (lease.read(either.store, RUN) or NONE).beat > 0)
+    wait_until(lambda: (lease.read(either.store, RUN) or NONE).heartbeat > 0)
     either.process.send(Offer(successor=twin))
     wait_until(lambda: (lease.read(either.store, RUN) or NONE).offered)
     become(either.store, lambda held: held.taken_by(twin))
     assert either.hear() == Lost(holder=twin)
 
 
-NONE = Lease(term=0, holder="")
+NONE = Lease(token=0, holder="")
 
 
 def become(store: Store, change: Callable[[Lease], Lease]) -> None:

@@ -1,6 +1,6 @@
 """The writer's lease: which process may commit checkpoints of a run, and who waits to relieve it.
 
-One object a run, changed only by compare-and-swap on its generation. No clock of another machine is trusted: `term`
+One object a run, changed only by compare-and-swap on its generation. No clock of another machine is trusted: `token`
 grows with every claim and is part of every checkpoint's name, so that what a former holder still writes does not count.
 """
 
@@ -30,16 +30,16 @@ class LeaseLost(SpotError):
 class Lease:
     """Processes are named by attempt and start, as a4.1. Its methods return what it is to become."""
 
-    term: int
+    token: int
     """From 1; one higher with every claim."""
     holder: str
     successor: str | None = None
     """Who asks to relieve the holder."""
     offered: bool = False
     """The holder has made its state durable, and waits for the successor to accept."""
-    beat: int = 0
+    heartbeat: int = 0
     """Grows while somebody waits and the holder lives."""
-    relieved: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
     """Attempts that others have taken the place of: no later start of theirs takes it back."""
 
     @property
@@ -52,26 +52,26 @@ class Lease:
 
         `replaces` is the attempt whose place it takes, whether or not that has ever held the lease.
         """
-        relieved = self.relieved if replaces is None else _with(self.relieved, replaces)
-        return Lease(term=self.term + 1, holder=name, relieved=relieved)
+        replaced = self.replaced if replaces is None else _with(self.replaced, replaces)
+        return Lease(token=self.token + 1, holder=name, replaced=replaced)
 
     def taken_by(self, name: str, replaces: str | None = None) -> Lease:
         """By the successor, likewise: it was offered, or the holder is dead."""
-        return replace(self, relieved=_with(self.relieved, self.attempt)).claimed_by(name, replaces)
+        return replace(self, replaced=_with(self.replaced, self.attempt)).claimed_by(name, replaces)
 
-    def wanted_by(self, name: str) -> Lease:
+    def requested_by(self, name: str) -> Lease:
         """In place of whoever waited before."""
         return replace(self, successor=name, offered=False)
 
-    def wanted_by_nobody(self) -> Lease:
+    def without_request(self) -> Lease:
         """The successor has withdrawn, or did not accept in time: if it lives, it asks anew."""
         return replace(self, successor=None, offered=False)
 
     def offered_to_successor(self) -> Lease:
         return replace(self, offered=True)
 
-    def beaten(self) -> Lease:
-        return replace(self, beat=self.beat + 1)
+    def with_heartbeat(self) -> Lease:
+        return replace(self, heartbeat=self.heartbeat + 1)
 
     def to_json(self) -> bytes:
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1).encode()
@@ -83,7 +83,7 @@ class Lease:
             values = json.loads(text)
             if (found := int(values.pop("format"))) > FORMAT:
                 raise NewerFormat(f"{name} has format {found}, this program reads up to {FORMAT}: use a newer image")
-            lease = cls(**{**values, "relieved": tuple(values["relieved"])})
+            lease = cls(**{**values, "replaced": tuple(values["replaced"])})
             _check(lease)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise Damaged(f"{name} is no writer's lease: delete it, and the next start makes another") from error
@@ -96,18 +96,18 @@ def _with(attempts: tuple[str, ...], attempt: str) -> tuple[str, ...]:
 
 def _check(lease: Lease) -> None:
     right = (
-        type(lease.term) is int
+        type(lease.token) is int
         and isinstance(lease.holder, str)
         and isinstance(lease.successor, str | None)
         and isinstance(lease.offered, bool)
-        and type(lease.beat) is int
-        and all(isinstance(attempt, str) for attempt in lease.relieved)
+        and type(lease.heartbeat) is int
+        and all(isinstance(attempt, str) for attempt in lease.replaced)
     )
     if not right:
         raise TypeError
 
 
-def name_of(attempt: str, start: int) -> str:
+def process_name(attempt: str, start: int) -> str:
     """What a process is called in the lease."""
     return f"{attempt}.{start}"
 
@@ -116,7 +116,7 @@ def attempt_of(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def make_way_for_later_start(name: str, other: str) -> None:
+def yield_to_later_start(name: str, other: str) -> None:
     """Raise `LeaseLost` if `other` is a later start of the same attempt: `name` was frozen, and passes for dead."""
     start, later = (one.rpartition(".")[2] for one in (name, other))
     if attempt_of(name) == attempt_of(other) and later.isdecimal() and int(later) > int(start):
@@ -156,18 +156,18 @@ def change(store: Store, run: str, found: Found | None, lease: Lease) -> int:
 def claim(store: Store, run: str, name: str, replaces: str | None = None) -> Lease:
     """Take the lease, whoever holds it but a later start of the same attempt.
 
-    Raises `LeaseLost` if that holds it, and for a start of an attempt that was relieved before.
+    Raises `LeaseLost` if that holds it, and for a start of an attempt that was replaced before.
     """
     while True:
         found = look(store, run)
         if found and found.lease.holder == name:  # the reply to our claim was lost
             return found.lease
-        if found and attempt_of(name) in found.lease.relieved:
+        if found and attempt_of(name) in found.lease.replaced:
             raise LeaseLost(
-                f"attempt {attempt_of(name)} was relieved: the lease of run {run} is {found.lease.holder}'s"
+                f"attempt {attempt_of(name)} was replaced: the lease of run {run} is {found.lease.holder}'s"
             )
         if found:
-            make_way_for_later_start(name, found.lease.holder)
+            yield_to_later_start(name, found.lease.holder)
         lease = (found.lease if found else _before_the_first(store, run)).claimed_by(name, replaces)
         try:
             change(store, run, found, lease)
@@ -177,10 +177,10 @@ def claim(store: Store, run: str, name: str, replaces: str | None = None) -> Lea
 
 
 def _before_the_first(store: Store, run: str) -> Lease:
-    """Nobody's, above every term that may have been claimed: somebody may have deleted the lease of a run.
+    """Nobody's, above every token that may have been claimed: somebody may have deleted the lease of a run.
 
     A start that claimed and has not committed yet is known by its marker alone; what it still commits must not count.
     """
-    committed = max((commit.term for commit in manifest.listed(store, run)), default=0)
+    committed = max((commit.token for commit in manifest.listed(store, run)), default=0)
     earlier = max(markers.count_starts(store, run) - 1, 0)
-    return Lease(term=committed + CLAIMS_OF_A_START * earlier, holder="")
+    return Lease(token=committed + CLAIMS_OF_A_START * earlier, holder="")

@@ -28,11 +28,11 @@ class UnknownRun(SpotError):
     """Report a run that does not exist."""
 
 
-class NoId(SpotError):
+class InvalidRunId(SpotError):
     """Report an invalid run id."""
 
 
-class Exists(SpotError):
+class RunExists(SpotError):
     """Report a run id that is taken."""
 
 
@@ -55,13 +55,13 @@ class Ledger:
         return self.store.uri
 
     def create(self, run: Run) -> Record:
-        """Raises `Exists` if there is a run of this id, open or closed."""
+        """Raises `RunExists` if there is a run of this id, open or closed."""
         if self._closed_name(run.id) is not None:
-            raise Exists(f"run {run.id} exists and has ended: choose another --run, or none")
+            raise RunExists(f"run {run.id} exists and has ended: choose another --run, or none")
         try:
             written = self.store.write(_open_name(run.id), encode(run), if_generation=ABSENT)
         except Conflict as error:
-            raise Exists(f"run {run.id} exists already: spot status {run.id}") from error
+            raise RunExists(f"run {run.id} exists already: spot status {run.id}") from error
         return Record(run=run, generation=written.generation)
 
     def write(self, record: Record, run: Run) -> Record:
@@ -115,7 +115,7 @@ class Ledger:
             self.store.write(name, encode(run), if_generation=ABSENT)
         except Conflict:  # filed before, unless somebody chose the id of a run that has ended
             if self._read(name, run.id).run != run:
-                raise Exists(
+                raise RunExists(
                     f"{self.uri}/{name} is another run of the same id: move one of them away by hand"
                 ) from None
         self.store.delete(_open_name(run.id))
@@ -197,7 +197,7 @@ def _open_name(run_id: str) -> str:
 
 def _checked(run_id: str) -> str:
     if not RUN.fullmatch(run_id):
-        raise NoId(f"{run_id!r} is no id of a run: 1 to 63 of a-z, 0-9, _ and -, a letter or digit first")
+        raise InvalidRunId(f"{run_id!r} is no id of a run: 1 to 63 of a-z, 0-9, _ and -, a letter or digit first")
     return run_id
 
 

@@ -48,11 +48,11 @@ class Manifest:
     attempt: str
     start: int
     """Which start of the process within the attempt, from 1."""
-    term: int
+    token: int
     """Of the writer's lease under which it was written."""
     from_step: int
     """The checkpoint that its writer began from; 0 if from nothing."""
-    from_term: int
+    from_token: int
     step: int
     total_steps: int
     epoch: int
@@ -79,7 +79,7 @@ class Manifest:
 
     @property
     def commit(self) -> Commit:
-        return Commit(step=self.step, term=self.term, from_step=self.from_step, from_term=self.from_term)
+        return Commit(step=self.step, token=self.token, from_step=self.from_step, from_token=self.from_token)
 
     @property
     def name(self) -> str:
@@ -129,26 +129,26 @@ def _checked(kind: type, values: dict[str, Json]) -> dict[str, Json]:
     return values
 
 
-def counting(commits: Iterable[Commit]) -> list[Commit]:
+def committed_lineage(commits: Iterable[Commit]) -> list[Commit]:
     """Those that count, newest first: what the newest writer committed, what that began from, and so on back.
 
     Decided by names alone. What a writer commits that has lost its lease does not count from the moment that its
     successor has committed anything, whenever its request lands.
     """
     counted: list[Commit] = []
-    last_term, last_step = math.inf, math.inf
-    by_term = sorted(commits, key=lambda commit: (commit.term, commit.step), reverse=True)
-    for term, group in groupby(by_term, key=lambda commit: commit.term):
-        own = [commit for commit in group if term <= last_term and commit.step <= last_step]
+    last_token, last_step = math.inf, math.inf
+    by_token = sorted(commits, key=lambda commit: (commit.token, commit.step), reverse=True)
+    for token, group in groupby(by_token, key=lambda commit: commit.token):
+        own = [commit for commit in group if token <= last_token and commit.step <= last_step]
         if own:
             counted += own
-            last_term, last_step = own[0].from_term, own[0].from_step
+            last_token, last_step = own[0].from_token, own[0].from_step
     return counted
 
 
 def commits(store: Store, run: str) -> list[Commit]:
     """The committed checkpoints that count, newest first."""
-    return counting(listed(store, run))
+    return committed_lineage(listed(store, run))
 
 
 def listed(store: Store, run: str) -> list[Commit]:

@@ -36,7 +36,7 @@ def write_end(store: Store, run: str, attempt: str, start: int, facts: Mapping[s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Starts:
+class AttemptStarts:
     """The starts of one attempt."""
 
     count: int
@@ -46,7 +46,7 @@ class Starts:
     """When the first began, by the clock of its machine."""
 
 
-def starts(store: Store, run: str, attempt: str) -> Starts:
+def starts(store: Store, run: str, attempt: str) -> AttemptStarts:
     """How often the trainer was started in `attempt`, and how the newest start ended."""
     found = [(number, event) for name, number, event in _parse(store, run) if name == attempt]
     numbers = [number for number, event in found if event == STARTED]
@@ -57,7 +57,7 @@ def starts(store: Store, run: str, attempt: str) -> Starts:
     if numbers:
         facts = json.loads(store.read(paths.marker(run, attempt, min(numbers), STARTED)).data)
         started_at = datetime.fromisoformat(facts["time"]).astimezone(UTC)
-    return Starts(count=len(numbers), exit_code=exit_code, started_at=started_at)
+    return AttemptStarts(count=len(numbers), exit_code=exit_code, started_at=started_at)
 
 
 def count_starts(store: Store, run: str) -> int:

@@ -19,16 +19,16 @@ class Identity:
     config: dict[str, Json]
     data: tuple[DataObject, ...]
 
-    def draft(self, term: int, restored: Commit | None, saving_s: float) -> dict[str, Json]:
+    def draft(self, token: int, restored: Commit | None, saving_s: float) -> dict[str, Json]:
         """The manifest of a checkpoint that is taken now, but for its parts and the progress of training."""
         return {
             "format": FORMAT,
             "run": self.run,
             "attempt": self.attempt,
             "start": self.start,
-            "term": term,
+            "token": token,
             "from_step": restored.step if restored else 0,
-            "from_term": restored.term if restored else 0,
+            "from_token": restored.token if restored else 0,
             "saving_seconds": round(saving_s, 3),
             "config": self.config,
             "data": [asdict(item) for item in self.data],

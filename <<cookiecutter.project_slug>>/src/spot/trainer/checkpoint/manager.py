@@ -14,11 +14,11 @@ from typing import Protocol
 from torch import Tensor
 
 from spot.storage.paths import Commit
-from spot.storage.records.lease import LeaseLost, name_of
+from spot.storage.records.lease import LeaseLost, process_name
 from spot.storage.records.manifest import Json
 from spot.trainer.checkpoint.identity import Identity
 from spot.trainer.checkpoint.interval import History, automatic_interval_s, worth_withdrawing
-from spot.trainer.checkpoint.serialize import Image
+from spot.trainer.checkpoint.serialize import StagingWriter
 from spot.trainer.runtime.errors import TrainingError, UsageError
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.uploader import messages
@@ -70,7 +70,7 @@ class _InFlight:
 class CheckpointManager:
     """Takes the snapshots and gives the uploader its orders. `interval_s` None: chosen from measurements.
 
-    The lease is ours, of `term`. Once it is not, `LeaseLost` is raised by whatever hears the uploader out.
+    The lease is ours, of `token`. Once it is not, `LeaseLost` is raised by whatever hears the uploader out.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class CheckpointManager:
         uploader: UploaderProcess,
         buffer: SharedBuffer,
         identity: Identity,
-        term: int,
+        token: int,
         pace: LeaseTiming,
         interval_s: float | None,
         history: History,
@@ -87,7 +87,7 @@ class CheckpointManager:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._uploader = uploader
-        self._image = Image(buffer)
+        self._image = StagingWriter(buffer)
         self._fixed_interval_s = interval_s
         self._clock = clock
         self._identity = identity
@@ -105,9 +105,9 @@ class CheckpointManager:
         self.saving_s = 0.0
         self.durable_s = 0.0
         self.durable_step = restored.step if restored else None
-        self._term = term
+        self._token = token
         self._restored = restored
-        self._hold = pace.hold(identity.run, name_of(identity.attempt, identity.start))
+        self._hold = pace.hold(identity.run, process_name(identity.attempt, identity.start))
         self._send(self._hold)
 
     @property
@@ -146,7 +146,7 @@ class CheckpointManager:
         self.saving_s += self.stall_s
         self._saves += 1
         self._in_flight = _InFlight(self._saves, state.step, size)
-        draft = self._identity.draft(self._term, self._restored, self.saving_s)
+        draft = self._identity.draft(self._token, self._restored, self.saving_s)
         self._send(Save(save=self._saves, size=size, manifest={**draft, **state.describe()}, prune=prune))
 
     def poll(self, timeout_s: float = 0.0) -> None:
@@ -156,7 +156,7 @@ class CheckpointManager:
         """
         try:
             for message in self._uploader.receive(timeout_s):
-                self._hear(message)
+                self._handle_message(message)
         except EOFError:
             self._revive()
 
@@ -206,7 +206,7 @@ class CheckpointManager:
         while (self._in_flight or self._mirroring) and self._clock() < end:
             self.poll(end - self._clock())
 
-    def _hear(self, message: messages.Message) -> None:
+    def _handle_message(self, message: messages.Message) -> None:
         flight = self._in_flight
         mine = flight is not None and getattr(message, "save", None) == flight.save
         match message:
@@ -227,7 +227,7 @@ class CheckpointManager:
             case Failed():
                 if mine:
                     self._in_flight, self._failing = None, True
-                self._judge(message)
+                self._on_failure(message)
             case Released():
                 if mine:
                     self._in_flight = None
@@ -243,7 +243,7 @@ class CheckpointManager:
                     raise LeaseLost(f"handed over to {message.holder} at step {self.durable_step}")
                 raise LeaseLost(f"the lease of run {self._identity.run} is {message.holder}'s")
 
-    def _judge(self, failed: Failed) -> None:
+    def _on_failure(self, failed: Failed) -> None:
         text = f"step {failed.step}: checkpoint not saved: {failed.reason}"
         match failed.fault:
             case Fault.TRANSIENT:

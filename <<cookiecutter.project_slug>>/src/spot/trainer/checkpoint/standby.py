@@ -48,7 +48,7 @@ def stand_by(
 class Standby:
     """Asks for the lease of `run` in the name of `name`, to take the place of the attempt `replaces`.
 
-    Whoever holds it, `replaces` is among the relieved from then on: its trainer may not have been there yet. Each look
+    Whoever holds it, `replaces` is among the replaced from then on: its trainer may not have been there yet. Each look
     is one read and at most one change.
     """
 
@@ -65,7 +65,7 @@ class Standby:
         self.run = run
         self._store = store
         self._name = name
-        self._relieves = replaces
+        self._replaces = replaces
         self._dead_s = pace.dead_s
         self._clock = clock
         self._asked = False
@@ -76,21 +76,21 @@ class Standby:
         """The lease, once it is ours. Raises `LeaseLost` if another one waits in our place, `SpotError`."""
         found = lease.look(self._store, self.run)
         if found is None or found.lease.attempt == lease.attempt_of(self._name):
-            return lease.claim(self._store, self.run, self._name, self._relieves)
+            return lease.claim(self._store, self.run, self._name, self._replaces)
         held = found.lease
-        if lease.attempt_of(self._name) in held.relieved:
-            raise LeaseLost(f"attempt {lease.attempt_of(self._name)} was relieved: the lease is {held.holder}'s")
-        if self._relieves in held.relieved:  # while this one was frozen, or not there yet
-            raise LeaseLost(f"another one has relieved {self._relieves}: the lease is {held.holder}'s")
+        if lease.attempt_of(self._name) in held.replaced:
+            raise LeaseLost(f"attempt {lease.attempt_of(self._name)} was replaced: the lease is {held.holder}'s")
+        if self._replaces in held.replaced:  # while this one was frozen, or not there yet
+            raise LeaseLost(f"another one has replaced {self._replaces}: the lease is {held.holder}'s")
         dead = self._gives_no_sign_of_life(found.generation)
         if held.successor == self._name:
-            taken = held.taken_by(self._name, self._relieves)
+            taken = held.taken_by(self._name, self._replaces)
             return taken if (held.offered or dead) and self._change(found, taken) else None
         if held.successor:
-            lease.make_way_for_later_start(self._name, held.successor)
+            lease.yield_to_later_start(self._name, held.successor)
         if held.successor and self._asked:
             raise LeaseLost(f"{held.successor} waits for the lease of run {self.run} in the place of {self._name}")
-        self._asked = self._change(found, held.wanted_by(self._name))
+        self._asked = self._change(found, held.requested_by(self._name))
         return None
 
     def withdraw(self) -> None:
@@ -98,7 +98,7 @@ class Standby:
         with contextlib.suppress(SpotError):
             found = lease.look(self._store, self.run)
             if found and found.lease.successor == self._name:
-                self._change(found, found.lease.wanted_by_nobody())
+                self._change(found, found.lease.without_request())
 
     def _gives_no_sign_of_life(self, generation: int) -> bool:
         """Whether the holder had long enough to change the lease, by our clock, and was looked at all the while."""

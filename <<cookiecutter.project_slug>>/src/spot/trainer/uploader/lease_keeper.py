@@ -72,10 +72,10 @@ class LeaseKeeper:
         if self._offer:
             return self._look_after(self._offer, found)
         if found.lease.offered:  # and the trainer goes on, or has not said so yet to an uploader that replaces another
-            self._change(found, found.lease.wanted_by_nobody())
+            self._change(found, found.lease.without_request())
             return None
         if found.lease.successor and self._clock() >= self._next_heartbeat:
-            self._change(found, found.lease.beaten())
+            self._change(found, found.lease.with_heartbeat())
             self._next_heartbeat = self._clock() + self._hold.heartbeat_s
         if found.lease.successor == self._successor:
             return None
@@ -86,7 +86,7 @@ class LeaseKeeper:
         if found.lease.successor != offer.successor:  # it has withdrawn, or another one took its place
             return self._declined()
         if self._clock() >= offer.until:
-            if not self._change(found, found.lease.wanted_by_nobody()):
+            if not self._change(found, found.lease.without_request()):
                 return None  # accepted in this very moment, perhaps: the next look tells
             return self._declined()
         if not found.lease.offered:

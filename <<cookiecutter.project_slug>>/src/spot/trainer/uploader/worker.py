@@ -178,12 +178,12 @@ class Uploader:
         try:
             parts = self._store.list(paths.data(newest.run))
             listed = manifest.listed(self._store, newest.run)
-            counting = manifest.counting(listed)
+            counting = manifest.committed_lineage(listed)
             read = {commit: self._manifest(newest.run, commit) for commit in counting}
             self._known = {commit: known for commit, known in read.items() if known}
             # After the listings: whoever takes the lease from now on writes what is not in them.
             held = lease.read(self._store, newest.run)
-            if held is None or held.holder != lease.name_of(newest.attempt, newest.start):
+            if held is None or held.holder != lease.process_name(newest.attempt, newest.start):
                 return
             scores = {commit: known.score for commit, known in self._known.items()}
             for commit in (set(listed) - set(counting)) | set(expired(scores, self._keep)):
