@@ -19,7 +19,6 @@ from spot.emulators.vertex_server import VertexServer
 from spot.google.vertex import ENDPOINT
 from spot.storage.base import Store
 from spot.storage.factory import open_store
-from spot.supervisor import reconcile
 from tests.machinery.desk import Desk, no_jobs, spot_toml
 from tests.machinery.emulators.world import World
 from tests.machinery.proxy import Proxy
@@ -98,7 +97,7 @@ def desk(
     vertex_server.rule = never
     vertex_server.calls.clear()
     monkeypatch.setenv(ENDPOINT, vertex_server.url)
-    monkeypatch.setattr(reconcile, "SETTLE_EVERY_S", 0.02)
+    monkeypatch.setattr("spot.supervisor.reconcile.SETTLE_EVERY_S", 0.02)
     toml = tmp_path / "spot.toml"
     toml.write_text(spot_toml(gs_uri))
     return Desk(toml=toml, root=gs_uri, server=vertex_server, capsys=capsys)

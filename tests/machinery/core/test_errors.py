@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from spot.config.settings import SettingsError
 from spot.core.errors import TRY_AGAIN, Exit, PermissionDenied, SpotError, TemporarilyUnavailable
 from spot.core.job import JobError
 from spot.google import vertex
@@ -14,7 +13,6 @@ from spot.pricing.refresh import CatalogError
 from spot.storage import base
 from spot.storage.records import ledger
 from spot.storage.records.lease import LeaseLost
-from spot.supervisor.submit import SubmitError
 from spot.trainer.runtime.errors import StartAgain, TrainingError, UsageError
 
 NAMES = {"ids": lambda error: type(error).__name__}
@@ -24,7 +22,6 @@ NAMES = {"ids": lambda error: type(error).__name__}
     "error",
     [
         SpotError("no"),
-        SubmitError("no"),
         ImageError("no"),
         ImageNotChecked("no"),
         ledger.UnknownRun("no"),
@@ -82,9 +79,5 @@ def test_an_error_takes_its_exit_code_and_fix_from_its_cause() -> None:
     assert error.lines == ["Google's price catalogue was not read: no answer; the old prices stay (fix: log in)"]
 
 
-def test_every_mistake_in_the_settings_is_a_line() -> None:
-    assert SettingsError(("one", "two")).lines == ["one", "two"]
-
-
 def test_a_message_of_several_lines_becomes_one() -> None:
-    assert SubmitError("one\n  two", fix="x").lines == ["one two (fix: x)"]
+    assert SpotError("one\n  two", fix="x").lines == ["one two (fix: x)"]
