@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
 from spot.core.job import JobState
 from spot.core.run import Attempt, CancelReason, Observation, Outcome, Provisioning, Run, RunState
-from spot.policy.slack import LONGEST, assess
+from spot.policy.slack import LONGEST, Slack
 
 COMPLETE = Close(reason="the model is complete", state=RunState.SUCCEEDED)
 
@@ -22,7 +22,7 @@ class Standing:
     """How the run stands against the deadline and against the uniform line, on which C of work is spread over D."""
 
     now: datetime
-    safety_line: datetime
+    latest_on_demand_start: datetime
     """When on-demand must be asked for, if nothing more becomes durable."""
     behind_at: datetime
     """When what is done now is less than the uniform line asks for."""
@@ -39,11 +39,11 @@ def uniform_progress(run: Run, seen: Observation, now: datetime) -> Action:
     if active is None:
         if seen.completed_at:
             return COMPLETE
-        if at.now >= at.safety_line or (at.now >= at.behind_at and _tried_in_vain(run)):
+        if at.now >= at.latest_on_demand_start or (at.now >= at.behind_at and _tried_in_vain(run)):
             return _submit(run, Provisioning.ON_DEMAND)
         return _submit(run, Provisioning.SPOT)
     if active.provisioning is Provisioning.ON_DEMAND:
-        if active.state is not JobState.RUNNING or at.ahead_at >= at.safety_line:
+        if active.state is not JobState.RUNNING or at.ahead_at >= at.latest_on_demand_start:
             return Wait(reason="on-demand")
         if now < at.ahead_at:
             return Wait(reason="on-demand until it is ahead", until=at.ahead_at)
@@ -57,21 +57,21 @@ def greedy(run: Run, seen: Observation, now: datetime) -> Action:
     if active is None:
         if seen.completed_at:
             return COMPLETE
-        return _submit(run, Provisioning.ON_DEMAND if now >= at.safety_line else Provisioning.SPOT)
+        return _submit(run, Provisioning.ON_DEMAND if now >= at.latest_on_demand_start else Provisioning.SPOT)
     if active.provisioning is Provisioning.ON_DEMAND:
         return Wait(reason="on-demand")
     return _on_spot(run, active, at)
 
 
 def _on_spot(run: Run, active: Attempt, at: Standing) -> Action:
-    if at.now >= at.safety_line:
-        return CancelAttempt(attempt=active.id, reason="safety line", why=CancelReason.FALLBACK)
+    if at.now >= at.latest_on_demand_start:
+        return CancelAttempt(attempt=active.id, reason="latest on-demand start", why=CancelReason.FALLBACK)
     if active.state is JobState.RUNNING:
-        return Wait(reason="spot", until=at.safety_line)
+        return Wait(reason="spot", until=at.latest_on_demand_start)
     gives_up = active.intended_at + run.spec.policy.provisioning_timeout
     if at.now >= gives_up:
         return CancelAttempt(attempt=active.id, reason="no spot", why=CancelReason.NO_CAPACITY)
-    return Wait(reason="spot waits", until=min(gives_up, at.safety_line))
+    return Wait(reason="spot waits", until=min(gives_up, at.latest_on_demand_start))
 
 
 def _submit(run: Run, provisioning: Provisioning) -> Submit:
@@ -104,11 +104,11 @@ def _standing(run: Run, seen: Observation, now: datetime) -> Standing:
     if progress and active and active.id == progress.attempt:
         done += now - progress.at
     share = policy.work / (deadline - run.submitted_at)
-    two_starts = 2 * assess(run, seen, now).expected_start
+    two_starts = 2 * Slack.of(run, seen, now).expected_start
     missing = share * (now - run.submitted_at + two_starts) - done
     return Standing(
         now=now,
-        safety_line=deadline - (policy.work - durable) - policy.worst_start - policy.reconcile_interval,
+        latest_on_demand_start=deadline - (policy.work - durable) - policy.worst_start - policy.reconcile_interval,
         behind_at=run.submitted_at + done / share,
         ahead_at=now + missing / (1 - share) if share < 1 else deadline,
     )

@@ -165,7 +165,7 @@ def _decisions(attempts: tuple[Attempt, ...], state: RunState, end: float | None
         Decision(
             at=one.intended_at,
             action=f"submit {one.provisioning} in {one.region}",
-            reason="slack 13.4 h > 2.2 h, safety line 2026-11-24 13:10 UTC",
+            reason="slack 13.4 h, latest on-demand start 2026-11-24 13:10 UTC",
         )
         for one in attempts
     ]

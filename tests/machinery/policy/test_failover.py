@@ -21,7 +21,7 @@ SPOT, FLEX, ON_DEMAND = Provisioning.SPOT, Provisioning.FLEX_START, Provisioning
 
 def then(run: Run, now: datetime, done: float | None = None) -> Action:
     found = seen(done)
-    return next_start(run, found, assess(run, found, now))
+    return next_start(run, found, Slack.of(run, found, now))
 
 
 def submitted(run: Run, now: datetime = T0, done: float | None = None) -> tuple[Provisioning, str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from spot.core.run import Attempt, Outcome, Provisioning
-from spot.policy.slack import Slack, assess
+from spot.policy.slack import Slack
 from tests.machinery.samples import T0, after, attempt, ended, run, seen
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -20,14 +20,14 @@ def started(minutes: float, provisioning: Provisioning = Provisioning.SPOT) -> A
 
 
 def at_submit() -> Slack:
-    return assess(run(), seen(), T0)
+    return Slack.of(run(), seen(), T0)
 
 
 def test_at_submit_all_of_the_stated_work_is_left() -> None:
-    situation = at_submit()
-    assert (situation.work, situation.all_work) == (10 * HOUR, 10 * HOUR)
-    assert (situation.left, situation.whole, situation.slack) == (24 * HOUR, 24 * HOUR, 14 * HOUR)
-    assert situation.last_progress_at is None
+    slack = at_submit()
+    assert (slack.work, slack.total_work) == (10 * HOUR, 10 * HOUR)
+    assert (slack.time_left, slack.whole, slack.left) == (24 * HOUR, 24 * HOUR, 14 * HOUR)
+    assert slack.last_progress_at is None
 
 
 def test_the_hard_margin_is_a_worst_start_a_pass_and_the_end_of_what_ran() -> None:
@@ -39,18 +39,18 @@ def test_the_margin_is_the_hard_one_and_what_may_not_be_saved() -> None:
 
 
 def test_the_safety_line_is_where_the_slack_is_down_to_the_margin() -> None:
-    line = at_submit().safety_line
+    line = at_submit().latest_on_demand_start
     assert line == after(hours=24 - 10, minutes=-53)
-    there = assess(run(), seen(), line)
-    assert there.slack == there.margin
+    there = Slack.of(run(), seen(), line)
+    assert there.left == there.margin
 
 
 def test_on_demand_must_be_asked_for_by_the_deadline_less_work_and_its_worst_start() -> None:
-    assert at_submit().latest_on_demand == after(hours=24 - 10, minutes=-25)
+    assert at_submit().on_demand_deadline == after(hours=24 - 10, minutes=-25)
 
 
 def test_the_late_start_is_so_much_before_the_safety_line_that_spot_can_still_relieve() -> None:
-    assert at_submit().late_start == at_submit().safety_line - timedelta(minutes=78)
+    assert at_submit().on_demand_start == at_submit().latest_on_demand_start - timedelta(minutes=78)
 
 
 @pytest.mark.parametrize(
@@ -63,34 +63,34 @@ def test_the_late_start_is_so_much_before_the_safety_line_that_spot_can_still_re
     ],
 )
 def test_with_little_work_left_less_is_kept_in_reserve(done: float, kept: int) -> None:
-    situation = assess(run(), seen(done, at=after(hours=10)), after(hours=10))
-    assert situation.late_margin - situation.margin == timedelta(minutes=kept)
+    slack = Slack.of(run(), seen(done, at=after(hours=10)), after(hours=10))
+    assert slack.on_demand_margin - slack.margin == timedelta(minutes=kept)
 
 
 @pytest.mark.parametrize(
     "changes", [{"hand_over": False}, {"budget_usd": 100.0}], ids=["by choice", "two would share one budget"]
 )
 def test_nothing_is_kept_where_on_demand_goes_on_to_the_end(changes: dict[str, Any]) -> None:
-    situation = assess(run(**changes), seen(), T0)
-    assert situation.late_start == situation.safety_line
+    slack = Slack.of(run(**changes), seen(), T0)
+    assert slack.on_demand_start == slack.latest_on_demand_start
 
 
 def test_steps_done_leave_less_work() -> None:
-    situation = assess(run(), seen(4, at=after(hours=5)), after(hours=6))
-    assert (situation.work, situation.all_work, situation.slack) == (6 * HOUR, 10 * HOUR, 12 * HOUR)
-    assert situation.last_progress_at == after(hours=5)
+    slack = Slack.of(run(), seen(4, at=after(hours=5)), after(hours=6))
+    assert (slack.work, slack.total_work, slack.left) == (6 * HOUR, 10 * HOUR, 12 * HOUR)
+    assert slack.last_progress_at == after(hours=5)
 
 
 def test_the_measured_rate_of_the_whole_run_replaces_the_stated_work() -> None:
     """600 steps, of which 240 took 9 h and 50 min; the stated rate counts as 10 min with 10 steps."""
-    situation = assess(run(), seen(4, trained=timedelta(hours=10) - 10 * MINUTE, steps_per_hour=0), T0)
-    assert situation.all_work / HOUR == pytest.approx(600 / 25)
-    assert situation.work / HOUR == pytest.approx(360 / 25)
+    slack = Slack.of(run(), seen(4, trained=timedelta(hours=10) - 10 * MINUTE, steps_per_hour=0), T0)
+    assert slack.total_work / HOUR == pytest.approx(600 / 25)
+    assert slack.work / HOUR == pytest.approx(360 / 25)
 
 
 def test_the_first_minutes_of_training_say_little() -> None:
-    situation = assess(run(), seen(0, step=1, trained=2 * MINUTE, steps_per_hour=30), T0)
-    assert situation.all_work / HOUR == pytest.approx(600 / ((1 + 10) / 0.2))
+    slack = Slack.of(run(), seen(0, step=1, trained=2 * MINUTE, steps_per_hour=30), T0)
+    assert slack.total_work / HOUR == pytest.approx(600 / ((1 + 10) / 0.2))
 
 
 @pytest.mark.parametrize(
@@ -104,64 +104,64 @@ def test_the_first_minutes_of_training_say_little() -> None:
 )
 def test_a_slower_newest_start_counts_in_full_after_an_hour(ran: timedelta, per_hour: float) -> None:
     attempts = run(attempt(started_at=after(hours=1)))
-    situation = assess(attempts, seen(4, at=after(hours=1) + ran, steps_per_hour=30), after(hours=8))
-    assert situation.all_work / HOUR == pytest.approx(600 / per_hour)
+    slack = Slack.of(attempts, seen(4, at=after(hours=1) + ran, steps_per_hour=30), after(hours=8))
+    assert slack.total_work / HOUR == pytest.approx(600 / per_hour)
 
 
 def test_a_faster_newest_start_is_not_counted_on() -> None:
     attempts = run(attempt(started_at=after(hours=1)))
-    assert assess(attempts, seen(4, at=after(hours=5), steps_per_hour=90), after(hours=8)).all_work == 10 * HOUR
+    assert Slack.of(attempts, seen(4, at=after(hours=5), steps_per_hour=90), after(hours=8)).total_work == 10 * HOUR
 
 
 def test_more_steps_than_there_were_to_do_leave_none() -> None:
-    assert assess(run(), seen(10, step=601), T0).work == timedelta()
+    assert Slack.of(run(), seen(10, step=601), T0).work == timedelta()
 
 
 def test_a_complete_model_leaves_no_work() -> None:
-    assert assess(run(), seen(4, completed_at=after(hours=5)), after(hours=6)).work == timedelta()
+    assert Slack.of(run(), seen(4, completed_at=after(hours=5)), after(hours=6)).work == timedelta()
 
 
 def test_the_expected_start_moves_by_three_tenths_towards_each_start_seen() -> None:
-    assert assess(run(started(34)), seen(), T0).expected_start == 27 * MINUTE
-    assert assess(run(started(34), started(17)), seen(), T0).expected_start == 24 * MINUTE
+    assert Slack.of(run(started(34)), seen(), T0).expected_start == 27 * MINUTE
+    assert Slack.of(run(started(34), started(17)), seen(), T0).expected_start == 24 * MINUTE
 
 
 def test_an_attempt_that_got_nowhere_tells_nothing_of_starts() -> None:
-    assert assess(run(ended(Outcome.NO_CAPACITY)), seen(), T0).expected_start == 24 * MINUTE
+    assert Slack.of(run(ended(Outcome.NO_CAPACITY)), seen(), T0).expected_start == 24 * MINUTE
 
 
 def test_a_slow_start_of_on_demand_raises_the_worst_case_by_a_quarter_more() -> None:
-    assert assess(run(started(40, Provisioning.ON_DEMAND)), seen(), T0).worst_start == 50 * MINUTE
+    assert Slack.of(run(started(40, Provisioning.ON_DEMAND)), seen(), T0).worst_start == 50 * MINUTE
 
 
 @pytest.mark.parametrize("attempt", [started(25, Provisioning.ON_DEMAND), started(40)])
 def test_neither_a_quick_start_nor_one_of_spot_changes_the_worst_case(attempt: Attempt) -> None:
-    assert assess(run(attempt), seen(), T0).worst_start == 25 * MINUTE
+    assert Slack.of(run(attempt), seen(), T0).worst_start == 25 * MINUTE
 
 
 def test_work_for_which_one_job_is_too_short_leaves_room_for_another_start() -> None:
     """25 min of start, 15 of a tick, 3 to settle; and for the second job these, and 10 min that the first lost."""
     long = run(work=timedelta(days=8), deadline=after(hours=24 * 20))
-    assert assess(long, seen(), T0).hard_margin == timedelta(minutes=43 + 53)
+    assert Slack.of(long, seen(), T0).hard_margin == timedelta(minutes=43 + 53)
 
 
 @pytest.mark.parametrize(("work", "jobs"), [(167.4, 1), (167.5, 2), (334.8, 2), (334.9, 3)])
 def test_a_job_has_its_start_and_what_it_lost_within_its_seven_days(work: float, jobs: int) -> None:
     """25 min and 10 of its 168 h. Each further job comes after a tick of 15 min and 3 min to settle."""
-    situation = assess(run(work=work * HOUR, deadline=after(hours=500)), seen(), T0)
-    assert situation.on_demand_needs == 25 * MINUTE + (jobs - 1) * 53 * MINUTE
-    assert situation.latest_on_demand == after(hours=500) - work * HOUR - situation.on_demand_needs
+    slack = Slack.of(run(work=work * HOUR, deadline=after(hours=500)), seen(), T0)
+    assert slack.on_demand_overhead == 25 * MINUTE + (jobs - 1) * 53 * MINUTE
+    assert slack.on_demand_deadline == after(hours=500) - work * HOUR - slack.on_demand_overhead
 
 
 def test_a_trainer_that_counts_on_for_ever_has_a_date_all_the_same() -> None:
     """A step an hour, of as many as there can be."""
     attempts = run(attempt(started_at=T0))
     found = seen(0, step=3, total_steps=2**62, at=after(hours=3), trained=3 * HOUR, steps_per_hour=1)
-    situation = assess(attempts, found, after(hours=3))
-    assert situation.late_start < situation.safety_line < T0
+    slack = Slack.of(attempts, found, after(hours=3))
+    assert slack.on_demand_start < slack.latest_on_demand_start < T0
 
 
 def test_the_time_in_which_a_twin_stood_by_says_nothing_of_its_rate() -> None:
     stood_by = attempt(started_at=after(hours=1), advanced_at=after(hours=2))
-    begun = assess(run(stood_by), seen(4, at=after(hours=2), steps_per_hour=30), after(hours=8))
-    assert begun.all_work / HOUR == pytest.approx(10)
+    begun = Slack.of(run(stood_by), seen(4, at=after(hours=2), steps_per_hour=30), after(hours=8))
+    assert begun.total_work / HOUR == pytest.approx(10)

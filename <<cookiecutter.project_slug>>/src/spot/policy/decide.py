@@ -1,155 +1,128 @@
-"""What to do next with a run: one pure function of what is known and the time. It never asks and never acts.
+"""Decide the next action of a run: a pure function of what is known and the time. It performs no I/O.
 
-The rule. W is the work left from the newest durable checkpoint, R the time left, so R - W is the slack.
+1. In every reconcile the slack must cover the worst start of on-demand and the time to the next reconcile. Past that,
+   nothing waits for spot. A running spot attempt goes on until the last reconcile that on-demand needs.
+2. A running spot attempt is never left for another reason.
+3. With no machine, spot is asked for in each region in turn. On-demand starts when the slack above the margin is down
+   to a reserve.
+4. While on-demand runs, spot is asked for as before; a spot attempt starts as a standby and replaces on-demand.
 
-1. Safety line. At every pass the slack must still cover the worst start of on-demand and the time to the next pass.
-   Past the line nothing waits for spot any more. A spot attempt that runs may go on, down to the last pass from
-   which on-demand is sure to make it.
-2. A spot attempt that runs is never left for another reason.
-3. With nothing running, spot is asked for in each region in turn, the cheapest first, each for `provisioning_timeout` at most.
-   On-demand starts late, but not last: when the slack above the line is down to a reserve.
-4. While on-demand runs the slack stays as it is, and spot is asked for as before. What comes starts beside it, and
-   relieves it when it is ready: `relief`.
-
-1 and 2 are the safety net of Uniform Progress (Wu et al., "Can't Be Late", NSDI '24); 3 and 4 were found by replaying
-measured capacity (docs/policy.md).
+1 and 2 are the safety net of Uniform Progress (Wu et al., "Can't Be Late", NSDI '24). 3 and 4 were found by replaying
+measured capacity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from spot.core.actions import Action, CancelAttempt, Wait
 from spot.core.format import clock, hours
 from spot.core.job import JobState
 from spot.core.run import Attempt, CancelReason, Observation, Provisioning, Run, RunState, Strategy
-from spot.policy import failover, handover
-from spot.policy.slack import Slack, assess
-from spot.policy.termination import verdict
-
-GRACE_AFTER_COMPLETION = timedelta(minutes=10)
-"""A job whose model is complete ends by itself; after so long it is cancelled."""
-WAITING = frozenset({JobState.QUEUED, JobState.PENDING, JobState.PAUSED})
+from spot.policy import failover, handover, termination
+from spot.policy.offers import Offers
+from spot.policy.slack import Slack
 
 
 def decide(run: Run, seen: Observation, now: datetime) -> Action:
-    """The next action, with a one-line reason that holds the numbers it rests on."""
+    """Return the next action, with a one-line reason that holds the numbers it rests on."""
     if run.state is not RunState.OPEN:
-        return Wait(reason=f"the run has ended: {run.state}")
-    situation = assess(run, seen, now)
-    ending = verdict(run, seen)
+        return Wait(reason=f"run {run.state}")
+    slack = Slack.of(run, seen, now)
+    offers = Offers.of(run, slack)
+    ending = termination.outcome(run, seen)
     if not run.active_attempts:
-        return ending or failover.next_start(run, seen, situation)
-    waits: list[Wait] = []
+        return ending or failover.next_attempt(run, offers, slack)
+    waits = []
     for active in run.active_attempts:
-        action = _about(run, active, seen, situation, ending.reason if ending else None)
+        action = (
+            _under_way(active)
+            or termination.end(run, active, seen, ending, slack)
+            or handover.next_action(run, active, seen, slack)
+            or _going_on(run, active, seen, offers, slack)
+        )
         if not isinstance(action, Wait):
             return action
         waits.append(action)
-    if len(waits) == 1 and _runs(run.active_attempts[0]):
-        back = handover.asked(run, run.active_attempts[0], seen, situation)
-        if back is not None and not isinstance(back, Wait):
-            return back
-        waits += [back] if back else []
-    return _joined(waits)
-
-
-def _about(run: Run, active: Attempt, seen: Observation, situation: Slack, ending: str | None) -> Action:
-    """What to do about one of the attempts that live. `ending` is why the run ends, if it does."""
-    if active.state.ended:
-        return Wait(reason=f"{active.id} has {active.state.name}, and Vertex AI has not said why yet")
-    if active.job is None:
-        return Wait(reason=f"the create of {active.id} may still be under way")
-    if active.cancel is not None:
-        return Wait(reason=f"{active.id} is being cancelled since {clock(active.cancel.at)}")
-    if seen.completed_at is not None:
-        return _complete(active, seen.completed_at, situation.now)
-    if ending is not None:
-        asked = run.cancel_request is not None
-        return CancelAttempt(attempt=active.id, reason=ending, why=CancelReason.ASKED if asked else CancelReason.FAILED)
-    if action := handover.during(run, active, seen, situation):
-        return action
-    if active.state is JobState.RUNNING:
-        return _running(run, active, situation)
-    if active.state in WAITING:
-        return _waiting(run, active, seen, situation)
-    return Wait(reason=f"{active.id} is {active.state.name}: nothing is done to a job in that state")
-
-
-def _runs(active: Attempt) -> bool:
-    return active.state is JobState.RUNNING and active.cancel is None
-
-
-def _joined(waits: Sequence[Wait]) -> Wait:
+    if standby := handover.next_standby(run, run.active_attempts[0], offers, slack):
+        if not isinstance(standby, Wait):
+            return standby
+        waits.append(standby)
     until = min((wait.until for wait in waits if wait.until), default=None)
     return Wait(reason="; ".join(wait.reason for wait in waits), until=until)
 
 
-def _complete(active: Attempt, at: datetime, now: datetime) -> Action:
-    until = at + GRACE_AFTER_COMPLETION
-    if active.state in WAITING:
-        reason = f"the model is complete since {clock(at)}, and {active.id} has not begun"
-        return CancelAttempt(attempt=active.id, reason=reason, why=CancelReason.COMPLETE)
-    if now <= until:
-        return Wait(reason=f"the model is complete since {clock(at)}, {active.id} is about to end", until=until)
-    reason = f"the model is complete since {clock(at)}, and {active.id} still has not ended"
-    return CancelAttempt(attempt=active.id, reason=reason, why=CancelReason.COMPLETE)
+def _under_way(active: Attempt) -> Wait | None:
+    """Return what an attempt has to be waited for before anything is done about it; None if nothing."""
+    if active.state.ended:
+        return Wait(reason=f"{active.id} is {active.state.name}, Vertex AI has not given the reason yet")
+    if active.job is None:
+        return Wait(reason=f"the create of {active.id} may still be under way")
+    if active.cancel is not None:
+        return Wait(reason=f"{active.id} is being cancelled since {clock(active.cancel.at)}")
+    return None
 
 
-def _running(run: Run, active: Attempt, situation: Slack) -> Action:
-    what = f"{active.provisioning} runs in {active.region}"
-    numbers = f"slack {hours(situation.slack)}"
-    may_be_left = active.provisioning is Provisioning.SPOT and run.spec.policy.strategy is Strategy.HYBRID
-    if not may_be_left or not failover.on_demand_can_finish(run, situation):
-        return Wait(reason=f"{what}, {numbers}")
-    if situation.slack > situation.hard_margin:
-        reason = f"{what}, {numbers} > {hours(situation.hard_margin)} that on-demand needs in time"
-        return Wait(reason=reason, until=situation.now + (situation.slack - situation.hard_margin))
-    too_late = situation.slack < situation.on_demand_needs
-    if too_late and (until := _advances_until(active, situation)):
-        reason = f"{what} and advances, {numbers}: on-demand could not be sure to be in time any more"
-        return Wait(reason=reason, until=until)
-    now = "it does not advance, on-demand starts late" if too_late else "on-demand must start now to be there in time"
-    reason = f"{numbers} <= {hours(situation.hard_margin)}: {now}"
-    return CancelAttempt(attempt=active.id, reason=reason, why=CancelReason.FALLBACK)
-
-
-def _advances_until(active: Attempt, situation: Slack) -> datetime | None:
-    """When it has not advanced for too long, if it makes no other checkpoint; None if it has not already."""
-    if active.advanced_at is None or situation.last_progress_at is None:
-        return None
-    until = situation.last_progress_at + situation.max_checkpoint_interval + situation.reconcile_interval
-    return until if situation.now <= until else None
-
-
-def _waiting(run: Run, active: Attempt, seen: Observation, situation: Slack) -> Action:
-    policy = run.spec.policy
+def _going_on(run: Run, active: Attempt, seen: Observation, offers: Offers, slack: Slack) -> Action:
+    """Return whether an attempt goes on, as if it were alone."""
+    if active.state is JobState.RUNNING:
+        return _running(run, active, offers, slack)
+    if active.state not in termination.WAITING:
+        return Wait(reason=f"{active.id} is {active.state.name}")
     since = _waits_since(active, seen)
-    waited = situation.now - since
-    what = f"{active.provisioning} waits in {active.region} for {hours(waited)}"
     if active.provisioning is Provisioning.ON_DEMAND:
-        patience = max(
-            policy.provisioning_timeout, situation.worst_start
-        )  # leaving it sooner would forgo a start in time
-        if not failover.elsewhere(run, active, situation):
-            return Wait(reason=f"{what}, slack {hours(situation.slack)}")
-        if waited > patience:
-            reason = f"{what}, longer than {hours(patience)}: on-demand in another region"
-            return CancelAttempt(attempt=active.id, reason=reason, why=CancelReason.NO_CAPACITY)
-        return Wait(reason=f"{what}, slack {hours(situation.slack)}", until=since + patience)
-    if policy.strategy is Strategy.HYBRID and (why := failover.on_demand_is_due(run, situation)):
-        return CancelAttempt(attempt=active.id, reason=f"{what}: {why}", why=CancelReason.FALLBACK)
-    patience = failover.patience(run, active)
+        return _on_demand_waits(run, active, since, offers, slack)
+    return _spot_waits(run, active, since, offers, slack)
+
+
+def _running(run: Run, active: Attempt, offers: Offers, slack: Slack) -> Action:
+    runs = f"{slack}, {active.provisioning} runs in {active.region}"
+    may_be_left = active.provisioning is Provisioning.SPOT and run.spec.policy.strategy is Strategy.HYBRID
+    if not may_be_left or not offers.on_demand_can_finish:
+        return Wait(reason=runs)
+    if slack.left > slack.hard_margin:
+        return Wait(reason=runs, until=slack.now + (slack.left - slack.hard_margin))
+    too_late = slack.left < slack.on_demand_overhead
+    if too_late and (until := _advances_until(active, slack)):
+        return Wait(reason=f"{runs} and makes progress, too late for on-demand", until=until)
+    why = "spot makes no progress, on-demand starts late" if too_late else "on-demand must start now"
+    return CancelAttempt(attempt=active.id, reason=f"{slack}: {why}", why=CancelReason.FALLBACK)
+
+
+def _advances_until(active: Attempt, slack: Slack) -> datetime | None:
+    """Return until when the newest checkpoint counts as progress; None if it is too old already."""
+    if active.advanced_at is None or slack.last_progress_at is None:
+        return None
+    until = slack.last_progress_at + slack.max_checkpoint_interval + slack.reconcile_interval
+    return until if slack.now <= until else None
+
+
+def _on_demand_waits(run: Run, active: Attempt, since: datetime, offers: Offers, slack: Slack) -> Action:
+    waited = slack.now - since
+    reason = f"{slack}, on-demand waits in {active.region} for {hours(waited)}"
+    if all(offer.region == active.region for offer in offers.on_demand):
+        return Wait(reason=reason)
+    patience = max(run.spec.policy.provisioning_timeout, slack.worst_start)  # sooner would forgo a start in time
     if waited > patience:
-        reason = f"{what}, longer than {hours(patience)}: no capacity"
+        reason = f"no on-demand capacity in {active.region} after {hours(waited)}"
         return CancelAttempt(attempt=active.id, reason=reason, why=CancelReason.NO_CAPACITY)
-    until = min(since + patience, failover.on_demand_due_at(run, situation))
-    return Wait(reason=f"{what}, {failover.outlook(run, situation)}", until=until)
+    return Wait(reason=reason, until=since + patience)
+
+
+def _spot_waits(run: Run, active: Attempt, since: datetime, offers: Offers, slack: Slack) -> Action:
+    if run.spec.policy.strategy is Strategy.HYBRID and (why := failover.on_demand_is_due(offers, slack)):
+        return CancelAttempt(attempt=active.id, reason=why, why=CancelReason.FALLBACK)
+    waited, patience = slack.now - since, failover.patience(run, active)
+    if waited > patience:
+        reason = f"no {active.provisioning} capacity in {active.region} after {hours(waited)}"
+        return CancelAttempt(attempt=active.id, reason=reason, why=CancelReason.NO_CAPACITY)
+    waits = f"{active.provisioning} waits in {active.region} for {hours(waited)}"
+    until = min(since + patience, failover.on_demand_due_at(run, offers, slack))
+    return Wait(reason=f"{failover.outlook(run, offers, slack)}, {waits}", until=until)
 
 
 def _waits_since(active: Attempt, seen: Observation) -> datetime:
-    """An attempt that ran and waits again was restarted inside its job; its newest checkpoint is its last sign."""
+    """Return since when it waits: an attempt that was restarted inside its job, since its newest checkpoint."""
     progress = seen.progress
     if active.started_at and progress and progress.attempt == active.id:
         return max(active.started_at, progress.at)

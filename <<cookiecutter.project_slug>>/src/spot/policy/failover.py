@@ -1,157 +1,126 @@
-"""Which attempt comes next: regions in turn, pauses between rounds, and the rungs spot, FLEX_START, on-demand."""
+"""Choose the next attempt: regions in turn, a pause after each round, and spot, FLEX_START or on-demand."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from spot.core.actions import Action, Close, Submit, Wait
 from spot.core.format import clock, counted, hours
-from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run, RunState, Strategy
-from spot.policy.slack import LONGEST, SETTLE, Slack
+from spot.core.run import Attempt, Outcome, Provisioning, Run, RunState, Strategy
+from spot.policy.offers import Offer, Offers
+from spot.policy.slack import LONGEST, Slack
 
 PAUSES = (timedelta(minutes=5), timedelta(minutes=10), timedelta(minutes=15))
-"""Since the last submit of the first, the second, and every further round through all regions that found nothing.
+"""Least time between the last submit of the first, second and every further fruitless round, and the next round.
 
-They keep apart what fails at once: who has waited for a machine for `provisioning_timeout` has paused enough.
+Rounds in which attempts waited for `provisioning_timeout` need no further pause.
 """
 NEVER = datetime.max.replace(tzinfo=UTC)
-LEAST = timedelta(minutes=6)
-"""A budget that pays for less is spent: starting alone takes longer."""
+SHORTEST = timedelta(minutes=6)
+"""A budget that pays for less is spent: the start alone takes longer."""
 
 _REFUSED = frozenset({Outcome.QUOTA, Outcome.REQUEST_REJECTED})
 _FRUITLESS = frozenset({Outcome.NO_CAPACITY, Outcome.PREEMPTED, Outcome.EXPIRED, Outcome.INTERNAL, Outcome.UNKNOWN})
-"""Unless it got somewhere first."""
+"""Outcomes that send the next attempt to another region, unless there was progress first."""
 
 
-def next_start(run: Run, seen: Observation, situation: Slack) -> Action:
-    """What to submit, or until when to wait. Asked only while no attempt lives and the run goes on."""
-    strategy, slack = run.spec.policy.strategy, f"slack {hours(situation.slack)}"
-    if strategy is Strategy.ON_DEMAND:
-        return _on_demand(run, situation, f"the strategy is on-demand, {slack}") or _nowhere(run)
-    if strategy is Strategy.SPOT:
-        return next_spot(run, seen, situation) or _nowhere(run)
-    why = on_demand_is_due(run, situation) or _spot_is_over(run, situation)
-    if why and on_demand_can_finish(run, situation):
-        return _on_demand(run, situation, why) or next_spot(run, seen, situation) or _nowhere(run)
-    why = f"no region has quota for spot, {slack}"
-    return next_spot(run, seen, situation) or _on_demand(run, situation, why) or _nowhere(run)
+def next_attempt(run: Run, offers: Offers, slack: Slack) -> Action:
+    """Return what to submit, or until when to wait, for a run that has no active attempt."""
+    match run.spec.policy.strategy:
+        case Strategy.ON_DEMAND:
+            chosen = _on_demand(run, offers, slack, f"{slack}, the strategy is on-demand")
+        case Strategy.SPOT:
+            chosen = next_spot(run, offers, slack)
+        case Strategy.HYBRID:
+            why = on_demand_is_due(offers, slack) or _spot_is_over(run, slack)
+            if why and offers.on_demand_can_finish:
+                chosen = _on_demand(run, offers, slack, why) or next_spot(run, offers, slack)
+            else:
+                no_quota = f"{slack}, no region has quota for spot"
+                chosen = next_spot(run, offers, slack) or _on_demand(run, offers, slack, no_quota)
+    return chosen or _nowhere(run)
 
 
-def on_demand_is_due(run: Run, situation: Slack) -> str | None:
-    """Why on-demand must start although spot might still come, None if it need not, or cannot."""
-    if not on_demand_can_finish(run, situation):
+def next_spot(run: Run, offers: Offers, slack: Slack) -> Submit | Wait | Close | None:
+    """Return where to ask for spot now, or until when to pause; None if every region has refused."""
+    if not offers.spot:
         return None
-    if situation.slack <= situation.margin:
-        return (
-            f"safety line: slack {hours(situation.slack)} <= {hours(situation.margin)}"
-            f" (start {hours(situation.on_demand_needs)}, pass {hours(situation.reconcile_interval + SETTLE)},"
-            f" loss {hours(situation.max_checkpoint_interval)})"
-        )
-    if situation.slack <= situation.late_margin:
-        kept = situation.late_margin - situation.margin
-        return (
-            f"late start: slack {hours(situation.slack)} <= {hours(situation.late_margin)}"
-            f" (margin {hours(situation.margin)}, reserve {hours(kept)} to get back to spot)"
-        )
-    return None
+    trail = _fruitless(run, Provisioning.SPOT, Provisioning.FLEX_START)
+    spot = [attempt for attempt in trail if attempt.provisioning is Provisioning.SPOT]
+    rounds, index = divmod(len(spot), len(offers.spot))
+    if rounds and not index:
+        if trail[0].provisioning is Provisioning.SPOT and (flex_start := _flex_start(run, offers, slack)):
+            return flex_start
+        until = trail[0].intended_at + PAUSES[min(rounds, len(PAUSES)) - 1]
+        if slack.now < until:
+            what = f"no spot capacity in {_names(offers.spot)} in {counted(rounds, 'round')}, next try {clock(until)}"
+            if run.active_attempts:
+                return Wait(reason=what, until=until)
+            reason = f"{what}, {outlook(run, offers, slack)}"
+            return Wait(reason=reason, until=min(until, on_demand_due_at(run, offers, slack)))
+    return _submit(run, slack, Provisioning.SPOT, offers.spot[index], outlook(run, offers, slack))
 
 
-def on_demand_due_at(run: Run, situation: Slack) -> datetime:
-    """When that is, or when a new start of spot is not worth it any more, if nothing advances until then."""
-    if run.spec.policy.strategy is not Strategy.HYBRID or not on_demand_can_finish(run, situation):
+def on_demand_is_due(offers: Offers, slack: Slack) -> str | None:
+    """Return why on-demand must start although spot might still come; None if it need not, or cannot finish."""
+    if not offers.on_demand_can_finish or slack.left > slack.on_demand_margin:
+        return None
+    if slack.left <= slack.margin:
+        return f"{slack}, latest on-demand start {clock(slack.latest_on_demand_start)}"
+    kept = hours(slack.on_demand_margin - slack.margin)
+    return f"{slack}: on-demand starts with {kept} in reserve for a hand-over back to spot"
+
+
+def on_demand_due_at(run: Run, offers: Offers, slack: Slack) -> datetime:
+    """Return when on-demand is due, or too late for another spot start, if nothing advances until then."""
+    if run.spec.policy.strategy is not Strategy.HYBRID or not offers.on_demand_can_finish:
         return NEVER
-    return min(situation.safety_line - situation.expected_start, situation.late_start)
-
-
-def _spot_is_over(run: Run, situation: Slack) -> str | None:
-    """Why a new spot attempt is not worth its start, None if it is."""
-    needed = situation.expected_start + situation.margin
-    if situation.slack < needed:
-        return f"slack {hours(situation.slack)} < {hours(needed)}: a spot start would end at the safety line"
-    return preempted_too_often(run)
+    return min(slack.latest_on_demand_start - slack.expected_start, slack.on_demand_start)
 
 
 def preempted_too_often(run: Run) -> str | None:
+    """Return why no further spot attempt is allowed, None if one is."""
     allowed = run.spec.policy.max_preemptions
     if allowed is not None and run.preemptions > allowed:
-        return f"{run.preemptions} preemptions > {allowed} allowed"
+        return f"{run.preemptions} preemptions, {allowed} allowed"
     return None
 
 
-def on_demand_can_finish(run: Run, situation: Slack) -> bool:
-    """Whether a region is left that has not refused on-demand, and the budget pays for the rest of the work there."""
-    return bool(_paid_to_the_end(run, situation, Provisioning.ON_DEMAND))
-
-
 def patience(run: Run, active: Attempt) -> timedelta:
-    """How long it may wait for its machine. FLEX_START ends its own waiting, and is given a tick to do so."""
+    """Return how long spot or FLEX_START may wait. FLEX_START expires by itself; a reconcile sees that later."""
     policy = run.spec.policy
-    return (
-        policy.provisioning_timeout
-        if active.provisioning is Provisioning.SPOT
-        else policy.provisioning_timeout + policy.reconcile_interval
-    )
+    extra = timedelta() if active.provisioning is Provisioning.SPOT else policy.reconcile_interval
+    return policy.provisioning_timeout + extra
 
 
-def is_cheaper(run: Run, spot: Submit, active: Attempt) -> bool:
-    """Also if one of the prices is not known."""
-    policy = run.spec.policy
-    ours, theirs = policy.price(spot.region, spot.provisioning), policy.price(active.region, active.provisioning)
-    return ours is None or theirs is None or ours < theirs
-
-
-def elsewhere(run: Run, active: Attempt, situation: Slack) -> bool:
-    """Whether another region could serve such an attempt."""
-    return any(region != active.region for region in _regions(run, situation, active.provisioning))
-
-
-def outlook(run: Run, situation: Slack) -> str:
-    """The numbers that a wait for spot rests on."""
-    slack = f"slack {hours(situation.slack)}"
+def outlook(run: Run, offers: Offers, slack: Slack) -> str:
+    """Return the numbers that a wait for spot rests on."""
     if run.spec.policy.strategy is not Strategy.HYBRID:
-        return slack
-    if not on_demand_can_finish(run, situation):
-        missing = "budget" if _open_regions(run, Provisioning.ON_DEMAND) else "quota"
-        return f"{slack}, and no {missing} for on-demand"
-    return (
-        f"{slack} > {hours(situation.late_margin)},"
-        f" on-demand from {clock(situation.late_start)}, safety line {clock(situation.safety_line)}"
-    )
+        return str(slack)
+    if not offers.on_demand_can_finish:
+        return f"{slack}, no {'budget' if offers.on_demand else 'quota'} for on-demand"
+    return f"{slack}, latest on-demand start {clock(slack.latest_on_demand_start)}"
 
 
-def _open_regions(run: Run, provisioning: Provisioning) -> list[str]:
-    """Those that have not refused such an attempt (waiting would not help there), the cheapest first."""
-    refused = {
-        attempt.region
-        for attempt in run.attempts
-        if (attempt.refused and attempt.provisioning is provisioning)
-        or (attempt.outcome is Outcome.QUOTA and _shares_quota(attempt.provisioning, provisioning))
-    }
-    return [region for region in run.spec.policy.cheapest_first(provisioning) if region not in refused]
+def _names(offers: Sequence[Offer]) -> str:
+    return ", ".join(offer.region for offer in offers)
 
 
-def _paid_to_the_end(run: Run, situation: Slack, kind: Provisioning) -> list[str]:
-    needed = situation.work + situation.expected_start
-    return [region for region in _open_regions(run, kind) if _paid_for(run, kind, region, situation.now) >= needed]
-
-
-def _regions(run: Run, situation: Slack, kind: Provisioning) -> list[str]:
-    """Where to ask. Money goes to a region where it does not reach the end only if it does so nowhere."""
-    return _paid_to_the_end(run, situation, kind) or _open_regions(run, kind)
-
-
-def _shares_quota(one: Provisioning, other: Provisioning) -> bool:
-    """FLEX_START counts against the preemptible quota, as spot does."""
-    return (one is Provisioning.ON_DEMAND) == (other is Provisioning.ON_DEMAND)
+def _spot_is_over(run: Run, slack: Slack) -> str | None:
+    """Return why a new spot attempt is not worth its start, None if it is."""
+    if slack.left < slack.expected_start + slack.margin:
+        return f"{slack}: a spot start would end past the latest on-demand start"
+    return preempted_too_often(run)
 
 
 def _fruitless(run: Run, *kinds: Provisioning) -> list[Attempt]:
-    """The newest attempts of these kinds since one ran and got somewhere, newest first.
+    """Return the newest attempts of these kinds since the last one with progress, newest first.
 
-    A create that was lost is made again, and is one of them only if the one before it was lost there too.
+    A lost create is repeated in its region once. It counts only if the create before it was lost there too.
     """
     trail: list[Attempt] = []
-    asked = [one for one in run.attempts if one.provisioning in kinds and one.outcome not in _REFUSED]
+    asked = [attempt for attempt in run.attempts if attempt.provisioning in kinds and attempt.outcome not in _REFUSED]
     for before, attempt in reversed([*zip([None, *asked], asked, strict=False)]):
         lost_before = before is not None and before.never_created and before.region == attempt.region
         if attempt.never_created and not lost_before:
@@ -162,82 +131,44 @@ def _fruitless(run: Run, *kinds: Provisioning) -> list[Attempt]:
     return trail
 
 
-def next_spot(run: Run, seen: Observation, situation: Slack) -> Submit | Wait | Close | None:
-    """Where to ask for spot now, or until when not to ask; None if every region has refused."""
-    regions = _regions(run, situation, Provisioning.SPOT)
-    if not regions:
-        return None
-    flex_regions = _regions(run, situation, Provisioning.FLEX_START)
-    trail = _fruitless(run, Provisioning.SPOT, Provisioning.FLEX_START)
-    spot = [attempt for attempt in trail if attempt.provisioning is Provisioning.SPOT]
-    rounds, index = divmod(len(spot), len(regions))
-    if rounds and not index:
-        if trail[0].provisioning is Provisioning.SPOT and (rung := _flex_start(run, situation, flex_regions)):
-            return rung
-        pause = PAUSES[min(rounds, len(PAUSES)) - 1]
-        until = trail[0].intended_at + pause
-        if situation.now < until:
-            numbers = f"slack {hours(situation.slack)}" if run.active_attempts else outlook(run, situation)
-            reason = f"no spot in {', '.join(regions)} {counted(rounds, 'time')}, again at {clock(until)}: {numbers}"
-            return Wait(
-                reason=reason, until=until if run.active_attempts else min(until, on_demand_due_at(run, situation))
-            )
-    step = f"from step {seen.progress.step} of {seen.progress.total_steps}" if seen.progress else "from the beginning"
-    return _submit(run, situation, Provisioning.SPOT, regions[index], f"spot {step}: {outlook(run, situation)}")
-
-
-def _flex_start(run: Run, situation: Slack, regions: list[str]) -> Submit | Close | None:
-    """Once a round, if the safety line leaves time to wait for it. It ends its own waiting."""
+def _flex_start(run: Run, offers: Offers, slack: Slack) -> Submit | Close | None:
+    """Return a FLEX_START attempt, once a round, if the slack covers its wait. Vertex AI ends that wait."""
     wait = run.spec.policy.provisioning_timeout
-    if (
-        not (run.spec.policy.flex_start and regions)
-        or situation.slack < situation.margin + situation.expected_start + wait
-    ):
+    regions = offers.flex_start
+    if not (run.spec.policy.flex_start and regions) or slack.left < slack.margin + slack.expected_start + wait:
         return None
-    reason = f"no spot in {', '.join(regions)}: FLEX_START for {hours(wait)} at most, {outlook(run, situation)}"
+    reason = f"no spot capacity in {_names(regions)}: FLEX_START for at most {hours(wait)}"
     tried = sum(attempt.provisioning is Provisioning.FLEX_START for attempt in run.attempts)
-    return _submit(run, situation, Provisioning.FLEX_START, regions[tried % len(regions)], reason)
+    return _submit(run, slack, Provisioning.FLEX_START, regions[tried % len(regions)], reason)
 
 
-def _on_demand(run: Run, situation: Slack, why: str) -> Action | None:
-    regions = _regions(run, situation, Provisioning.ON_DEMAND)
-    if not regions:
+def _on_demand(run: Run, offers: Offers, slack: Slack, why: str) -> Submit | Wait | Close | None:
+    if not offers.on_demand:
         return None
     trail = _fruitless(run, Provisioning.ON_DEMAND)
-    rounds, index = divmod(len(trail), len(regions))
+    rounds, index = divmod(len(trail), len(offers.on_demand))
     if rounds and not index:
         until = trail[0].intended_at + PAUSES[0]
-        if situation.now < until:
-            reason = f"no on-demand in {', '.join(regions)} {counted(rounds, 'time')}, again at {clock(until)}"
+        if slack.now < until:
+            regions = _names(offers.on_demand)
+            reason = f"no on-demand capacity in {regions} in {counted(rounds, 'round')}, next try {clock(until)}"
             return Wait(reason=reason, until=until)
-    return _submit(run, situation, Provisioning.ON_DEMAND, regions[index], why)
+    return _submit(run, slack, Provisioning.ON_DEMAND, offers.on_demand[index], why)
 
 
-def _submit(run: Run, situation: Slack, provisioning: Provisioning, region: str, reason: str) -> Submit | Close:
-    timeout = min(_paid_for(run, provisioning, region, situation.now), LONGEST)
-    if timeout < LEAST:
-        spent, budget = run.usd_spent(situation.now), run.spec.policy.budget_usd
-        tried = counted(len(run.attempts), "attempt")
+def _submit(run: Run, slack: Slack, provisioning: Provisioning, offer: Offer, reason: str) -> Submit | Close:
+    timeout = min(offer.paid_for, LONGEST)
+    if timeout < SHORTEST:
         reason = (
-            f"the budget of ${budget:.2f} is spent: ${spent:.2f} for {tried}, what is left pays"
-            f" for {hours(timeout)} of {provisioning} in {region}, {hours(situation.work)} of work are left"
+            f"budget of ${run.spec.policy.budget_usd:.2f} spent: ${run.usd_spent(slack.now):.2f} for"
+            f" {counted(len(run.attempts), 'attempt')}; the rest pays for {hours(timeout)} of {provisioning}"
+            f" in {offer.region}, and {hours(slack.work)} of work are left"
         )
         return Close(reason=reason, state=RunState.FAILED)
-    return Submit(reason=reason, provisioning=provisioning, region=region, timeout=timeout)
-
-
-def _paid_for(run: Run, provisioning: Provisioning, region: str, now: datetime) -> timedelta:
-    """How long the rest of the budget pays for such attempts."""
-    budget = run.spec.policy.budget_usd
-    if budget is None:
-        return timedelta.max
-    spent, price = run.usd_spent(now), run.spec.policy.price(region, provisioning)
-    if spent is None or not price:
-        return timedelta.max
-    return max(timedelta(seconds=int((budget - spent) / price * 3600)), timedelta())
+    return Submit(reason=reason, provisioning=provisioning, region=offer.region, timeout=timeout)
 
 
 def _nowhere(run: Run) -> Close:
     refusals = {a.region: a.error.message for a in run.attempts if a.outcome in _REFUSED and a.error}
     said = "; ".join(f"{region}: {message}" for region, message in refusals.items())
-    return Close(reason=f"no region has quota for such a machine, or knows it ({said})", state=RunState.FAILED)
+    return Close(reason=f"every region refused the machine ({said})", state=RunState.FAILED)

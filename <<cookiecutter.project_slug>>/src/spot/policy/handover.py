@@ -1,7 +1,8 @@
-"""Back from on-demand to spot: a spot twin starts beside on-demand, and relieves it.
+"""Lead a run from on-demand back to spot: a spot attempt starts beside it as a standby, and replaces it.
 
-The hand-over itself is made by the two trainers, by way of the writer's lease in the bucket (`spot.storage.records.lease`): the twin
-gets ready, asks for the lease, on-demand saves, offers it and leaves. Here it is only decided that a twin is there.
+The trainers make the hand-over themselves, through the lease in the bucket (`spot.storage.records.lease`). The standby
+gets ready and asks for the lease; on-demand saves, offers the lease and exits. The policy only starts the standby, and
+ends attempts that are left over.
 """
 
 from __future__ import annotations
@@ -11,27 +12,28 @@ from spot.core.format import hours
 from spot.core.job import JobState
 from spot.core.run import Attempt, CancelReason, Observation, Outcome, Provisioning, Run
 from spot.policy import failover
+from spot.policy.offers import Offers
 from spot.policy.slack import Slack, hands_over
-from spot.policy.termination import ERRORS, MAX_UNEXPLAINED, UNEXPLAINED, failed_as_twin
+from spot.policy.termination import ERRORS, MAX_UNEXPLAINED, UNEXPLAINED, failed_as_standby
 
 
-def asked(run: Run, active: Attempt, seen: Observation, situation: Slack) -> Submit | Wait | None:
-    """Where to ask for a twin of `active`, which runs and has none; None if it is not to have one."""
-    if active.provisioning is not Provisioning.ON_DEMAND or not hands_over(run.spec.policy):
+def next_standby(run: Run, active: Attempt, offers: Offers, slack: Slack) -> Submit | Wait | None:
+    """Return the standby to submit beside `active`, or until when to pause; None if it gets none."""
+    alone = len(run.active_attempts) == 1 and active.state is JobState.RUNNING and active.cancel is None
+    if not alone or active.provisioning is not Provisioning.ON_DEMAND or not hands_over(run.spec.policy):
         return None
-    # While on-demand runs the slack stays as it is: the start of a twin takes nothing of it.
-    if situation.slack <= situation.margin or situation.work <= situation.expected_start:
+    # While on-demand runs, the slack stays the same: the start of a standby costs none of it.
+    if slack.left <= slack.margin or slack.work <= slack.expected_start:
         return None
-    if failover.preempted_too_often(run) or _hopeless(run, active):
+    if failover.preempted_too_often(run) or _is_hopeless(run, active):
         return None
-    spot = failover.next_spot(run, seen, situation)
+    spot = failover.next_spot(run, offers, slack)
     if not isinstance(spot, Submit):
         return spot if isinstance(spot, Wait) else None
-    if not failover.is_cheaper(run, spot, active):
+    if not _is_cheaper(run, spot, active):
         return None
     return Submit(
-        reason=f"beside {active.id}, slack {hours(situation.slack)} leaves time to relieve it,"
-        f" {hours(situation.work)} of work left",
+        reason=f"{slack}: standby for {active.id}, {hours(slack.work)} of work left",
         provisioning=spot.provisioning,
         region=spot.region,
         timeout=spot.timeout,
@@ -39,50 +41,52 @@ def asked(run: Run, active: Attempt, seen: Observation, situation: Slack) -> Sub
     )
 
 
-def _hopeless(run: Run, active: Attempt) -> bool:
-    """Whether twins of it have failed in a way in which the next would fail as well, or somebody does not want one."""
-    failed = [one for one in run.attempts if one.replaces == active.id and failed_as_twin(run, one)]
-    return any(_tells(one) for one in failed) or sum(map(_is_strange, failed)) >= MAX_UNEXPLAINED
+def next_action(run: Run, active: Attempt, seen: Observation, slack: Slack) -> Action | None:
+    """Return what a hand-over requires of an active attempt; None if it is treated as if it were alone."""
+    writer = run.attempt(seen.writer)
+    if writer and writer.replaces == active.id:
+        reason = f"{writer.id} replaced {active.id}, {slack}"
+        return CancelAttempt(attempt=active.id, reason=reason, why=CancelReason.HANDED_OVER)
+    if active is not run.standby or active is writer:
+        return None
+    if slack.left <= slack.hard_margin:  # by more than what on-demand may not yet have saved below the margin
+        reason = f"{slack}: too late for spot, {active.replaces} goes on alone"
+        return CancelAttempt(attempt=active.id, reason=reason, why=CancelReason.FALLBACK)
+    ready = active.state is JobState.RUNNING
+    since = active.started_at if ready and active.started_at else active.intended_at
+    patience = slack.worst_start + slack.reconcile_interval if ready else failover.patience(run, active)
+    waited = slack.now - since
+    if waited > patience:
+        why = CancelReason.FALLBACK if ready else CancelReason.NO_CAPACITY
+        problem = f"standby {active.id} did not take over" if ready else f"no {active.provisioning} capacity"
+        reason = f"{problem} in {active.region} after {hours(waited)}"
+        return CancelAttempt(attempt=active.id, reason=reason, why=why)
+    reason = f"standby {active.id} {'runs' if ready else 'waits'} in {active.region} for {hours(waited)}"
+    return Wait(reason=reason, until=min(since + patience, slack.now + (slack.left - slack.hard_margin)))
 
 
-def _tells(standby: Attempt) -> bool:
-    """Of a mistake, or of somebody's will."""
+def _is_cheaper(run: Run, spot: Submit, active: Attempt) -> bool:
+    """Return whether a standby costs less than `active`; assumed where a price is not known."""
+    policy = run.spec.policy
+    standby, replaced = policy.price(spot.region, spot.provisioning), policy.price(active.region, active.provisioning)
+    return standby is None or replaced is None or standby < replaced
+
+
+def _is_hopeless(run: Run, active: Attempt) -> bool:
+    """Return whether the standbys of `active` have failed so that the next would fail too, or a user cancelled one."""
+    failed = [one for one in run.attempts if one.replaces == active.id and failed_as_standby(run, one)]
+    return any(map(_is_final, failed)) or sum(map(_is_unexplained, failed)) >= MAX_UNEXPLAINED
+
+
+def _is_final(standby: Attempt) -> bool:
+    """Return whether it ended by an error of its own, a rejected request or a cancel from outside."""
     if standby.outcome is Outcome.CANCELLED:
         return standby.cancel is None
     return standby.outcome in ERRORS or (standby.outcome is Outcome.REQUEST_REJECTED and not standby.refused)
 
 
-def _is_strange(standby: Attempt) -> bool:
-    """Nobody knows why it failed, or why it was never let in."""
+def _is_unexplained(standby: Attempt) -> bool:
+    """Return whether it failed, or never got the lease, for an unknown reason."""
     if standby.started_at is None:
         return standby.outcome in UNEXPLAINED - {Outcome.EXPIRED} and not standby.never_created
     return standby.outcome in UNEXPLAINED or standby.outcome is Outcome.CANCELLED
-
-
-def during(run: Run, active: Attempt, seen: Observation, situation: Slack) -> Action | None:
-    """What a hand-over has to say about a live attempt; None if it is to be treated as if it were alone."""
-    slack = f"slack {hours(situation.slack)}"
-    writer = run.attempt(seen.writer)
-    if writer and writer.replaces == active.id:
-        reason = f"{writer.id} has relieved {active.id}, {slack}"
-        return CancelAttempt(attempt=active.id, reason=reason, why=CancelReason.HANDED_OVER)
-    if run.standby is None or run.standby is writer:
-        return None
-    if active is not run.standby:
-        return None
-    return _twin(run, active, situation)
-
-
-def _twin(run: Run, standby: Attempt, situation: Slack) -> Action:
-    now, slack = situation.now, f"slack {hours(situation.slack)}"
-    stands_by, least = standby.state is JobState.RUNNING, situation.hard_margin
-    if situation.slack <= least:  # by more than what on-demand may not yet have saved below the margin
-        reason = f"{slack} <= {hours(least)}: too late for spot, {standby.replaces} goes on alone"
-        return CancelAttempt(attempt=standby.id, reason=reason, why=CancelReason.FALLBACK)
-    since = standby.started_at if stands_by and standby.started_at else standby.intended_at
-    patience = situation.worst_start + situation.reconcile_interval if stands_by else failover.patience(run, standby)
-    what = f"{standby.id} {'stands by' if stands_by else 'waits'} in {standby.region} for {hours(now - since)}"
-    if now - since > patience:
-        why = CancelReason.FALLBACK if stands_by else CancelReason.NO_CAPACITY
-        return CancelAttempt(attempt=standby.id, reason=f"{what}, longer than {hours(patience)}", why=why)
-    return Wait(reason=what, until=min(since + patience, now + (situation.slack - least)))

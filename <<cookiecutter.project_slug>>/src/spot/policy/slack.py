@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from spot.core.run import Attempt, Observation, PolicyConfig, TrainingProgress, Provisioning, Run, Strategy
+from spot.core.format import hours
+from spot.core.run import Attempt, Observation, PolicyConfig, Provisioning, Run, Strategy, TrainingProgress
 
 HOUR = timedelta(hours=1)
 PRIOR = timedelta(minutes=10)
@@ -61,6 +62,9 @@ class Slack:
             reserve=policy.reserve if hands_over(policy) else timedelta(),
             last_progress_at=seen.progress.at if seen.progress else None,
         )
+
+    def __str__(self) -> str:
+        return f"slack {hours(self.left)}"
 
     @property
     def time_left(self) -> timedelta:
@@ -118,7 +122,9 @@ def hands_over(policy: PolicyConfig) -> bool:
     return policy.strategy is Strategy.HYBRID and policy.hand_over and policy.budget_usd is None
 
 
-def _work(stated: timedelta, progress: TrainingProgress | None, attempts: tuple[Attempt, ...]) -> tuple[timedelta, timedelta]:
+def _work(
+    stated: timedelta, progress: TrainingProgress | None, attempts: tuple[Attempt, ...]
+) -> tuple[timedelta, timedelta]:
     """Return the work left and the total work."""
     if progress is None:
         return stated, stated
