@@ -49,6 +49,10 @@ def reseed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def generators() -> tuple[object, ...]:
+    return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
+
+
 def test_sample_has_training_and_held_out_items(sample_data: Data) -> None:
     assert len(sample_data.train) > 0, 'load("sample").train is empty'
     assert len(sample_data.held_out) > 0, 'load("sample").held_out is empty'
@@ -67,18 +71,17 @@ def test_an_item_is_the_same_when_read_again(sample_data: Data) -> None:
     first = {(part, sample): digest(samples, sample) for part, sample, samples in items(sample_data)}
     reseed(2)
     for part, sample, samples in reversed(list(items(sample_data))):
-        assert digest(samples, sample) == first[part, sample], (
-            f"{part}[{sample}] differs after the global generators were reseeded. {ADVICE}"
-        )
+        same = digest(samples, sample) == first[part, sample]
+        assert same, f"{part}[{sample}] differs after the global generators were reseeded. {ADVICE}"
 
 
 def test_reading_an_item_leaves_the_global_generators_alone(sample_data: Data) -> None:
     reseed(1)
-    before = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    before = generators()
     for _, sample, samples in items(sample_data):
         digest(samples, sample)
-    after = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
-    assert after == before, f"reading items draws from a global generator. {ADVICE}"
+    unchanged = generators() == before
+    assert unchanged, f"reading items draws from a global generator. {ADVICE}"
 
 
 def test_an_item_is_the_same_in_another_process(sample_data: Data, environ: dict[str, str]) -> None:
@@ -87,7 +90,8 @@ def test_an_item_is_the_same_in_another_process(sample_data: Data, environ: dict
         command, env={**environ, "PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True
     ).stdout.split()
     for (part, sample, samples), other in zip(items(sample_data), theirs, strict=True):
-        assert digest(samples, sample) == other, f"{part}[{sample}] differs in another process. {ADVICE}"
+        same = digest(samples, sample) == other
+        assert same, f"{part}[{sample}] differs in another process. {ADVICE}"
 
 
 if __name__ == "__main__":

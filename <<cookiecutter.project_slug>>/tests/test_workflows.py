@@ -12,9 +12,9 @@ USES = re.compile(r"^[\s-]*uses:\s*([^\s#]+)", re.MULTILINE)
 PINNED = re.compile(r"\./.+|[\w.-]+/[\w./-]+@[0-9a-f]{40}|docker://.+@sha256:[0-9a-f]{64}")
 CRON = re.compile(r"^[\s-]*cron:\s*(['\"]?)(.*?)\1\s*(?:#.*)?$", re.MULTILINE)
 RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
-NAMES = {name: index for index, name in enumerate("SUN MON TUE WED THU FRI SAT".split())} | {
-    name: index for index, name in enumerate("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(), start=1)
-}
+WEEKDAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
+MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+NAMES = {**{name: day for day, name in enumerate(WEEKDAYS)}, **{name: month + 1 for month, name in enumerate(MONTHS)}}
 
 
 @pytest.fixture(params=WORKFLOWS, ids=lambda path: path.name)
