@@ -1,113 +1,219 @@
-"""spot.toml: read, checked as a whole, and turned into what a run is made of (docs/settings.md lists the keys)."""
+"""Define every key of spot.toml with its bounds and default; docs/settings.md explains each."""
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final, Literal, Self
 
-from spot.config import flags
-from spot.config.schema import Checked, check
-from spot.core.errors import SpotError
-from spot.core.fields import shown
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
+
+from spot.config import training
+from spot.core import fields
 from spot.core.run import Machine, PolicyConfig, Spec, Strategy
+from spot.google.machine_types import wrong_accelerator, wrong_count
 from spot.pricing import quotes
 from spot.pricing.table import PriceTable, beside, packaged
 
+_STRICT: Final = ConfigDict(frozen=True, extra="forbid", strict=True, regex_engine="python-re")
+"""No conversions: a number in quotes is a mistake. Each description states what is allowed."""
 
-class SettingsError(SpotError):
-    """The settings cannot be used. One line for each mistake, all of them."""
+ONE_GPU: Final = "1, because the trainer uses one GPU and every other GPU would be billed idle"
 
-    def __init__(self, lines: tuple[str, ...]) -> None:
-        super().__init__("\n".join(lines))
+
+def _text(pattern: str, allowed: str) -> Any:
+    return Field(pattern=rf"\A(?:{pattern})\Z", max_length=500, description=allowed)
+
+
+def _number(most: float) -> Any:
+    # Shorter times than 0.01 would round to nothing.
+    return Field(ge=0.01, le=most, allow_inf_nan=False, description=f"a number from 0.01 to {most:g}")
+
+
+def _allowed(text: str) -> Any:
+    return Field(description=text)
+
+
+def _each_once(regions: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(regions)) < len(regions):
+        raise ValueError("each region once")
+    return regions
+
+
+Hours = Annotated[float, _number(8760)]
+Minutes = Annotated[float, _number(10080)]
+Count = Annotated[int, Field(ge=0, le=1_000_000, description="a whole number from 0 to 1000000")]
+Truth = Annotated[bool, _allowed("true or false")]
+Region = Annotated[str, _text(fields.REGION.pattern, "a region like us-central1, not a zone")]
+Regions = Annotated[
+    tuple[Region, ...],
+    Field(
+        strict=False,  # TOML has lists only
+        min_length=1,
+        max_length=fields.MAX_REGIONS,
+        description=f'a list of 1 to {fields.MAX_REGIONS} regions, not zones, as in ["us-central1", "us-east4"]',
+    ),
+    AfterValidator(_each_once),
+]
+
+
+class CloudSettings(BaseModel):
+    """State where everything is: the table [cloud]."""
+
+    model_config = _STRICT
+
+    project: Annotated[
+        str,
+        _text(
+            r"[a-z][a-z0-9-]{4,28}[a-z0-9]",
+            "the project's id: 6 to 30 lower-case letters, digits and hyphens, a letter first, no hyphen last",
+        ),
+    ]
+    regions: Regions
+    bucket: Annotated[
+        str,
+        _text(
+            fields.BUCKET.pattern,
+            "the bucket's name without gs://: 3 to 63 lower-case letters, digits, - _ and ., "
+            "from a letter or digit to a letter or digit; not an IP address, no google in it",
+        ),
+    ]
+    prefix: Annotated[
+        str,
+        _text(
+            r"(?=.{1,200}\Z)[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*",
+            "1 to 200 letters, digits and . _ -, a letter or digit first; / between folders, none at the ends",
+        ),
+    ]
+    service_account: Annotated[
+        str,
+        _text(
+            r"(?=.{1,200}\Z)[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com|",
+            "the e-mail address of a service account, as training@my-project.iam.gserviceaccount.com",
+        ),
+    ] = Field(default="", validate_default=True)
+    image: Annotated[
+        str,
+        _text(
+            rf"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+(:[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}})?(@{fields.DIGEST.pattern})?|",
+            "HOST/PATH, then :TAG, @sha256: and 64 hexadecimal digits, or nothing",
+        ),
+    ] = ""
+    """Empty: submit names the image."""
+
+    @field_validator("service_account")
+    @classmethod
+    def _default_account(cls, address: str, info: ValidationInfo) -> str:
+        return address or f"training@{info.data.get('project')}.iam.gserviceaccount.com"
+
+
+class MachineSettings(BaseModel):
+    """State the machine of every attempt: the table [machine]."""
+
+    model_config = _STRICT
+
+    type: Annotated[
+        str,
+        _text(r"(?=.{1,63}\Z)[a-z][a-z0-9]*(-[a-z0-9]+)+", "a machine type of Compute Engine, as g2-standard-8"),
+    ]
+    accelerator: Annotated[
+        str, _text(r"none|NVIDIA_[A-Z0-9_]{1,50}", '"none", or a GPU by its name in Vertex AI, as NVIDIA_L4')
+    ]
+    accelerator_count: Annotated[int, Field(ge=1, le=1, validate_default=True, description=ONE_GPU)] = 1
+    boot_disk_gb: Annotated[int, Field(ge=50, le=64_000, description="a whole number from 50 to 64000")] = 100
+
+    @field_validator("accelerator")
+    @classmethod
+    def _fits_the_type(cls, accelerator: str, info: ValidationInfo) -> str:
+        machine_type = info.data.get("type")
+        if machine_type and (allowed := wrong_accelerator(machine_type, accelerator)):
+            raise ValueError(allowed)
+        return accelerator
+
+    @field_validator("accelerator_count")
+    @classmethod
+    def _is_built_in(cls, count: int, info: ValidationInfo) -> int:
+        machine_type, accelerator = info.data.get("type"), info.data.get("accelerator", "none")
+        if machine_type and accelerator != "none" and (built_in := wrong_count(machine_type, count)):
+            raise ValueError(f"{built_in}, and the trainer uses one GPU: choose a machine type with one")
+        return count
+
+
+class PolicySettings(BaseModel):
+    """State deadline, provisioning and budget: the table [policy]. `PolicyConfig` explains each value."""
+
+    model_config = _STRICT
+
+    strategy: Annotated[Strategy, Field(strict=False, description=f"one of {', '.join(Strategy)}")] = Strategy.HYBRID
+    deadline_hours: Hours
+    work_hours: Hours
+    hand_over: Truth = True
+    flex_start: Truth = False
+    provisioning_timeout_minutes: Minutes = 20
+    expected_start_minutes: Minutes = 24
+    worst_start_minutes: Minutes = 25
+    reconcile_interval_minutes: Minutes = 15
+    max_checkpoint_interval_minutes: Minutes = 10
+    save_seconds: Annotated[
+        Annotated[float, _number(86_400)] | Literal["unknown"], _allowed('"unknown", or a number from 0.01 to 86400')
+    ] = "unknown"
+    reserve_minutes: Minutes = 60
+    max_preemptions: Annotated[
+        Count | Literal["unlimited"], _allowed('"unlimited", or a whole number from 0 to 1000000')
+    ] = "unlimited"
+    max_errors: Count = 0
+    vertex_restarts: Truth = False
+    budget_usd: Annotated[
+        Annotated[float, _number(1_000_000)] | Literal["none"], _allowed('"none", or a number from 0.01 to 1000000')
+    ] = "none"
+
+
+class Settings(BaseModel):
+    """Hold the checked settings of the project's runs."""
+
+    model_config = _STRICT
+
+    name: Annotated[
+        str,
+        _text(
+            r"\w(?:[\w .,-]{0,58}[\w.])?",
+            "1 to 60 letters, digits, spaces and . , - _, from a letter or digit to a letter, digit or .",
+        ),
+    ]
+    cloud: Annotated[CloudSettings, _allowed("a table, [cloud]")]
+    hardware: Annotated[MachineSettings, Field(alias="machine", description="a table, [machine]")]
+    policy: Annotated[PolicySettings, _allowed("a table, [policy]")]
+    training: Annotated[dict[str, Any], _allowed("a table, [training]")] = {}
+    """Flags of the trainer by name, without dashes."""
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @field_validator("training")
+    @classmethod
+    def _trainer_accepts(cls, flags: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        policy = info.data.get("policy")
+        limits = (policy.strategy, policy.max_checkpoint_interval_minutes) if policy else ()
+        if lines := training.mistakes(flags, *limits):
+            raise training.Mistakes(lines)
+        return flags
+
+    def in_folder(self, folder: Path) -> Self:
+        """Return the settings of the project in `folder`, which may hold its own prices."""
+        copy = self.model_copy()
+        copy._folder = folder
+        return copy
 
     @property
-    def lines(self) -> list[str]:
-        """Return one line for each mistake."""
-        return str(self).split("\n")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloudSettings:
-    """Where things are."""
-
-    project: str
-    regions: tuple[str, ...]
-    bucket: str
-    prefix: str
-    service_account: str
-    image: str
-    """Empty: it is given at submit."""
-    vertex_endpoint: str
-    """A URL, in which {region} stands for the region."""
-    storage_endpoint: str
-    """Empty: Google's own."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hardware:
-    """The table [machine], as it is written."""
-
-    type: str
-    accelerator: str
-    accelerator_count: int
-    boot_disk_gb: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    cron: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicySettings:
-    """The table [policy]; `PolicyConfig` says what each means."""
-
-    strategy: Strategy
-    deadline_hours: float
-    """From submit."""
-    work_hours: float
-    hand_over: bool
-    flex_start: bool
-    provisioning_timeout_minutes: float
-    expected_start_minutes: float
-    worst_start_minutes: float
-    reconcile_interval_minutes: float
-    max_checkpoint_interval_minutes: float
-    save_seconds: float | None
-    """Until a checkpoint is durable; None if nobody has said."""
-    reserve_minutes: float
-    max_preemptions: int | None
-    max_errors: int
-    vertex_restarts: bool
-    budget_usd: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The settings of this project's runs."""
-
-    name: str
-    cloud: CloudSettings
-    hardware: Hardware
-    schedule: Schedule
-    policy: PolicySettings
-    training: Mapping[str, str | float | bool]
-    """The trainer's flags, without their dashes."""
-    folder: Path | None = field(default=None, compare=False)
-    """Where the file lies, and the project's own prices; None for a text, which has none."""
+    def folder(self) -> Path | None:
+        """Return the folder of spot.toml, None for settings that no file holds."""
+        return self._folder
 
     @property
     def root(self) -> str:
-        """The URI that everything of this project lies below."""
+        """Return the URI above every object of the project."""
         return f"gs://{self.cloud.bucket}/{self.cloud.prefix}"
 
     def machine(self) -> Machine:
-        """Without accelerators their count is 0."""
+        """Return the machine of every attempt; without an accelerator the count is 0."""
         accelerator = None if self.hardware.accelerator == "none" else self.hardware.accelerator
         return Machine(
             type=self.hardware.type,
@@ -117,13 +223,13 @@ class Settings:
         )
 
     def price_table(self) -> PriceTable:
-        """Raises `PriceError` if the project's own cannot be read."""
-        return beside(self.folder) if self.folder else packaged()
+        """Return the packaged prices with the project's own on top. Raise `PriceError`."""
+        return beside(self._folder) if self._folder else packaged()
 
-    def policy_config(self, **overrides: Any) -> PolicyConfig:
-        """`overrides` are fields of `PolicyConfig`; the prices are those of the regions that result. Raises `PriceError`."""
+    def policy_config(self) -> PolicyConfig:
+        """Return the policy with the prices of its regions. Raise `PriceError`."""
         stated = self.policy
-        policy = PolicyConfig(
+        return PolicyConfig(
             strategy=stated.strategy,
             regions=self.cloud.regions,
             hand_over=stated.hand_over,
@@ -135,18 +241,15 @@ class Settings:
             reconcile_interval=timedelta(minutes=stated.reconcile_interval_minutes),
             max_checkpoint_interval=timedelta(minutes=stated.max_checkpoint_interval_minutes),
             reserve=timedelta(minutes=stated.reserve_minutes),
-            max_preemptions=stated.max_preemptions,
+            max_preemptions=None if stated.max_preemptions == "unlimited" else stated.max_preemptions,
             max_errors=stated.max_errors,
             disable_retries=not stated.vertex_restarts,
-            budget_usd=stated.budget_usd,
-            usd_per_hour=quotes.by_region(
-                self.machine(), overrides.get("regions", self.cloud.regions), self.price_table()
-            ),
+            budget_usd=None if stated.budget_usd == "none" else stated.budget_usd,
+            usd_per_hour=quotes.by_region(self.machine(), self.cloud.regions, self.price_table()),
         )
-        return replace(policy, **overrides)
 
     def spec(self, *, image: str, arguments: tuple[str, ...], deadline: datetime, policy: PolicyConfig) -> Spec:
-        """Of a run of this project."""
+        """Return what a run of this project pins."""
         return Spec(
             project=self.cloud.project,
             root=self.root,
@@ -160,73 +263,10 @@ class Settings:
 
     @property
     def save(self) -> timedelta | None:
-        """How long it takes until a checkpoint is durable, None if nobody has said."""
+        """Return the time until a checkpoint is durable, None if it is unknown."""
         seconds = self.policy.save_seconds
-        return None if seconds is None else timedelta(seconds=seconds)
+        return None if seconds == "unknown" else timedelta(seconds=seconds)
 
     def arguments(self) -> tuple[str, ...]:
-        """The trainer's command line, without what the supervisor adds."""
-        return tuple(part for flag, value in self.training.items() for part in (f"--{flag}", flags.word(value)))
-
-
-def load(path: Path) -> Settings:
-    """Raises `SettingsError`."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise _one(path, "there is no such file: run spot in the folder of the project, where spot.toml lies") from None
-    except IsADirectoryError:
-        raise _one(path, "this is a folder: name the file in it") from None
-    except OSError as error:
-        raise _one(path, f"it cannot be read ({error.strerror}): see to its permissions") from None
-    try:
-        return replace(parse(content.decode("utf-8-sig"), str(path)), folder=path.parent)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise _one(path, f"line {line} is not UTF-8 (byte 0x{content[error.start]:02x}): save it as UTF-8") from None
-
-
-def parse(text: str, name: str) -> Settings:
-    """`name` is the file's, for the messages. Raises `SettingsError`."""
-    try:
-        document = tomllib.loads(text)
-    except RecursionError:
-        raise _one(name, "its values lie too deep in one another to be read") from None
-    except ValueError as error:
-        raise _one(name, _syntax(str(error), text)) from None
-    checked = check(document)
-    if checked.mistakes:
-        raise SettingsError(tuple(f"{_printable(name)}: {mistake}" for mistake in checked.mistakes))
-    return _settings(checked)
-
-
-def _settings(checked: Checked) -> Settings:
-    cloud = CloudSettings(**checked.tables["cloud"])
-    if not cloud.service_account:
-        cloud = replace(cloud, service_account=f"training@{cloud.project}.iam.gserviceaccount.com")
-    return Settings(
-        name=checked.name,
-        cloud=cloud,
-        hardware=Hardware(**checked.tables["machine"]),
-        schedule=Schedule(**checked.tables["schedule"]),
-        policy=PolicySettings(**checked.tables["policy"]),
-        training=checked.training,
-    )
-
-
-def _syntax(message: str, text: str) -> str:
-    found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
-    said = ascii(message[: found.start()] if found else message)[1:-1]
-    if found is None:  # Python's limit on the digits of a number, with advice for programmers after the colon
-        return f"a value cannot be read: {said.partition(':')[0]}"
-    line = found[1] or text.count("\n") + 1
-    column = f", column {found[2]}" if found[2] else ""
-    return f"line {line}{column} is not TOML: {said[:200]}"
-
-
-def _one(name: Path | str, what: str) -> SettingsError:
-    return SettingsError((f"{_printable(str(name))}: {what}",))
-
-
-def _printable(name: str) -> str:
-    return name if name.isprintable() else shown(name)
+        """Return the flags of the trainer without those of the supervisor."""
+        return tuple(part for flag, value in self.training.items() for part in (f"--{flag}", training.word(value)))

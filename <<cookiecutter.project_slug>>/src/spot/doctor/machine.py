@@ -5,8 +5,8 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from spot.doctor.finding import Finding, Status, Subject
+from spot.google.machine_types import compute_engine_name
 from spot.google.rest import GoogleApi
-from spot.google.shapes import compute_engine_name
 
 NAME = "machine"
 

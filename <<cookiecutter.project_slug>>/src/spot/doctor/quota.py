@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from spot.core.run import Machine, Provisioning, Strategy
 from spot.doctor.finding import Finding, Status, Subject
+from spot.google.machine_types import quota_name, vcpus
 from spot.google.rest import GoogleApi, GoogleApiError
-from spot.google.shapes import quota_name, vcpus
 
 SERVICE = "aiplatform.googleapis.com"
 _WORST_FIRST = (Status.FAILED, Status.UNKNOWN, Status.OK)

@@ -12,7 +12,7 @@ from typing import Any
 from spot.core import fields
 from spot.core.errors import Exit, SpotError
 from spot.google import billing
-from spot.google.machine_parts import ATTACHED, GPU_NAMES, Parts, known
+from spot.google.machine_types import ATTACHABLE_GPUS, CATALOGUE_GPUS, PRICED, MachineParts
 from spot.google.rest import GoogleApiError
 from spot.pricing.table import DISK, FILE, Rate, Rates
 
@@ -24,10 +24,9 @@ _UNITS = {"h": 1.0, "GiBy.h": 1.0, "GiBy.mo": 1 / HOURS_OF_A_MONTH}
 _SPOT = r"(?P<spot>(?:spot )?preemptible )?"
 _ATTACHED_TO_SPOT = r"(?P<spot> attached to spot preemptible vms)?"
 _INSTANCE = re.compile(_SPOT + r"(?P<series>n1 predefined|n2|e2|g2|a2|a3) instance (?P<what>core|ram) running in .+")
-_GPU = re.compile(rf"nvidia (?P<gpu>{'|'.join(GPU_NAMES).lower()}) gpu{_ATTACHED_TO_SPOT} running in .+")
+_GPU = re.compile(rf"nvidia (?P<gpu>{'|'.join(CATALOGUE_GPUS)}) gpu{_ATTACHED_TO_SPOT} running in .+")
 _LOCAL = re.compile(rf"ssd backed local storage{_ATTACHED_TO_SPOT}(?: (?:running )?in .+)?")
 _BOOT = re.compile(r"ssd backed pd capacity(?: in .+)?")
-_GPUS_BY_NAME = {name.lower(): gpu for name, gpu in GPU_NAMES.items()}
 
 
 class CatalogError(SpotError):
@@ -110,7 +109,7 @@ def _part(sku: Any) -> _Part | None:
     if found := _INSTANCE.fullmatch(said):
         return _Part(found["what"], found["series"], preemptible or bool(found["spot"]))
     if found := _GPU.fullmatch(said):
-        return _Part(_GPUS_BY_NAME[found["gpu"]], "", preemptible or bool(found["spot"]))
+        return _Part(CATALOGUE_GPUS[found["gpu"]], "", preemptible or bool(found["spot"]))
     if found := _LOCAL.fullmatch(said):
         return _Part(_SSD, "", preemptible or bool(found["spot"]))
     return _Part(DISK, "", spot=False) if _BOOT.fullmatch(said) else None
@@ -134,10 +133,10 @@ def _price(sku: Any, part: _Part) -> tuple[list[str], float]:
 def _assembled(prices: _Prices, today: date) -> Rates:
     rates: dict[tuple[str, str], Rate] = {}
     for region in sorted({region for _, region in prices}):
-        for name, parts in known().items():
+        for name, parts in PRICED.items():
             both = [_machine(prices, parts, region, spot=spot) for spot in (False, True)]
             _add(rates, name, region, both, today)
-        for gpu in ATTACHED:
+        for gpu in ATTACHABLE_GPUS:
             both = [prices.get((_Part(gpu, "", spot), region)) for spot in (False, True)]
             _add(rates, gpu, region, both, today)
         disk = prices.get((_Part(DISK, "", spot=False), region))
@@ -151,7 +150,7 @@ def _add(rates: dict[tuple[str, str], Rate], resource: str, region: str, both: l
         rates[resource, region] = Rate(on_demand=on_demand, spot=spot, dated=today, source=FILE)
 
 
-def _machine(prices: _Prices, parts: Parts, region: str, *, spot: bool) -> float | None:
+def _machine(prices: _Prices, parts: MachineParts, region: str, *, spot: bool) -> float | None:
     """None if one of its parts has no price here: without its GPU a machine would be far too cheap."""
     core = prices.get((_Part(_CORE, parts.series, spot), region))
     ram = prices.get((_Part(_RAM, parts.series, spot), region))

@@ -1,0 +1,160 @@
+"""Test the table of machine families and the names of GPUs."""
+
+from __future__ import annotations
+
+import pytest
+
+from spot.google.machine_types import (
+    PRICED,
+    compute_engine_name,
+    quota_name,
+    vcpus,
+    wrong_accelerator,
+    wrong_count,
+)
+from spot.pricing.table import packaged
+
+
+@pytest.mark.parametrize(
+    ("machine_type", "accelerator"),
+    [
+        ("a2-highgpu-1g", "NVIDIA_TESLA_A100"),
+        ("a2-megagpu-16g", "NVIDIA_TESLA_A100"),
+        ("a2-ultragpu-1g", "NVIDIA_A100_80GB"),
+        ("a3-highgpu-8g", "NVIDIA_H100_80GB"),
+        ("a3-megagpu-8g", "NVIDIA_H100_MEGA_80GB"),
+        ("a3-ultragpu-8g", "NVIDIA_H200_141GB"),
+        ("g2-standard-8", "NVIDIA_L4"),
+        ("n1-standard-8", "NVIDIA_TESLA_T4"),
+        ("n1-highmem-16", "NVIDIA_TESLA_V100"),
+        ("n1-standard-8", "NVIDIA_TESLA_P4"),
+        ("n1-standard-8", "NVIDIA_TESLA_P100"),
+        ("n1-standard-8", "none"),
+        ("e2-standard-8", "none"),
+        ("z9-standard-8", "NVIDIA_L4"),
+        ("z9-standard-8", "none"),
+    ],
+)
+def test_what_goes_together_or_is_not_known_is_accepted(machine_type: str, accelerator: str) -> None:
+    assert wrong_accelerator(machine_type, accelerator) is None
+
+
+@pytest.mark.parametrize(
+    ("machine_type", "accelerator", "allowed"),
+    [
+        ("a2-highgpu-1g", "NVIDIA_L4", "a2-highgpu-1g goes with NVIDIA_TESLA_A100"),
+        ("a2-highgpu-1g", "NVIDIA_A100_80GB", "a2-highgpu-1g goes with NVIDIA_TESLA_A100"),
+        ("a2-ultragpu-1g", "NVIDIA_TESLA_A100", "a2-ultragpu-1g goes with NVIDIA_A100_80GB"),
+        ("g2-standard-8", "NVIDIA_TESLA_T4", "g2-standard-8 goes with NVIDIA_L4"),
+        ("g2-standard-8", "none", "g2-standard-8 goes with NVIDIA_L4"),
+        ("a2-highgpu-1g", "none", "a2-highgpu-1g goes with NVIDIA_TESLA_A100"),
+        ("a3-highgpu-1g", "none", "a3-highgpu-1g goes with NVIDIA_H100_80GB"),
+        ("n1-standard-8", "NVIDIA_L4", "NVIDIA_TESLA_T4 or NVIDIA_TESLA_V100"),
+        ("e2-standard-8", "NVIDIA_TESLA_T4", "e2-standard-8 goes with none"),
+    ],
+)
+def test_what_cannot_go_together_is_refused_with_what_does(machine_type: str, accelerator: str, allowed: str) -> None:
+    assert allowed in str(wrong_accelerator(machine_type, accelerator))
+
+
+@pytest.mark.parametrize(
+    ("machine_type", "count"),
+    [
+        ("a2-highgpu-1g", 1),
+        ("a2-megagpu-16g", 16),
+        ("a3-highgpu-8g", 8),
+        ("g2-standard-8", 1),
+        ("g2-standard-32", 1),
+        ("g2-standard-24", 2),
+        ("g2-standard-96", 8),
+        ("g2-standard-7", 3),
+        ("n1-standard-8", 4),
+        ("z9-standard-8", 5),
+    ],
+)
+def test_the_count_is_the_built_in_one_or_free(machine_type: str, count: int) -> None:
+    assert wrong_count(machine_type, count) is None
+
+
+@pytest.mark.parametrize(
+    ("machine_type", "count", "has"), [("a2-highgpu-1g", 2, 1), ("a3-highgpu-8g", 1, 8), ("g2-standard-24", 1, 2)]
+)
+def test_another_count_than_the_built_in_one_is_refused(machine_type: str, count: int, has: int) -> None:
+    assert wrong_count(machine_type, count) == f"{machine_type} has {has}"
+
+
+@pytest.mark.parametrize(
+    ("machine_type", "expected"),
+    [
+        ("g2-standard-8", 8),
+        ("g2-standard-96", 96),
+        ("n1-standard-8", 8),
+        ("n1-highmem-16", 16),
+        ("n1-highcpu-96", 96),
+        ("m1-ultramem-40", 40),
+        ("c3-standard-22-lssd", 22),
+        ("a2-highgpu-1g", 12),
+        ("a2-highgpu-8g", 96),
+        ("a2-megagpu-16g", 96),
+        ("a2-ultragpu-4g", 48),
+        ("a3-highgpu-1g", 26),
+        ("a3-highgpu-8g", 208),
+        ("a3-megagpu-8g", 208),
+        ("a3-ultragpu-8g", 224),
+        ("a4-highgpu-8g", 224),
+    ],
+)
+def test_the_vcpus_of_a_machine_type_are_read_from_its_name(machine_type: str, expected: int) -> None:
+    assert vcpus(machine_type) == expected
+
+
+@pytest.mark.parametrize(
+    "machine_type", ["", "e2-medium", "f1-micro", "a2-highgpu-3g", "b9-newgpu-8g", "g2-standard-0"]
+)
+def test_vcpus_are_not_guessed(machine_type: str) -> None:
+    assert vcpus(machine_type) is None
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "in_quotas", "in_compute_engine"),
+    [
+        ("NVIDIA_L4", "nvidia_l4", "nvidia-l4"),
+        ("NVIDIA_TESLA_T4", "nvidia_t4", "nvidia-tesla-t4"),
+        ("NVIDIA_TESLA_A100", "nvidia_a100", "nvidia-tesla-a100"),
+        ("NVIDIA_A100_80GB", "nvidia_a100_80gb", "nvidia-a100-80gb"),
+        ("NVIDIA_H100_80GB", "nvidia_h100", "nvidia-h100-80gb"),
+        ("NVIDIA_H100_MEGA_80GB", "nvidia_h100_mega", "nvidia-h100-mega-80gb"),
+        ("NVIDIA_H200_141GB", "nvidia_h200", "nvidia-h200-141gb"),
+        ("NVIDIA_B200", "nvidia_b200", "nvidia-b200"),
+    ],
+)
+def test_a_gpu_has_another_name_in_quotas_and_in_compute_engine(
+    accelerator: str, in_quotas: str, in_compute_engine: str
+) -> None:
+    assert (quota_name(accelerator), compute_engine_name(accelerator)) == (in_quotas, in_compute_engine)
+
+
+def test_every_machine_of_the_packages_table_is_known() -> None:
+    priced = {resource for resource, _ in packaged().rates if "-" in resource and resource != "pd-ssd"}
+
+    assert priced <= set(PRICED)
+    assert len(PRICED) == 45
+
+
+def test_the_parts_are_those_of_the_machine() -> None:
+    for name, parts in PRICED.items():
+        assert parts.vcpus == vcpus(name)
+        assert wrong_accelerator(name, parts.gpu or "none") is None, name
+        if parts.gpu:
+            assert wrong_count(name, parts.gpus) is None, name
+
+
+def test_memory_and_local_ssd_grow_with_the_machine() -> None:
+    found = {name: (parts.ram_gib, parts.local_ssd_gib) for name, parts in PRICED.items()}
+
+    assert found["n1-standard-8"] == (30, 0)
+    assert found["n1-highmem-8"] == (52, 0)
+    assert found["g2-standard-24"] == (96, 0)
+    assert found["a2-megagpu-16g"] == (1360, 0)
+    assert found["a2-ultragpu-2g"] == (340, 750)
+    assert found["a3-highgpu-8g"] == (1872, 6000)
