@@ -11,8 +11,9 @@ import pytest
 from spot.core.actions import Action, Close, Submit, Wait
 from spot.core.job import JobError
 from spot.core.run import Attempt, Cancel, CancelReason, Outcome, Provisioning, Run, RunState, Strategy
-from spot.policy.failover import next_start
-from spot.policy.slack import LONGEST, assess
+from spot.policy.failover import next_attempt
+from spot.policy.offers import Offers
+from spot.policy.slack import LONGEST, Slack
 from tests.machinery.samples import T0, after, ended, no_quota, run, seen
 
 C1, E4 = "us-central1", "us-east4"
@@ -21,7 +22,8 @@ SPOT, FLEX, ON_DEMAND = Provisioning.SPOT, Provisioning.FLEX_START, Provisioning
 
 def then(run: Run, now: datetime, done: float | None = None) -> Action:
     found = seen(done)
-    return next_start(run, found, Slack.of(run, found, now))
+    slack = Slack.of(run, found, now)
+    return next_attempt(run, Offers.of(run, slack), slack)
 
 
 def submitted(run: Run, now: datetime = T0, done: float | None = None) -> tuple[Provisioning, str]:
@@ -67,16 +69,11 @@ NO_SPOT = (refused(SPOT, C1), refused(SPOT, E4))
 def test_the_first_attempt_is_spot_in_the_first_region() -> None:
     action = then(run(), T0)
     assert action == Submit(
-        reason="spot from the beginning: slack 14.0 h > 2.2 h, on-demand from 2026-11-24 11:49 UTC,"
-        " safety line 2026-11-24 13:07 UTC",
+        reason="slack 14.0 h, latest on-demand start 2026-11-24 13:07 UTC",
         provisioning=SPOT,
         region=C1,
         timeout=timedelta(days=7),
     )
-
-
-def test_a_resume_says_from_which_step() -> None:
-    assert then(run(preempted()), after(hours=5), 4).reason.startswith("spot from step 240 of 600: ")
 
 
 def test_regions_are_tried_in_turn_without_a_pause() -> None:
@@ -190,7 +187,7 @@ def test_the_late_start_comes_a_reserve_before_the_safety_line() -> None:
     action = then(run(), late)
     assert isinstance(action, Submit)
     assert action.provisioning is ON_DEMAND
-    assert action.reason == "late start: slack 2.2 h <= 2.2 h (margin 53 min, reserve 78 min to get back to spot)"
+    assert action.reason == "slack 2.2 h: on-demand starts with 78 min in reserve for a hand-over back to spot"
 
 
 def test_at_the_safety_line_on_demand_starts() -> None:
@@ -199,7 +196,7 @@ def test_at_the_safety_line_on_demand_starts() -> None:
     action = then(run(reserve=timedelta()), line)
     assert isinstance(action, Submit)
     assert action.provisioning is ON_DEMAND
-    assert action.reason == "safety line: slack 53 min <= 53 min (start 25 min, pass 18 min, loss 10 min)"
+    assert action.reason == "slack 53 min, latest on-demand start 2026-11-24 13:07 UTC"
 
 
 def test_no_spot_is_started_that_would_end_at_the_safety_line() -> None:
@@ -209,14 +206,14 @@ def test_no_spot_is_started_that_would_end_at_the_safety_line() -> None:
     action = then(run(reserve=timedelta()), last + timedelta(seconds=1))
     assert isinstance(action, Submit)
     assert action.provisioning is ON_DEMAND
-    assert action.reason == "slack 77 min < 77 min: a spot start would end at the safety line"
+    assert action.reason == "slack 77 min: a spot start would end past the latest on-demand start"
 
 
 def test_past_the_line_spot_goes_on_where_on_demand_has_no_quota() -> None:
     action = then(run(*NO_ON_DEMAND), after(hours=13, minutes=30))
     assert isinstance(action, Submit)
     assert (action.provisioning, action.region) == (SPOT, C1)
-    assert action.reason == "spot from the beginning: slack 30 min, and no quota for on-demand"
+    assert action.reason == "slack 30 min, no quota for on-demand"
 
 
 def test_after_too_many_preemptions_on_demand_starts() -> None:
@@ -224,7 +221,7 @@ def test_after_too_many_preemptions_on_demand_starts() -> None:
     action = then(run(preempted(), preempted(), preempted(), max_preemptions=2), T0)
     assert isinstance(action, Submit)
     assert action.provisioning is ON_DEMAND
-    assert action.reason == "3 preemptions > 2 allowed"
+    assert action.reason == "3 preemptions, 2 allowed"
 
 
 def test_restarts_inside_a_job_are_preemptions() -> None:
@@ -236,14 +233,14 @@ def test_the_strategy_spot_knows_no_deadline() -> None:
     action = then(run(strategy=Strategy.SPOT), after(hours=30))
     assert isinstance(action, Submit)
     assert (action.provisioning, action.region) == (SPOT, C1)
-    assert action.reason == "spot from the beginning: slack -16.0 h"
+    assert action.reason == "slack -16.0 h"
 
 
 def test_the_strategy_on_demand_knows_no_spot() -> None:
     action = then(run(strategy=Strategy.ON_DEMAND), T0)
     assert isinstance(action, Submit)
     assert (action.provisioning, action.region) == (ON_DEMAND, C1)
-    assert action.reason == "the strategy is on-demand, slack 14.0 h"
+    assert action.reason == "slack 14.0 h, the strategy is on-demand"
 
 
 @pytest.mark.parametrize(
@@ -274,8 +271,8 @@ def test_what_was_spent_is_no_longer_there() -> None:
 def test_a_budget_that_pays_for_less_than_six_minutes_is_spent() -> None:
     spent = preempted(at=after(hours=4))
     assert closed(run(spent, budget_usd=2.04), after(hours=4)) == (
-        "the budget of $2.04 is spent: $2.00 for 1 attempt, what is left pays for 5 min of spot in us-central1,"
-        " 10.0 h of work are left"
+        "budget of $2.04 spent: $2.00 for 1 attempt; the rest pays for 5 min of spot in us-central1,"
+        " and 10.0 h of work are left"
     )
 
 
@@ -323,7 +320,7 @@ def test_on_demand_that_the_budget_cannot_finish_is_not_fallen_back_to() -> None
     action = then(run(budget_usd=8.0, usd_per_hour=prices), after(hours=13, minutes=30))
     assert isinstance(action, Submit)
     assert (action.provisioning, action.region) == (SPOT, C1)
-    assert action.reason == "spot from the beginning: slack 30 min, and no budget for on-demand"
+    assert action.reason == "slack 30 min, no budget for on-demand"
     assert submitted(run(budget_usd=12.0, usd_per_hour=prices), after(hours=20)) == (ON_DEMAND, C1)
 
 

@@ -227,6 +227,6 @@ def test_a_pause_beside_on_demand_says_nothing_of_when_on_demand_would_start() -
     vain = ended(Outcome.NO_CAPACITY, at=NOW, intended_at=NOW, replaces="a1")
     reason = then(run(HOLDER, vain, replace(vain, region=E4))).reason
     assert reason == (
-        "on-demand runs in us-central1, slack 14.0 h; no spot in us-central1, us-east4 1 time, again at"
-        " 2026-11-24 02:05 UTC: slack 14.0 h"
+        "slack 14.0 h, on-demand runs in us-central1; no spot capacity in us-central1, us-east4 in 1 round,"
+        " next try 2026-11-24 02:05 UTC"
     )

@@ -26,7 +26,7 @@ def at_submit() -> Slack:
 def test_at_submit_all_of_the_stated_work_is_left() -> None:
     slack = at_submit()
     assert (slack.work, slack.total_work) == (10 * HOUR, 10 * HOUR)
-    assert (slack.time_left, slack.whole, slack.left) == (24 * HOUR, 24 * HOUR, 14 * HOUR)
+    assert (slack.time_left, slack.left, str(slack)) == (24 * HOUR, 14 * HOUR, "slack 14.0 h")
     assert slack.last_progress_at is None
 
 

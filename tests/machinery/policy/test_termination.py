@@ -6,7 +6,7 @@ import pytest
 
 from spot.core.job import JobError
 from spot.core.run import Attempt, Cancel, CancelReason, CancelRequest, Outcome, Provisioning, RunState, Strategy
-from spot.policy.termination import verdict
+from spot.policy import termination
 from tests.machinery.samples import T0, after, ended, run, seen
 
 UNKNOWN, INTERNAL, EXPIRED = Outcome.UNKNOWN, Outcome.INTERNAL, Outcome.EXPIRED
@@ -18,7 +18,7 @@ NEVER_CREATED = ended(UNKNOWN, job=None)
 
 
 def closed(*attempts: Attempt, **changes: object) -> tuple[RunState, str] | None:
-    close = verdict(run(*attempts, **changes), seen())
+    close = termination.outcome(run(*attempts, **changes), seen())
     return (close.state, close.reason) if close else None
 
 
@@ -32,21 +32,21 @@ def test_an_attempt_that_is_nobodys_fault_does_not_end_the_run(outcome: Outcome)
 
 
 def test_a_complete_model_ends_the_run_whatever_the_attempt_came_to() -> None:
-    close = verdict(run(TRAINING_FAILED, cancel_request=ASKED), seen(10, completed_at=after(hours=20)))
+    close = termination.outcome(run(TRAINING_FAILED, cancel_request=ASKED), seen(10, completed_at=after(hours=20)))
     assert close
     assert close.state is RunState.SUCCEEDED
-    assert close.reason == "the model is complete since 2026-11-24 20:00 UTC, 4.0 h before the deadline"
+    assert close.reason == "model complete at 2026-11-24 20:00 UTC, 4.0 h before the deadline"
 
 
 def test_a_model_after_the_deadline_is_a_success_that_says_how_late_it_is() -> None:
-    close = verdict(run(), seen(10, completed_at=after(hours=24, minutes=30)))
+    close = termination.outcome(run(), seen(10, completed_at=after(hours=24, minutes=30)))
     assert close
     assert close.state is RunState.SUCCEEDED
     assert close.reason.endswith("30 min late")
 
 
 def test_somebody_who_cancels_ends_the_run() -> None:
-    assert closed(PREEMPTED, cancel_request=ASKED) == (RunState.CANCELLED, "ann cancelled the run")
+    assert closed(PREEMPTED, cancel_request=ASKED) == (RunState.CANCELLED, "cancelled by ann")
 
 
 def test_a_job_that_somebody_else_cancelled_ends_the_run() -> None:
@@ -64,14 +64,14 @@ def test_a_job_that_vertex_ai_refuses_ends_the_run_at_once() -> None:
     refused = ended(Outcome.REQUEST_REJECTED, error=JobError(code=400, message="Machine type is not supported."))
     assert closed(refused, max_errors=9) == (
         RunState.FAILED,
-        "Vertex AI refuses a1: Machine type is not supported.",
+        "Vertex AI rejected the request for a1: Machine type is not supported.",
     )
 
 
 def test_the_first_error_of_the_users_code_ends_the_run() -> None:
     assert closed(PREEMPTED, TRAINING_FAILED) == (
         RunState.FAILED,
-        f"training-failed of a2, 1 > 0 allowed: {SAID.message}",
+        f"1 error, 0 allowed; a2 ended training-failed: {SAID.message}",
     )
 
 
@@ -80,7 +80,7 @@ def test_as_many_errors_as_are_allowed_do_not() -> None:
     assert closed(TRAINING_FAILED, memory, max_errors=2) is None
     assert closed(TRAINING_FAILED, memory, TRAINING_FAILED, max_errors=2) == (
         RunState.FAILED,
-        f"training-failed of a3, 3 > 2 allowed: {SAID.message}",
+        f"3 errors, 2 allowed; a3 ended training-failed: {SAID.message}",
     )
 
 
@@ -132,6 +132,6 @@ def test_where_there_is_nothing_but_spot_too_many_preemptions_end_the_run() -> N
     assert closed(PREEMPTED, strategy=Strategy.SPOT, max_preemptions=1) is None
     assert closed(PREEMPTED, PREEMPTED, strategy=Strategy.SPOT, max_preemptions=1) == (
         RunState.FAILED,
-        "2 preemptions > 1 allowed, and there is nothing but spot",
+        "2 preemptions, 1 allowed, and the strategy is spot",
     )
     assert closed(PREEMPTED, PREEMPTED, max_preemptions=1) is None

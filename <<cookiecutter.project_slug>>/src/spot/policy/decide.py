@@ -27,7 +27,7 @@ from spot.policy.slack import Slack
 def decide(run: Run, seen: Observation, now: datetime) -> Action:
     """Return the next action, with a one-line reason that holds the numbers it rests on."""
     if run.state is not RunState.OPEN:
-        return Wait(reason=f"run {run.state}")
+        return Wait(reason=f"the run is already {run.state}")
     slack = Slack.of(run, seen, now)
     offers = Offers.of(run, slack)
     ending = termination.outcome(run, seen)

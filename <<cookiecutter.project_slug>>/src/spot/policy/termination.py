@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from spot.core.actions import Action, CancelAttempt, Close, Wait
-from spot.core.format import clock, hours
+from spot.core.format import clock, counted, hours
 from spot.core.job import JobState
 from spot.core.run import Attempt, CancelReason, Observation, Outcome, Run, RunState, Strategy
 from spot.policy.slack import Slack
@@ -27,11 +27,11 @@ def outcome(run: Run, seen: Observation) -> Close | None:
         return Close(reason=f"model complete at {clock(seen.completed_at)}, {when}", state=RunState.SUCCEEDED)
     if run.cancel_request is not None:
         return Close(reason=f"cancelled by {run.cancel_request.by}", state=RunState.CANCELLED)
-    counted = [attempt for attempt in run.attempts if not failed_as_standby(run, attempt)]
-    foreign = [attempt for attempt in counted if attempt.outcome is Outcome.CANCELLED and attempt.cancel is None]
+    own = [attempt for attempt in run.attempts if not failed_as_standby(run, attempt)]
+    foreign = [attempt for attempt in own if attempt.outcome is Outcome.CANCELLED and attempt.cancel is None]
     if foreign:
         return Close(reason=f"{foreign[-1].job} was cancelled outside of this run", state=RunState.CANCELLED)
-    failure = _failure(run, counted)
+    failure = _failure(run, own)
     return Close(reason=failure, state=RunState.FAILED) if failure else None
 
 
@@ -60,19 +60,20 @@ def failed_as_standby(run: Run, attempt: Attempt) -> bool:
     return replaced.outcome is not Outcome.HANDED_OVER and outlived
 
 
-def _failure(run: Run, counted: list[Attempt]) -> str | None:
-    for rejected in (attempt for attempt in counted if attempt.outcome is Outcome.REQUEST_REJECTED):
+def _failure(run: Run, own: list[Attempt]) -> str | None:
+    for rejected in (attempt for attempt in own if attempt.outcome is Outcome.REQUEST_REJECTED):
         if not (rejected.refused and _accepted_elsewhere(run, rejected)):
             return f"Vertex AI rejected the request for {rejected.id}{_said(rejected)}"
     policy = run.spec.policy
-    errors = [attempt for attempt in counted if attempt.outcome in ERRORS]
+    errors = [attempt for attempt in own if attempt.outcome in ERRORS]
     if len(errors) > policy.max_errors:
         last = errors[-1]
-        return f"{len(errors)} errors, {policy.max_errors} allowed; {last.id} {last.outcome}{_said(last)}"
+        found = f"{counted(len(errors), 'error')}, {policy.max_errors} allowed"
+        return f"{found}; {last.id} ended {last.outcome}{_said(last)}"
     allowed = policy.max_preemptions
     if policy.strategy is Strategy.SPOT and allowed is not None and run.preemptions > allowed:
         return f"{run.preemptions} preemptions, {allowed} allowed, and the strategy is spot"
-    if len(trail := _unexplained(counted)) >= MAX_UNEXPLAINED:
+    if len(trail := _unexplained(own)) >= MAX_UNEXPLAINED:
         return f"{len(trail)} attempts in a row ended {trail[0].outcome} without a checkpoint{_said(trail[0])}"
     return None
 
