@@ -20,7 +20,7 @@ def write(root: Path, run: str, *, weights: bytes = b"weights", complete: bool =
     models = open_store(f"{root}/models")
     contents = {paths.MODEL: weights, paths.METRICS: json.dumps({**METRICS, **changes}).encode()}
     if complete:
-        contents[paths.COMPLETION] = b"{}"
+        contents[paths.COMPLETION] = b'{"time": "2026-11-28T00:00:00Z"}'
     for name, content in contents.items():
         models.write(paths.output(run, name), content, if_generation=ABSENT)
 
@@ -52,5 +52,5 @@ def test_any_difference_is_named(changes: dict[str, Any], same: tuple[bool, ...]
 def test_a_run_that_is_not_complete_is_not_compared(tmp_path: Path) -> None:
     write(tmp_path, "peace")
     write(tmp_path, "storm", complete=False)
-    with pytest.raises(NotFound, match=r"storm/completion\.json"):
+    with pytest.raises(NotFound, match="run storm is not complete"):
         compare(str(tmp_path), "peace", "storm")

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from spot.storage import paths
 from spot.storage.base import ABSENT, Conflict, Store, Written, never
+from spot.storage.records import completion
 from spot.storage.records.lease import LeaseLost
-from spot.trainer.results import check_writable, read_completion, write_results
+from spot.trainer.results import check_writable, write_results
 from spot.trainer.runtime.errors import TrainingError
 from tests.machinery.storage.memory import MemoryStore
 
@@ -25,17 +26,17 @@ COMPLETION = paths.output("run", paths.COMPLETION)
 
 
 def test_a_run_without_completion_is_not_complete(store: Store) -> None:
-    assert read_completion(store, "run") is None
+    assert completion.read(store, "run") is None
 
 
 def test_completion_pins_what_was_written(store: Store) -> None:
     write_results(store, "run", WEIGHTS, METRICS, {"attempt": "a"}, check_lease=None)
-    completion = read_completion(store, "run")
-    assert completion is not None
+    found = completion.read(store, "run")
+    assert found is not None
     for name in (paths.MODEL, paths.METRICS):
-        found = store.read(paths.output("run", name))
-        assert completion["objects"][name]["generation"] == found.generation
-        assert completion["objects"][name]["size"] == len(found.data)
+        written = store.read(paths.output("run", name))
+        assert found.values["objects"][name]["generation"] == written.generation
+        assert found.values["objects"][name]["size"] == len(written.data)
     assert torch.equal(load(store.read("run/model.safetensors").data)["w"], WEIGHTS["w"])
     assert json.loads(store.read("run/metrics.json").data) == METRICS
 
@@ -44,7 +45,7 @@ def test_what_a_killed_start_left_is_replaced(store: Store) -> None:
     store.write("run/model.safetensors", b"of a start that did not get to the end", if_generation=ABSENT)
     write_results(store, "run", WEIGHTS, METRICS, {}, check_lease=None)
     assert torch.equal(load(store.read("run/model.safetensors").data)["w"], WEIGHTS["w"])
-    assert read_completion(store, "run")
+    assert completion.read(store, "run")
 
 
 def test_only_one_process_completes_a_run(store: Store) -> None:
@@ -82,11 +83,11 @@ def held() -> None:
 
 def completed_by(store: Store) -> str:
     """And what its completion names is there."""
-    completion = read_completion(store, "run")
-    assert completion is not None
+    found = completion.read(store, "run")
+    assert found is not None
     for name in (paths.MODEL, paths.METRICS):
-        assert completion["objects"][name]["generation"] == store.read(paths.output("run", name)).generation
-    return str(completion["attempt"])
+        assert found.values["objects"][name]["generation"] == store.read(paths.output("run", name)).generation
+    return str(found.values["attempt"])
 
 
 def test_results_of_a_writer_that_was_relieved_are_replaced() -> None:
@@ -103,7 +104,7 @@ def test_a_completion_of_a_writer_that_was_relieved_is_replaced_if_it_lands_amon
 
     def late() -> None:
         with contextlib.suppress(Conflict):
-            store.write(COMPLETION, b'{"attempt": "former"}', if_generation=ABSENT)
+            store.write(COMPLETION, b'{"attempt": "former", "time": "2026-11-28T00:00:00Z"}', if_generation=ABSENT)
 
     write_results(store, "run", WEIGHTS, METRICS, {"attempt": "holder"}, check_lease=late)
     assert completed_by(store) == "holder"
@@ -136,7 +137,7 @@ def test_a_writer_that_was_relieved_replaces_nothing(store: Store) -> None:
     with pytest.raises(LeaseLost):
         write_results(store, "run", WEIGHTS, METRICS, {}, check_lease=relieved)
     assert store.read("run/model.safetensors").data == b"the holder's"
-    assert read_completion(store, "run") is None
+    assert completion.read(store, "run") is None
 
 
 def test_the_probe_for_permission_leaves_nothing(store: Store) -> None:

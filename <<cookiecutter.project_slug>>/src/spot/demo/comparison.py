@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 
 from spot.storage import paths
-from spot.storage.base import Store
+from spot.storage.base import NotFound, Store
 from spot.storage.factory import open_store
+from spot.storage.records import completion
 from spot.storage.records.manifest import Json
 
 
@@ -43,6 +44,7 @@ def compare(root: str, peace: str, storm: str) -> Comparison:
 
 
 def _results(models: Store, run: str) -> tuple[bytes, dict[str, Json]]:
-    models.read(paths.output(run, paths.COMPLETION))
+    if completion.read(models, run) is None:
+        raise NotFound(f"run {run} is not complete in {models.uri}")
     metrics = json.loads(models.read(paths.output(run, paths.METRICS)).data)
     return models.read(paths.output(run, paths.MODEL)).data, metrics

@@ -33,7 +33,7 @@ def observe(run: Run, jobs: JobClient, status: TrainingStatus, now: datetime) ->
     Raises `SpotError` if something could not be read: then nothing is known.
     """
     cancel_strays(run, jobs, now)
-    # JobClient first: a trainer writes its completion before its job ends, so the bucket is never older than the jobs.
+    # Jobs first: a trainer writes its completion before its job ends, so the bucket is never older than the jobs.
     snapshots = [(active, _look(run, active, jobs, now)) for active in run.active_attempts]
     seen = status.observe(run)
     for active, snapshot in snapshots:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from spot.core.run import Attempt, Observation, Run, TrainingProgress
 from spot.storage import paths
-from spot.storage.base import GIVE_UP_S, Damaged, NotFound, Store
+from spot.storage.base import GIVE_UP_S, Damaged, Store
 from spot.storage.factory import open_store
-from spot.storage.records import lease, manifest, markers
+from spot.storage.records import completion, lease, manifest, markers
 from spot.storage.records.manifest import Manifest
 from spot.storage.records.markers import AttemptStarts
 
@@ -37,10 +36,11 @@ class BucketStatus:
         checkpoints = self._store(f"{run.spec.root}/checkpoints")
         newest = manifest.newest(checkpoints, run.id)
         held = lease.read(checkpoints, run.id) if any(one.replaces for one in run.attempts) else None
+        complete = completion.read(self._store(f"{run.spec.root}/models"), run.id)
         return Observation(
             progress=_progress(newest) if newest else None,
             writer=held.attempt if held else None,
-            completed_at=_completed_at(self._store(f"{run.spec.root}/models"), run.id),
+            completed_at=complete.time if complete else None,
         )
 
     def starts(self, run: Run, attempt: Attempt) -> AttemptStarts:
@@ -72,18 +72,6 @@ def _progress(newest: Manifest) -> TrainingProgress:
 
 def _at_least_0(number: float) -> float:
     return number if 0 < number < math.inf else 0.0
-
-
-def _completed_at(store: Store, run_id: str) -> datetime | None:
-    name = paths.output(run_id, paths.COMPLETION)
-    try:
-        found = store.read(name).data
-    except NotFound:
-        return None
-    try:
-        return _moment(json.loads(found)["time"], f"{store.uri}/{name}")
-    except (ValueError, LookupError, TypeError) as error:
-        raise Damaged(f"{store.uri}/{name} is not a completion record ({error}): move it away") from error
 
 
 def _moment(text: str, name: str) -> datetime:

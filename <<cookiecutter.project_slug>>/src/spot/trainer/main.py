@@ -1,4 +1,4 @@
-"""One start of the trainer, from flags to exit code."""
+"""Run one start of the trainer, from flags to exit code."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import NoReturn
 from spot.core.errors import Exit, SpotError
 from spot.storage.base import Conflict, Damaged, NotFound, Store
 from spot.storage.factory import open_store
-from spot.storage.records import markers
+from spot.storage.records import completion, markers
 from spot.storage.records.lease import LeaseLost, process_name
 from spot.storage.records.manifest import Json
 from spot.trainer.context import Saving, Start, Task
-from spot.trainer.results import check_writable, read_completion
+from spot.trainer.results import check_writable
 from spot.trainer.runtime.errors import Stopped, UsageError
 from spot.trainer.runtime.flags import Flags, parse
 from spot.trainer.runtime.log import configure
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 def entry(*, model: str, data: str) -> NoReturn:
-    """Run the trainer on the task in these modules and end the process with its exit code."""
+    """Train the task in the modules of these names and end the process with its exit code."""
     stop = StopSignal()
     stop.install()
     try:
@@ -45,7 +45,7 @@ def entry(*, model: str, data: str) -> NoReturn:
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal, task: Task) -> int:
-    """Run to an exit code. Whatever goes wrong is one line on standard error and in the ended marker."""
+    """Return the exit code. Report a failure as one line on standard error and in the ended marker."""
     configure()
     start: Start | None = None
     reason, replaced = "completed", False
@@ -54,21 +54,21 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal,
         stop.grace_s = flags.grace
         with stop.interruptible():
             start = Start(task=task, flags=flags, outputs=_open(flags.output_dir))
-            if read_completion(start.outputs, flags.run):
+            if completion.read(start.outputs, flags.run):
                 _log.info("run %s is complete: %s/%s", flags.run, start.outputs.uri, flags.run)
                 return Exit.DONE
             check_writable(start.outputs, flags.run)
             start.saving = _announce(flags, LeaseTiming.of(environ)) if flags.enable_checkpointing else None
-            # A GPU computes the same again only with this; it is read when torch is loaded.
+            # cuBLAS is deterministic only with this variable, which is read when torch loads.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            from spot.trainer.training import run_training  # two seconds of torch that no refusal above should cost
+            from spot.trainer.training import run_training  # after the checks above: torch takes two seconds to load
 
         run_training(start, stop)
         code = int(Exit.DONE)
     except Stopped:
         code = int(Exit.DONE) if start and start.done else stop.exit_code
         reason = "completed" if code == Exit.DONE else "stopped"
-    except (NotFound, Conflict, Damaged) as error:  # the bucket's content is at fault, not the call
+    except (NotFound, Conflict, Damaged) as error:  # the bucket's content is wrong, not the flags
         code, reason = _say(error, Exit.FAILED)
     except SpotError as error:
         code, reason = _say(error, error.exit_code)
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal,
         _log.exception("unexpected")
         code, reason = _say(error, Exit.FAILED)
     if stop.requested and code != Exit.DONE and reason != "stopped" and not replaced:
-        # The machine is going away, and what is on it fails in any order: the fault is not the training's.
+        # Processes of a machine that shuts down fail in any order: the cause is the preemption.
         code, reason = stop.exit_code, f"stopped, not saved: {reason}"
     if start and start.saving:
         start.saving.uploader.close()
@@ -92,8 +92,8 @@ def _open(uri: str) -> Store:
         raise UsageError(str(error)) from error
 
 
-def _announce(flags: Flags, pace: LeaseTiming) -> Saving:
-    """Write the started marker, which also proves that checkpoints can be written, and start the uploader."""
+def _announce(flags: Flags, timing: LeaseTiming) -> Saving:
+    """Write the started marker, which also proves write permission, and start the uploader."""
     store = _open(flags.checkpoint_dir)
     facts = {
         "host": socket.gethostname(),
@@ -105,11 +105,11 @@ def _announce(flags: Flags, pace: LeaseTiming) -> Saving:
     buffer = SharedBuffer()
     uploader = UploaderProcess(store.uri, buffer.fd, flags.keep)
     name = process_name(flags.attempt, number)
-    return Saving(store=store, buffer=buffer, uploader=uploader, start=number, name=name, pace=pace)
+    return Saving(store=store, buffer=buffer, uploader=uploader, start=number, name=name, timing=timing)
 
 
 def _conclude(start: Start, saving: Saving, code: int, reason: str) -> None:
-    """Write the ended marker; without it this start will pass for killed, so it is worth a try, not a failure."""
+    """Write the ended marker. Without it this start counts as killed, so a failure is only logged."""
     facts: dict[str, Json] = {
         "exit_code": code,
         "reason": reason,
@@ -120,7 +120,7 @@ def _conclude(start: Start, saving: Saving, code: int, reason: str) -> None:
     try:
         markers.write_end(saving.store, start.flags.run, start.flags.attempt, saving.start, facts)
     except SpotError as error:
-        _log.warning("the end of this start is not marked: %s", error)
+        _log.warning("the ended marker was not written: %s", error)
 
 
 def _say(error: Exception, code: Exit) -> tuple[int, str]:

@@ -15,7 +15,7 @@ from spot.trainer.checkpoint.standby import Standby, stand_by
 from spot.trainer.runtime.errors import Stopped
 from tests.machinery.clocks import ManualClock
 from tests.machinery.storage.memory import MemoryStore
-from tests.machinery.trainer.leases import PACE, RUN, become, now, pass_time
+from tests.machinery.trainer.leases import RUN, TIMING, become, now, pass_time
 
 HOLDER, ME = "a1.1", "a2.1"
 RELIEVED = "a1"
@@ -35,13 +35,13 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def standby(store: MemoryStore, clock: ManualClock) -> Standby:
-    return Standby(store, RUN, ME, PACE, replaces=RELIEVED, clock=clock.monotonic)
+    return Standby(store, RUN, ME, TIMING, replaces=RELIEVED, clock=clock.monotonic)
 
 
 def wait(standby: Standby, clock: ManualClock, seconds: float) -> Lease | None:
-    """Look at the usual pace for so long."""
-    for _ in range(int(seconds / PACE.poll_s)):
-        pass_time(clock, PACE.poll_s)
+    """Look at the usual timing for so long."""
+    for _ in range(int(seconds / TIMING.poll_s)):
+        pass_time(clock, TIMING.poll_s)
         if mine := standby.look():
             return mine
     return None
@@ -140,7 +140,7 @@ def test_an_attempt_that_comes_after_its_twin_has_its_place_leaves(
 ) -> None:
     """Its image was still being pulled."""
     before(store)
-    assert wait(standby, clock, PACE.dead_s + 3 * PACE.poll_s) == now(store)
+    assert wait(standby, clock, TIMING.dead_s + 3 * TIMING.poll_s) == now(store)
     assert now(store).holder == ME
     with pytest.raises(LeaseLost, match=r"attempt a1 was replaced: the lease of run run is a2\.1's"):
         lease.claim(store, RUN, HOLDER)
@@ -150,9 +150,9 @@ def test_an_attempt_that_comes_before_that_is_waited_for(
     standby: Standby, store: MemoryStore, clock: ManualClock
 ) -> None:
     dead_predecessor(store)
-    assert wait(standby, clock, PACE.dead_s) is None
+    assert wait(standby, clock, TIMING.dead_s) is None
     lease.claim(store, RUN, HOLDER)
-    assert wait(standby, clock, PACE.dead_s) is None
+    assert wait(standby, clock, TIMING.dead_s) is None
     assert (now(store).holder, now(store).successor) == (HOLDER, ME)
 
 
@@ -165,23 +165,23 @@ def test_a_start_of_an_attempt_that_was_relieved_does_not_ask(standby: Standby, 
 
 def test_a_holder_without_a_sign_of_life_is_relieved(standby: Standby, clock: ManualClock) -> None:
     standby.look()
-    assert wait(standby, clock, PACE.dead_s) is None
-    assert wait(standby, clock, 2 * PACE.poll_s) == Lease(token=2, holder=ME, replaced=("a1",))
+    assert wait(standby, clock, TIMING.dead_s) is None
+    assert wait(standby, clock, 2 * TIMING.poll_s) == Lease(token=2, holder=ME, replaced=("a1",))
 
 
 def test_a_holder_that_gives_signs_of_life_is_waited_for(
     standby: Standby, store: MemoryStore, clock: ManualClock
 ) -> None:
     for _ in range(10):
-        assert wait(standby, clock, PACE.dead_s - PACE.poll_s) is None
+        assert wait(standby, clock, TIMING.dead_s - TIMING.poll_s) is None
         become(store, now(store).with_heartbeat())
 
 
 def test_a_holder_that_starts_again_is_alive(standby: Standby, store: MemoryStore, clock: ManualClock) -> None:
     standby.look()
-    assert wait(standby, clock, PACE.dead_s - PACE.poll_s) is None
+    assert wait(standby, clock, TIMING.dead_s - TIMING.poll_s) is None
     lease.claim(store, RUN, "a1.2")
-    assert wait(standby, clock, PACE.dead_s - PACE.poll_s) is None
+    assert wait(standby, clock, TIMING.dead_s - TIMING.poll_s) is None
     assert now(store).successor == ME
 
 
@@ -189,15 +189,15 @@ def test_while_nobody_looked_nobody_died(standby: Standby, clock: ManualClock) -
     """Frozen with its machine, or without an answer: the holder may have been so, too."""
     standby.look()
     for _ in range(3):
-        pass_time(clock, 10 * PACE.dead_s)
+        pass_time(clock, 10 * TIMING.dead_s)
         assert standby.look() is None
-    assert wait(standby, clock, PACE.dead_s + 2 * PACE.poll_s)
+    assert wait(standby, clock, TIMING.dead_s + 2 * TIMING.poll_s)
 
 
 def test_a_sign_of_life_in_the_last_moment_counts(standby: Standby, store: MemoryStore, clock: ManualClock) -> None:
     standby.look()
-    wait(standby, clock, PACE.dead_s)
-    pass_time(clock, PACE.poll_s)
+    wait(standby, clock, TIMING.dead_s)
+    pass_time(clock, TIMING.poll_s)
     store.before_next_write = lambda: become(store, now(store).with_heartbeat())
     assert standby.look() is None
     assert now(store).holder == HOLDER
@@ -213,7 +213,7 @@ def test_a_request_is_withdrawn_if_it_is_its_own(standby: Standby, store: Memory
 
 
 def complete(outputs: MemoryStore) -> None:
-    outputs.write(paths.output(RUN, paths.COMPLETION), b"{}", if_generation=ABSENT)
+    outputs.write(paths.output(RUN, paths.COMPLETION), b'{"time": "2026-11-28T00:00:00Z"}', if_generation=ABSENT)
 
 
 def test_it_waits_until_the_lease_is_its_own(standby: Standby, store: MemoryStore) -> None:
@@ -224,13 +224,13 @@ def test_it_waits_until_the_lease_is_its_own(standby: Standby, store: MemoryStor
         if len(slept) == 3:
             become(store, now(store).offered_to_successor())
 
-    assert stand_by(standby, MemoryStore(), PACE, sleep=sleep) == now(store)
-    assert slept == [PACE.poll_s] * 3
+    assert stand_by(standby, MemoryStore(), TIMING, sleep=sleep) == now(store)
+    assert slept == [TIMING.poll_s] * 3
 
 
 def test_a_run_completed_meanwhile_needs_nobody(standby: Standby) -> None:
     outputs = MemoryStore()
-    assert stand_by(standby, outputs, PACE, sleep=lambda _: complete(outputs)) is None
+    assert stand_by(standby, outputs, TIMING, sleep=lambda _: complete(outputs)) is None
 
 
 def test_a_store_that_does_not_answer_for_long_is_asked_again(store: MemoryStore, clock: ManualClock) -> None:
@@ -244,8 +244,8 @@ def test_a_store_that_does_not_answer_for_long_is_asked_again(store: MemoryStore
             return super().read(name)
 
     away = Away()
-    standby = Standby(away, RUN, ME, PACE, replaces=RELIEVED, clock=clock.monotonic)
-    assert stand_by(standby, store, PACE, sleep=lambda _: None) == Lease(token=1, holder=ME, replaced=("a1",))
+    standby = Standby(away, RUN, ME, TIMING, replaces=RELIEVED, clock=clock.monotonic)
+    assert stand_by(standby, store, TIMING, sleep=lambda _: None) == Lease(token=1, holder=ME, replaced=("a1",))
 
 
 def test_a_stop_withdraws_the_request(standby: Standby, store: MemoryStore) -> None:
@@ -254,5 +254,5 @@ def test_a_stop_withdraws_the_request(standby: Standby, store: MemoryStore) -> N
         raise Stopped
 
     with pytest.raises(Stopped):
-        stand_by(standby, MemoryStore(), PACE, sleep=stopped)
+        stand_by(standby, MemoryStore(), TIMING, sleep=stopped)
     assert now(store).successor is None

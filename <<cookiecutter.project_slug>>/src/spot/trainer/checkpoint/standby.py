@@ -10,9 +10,8 @@ from collections.abc import Callable
 
 from spot.core.errors import SpotError, TemporarilyUnavailable
 from spot.storage.base import Conflict, Store
-from spot.storage.records import lease
+from spot.storage.records import completion, lease
 from spot.storage.records.lease import Found, Lease, LeaseLost
-from spot.trainer.results import read_completion
 from spot.trainer.runtime.errors import Stopped
 from spot.trainer.uploader.timing import LeaseTiming
 
@@ -25,7 +24,7 @@ _log = logging.getLogger(__name__)
 def stand_by(
     standby: Standby,
     outputs: Store,
-    pace: LeaseTiming,
+    timing: LeaseTiming,
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Lease | None:
@@ -33,11 +32,11 @@ def stand_by(
     try:
         while True:
             with contextlib.suppress(TemporarilyUnavailable):
-                if read_completion(outputs, standby.run) is not None:
+                if completion.read(outputs, standby.run) is not None:
                     return None
                 if mine := standby.look():
                     return mine
-            sleep(pace.poll_s)
+            sleep(timing.poll_s)
     except Stopped:
         withdrawal = threading.Thread(target=standby.withdraw, daemon=True)
         withdrawal.start()
@@ -57,7 +56,7 @@ class Standby:
         store: Store,
         run: str,
         name: str,
-        pace: LeaseTiming,
+        timing: LeaseTiming,
         *,
         replaces: str,
         clock: Callable[[], float] = time.monotonic,
@@ -66,7 +65,7 @@ class Standby:
         self._store = store
         self._name = name
         self._replaces = replaces
-        self._dead_s = pace.dead_s
+        self._dead_s = timing.dead_s
         self._clock = clock
         self._asked = False
         self._generation = 0
