@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spot.config.settings import Settings, SettingsError, load
+from spot.config.load import SettingsError, load
+from spot.config.settings import Settings
 
 LEAST_DAYS = 60
 KEPT_IMAGES = 300

@@ -1,4 +1,4 @@
-"""A good spot.toml, and the same with one key changed."""
+"""Hold a valid spot.toml and change single keys of it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ prefix = "churn"
 type = "g2-standard-8"
 accelerator = "NVIDIA_L4"
 accelerator_count = 1
-[schedule]
-cron = "17 3 * * 1"
 [policy]
 deadline_hours = 12
 work_hours = 1
@@ -29,7 +27,7 @@ checkpoint-interval = "auto"
 
 
 def changed(key: str, value: str | None, text: str = GOOD) -> str:
-    """`key` is dotted, `value` is written as TOML; a value of None takes the key away."""
+    """Set a dotted key to `value`, written as TOML; None removes the key."""
     table, _, name = key.rpartition(".") if not key.endswith('"') else key.partition(".")
     head, body, tail = _around(table, text)
     body = re.sub(rf"(?m)^{re.escape(name)} = .*\n", "", body)
@@ -39,7 +37,7 @@ def changed(key: str, value: str | None, text: str = GOOD) -> str:
 
 
 def _around(table: str, text: str) -> tuple[str, str, str]:
-    """What comes before the lines of a table, those lines, and what comes after; the table is there afterwards."""
+    """Split `text` into head, lines of the table, and tail; add the table if it is missing."""
     start = re.search(rf"(?m)^\[{re.escape(table)}\]\n", text)
     begin = start.end() if start else len(text) if table else 0
     head = text[:begin] if start or not table else f"{text}[{table}]\n"

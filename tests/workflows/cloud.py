@@ -37,8 +37,6 @@ prefix = "{prefix}"
 [machine]
 type = "g2-standard-8"
 accelerator = "NVIDIA_L4"
-[schedule]
-cron = "17 3 * * 1"
 [policy]
 deadline_hours = 12
 work_hours = 1

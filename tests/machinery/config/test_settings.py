@@ -13,17 +13,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic.fields import FieldInfo
 
-from spot.config.flags import RESERVED
-from spot.config.schema import NAME, TABLES, Missing
-from spot.config.settings import SettingsError, load, parse
+from spot.config.load import TABLES, SettingsError, load, override, parse
+from spot.config.settings import Settings
+from spot.config.training import RESERVED
 from spot.core.run import Machine, PolicyConfig, Provisioning, Strategy
 from spot.pricing.quotes import quote
 from tests.machinery.spot_toml import GOOD, changed
 from tests.paths import PROJECT
 
 
-def lines_of(text: str) -> tuple[str, ...]:
+def lines_of(text: str) -> list[str]:
     with pytest.raises(SettingsError) as caught:
         parse(text, "spot.toml")
     return caught.value.lines
@@ -42,9 +43,8 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
         "churn",
     )
     assert settings.cloud.regions == ("us-central1", "us-east4")
-    assert settings.schedule.cron == "17 3 * * 1"
     assert (settings.policy.deadline_hours, settings.policy.work_hours) == (12, 1)
-    assert settings == parse(GOOD, "spot.toml")
+    assert settings == parse(GOOD, "spot.toml").in_folder(tmp_path)
 
 
 def test_everything_lies_below_the_prefix_in_the_bucket() -> None:
@@ -57,10 +57,10 @@ def test_the_machine_is_the_one_of_the_settings() -> None:
     )
 
 
-def test_a_machine_without_accelerator_has_none_whatever_their_count() -> None:
+def test_a_machine_without_accelerator_has_a_count_of_0() -> None:
     text = changed("machine.type", '"n1-standard-8"', changed("machine.accelerator", '"none"'))
 
-    machine = parse(changed("machine.accelerator_count", "4", text), "spot.toml").machine()
+    machine = parse(text, "spot.toml").machine()
 
     assert (machine.accelerator, machine.accelerator_count) == (None, 0)
 
@@ -133,14 +133,50 @@ def test_each_key_of_the_policy_is_a_term(key: str, value: str, field: str, mean
     assert getattr(parse(changed(f"policy.{key}", value), "spot.toml").policy_config(), field) == meant
 
 
-def test_a_term_can_be_overridden_and_the_prices_follow_the_regions() -> None:
-    policy = parse(GOOD, "spot.toml").policy_config(strategy=Strategy.SPOT, regions=("europe-west4",))
+def test_an_override_changes_settings_and_prices_and_keeps_the_folder(tmp_path: Path) -> None:
+    settings = parse(GOOD, "spot.toml").in_folder(tmp_path)
 
-    assert (policy.strategy, policy.regions, set(policy.usd_per_hour)) == (
-        Strategy.SPOT,
-        ("europe-west4",),
-        {"europe-west4"},
-    )
+    changes = {"policy": {"strategy": "spot", "work_hours": 2.5}, "cloud": {"regions": ["europe-west4"]}}
+    policy = (overridden := override(settings, changes)).policy_config()
+
+    assert (policy.strategy, policy.regions, policy.work) == (Strategy.SPOT, ("europe-west4",), timedelta(hours=2.5))
+    assert set(policy.usd_per_hour) == {"europe-west4"}
+    assert overridden.folder == tmp_path
+    assert override(settings, {}) == settings
+
+
+def test_an_override_of_training_keeps_the_other_flags() -> None:
+    flags = override(parse(GOOD, "spot.toml"), {"training": {"epochs": "30", "keep": "2"}}).arguments()
+
+    assert flags[:2] == ("--epochs", "30")
+    assert flags[-2:] == ("--keep", "2")
+    assert flags[2:4] == ("--learning-rate", "0.002")
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value", "said"),
+    [
+        ("machine", "accelerator_count", 2, "machine.accelerator_count is 2: 1, because the trainer uses one GPU"),
+        ("training", "epochs", "0", "training.epochs is '0': not a whole number of at least 1"),
+        ("training", "resume", "never", "training.resume is 'never': not allowed here"),
+        ("training", "enable-checkpointing", "false", "training.enable-checkpointing is 'false': true, or only with"),
+        ("cloud", "regions", ["moon"], "cloud.regions[0] is 'moon': a list of 1 to 20 regions"),
+        ("policy", "budget_usd", -1.0, 'policy.budget_usd is -1.0: "none", or a number'),
+    ],
+)
+def test_an_override_is_checked_as_the_file_is(table: str, key: str, value: object, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        override(parse(GOOD, "spot.toml"), {table: {key: value}})
+
+    [line] = caught.value.lines
+    assert line.startswith(f"command line: {said}")
+
+
+@pytest.mark.parametrize("machine_type", ["g2-standard-24", "g2-standard-96"])
+def test_a_machine_type_with_several_gpus_is_refused_with_the_reason(machine_type: str) -> None:
+    [line] = lines_of(changed("machine.type", f'"{machine_type}"'))
+
+    assert re.search(r"machine.accelerator_count is 1: g2-standard-\d+ has \d, and the trainer uses one GPU", line)
 
 
 def test_the_trainers_flags_are_what_training_says_in_its_order() -> None:
@@ -176,7 +212,7 @@ def test_each_mistake_is_a_line_that_begins_with_the_file() -> None:
         ("[a]\n[" + "\N{ROCKET}" * 1000 + "]\n", "spot.toml: line 2, column 2 is not TOML: "),
         ('["' + "a" * 10_000 + '"]\n["' + "a" * 10_000 + '"]', "spot.toml: line 2"),
         ("name = " + "9" * 5000, "spot.toml: a value cannot be read: Exceeds the limit (4300 digits)"),
-        ("name = " + "[" * 5000, "spot.toml: its values lie too deep in one another to be read"),
+        ("name = " + "[" * 5000, "spot.toml: its values are nested too deep"),
     ],
 )
 def test_what_is_not_toml_is_one_line_with_its_number(text: str, said: str) -> None:
@@ -192,9 +228,9 @@ def test_a_file_that_is_not_there_is_one_line_that_says_where_to_run(tmp_path: P
     with pytest.raises(SettingsError) as caught:
         load(tmp_path / "spot.toml")
 
-    assert caught.value.lines == (
-        f"{tmp_path}/spot.toml: there is no such file: run spot in the folder of the project, where spot.toml lies",
-    )
+    assert caught.value.lines == [
+        f"{tmp_path}/spot.toml: no such file: run spot in the folder of the project, beside spot.toml"
+    ]
 
 
 def locked(path: Path) -> None:
@@ -237,7 +273,7 @@ def test_a_hostile_file_name_stays_on_one_line() -> None:
 
 @given(st.text() | st.lists(st.sampled_from(GOOD.splitlines(keepends=True))).map("".join))
 def test_any_text_is_settings_or_plain_lines(text: str) -> None:
-    lines: tuple[str, ...] = ("settings",)
+    lines = ["settings"]
     try:
         parse(text, "spot.toml")
     except SettingsError as error:
@@ -254,7 +290,6 @@ ANSWERS = {
     "project_slug": "churn",
     "_machines": "g2-standard-8",
     "gpu": "NVIDIA_L4",
-    "schedule": "17 3 * * 1",
 }
 
 
@@ -274,16 +309,17 @@ def documented() -> dict[str, str]:
     return dict(re.findall(r"(?m)^\| `([^`]+)` \|.*\| ([^|]+) \|$", text))
 
 
-def written(default: object) -> str:
-    if default is Missing.REQUIRED:
+def written(field: FieldInfo) -> str:
+    if field.is_required():
         return "required"
-    return f'`"{default}"`' if isinstance(default, str) else f"`{str(default).lower()}`"
+    return f'`"{field.default}"`' if isinstance(field.default, str) else f"`{str(field.default).lower()}`"
 
 
 def test_every_key_is_documented_with_its_default_and_no_other() -> None:
-    keys = {"name": NAME} | {f"{table}.{name}": key for table, keys in TABLES.items() for name, key in keys.items()}
+    keys = {"name": Settings.model_fields["name"]}
+    keys |= {f"{table}.{name}": field for table, model in TABLES.items() for name, field in model.model_fields.items()}
 
-    assert documented() == {name: written(key.default) for name, key in keys.items()}
+    assert documented() == {name: written(field) for name, field in keys.items()}
 
 
 def test_every_reserved_flag_is_documented() -> None:
@@ -293,8 +329,8 @@ def test_every_reserved_flag_is_documented() -> None:
 
 
 def test_settings_are_read_without_the_libraries_of_the_cloud() -> None:
-    heavy = {"google.auth", "google.cloud.aiplatform_v1", "google.cloud.storage", "pydantic", "requests", "torch"}
-    code = f"import sys, spot.config.settings; print({heavy} & set(sys.modules))"
+    heavy = {"google.auth", "google.cloud.aiplatform_v1", "google.cloud.storage", "requests", "torch"}
+    code = f"import sys, spot.config.load; print({heavy} & set(sys.modules))"
 
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

@@ -127,7 +127,7 @@ def _price(sku: Any, part: _Part) -> tuple[list[str], float]:
     price = (money.units + money.nanos / 1e9) * _UNITS[unit]
     if not 0 < price < 1e6:
         raise ValueError(price)
-    return [region for region in sku.service_regions if fields.region(region) is None], price
+    return [region for region in sku.service_regions if fields.REGION.fullmatch(region)], price
 
 
 def _assembled(prices: _Prices, today: date) -> Rates:

@@ -167,8 +167,8 @@ def _line(row: list[str], where: str, source: str) -> tuple[str, str, Rate]:
     resource, region, on_demand, spot, dated = row
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,63}", resource):
         raise PriceError(f"{where}: resource is {fields.shown(resource)}: a machine type, a GPU or {DISK}; {_REPAIR}")
-    if region != EVERYWHERE and (allowed := fields.region(region)):
-        raise PriceError(f"{where}: region is {fields.shown(region)}: {allowed}; {_REPAIR}")
+    if region != EVERYWHERE and not fields.REGION.fullmatch(region):
+        raise PriceError(f"{where}: region is {fields.shown(region)}: a region such as us-central1, or {EVERYWHERE}; {_REPAIR}")
     rate = Rate(
         on_demand=_price(on_demand, f"{where}: {HEADER[2]}"),
         spot=_price(spot, f"{where}: {HEADER[3]}"),

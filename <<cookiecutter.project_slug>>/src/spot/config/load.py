@@ -1,0 +1,139 @@
+"""Read spot.toml and report every mistake at once, one line each."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from spot.config.settings import CloudSettings, MachineSettings, PolicySettings, Settings
+from spot.config.training import Mistakes
+from spot.core.errors import SpotError
+from spot.core.fields import shown
+
+TABLES: Mapping[str, type[BaseModel]] = {"cloud": CloudSettings, "machine": MachineSettings, "policy": PolicySettings}
+_KNOWN = ("name", *TABLES, "training")
+
+
+class SettingsError(SpotError):
+    """Report settings with mistakes, one line each."""
+
+    def __init__(self, lines: tuple[str, ...]) -> None:
+        super().__init__("\n".join(lines))
+
+    @property
+    def lines(self) -> list[str]:
+        """Return one line for each mistake."""
+        return str(self).split("\n")
+
+
+def load(path: Path) -> Settings:
+    """Return the settings of the file. Raise `SettingsError`."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise _one(path, "no such file: run spot in the folder of the project, beside spot.toml") from None
+    except IsADirectoryError:
+        raise _one(path, "this is a folder: name the file in it") from None
+    except OSError as error:
+        raise _one(path, f"it cannot be read ({error.strerror}): check its permissions") from None
+    try:
+        return parse(content.decode("utf-8-sig"), str(path)).in_folder(path.parent)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _one(path, f"line {line} is not UTF-8 (byte 0x{content[error.start]:02x}): save it as UTF-8") from None
+
+
+def parse(text: str, name: str) -> Settings:
+    """Return the settings in `text`; messages start with `name`. Raise `SettingsError`."""
+    try:
+        document = tomllib.loads(text)
+    except RecursionError:
+        raise _one(name, "its values are nested too deep") from None
+    except ValueError as error:
+        raise _one(name, _syntax(str(error), text)) from None
+    return check(document, name)
+
+
+def override(settings: Settings, changes: Mapping[str, Mapping[str, object]]) -> Settings:
+    """Return the settings with values of the command line, by table and key, on top. Raise `SettingsError`."""
+    document = settings.model_dump(by_alias=True)
+    merged = {table: {**document[table], **values} for table, values in changes.items()}
+    changed = check({**document, **merged}, "command line")
+    return changed.in_folder(settings.folder) if settings.folder else changed
+
+
+def check(document: Mapping[str, object], name: str) -> Settings:
+    """Return the settings in a parsed document. Raise `SettingsError`."""
+    try:
+        return Settings.model_validate({**{table: {} for table in TABLES}, **document})
+    except RecursionError:
+        raise _one(name, "its values are nested too deep") from None
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        items = {one["loc"][:-1] for one in found if isinstance(one["loc"][-1], int)}  # a list without them is short
+        lines = dict.fromkeys(line for one in found if one["loc"] not in items for line in _mistakes(one))
+        raise SettingsError(tuple(f"{_printable(name)}: {line}" for line in lines)) from None
+
+
+def _mistakes(found: ErrorDetails) -> Iterator[str]:
+    """Yield the lines of one error of pydantic."""
+    kind, location, value = found["type"], found["loc"], found["input"]
+    cause = found.get("ctx", {}).get("error")
+    if isinstance(cause, Mistakes):
+        yield from cause.lines
+    elif kind == "extra_forbidden":
+        yield _unknown([str(part) for part in location])
+    else:
+        key, field = _field(location)
+        allowed = str(cause) if isinstance(cause, ValueError) else str(field.description)
+        if isinstance(value, str) and allowed.startswith(("a number", "a whole number", "true or false")):
+            allowed += ", without quotes"
+        yield f"{key} is missing: {allowed}" if kind == "missing" else f"{key} is {shown(value)}: {allowed}"
+
+
+def _field(location: tuple[int | str, ...]) -> tuple[str, FieldInfo]:
+    """Return the dotted key at `location`, which may go on with an index or a branch of a union, and its field."""
+    table, *rest = location
+    if table not in TABLES or not rest:
+        name = "hardware" if table == "machine" else str(table)
+        return str(table), Settings.model_fields[name]
+    field = TABLES[str(table)].model_fields[str(rest[0])]
+    index = f"[{rest[1]}]" if len(rest) > 1 and isinstance(rest[1], int) else ""
+    return f"{table}.{rest[0]}{index}", field
+
+
+def _unknown(location: list[str]) -> str:
+    *tables, name = location
+    prefix = "".join(f"{table}." for table in tables)
+    known = list(TABLES[tables[0]].model_fields) if tables else list(_KNOWN)
+    here = f"{prefix}{name if re.fullmatch(r'[A-Za-z0-9_-]{1,60}', name) else shown(name)}"
+    nearest = [f"{prefix}{near}" for near in get_close_matches(name, known, n=1)]
+    elsewhere = [f"{table}.{name}" for table, model in TABLES.items() if name in model.model_fields]
+    for suggestion in nearest + elsewhere:
+        return f"{here} is not a setting: did you mean {suggestion}?"
+    return f"{here} is not a setting: known here are {', '.join(known)}"
+
+
+def _syntax(message: str, text: str) -> str:
+    found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
+    reason = ascii(message[: found.start()] if found else message)[1:-1]
+    if found is None:  # Python's limit on the digits of a number, with advice for programmers after the colon
+        return f"a value cannot be read: {reason.partition(':')[0]}"
+    line = found[1] or text.count("\n") + 1
+    column = f", column {found[2]}" if found[2] else ""
+    return f"line {line}{column} is not TOML: {reason[:200]}"
+
+
+def _one(name: Path | str, what: str) -> SettingsError:
+    return SettingsError((f"{_printable(str(name))}: {what}",))
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() else shown(name)

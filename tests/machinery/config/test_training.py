@@ -1,0 +1,92 @@
+"""Check that submit accepts what the trainer accepts, and refuses the rest with what is allowed."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from spot.config import training
+from spot.config.training import FLAGS, RESERVED, Mistakes, mistakes, pairs
+from spot.core.run import Strategy
+from spot.trainer.runtime.errors import UsageError
+from spot.trainer.runtime.flags import Flags, parse
+
+NUMBERS = "0 1 -1 007 2147483647 2147483648 99999999999 1.0 1e3 1e-5 0.0 1_000 \u0663 nan inf -inf"
+OTHERS = "10m auto Auto full mixed cpu cuda tpu true True false -x --epochs gs://bucket/data.csv"
+WORDS = st.sampled_from([*NUMBERS.split(), *OTHERS.split(), "x y"]) | st.text("abc019.-e ", min_size=1, max_size=12)
+
+
+def test_every_reserved_flag_is_one_of_the_trainer() -> None:
+    names = {field.name.replace("_", "-") for field in fields(Flags)}
+
+    assert set(RESERVED) < names
+    assert set(FLAGS) == names - set(RESERVED)
+
+
+@given(st.sampled_from(sorted({*FLAGS} - {"data"})), WORDS | st.floats(width=16).map(str) | st.integers().map(str))
+@example("checkpoint-interval", "10m")
+@example("epochs", "20.0")
+def test_a_flag_is_refused_exactly_if_the_trainer_refuses_it(name: str, word: str) -> None:
+    try:
+        parse([f"--{name}", word], {})
+        accepted = True
+    except UsageError:
+        accepted = False
+
+    assert (mistakes({name: word}) == []) is accepted
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("epochs", 0, "0: not a whole number of at least 1"),
+        ("epochs", "x", "'x': not a whole number of at least 1"),
+        ("epochs", True, "true: not a whole number of at least 1"),
+        ("seed", -1, "-1: "),
+        ("grace", 0, "0: not a number above 0"),
+        ("learning-rate", float("nan"), "nan: a number that is finite"),
+        ("enable-checkpointing", "False", "'False': neither true nor false"),
+        ("precision", "half", "'half': not one of auto, full, mixed"),
+        ("checkpoint-interval", "10m", "'10m': not a number above 0, nor auto"),
+        ("data", "table.csv", "'table.csv': gs://BUCKET/OBJECT, or \"sample\" for the data that come with the project"),
+    ],
+)
+def test_a_wrong_value_is_shown_with_what_is_allowed(name: str, value: object, allowed: str) -> None:
+    [line] = mistakes({name: value})
+
+    assert line.startswith(f"training.{name} is {allowed}")
+    assert "argument --" not in line.removeprefix(f"training.{name}") or name == "seed"
+
+
+@pytest.mark.parametrize(("name", "value"), [("epochs", 20), ("epochs", "20"), ("learning-rate", 1e-5), ("keep", 1)])
+def test_numbers_may_be_written_either_way(name: str, value: object) -> None:
+    assert mistakes({name: value}) == []
+
+
+def test_all_mistakes_come_at_once() -> None:
+    lines = mistakes({"epochs": 0, "epoch": 1, "run": "x", "enable-checkpointing": False}, Strategy.HYBRID, 10)
+
+    assert [line.split()[0] for line in lines] == [
+        *("training.epochs", "training.epoch", "training.run", "training.enable-checkpointing")
+    ]
+
+
+def test_flags_of_the_command_line_come_in_pairs() -> None:
+    assert pairs(["--seed=2", "--patience", "3"]) == {"seed": "2", "patience": "3"}
+
+
+@pytest.mark.parametrize("words", [["--epochs"], ["epochs", "3"], ["--epochs", "3", "4"], ["--a=1", "b\nc"]])
+def test_words_that_are_no_flags_with_values_are_refused_in_one_line(words: list[str]) -> None:
+    with pytest.raises(Mistakes) as caught:
+        pairs(words)
+
+    [line] = caught.value.lines
+    assert line.isprintable()
+    assert line.endswith("expected flags with values, as in -- --epochs 30")
+
+
+def test_a_value_is_a_word_of_the_command_line() -> None:
+    assert [training.word(value) for value in (True, 20, 0.5, "auto")] == ["true", "20", "0.5", "auto"]
