@@ -30,7 +30,7 @@ esac
 SCRIPTS = """
 [ -f "$1" ]
 for word in "${@:2}"; do
-    [[ $word != --* ]] || grep -q -e "$word" "$1" infra/common.sh || { echo "$1 does not know $word" >&2; exit 2; }
+    [[ $word != --* ]] || grep -qE -e "$word([^a-z-]|$)" "$1" infra/common.sh || { echo "$1 does not know $word" >&2; exit 2; }
 done
 """
 SPOT = """

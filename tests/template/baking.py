@@ -43,7 +43,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def tracked(repository: Path) -> list[str]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=repository, capture_output=True, text=True, check=True)
-    paths = [path for path in listed.stdout.split("\0") if path]
+    paths = [path for path in listed.stdout.split("\0") if path and (repository / path).is_file()]
     if not paths:
         raise FileNotFoundError(f"git tracks no file in {repository}: run git add, then try again")
     return paths

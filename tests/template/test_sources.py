@@ -19,7 +19,7 @@ REGISTRY_HOSTS = [
 SOMEONES_FOLDER = re.compile(r"(?<![\w.}])/(?:home|root|Users|tmp)/")
 
 ELSEWHERE = {("policy.md", f"{PROJECT}/docs/how-it-works.md")}
-"""Pages of the template that a page of the project names in words."""
+"""Name the pages of the template that a page of the project mentions."""
 
 LAYERS = pytest.mark.parametrize("layer", [REPOSITORY, REPOSITORY / PROJECT], ids=["template", "project"])
 
@@ -113,7 +113,7 @@ def test_every_link_between_the_documents_leads_somewhere(layer: Path) -> None:
 
 @LAYERS
 def test_every_page_that_a_file_names_exists(layer: Path) -> None:
-    """`docs/NAME.md` in a file means a page of its own layer; the tests and benchmarks may name either layer's."""
+    """Find each page in its own layer; the template's tests and benchmarks also name the project's pages."""
     prefix = f"{PROJECT}/"
     pages = {path.name for path in layer.glob("docs/*.md")}
     if layer == REPOSITORY:

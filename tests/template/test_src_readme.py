@@ -9,7 +9,7 @@ import pytest
 from tests.paths import SRC
 
 TEXT = (SRC / "README.md").read_text(encoding="utf-8")
-NAMED = sorted(set(re.findall(r"`(spot(?:\.\w+)+)`", TEXT)))
+NAMED = sorted(set(re.findall(r"`(spot\.(?!toml)[\w.]+)`", TEXT)))
 
 
 def resolve(name: str) -> Any:
