@@ -1,10 +1,11 @@
-"""A picture in blocks says what the numbers say."""
+"""Test scales, and the picture of a forecast in block characters."""
 
 from __future__ import annotations
 
 import pytest
 
-from spot.report.histogram import Scale, axis, blocks, scale
+from spot.report.histogram import Scale, axis, bar, blocks, picture, scale
+from tests.machinery.simulation.forecasted import forecast, replays
 
 TEN = Scale(least=0, most=10, step=2)
 
@@ -41,3 +42,36 @@ def test_each_tick_is_below_its_place_and_none_runs_into_the_next() -> None:
     line = axis(TEN, 40, "$")
     assert line == "$0     $2      $4      $6      $8    $10"
     assert axis(TEN, 12, "$") == "$0  $4   $8", "what has no room is left out"
+
+
+def test_it_fits_and_each_lane_stands_below_its_place() -> None:
+    lines = [line.plain for line in picture(forecast(), 80)]
+    assert max(map(len, lines)) <= 80
+    axis = lines[7]
+    assert axis.split() == ["$0", "$2", "$4", "$6", "$8", "$10"]
+    fullest, ours, on_demand = lines[1], lines[2], lines[4]
+    assert ours.startswith("this policy ")
+    assert [index for index, cell in enumerate(ours) if cell == "█"] == [20 + 24, 20 + 30, 20 + 36]
+    assert fullest.strip() == "█"
+    assert fullest.index("█") == 20 + 30
+    assert on_demand.index("█") == 79
+
+
+def test_the_deadline_is_a_line_through_all_lanes_and_who_is_late_is_behind_it() -> None:
+    lines = [line.plain for line in picture(forecast(), 80)]
+    lanes = lines[10:16]
+    at = {line.index("│") for line in lanes}
+    assert len(at) == 1
+    late = max(index for index, cell in enumerate(lanes[-1]) if cell in "▁▂▃▄▅▆▇█")
+    assert late > at.pop()
+
+
+def test_without_a_single_end_there_is_only_the_deadline() -> None:
+    never = replays([1] * 4, [None] * 4)
+    lines = [line.plain for line in picture(forecast(ours=never, on_demand=never, article=never), 80)]
+    assert any("│" in line for line in lines)
+
+
+@pytest.mark.parametrize(("share", "drawn"), [(0.5, "█████"), (0.55, "█████▌"), (2, "█" * 10), (0, ""), (-1, "")])
+def test_a_bar_is_as_long_as_its_share(share: float, drawn: str) -> None:
+    assert bar(share, 10) == drawn

@@ -1,4 +1,4 @@
-"""Reports as plain values, for `--json`. docs/report.md lists the keys; they only ever become more."""
+"""Reports as plain values, for `--json`. docs/costs.md lists the keys; they only ever become more."""
 
 from __future__ import annotations
 

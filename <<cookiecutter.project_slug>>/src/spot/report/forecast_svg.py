@@ -1,143 +1,163 @@
-"""The picture of a forecast as one SVG file: no network, light and dark."""
+"""Render a forecast as one SVG file: no network, light and dark."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
-from html import escape
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from spot.cli.forecast_views import Shown, chance, headline, money, rests_on, saved
 from spot.core.format import hours
-from spot.report.forecast_picture import hours_scale, spread, usd_scale
-from spot.report.histogram import Scale
+from spot.report.histogram import Scale, hours_scale, spread, usd_scale
+from spot.report.render import render
 from spot.simulation.forecast import Baseline, Forecast
 
-WIDTH, LEFT, RIGHT = 760, 190, 30
+WIDTH, LEFT, RIGHT, MARGIN = 760, 190, 30, 20
 LANE, BAR = 46, 26
-"""Heights of a histogram, and of a bar of a sweep with what is around it."""
+"""Heights of a histogram, and of a bar of a sweep with its label."""
 BINS = 90
 LINE = 120
 """Characters of the smallest text."""
 _PLOT = WIDTH - LEFT - RIGHT
-_CLASSES = {Baseline.OURS: "ours", Baseline.ON_DEMAND: "demand", Baseline.ARTICLE: "article"}
-_STYLE = """
-svg{--page:#fff;--ink:#1f2328;--soft:#59636e;--line:#d1d9e0;--ours:#1a7f37;--demand:#0969da;--article:#9a6700;--bad:#cf222e}
-@media(prefers-color-scheme:dark){svg{--page:#0d1117;--ink:#f0f6fc;--soft:#9198a1;--line:#3d444d;--ours:#3fb950;\
---demand:#4493f8;--article:#d29922;--bad:#f85149}}
-text{font:13px system-ui,sans-serif;fill:var(--ink);font-variant-numeric:tabular-nums}
-.page{fill:var(--page)}.head{font-size:16px;font-weight:600}.name{font-weight:600}.soft{fill:var(--soft);font-size:12px}
-.foot{fill:var(--soft);font-size:11px}.line{stroke:var(--line)}.dead{stroke:var(--bad);stroke-width:1.5}.bad{fill:var(--bad)}
-.ours{fill:var(--ours)}.demand{fill:var(--demand)}.article{fill:var(--article)}.half{stroke:var(--ink);stroke-width:2}
-"""
+_CLASSES = {Baseline.OURS: "ours", Baseline.ON_DEMAND: "demand", Baseline.ARTICLE: "window"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Text:
+    x: float
+    y: float
+    text: str
+    style: str
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rect:
+    x: float
+    y: float
+    width: float
+    height: float
+    style: str
+    radius: int
+
+
+@dataclass(slots=True, kw_only=True)
+class _Drawing:
+    """Collect shapes from top to bottom; `y` is where the next part begins."""
+
+    y: float = 14.0
+    texts: list[_Text] = field(default_factory=list)
+    rects: list[_Rect] = field(default_factory=list)
+
+    def text(self, x: float, dy: float, text: str, style: str, anchor: str = "start") -> None:
+        self.texts.append(_Text(x=x, y=self.y + dy, text=text, style=style, anchor=anchor))
+
+    def rect(self, x: float, dy: float, width: float, height: float, style: str, radius: int = 0) -> None:
+        self.rects.append(_Rect(x=x, y=self.y + dy, width=width, height=height, style=style, radius=radius))
+
+    def lines(self, text: str, characters: int, dy: float, style: str, height: float) -> None:
+        for line in textwrap.wrap(text, characters):
+            self.text(MARGIN, dy, line, style)
+            self.y += height
+
+    def axis(self, scale: Scale, unit: str, height: float) -> None:
+        for tick in scale.ticks:
+            self.text(LEFT + scale.share(tick) * _PLOT, 14, f"{unit}{tick:,.10g}", "soft", "middle")
+        self.y += height
 
 
 def svg(shown: Shown) -> str:
-    """A whole document."""
-    head = _head(shown)
-    body = [*head, *(_sweep(shown) if shown.sweep else _one(shown.forecasts[0]))]
-    parts, y = [], 14.0
-    for part, height in body:
-        parts.append(f'<g transform="translate(0 {y:g})">{part}</g>' if part else "")
-        y += height
-    for line in (line for text in rests_on(shown) for line in textwrap.wrap(text, LINE)):
-        y += 15
-        parts.append(_text(20, y, line, "foot"))
-    title = escape(f"Forecast: {headline(shown.forecasts[0]).plain}" if not shown.sweep else f"What {shown.sweep} buys")
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 20:g}" role="img" aria-labelledby="t">'
-        f'<title id="t">{title}</title><style>{_STYLE}</style>'
-        f'<rect class="page" width="100%" height="100%"/>{"".join(parts)}</svg>\n'
+    """Return a whole document."""
+    drawing = _Drawing()
+    _head(drawing, shown)
+    if shown.sweep:
+        _sweep(drawing, shown)
+    else:
+        _histograms(drawing, shown.forecasts[0])
+    for text in rests_on(shown):
+        drawing.lines(text, LINE, 15, "foot", 15)
+    return render(
+        "forecast.svg.j2",
+        title=f"What {shown.sweep} buys" if shown.sweep else f"Forecast: {headline(shown.forecasts[0]).plain}",
+        width=WIDTH,
+        height=drawing.y + 20,
+        rects=drawing.rects,
+        texts=drawing.texts,
     )
 
 
-def _head(shown: Shown) -> Iterator[tuple[str, float]]:
+def _head(drawing: _Drawing, shown: Shown) -> None:
     policy, run = shown.run.spec.policy, shown.run
     time = hours(run.spec.deadline - run.submitted_at)
     asked = f"{hours(policy.work)} of work, {time} to the deadline, {policy.strategy}, {', '.join(policy.regions)}"
     if shown.sweep:
-        head = "What a later deadline buys" if shown.sweep == "deadline" else "What another region buys"
-        yield _text(20, 16, head, "head"), 24
+        title = "What a later deadline buys" if shown.sweep == "deadline" else "What another region buys"
+        drawing.lines(title, 88, 16, "head", 24)
     else:
-        for line in textwrap.wrap(headline(shown.forecasts[0]).plain, 88):
-            yield _text(20, 16, line, "head"), 22
-    for line in textwrap.wrap(f"{asked}. Capacity {shown.supply.origin}.", LINE - 10):
-        yield _text(20, 14, line, "soft"), 18
-    for line in (line for note in (*shown.supply.notes, *shown.notes) for line in textwrap.wrap(note, LINE - 10)):
-        yield _text(20, 14, line, "soft"), 18
-    yield "", 14
+        drawing.lines(headline(shown.forecasts[0]).plain, 88, 16, "head", 22)
+    for text in (f"{asked}. Capacity {shown.supply.origin}.", *shown.supply.notes, *shown.notes):
+        drawing.lines(text, LINE - 10, 14, "soft", 18)
+    drawing.y += 14
 
 
-def _one(found: Forecast) -> Iterator[tuple[str, float]]:
+def _histograms(drawing: _Drawing, found: Forecast) -> None:
     usd, time = usd_scale([found]), hours_scale(found)
-    yield _text(20, 14, "What it costs", "name"), 24
-    for rival in Baseline:
-        one = found.of(rival)
-        yield _lane(rival, f"{money(one.mean_usd)} on average", usd.counts(one.usd, BINS)), LANE
-    yield _axis(usd, "$"), 44
-    yield _text(20, 14, "Hours from submit to the model", "name"), 24
+    drawing.lines("What it costs", LINE, 14, "name", 24)
+    for policy in Baseline:
+        samples = found.of(policy)
+        _lane(drawing, policy, f"{money(samples.mean_usd)} on average", usd.counts(samples.usd, BINS))
+    drawing.axis(usd, "$", 44)
+    drawing.lines("Hours from submit to the model", LINE, 14, "name", 24)
     at = LEFT + time.share(found.case.deadline_hours) * _PLOT
-    label = _text(at - 4, 0, "deadline", "soft", "end")
-    yield f'<path class="dead" d="M{at:.1f} -10v{LANE * 3 + 14}"/>{label}', 4
-    for rival in Baseline:
-        one = found.of(rival)
-        missed = f"{one.missed} late ({chance(one)})"
-        if one.unfinished:
-            missed = f"{one.missed - one.unfinished} late, no model: {one.unfinished}"
-        yield _lane(rival, missed, time.counts(one.hours, BINS), bad=bool(one.missed)), LANE
-    yield _axis(time, ""), 36
+    drawing.rect(at - 0.75, -10, 1.5, LANE * 3 + 14, "bad")
+    drawing.text(at - 4, 0, "deadline", "soft", "end")
+    drawing.y += 4
+    for policy in Baseline:
+        samples = found.of(policy)
+        missed = f"{samples.missed} late ({chance(samples)})"
+        if samples.unfinished:
+            missed = f"{samples.missed - samples.unfinished} late, no model: {samples.unfinished}"
+        _lane(drawing, policy, missed, time.counts(samples.hours, BINS), bad=bool(samples.missed))
+    drawing.axis(time, "", 36)
 
 
-def _lane(rival: Baseline, number: str, counts: Sequence[int], *, bad: bool = False) -> str:
-    most, width, foot, height = max(counts) or 1, _PLOT / BINS, LANE - 4, LANE - 10
-    bars = "".join(
-        f'<rect x="{LEFT + index * width:.1f}" y="{foot - tall:.1f}" width="{width - 0.6:.1f}" height="{tall:.1f}"/>'
-        for index, count in enumerate(counts)
-        if count and (tall := max(count / most * height, 1.5))
-    )
-    return (
-        f'<g class="{_CLASSES[rival]}">{bars}</g><path class="line" d="M{LEFT} {LANE - 3.5}h{_PLOT}"/>'
-        f"{_text(20, 20, rival, 'name')}{_text(20, 37, number, 'soft bad' if bad else 'soft')}"
-    )
+def _lane(drawing: _Drawing, policy: Baseline, number: str, counts: Sequence[int], *, bad: bool = False) -> None:
+    """Draw one histogram; a bin that holds anything is at least 1.5 high."""
+    most, width, foot = max(counts) or 1, _PLOT / BINS, LANE - 4
+    for index, count in enumerate(counts):
+        if count:
+            height = max(count / most * (LANE - 10), 1.5)
+            drawing.rect(LEFT + index * width, foot - height, width - 0.6, height, _CLASSES[policy])
+    drawing.rect(LEFT, foot, _PLOT, 1, "line")
+    drawing.text(MARGIN, 20, policy, "name")
+    drawing.text(MARGIN, 37, number, "soft bad" if bad else "soft")
+    drawing.y += LANE
 
 
-def _axis(of: Scale, unit: str) -> str:
-    return "".join(
-        _text(LEFT + of.share(tick) * _PLOT, 14, f"{unit}{tick:,.10g}", "soft", "middle") for tick in of.ticks
-    )
-
-
-def _sweep(shown: Shown) -> Iterator[tuple[str, float]]:
+def _sweep(drawing: _Drawing, shown: Shown) -> None:
     usd = usd_scale(shown.forecasts)
     own = shown.run.spec.policy.regions, shown.run.spec.deadline
     for found in shown.forecasts:
         case = found.case.run.spec
         star = " *" if (case.policy.regions, case.deadline) == own else ""
-        for line in textwrap.wrap(found.case.label + star, 24)[:-1]:
-            yield _text(20, 17, line, "name"), 17
-        yield _bar(found, usd, textwrap.wrap(found.case.label + star, 24)[-1]), BAR + 14
-    yield _axis(usd, "$"), 26
-    yield _text(LEFT, 14, "Bar: mean cost. Line: half of the replays. Blue: on-demand only.", "soft"), 24
+        *above, last = textwrap.wrap(found.case.label + star, 24)
+        for line in above:
+            drawing.lines(line, 24, 17, "name", 17)
+        _bar(drawing, found, usd, last)
+    drawing.axis(usd, "$", 26)
+    drawing.text(LEFT, 14, "Bar: mean cost. Line: half of the replays. Blue: on-demand only.", "soft")
+    drawing.y += 24
 
 
-def _bar(found: Forecast, usd: Scale, label: str) -> str:
-    ours = found.ours
-    low, high = spread(ours)
-    width, demand = usd.share(ours.mean_usd) * _PLOT, LEFT + usd.share(found.on_demand.mean_usd) * _PLOT
+def _bar(drawing: _Drawing, found: Forecast, usd: Scale, label: str) -> None:
+    ours, saving = found.ours, saved(found)
+    low, high = (usd.share(cost) * _PLOT for cost in spread(ours))
     late = ours.missed - ours.unfinished
-    saving = saved(found)
     is_good = saving.style == "green"
-    said = f"{money(ours.mean_usd)}, {saving.plain}{' saved' if is_good else ''}{f', {late} late' if late else ''}"
-    x, span = LEFT + usd.share(low) * _PLOT, (usd.share(high) - usd.share(low)) * _PLOT
-    inside = "soft" if is_good and not ours.missed else "bad"
-    return (
-        f"{_text(20, 17, label, 'name')}"
-        f'<rect class="ours" x="{LEFT}" y="2" width="{width:.1f}" height="12" rx="2"/>'
-        f'<path class="half" d="M{x:.1f} 8h{max(span, 1):.1f}"/>'
-        f'<rect class="demand" x="{demand - 1:.1f}" y="-2" width="2.5" height="20"/>'
-        f"{_text(LEFT, 27, said, inside)}"
-    )
-
-
-def _text(x: float, y: float, text: str, kind: str, anchor: str = "start") -> str:
-    side = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    return f'<text x="{x:.1f}" y="{y:g}" class="{kind}"{side}>{escape(text)}</text>'
+    told = f"{money(ours.mean_usd)}, {saving.plain}{' saved' if is_good else ''}{f', {late} late' if late else ''}"
+    drawing.text(MARGIN, 17, label, "name")
+    drawing.rect(LEFT, 2, usd.share(ours.mean_usd) * _PLOT, 12, "ours", 2)
+    drawing.rect(LEFT + low, 7, max(high - low, 1), 2, "half")
+    drawing.rect(LEFT + usd.share(found.on_demand.mean_usd) * _PLOT - 1, -2, 2.5, 20, "demand")
+    drawing.text(LEFT, 27, told, "soft" if is_good and not ours.missed else "bad")
+    drawing.y += BAR + 14

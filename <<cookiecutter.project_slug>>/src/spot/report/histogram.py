@@ -1,4 +1,4 @@
-"""Values on a common scale: counted into bins, and drawn with blocks of text."""
+"""Count values into the bins of a common scale, and draw a forecast with block characters."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.text import Text
+
+from spot.simulation.forecast import Baseline, Forecast, Samples, quantile
+
 BLOCKS = " ▁▂▃▄▅▆▇█"
+LABEL = 20
+"""Columns of the names on the left."""
+HEIGHT = 2
+"""Lines of a histogram."""
+_STYLES = {Baseline.OURS: "green", Baseline.ON_DEMAND: "blue", Baseline.ARTICLE: "yellow"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """From `least` to `most`, both included, in steps that people count in."""
+    """A range, both ends included, with ticks at round numbers."""
 
     least: float
     most: float
@@ -23,7 +32,7 @@ class Scale:
         return [self.least + self.step * index for index in range(number + 1)]
 
     def share(self, value: float) -> float:
-        """0 at the least, 1 at the most."""
+        """Return 0 for the least value and 1 for the most."""
         return (value - self.least) / (self.most - self.least)
 
     def bin(self, value: float, bins: int) -> int:
@@ -37,7 +46,7 @@ class Scale:
 
 
 def scale(least: float, most: float, steps: int = 5) -> Scale:
-    """About so many steps of 1, 2 or 5 times a power of ten."""
+    """Return about so many steps of 1, 2 or 5 times a power of ten."""
     rough = max(most - least, 1e-9) / steps
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(times * power for times in (1, 2, 5, 10) if times * power >= rough * 0.999)
@@ -45,25 +54,77 @@ def scale(least: float, most: float, steps: int = 5) -> Scale:
     return Scale(least=first, most=max(math.ceil(most / step - 1e-9) * step, first + step), step=step)
 
 
+def usd_scale(forecasts: Sequence[Forecast]) -> Scale:
+    """Return a scale from 0 to the highest cost of any policy and case."""
+    return scale(0.0, max(forecast.of(policy).usd[-1] for forecast in forecasts for policy in Baseline))
+
+
+def hours_scale(found: Forecast) -> Scale:
+    """Return a scale for the end of every replay and the deadline."""
+    ends = [found.case.deadline_hours, *(hour for policy in Baseline for hour in found.of(policy).hours)]
+    return scale(min(ends), max(ends))
+
+
+def spread(samples: Samples) -> tuple[float, float]:
+    """Return the costs between which half of the replays lie."""
+    return quantile(samples.usd, 0.25) or 0.0, quantile(samples.usd, 0.75) or 0.0
+
+
+def picture(found: Forecast, width: int) -> list[Text]:
+    """Return the histograms of costs and ends, in lines of at most `width` columns."""
+    columns = width - LABEL
+    usd, hours = usd_scale([found]), hours_scale(found)
+    deadline = hours.bin(found.case.deadline_hours, columns)
+    lines = [Text("what it costs", style="bold")]
+    for policy in Baseline:
+        lines += _lane(policy, usd.counts(found.of(policy).usd, columns))
+    lines += [_axis(usd, columns, "$"), Text(), Text("hours from submit to the model; │ is the deadline", style="bold")]
+    for policy in Baseline:
+        lines += _lane(policy, hours.counts(found.of(policy).hours, columns), deadline)
+    return [*lines, _axis(hours, columns, "")]
+
+
+def bar(share: float, width: int) -> str:
+    """Return a bar that fills the width at 1; longer bars are cut."""
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
 def blocks(counts: Sequence[int], height: int) -> list[str]:
-    """Lines, the uppermost first; the fullest bin is as high as all of them, and none that has something is empty."""
-    levels, most = height * (len(BLOCKS) - 1), max(counts, default=0) or 1
-    heights = [math.ceil(count / most * levels) for count in counts]
+    """Return lines, the uppermost first; the fullest bin has full height, and every count is visible."""
     full = len(BLOCKS) - 1
+    most = max(counts, default=0) or 1
+    levels = [math.ceil(count / most * height * full) for count in counts]
     return [
-        "".join(BLOCKS[min(max(height_of - row * full, 0), full)] for height_of in heights)
-        for row in reversed(range(height))
+        "".join(BLOCKS[min(max(level - row * full, 0), full)] for level in levels) for row in reversed(range(height))
     ]
 
 
-def axis(of: Scale, width: int, name: str) -> str:
-    """The ticks' labels, each below its place; `name` is put before each number, as `$`."""
+def axis(of: Scale, width: int, unit: str) -> str:
+    """Return the labels of the ticks, each below its place, without those that have no room."""
     line = [" "] * (width + 12)
     for tick in of.ticks:
-        label = f"{name}{tick:,.10g}"
+        label = f"{unit}{tick:,.10g}"
         at = min(round(of.share(tick) * width), width - 1)
         at = max(min(at - (len(label) // 2 if at else 0), width - len(label)), 0)
         if any(cell != " " for cell in line[max(at - 1, 0) : at + len(label)]):
             continue
         line[at : at + len(label)] = label
     return "".join(line[:width]).rstrip()
+
+
+def _lane(policy: Baseline, counts: Sequence[int], mark: int | None = None) -> list[Text]:
+    lines = []
+    for row, line in enumerate(blocks(counts, HEIGHT)):
+        label = policy if row == HEIGHT - 1 else ""
+        text = Text(f"{label:<{LABEL}}").append(line, style=_STYLES[policy])
+        if mark is not None and line[mark] == " ":
+            at = LABEL + mark
+            text = text[:at].append("│", style="bold red").append_text(text[at + 1 :])
+        text.rstrip()
+        lines.append(text)
+    return lines
+
+
+def _axis(of: Scale, columns: int, unit: str) -> Text:
+    return Text(" " * LABEL + axis(of, columns, unit), style="dim")

@@ -1,27 +1,120 @@
-"""Markdown of which no part can be more than text, whoever wrote it."""
+"""Render a report as Markdown, with Mermaid diagrams, for a workflow's summary, an issue or a file."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from spot.accounting.cost import Account
+from spot.accounting.progress_curve import Curve, curve, horizon
+from spot.accounting.totals import Totals
+from spot.core.format import clock, counted
+from spot.core.run import Attempt, Outcome, Run, RunState
+from spot.google import console_urls
+from spot.report import rows
+from spot.report import wording as words
+from spot.report.render import render
+
+LAST_ATTEMPTS = 40
+LAST_DECISIONS = 40
+MOST_LETTERS = 300
+"""Of an error message of Vertex AI."""
+BADGES = {RunState.OPEN: "⏳", RunState.SUCCEEDED: "✅", RunState.FAILED: "❌", RunState.CANCELLED: "🚫"}
+POINTS = 49
+"""Of each line in the chart of progress, at equal distances."""
+_AS_PLANNED = {None, Outcome.SUCCEEDED, Outcome.CANCELLED, Outcome.HANDED_OVER}
 
 
-def plain(text: object) -> str:
-    """`text` on one line, in which Markdown and HTML mean nothing."""
-    line = " ".join(str(text).split())
-    return re.sub(r"[\\`*_{}\[\]<>#|!~@&$]", lambda match: f"&#{ord(match[0])};", line)
+def report(account: Account) -> str:
+    """Return the report of one run."""
+    run, found = account.run, curve(account)
+    newest = replace(run, attempts=run.attempts[-LAST_ATTEMPTS:])
+    return render(
+        "report.md.j2",
+        run=run,
+        headline=words.headline(account),
+        facts=words.facts(account),
+        badge=BADGES[run.state],
+        is_bad=rows.is_bad(account),
+        model=run.model if run.state is RunState.SUCCEEDED else "",
+        model_url=console_urls.storage(run.model),
+        gantt=gantt(newest, account.end) if run.attempts else "",
+        progress=progress(found, run.submitted_at, horizon(account)) if found and run.attempts else "",
+        phases=[*rows.phase_rows(account)],
+        attempts=[rows.attempt_row(entry) for entry in account.entries[-LAST_ATTEMPTS:]],
+        earlier=_earlier(len(run.attempts) - LAST_ATTEMPTS),
+        most_letters=MOST_LETTERS,
+        decisions=run.decisions[-LAST_DECISIONS:],
+        decided=counted(len(run.decisions), "decision"),
+        upper_bound=words.UPPER_BOUND,
+    )
 
 
-def code(text: str) -> str:
-    """`text` on one line as inline code, whatever it holds."""
-    return f"<code>{plain(text)}</code>"
+def many(totals: Totals) -> str:
+    """Return the report of many runs."""
+    return render(
+        "runs.md.j2",
+        since=clock(totals.since),
+        counted=counted(len(totals.accounts), "run"),
+        headline=words.total_headline(totals),
+        facts=words.total_facts(totals),
+        badges=BADGES,
+        runs=[rows.run_row(account) for account in totals.accounts],
+        skipped=totals.skipped,
+    )
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The cells are Markdown already. A head that begins with `>` is that of numbers."""
-    lines = [
-        [name.lstrip(">") for name in head],
-        ["---:" if name.startswith(">") else "---" for name in head],
-        *rows,
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def places(attempt: Attempt) -> str:
+    """Return links to the job of an attempt and to its log."""
+    return f"[job]({console_urls.console(attempt.job)}) [log]({console_urls.logs(attempt.job)})" if attempt.job else ""
+
+
+def _earlier(hidden: int) -> str:
+    return f"{counted(hidden, 'earlier attempt')} not shown" if hidden > 0 else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bar:
+    name: str
+    tag: str
+    start: str
+    end: str
+
+
+def gantt(run: Run, now: datetime) -> str:
+    """Return a Mermaid chart of the attempts, a section for each region."""
+    regions: dict[str, list[_Bar]] = {}
+    for attempt in run.attempts:
+        regions.setdefault(attempt.region, []).extend(() if attempt.never_created else _bars(attempt, now))
+    return render("gantt.mmd.j2", regions=regions, deadline=_time(run.spec.deadline))
+
+
+def progress(found: Curve, begin: datetime, end: datetime) -> str:
+    """Return a Mermaid chart of the work in checkpoints and the work due; it has no key for its two lines."""
+    moments = [begin + (end - begin) * (number / (POINTS - 1)) for number in range(POINTS)]
+    return render(
+        "progress.mmd.j2",
+        hours=f"{(end - begin) / timedelta(hours=1):.2f}",
+        done=", ".join(f"{100 * found.done(moment):.1f}" for moment in moments),
+        due=", ".join(f"{100 * found.due(moment):.1f}" for moment in moments),
+    )
+
+
+def _bars(attempt: Attempt, now: datetime) -> Iterator[_Bar]:
+    """Yield the wait and the work of an attempt."""
+    end, name = attempt.ended_at or now, f"{attempt.id} {attempt.provisioning}"
+    how = attempt.outcome or attempt.state.name.lower()
+    if attempt.started_at is None:
+        yield _bar(f"{name} waited - {how}", "done" if attempt.outcome else "active", attempt.intended_at, end)
+    else:
+        yield _bar(f"{name} waited", "done", attempt.intended_at, attempt.started_at)
+        yield _bar(f"{name} {how}", "active" if attempt.outcome in _AS_PLANNED else "crit", attempt.started_at, end)
+
+
+def _bar(name: str, tag: str, start: datetime, end: datetime) -> _Bar:
+    return _Bar(name=name, tag=tag, start=_time(start), end=_time(max(start, end)))
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

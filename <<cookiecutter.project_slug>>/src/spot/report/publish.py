@@ -8,7 +8,7 @@ from datetime import datetime
 from spot.accounting.cost import account
 from spot.core.errors import SpotError
 from spot.core.run import Observation, Run
-from spot.report import html
+from spot.report import page
 from spot.storage.base import ABSENT, Conflict, Store
 
 _log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ def publish(run: Run, seen: Observation | None, store: Store, now: datetime) -> 
     """
     name = f"reports/{run.id}/report.html"
     try:
-        store.write(name, html.report(account(run, seen, now)).encode(), if_generation=ABSENT)
+        store.write(name, page.report(account(run, seen, now)).encode(), if_generation=ABSENT)
     except Conflict:  # somebody did before
         pass
     except SpotError as error:

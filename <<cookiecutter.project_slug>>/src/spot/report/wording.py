@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from spot.accounting.cost import EVEN, Account, Entry, Verdict
+from spot.accounting.cost import EVEN, Account, Verdict
 from spot.accounting.phases import Phase
 from spot.accounting.totals import Totals
-from spot.core.format import clock, counted, hours, state_of
+from spot.core.format import clock, counted, hours
 from spot.core.run import Outcome, RunState
 
 MEANING = {
@@ -226,33 +226,6 @@ def interruptions(account: Account) -> str:
     parts += [counted(handed_over, "hand-over")] if handed_over else []
     parts += [f"{counted(tried, 'time')} no capacity"] if tried else []
     return f"{', '.join(parts)}; {counted(len(account.entries), 'attempt')}"
-
-
-def phases(account: Account) -> list[tuple[Phase, timedelta, float]]:
-    """What machines were paid for, and its share: those that took any time."""
-    billed = account.billed or timedelta(1)
-    return [(phase, took, took / billed) for phase, took in account.phases.items() if took]
-
-
-def how(entry: Entry) -> str:
-    """How an attempt ended, or the state that it is in."""
-    attempt = entry.attempt
-    return str(attempt.outcome or state_of(attempt))
-
-
-def said(entry: Entry) -> str:
-    """What Vertex AI said of its end, unless that is what it says whenever an attempt has ended so."""
-    known = entry.attempt.outcome in {Outcome.NO_CAPACITY, Outcome.PREEMPTED, Outcome.HANDED_OVER}
-    return entry.attempt.error.message if entry.attempt.error and not known else ""
-
-
-def where(entry: Entry) -> str:
-    replaces = f" for {entry.attempt.replaces}" if entry.attempt.replaces else ""
-    return f"{entry.attempt.provisioning} {entry.attempt.region}{replaces}"
-
-
-def cost(entry: Entry) -> str:
-    return "?" if entry.usd is None else usd(entry.usd) if entry.billed else ""
 
 
 def usd(amount: float) -> str:

@@ -12,7 +12,7 @@ import pytest
 from spot.accounting.totals import Totals
 from spot.core.job import JobError
 from spot.core.run import CancelRequest, Decision, RunState
-from spot.report import html
+from spot.report.page import many, report
 from tests.machinery import stories
 from tests.machinery.samples import after
 
@@ -54,7 +54,7 @@ class Page(HTMLParser):
 
 
 def of(name: str) -> Page:
-    return Page(html.report(stories.STORIES[name]().account))
+    return Page(report(stories.STORIES[name]().account))
 
 
 @pytest.mark.parametrize("name", stories.STORIES)
@@ -88,24 +88,24 @@ def test_what_others_wrote_stays_text_wherever_it_stands() -> None:
         cancel_request=CancelRequest(at=after(), by=NASTY),
         id=NASTY,
     )
-    page = Page(html.report(replace(failed, run=run).account))
+    page = Page(report(replace(failed, run=run).account))
     assert "script" not in page.tags
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
     assert sum(NASTY in text for text in page.text) >= 5
-    many = Totals(since=after(), until=after(hours=9), accounts=(replace(failed, run=run).account,), skipped=(NASTY,))
-    assert "script" not in Page(html.many(many)).tags
+    totals = Totals(since=after(), until=after(hours=9), accounts=(replace(failed, run=run).account,), skipped=(NASTY,))
+    assert "script" not in Page(many(totals)).tags
 
 
 def test_no_text_passes_for_a_link_by_looking_like_one() -> None:
     failed = stories.failed()
     decision = Decision(at=after(), action="close as cancelled", reason='<a href="https://example.com">x</a> cancelled')
-    page = Page(html.report(replace(failed, run=replace(failed.run, decisions=(decision,))).account))
+    page = Page(report(replace(failed, run=replace(failed.run, decisions=(decision,))).account))
     assert "https://example.com" not in page.values("href")
     assert decision.reason in page.text
 
 
 def test_a_loss_and_a_missed_deadline_are_marked_and_said() -> None:
-    loss, late, calm = (html.report(stories.STORIES[name]().account) for name in ("loss", "late", "calm"))
+    loss, late, calm = (report(stories.STORIES[name]().account) for name in ("loss", "late", "calm"))
     assert '<h1 class="bad">LOSS: $16.45, 60 % more than on-demand</h1>' in loss
     assert '<p class="lead bad">Succeeded, 2026-11-25 01:54 UTC. Deadline MISSED by 1.9 h.</p>' in late
     assert 'class="bad"' not in calm
@@ -120,21 +120,21 @@ def test_each_picture_says_in_words_what_it_shows() -> None:
 
 def test_every_attempt_and_every_decision_is_in_it() -> None:
     late = stories.late()
-    text = html.report(late.account)
+    text = report(late.account)
     assert all(f"<b>{attempt.id}</b>" in text for attempt in late.run.attempts)
     assert f"<h2>{len(late.run.decisions)} decisions</h2>" in text
 
 
 def test_on_a_phone_each_cell_says_what_it_is() -> None:
-    text = html.report(stories.calm().account)
+    text = report(stories.calm().account)
     assert '<td class="n" data-head="billed">10.4 h</td>' in text
 
 
 def test_many_runs_are_a_page_too() -> None:
     accounts = tuple(stories.STORIES[name]().account for name in ("calm", "loss", "failed"))
     found = Totals(since=after(), until=after(hours=60), accounts=accounts, skipped=("x is no record of a run",))
-    text = html.many(found)
+    text = many(found)
     assert Page(text).tags["tr"] == 4
     assert '<b class="bad">LOSS 60 %</b>' in text
     assert '<p class="bad">Skipped: x is no record of a run</p>' in text
-    assert "No run has ended" in html.many(replace(found, accounts=()))
+    assert "No run has ended" in many(replace(found, accounts=()))
