@@ -17,7 +17,7 @@ from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.state import TrainingPlan, TrainingState
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.process import UploaderProcess
-from spot.trainer.uploader.timing import LeaseTiming as Pace
+from spot.trainer.uploader.timing import LeaseTiming
 
 URI = f"gs://{BUCKET}/ours"
 RUN = "benchmark"
@@ -47,7 +47,7 @@ class Ours:
             buffer=buffer,
             identity=Identity(run=RUN, attempt="benchmark", start=1, config={}, data=()),
             token=held.token,
-            pace=Pace(),
+            timing=LeaseTiming(),
             interval_s=None,
             history=History(preemptions=0, compute_seconds=0.0),
             restored=None,

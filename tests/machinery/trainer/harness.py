@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import save
 from torch.amp.grad_scaler import GradScaler
 
-from spot.trainer.checkpoint.serialize import Image, parse
+from spot.trainer.checkpoint.serialize import StagingWriter, parse
 from spot.trainer.dataset import Data
-from spot.trainer.loop import Machine, train
-from spot.trainer.progress import Progress
+from spot.trainer.loop import Compute, train
+from spot.trainer.progress import ProgressDisplay
 from spot.trainer.runtime.errors import Stopped
 from spot.trainer.runtime.signals import StopSignal
-from spot.trainer.state import Plan, TrainingState
+from spot.trainer.state import TrainingPlan, TrainingState
 from spot.trainer.task import TaskModel
 from spot.trainer.tensorboard import Scalars
 from spot.trainer.uploader.buffer import SharedBuffer
@@ -40,8 +40,8 @@ class Case:
     seed: int = 0
 
     @property
-    def plan(self) -> Plan:
-        return Plan(
+    def plan(self) -> TrainingPlan:
+        return TrainingPlan(
             samples=self.samples,
             batch_size=self.batch_size,
             accumulate=self.accumulate,
@@ -115,11 +115,11 @@ def advance(state: TrainingState, case: Case, stop: StopSignal) -> bool:
             state,
             cast(TaskModel, model),
             data,
-            machine=Machine(device=torch.device("cpu"), mixed=case.mixed, workers=case.workers),
+            compute=Compute(device=torch.device("cpu"), mixed=case.mixed, workers=case.workers),
             seed=case.seed,
             stop=stop,
             checkpointer=None,
-            progress=Progress(1e9, terminal=False),
+            progress=ProgressDisplay(1e9, terminal=False),
             scalars=Scalars(None, "test"),
         )
     except Stopped:
@@ -130,7 +130,7 @@ def advance(state: TrainingState, case: Case, stop: StopSignal) -> bool:
 def carried_over(state: TrainingState, case: Case) -> TrainingState:
     """What a later start of the trainer makes of this state."""
     buffer = SharedBuffer()
-    size = Image(buffer).write(*state.capture())
+    size = StagingWriter(buffer).write(*state.capture())
     image = bytearray(buffer.view(size)[:size])
     disturb()
     successor = fresh(case)

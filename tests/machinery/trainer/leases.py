@@ -11,7 +11,7 @@ from spot.trainer.uploader.timing import LeaseTiming
 from tests.machinery.clocks import ManualClock
 
 RUN = "run"
-PACE = LeaseTiming()
+TIMING = LeaseTiming()
 
 
 def now(store: Store) -> Lease:

@@ -19,7 +19,7 @@ from tests.paths import PROJECT
 
 @pytest.mark.processes
 def test_the_example_that_replaces_model_and_data_trains_and_resumes(tmp_path: Path) -> None:
-    text = (PROJECT / "docs/replace-model-and-data.md").read_text()
+    text = (PROJECT / "docs/bring-your-model.md").read_text()
     model, data = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     shutil.copytree(PROJECT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "src/trainer/model.py").write_text(model)

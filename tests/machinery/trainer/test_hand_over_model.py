@@ -21,14 +21,14 @@ from spot.storage.records.manifest import Manifest, Part
 from spot.trainer.checkpoint.standby import Standby
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.lease_keeper import LeaseKeeper
-from spot.trainer.uploader.messages import Channel, Declined, Lost, Wanted
+from spot.trainer.uploader.messages import Channel, Declined, HandOverRequested, Lost
 from spot.trainer.uploader.timing import LeaseTiming
 from spot.trainer.uploader.worker import Uploader
 from tests.machinery.storage.memory import MemoryStore
 from tests.machinery.trainer.uploader.test_worker import draft_of
 
 RUN = "run"
-PACE = LeaseTiming()
+TIMING = LeaseTiming()
 NOTHING = Commit(step=0, token=0, from_step=0, from_token=0)
 WALKS, EVENTS, STARTS = 150, 150, 7
 ATTEMPTS = [f"a{number}" for number in range(1, STARTS + 1)]
@@ -162,7 +162,7 @@ class World:
         if self.chance.random() < 0.5:
             trainer.replaces = self.chance.choice([other for other in ATTEMPTS if other != attempt])
             trainer.standby = Standby(
-                self.store, RUN, trainer.name, PACE, replaces=trainer.replaces, clock=lambda: self.now
+                self.store, RUN, trainer.name, TIMING, replaces=trainer.replaces, clock=lambda: self.now
             )
             return
         came_before = any(lease.attempt_of(other.name) == attempt for other in self.trainers[:-1])
@@ -191,7 +191,7 @@ class World:
             case Lost():
                 self.seen["handed over" if trainer.offering else "lost"] += 1
                 trainer.alive = False
-            case Wanted(successor=successor):
+            case HandOverRequested(successor=successor):
                 trainer.wanted = successor
             case Declined():
                 self.seen["declined"] += 1
@@ -222,7 +222,7 @@ class World:
             return
         trainer.began = trainer.newest = next(iter(manifest.commits(self.store, RUN)), NOTHING)
         trainer.step = trainer.began.step
-        trainer.holding = LeaseKeeper(self.store, PACE.hold(RUN, trainer.name), clock=lambda: self.now)
+        trainer.holding = LeaseKeeper(self.store, TIMING.hold(RUN, trainer.name), clock=lambda: self.now)
 
     def train_and_save(self) -> None:
         trainer = self.one(lambda one: one.alive and one.began is not None and not one.offering)
@@ -306,7 +306,7 @@ class World:
             trainer.alive = False
 
     def wait(self) -> None:
-        self.now += self.chance.choice([1.0, PACE.poll_s, PACE.heartbeat_s, PACE.dead_s / 2])
+        self.now += self.chance.choice([1.0, TIMING.poll_s, TIMING.heartbeat_s, TIMING.dead_s / 2])
 
 
 def is_later(name: str, other: str) -> bool:

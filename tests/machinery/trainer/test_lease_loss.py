@@ -52,7 +52,7 @@ def buffer() -> SharedBuffer:
 
 
 def wanted_by_twin(
-    store: Store, uploader: UploaderProcess, buffer: SharedBuffer, pace: LeaseTiming
+    store: Store, uploader: UploaderProcess, buffer: SharedBuffer, timing: LeaseTiming
 ) -> CheckpointManager:
     """A checkpointer that has heard of it."""
     token = lease.claim(store, RUN, ME).token
@@ -62,7 +62,7 @@ def wanted_by_twin(
         buffer=buffer,
         identity=Identity(run=RUN, attempt="a", start=1, config={}, data=()),
         token=token,
-        pace=pace,
+        timing=timing,
         interval_s=1000.0,
         history=History(preemptions=0, compute_seconds=0.0),
         restored=None,

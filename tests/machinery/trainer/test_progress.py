@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from spot.trainer.progress import Progress
+from spot.trainer.progress import ProgressDisplay
 from spot.trainer.runtime.log import configure
 from tests.machinery.trainer.harness import Case, fresh
 from tests.paths import REPOSITORY, SRC
@@ -20,7 +20,7 @@ def test_there_is_one_line_per_interval_and_one_at_the_end(caplog: pytest.LogCap
     now = 0.0
     state = fresh(Case(samples=80, batch_size=1, accumulate=1, epochs=1))
     state.steps_per_second = 2.0
-    with caplog.at_level(logging.INFO), Progress(10.0, terminal=False, clock=lambda: now) as progress:
+    with caplog.at_level(logging.INFO), ProgressDisplay(10.0, terminal=False, clock=lambda: now) as progress:
         progress.begin(state)
         while not state.finished:
             state.counters.offset += 1
@@ -42,7 +42,7 @@ def test_a_line_names_the_newest_and_the_best_score(caplog: pytest.LogCaptureFix
     for step, score in ((1, 0.9), (2, 0.8)):
         state.counters.step = step
         state.evaluated(score, 1.0)
-    with caplog.at_level(logging.INFO), Progress(1e-9, terminal=False) as progress:
+    with caplog.at_level(logging.INFO), ProgressDisplay(1e-9, terminal=False) as progress:
         progress.stepped(state)
     assert "accuracy 0.8000 (best 0.9000 at step 1)" in caplog.text
 

@@ -13,7 +13,7 @@ from spot.storage.factory import open_store
 from spot.storage.local import LocalStore
 from spot.storage.records import lease, markers
 from spot.trainer.context import Saving, Start
-from spot.trainer.loop import Machine
+from spot.trainer.loop import Compute
 from spot.trainer.resume import resume
 from spot.trainer.runtime.flags import parse
 from spot.trainer.uploader.buffer import SharedBuffer
@@ -48,7 +48,7 @@ def saving(tmp_path: Path) -> Iterator[Saving]:
     store, buffer = SlowStore(str(tmp_path)), SharedBuffer()
     uploader = UploaderProcess(store.uri, buffer.fd, 3)
     markers.claim_start(store, RUN, "a2", {})
-    yield Saving(store=store, buffer=buffer, uploader=uploader, start=1, name=ME, pace=QUICK)
+    yield Saving(store=store, buffer=buffer, uploader=uploader, start=1, name=ME, timing=QUICK)
     uploader.close()
 
 
@@ -59,7 +59,7 @@ def test_a_holder_that_restores_for_long_gives_signs_of_life_and_hears_later_who
     start = Start(
         task=TASK, flags=parse(["--run", RUN, "--attempt", "a2", *standby], {}), outputs=open_store(str(tmp_path))
     )
-    machine = Machine(device=torch.device("cpu"), mixed=False, workers=0)
-    checkpointer = resume(start, saving, fresh(Case()), machine, ())
+    compute = Compute(device=torch.device("cpu"), mixed=False, workers=0)
+    checkpointer = resume(start, saving, fresh(Case()), compute, ())
     assert checkpointer
     until(lambda: hears(checkpointer))

@@ -7,14 +7,14 @@ from itertools import chain, islice
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spot.trainer.dataset import Order, Sample, extend_digest, permutation
+from spot.trainer.dataset import BatchSampler, Sample, extend_digest, permutation
 
 sizes = st.integers(1, 60)
 seeds = st.integers(0, 2**31 - 1)
 
 
-def order(seed: int, size: int, batch_size: int, epoch: int = 0, offset: int = 0) -> Order:
-    return Order(seed=seed, size=size, batch_size=batch_size, epoch=epoch, offset=offset)
+def order(seed: int, size: int, batch_size: int, epoch: int = 0, offset: int = 0) -> BatchSampler:
+    return BatchSampler(seed=seed, size=size, batch_size=batch_size, epoch=epoch, offset=offset)
 
 
 @given(seeds, st.integers(0, 9), sizes)

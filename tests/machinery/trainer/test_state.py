@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from spot.trainer.runtime.errors import UsageError
-from spot.trainer.state import Plan, TrainingState
+from spot.trainer.state import TrainingPlan, TrainingState
 from tests.machinery.fixture_task import model
 from tests.machinery.trainer.harness import Case, fresh
 
 plans = st.builds(
-    Plan,
+    TrainingPlan,
     samples=st.integers(1, 50),
     batch_size=st.integers(1, 9),
     accumulate=st.integers(1, 4),
@@ -27,7 +27,7 @@ plans = st.builds(
 
 
 @given(plans)
-def test_counting_batches_ends_at_the_planned_total(plan: Plan) -> None:
+def test_counting_batches_ends_at_the_planned_total(plan: TrainingPlan) -> None:
     state = fresh(Case())
     state.plan = plan
     consumed, evaluations = 0, 0

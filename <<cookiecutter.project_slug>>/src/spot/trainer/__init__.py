@@ -1,1 +1,25 @@
-"""Train with durable checkpoints and exact resume."""
+"""Train with durable checkpoints and exact resume.
+
+The public names load on first use: importing this package loads no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spot.trainer.dataset import Data, Sample, Samples, read_pinned
+    from spot.trainer.main import entry
+    from spot.trainer.runtime.errors import UsageError
+    from spot.trainer.task import TaskData, TaskModel
+
+__all__ = ["Data", "Sample", "Samples", "TaskData", "TaskModel", "UsageError", "entry", "read_pinned"]
+
+_MODULES = {"entry": "main", "UsageError": "runtime.errors", "TaskData": "task", "TaskModel": "task"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'dataset')}"), name)

@@ -1,4 +1,4 @@
-"""What is known of one start of the trainer, before torch is loaded and after."""
+"""Hold the state of one start of the trainer. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spot.trainer.uploader.timing import LeaseTiming
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """The names of the modules that hold the user's model and data."""
+    """Name the modules that hold the user's model and data."""
 
     model: str
     data: str
@@ -22,21 +22,21 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saving:
-    """What checkpoints need, at hand before torch is."""
+    """Hold what checkpoints need before torch is loaded."""
 
     store: Store
     buffer: SharedBuffer
     uploader: UploaderProcess
     start: int
-    """Which start of this attempt we are, from 1."""
+    """Counts the starts of this attempt, from 1."""
     name: str
-    """What we are called in the writer's lease."""
-    pace: LeaseTiming
+    """The name of this process in the lease."""
+    timing: LeaseTiming
 
 
 @dataclass(slots=True)
 class Start:
-    """What is known of this start of the process."""
+    """Hold flags, stores and progress of this start of the process."""
 
     task: Task
     flags: Flags

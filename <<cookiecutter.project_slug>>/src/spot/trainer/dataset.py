@@ -42,7 +42,7 @@ def permutation(seed: int, epoch: int, size: int) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class BatchSampler:
     """Batches of samples, epoch after epoch, from `offset` samples into `epoch`. The last of an epoch may be short."""
 
     seed: int

@@ -1,4 +1,4 @@
-"""The training loop, to be read top to bottom."""
+"""Train: the loop, to be read top to bottom."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from spot.trainer.checkpoint.manager import CheckpointManager
-from spot.trainer.dataset import Data, Order, Sample, Samples
-from spot.trainer.progress import Progress
+from spot.trainer.dataset import BatchSampler, Data, Sample, Samples
+from spot.trainer.progress import ProgressDisplay
 from spot.trainer.runtime.signals import StopSignal, leave_signals_to_the_parent, signals_held
 from spot.trainer.state import TrainingState
 from spot.trainer.task import TaskModel
@@ -23,8 +23,8 @@ Batch = tuple[list[int], Tensor, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """Where and how arithmetic is done."""
+class Compute:
+    """Choose device, precision and data workers."""
 
     device: torch.device
     mixed: bool
@@ -39,30 +39,30 @@ def train(
     task: TaskModel,
     data: Data,
     *,
-    machine: Machine,
+    compute: Compute,
     seed: int,
     stop: StopSignal,
     checkpointer: CheckpointManager | None,
-    progress: Progress,
+    progress: ProgressDisplay,
     scalars: Scalars,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Train `state` until it is finished.
 
-    Raises `Stopped` between two batches, with `state` fit to be saved; whatever was going on then (an evaluation, the
-    wait for data) is done again by the resume. Raises `LeaseLost` once another attempt trains the run.
+    Raise `Stopped` between two batches, with `state` ready to be saved. A resume repeats an evaluation or a wait for
+    data that was interrupted. Raise `LeaseLost` once another attempt trains the run.
     """
     plan, counters, model = state.plan, state.counters, state.model
-    order = Order(
+    order = BatchSampler(
         seed=seed, size=plan.samples, batch_size=plan.batch_size, epoch=counters.epoch, offset=counters.offset
     )
-    batches = _loader(data.train, order, machine)
+    batches = _loader(data.train, order, compute)
     first_step, began, carried = state.step, clock(), state.compute_seconds
 
     while True:
         if state.evaluation_due:
             with stop.interruptible():
-                mean_loss, score = evaluate(state, task, data.held_out, machine, seed)
+                mean_loss, score = evaluate(state, task, data.held_out, compute, seed)
             improved = state.evaluated(score, mean_loss)
             scalars.evaluated(state)
             if checkpointer and improved and not checkpointer.busy:
@@ -72,9 +72,9 @@ def train(
 
         with stop.interruptible():
             indices, inputs, targets = next(batches)
-        # Equal weight for every sample of the step, also when its last batch is short.
+        # Every sample of the step has equal weight, also when its last batch is short.
         group = min(plan.step_size, plan.samples - counters.offset // plan.step_size * plan.step_size)
-        with machine.autocast():
+        with compute.autocast():
             loss = task.loss(model(inputs), targets)
         state.scaler.scale(loss * (len(indices) / group)).backward()  # type: ignore[no-untyped-call]
         if state.consumed(indices, loss):
@@ -99,18 +99,18 @@ def train(
 
 
 def evaluate(
-    state: TrainingState, task: TaskModel, samples: Samples, machine: Machine, seed: int
+    state: TrainingState, task: TaskModel, samples: Samples, compute: Compute, seed: int
 ) -> tuple[float, float]:
-    """Mean loss and mean score on the held-out data. Leaves the training state alone, also when interrupted."""
+    """Return mean loss and mean score on the held-out data. Keep the training state, also when interrupted."""
     keys = [Sample(seed=seed, epoch=0, index=index) for index in range(len(samples))]
     size = state.plan.batch_size
     sampler = [keys[start : start + size] for start in range(0, len(keys), size)]
-    loss = score = torch.zeros((), dtype=torch.float64, device=machine.device)
+    loss = score = torch.zeros((), dtype=torch.float64, device=compute.device)
     state.model.eval()
     try:
         with torch.no_grad():
-            for _, inputs, targets in _loader(samples, sampler, machine):
-                with machine.autocast():
+            for _, inputs, targets in _loader(samples, sampler, compute):
+                with compute.autocast():
                     outputs = state.model(inputs)
                     loss = loss + task.loss(outputs, targets).double() * len(targets)
                 score = score + task.score(outputs, targets)
@@ -120,7 +120,7 @@ def evaluate(
 
 
 class _Indexed(Dataset[tuple[int, Tensor, Tensor]]):
-    """A data set whose items say which they are, so that the order is known to be what was really read."""
+    """Add its index to each item, so that the digest of the order covers what was really read."""
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
@@ -129,17 +129,17 @@ class _Indexed(Dataset[tuple[int, Tensor, Tensor]]):
         return sample.index, *self._samples[sample]
 
 
-def _loader(samples: Samples, batches: object, machine: Machine) -> Iterator[Batch]:
+def _loader(samples: Samples, batches: object, compute: Compute) -> Iterator[Batch]:
     loader: DataLoader[tuple[int, Tensor, Tensor]] = DataLoader(
         _Indexed(samples),
         batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of batches will do
-        num_workers=machine.workers,
+        num_workers=compute.workers,
         worker_init_fn=leave_signals_to_the_parent,
-        pin_memory=machine.device.type == "cuda",
-        # Without one, each iterator draws its base seed from the global generator: a resume would draw once more.
+        pin_memory=compute.device.type == "cuda",
+        # Otherwise each iterator draws its seed from the global generator, and a resume draws once more.
         generator=torch.Generator().manual_seed(0),
     )
     with signals_held():
         loaded = iter(loader)
     for indices, inputs, targets in loaded:
-        yield indices.tolist(), inputs.to(machine.device, non_blocking=True), targets.to(machine.device)
+        yield indices.tolist(), inputs.to(compute.device, non_blocking=True), targets.to(compute.device)

@@ -15,7 +15,7 @@ BAR_EVERY_S = 0.1
 _log = logging.getLogger(__name__)
 
 
-class Progress:
+class ProgressDisplay:
     """Shows steps and scores; use as a context manager. `interval_s` is that of the plain lines."""
 
     def __init__(
@@ -26,7 +26,7 @@ class Progress:
         self._every = BAR_EVERY_S if self._bar else interval_s
         self._next = clock() + self._every
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressDisplay:
         if self._bar:
             self._bar.start()
             _redirect_log()  # the bar has replaced standard output to print lines above itself

@@ -37,7 +37,7 @@ def resume(
         run=flags.run, attempt=flags.attempt, start=saving.start, config=_config(flags, compute), data=objects
     )
     if flags.standby:
-        standby = Standby(store, flags.run, saving.name, saving.pace, replaces=flags.standby)
+        standby = Standby(store, flags.run, saving.name, saving.timing, replaces=flags.standby)
         held, restored = _take_over(start, saving, state, identity, standby)
         if held is None:
             return None
@@ -54,7 +54,7 @@ def resume(
         buffer=saving.buffer,
         identity=identity,
         token=held.token,
-        pace=saving.pace,
+        timing=saving.timing,
         interval_s=flags.checkpoint_interval,
         history=History(preemptions=markers.count_starts(store, flags.run) - 1, compute_seconds=state.compute_seconds),
         restored=restored.commit if restored else None,
@@ -68,7 +68,7 @@ def _take_over(
     run, store = identity.run, saving.store
     restored = _restore(store, state, saving.buffer, identity)
     _log.info("standing by at step %d", state.step)
-    held = stand_by(standby, start.outputs, saving.pace)
+    held = stand_by(standby, start.outputs, saving.timing)
     if held is None:
         _log.info("run %s is complete: %s/%s", run, start.outputs.uri, run)
         return None, None
@@ -86,7 +86,7 @@ def _take_over(
 def _look_after_lease(saving: Saving, run: str) -> None:
     """Give signs of life from here on: a restore may take longer than a holder without any passes for alive."""
     with contextlib.suppress(EOFError):  # it died: the checkpointer gives the order again, and replaces it if need be
-        saving.uploader.send(saving.pace.hold(run, saving.name))
+        saving.uploader.send(saving.timing.hold(run, saving.name))
 
 
 def _restore(store: Store, state: TrainingState, buffer: SharedBuffer, identity: Identity) -> Manifest | None:

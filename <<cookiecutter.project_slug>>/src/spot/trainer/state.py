@@ -22,7 +22,7 @@ from spot.trainer.runtime.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class TrainingPlan:
     """How the run divides into steps. A step takes up to `step_size` samples of one epoch, in batches."""
 
     samples: int
@@ -71,7 +71,7 @@ class TrainingState:
         optimizer: Optimizer,
         scheduler: LRScheduler,
         scaler: GradScaler,
-        plan: Plan,
+        plan: TrainingPlan,
         patience: int,
         score_name: str,
     ) -> None:

@@ -1,4 +1,4 @@
-"""The contract of a project's task: what the trainer calls in its model and data modules."""
+"""Define the contract of a project's task: what the trainer calls in its model and data modules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spot.trainer.dataset import Data
 
 
 class TaskModel(Protocol):
-    """The functions of the model module."""
+    """Define the model module."""
 
     SCORE: str
     """The name of the score. Higher is better."""
@@ -33,7 +33,10 @@ class TaskModel(Protocol):
 
 
 class TaskData(Protocol):
-    """The functions of the data module."""
+    """Define the data module."""
 
     def load(self, uri: str) -> Data:
-        """Return the data sets at `uri`. Raise `UsageError` if they cannot be read."""
+        """Return the data sets at `uri`, for "sample" a small sample that tests can train on in seconds.
+
+        Raise `UsageError` if they cannot be read.
+        """

@@ -1,4 +1,4 @@
-"""The part of a start that needs torch: build the state, train it, save it, write the results."""
+"""Build the training state, train it, save it and write the results: the part of a start that needs torch."""
 
 from __future__ import annotations
 
@@ -18,51 +18,51 @@ from spot.storage.records import lease
 from spot.storage.records.lease import LeaseLost
 from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.context import Saving, Start
-from spot.trainer.loop import Machine, train
-from spot.trainer.progress import Progress
+from spot.trainer.loop import Compute, train
+from spot.trainer.progress import ProgressDisplay
 from spot.trainer.results import write_results
 from spot.trainer.resume import resume
 from spot.trainer.runtime.errors import Stopped, TrainingError, UsageError
 from spot.trainer.runtime.flags import Device, Flags, Precision
 from spot.trainer.runtime.signals import StopSignal
-from spot.trainer.state import Plan, TrainingState, finite
+from spot.trainer.state import TrainingPlan, TrainingState, finite
 from spot.trainer.task import TaskData, TaskModel
 from spot.trainer.tensorboard import Scalars
 
 LAST_SAVE_S = 600.0
-"""How long a finished training waits for its last checkpoint before it is an error."""
+"""The longest wait for the last checkpoint of a finished training."""
 LOGS_S = 5.0
 
 _log = logging.getLogger(__name__)
 
 
 def run_training(start: Start, stop: StopSignal) -> None:
-    """Train to the end, or stand by until another attempt has.
+    """Train to the end, as a standby after a hand-over.
 
-    Raises `Stopped` after a save, `LeaseLost` when another attempt goes on, `UsageError` or `TrainingError` when none
-    can.
+    Raise `Stopped` after a save on a signal, `LeaseLost` when another attempt trains the run, and `UsageError` or
+    `TrainingError` when no attempt can.
     """
     flags = start.flags
     with stop.interruptible():
-        machine = _machine(flags)
+        compute = _compute(flags)
         task = cast(TaskModel, importlib.import_module(start.task.model))
         dataset = cast(TaskData, importlib.import_module(start.task.data)).load(flags.data)
-        state = _fresh_state(task, flags, machine, len(dataset.train))
+        state = fresh_state(task, flags, compute, len(dataset.train))
         checkpointer = None
         if start.saving:
-            checkpointer = resume(start, start.saving, state, machine, dataset.objects)
+            checkpointer = resume(start, start.saving, state, compute, dataset.objects)
             if checkpointer is None:
                 return
         scalars = Scalars(flags.tensorboard_dir, flags.run)
         scalars.begin(state.step, f"{flags.attempt}.{start.saving.start if start.saving else 0}")
     try:
-        with Progress(flags.log_interval) as progress:
+        with ProgressDisplay(flags.log_interval) as progress:
             progress.begin(state)
             train(
                 state,
                 task,
                 dataset,
-                machine=machine,
+                compute=compute,
                 seed=flags.seed,
                 stop=stop,
                 checkpointer=checkpointer,
@@ -75,7 +75,7 @@ def run_training(start: Start, stop: StopSignal) -> None:
             _save_and_leave(state, stop, checkpointer, scalars)
         raise
     except LeaseLost:
-        if checkpointer and checkpointer.durable_step == state.step:  # then it logged nothing that is done again
+        if checkpointer and checkpointer.durable_step == state.step:  # no step in the logs is computed again
             scalars.copy(checkpointer, last=True)
             checkpointer.settle(LOGS_S)
         raise
@@ -86,37 +86,37 @@ def run_training(start: Start, stop: StopSignal) -> None:
         scalars.close()
 
 
-def _machine(flags: Flags) -> Machine:
+def _compute(flags: Flags) -> Compute:
     if flags.device is Device.CUDA and not torch.cuda.is_available():
-        raise UsageError("--device cuda: this machine has no GPU that PyTorch can use; ask for one, or --device cpu")
+        raise UsageError("--device cuda: PyTorch finds no GPU on this machine; use --device auto or cpu")
     on_gpu = flags.device is not Device.CPU and torch.cuda.is_available()
     torch.use_deterministic_algorithms(True, warn_only=True)
-    return Machine(
+    return Compute(
         device=torch.device("cuda" if on_gpu else "cpu"),
         mixed=flags.precision is Precision.MIXED or (flags.precision is Precision.AUTO and on_gpu),
         workers=flags.workers,
     )
 
 
-def _fresh_state(task: TaskModel, flags: Flags, machine: Machine, samples: int) -> TrainingState:
+def fresh_state(task: TaskModel, flags: Flags, compute: Compute, samples: int) -> TrainingState:
     random.seed(flags.seed)
     np.random.seed(flags.seed % 2**32)
     torch.manual_seed(flags.seed)
-    plan = Plan(
+    plan = TrainingPlan(
         samples=samples,
         batch_size=flags.batch_size,
         accumulate=flags.accumulate,
         epochs=flags.epochs,
         max_steps=flags.max_steps,
     )
-    network = task.build().to(machine.device)
+    network = task.build().to(compute.device)
     network.train()
     optimizer, scheduler = task.build_optimizer(network, flags.learning_rate, plan.total_steps)
     return TrainingState(
         model=network,
         optimizer=optimizer,
         scheduler=scheduler,
-        scaler=GradScaler(machine.device.type, enabled=machine.mixed),
+        scaler=GradScaler(compute.device.type, enabled=compute.mixed),
         plan=plan,
         patience=flags.patience,
         score_name=task.SCORE,
@@ -127,10 +127,10 @@ def _save_and_leave(state: TrainingState, stop: StopSignal, checkpointer: Checkp
     if checkpointer.final_save(state, stop.remaining_s):
         scalars.copy(checkpointer, last=True)
         checkpointer.settle(min(stop.remaining_s() / 2, LOGS_S))
-        _log.info("step %d is durable, leaving", state.step)
+        _log.info("step %d: durable, exiting", state.step)
     else:
         _log.error(
-            "step %d could not be saved within %.1f s: step %s is durable",
+            "step %d: not saved within the grace of %.1f s; step %s is durable",
             state.step,
             stop.grace_s,
             checkpointer.durable_step,
@@ -145,7 +145,7 @@ def _finish(
         end = time.monotonic() + LAST_SAVE_S
         if not checkpointer.final_save(state, lambda: min(stop.remaining_s(), end - time.monotonic())):
             stop.check()
-            raise TrainingError(f"the last checkpoint, step {state.step}, was not durable after {LAST_SAVE_S:.0f} s")
+            raise TrainingError(f"the last checkpoint, step {state.step}, is not durable after {LAST_SAVE_S:.0f} s")
     with stop.interruptible():
         if checkpointer:
             scalars.copy(checkpointer, last=True)
@@ -183,11 +183,11 @@ def _finish(
             flags.run,
         )
         if checkpointer:
-            with contextlib.suppress(LeaseLost):  # what it was about is done
+            with contextlib.suppress(LeaseLost):  # the results are already written
                 checkpointer.settle(LOGS_S)
 
 
 def _check_lease(saving: Saving, run: str) -> None:
     held = lease.read(saving.store, run)
     if held and held.holder != saving.name:
-        raise LeaseLost(f"the lease of run {run} is {held.holder}'s")
+        raise LeaseLost(f"process {held.holder} holds the lease of run {run}")

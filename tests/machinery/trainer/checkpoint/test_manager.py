@@ -82,7 +82,7 @@ def make(store: Store, uploaders: list[UploaderProcess]) -> Make:
             interval_s=interval_s,
             history=History(preemptions=0, compute_seconds=0.0),
             restored=None,
-            pace=LeaseTiming(),
+            timing=LeaseTiming(),
             **more,
         )
 

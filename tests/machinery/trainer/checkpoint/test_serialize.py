@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load as load_safetensors
 
 from spot.storage.base import Damaged
-from spot.trainer.checkpoint.serialize import STATE, Image, parse
+from spot.trainer.checkpoint.serialize import STATE, StagingWriter, parse
 from spot.trainer.uploader.buffer import SharedBuffer
 
 dtypes = st.sampled_from(
@@ -28,7 +28,7 @@ def tensor(draw: st.DrawFn) -> torch.Tensor:
 named = st.dictionaries(st.text(min_size=1).filter(lambda name: name != STATE), tensor(), max_size=6)
 
 
-def written(image: Image, buffer: SharedBuffer, tensors: dict[str, torch.Tensor], state: bytes) -> memoryview:
+def written(image: StagingWriter, buffer: SharedBuffer, tensors: dict[str, torch.Tensor], state: bytes) -> memoryview:
     size = image.write(tensors, state)
     return buffer.view(size)[:size]
 
@@ -42,7 +42,7 @@ def equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> boo
 @given(named, st.binary())
 def test_tensors_and_state_come_back(tensors: dict[str, torch.Tensor], state: bytes) -> None:
     buffer = SharedBuffer()
-    found, rest = parse(written(Image(buffer), buffer, tensors, state))
+    found, rest = parse(written(StagingWriter(buffer), buffer, tensors, state))
     assert equal(tensors, found)
     assert rest == state
 
@@ -50,7 +50,7 @@ def test_tensors_and_state_come_back(tensors: dict[str, torch.Tensor], state: by
 @given(named, st.binary())
 def test_the_safetensors_library_reads_it(tensors: dict[str, torch.Tensor], state: bytes) -> None:
     buffer = SharedBuffer()
-    found = load_safetensors(bytes(written(Image(buffer), buffer, tensors, state)))
+    found = load_safetensors(bytes(written(StagingWriter(buffer), buffer, tensors, state)))
     assert bytes(found.pop(STATE).tolist()) == state
     assert equal(tensors, found)
 
@@ -60,7 +60,7 @@ def test_a_buffer_that_is_used_again_holds_only_the_last_image(
     images: list[tuple[dict[str, torch.Tensor], bytes]],
 ) -> None:
     buffer = SharedBuffer()
-    image = Image(buffer)
+    image = StagingWriter(buffer)
     for tensors, state in images:
         found, rest = parse(written(image, buffer, tensors, state))
         assert equal(tensors, found)
@@ -69,17 +69,17 @@ def test_a_buffer_that_is_used_again_holds_only_the_last_image(
 
 def test_the_sources_may_change_once_it_is_written() -> None:
     buffer, source = SharedBuffer(), torch.zeros(1000)
-    view = written(Image(buffer), buffer, {"x": source}, b"")
+    view = written(StagingWriter(buffer), buffer, {"x": source}, b"")
     source.fill_(1)
     assert parse(view)[0]["x"].sum() == 0
 
 
 def test_equal_states_give_equal_bytes() -> None:
     first, second = SharedBuffer(), SharedBuffer()
-    image = Image(second)
+    image = StagingWriter(second)
     image.write({"other": torch.ones(7)}, b"something longer before")
     state = {"a": torch.arange(3), "b": torch.ones(())}
-    assert bytes(written(Image(first), first, state, b"s")) == bytes(written(image, second, state, b"s"))
+    assert bytes(written(StagingWriter(first), first, state, b"s")) == bytes(written(image, second, state, b"s"))
 
 
 @given(st.binary(max_size=300))
@@ -90,7 +90,7 @@ def test_nonsense_is_damage(data: bytes) -> None:
 
 def test_a_header_that_points_outside_is_damage() -> None:
     buffer = SharedBuffer()
-    view = written(Image(buffer), buffer, {"x": torch.zeros(4)}, b"{}")
+    view = written(StagingWriter(buffer), buffer, {"x": torch.zeros(4)}, b"{}")
     data = bytearray(bytes(view).replace(b"[0,16]", b"[8,24]"))
     with pytest.raises(Damaged):
         parse(memoryview(data))
@@ -98,4 +98,4 @@ def test_a_header_that_points_outside_is_damage() -> None:
 
 def test_a_dtype_that_has_no_place_in_the_format_is_refused_by_name() -> None:
     with pytest.raises(TypeError, match=r"weights has dtype torch\.complex64"):
-        Image(SharedBuffer()).write({"weights": torch.zeros(1, dtype=torch.complex64)}, b"")
+        StagingWriter(SharedBuffer()).write({"weights": torch.zeros(1, dtype=torch.complex64)}, b"")

@@ -11,10 +11,10 @@ from spot.storage.base import Object
 from spot.storage.records import lease
 from spot.storage.records.lease import Lease
 from spot.trainer.uploader.lease_keeper import LeaseKeeper
-from spot.trainer.uploader.messages import Declined, Hold, Lost, Wanted
+from spot.trainer.uploader.messages import Declined, HandOverRequested, KeepLease, Lost
 from tests.machinery.clocks import ManualClock
 from tests.machinery.storage.memory import MemoryStore
-from tests.machinery.trainer.leases import PACE, RUN, become, now, pass_time
+from tests.machinery.trainer.leases import RUN, TIMING, become, now, pass_time
 
 ME, TWIN = "a1.1", "a2.1"
 
@@ -44,7 +44,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def holding(store: FailingStore, clock: ManualClock) -> LeaseKeeper:
-    hold = Hold(run=RUN, name=ME, poll_s=PACE.poll_s, heartbeat_s=PACE.heartbeat_s, offer_s=PACE.offer_s)
+    hold = KeepLease(run=RUN, name=ME, poll_s=TIMING.poll_s, heartbeat_s=TIMING.heartbeat_s, offer_s=TIMING.offer_s)
     return LeaseKeeper(store, hold, clock=clock.monotonic)
 
 
@@ -59,18 +59,18 @@ def test_a_lease_that_nobody_wants_is_only_read(holding: LeaseKeeper, store: Fai
     before = lease.look(store, RUN)
     for _ in range(10):
         assert holding.look() is None
-        pass_time(clock, PACE.heartbeat_s)
+        pass_time(clock, TIMING.heartbeat_s)
     assert lease.look(store, RUN) == before
 
 
 def test_who_wants_it_is_told_once(holding: LeaseKeeper, store: FailingStore) -> None:
     become(store, now(store).requested_by(TWIN))
-    assert holding.look() == Wanted(successor=TWIN)
+    assert holding.look() == HandOverRequested(successor=TWIN)
     assert holding.look() is None
     become(store, now(store).requested_by("a3.1"))
-    assert holding.look() == Wanted(successor="a3.1")
+    assert holding.look() == HandOverRequested(successor="a3.1")
     become(store, now(store).without_request())
-    assert holding.look() == Wanted(successor=None)
+    assert holding.look() == HandOverRequested(successor=None)
 
 
 def test_it_shows_that_it_lives_while_somebody_waits(
@@ -81,7 +81,7 @@ def test_it_shows_that_it_lives_while_somebody_waits(
     for _ in range(9):
         holding.look()
         beats.append(now(store).heartbeat)
-        pass_time(clock, PACE.heartbeat_s / 2)
+        pass_time(clock, TIMING.heartbeat_s / 2)
     assert beats == [1, 1, 2, 2, 3, 3, 4, 4, 5]
 
 
@@ -101,7 +101,7 @@ def test_nobody_stands_still_for_longer_than_an_offer_lasts_though_somebody_dele
     offer(holding, store)
     store.delete("run/writer.json")
     assert holding.look() is None
-    pass_time(clock, PACE.offer_s)
+    pass_time(clock, TIMING.offer_s)
     assert holding.look() == Declined()
 
 
@@ -116,7 +116,7 @@ def test_an_offer_stands_until_it_is_accepted(holding: LeaseKeeper, store: Faili
     offer(holding, store)
     assert holding.look() is None
     assert now(store).offered
-    pass_time(clock, PACE.offer_s - 1)
+    pass_time(clock, TIMING.offer_s - 1)
     assert holding.look() is None
     become(store, now(store).taken_by(TWIN))
     assert holding.look() == Lost(holder=TWIN)
@@ -127,12 +127,12 @@ def test_an_offer_that_nobody_accepts_is_withdrawn_and_the_request_with_it(
 ) -> None:
     offer(holding, store)
     holding.look()
-    pass_time(clock, PACE.offer_s)
+    pass_time(clock, TIMING.offer_s)
     assert holding.look() == Declined()
     assert (now(store).offered, now(store).successor, now(store).holder) == (False, None, ME)
     assert holding.look() is None
     become(store, now(store).requested_by(TWIN))  # it lives, and asks anew
-    assert holding.look() == Wanted(successor=TWIN)
+    assert holding.look() == HandOverRequested(successor=TWIN)
 
 
 def test_an_offer_accepted_in_the_moment_of_its_withdrawal_is_accepted(
@@ -140,7 +140,7 @@ def test_an_offer_accepted_in_the_moment_of_its_withdrawal_is_accepted(
 ) -> None:
     offer(holding, store)
     holding.look()
-    pass_time(clock, PACE.offer_s)
+    pass_time(clock, TIMING.offer_s)
     store.before_next_write = lambda: become(store, now(store).taken_by(TWIN))
     assert holding.look() is None
     assert holding.look() == Lost(holder=TWIN)
@@ -152,7 +152,7 @@ def test_an_offer_to_one_who_waits_no_more_is_over(holding: LeaseKeeper, store: 
     holding.look()
     become(store, now(store).requested_by(new) if new else now(store).without_request())
     assert holding.look() == Declined()
-    assert holding.look() == (Wanted(successor=new) if new else None)
+    assert holding.look() == (HandOverRequested(successor=new) if new else None)
     assert not now(store).offered
 
 
@@ -196,8 +196,11 @@ def test_a_store_that_does_not_answer_changes_nothing(clock: ManualClock) -> Non
 
     store = Sometimes()
     lease.change(store, RUN, None, Lease(token=1, holder=ME, successor=TWIN))
-    hold = Hold(run=RUN, name=ME, poll_s=0.0, heartbeat_s=PACE.heartbeat_s, offer_s=PACE.offer_s)
-    assert serve(LeaseKeeper(store, hold, clock=clock.monotonic)) == [Wanted(successor=TWIN), Lost(holder=TWIN)]
+    hold = KeepLease(run=RUN, name=ME, poll_s=0.0, heartbeat_s=TIMING.heartbeat_s, offer_s=TIMING.offer_s)
+    assert serve(LeaseKeeper(store, hold, clock=clock.monotonic)) == [
+        HandOverRequested(successor=TWIN),
+        Lost(holder=TWIN),
+    ]
 
 
 def test_nobody_stands_still_for_longer_than_an_offer_lasts_though_the_store_does_not_answer(
@@ -207,11 +210,11 @@ def test_nobody_stands_still_for_longer_than_an_offer_lasts_though_the_store_doe
     holding.look()
     store.away = True
     assert holding.overdue() is None
-    pass_time(clock, PACE.offer_s)
+    pass_time(clock, TIMING.offer_s)
     assert holding.overdue() == Declined()
     assert holding.overdue() is None
     store.away = False
     assert holding.look() is None
     assert (now(store).offered, now(store).successor) == (False, None)
     become(store, now(store).requested_by(TWIN))
-    assert holding.look() == Wanted(successor=TWIN)
+    assert holding.look() == HandOverRequested(successor=TWIN)

@@ -1,4 +1,4 @@
-"""The pace of a hand-over: seconds as documented, and quicker where a rehearsal asks for it."""
+"""The timing of a hand-over: seconds as documented, and quicker where a rehearsal asks for it."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.messages import (
     Durable,
     Failed,
-    Hold,
+    HandOverRequested,
+    KeepLease,
     Lost,
     Message,
     Mirror,
@@ -33,7 +34,6 @@ from spot.trainer.uploader.messages import (
     Offer,
     Released,
     Save,
-    Wanted,
     Withdraw,
 )
 from spot.trainer.uploader.messages import Fault as Why
@@ -271,9 +271,9 @@ def test_a_manifest_of_nonsense_does_not_keep_others_from_being_pruned(uploader:
 def test_the_lease_is_looked_after(either: Uploader) -> None:
     me, twin = lease.process_name("a", 1), "b.1"
     for _ in range(2):  # the checkpointer repeats it
-        either.process.send(Hold(run=RUN, name=me, poll_s=0.01, heartbeat_s=0.01, offer_s=60.0))
+        either.process.send(KeepLease(run=RUN, name=me, poll_s=0.01, heartbeat_s=0.01, offer_s=60.0))
     become(either.store, lambda held: held.requested_by(twin))
-    assert either.hear() == Wanted(successor=twin)
+    assert either.hear() == HandOverRequested(successor=twin)
     wait_until(lambda: (lease.read(either.store, RUN) or NONE).heartbeat > 0)
     either.process.send(Offer(successor=twin))
     wait_until(lambda: (lease.read(either.store, RUN) or NONE).offered)

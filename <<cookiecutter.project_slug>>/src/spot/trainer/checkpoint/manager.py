@@ -28,13 +28,13 @@ from spot.trainer.uploader.messages import (
     Durable,
     Failed,
     Fault,
+    HandOverRequested,
     Lost,
     Mirror,
     Mirrored,
     Offer,
     Released,
     Save,
-    Wanted,
     Withdraw,
 )
 from spot.trainer.uploader.process import UploaderProcess
@@ -80,7 +80,7 @@ class CheckpointManager:
         buffer: SharedBuffer,
         identity: Identity,
         token: int,
-        pace: LeaseTiming,
+        timing: LeaseTiming,
         interval_s: float | None,
         history: History,
         restored: Commit | None,
@@ -107,7 +107,7 @@ class CheckpointManager:
         self.durable_step = restored.step if restored else None
         self._token = token
         self._restored = restored
-        self._hold = pace.hold(identity.run, process_name(identity.attempt, identity.start))
+        self._hold = timing.hold(identity.run, process_name(identity.attempt, identity.start))
         self._send(self._hold)
 
     @property
@@ -233,7 +233,7 @@ class CheckpointManager:
                     self._in_flight = None
             case Mirrored():
                 self._mirror()
-            case Wanted():
+            case HandOverRequested():
                 self._successor = message.successor
             case Declined():
                 _log.info("%s did not accept the lease: training goes on", self._offered_to)
@@ -253,7 +253,7 @@ class CheckpointManager:
             case Fault.BUG:
                 raise TrainingError(text)
 
-    def _send(self, message: messages.Order) -> None:
+    def _send(self, message: messages.Command) -> None:
         try:
             self._uploader.send(message)
         except EOFError:

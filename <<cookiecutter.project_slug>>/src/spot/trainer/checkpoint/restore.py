@@ -56,7 +56,7 @@ def newest_good(store: Store, run: str, buffer: SharedBuffer, accept: Callable[[
             except NotFound:
                 vanished = True
             except Damaged as error:
-                if _set_aside(store, run, commit, str(error)):
+                if _quarantine(store, run, commit, str(error)):
                     damaged += 1
                 else:
                     vanished = True
@@ -75,7 +75,7 @@ def newest_good(store: Store, run: str, buffer: SharedBuffer, accept: Callable[[
 def quarantine_all(store: Store, run: str) -> None:
     """Begin anew: no later start resumes from what is there now."""
     for commit in manifest.listed(store, run):
-        _set_aside(store, run, commit, "--resume never")
+        _quarantine(store, run, commit, "--resume never")
 
 
 def _read(store: Store, found: Manifest, buffer: SharedBuffer) -> tuple[dict[str, Tensor], bytes]:
@@ -100,7 +100,7 @@ def _read_part(store: Store, part: Part, view: memoryview) -> None:
     raise Damaged(f"{store.uri}/{part.name} has CRC32C {checksum:08x}, written as {part.crc32c:08x}")
 
 
-def _set_aside(store: Store, run: str, commit: Commit, reason: str) -> bool:
+def _quarantine(store: Store, run: str, commit: Commit, reason: str) -> bool:
     """Whether it was there to be set aside: a predecessor that still lives may have pruned it."""
     name = paths.manifest(run, commit)
     try:

@@ -54,7 +54,7 @@ class _Layout:
     room: int
 
 
-class Image:
+class StagingWriter:
     """Writes snapshots into one buffer; while the tensors keep their shapes, at the price of copying them once."""
 
     def __init__(self, buffer: SharedBuffer) -> None:

@@ -15,9 +15,9 @@ from spot.core.errors import SpotError
 from spot.storage.base import Conflict, NewerFormat, Store
 from spot.storage.records import lease
 from spot.storage.records.lease import Found, Lease
-from spot.trainer.uploader.messages import Declined, Hold, Lost, Wanted
+from spot.trainer.uploader.messages import Declined, HandOverRequested, KeepLease, Lost
 
-News = Wanted | Declined | Lost
+Event = HandOverRequested | Declined | Lost
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class _Offer:
 class LeaseKeeper:
     """The lease while it is ours. Each look is one read and at most one change."""
 
-    def __init__(self, store: Store, hold: Hold, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: Store, hold: KeepLease, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._hold = hold
         self._clock = clock
@@ -40,9 +40,9 @@ class LeaseKeeper:
         self._next_heartbeat = clock()
         self._offer: _Offer | None = None
 
-    def serve(self, tell: Callable[[News], None]) -> None:
+    def serve(self, tell: Callable[[Event], None]) -> None:
         """Until the lease is lost."""
-        news: News | None = None
+        news: Event | None = None
         while not isinstance(news, Lost):
             self._woken.wait(self._hold.poll_s)
             self._woken.clear()
@@ -59,7 +59,7 @@ class LeaseKeeper:
         self._offer = _Offer(successor=successor, until=self._clock() + self._hold.offer_s)
         self._woken.set()
 
-    def look(self) -> News | None:
+    def look(self) -> Event | None:
         """What the trainer must hear. Raises `SpotError`: then nothing has changed."""
         try:
             found = lease.look(self._store, self._hold.run)
@@ -80,7 +80,7 @@ class LeaseKeeper:
         if found.lease.successor == self._successor:
             return None
         self._successor = found.lease.successor
-        return Wanted(successor=self._successor)
+        return HandOverRequested(successor=self._successor)
 
     def _look_after(self, offer: _Offer, found: Found) -> Declined | None:
         if found.lease.successor != offer.successor:  # it has withdrawn, or another one took its place

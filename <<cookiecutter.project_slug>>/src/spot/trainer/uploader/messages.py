@@ -50,14 +50,14 @@ class Mirror:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class KeepLease:
     """To the uploader: the lease of the run is ours; look after it. The first such order counts."""
 
     run: str
     name: str
     """What we are called in it."""
     poll_s: float
-    beat_s: float
+    heartbeat_s: float
     offer_s: float
 
 
@@ -102,7 +102,7 @@ class Mirrored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class HandOverRequested:
     """From the uploader: who asks to relieve us now; None: nobody any more."""
 
     successor: str | None
@@ -120,10 +120,10 @@ class Lost:
     holder: str
 
 
-Order = Save | Withdraw | Mirror | Hold | Offer
-News = Durable | Failed | Released | Mirrored | Wanted | Declined | Lost
-Message = Order | News
-_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (*get_args(Order), *get_args(News))}
+Command = Save | Withdraw | Mirror | KeepLease | Offer
+Event = Durable | Failed | Released | Mirrored | HandOverRequested | Declined | Lost
+Message = Command | Event
+_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (*get_args(Command), *get_args(Event))}
 
 
 class Channel:

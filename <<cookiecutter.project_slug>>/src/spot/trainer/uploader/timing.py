@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spot.trainer.runtime.errors import UsageError
-from spot.trainer.uploader.messages import Hold
+from spot.trainer.uploader.messages import KeepLease
 
 SPEED = "LEASE_SPEED"
 """The variable that makes all of it so many times as fast, where whole runs are rehearsed in minutes."""
@@ -18,7 +18,7 @@ class LeaseTiming:
     """In seconds of each side's own clock."""
 
     poll_s: float = 3.0
-    beat_s: float = 10.0
+    heartbeat_s: float = 10.0
     """Between two signs of life of a holder that is waited for."""
     offer_s: float = 60.0
     """How long a holder that has offered the lease stands still."""
@@ -38,11 +38,11 @@ class LeaseTiming:
         normal = cls()
         return cls(
             poll_s=normal.poll_s / speed,
-            beat_s=normal.beat_s / speed,
+            heartbeat_s=normal.heartbeat_s / speed,
             offer_s=normal.offer_s / speed,
             dead_s=normal.dead_s / speed,
         )
 
-    def hold(self, run: str, name: str) -> Hold:
+    def hold(self, run: str, name: str) -> KeepLease:
         """The order to the uploader to look after the lease of `run`, which `name` has."""
-        return Hold(run=run, name=name, poll_s=self.poll_s, beat_s=self.beat_s, offer_s=self.offer_s)
+        return KeepLease(run=run, name=name, poll_s=self.poll_s, heartbeat_s=self.heartbeat_s, offer_s=self.offer_s)

@@ -33,12 +33,12 @@ from spot.trainer.uploader.lease_keeper import LeaseKeeper
 from spot.trainer.uploader.messages import (
     Channel,
     Durable,
+    Event,
     Failed,
     Fault,
-    Hold,
+    KeepLease,
     Mirror,
     Mirrored,
-    News,
     Offer,
     Released,
     Save,
@@ -92,7 +92,7 @@ class Uploader:
         self._pruning = threading.Lock()
         self._job: _Job | None = None
         self._known: dict[Commit, Manifest] = {}
-        self._holding: LeaseKeeper | None = None
+        self._lease_keeper: LeaseKeeper | None = None
         self._mirrored: dict[str, int] = {}
 
     def serve(self) -> None:
@@ -109,17 +109,19 @@ class Uploader:
                         self._send(Released(save=message.save))
                     case Mirror():
                         self._start(self._mirror, message)
-                    case Hold() if not self._holding:
+                    case KeepLease() if not self._lease_keeper:
                         # A look that fails is made again soon; none may keep the next sign of life waiting.
-                        self._holding = LeaseKeeper(open_store(self._store.uri, give_up_s=message.heartbeat_s), message)
-                        self._start(self._holding.serve, self._send)
-                    case Offer() if self._holding:
-                        self._holding.offer(message.successor)
+                        self._lease_keeper = LeaseKeeper(
+                            open_store(self._store.uri, give_up_s=message.heartbeat_s), message
+                        )
+                        self._start(self._lease_keeper.serve, self._send)
+                    case Offer() if self._lease_keeper:
+                        self._lease_keeper.offer(message.successor)
 
     def _start(self, target: object, argument: object) -> None:
         threading.Thread(target=target, args=(argument,), daemon=True).start()  # type: ignore[arg-type]
 
-    def _send(self, message: News) -> None:
+    def _send(self, message: Event) -> None:
         with self._sending:
             self._channel.send(message)
 
