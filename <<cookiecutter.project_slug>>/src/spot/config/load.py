@@ -100,13 +100,11 @@ def _mistakes(found: ErrorDetails) -> Iterator[str]:
 
 def _field(location: tuple[int | str, ...]) -> tuple[str, FieldInfo]:
     """Return the dotted key at `location`, which may go on with an index or a branch of a union, and its field."""
-    table, *rest = location
+    table, *rest = map(str, location)
     if table not in TABLES or not rest:
-        name = "hardware" if table == "machine" else str(table)
-        return str(table), Settings.model_fields[name]
-    field = TABLES[str(table)].model_fields[str(rest[0])]
-    index = f"[{rest[1]}]" if len(rest) > 1 and isinstance(rest[1], int) else ""
-    return f"{table}.{rest[0]}{index}", field
+        return table, Settings.model_fields["hardware" if table == "machine" else table]
+    index = f"[{rest[1]}]" if rest[1:] and rest[1].isdecimal() else ""
+    return f"{table}.{rest[0]}{index}", TABLES[table].model_fields[rest[0]]
 
 
 def _unknown(location: list[str]) -> str:

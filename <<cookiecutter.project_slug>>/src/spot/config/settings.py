@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
 
 from spot.config import training
 from spot.core import fields
@@ -21,40 +21,19 @@ _STRICT: Final = ConfigDict(frozen=True, extra="forbid", strict=True, regex_engi
 ONE_GPU: Final = "1, because the trainer uses one GPU and every other GPU would be billed idle"
 
 
-def _text(pattern: str, allowed: str) -> Any:
-    return Field(pattern=rf"\A(?:{pattern})\Z", max_length=500, description=allowed)
+def _text(pattern: str, allowed: str, default: Any = ...) -> Any:
+    return Field(default, pattern=rf"\A(?:{pattern})\Z", max_length=500, validate_default=True, description=allowed)
 
 
 def _number(most: float) -> Any:
-    # Shorter times than 0.01 would round to nothing.
     return Field(ge=0.01, le=most, allow_inf_nan=False, description=f"a number from 0.01 to {most:g}")
-
-
-def _allowed(text: str) -> Any:
-    return Field(description=text)
-
-
-def _each_once(regions: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(regions)) < len(regions):
-        raise ValueError("each region once")
-    return regions
 
 
 Hours = Annotated[float, _number(8760)]
 Minutes = Annotated[float, _number(10080)]
 Count = Annotated[int, Field(ge=0, le=1_000_000, description="a whole number from 0 to 1000000")]
-Truth = Annotated[bool, _allowed("true or false")]
-Region = Annotated[str, _text(fields.REGION.pattern, "a region like us-central1, not a zone")]
-Regions = Annotated[
-    tuple[Region, ...],
-    Field(
-        strict=False,  # TOML has lists only
-        min_length=1,
-        max_length=fields.MAX_REGIONS,
-        description=f'a list of 1 to {fields.MAX_REGIONS} regions, not zones, as in ["us-central1", "us-east4"]',
-    ),
-    AfterValidator(_each_once),
-]
+Truth = Annotated[bool, Field(description="true or false")]
+Region = Annotated[str, Field(pattern=rf"\A{fields.REGION.pattern}\Z")]
 
 
 class CloudSettings(BaseModel):
@@ -62,44 +41,43 @@ class CloudSettings(BaseModel):
 
     model_config = _STRICT
 
-    project: Annotated[
-        str,
-        _text(
-            r"[a-z][a-z0-9-]{4,28}[a-z0-9]",
-            "the project's id: 6 to 30 lower-case letters, digits and hyphens, a letter first, no hyphen last",
-        ),
-    ]
-    regions: Regions
-    bucket: Annotated[
-        str,
-        _text(
-            fields.BUCKET.pattern,
-            "the bucket's name without gs://: 3 to 63 lower-case letters, digits, - _ and ., "
-            "from a letter or digit to a letter or digit; not an IP address, no google in it",
-        ),
-    ]
-    prefix: Annotated[
-        str,
-        _text(
-            r"(?=.{1,200}\Z)[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*",
-            "1 to 200 letters, digits and . _ -, a letter or digit first; / between folders, none at the ends",
-        ),
-    ]
-    service_account: Annotated[
-        str,
-        _text(
-            r"(?=.{1,200}\Z)[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com|",
-            "the e-mail address of a service account, as training@my-project.iam.gserviceaccount.com",
-        ),
-    ] = Field(default="", validate_default=True)
-    image: Annotated[
-        str,
-        _text(
-            rf"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+(:[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}})?(@{fields.DIGEST.pattern})?|",
-            "HOST/PATH, then :TAG, @sha256: and 64 hexadecimal digits, or nothing",
-        ),
-    ] = ""
+    project: str = _text(
+        r"[a-z][a-z0-9-]{4,28}[a-z0-9]",
+        "the project's id: 6 to 30 lower-case letters, digits and hyphens, a letter first, no hyphen last",
+    )
+    regions: tuple[Region, ...] = Field(
+        strict=False,  # TOML has lists only
+        min_length=1,
+        max_length=fields.MAX_REGIONS,
+        description=f'a list of 1 to {fields.MAX_REGIONS} regions, not zones, as in ["us-central1", "us-east4"]',
+    )
+    bucket: str = _text(
+        fields.BUCKET.pattern,
+        "the bucket's name without gs://: 3 to 63 lower-case letters, digits, - _ and ., "
+        "from a letter or digit to a letter or digit; not an IP address, no google in it",
+    )
+    prefix: str = _text(
+        r"(?=.{1,200}\Z)[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*",
+        "1 to 200 letters, digits and . _ -, a letter or digit first; / between folders, none at the ends",
+    )
+    service_account: str = _text(
+        r"(?=.{1,200}\Z)[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com|",
+        "the e-mail address of a service account, as training@my-project.iam.gserviceaccount.com",
+        "",
+    )
+    image: str = _text(
+        rf"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+(:[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}})?(@{fields.DIGEST.pattern})?|",
+        "HOST/PATH, then :TAG, @sha256: and 64 hexadecimal digits, or nothing",
+        "",
+    )
     """Empty: submit names the image."""
+
+    @field_validator("regions")
+    @classmethod
+    def _each_once(cls, regions: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(regions)) < len(regions):
+            raise ValueError("each region once")
+        return regions
 
     @field_validator("service_account")
     @classmethod
@@ -112,15 +90,10 @@ class MachineSettings(BaseModel):
 
     model_config = _STRICT
 
-    type: Annotated[
-        str,
-        _text(r"(?=.{1,63}\Z)[a-z][a-z0-9]*(-[a-z0-9]+)+", "a machine type of Compute Engine, as g2-standard-8"),
-    ]
-    accelerator: Annotated[
-        str, _text(r"none|NVIDIA_[A-Z0-9_]{1,50}", '"none", or a GPU by its name in Vertex AI, as NVIDIA_L4')
-    ]
-    accelerator_count: Annotated[int, Field(ge=1, le=1, validate_default=True, description=ONE_GPU)] = 1
-    boot_disk_gb: Annotated[int, Field(ge=50, le=64_000, description="a whole number from 50 to 64000")] = 100
+    type: str = _text(r"(?=.{1,63}\Z)[a-z][a-z0-9]*(-[a-z0-9]+)+", "a machine type of Compute Engine, as g2-standard-8")
+    accelerator: str = _text(r"none|NVIDIA_[A-Z0-9_]{1,50}", '"none", or a GPU by its name in Vertex AI, as NVIDIA_L4')
+    accelerator_count: int = Field(1, ge=1, le=1, validate_default=True, description=ONE_GPU)
+    boot_disk_gb: int = Field(100, ge=50, le=64_000, description="a whole number from 50 to 64000")
 
     @field_validator("accelerator")
     @classmethod
@@ -144,7 +117,7 @@ class PolicySettings(BaseModel):
 
     model_config = _STRICT
 
-    strategy: Annotated[Strategy, Field(strict=False, description=f"one of {', '.join(Strategy)}")] = Strategy.HYBRID
+    strategy: Strategy = Field(Strategy.HYBRID, strict=False, description=f"one of {', '.join(Strategy)}")
     deadline_hours: Hours
     work_hours: Hours
     hand_over: Truth = True
@@ -154,18 +127,18 @@ class PolicySettings(BaseModel):
     worst_start_minutes: Minutes = 25
     reconcile_interval_minutes: Minutes = 15
     max_checkpoint_interval_minutes: Minutes = 10
-    save_seconds: Annotated[
-        Annotated[float, _number(86_400)] | Literal["unknown"], _allowed('"unknown", or a number from 0.01 to 86400')
-    ] = "unknown"
+    save_seconds: Annotated[float, _number(86_400)] | Literal["unknown"] = Field(
+        "unknown", description='"unknown", or a number from 0.01 to 86400'
+    )
     reserve_minutes: Minutes = 60
-    max_preemptions: Annotated[
-        Count | Literal["unlimited"], _allowed('"unlimited", or a whole number from 0 to 1000000')
-    ] = "unlimited"
+    max_preemptions: Count | Literal["unlimited"] = Field(
+        "unlimited", description='"unlimited", or a whole number from 0 to 1000000'
+    )
     max_errors: Count = 0
     vertex_restarts: Truth = False
-    budget_usd: Annotated[
-        Annotated[float, _number(1_000_000)] | Literal["none"], _allowed('"none", or a number from 0.01 to 1000000')
-    ] = "none"
+    budget_usd: Annotated[float, _number(1_000_000)] | Literal["none"] = Field(
+        "none", description='"none", or a number from 0.01 to 1000000'
+    )
 
 
 class Settings(BaseModel):
@@ -173,17 +146,14 @@ class Settings(BaseModel):
 
     model_config = _STRICT
 
-    name: Annotated[
-        str,
-        _text(
-            r"\w(?:[\w .,-]{0,58}[\w.])?",
-            "1 to 60 letters, digits, spaces and . , - _, from a letter or digit to a letter, digit or .",
-        ),
-    ]
-    cloud: Annotated[CloudSettings, _allowed("a table, [cloud]")]
-    hardware: Annotated[MachineSettings, Field(alias="machine", description="a table, [machine]")]
-    policy: Annotated[PolicySettings, _allowed("a table, [policy]")]
-    training: Annotated[dict[str, Any], _allowed("a table, [training]")] = {}
+    name: str = _text(
+        r"\w(?:[\w .,-]{0,58}[\w.])?",
+        "1 to 60 letters, digits, spaces and . , - _, from a letter or digit to a letter, digit or .",
+    )
+    cloud: CloudSettings = Field(description="a table, [cloud]")
+    hardware: MachineSettings = Field(alias="machine", description="a table, [machine]")
+    policy: PolicySettings = Field(description="a table, [policy]")
+    training: dict[str, Any] = Field({}, description="a table, [training]")
     """Flags of the trainer by name, without dashes."""
     _folder: Path | None = PrivateAttr(default=None)
 
