@@ -20,5 +20,8 @@ class ManualClock:
         """In seconds, for what measures durations."""
         return self._now.timestamp()
 
+    def sleep(self, seconds: float) -> None:
+        self.advance(timedelta(seconds=seconds))
+
     def advance(self, by: timedelta) -> None:
         self._now += by

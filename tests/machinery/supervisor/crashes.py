@@ -26,7 +26,7 @@ from spot.storage.records import lease, markers
 from spot.storage.records.ledger import CLOSED, OPEN, Ledger
 from spot.storage.records.manifest import Manifest
 from spot.supervisor.reconcile import Supervisor
-from spot.supervisor.training_status import BucketStatus
+from spot.supervisor.training_status import BucketStatus, TrainingStatus
 from tests.machinery import samples
 from tests.machinery.clocks import ManualClock
 from tests.machinery.storage.memory import MemoryStore
@@ -34,6 +34,7 @@ from tests.machinery.supervisor.direct_jobs import DirectJobs
 from tests.machinery.supervisor.watched import (
     Around,
     Plan,
+    WatchedClock,
     WatchedEvidence,
     WatchedJobs,
     WatchedStore,
@@ -126,7 +127,7 @@ class World:
     _checkpoints: Store = field(init=False)
     _models: Store = field(init=False)
     _jobs: JobClient = field(init=False)
-    _evidence: Evidence = field(default_factory=BucketStatus)
+    _evidence: TrainingStatus = field(default_factory=BucketStatus)
     _starts: dict[str, int] = field(default_factory=dict)
     """Of the attempts whose trainer runs: the number of its start."""
     _ended: set[str] = field(default_factory=set)
@@ -152,8 +153,7 @@ class World:
             ledger=Ledger(WatchedStore(self._store, around)),
             jobs=WatchedJobs(self._jobs, around),
             status=WatchedEvidence(self._evidence, around),
-            clock=self.clock.now,
-            sleep=lambda seconds: around("sleep", lambda: self.pass_time(timedelta(seconds=seconds))),
+            clock=WatchedClock(self.clock, self.pass_time, around),
         )
 
     def around(self, what: str, effect: Callable[[], Any]) -> Any:

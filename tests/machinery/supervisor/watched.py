@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from spot.core.clock import Clock
 from spot.core.job import JobSnapshot
 from spot.core.run import Attempt, Observation, Run
 from spot.google.vertex import JobClient
@@ -92,6 +94,17 @@ class WatchedJobs:
 
     def cancel(self, name: str) -> None:
         self._around(f"cancel {name}", lambda: self._jobs.cancel(name))
+
+
+class WatchedClock:
+    """Pass each sleep through `around`; the time is that of `clock`."""
+
+    def __init__(self, clock: Clock, pass_time: Callable[[timedelta], None], around: Around) -> None:
+        self._pass_time, self._around = pass_time, around
+        self.now, self.monotonic = clock.now, clock.monotonic
+
+    def sleep(self, seconds: float) -> None:
+        self._around("sleep", lambda: self._pass_time(timedelta(seconds=seconds)))
 
 
 class WatchedEvidence:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
+from spot.core.clock import Clock
 from spot.core.errors import Exit, PermissionDenied, SpotError, TemporarilyUnavailable
 from spot.core.run import Attempt, Cancel, Decision, Observation, Run, RunState
 from spot.google.vertex import JobClient, RequestRejected
@@ -58,7 +59,7 @@ class PassResult:
 
     def failed(self, error: SpotError) -> PassResult:
         """Return this result with an error that stopped it."""
-        line = " ".join(str(error).split()) + (f" (fix: {error.fix})" if error.fix else "")
+        line = " ".join(str(error).split())
         return replace(self, problem=line, needs_operator=error.exit_code is Exit.USAGE)
 
 
@@ -73,8 +74,7 @@ class Supervisor:
     ledger: Ledger
     jobs: JobClient
     status: TrainingStatus
-    clock: Callable[[], datetime]
-    sleep: Callable[[float], None]
+    clock: Clock
     publish: Callable[[Run, Observation, datetime], object] = _no_report
     """Publish the report of a closed run; idempotent. Called before the run is filed, so that no crash skips it."""
 
@@ -114,32 +114,32 @@ class _Pass:
         for _ in range(MOST_TURNS):
             if record.run.state is not RunState.OPEN:
                 return self._file(record)
-            run, self._seen = observe(record.run, to.jobs, to.status, to.clock())
-            action = decide(run, self._seen, to.clock())
+            run, self._seen = observe(record.run, to.jobs, to.status, to.clock.now())
+            action = decide(run, self._seen, to.clock.now())
             if not isinstance(action, Wait):
                 _log.info("%s: %s", run.id, describe(action))
                 record = self._act(record, run, action)
                 continue
             record = self._write(record, run)
-            if not any(is_settling(active, to.clock()) for active in run.active_attempts):
+            if not any(is_settling(active, to.clock.now()) for active in run.active_attempts):
                 _log.info("%s: %s", run.id, describe(action))
                 return action.reason
-            to.sleep(SETTLE_EVERY_S)
+            to.clock.sleep(SETTLE_EVERY_S)
         return f"the next reconcile, after {MOST_TURNS} turns in this one"
 
     def _file(self, record: Record) -> str:
         """Publish the report of a closed run and move its record, unless a stray job may still appear."""
         to, run = self._to, record.run
-        cancel_strays(run, to.jobs, to.clock())
-        if may_have_strays(run, to.clock()):
+        cancel_strays(run, to.jobs, to.clock.now())
+        if may_have_strays(run, to.clock.now()):
             return f"{ended(run)}; a job whose create was given up may still appear"
-        to.publish(run, self._seen or to.status.observe(run), to.clock())
+        to.publish(run, self._seen or to.status.observe(run), to.clock.now())
         to.ledger.file(record)
         return ended(run)
 
     def _act(self, record: Record, run: Run, action: Action) -> Record:
         """Record the intent, then act."""
-        now = self._to.clock()
+        now = self._to.clock.now()
         decision = Decision(at=now, action=describe(action).partition(":")[0], reason=action.reason)
         run = replace(run, decisions=(*run.decisions, decision))
         match action:
@@ -167,7 +167,7 @@ class _Pass:
         return record
 
     def _create(self, record: Record, attempt: Attempt) -> Record:
-        if self._to.clock() - attempt.intended_at > CREATE_WITHIN:  # this process slept; the create may be given up
+        if self._to.clock.now() - attempt.intended_at > CREATE_WITHIN:  # this process slept; the create may be given up
             return record
         try:
             snapshot = self._to.jobs.create(record.run, attempt)
@@ -176,7 +176,7 @@ class _Pass:
             return record
         except RequestRejected as error:
             refused = replace(
-                attempt, outcome=classify_refusal(error.error), error=error.error, ended_at=self._to.clock()
+                attempt, outcome=classify_refusal(error.error), error=error.error, ended_at=self._to.clock.now()
             )
             return self._write(record, record.run.with_attempt(refused))
         except PermissionDenied:
