@@ -132,7 +132,9 @@ def test_prices_older_than_35_days_are_warned_of(age: int, warned: bool) -> None
 
     assert (warning is not None) is warned
     if warning:
-        assert warning == "prices of 2026-07-30 are 36 days old, and spot prices change monthly: spot prices --refresh"
+        assert (
+            warning == "prices of 2026-07-30 are 36 days old and spot prices change monthly: run spot prices --refresh"
+        )
 
 
 def test_one_old_price_is_enough_for_a_warning() -> None:

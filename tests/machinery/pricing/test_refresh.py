@@ -12,7 +12,7 @@ from spot.core.errors import Exit
 from spot.google import rest
 from spot.google.billing import MAX_PAGES
 from spot.google.rest import DELAYS_S
-from spot.pricing.refresh import CatalogError, Found, ask, rates
+from spot.pricing.refresh import CatalogError, CatalogPrices, fetch, rates
 from spot.pricing.table import DISK, Rate, packaged
 from tests.machinery.google.google_catalog import OTHERS, OURS, PATH, pages, read, sku, spot
 from tests.machinery.google.google_server import HANG_UP, Answer, GoogleServer, api_is_off, google_server
@@ -28,12 +28,12 @@ def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleServer]:
         yield server
 
 
-def priced(skus: Sequence[dict[str, Any]]) -> Found:
+def priced(skus: Sequence[dict[str, Any]]) -> CatalogPrices:
     return rates(read(skus), TODAY)
 
 
-def asked() -> Found:
-    return ask(TODAY, sleep=lambda _: None)
+def asked() -> CatalogPrices:
+    return fetch(TODAY, sleep=lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,9 @@ def test_an_answer_that_fails_once_is_asked_for_again(google: GoogleServer) -> N
         pytest.param([Answer({"skus": "all"})], "with no list of SKUs", True, id="nonsense"),
         pytest.param([Answer("<html>")], "with no list of SKUs", True, id="a page for people"),
         pytest.param([Answer({})], "it is empty", True, id="an empty answer"),
-        pytest.param([Answer({"skus": OTHERS})], "none of its 12 SKUs is of a known machine", False, id="other SKUs"),
+        pytest.param(
+            [Answer({"skus": OTHERS})], "none of its 12 SKUs belongs to a known machine", False, id="other SKUs"
+        ),
         pytest.param(
             [Answer({"error": "x"}, status=502)],
             "with no list of SKUs",
@@ -221,8 +223,7 @@ def test_what_is_not_the_whole_catalogue_is_one_line(
     with pytest.raises(CatalogError) as caught:
         asked()
 
-    assert str(caught.value).startswith("Google's price catalogue was not read: ")
-    assert caught.value.message.endswith("; the old prices stay")
+    assert str(caught.value).startswith("Google's price catalogue was not read, the old prices stay: ")
     assert said in str(caught.value)
     assert (caught.value.exit_code is Exit.AGAIN) is passing
     assert len(google.asked) <= len(answers) + len(DELAYS_S)

@@ -102,7 +102,7 @@ def test_fresh_prices_repair_a_table_that_cannot_be_read(tmp_path: Path) -> None
             f"{HEAD}g2-standard-8,us-central1,1,1,July\n", "dated is 'July': a day as 2026-07-30", id="no day"
         ),
         pytest.param(
-            f"{HEAD}g2-standard-8,us-central1,1,1,2999-01-01\n", "line 2: dated is 2999-01-01, and", id="to come"
+            f"{HEAD}g2-standard-8,us-central1,1,1,2999-01-01\n", "line 2: dated is 2999-01-01, after", id="to come"
         ),
         pytest.param(f'{HEAD}"g2-standard-8\n', "is not CSV", id="a quote that does not end"),
     ],
@@ -116,14 +116,14 @@ def test_a_wrong_table_is_one_line_that_says_where_and_what_to_do(text: str, sai
     line = str(caught.value)
     assert said in line
     assert line.startswith(f"{tmp_path}/prices.csv")
-    assert line.endswith("repair it, or write it anew with spot prices --refresh")
+    assert line.endswith(" (fix: correct the file, or rewrite it with spot prices --refresh)")
     assert line.isprintable()
 
 
 def test_bytes_that_are_no_text_are_one_line(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"\xff\xfe")
 
-    with pytest.raises(PriceError, match=r"prices\.csv is not UTF-8: repair it"):
+    with pytest.raises(PriceError, match=r"prices\.csv is not UTF-8 \(fix: correct the file"):
         beside(tmp_path)
 
 
@@ -135,7 +135,7 @@ def test_a_table_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
-    with pytest.raises(PriceError, match=r"cannot be written \(No such file or directory\): the old prices stay"):
+    with pytest.raises(PriceError, match=r"cannot be written \(No such file or directory\), the old prices stay"):
         save({("g2-standard-8", "us-central1"): MINE}, tmp_path / "nowhere")
 
 

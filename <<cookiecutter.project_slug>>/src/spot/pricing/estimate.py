@@ -1,4 +1,4 @@
-"""What a run will cost in each region, on demand and on spot, with the preemptions that are to be expected."""
+"""Estimate the cost of a run in each region, on demand and on spot, with the expected preemptions."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ from spot.core.run import PolicyConfig, Provisioning
 from spot.pricing.quotes import Quote
 
 MTBF = timedelta(hours=3.2)
-"""Between preemptions: how long 16 a3-highgpu-1g Spot VMs were up on average, October 2025 (SkyNomad, NSDI '27)."""
+"""Mean time between preemptions of 16 a3-highgpu-1g Spot VMs, October 2025 (SkyNomad, NSDI '27)."""
 RESTORE = timedelta(minutes=4)
-"""From the machine to the first new step: the middle of the 2 to 6 minutes that the policy is replayed with."""
+"""From machine start to the first new step: the middle of the 2 to 6 minutes in the policy's replays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumptions:
-    """What an estimate rests on."""
+    """Hold the assumptions of an estimate."""
 
     mtbf: timedelta
-    """The mean time between preemptions, which come at random."""
+    """Mean time between preemptions, which arrive at random."""
     start: timedelta
     """From submit to the first new step."""
     restore: timedelta
     """The part of `start` that is billed."""
     lost: timedelta
-    """Training that a preemption costs: half the time between two checkpoints."""
+    """Training lost to a preemption: half a checkpoint interval."""
     unnoticed: timedelta
-    """From a preemption to the submit of the next attempt: half the time between two passes."""
+    """Detection delay of a preemption: half a reconcile interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """How a run goes, on average."""
+    """Hold the expected course of a run."""
 
     billed: timedelta
     whole: timedelta
-    """From submit to the end."""
+    """From submit to the end of the run."""
     preemptions: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What it costs in one region."""
+    """Hold the expected cost in one region."""
 
     quote: Quote
     on_demand_usd: float
     spot_usd: float | None
-    """None if it never ends: preemptions take more than training gives."""
+    """None if the run never ends: preemptions cost more than training gains."""
 
     @property
     def saving(self) -> float | None:
-        """The share of the cost on demand; below 0 it is a loss."""
+        """Return the saved share of the on-demand cost; a loss is below 0."""
         return None if self.spot_usd is None else 1 - self.spot_usd / self.on_demand_usd
 
 
 def assumptions(policy: PolicyConfig, arguments: tuple[str, ...], mtbf: timedelta = MTBF) -> Assumptions:
-    """From the settings, what they do not say being assumed. `arguments` are the trainer's flags."""
+    """Derive the assumptions from the policy and the trainer's flags."""
     interval = seconds(arguments, "--checkpoint-interval")
     return Assumptions(
         mtbf=mtbf,
@@ -69,7 +69,7 @@ def assumptions(policy: PolicyConfig, arguments: tuple[str, ...], mtbf: timedelt
 
 
 def seconds(arguments: tuple[str, ...], flag: str) -> float | None:
-    """What a flag of the trainer is set to, None if that is no number above 0, as `auto`."""
+    """Return the value of a flag in seconds, None for `auto` and for a missing flag."""
     flags = dict(zip(arguments[::2], arguments[1::2], strict=True))
     try:
         value = float(flags.get(flag, "auto"))
@@ -79,14 +79,14 @@ def seconds(arguments: tuple[str, ...], flag: str) -> float | None:
 
 
 def on_demand(work: timedelta, assumed: Assumptions) -> Course:
-    """One attempt that nobody takes away."""
+    """Return the course of a single attempt without preemptions."""
     return Course(billed=work + assumed.restore, whole=work + assumed.start, preemptions=0)
 
 
 def on_spot(work: timedelta, assumed: Assumptions) -> Course | None:
-    """None if it never ends.
+    """Return the course with preemptions, None if the run never ends.
 
-    Each preemption costs `restore` and `lost` on the machine, during which others come: with B billed and M the time
+    Each preemption costs `restore` and `lost`, and that time is preempted too. With B billed and M the mean time
     between preemptions, B = work + restore + B/M (restore + lost).
     """
     each = assumed.restore + assumed.lost
@@ -103,7 +103,7 @@ def on_spot(work: timedelta, assumed: Assumptions) -> Course | None:
 
 
 def estimates(work: timedelta, quotes: Iterable[Quote], assumed: Assumptions) -> list[Estimate]:
-    """The cheapest on spot first."""
+    """Return the cost in each region, the cheapest on spot first."""
     hour, spot = timedelta(hours=1), on_spot(work, assumed)
     found = [
         Estimate(

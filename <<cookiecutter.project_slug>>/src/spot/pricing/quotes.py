@@ -1,4 +1,4 @@
-"""What an hour costs as Vertex AI bills it, by region and provisioning: the machine, its GPUs and its boot disk."""
+"""Quote the hourly price of a machine with GPUs and boot disk, as Vertex AI bills it."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from spot.core.run import Machine, Provisioning
 from spot.pricing.table import DISK, PriceTable, Rate, packaged
 
 FEE = 0.15
-"""Vertex AI's share of the on-demand price; it is not discounted on spot."""
+"""The management fee of Vertex AI, as a share of the on-demand price. Spot does not discount it."""
 OLD = timedelta(days=35)
-"""Google changes spot prices once a month at most: an older table may be wrong."""
+"""Google changes spot prices at most once a month, so that an older table may be wrong."""
 
 _GPU_INCLUDED = ("a2-", "a3-", "a4-", "g2-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """$/h of one machine in one region, the fee included."""
+    """Hold the $/h of one machine in one region, including the fee."""
 
     region: str
     on_demand: float
-    """Of the machine with its GPUs, as price lists have it."""
+    """The machine with its GPUs."""
     spot: float
     disk: float
-    """Of the boot disk, which comes on top and is not discounted."""
+    """The boot disk, on top of either price and never discounted."""
     dated: date | None
-    """The oldest day that is known, of the prices of machine and GPUs."""
+    """The oldest known day of the prices."""
     undated: tuple[str, ...]
-    """The resources among these whose price has no day."""
+    """Resources whose price has no day."""
     sources: tuple[str, ...]
-    """Whose tables they are from."""
+    """The tables that state the prices."""
 
     def usd_per_hour(self, provisioning: Provisioning) -> float:
-        """Everything. FLEX_START counts as spot: nothing better is known."""
+        """Return machine and disk. FLEX_START counts as spot, because its price is not published."""
         return self.disk + (self.on_demand if provisioning is Provisioning.ON_DEMAND else self.spot)
 
 
 def quote(machine: Machine, region: str, table: PriceTable | None = None) -> Quote | None:
-    """None if something of it has no known price. Without a `table`, from that of the package."""
+    """Return the price, None if a part has no known price. The default is the packaged table."""
     table = table or packaged()
     parts = {machine.type: 1}
     if machine.accelerator and not machine.type.startswith(_GPU_INCLUDED):
@@ -67,7 +67,7 @@ def quote(machine: Machine, region: str, table: PriceTable | None = None) -> Quo
 
 
 def quotes(machine: Machine, regions: Iterable[str], table: PriceTable) -> list[Quote]:
-    """Of the regions that have one, the cheapest on spot first."""
+    """Return the known prices of the regions, the cheapest on spot first."""
     found = (quote(machine, region, table) for region in regions)
     return sorted(filter(None, found), key=lambda one: (one.spot, one.on_demand, one.region))
 
@@ -75,22 +75,22 @@ def quotes(machine: Machine, regions: Iterable[str], table: PriceTable) -> list[
 def by_region(
     machine: Machine, regions: Iterable[str], table: PriceTable | None = None
 ) -> Mapping[str, Mapping[Provisioning, float]]:
-    """Every known price, as `PolicyConfig` wants them; a region without one is left out."""
+    """Return every known price by region and provisioning, for `PolicyConfig`."""
     found = (quote(machine, region, table) for region in regions)
     return {one.region: {kind: one.usd_per_hour(kind) for kind in Provisioning} for one in found if one}
 
 
 def age_warning(quotes: Iterable[Quote], now: datetime) -> str | None:
-    """One line if the oldest of these prices may be wrong by now."""
+    """Return a warning if the oldest of the prices may be outdated, else None."""
     days = [one.dated for one in quotes if one.dated]
     if not days or now.date() - min(days) <= OLD:
         return None
     age = (now.date() - min(days)).days
-    return f"prices of {min(days)} are {age} days old, and spot prices change monthly: spot prices --refresh"
+    return f"prices of {min(days)} are {age} days old and spot prices change monthly: run spot prices --refresh"
 
 
 def described(machine: Machine) -> str:
-    """`n1-standard-8 with 2 x NVIDIA_TESLA_T4`."""
+    """Return the machine as text, such as `n1-standard-8 with NVIDIA_TESLA_T4`."""
     if not machine.accelerator:
         return machine.type
     count = f"{machine.accelerator_count} x " if machine.accelerator_count > 1 else ""

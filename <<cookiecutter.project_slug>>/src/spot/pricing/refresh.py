@@ -1,4 +1,4 @@
-"""Prices of today from Google's Billing Catalog: SKUs of Compute Engine, put together to machines, GPUs and disks."""
+"""Assemble today's prices of machines, GPUs and disks from the SKUs of Google's Cloud Billing Catalog."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spot.google.rest import GoogleApiError
 from spot.pricing.table import DISK, FILE, Rate, Rates
 
 HOURS_OF_A_MONTH = 730
-"""What Google divides a monthly price by."""
+"""Hours in a month, as Google converts monthly prices."""
 
 _CORE, _RAM, _SSD = "core", "ram", "local ssd"
 _UNITS = {"h": 1.0, "GiBy.h": 1.0, "GiBy.mo": 1 / HOURS_OF_A_MONTH}
@@ -33,39 +33,38 @@ class CatalogError(SpotError):
     """Report a price catalogue that was not read; the table keeps its prices."""
 
     def __init__(self, reason: str, *, exit_code: Exit = Exit.USAGE, fix: str = "") -> None:
-        message = f"Google's price catalogue was not read: {reason}; the old prices stay"
+        message = f"Google's price catalogue was not read, the old prices stay: {reason}"
         super().__init__(message, exit_code=exit_code, fix=fix)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What the catalogue had."""
+class CatalogPrices:
+    """Hold the prices in the catalogue, and counts of its SKUs."""
 
     rates: Rates
     read: int
-    """SKUs in all."""
     used: int
     unreadable: int
-    """SKUs of a resource that we price, whose price is not in a form that is known."""
+    """SKUs of a priced resource whose price has an unknown form."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What a SKU prices."""
+    """Name the resource of a SKU."""
 
     what: str
-    """A GPU's name, or one of those above."""
+    """A GPU, `_CORE`, `_RAM`, `_SSD` or `DISK`."""
     series: str
-    """Of a core or of memory; empty otherwise."""
+    """The machine series of a core or of memory, else empty."""
     spot: bool
 
 
 _Prices = Mapping[tuple[_Part, str], float]
-"""$/h of one of each, by region."""
+"""$/h of one unit, by part and region."""
 
 
-def ask(today: date, *, sleep: Callable[[float], None] = time.sleep) -> Found:
-    """All prices that we know to read. Raises `CatalogError`, also for a list that breaks off."""
+def fetch(today: date, *, sleep: Callable[[float], None] = time.sleep) -> CatalogPrices:
+    """Return the prices of today. Raise `CatalogError`, also for an incomplete list."""
     try:
         found = rates(billing.skus(sleep=sleep), today)
     except (GoogleApiError, billing.Endless) as error:
@@ -73,14 +72,14 @@ def ask(today: date, *, sleep: Callable[[float], None] = time.sleep) -> Found:
     if not found.read:
         raise CatalogError("it is empty", exit_code=Exit.AGAIN)
     if not found.rates:
-        raise CatalogError(f"none of its {found.read} SKUs is of a known machine")
+        raise CatalogError(f"none of its {found.read} SKUs belongs to a known machine")
     return found
 
 
-def rates(skus: Iterable[Any], today: date) -> Found:
-    """The rates of every machine type, attached GPU and disk whose parts all have a price, on demand and on spot.
+def rates(skus: Iterable[Any], today: date) -> CatalogPrices:
+    """Return the rates of machines, GPUs and disks whose parts all have both prices.
 
-    A SKU is a protocol buffer of google.cloud.billing.v1, as `billing.skus` gives it.
+    The SKUs are protocol buffers of google.cloud.billing.v1, from `billing.skus`.
     """
     prices: dict[tuple[_Part, str], float] = {}
     read = used = unreadable = 0
@@ -94,17 +93,17 @@ def rates(skus: Iterable[Any], today: date) -> Found:
             unreadable += 1
             continue
         used += 1
-        for region in regions:  # of two SKUs for the same the dearer one counts: a budget must hold
+        for region in regions:  # the highest price counts, because a budget must hold
             prices[part, region] = max(price, prices.get((part, region), 0.0))
-    return Found(rates=_assembled(prices, today), read=read, used=used, unreadable=unreadable)
+    return CatalogPrices(rates=_assembled(prices, today), read=read, used=used, unreadable=unreadable)
 
 
 def _part(sku: Any) -> _Part | None:
-    """None for what we do not price, commitments and reservations included."""
+    """Return the part that the SKU prices, None for commitments, reservations and other resources."""
     said, usage = sku.description.lower(), sku.category.usage_type
     if usage not in {"OnDemand", "Preemptible"}:
         return None
-    # The catalogue counts some spot SKUs as OnDemand, so that what they are called has to count too.
+    # The catalogue files some spot SKUs under OnDemand: the description counts as well.
     preemptible = usage == "Preemptible"
     if found := _INSTANCE.fullmatch(said):
         return _Part(found["what"], found["series"], preemptible or bool(found["spot"]))
@@ -116,7 +115,7 @@ def _part(sku: Any) -> _Part | None:
 
 
 def _price(sku: Any, part: _Part) -> tuple[list[str], float]:
-    """Its regions and $/h. Raises `LookupError` or `ValueError` if it is not in the form that is documented."""
+    """Return regions and $/h. Raise `LookupError` or `ValueError` for an undocumented form."""
     expression = sku.pricing_info[-1].pricing_expression  # a timeline, the newest last
     (tier,) = expression.tiered_rates
     money, unit = tier.unit_price, expression.usage_unit
@@ -151,7 +150,7 @@ def _add(rates: dict[tuple[str, str], Rate], resource: str, region: str, both: l
 
 
 def _machine(prices: _Prices, parts: MachineParts, region: str, *, spot: bool) -> float | None:
-    """None if one of its parts has no price here: without its GPU a machine would be far too cheap."""
+    """Return the $/h of a machine, None if the price of any part is unknown."""
     core = prices.get((_Part(_CORE, parts.series, spot), region))
     ram = prices.get((_Part(_RAM, parts.series, spot), region))
     gpu = prices.get((_Part(parts.gpu, "", spot), region)) if parts.gpu else 0.0

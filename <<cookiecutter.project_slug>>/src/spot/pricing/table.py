@@ -1,4 +1,4 @@
-"""What Compute Engine asks for an hour, by region: the tables of the package, and the project's own over them."""
+"""Read and write the price tables: the packaged prices of Compute Engine, and the project's own on top."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from spot.core.errors import SpotError
 FILE = "prices.csv"
 """The project's own table, beside spot.toml."""
 DISK = "pd-ssd"
-"""The resource that is a GB of boot disk; the others are machine types, and GPUs by Vertex AI's names."""
+"""A GB of boot disk. All other resources are machine types, and GPUs by their names in Vertex AI."""
 EVERYWHERE = "*"
-"""In place of a region."""
+"""Stands for every region."""
 HEADER = ("resource", "region", "on_demand_usd_per_hour", "spot_usd_per_hour", "dated")
 PACKAGE = "the package"
 AHEAD = timedelta(days=1)
-"""A day may have begun elsewhere."""
+"""Another time zone may be a day ahead."""
 
 _MACHINES = "gce_prices_2026-07-30.csv"
 _REST = "gce_prices_undated.csv"
-_REPAIR = "repair it, or write it anew with spot prices --refresh"
+_REPAIR = "correct the file, or rewrite it with spot prices --refresh"
 
 
 class PriceError(SpotError):
-    """Prices cannot be used so; one line says what to do."""
+    """Report prices that are missing or cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """$/h of one resource in one region, before Vertex AI's fee."""
+    """Hold the $/h of one resource in one region, before the fee of Vertex AI."""
 
     on_demand: float
     spot: float
     dated: date | None
-    """None if nobody knows."""
+    """None if unknown."""
     source: str
-    """Whose table it is from."""
+    """The file or package that states the rate."""
 
 
 Rates = Mapping[tuple[str, str], Rate]
@@ -55,21 +55,22 @@ Rates = Mapping[tuple[str, str], Rate]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceTable:
-    """Everything that has a price."""
+    """Hold every known rate."""
 
     rates: Rates
 
     def rate(self, resource: str, region: str) -> Rate | None:
+        """Return the rate in the region, else the rate of every region, else None."""
         return self.rates.get((resource, region)) or self.rates.get((resource, EVERYWHERE))
 
     def regions(self, resource: str) -> list[str]:
-        """Those in which it has a price."""
+        """Return the regions in which the resource has a price."""
         return sorted(region for name, region in self.rates if name == resource and region != EVERYWHERE)
 
 
 @cache
 def packaged() -> PriceTable:
-    """The tables of src/spot/pricing/assets; its README.md says where they are from."""
+    """Return the prices in assets; assets/README.md states their source."""
     folder = files("spot.pricing") / "assets"
     machines = (folder / _MACHINES).read_text(encoding="utf-8")
     day = date.fromisoformat(Path(_MACHINES).stem.rpartition("_")[2])
@@ -87,13 +88,13 @@ def packaged() -> PriceTable:
 
 
 def beside(folder: Path) -> PriceTable:
-    """The package's prices, and over them those of the project's own table if it has one. Raises `PriceError`."""
+    """Return the packaged prices with the table in `folder`, if any, on top. Raise `PriceError`."""
     own = _own(folder)
     return PriceTable(rates={**packaged().rates, **own}) if own else packaged()
 
 
 def merged(folder: Path, fresh: Rates) -> Rates:
-    """The project's own table with `fresh` prices over it; one that cannot be read is left behind."""
+    """Return the table in `folder` with `fresh` prices on top. An unreadable table is replaced."""
     with contextlib.suppress(PriceError):
         return {**_own(folder), **fresh}
     return fresh
@@ -106,40 +107,40 @@ def _own(folder: Path) -> Rates:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise PriceError(f"{path} cannot be read ({error.strerror}): see to its permissions") from None
+        raise PriceError(f"{path} cannot be read ({error.strerror})", fix="check its permissions") from None
     except UnicodeDecodeError:
-        raise PriceError(f"{path} is not UTF-8: {_REPAIR}") from None
+        raise PriceError(f"{path} is not UTF-8", fix=_REPAIR) from None
     return parse(text, str(path), FILE, datetime.now(UTC).date())
 
 
 def parse(text: str, name: str, source: str, today: date | None = None) -> Rates:
-    """A table as `written` makes it; `name` is the file's, for the messages. Raises `PriceError`.
+    """Parse a table that `written` made; messages start with `name`. Raise `PriceError`.
 
-    A price of a day after `today` would never grow old, and is refused.
+    A date after `today` is refused, because such a price would never count as old.
     """
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     rates: dict[tuple[str, str], Rate] = {}
     try:
         header = next(lines, [])
         if tuple(header) != HEADER:
-            raise PriceError(f"{name} begins with {fields.shown(','.join(header))}, not {','.join(HEADER)}: {_REPAIR}")
+            raise _malformed(f"{name} begins with {fields.shown(','.join(header))}, not {','.join(HEADER)}")
         for row in filter(None, lines):
             where = f"{name}, line {lines.line_num}"
             resource, region, rate = _line(row, where, source)
             if today and rate.dated and rate.dated > today + AHEAD:
-                raise PriceError(f"{where}: dated is {rate.dated}, and today is {today}: {_REPAIR}")
+                raise _malformed(f"{where}: dated is {rate.dated}, after today, {today}")
             if (resource, region) in rates:
-                raise PriceError(f"{where}: {resource} has a price in {region} already: {_REPAIR}")
+                raise _malformed(f"{where}: {resource} has a price in {region} already")
             rates[resource, region] = rate
     except csv.Error as error:
-        raise PriceError(f"{name}, line {lines.line_num} is not CSV ({error}): {_REPAIR}") from None
+        raise _malformed(f"{name}, line {lines.line_num} is not CSV ({error})") from None
     if not rates:
-        raise PriceError(f"{name} has no prices: {_REPAIR}")
+        raise _malformed(f"{name} has no prices")
     return rates
 
 
 def written(rates: Rates) -> str:
-    """The same as a CSV file, sorted, so that a change of prices is a small change of the file."""
+    """Return the rates as CSV, sorted, so that a diff shows only changed prices."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)
@@ -150,25 +151,31 @@ def written(rates: Rates) -> str:
 
 
 def save(rates: Rates, folder: Path) -> Path:
-    """Put the project's table in place, as a whole or not at all. Raises `PriceError`."""
+    """Replace the table in `folder` atomically. Raise `PriceError`."""
     path = folder / FILE
     fresh = path.with_suffix(".tmp")
     try:
         fresh.write_text(written(rates), encoding="utf-8")
         fresh.replace(path)
     except OSError as error:
-        raise PriceError(f"{path} cannot be written ({error.strerror}): the old prices stay") from error
+        raise PriceError(
+            f"{path} cannot be written ({error.strerror}), the old prices stay", fix="check its permissions"
+        ) from error
     return path
+
+
+def _malformed(message: str) -> PriceError:
+    return PriceError(message, fix=_REPAIR)
 
 
 def _line(row: list[str], where: str, source: str) -> tuple[str, str, Rate]:
     if len(row) != len(HEADER):
-        raise PriceError(f"{where} has {len(row)} values, not {len(HEADER)}: {_REPAIR}")
+        raise _malformed(f"{where} has {len(row)} values, not {len(HEADER)}")
     resource, region, on_demand, spot, dated = row
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,63}", resource):
-        raise PriceError(f"{where}: resource is {fields.shown(resource)}: a machine type, a GPU or {DISK}; {_REPAIR}")
+        raise _malformed(f"{where}: resource is {fields.shown(resource)}: a machine type, a GPU or {DISK}")
     if region != EVERYWHERE and not fields.REGION.fullmatch(region):
-        raise PriceError(f"{where}: region is {fields.shown(region)}: a region such as us-central1, or {EVERYWHERE}; {_REPAIR}")
+        raise _malformed(f"{where}: region is {fields.shown(region)}: a region like us-central1, or {EVERYWHERE}")
     rate = Rate(
         on_demand=_price(on_demand, f"{where}: {HEADER[2]}"),
         spot=_price(spot, f"{where}: {HEADER[3]}"),
@@ -184,7 +191,7 @@ def _price(text: str, where: str) -> float:
     except ValueError:
         price = math.nan
     if not 0 < price < 1e6:
-        raise PriceError(f"{where} is {fields.shown(text)}: a number of dollars above 0; {_REPAIR}")
+        raise _malformed(f"{where} is {fields.shown(text)}: a number of dollars above 0")
     return price
 
 
@@ -192,6 +199,4 @@ def _day(text: str, where: str) -> date | None:
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
-        raise PriceError(
-            f"{where}: dated is {fields.shown(text)}: a day as 2026-07-30, or nothing; {_REPAIR}"
-        ) from None
+        raise _malformed(f"{where}: dated is {fields.shown(text)}: a day as 2026-07-30, or nothing") from None
