@@ -92,7 +92,7 @@ def project(template: Path, tmp_path: Path) -> BakedProject:
 
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/bash\nset -eu\n{text}", encoding="utf-8")
+    path.write_text(f"#!/bin/bash\nset -e\n{text}", encoding="utf-8")
     path.chmod(0o755)
 
 
