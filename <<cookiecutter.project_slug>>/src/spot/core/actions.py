@@ -1,4 +1,4 @@
-"""What can be done about a run. The policy chooses, reconcile does it."""
+"""Name the actions that the policy chooses and reconcile carries out."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Submit:
     region: str
     timeout: timedelta
     replaces: str | None = None
-    """The live attempt that it is to start beside, and to take over from."""
+    """The active attempt that the new attempt stands by, and replaces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelAttempt:
-    """Cancel a live attempt."""
+    """Cancel an active attempt."""
 
     reason: str
     why: CancelReason
@@ -35,12 +35,12 @@ class Wait:
 
     reason: str
     until: datetime | None = None
-    """Before then nothing will be done unless something is observed; None: nor after."""
+    """The next action without a new observation; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Close:
-    """The run has ended."""
+    """End the run."""
 
     reason: str
     state: RunState

@@ -1,4 +1,4 @@
-"""Times, durations and states as people read them, in decisions, tables and messages."""
+"""Format times, durations and states for decisions, tables and messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from spot.core.run import Attempt
 
 
 def hours(duration: timedelta) -> str:
-    """`45 s`, `23 min`, `4.2 h`."""
+    """Return `45 s`, `23 min` or `4.2 h`."""
     seconds = duration.total_seconds()
     size = abs(seconds)
     if size < 90:
@@ -19,20 +19,20 @@ def hours(duration: timedelta) -> str:
 
 
 def clock(moment: datetime) -> str:
-    """`2026-11-24 21:14 UTC`."""
+    """Return `2026-11-24 21:14 UTC`."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def short(moment: datetime) -> str:
-    """`11-24 21:14`, where the year is plain."""
+    """Return `11-24 21:14`."""
     return clock(moment)[5:16]
 
 
 def counted(number: int, what: str) -> str:
-    """`1 attempt`, `2 attempts`."""
+    """Return `1 attempt` or `2 attempts`."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def state_of(attempt: Attempt) -> str:
-    """Vertex AI's word, and ours for a job that it has not shown yet."""
+    """Return the state of the job in lower case."""
     return attempt.state.name.lower() if attempt.job else "being created"

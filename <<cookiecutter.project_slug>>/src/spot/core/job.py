@@ -1,4 +1,4 @@
-"""A job of Vertex AI as that shows it. No I/O and no clock."""
+"""Describe a Vertex AI job. No I/O and no clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import IntEnum
 
 
 class JobState(IntEnum):
-    """The states of a Vertex AI job, by their numbers on the wire (google.cloud.aiplatform.v1.JobState)."""
+    """Number the states of a job as google.cloud.aiplatform.v1.JobState does."""
 
     UNSPECIFIED = 0
     QUEUED = 1
@@ -25,7 +25,7 @@ class JobState(IntEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether the job will never run again."""
+        """Return whether the state is final."""
         return self in _ENDED
 
 
@@ -36,7 +36,7 @@ _ENDED = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobError:
-    """What Vertex AI said of a failure, as it said it. `code` is a google.rpc.Code, or an HTTP status from create."""
+    """Hold the error of a job. `code` is a google.rpc.Code, or the HTTP status of a rejected create."""
 
     code: int
     message: str
@@ -44,13 +44,13 @@ class JobError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSnapshot:
-    """A CustomJob as Vertex AI showed it."""
+    """Hold a CustomJob as Vertex AI showed it."""
 
     name: str
     """projects/P/locations/REGION/customJobs/ID"""
     state: JobState
     created_at: datetime
     started_at: datetime | None
-    """When it first entered RUNNING."""
+    """When the job first entered RUNNING."""
     ended_at: datetime | None
     error: JobError | None

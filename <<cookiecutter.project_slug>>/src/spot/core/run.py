@@ -1,4 +1,4 @@
-"""The vocabulary: what a run is, and what is known of it. No I/O and no clock."""
+"""Define runs, attempts and observations. No I/O and no clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spot.core.job import JobError, JobState
 
 
 class Provisioning(StrEnum):
-    """How the machine of an attempt is obtained."""
+    """Name how the machine of an attempt is obtained."""
 
     SPOT = "spot"
     FLEX_START = "flex-start"
@@ -20,34 +20,31 @@ class Provisioning(StrEnum):
 
 
 class Strategy(StrEnum):
-    """Which kinds of provisioning a run may use."""
+    """Name which provisioning a run may use."""
 
     HYBRID = "hybrid"
-    """Spot as long as the deadline allows, then on-demand."""
+    """Spot while the deadline allows it, then on-demand."""
     SPOT = "spot"
-    """Nothing but spot: cheapest, and no deadline is promised."""
+    """Spot only: cheapest, without a promise about the deadline."""
     ON_DEMAND = "on-demand"
 
 
 class Outcome(StrEnum):
-    """How an attempt ended."""
-
     SUCCEEDED = "succeeded"
     PREEMPTED = "preempted"
-    """It ran, and its machine was taken away."""
     NO_CAPACITY = "no-capacity"
-    """It never ran: there was no machine to be had."""
+    """The attempt never ran: no machine was available."""
     QUOTA = "quota"
     TRAINING_FAILED = "training-failed"
     OUT_OF_MEMORY = "out-of-memory"
     INTERNAL = "internal"
     REQUEST_REJECTED = "request-rejected"
-    """Vertex AI refuses such a job; it would again."""
+    """Vertex AI rejects this request, and would reject it again."""
     EXPIRED = "expired"
-    """Its time ran out: the job's timeout, or the longest wait for FLEX_START."""
+    """The timeout of the job ran out, or the longest wait for FLEX_START."""
     CANCELLED = "cancelled"
     HANDED_OVER = "handed-over"
-    """Another attempt has relieved it."""
+    """A standby replaced the attempt."""
     UNKNOWN = "unknown"
 
 
@@ -59,26 +56,20 @@ class RunState(StrEnum):
 
 
 class CancelReason(StrEnum):
-    """Why the supervisor cancels an attempt."""
-
     NO_CAPACITY = "no-capacity"
-    """It waited for a machine for too long."""
     FALLBACK = "fallback"
     """The deadline needs on-demand now."""
     ASKED = "asked"
-    """Somebody cancelled the run."""
+    """An operator cancelled the run."""
     COMPLETE = "complete"
-    """The model is complete, and the job did not end by itself."""
+    """The model is complete, and the job is still active."""
     HANDED_OVER = "handed-over"
-    """Another attempt has relieved it, and the job did not end by itself."""
     FAILED = "failed"
-    """The run has failed while a twin was there."""
+    """The run failed while a standby was active."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """One machine of the single worker pool."""
-
     type: str
     accelerator: str | None
     accelerator_count: int
@@ -87,64 +78,62 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyConfig:
-    """What the policy goes by."""
+    """Hold the settings of the policy, pinned at submit."""
 
     strategy: Strategy
     regions: tuple[str, ...]
-    """The cheapest is asked first; this order decides between equals."""
+    """Ordered by preference among regions of equal price."""
     hand_over: bool
-    """Whether a spot attempt may start beside one on demand, to relieve it: that needs quota for both."""
+    """Whether a spot standby may replace an on-demand attempt. Needs quota for both."""
     flex_start: bool
-    """Whether FLEX_START is tried after a round of spot without capacity."""
+    """Whether FLEX_START follows a round of spot without capacity."""
     work: timedelta
-    """How long training takes, from nothing to the end; replaced by the measured rate once there is one."""
+    """Stated duration of the whole training; the measured rate replaces it."""
     provisioning_timeout: timedelta
-    """The longest wait for a machine in one region."""
+    """Longest wait for a machine in one region."""
     expected_start: timedelta
-    """From submit to the first new step, before any start was seen."""
+    """From submit to the first new step, until a start was observed."""
     worst_start: timedelta
-    """The same in the worst case, on demand."""
+    """The same in the worst case, for on-demand."""
     reconcile_interval: timedelta
-    """The longest time between two passes of reconcile."""
+    """Longest time between two reconciles."""
     max_checkpoint_interval: timedelta
-    """The most training time that a preemption can cost: the time between two checkpoints, and that of a save."""
+    """Most training time that a preemption can cost: one interval and one save."""
     reserve: timedelta
-    """On-demand starts with so much slack above the safety line that it can still be relieved by spot."""
+    """Slack above the safety margin at which on-demand starts, so that a spot standby can still replace it."""
     max_preemptions: int | None
     max_errors: int
     disable_retries: bool
-    """Whether Vertex AI is asked not to restart spot attempts by itself."""
+    """Whether Vertex AI must not restart spot attempts inside a job."""
     budget_usd: float | None
     usd_per_hour: Mapping[str, Mapping[Provisioning, float]]
-    """By region; what is not there has no known price."""
+    """By region; a missing entry has no known price."""
 
     def price(self, region: str, provisioning: Provisioning) -> float | None:
-        """$/h, None if it is not known."""
+        """Return $/h, None if it is not known."""
         return self.usd_per_hour.get(region, {}).get(provisioning)
 
     @property
     def unpriced(self) -> list[str]:
-        """The regions of which no price is known."""
+        """Return the regions without a known price."""
         return [region for region in self.regions if not self.usd_per_hour.get(region)]
 
     def cheapest_first(self, provisioning: Provisioning) -> list[str]:
-        """The regions: of equal price as they are stated, without a known one last."""
-        prices = self.usd_per_hour
-        return sorted(self.regions, key=lambda region: prices.get(region, {}).get(provisioning, math.inf))
+        """Return the regions by price, those without a known price last."""
+        return sorted(self.regions, key=lambda region: self.price(region, provisioning) or math.inf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """What was asked for, pinned at submit."""
+    """Hold the request of a run, pinned at submit."""
 
     project: str
     """The Google Cloud project."""
     root: str
-    """The URI that everything of this project lies below, as `gs://bucket/prefix`."""
+    """URI of the project, as `gs://bucket/prefix`."""
     image: str
-    """By digest."""
     arguments: tuple[str, ...]
-    """The trainer's flags, without those that say where things are and which run and attempt this is."""
+    """Flags of the trainer, without locations, run and attempt."""
     machine: Machine
     service_account: str
     deadline: datetime
@@ -153,7 +142,7 @@ class Spec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancel:
-    """An intent to cancel; the call is repeated until the job has ended."""
+    """Record the intent to cancel a job. The call is repeated until the job has ended."""
 
     at: datetime
     why: CancelReason
@@ -161,7 +150,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One CustomJob of a run, from the intent to create it to its outcome."""
+    """Record one CustomJob of a run, from the intent to create it to its outcome."""
 
     id: str
     provisioning: Provisioning
@@ -169,51 +158,48 @@ class Attempt:
     intended_at: datetime
     timeout: timedelta
     from_step: int
-    """Where the run stood when it was decided."""
+    """Step of the run when the attempt was decided."""
     replaces: str | None = None
-    """The attempt that it starts beside, to take its work over."""
+    """The active attempt that this standby is to replace."""
     job: str | None = None
-    """Its resource name; None until the create is known to have taken effect."""
+    """Resource name of the job; None until the create is known to have taken effect."""
     state: JobState = JobState.UNSPECIFIED
     started_at: datetime | None = None
     trainer_started_at: datetime | None = None
-    """When its trainer began, as that wrote: the machine was there, the image was pulled."""
+    """When the trainer started, by its marker: the machine was there, the image was pulled."""
     advanced_at: datetime | None = None
-    """When it made its first new step, as its checkpoints tell."""
+    """When the attempt made its first new step, by its checkpoints."""
     saved_at: datetime | None = None
-    """When its newest checkpoint was taken: what it did after that is lost, unless it completed."""
+    """When the newest checkpoint was taken. Later work is lost, unless the run completed."""
     saving: timedelta = timedelta()
-    """How long its training stood still for checkpoints."""
+    """Time that training paused for checkpoints."""
     ended_at: datetime | None = None
     last_step: int | None = None
-    """Where the run stood when it ended."""
+    """Step of the run when the attempt ended."""
     starts: int = 0
-    """How often its trainer was started: more than once if Vertex AI restarted it inside the job."""
+    """Starts of the trainer; more than one if Vertex AI restarted it inside the job."""
     cancel: Cancel | None = None
     outcome: Outcome | None = None
     error: JobError | None = None
 
     @property
     def never_created(self) -> bool:
-        """It ended before it began: the create was lost, or told to come again later."""
+        """Return whether the create was lost, or told to try again later."""
         return self.job is None and self.outcome is Outcome.UNKNOWN
 
     @property
     def refused(self) -> bool:
-        """Vertex AI would not even create it."""
+        """Return whether Vertex AI rejected the create."""
         return self.job is None and self.outcome is Outcome.REQUEST_REJECTED
 
     def billed_hours(self, now: datetime) -> float:
-        """Upper bound: a job is not billed while it waits, nor while it is preempted inside the job."""
-        if self.started_at is None:
-            return 0.0
-        return max((self.ended_at or now) - self.started_at, timedelta()) / timedelta(hours=1)
+        """Return an upper bound: a job is not billed while it waits for a machine."""
+        ended_at = self.ended_at or now
+        return max(ended_at - self.started_at, timedelta()) / timedelta(hours=1) if self.started_at else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What was done, and why."""
-
     at: datetime
     action: str
     reason: str
@@ -221,15 +207,13 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelRequest:
-    """Somebody wants the run to end."""
-
     at: datetime
     by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One retraining."""
+    """Record one retraining."""
 
     id: str
     spec: Spec
@@ -242,40 +226,39 @@ class Run:
 
     @property
     def active_attempts(self) -> tuple[Attempt, ...]:
-        """The attempts that have no outcome yet: at most one, and during a warm hand-over its twin."""
+        """Return the attempts without an outcome: at most one, and its standby during a hand-over."""
         return tuple(attempt for attempt in self.attempts if attempt.outcome is None)
 
     @property
     def active(self) -> Attempt | None:
-        """The older of them."""
+        """Return the older active attempt."""
         return next(iter(self.active_attempts), None)
 
     @property
     def standby(self) -> Attempt | None:
-        """The one that is to relieve the older one, while both live."""
+        """Return the newer active attempt, if there are two."""
         return self.active_attempts[1] if len(self.active_attempts) > 1 else None
 
     @property
     def preemptions(self) -> int:
-        """Machines taken away, those included that Vertex AI replaced inside a job without telling."""
+        """Return the count of preemptions, including restarts inside a job."""
         inside = sum(max(attempt.starts - 1, 0) for attempt in self.attempts)
         return inside + sum(attempt.outcome is Outcome.PREEMPTED for attempt in self.attempts)
 
     def attempt(self, attempt_id: str | None) -> Attempt | None:
-        """The one of this id."""
         return next((one for one in self.attempts if one.id == attempt_id), None) if attempt_id else None
 
     @property
     def model(self) -> str:
-        """Where it lies, once there is one."""
+        """Return the URI of the model, once there is one."""
         return f"{self.spec.root}/models/{self.id}"
 
     def with_attempt(self, attempt: Attempt) -> Run:
-        """The same run with this attempt, one of its own, as it is now."""
+        """Return the run with a new version of one of its attempts."""
         return replace(self, attempts=tuple(attempt if one.id == attempt.id else one for one in self.attempts))
 
     def usd_spent(self, now: datetime) -> float | None:
-        """None if some of it has no known price."""
+        """Return the cost so far, None if a price is not known."""
         total = 0.0
         for attempt in self.attempts:
             if hours := attempt.billed_hours(now):
@@ -288,31 +271,29 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingProgress:
-    """Where training stands, from the newest manifest."""
+    """Hold the state of training in the newest manifest."""
 
     attempt: str
-    """The one that wrote it."""
     step: int
     total_steps: int
     trained: timedelta
-    """Time in training so far, over all attempts, without what was lost."""
+    """Time in training over all attempts, without lost work."""
     steps_per_hour: float
-    """Since the start that wrote it; 0 if not known."""
+    """Since the trainer of `attempt` started; 0 if not known."""
     at: datetime
-    """When that checkpoint was taken."""
     from_step: int | None = None
-    """Where the start that wrote it began; None if not known."""
+    """Step that `attempt` resumed from; None if not known."""
     saving: timedelta = timedelta()
-    """How long training stood still for checkpoints, since that start."""
+    """Time that training paused for checkpoints, since the trainer started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What the bucket says of a run."""
+    """Hold what the bucket says of a run."""
 
     progress: TrainingProgress | None = None
     """None before the first checkpoint."""
     writer: str | None = None
-    """The attempt that holds the lease, without which no checkpoint counts. Looked for once a twin was there."""
+    """The attempt that holds the lease. Read only for runs that had a standby."""
     completed_at: datetime | None = None
-    """When the completion manifest was written: the model is there."""
+    """Time of the completion record: the model is durable."""
