@@ -89,7 +89,7 @@ def test_the_settings_hold_the_answers(bake: Bake) -> None:
             "bucket": "acme-ml-training",
             "prefix": "churn",
         },
-        "machine": {"type": "a2-highgpu-1g", "accelerator": "NVIDIA_TESLA_A100", "accelerator_count": 1},
+        "machine": {"type": "a2-highgpu-1g", "accelerator": "NVIDIA_TESLA_A100"},
         "policy": {
             "strategy": "hybrid",
             "deadline_hours": 12,
