@@ -22,9 +22,8 @@ from urllib.parse import urlsplit
 import requests
 
 from spot.core.run import Machine, PolicyConfig, Provisioning, Run, RunState, Spec, Strategy
-from spot.emulators.capacity import Unlimited
-from spot.emulators.jobs import Jobs
-from spot.emulators.launcher import NoLauncher
+from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.jobs import JobTable
 from spot.emulators.storage_server import emulator
 from spot.emulators.vertex_server import VertexServer
 from spot.google.vertex import VertexJobs
@@ -34,6 +33,7 @@ from spot.storage.records.ledger import CLOSED, Ledger, encode
 from spot.storage.records.manifest import Manifest
 from spot.supervisor.reconcile import Supervisor
 from spot.supervisor.training_status import BucketStatus
+from tests.machinery.emulators.idle import IdleLauncher
 
 BUCKET = "bucket"
 START = datetime(2026, 11, 24, tzinfo=UTC)
@@ -114,7 +114,7 @@ class Clock:
 def measure(root: str, *, open_runs: int, closed_runs: int) -> Figures:
     """`root` is an empty prefix of the bucket that the environment says how to reach."""
     clock, store = Clock(), open_store(root)
-    with VertexServer(Jobs(Unlimited(), NoLauncher(), clock)) as server:
+    with VertexServer(JobTable(ScriptedCapacity(), IdleLauncher(), clock)) as server:
         ledger = Ledger(store)
         supervisor = Supervisor(
             ledger=ledger,

@@ -13,21 +13,24 @@ from typing import Any
 import pytest
 
 from spot.cli.main import main
+from spot.core.clock import SystemClock
 from spot.core.run import Run
-from spot.emulators.capacity import Scripted
+from spot.emulators.capacity import ScriptedCapacity
 from spot.emulators.job_lifecycle import Behaviour
-from spot.emulators.jobs import Jobs
-from spot.emulators.launcher import NoLauncher
+from spot.emulators.jobs import JobTable
 from spot.emulators.vertex_server import VertexServer
 from spot.storage import paths
 from spot.storage.base import ABSENT, Store
 from spot.storage.factory import open_store
 from spot.storage.records.ledger import Ledger
 from spot.storage.records.manifest import Manifest
+from tests.machinery.emulators.idle import IdleLauncher, finish
 from tests.machinery.spot_toml import GOOD, changed
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 IMAGE = f"us-central1-docker.pkg.dev/acme-ml/images/trainer@{DIGEST}"
+WEEKLY = f"{datetime.now(UTC):%Y%m%d}-weekly"
+"""The id of a run."""
 AT_ONCE = Behaviour(
     queued=timedelta(),
     pending=timedelta(),
@@ -36,16 +39,9 @@ AT_ONCE = Behaviour(
 )
 
 
-class WallClock:
-    """The time of everybody, which the command line goes by."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-
-def no_jobs() -> Jobs:
+def no_jobs() -> JobTable:
     """Every job of it will run at once, and nothing in it."""
-    return Jobs(Scripted(), NoLauncher(), WallClock(), AT_ONCE)
+    return JobTable(ScriptedCapacity(), IdleLauncher(), SystemClock(), AT_ONCE)
 
 
 def nobody_there() -> str:
@@ -104,13 +100,13 @@ class Desk:
 
     def fail(self, run_id: str) -> None:
         """End the trainer with an error of its own."""
-        self.server.jobs.finish(self.job(run_id), exit_code=1)
+        finish(self.server.jobs, self.job(run_id), exit_code=1)
 
     def complete(self, run_id: str) -> None:
         """Write the completion as the trainer does, and end it."""
         facts = {"format": 1, "run": run_id, "time": datetime.now(UTC).isoformat()}
         self.put(f"models/{paths.output(run_id, paths.COMPLETION)}", json.dumps(facts).encode())
-        self.server.jobs.finish(self.job(run_id))
+        finish(self.server.jobs, self.job(run_id))
 
     def checkpoint(self, run_id: str, step: int, total_steps: int) -> None:
         """Commit one, as the trainer does; a step takes a second."""

@@ -9,18 +9,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from spot.core.run import CancelRequest, Run
-from spot.emulators.capacity import Scripted
+from spot.emulators.capacity import ScriptedCapacity
 from spot.emulators.clock import ScaledClock
 from spot.emulators.faults import Method
 from spot.emulators.job_lifecycle import Behaviour
-from spot.emulators.jobs import Jobs
-from spot.emulators.launcher import NoLauncher
-from spot.emulators.messages import exited
+from spot.emulators.jobs import JobTable
 from spot.emulators.vertex_server import VertexServer
 from spot.storage.base import Store
 from spot.storage.factory import open_store
 from spot.storage.records.ledger import OPEN, Ledger
 from spot.storage.records.manifest import Manifest
+from tests.machinery.emulators.idle import IdleLauncher, finish
 from tests.machinery.google.google_server import Answer, GoogleServer, google_server
 from tests.workflows.github_server import REPOSITORY, GitHubServer, github_server
 
@@ -92,8 +91,7 @@ class Cloud:
         self.vertex.jobs.preempt(self._job(), save=False)
 
     def crash(self) -> None:
-        error = exited(1)
-        self.vertex.jobs.fail(self._job(), error.code, error.message)
+        finish(self.vertex.jobs, self._job(), exit_code=1)
 
     def cancel(self) -> None:
         """Somebody asks for it."""
@@ -134,7 +132,7 @@ class Cloud:
         run = self.only_run()
         content = json.dumps({"time": datetime.now(UTC).isoformat()}).encode()
         self._store("models").write(f"{run.id}/completion.json", content, if_generation=0)
-        self.vertex.jobs.finish(self._job())
+        finish(self.vertex.jobs, self._job())
 
     def push(self, commit: str, digest: str) -> None:
         """The registry has an image of this commit."""
@@ -153,6 +151,6 @@ class Cloud:
 @contextmanager
 def cloud(uri: str, storage: str) -> Iterator[Cloud]:
     """`uri` is empty, and at the emulator `storage`."""
-    jobs = Jobs(Scripted(), NoLauncher(), ScaledClock(1.0, datetime.now(UTC)), AT_ONCE)
+    jobs = JobTable(ScriptedCapacity(), IdleLauncher(), ScaledClock(1.0, datetime.now(UTC)), AT_ONCE)
     with github_server() as github, google_server() as registry, VertexServer(jobs) as vertex:
         yield Cloud(github=github, vertex=vertex, registry=registry, storage=storage, uri=uri)

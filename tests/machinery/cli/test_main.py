@@ -20,7 +20,7 @@ import pytest
 
 from spot.cli.main import main
 from spot.core.errors import Exit
-from tests.machinery.desk import Desk
+from tests.machinery.desk import WEEKLY, Desk
 from tests.machinery.spot_toml import GOOD, changed
 
 HEAVY = (
@@ -114,20 +114,20 @@ def test_a_project_that_may_only_be_read_is_enough(desk: Desk) -> None:
     desk.toml.chmod(0o444)
     desk.toml.parent.chmod(0o555)
     try:
-        done = finished("submit", "--run", "weekly", "--json", folder=desk.toml.parent)
+        done = finished("submit", "--run", WEEKLY, "--json", folder=desk.toml.parent)
     finally:
         desk.toml.parent.chmod(0o755)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["state"] == "open"
-    assert "Z weekly: submit spot in us-east4: " in done.stderr, "every decision is logged"
+    assert f"Z {WEEKLY}: submit spot in us-east4: " in done.stderr, "every decision is logged"
 
 
-@pytest.mark.parametrize("arguments", [["status", "--json"], ["status", "weekly"]], ids=["json", "tables"])
+@pytest.mark.parametrize("arguments", [["status", "--json"], ["status", WEEKLY]], ids=["json", "tables"])
 def test_a_reader_who_has_left_is_no_error_and_no_success(
     desk: Desk, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # what is written last is still in a buffer at the end
-    desk.submit("weekly")
+    desk.submit(WEEKLY)
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "spot.cli.main", *arguments]
@@ -137,8 +137,8 @@ def test_a_reader_who_has_left_is_no_error_and_no_success(
 
 
 def test_watch_at_a_terminal_shows_work_and_time_in_place_until_it_is_interrupted(desk: Desk) -> None:
-    desk.submit("weekly")
-    desk.checkpoint("weekly", 30, 120)
+    desk.submit(WEEKLY)
+    desk.checkpoint(WEEKLY, 30, 120)
     arguments = ["watch", "--settings", str(desk.toml), "--every", "0.05"]
     with at_a_terminal(*arguments, columns=80) as (process, terminal):
         shown = read_until(terminal, "\x1b[1A")  # it goes up again, to show the next pass in place

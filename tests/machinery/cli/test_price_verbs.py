@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from spot.cli.main import main
-from spot.config.settings import load
+from spot.config.load import load
 from spot.core.run import Provisioning
 from spot.google import rest
 from spot.pricing.table import FILE, HEADER, PACKAGE
@@ -219,7 +219,7 @@ def test_an_estimate_is_the_whole_run_by_region_with_what_it_rests_on(spot: Spot
 
 
 def test_the_documentation_shows_what_is_shown(spot: Spot) -> None:
-    text = (PROJECT / "docs/prices.md").read_text(encoding="utf-8")
+    text = (PROJECT / "docs/costs.md").read_text(encoding="utf-8")
     [(command, block)] = re.findall(r"```\n\$ spot (estimate.*)\n([^`]+)```", text)
 
     assert spot(*command.split()).out.startswith(block)

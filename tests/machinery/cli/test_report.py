@@ -16,7 +16,7 @@ from spot.core.run import Run, RunState
 from spot.storage.base import ABSENT
 from spot.storage.records.ledger import Ledger
 from tests.machinery import stories
-from tests.machinery.desk import Desk
+from tests.machinery.desk import WEEKLY, Desk
 from tests.paths import PROJECT
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -136,7 +136,7 @@ def test_a_checkpoint_that_cannot_be_read_leaves_the_record_and_is_said(desk: De
 
 
 def test_of_many_runs_the_one_whose_model_cannot_be_read_is_said_as_well(desk: Desk) -> None:
-    for name in ("nightly", "weekly"):
+    for name in ("nightly", WEEKLY):
         kept(desk, stories.calm(), run_id=name)
     desk.put("models/nightly/completion.json", b"nonsense")
     said = desk.spot("report", "--since", "9d", "--json")

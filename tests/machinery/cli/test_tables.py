@@ -60,7 +60,7 @@ def test_work_and_time_are_one_above_the_other() -> None:
 def test_the_rest_of_how_it_stands_is_said_in_numbers() -> None:
     text = "\n".join(rendered(tables.run_view(long_run(), samples.seen(5, at=NOW), NOW), 80))
     assert "now    on-demand in europe-west4, running for 0 s" in text
-    assert "slack  10.0 h, safety line 2026-11-24 18:07 UTC" in text
+    assert "slack  10.0 h, latest on-demand start 2026-11-24 18:07 UTC" in text
     assert "spent  ? (a price is not known)" in text
 
 

@@ -69,7 +69,7 @@ def test_a_pass_is_what_it_did_and_why_it_did_no_more(run: Run | None) -> None:
 def test_a_plan_says_until_when_spot_may_be_waited_for() -> None:
     said = in_json(values.plan(plan(samples.run(), force=False)))
     assert said["first"].startswith("submit spot in us-central1: ")
-    assert said["safety_line"] == (after(hours=14) - timedelta(minutes=25 + 15 + 3 + 10)).isoformat()
+    assert said["latest_on_demand_start"] == (after(hours=14) - timedelta(minutes=25 + 15 + 3 + 10)).isoformat()
     assert said["usd_per_hour"]["us-east4"] == {"spot": 0.6, "flex-start": 0.6, "on-demand": 1.2}
     assert said["warnings"] == []
 
@@ -78,7 +78,7 @@ def test_the_lines_of_a_plan_tell_the_same_to_people() -> None:
     lines = dict(values.plan_lines(plan(samples.run(budget_usd=12.0), force=False)))
     assert lines["machine"] == "g2-standard-8, 1 x NVIDIA_L4"
     assert lines["deadline"] == "2026-11-25 00:00 UTC, in 24.0 h; 10.0 h of work stated"
-    assert lines["safety line"] == "2026-11-24 13:07 UTC; latest on-demand start 2026-11-24 13:35 UTC"
+    assert lines["latest on-demand start"] == "2026-11-24 13:07 UTC; submitted after 2026-11-24 13:35 UTC it is late"
     assert lines["on-demand"] == "from 2026-11-24 13:07 UTC, if nothing advances until then"
     assert lines["budget"] == "$12.00: pays for 24.0 h of the first attempt"
     assert "us-east4 spot $0.60/h, flex-start $0.60/h, on-demand $1.20/h" in lines["price"]
@@ -87,12 +87,12 @@ def test_the_lines_of_a_plan_tell_the_same_to_people() -> None:
 def test_a_plan_does_not_promise_on_demand_that_the_budget_does_not_pay_for() -> None:
     lines = dict(values.plan_lines(plan(samples.run(budget_usd=6.0), force=False)))
     assert lines["on-demand"] == "never: the budget does not pay for it"
-    assert "safety line" not in lines
+    assert "latest on-demand start" not in lines
 
 
-def test_a_strategy_that_never_falls_back_has_no_safety_line() -> None:
+def test_a_strategy_that_never_falls_back_has_no_latest_on_demand_start() -> None:
     lines = dict(values.plan_lines(plan(samples.run(strategy=Strategy.SPOT, usd_per_hour={}), force=False)))
-    assert not {"on-demand", "safety line", "budget"} & lines.keys()
+    assert not {"on-demand", "latest on-demand start", "budget"} & lines.keys()
     assert lines["price"] == "not known for this machine"
 
 

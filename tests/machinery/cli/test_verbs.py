@@ -9,19 +9,22 @@ import time
 import pytest
 
 from spot.core.run import RunState
-from spot.emulators.faults import Answer, Method, each, on
-from tests.machinery.desk import Desk, nobody_there
+from spot.emulators.faults import Method, each, on
+from tests.machinery.desk import WEEKLY, Desk, nobody_there
+from tests.machinery.emulators.faults import Answer
 from tests.machinery.google.google_project import BUCKET, SUBJECT, google_project
 from tests.machinery.google.google_server import Answer as Reply
 
+ONE, TWO = f"{WEEKLY}-1", f"{WEEKLY}-2"
+
 
 def test_a_submitted_run_is_recorded_and_has_one_job(desk: Desk) -> None:
-    said = desk.spot("submit", "--run", "weekly")
+    said = desk.spot("submit", "--run", WEEKLY)
     assert said.code == 0
-    assert "spot watch weekly" in said.out
+    assert f"spot watch {WEEKLY}" in said.out
     assert "gh workflow enable supervise.yml" in said.out
-    assert desk.run("weekly").state is RunState.OPEN
-    assert desk.jobs_of("weekly") == 1
+    assert desk.run(WEEKLY).state is RunState.OPEN
+    assert desk.jobs_of(WEEKLY) == 1
 
 
 def test_without_an_id_a_run_is_named_by_its_day(desk: Desk) -> None:
@@ -30,19 +33,19 @@ def test_without_an_id_a_run_is_named_by_its_day(desk: Desk) -> None:
 
 
 def test_submitting_the_same_id_again_is_refused_and_creates_nothing(desk: Desk) -> None:
-    desk.submit("weekly")
-    said = desk.spot("submit", "--run", "weekly")
+    desk.submit(WEEKLY)
+    said = desk.spot("submit", "--run", WEEKLY)
     assert (said.code, said.out) == (2, "")
-    assert said.err == "spot: run weekly exists already: spot status weekly\n"
-    assert desk.jobs_of("weekly") == 1
+    assert said.err == f"spot: run {WEEKLY} exists already: spot status {WEEKLY}\n"
+    assert desk.jobs_of(WEEKLY) == 1
 
 
 def test_the_id_of_a_run_that_has_ended_is_not_used_again(desk: Desk) -> None:
-    desk.submit("weekly")
-    desk.spot("cancel", "weekly")
-    said = desk.spot("submit", "--run", "weekly")
+    desk.submit(WEEKLY)
+    desk.spot("cancel", WEEKLY)
+    said = desk.spot("submit", "--run", WEEKLY)
     assert said.code == 2
-    assert said.err == "spot: run weekly exists and has ended: choose another --run, or none\n"
+    assert said.err == f"spot: run {WEEKLY} exists and has ended: choose another --run, or none\n"
 
 
 @pytest.mark.parametrize("verb", ["reconcile", "watch", "status"])
@@ -71,60 +74,60 @@ def test_an_unknown_run_is_one_line(desk: Desk, verb: str, run_id: str, says: st
 
 
 def test_an_open_run_is_still_open_after_a_pass(desk: Desk) -> None:
-    desk.submit("weekly")
+    desk.submit(WEEKLY)
     said = desk.spot("reconcile", "--json")
     assert said.code == 75
     assert [one["state"] for one in said.json] == ["open"]
-    assert desk.spot("status").code == desk.spot("status", "weekly").code == 75
-    assert desk.jobs_of("weekly") == 1
+    assert desk.spot("status").code == desk.spot("status", WEEKLY).code == 75
+    assert desk.jobs_of(WEEKLY) == 1
 
 
 def test_a_complete_model_ends_the_run(desk: Desk) -> None:
-    desk.submit("weekly")
-    desk.complete("weekly")
-    said = desk.spot("reconcile", "weekly", "--json")
+    desk.submit(WEEKLY)
+    desk.complete(WEEKLY)
+    said = desk.spot("reconcile", WEEKLY, "--json")
     assert (said.code, said.json[0]["state"]) == (0, "succeeded")
     for again in ("reconcile", "watch", "status", "cancel"):
-        assert desk.spot(again, "weekly").code == 0
+        assert desk.spot(again, WEEKLY).code == 0
 
 
 def test_an_error_of_the_trainer_fails_the_run_and_stays_failed(desk: Desk) -> None:
-    desk.submit("weekly")
-    desk.fail("weekly")
+    desk.submit(WEEKLY)
+    desk.fail(WEEKLY)
     said = desk.spot("reconcile", "--json")
     assert (said.code, said.json[0]["state"]) == (1, "failed")
     for again in ("reconcile", "watch", "status", "cancel"):
-        assert desk.spot(again, "weekly").code == 1
+        assert desk.spot(again, WEEKLY).code == 1
 
 
 def test_one_failed_run_among_open_ones_is_a_failure(desk: Desk) -> None:
-    for run_id in ("one", "two"):
+    for run_id in (ONE, TWO):
         desk.submit(run_id)
-    desk.fail("two")
+    desk.fail(TWO)
     said = desk.spot("reconcile", "--json")
     assert (said.code, [one["state"] for one in said.json]) == (1, ["open", "failed"])
 
 
 def test_a_named_run_is_the_only_one_that_is_reconciled(desk: Desk) -> None:
-    for run_id in ("one", "two"):
+    for run_id in (ONE, TWO):
         desk.submit(run_id)
         desk.fail(run_id)
-    assert desk.spot("reconcile", "one").code == 1
-    assert desk.run("two").state is RunState.OPEN
+    assert desk.spot("reconcile", ONE).code == 1
+    assert desk.run(TWO).state is RunState.OPEN
 
 
 def test_watch_goes_on_until_the_run_has_succeeded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.submit("weekly")
+    desk.submit(WEEKLY)
     slept: list[float] = []
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
-        desk.checkpoint("weekly", 10 * len(slept), 100)
+        desk.checkpoint(WEEKLY, 10 * len(slept), 100)
         if len(slept) == 3:
-            desk.complete("weekly")
+            desk.complete(WEEKLY)
 
     monkeypatch.setattr(time, "sleep", sleep)
-    said = desk.spot("watch", "weekly", "--every", "7", "--json")
+    said = desk.spot("watch", WEEKLY, "--every", "7", "--json")
     assert (said.code, slept) == (0, [7.0] * 3)
     passes = [json.loads(line)["runs"][0] for line in said.out.splitlines()]
     assert [one["step"] for one in passes] == [0, 10, 20, 30]
@@ -134,19 +137,19 @@ def test_watch_goes_on_until_the_run_has_succeeded(desk: Desk, monkeypatch: pyte
 def test_watch_says_each_thing_once_where_nobody_looks_at_a_terminal(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk.submit("weekly")
-    monkeypatch.setattr(time, "sleep", lambda _: desk.fail("weekly"))
+    desk.submit(WEEKLY)
+    monkeypatch.setattr(time, "sleep", lambda _: desk.fail(WEEKLY))
     said = desk.spot("watch")
     assert said.code == 1
     first, last = said.out.splitlines()
-    assert " UTC weekly open (spot in us-east4, running), 12.0 h to the deadline: " in first
-    assert " UTC weekly failed: " in last
+    assert f" UTC {WEEKLY} open (spot in us-east4, running), 12.0 h to the deadline: " in first
+    assert f" UTC {WEEKLY} failed: " in last
 
 
 def test_watch_of_all_runs_ends_with_the_last_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    for run_id in ("one", "two"):
+    for run_id in (ONE, TWO):
         desk.submit(run_id)
-    left = ["two", "one"]
+    left = [TWO, ONE]
     monkeypatch.setattr(time, "sleep", lambda _: desk.complete(left.pop()))
     said = desk.spot("watch", "--json")
     assert said.code == 0
@@ -157,63 +160,63 @@ def test_watch_of_all_runs_ends_with_the_last_one(desk: Desk, monkeypatch: pytes
 def test_a_run_that_another_supervisor_ended_meanwhile_is_read_where_it_lies(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk.submit("weekly")
+    desk.submit(WEEKLY)
 
     def elsewhere(_: float) -> None:
-        desk.fail("weekly")
+        desk.fail(WEEKLY)
         assert desk.spot("reconcile").code == 1
 
     monkeypatch.setattr(time, "sleep", elsewhere)
-    assert desk.spot("watch", "weekly").code == 1
+    assert desk.spot("watch", WEEKLY).code == 1
 
 
 def test_cancel_ends_the_job_and_the_run_and_may_be_repeated(desk: Desk) -> None:
-    job = desk.submit("weekly")
-    desk.checkpoint("weekly", 1, 10)
-    said = desk.spot("cancel", "weekly", "--json")
+    job = desk.submit(WEEKLY)
+    desk.checkpoint(WEEKLY, 1, 10)
+    said = desk.spot("cancel", WEEKLY, "--json")
     assert (said.code, said.json[0]["state"]) == (0, "cancelled")
     assert desk.server.jobs.get(job).state.name == "CANCELLED"
-    assert "checkpoints/weekly/manifests/0000000001-0001-from-0000000000-0000.json" in desk.objects()
-    again = desk.spot("cancel", "weekly", "--json")
-    assert (again.code, again.json[0]["waiting_for"]) == (0, "it had ended before: cancelled")
-    assert desk.spot("status", "weekly").code == 1
+    assert f"checkpoints/{WEEKLY}/manifests/0000000001-0001-from-0000000000-0000.json" in desk.objects()
+    again = desk.spot("cancel", WEEKLY, "--json")
+    assert (again.code, again.json[0]["waiting_for"]) == (0, "nothing: the run has ended (cancelled)")
+    assert desk.spot("status", WEEKLY).code == 1
 
 
 def test_cancel_of_a_run_whose_model_is_complete_leaves_it_succeeded(desk: Desk) -> None:
-    desk.submit("weekly")
-    desk.complete("weekly")
-    assert desk.spot("cancel", "weekly").code == 0
-    assert desk.run("weekly").state is RunState.SUCCEEDED
+    desk.submit(WEEKLY)
+    desk.complete(WEEKLY)
+    assert desk.spot("cancel", WEEKLY).code == 0
+    assert desk.run(WEEKLY).state is RunState.SUCCEEDED
 
 
 def test_logs_point_to_the_job_of_the_newest_attempt(desk: Desk) -> None:
-    job = desk.submit("weekly")
-    said = desk.spot("logs", "weekly", "--json")
+    job = desk.submit(WEEKLY)
+    said = desk.spot("logs", WEEKLY, "--json")
     assert said.code == 0
     assert said.json["attempt"] == "a1"
     assert job.rpartition("/")[2] in said.json["follow"]
-    assert said.json == desk.spot("logs", "weekly", "--attempt", "a1", "--json").json
-    assert said.json["follow"] in desk.spot("logs", "weekly").out.splitlines()[-1]
+    assert said.json == desk.spot("logs", WEEKLY, "--attempt", "a1", "--json").json
+    assert said.json["follow"] in desk.spot("logs", WEEKLY).out.splitlines()[-1]
 
 
 def test_logs_of_a_run_without_a_job_are_not_there_yet(desk: Desk) -> None:
     desk.server.rule = each(Answer(403, "Permission denied."), where=on(Method.CREATE))
-    desk.spot("submit", "--run", "weekly")
-    said = desk.spot("logs", "weekly")
+    desk.spot("submit", "--run", WEEKLY)
+    said = desk.spot("logs", WEEKLY)
     assert said.code == 75
     assert re.search(r"(?m)^logs +none yet$", said.out)
 
 
 def test_logs_of_an_attempt_that_never_had_a_job_will_never_come(desk: Desk) -> None:
     desk.server.rule = each(Answer(400, "Machine type is not supported."), where=on(Method.CREATE))
-    desk.spot("submit", "--run", "weekly")
-    assert desk.spot("logs", "weekly").code == 2
+    desk.spot("submit", "--run", WEEKLY)
+    assert desk.spot("logs", WEEKLY).code == 2
 
 
 def test_logs_of_an_unknown_attempt_name_those_that_are_known(desk: Desk) -> None:
-    desk.submit("weekly")
-    said = desk.spot("logs", "weekly", "--attempt", "a9")
-    assert (said.code, said.err) == (2, "spot: run weekly has no attempt a9: it has a1\n")
+    desk.submit(WEEKLY)
+    said = desk.spot("logs", WEEKLY, "--attempt", "a9")
+    assert (said.code, said.err) == (2, f"spot: run {WEEKLY} has no attempt a9: it has a1\n")
 
 
 def test_the_doctor_ends_with_what_it_found(desk: Desk) -> None:

@@ -8,9 +8,10 @@ import time
 import pytest
 
 from spot.core.run import RunState
-from spot.emulators.faults import Answer, LostReply, Method, each, on
-from spot.supervisor import project
-from tests.machinery.desk import Desk, nobody_there
+from spot.emulators.faults import LostReply, Method, each, on
+from spot.supervisor import service
+from tests.machinery.desk import WEEKLY, Desk, nobody_there
+from tests.machinery.emulators.faults import Answer
 
 BROKEN = {
     "cut off": (b'{"format": 1, "id": "bad"', "no record of a run"),
@@ -22,56 +23,56 @@ broken = pytest.mark.parametrize(("data", "says"), BROKEN.values(), ids=BROKEN.k
 
 def test_a_run_that_vertex_ai_refuses_has_failed_at_submit(desk: Desk) -> None:
     desk.server.rule = each(Answer(400, "Machine type is not supported."), where=on(Method.CREATE))
-    said = desk.spot("submit", "--run", "weekly")
+    said = desk.spot("submit", "--run", WEEKLY)
     assert said.code == 1
     assert "Machine type is not supported." in said.out
     assert "spot watch" not in said.out
-    assert desk.run("weekly").state is RunState.FAILED
+    assert desk.run(WEEKLY).state is RunState.FAILED
 
 
 def test_a_submit_without_the_permission_to_create_says_so_and_keeps_the_run(desk: Desk) -> None:
     desk.server.rule = each(Answer(403, "Permission denied."), where=on(Method.CREATE))
-    said = desk.spot("submit", "--run", "weekly")
+    said = desk.spot("submit", "--run", WEEKLY)
     assert said.code == 2
     assert "Permission denied." in said.out
-    assert desk.run("weekly").attempts == ()
+    assert desk.run(WEEKLY).attempts == ()
     desk.server.rule = lambda _: None
     assert desk.spot("reconcile").code == 75
-    assert desk.jobs_of("weekly") == 1
+    assert desk.jobs_of(WEEKLY) == 1
 
 
 def test_a_create_whose_reply_is_lost_is_found_again_and_not_repeated(desk: Desk) -> None:
     desk.server.rule = each(LostReply(), where=on(Method.CREATE), count=1)
-    assert desk.spot("submit", "--run", "weekly").code == 0
-    assert desk.run("weekly").attempts[0].job
-    assert desk.jobs_of("weekly") == 1
+    assert desk.spot("submit", "--run", WEEKLY).code == 0
+    assert desk.run(WEEKLY).attempts[0].job
+    assert desk.jobs_of(WEEKLY) == 1
 
 
 def test_a_submit_that_vertex_ai_does_not_answer_keeps_the_run(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(project, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(service, "GIVE_UP_S", 0.1)
     monkeypatch.setenv("VERTEX_ENDPOINT", nobody_there())
-    said = desk.spot("submit", "--run", "weekly", "--json")
+    said = desk.spot("submit", "--run", WEEKLY, "--json")
     assert said.code == 0
-    assert "cannot look for a1 of run weekly" in said.json["problem"]
-    assert desk.run("weekly").state is RunState.OPEN
+    assert f"cannot look for a1 of run {WEEKLY}" in said.json["problem"]
+    assert desk.run(WEEKLY).state is RunState.OPEN
 
 
 def test_a_submit_that_the_bucket_does_not_answer_says_how_to_repeat_it_safely(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(project, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(service, "GIVE_UP_S", 0.1)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", nobody_there())
-    said = desk.spot("submit", "--run", "weekly")
+    said = desk.spot("submit", "--run", WEEKLY)
     assert (said.code, said.out) == (75, "")
-    assert "with --run weekly it cannot begin twice" in said.err
-    assert desk.jobs_of("weekly") == 0
+    assert f"with --run {WEEKLY}, which cannot start a second run" in said.err
+    assert desk.jobs_of(WEEKLY) == 0
 
 
 @pytest.mark.parametrize("verb", ["reconcile", "watch", "status", "cancel x", "logs x", "reconcile x", "watch x"])
 def test_a_bucket_that_does_not_answer_is_one_line_and_come_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
-    monkeypatch.setattr(project, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(service, "GIVE_UP_S", 0.1)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", nobody_there())
     said = desk.spot(*verb.split())
     assert (said.code, said.out) == (75, "")
@@ -79,24 +80,24 @@ def test_a_bucket_that_does_not_answer_is_one_line_and_come_again(
 
 
 def test_a_vertex_ai_that_does_not_answer_leaves_the_run_as_it_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.submit("weekly")
-    before = desk.run("weekly")
-    monkeypatch.setattr(project, "GIVE_UP_S", 0.1)
+    desk.submit(WEEKLY)
+    before = desk.run(WEEKLY)
+    monkeypatch.setattr(service, "GIVE_UP_S", 0.1)
     monkeypatch.setenv("VERTEX_ENDPOINT", nobody_there())
     said = desk.spot("reconcile", "--json")
     assert said.code == 75
     assert "cannot read projects/" in said.json[0]["problem"]
-    assert desk.run("weekly") == before
+    assert desk.run(WEEKLY) == before
 
 
 @broken
 def test_a_broken_record_does_not_keep_a_pass_from_the_other_runs(desk: Desk, data: bytes, says: str) -> None:
     desk.put("runs/open/bad.json", data)
-    desk.submit("weekly")
-    desk.fail("weekly")
+    desk.submit(WEEKLY)
+    desk.fail(WEEKLY)
     said = desk.spot("reconcile", "--json")
     assert said.code == 1
-    bad, weekly = said.json
+    weekly, bad = said.json
     assert says in bad["problem"]
     assert bad["state"] is None
     assert weekly["state"] == "failed"
@@ -107,13 +108,13 @@ def test_a_broken_record_does_not_keep_a_pass_from_the_other_runs(desk: Desk, da
 @broken
 def test_status_shows_the_other_runs_beside_a_broken_record(desk: Desk, data: bytes, says: str) -> None:
     desk.put("runs/open/bad.json", data)
-    desk.submit("weekly")
+    desk.submit(WEEKLY)
     said = desk.spot("status")
     assert said.code == 2
-    assert re.search(r"(?m)^weekly +0% .* spot in us-east4", said.out)
+    assert re.search(rf"(?m)^{WEEKLY} +0% .* spot in us-east4", said.out)
     assert said.out.count("bad: ") == 1
     assert says in " ".join(said.out.split())
-    assert [one["id"] for one in desk.spot("status", "--json").json] == ["bad", "weekly"]
+    assert [one["id"] for one in desk.spot("status", "--json").json] == [WEEKLY, "bad"]
 
 
 @broken
@@ -128,15 +129,15 @@ def test_a_broken_record_that_is_named_is_one_line(desk: Desk, verb: str, data: 
 
 
 def test_a_damaged_completion_is_told_and_the_run_is_shown_all_the_same(desk: Desk) -> None:
-    desk.submit("weekly")
-    desk.put("models/weekly/completion.json", b"{")
-    said = desk.spot("status", "weekly")
+    desk.submit(WEEKLY)
+    desk.put(f"models/{WEEKLY}/completion.json", b"{")
+    said = desk.spot("status", WEEKLY)
     assert said.code == 2
-    assert "is no completion manifest" in said.out
+    assert "is not a completion record" in said.out
     assert "spot us-east4" in said.out
     assert "no checkpoint yet" not in said.out, "which is not known"
-    assert desk.spot("status", "weekly", "--json").json["now"] is None
-    assert re.search(r"(?m)^weekly +\? ", desk.spot("status").out)
+    assert desk.spot("status", WEEKLY, "--json").json["now"] is None
+    assert re.search(rf"(?m)^{WEEKLY} +\? ", desk.spot("status").out)
 
 
 def test_watch_does_not_wait_for_what_somebody_must_do(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,10 +151,10 @@ def test_watch_does_not_wait_for_what_somebody_must_do(desk: Desk, monkeypatch: 
 def test_a_cancel_that_vertex_ai_does_not_answer_is_recorded_and_done_later(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk.submit("weekly")
-    monkeypatch.setattr(project, "GIVE_UP_S", 0.1)
+    desk.submit(WEEKLY)
+    monkeypatch.setattr(service, "GIVE_UP_S", 0.1)
     desk.server.rule = each(Answer(503, "down"))
-    assert desk.spot("cancel", "weekly").code == 75
+    assert desk.spot("cancel", WEEKLY).code == 75
     desk.server.rule = lambda _: None
     assert desk.spot("reconcile").code == 1
-    assert desk.run("weekly").state is RunState.CANCELLED
+    assert desk.run(WEEKLY).state is RunState.CANCELLED

@@ -13,11 +13,10 @@ from typing import Any
 
 from spot.core.errors import SpotError, TemporarilyUnavailable
 from spot.core.run import Outcome, Provisioning, Run, RunState
-from spot.emulators.capacity import Scripted
-from spot.emulators.custom_job import Job
+from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.custom_job import EmulatedJob
 from spot.emulators.job_lifecycle import Behaviour
-from spot.emulators.jobs import JobClient as Vertex
-from spot.emulators.launcher import NoLauncher
+from spot.emulators.jobs import JobTable as Vertex
 from spot.google.vertex import JobClient
 from spot.storage import paths
 from spot.storage.base import ABSENT, Store
@@ -29,6 +28,7 @@ from spot.supervisor.reconcile import Supervisor
 from spot.supervisor.training_status import BucketStatus, TrainingStatus
 from tests.machinery import samples
 from tests.machinery.clocks import ManualClock
+from tests.machinery.emulators.idle import IdleLauncher
 from tests.machinery.storage.memory import MemoryStore
 from tests.machinery.supervisor.direct_jobs import DirectJobs
 from tests.machinery.supervisor.watched import (
@@ -115,8 +115,8 @@ class World:
     """Opens the store that the ledger lies in."""
     plan: Plan = undisturbed
     clock: ManualClock = field(default_factory=lambda: ManualClock(samples.T0))
-    capacity: Scripted = field(default_factory=lambda: Scripted({(FIRST, Provisioning.SPOT): 0}))
-    launcher: NoLauncher = field(default_factory=NoLauncher)
+    capacity: ScriptedCapacity = field(default_factory=lambda: ScriptedCapacity({(FIRST, Provisioning.SPOT): 0}))
+    launcher: IdleLauncher = field(default_factory=IdleLauncher)
     calls: list[str] = field(default_factory=list)
     step: int = 0
     """Of the newest checkpoint."""
@@ -195,7 +195,7 @@ class World:
         assert run.standby is None or run.standby.replaces == run.active_attempts[0].id
         assert all(decision.reason and "\n" not in decision.reason for decision in run.decisions)
 
-    def all_jobs(self) -> list[Job]:
+    def all_jobs(self) -> list[EmulatedJob]:
         return [job for region in REGIONS for job in self.vertex.list(self.run.spec.project, region).jobs]
 
     @property
@@ -210,7 +210,7 @@ class World:
             if job.started_at and job.request.labels["attempt"] not in self._ended:
                 self._train(job, job.request.labels["attempt"])
 
-    def _train(self, job: Job, attempt: str) -> None:
+    def _train(self, job: EmulatedJob, attempt: str) -> None:
         """Write what the trainer of this job would have written by now."""
         if attempt not in self._starts:
             self._starts[attempt] = markers.claim_start(self._checkpoints, self.run.id, attempt, {})
@@ -227,7 +227,7 @@ class World:
             return self._end(job, attempt, 0)
         return self._cue(job, attempt)
 
-    def _cue(self, job: Job, attempt: str) -> None:
+    def _cue(self, job: EmulatedJob, attempt: str) -> None:
         scene = self.scene
         spot = job.request.provisioning is Provisioning.SPOT
         if spot and scene.spot_is_gone_at is not None and self.step >= scene.spot_is_gone_at:
@@ -285,14 +285,14 @@ class World:
         text = json.dumps({"time": self.clock.now().isoformat()})
         self._models.write(paths.output(self.run.id, paths.COMPLETION), text.encode(), if_generation=ABSENT)
 
-    def _end(self, job: Job, attempt: str, code: int) -> None:
+    def _end(self, job: EmulatedJob, attempt: str, code: int) -> None:
         if code >= 0:  # who is killed writes nothing
             markers.write_end(self._checkpoints, self.run.id, attempt, self._starts[attempt], {"exit_code": code})
         self._ended.add(attempt)
         self.launcher.processes[job.name].end(code)
 
 
-def stands_by(job: Job) -> bool:
+def stands_by(job: EmulatedJob) -> bool:
     """Whether it was started to relieve another one."""
     return "--standby" in job.request.spec["workerPoolSpecs"][0]["containerSpec"]["args"]
 

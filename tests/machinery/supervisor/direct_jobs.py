@@ -1,18 +1,17 @@
-"""The `Jobs` of the supervisor straight onto those of the stand-in for Vertex AI: no HTTP, so thousands a second."""
+"""The `Jobs` of the supervisor straight onto those of the stand-in for JobTable AI: no HTTP, so thousands a second."""
 
 from __future__ import annotations
 
 from spot.core.job import JobError, JobSnapshot
 from spot.core.run import Attempt, Run
-from spot.emulators.custom_job import InvalidJob, Job
-from spot.emulators.jobs import Jobs as Vertex
-from spot.emulators.jobs import UnknownJob, WrongState
+from spot.emulators.custom_job import EmulatedJob, InvalidJob
+from spot.emulators.jobs import JobTable, UnknownJob, WrongState
 from spot.google.job_spec import label_filter
 from spot.google.vertex import JobNotFound, RequestRejected, wire
 
 
 class DirectJobs:
-    def __init__(self, vertex: Vertex) -> None:
+    def __init__(self, vertex: JobTable) -> None:
         self._vertex = vertex
 
     def create(self, run: Run, attempt: Attempt) -> JobSnapshot:
@@ -38,7 +37,7 @@ class DirectJobs:
             return
 
 
-def _sighting(job: Job) -> JobSnapshot:
+def _sighting(job: EmulatedJob) -> JobSnapshot:
     return JobSnapshot(
         name=job.name,
         state=job.state,

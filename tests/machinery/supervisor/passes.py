@@ -23,7 +23,7 @@ from spot.core.run import (
 )
 from spot.google.vertex import RequestRejected
 from spot.policy.decide import decide
-from spot.policy.slack import assess
+from spot.policy.slack import Slack
 from spot.supervisor.classify import classify_refusal
 from spot.supervisor.observe import observe
 from spot.supervisor.reconcile import MOST_TURNS, is_settling
@@ -174,7 +174,7 @@ class Passes:
             slack = self.run.spec.deadline - self.cloud.now - (self.cloud.work - self.cloud.saved) * MINUTE
             assert active.provisioning is Provisioning.SPOT
             assert policy.strategy is Strategy.HYBRID
-            assert slack <= assess(self.run, Observation(), self.cloud.now).hard_margin
+            assert slack <= Slack.of(self.run, Observation(), self.cloud.now).hard_margin
 
 
 def has_digit(text: str) -> bool:

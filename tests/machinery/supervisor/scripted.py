@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
 from spot.core.run import CancelReason, Observation, Provisioning, Run, RunState
 from spot.simulation.replay import Decide
-from spot.simulation.startup_times import Starts, StartupTimes, drawn
+from spot.simulation.startup_times import StartupRanges, StartupTimes
 
 MINUTE = timedelta(minutes=1)
 PROVISIONED, RESTORED = 5, 2
@@ -17,7 +17,9 @@ PROVISIONED, RESTORED = 5, 2
 
 def luck(regions: Sequence[str] = ("us-central1", "us-east4")) -> StartupTimes:
     always = (PROVISIONED, PROVISIONED)
-    return drawn(Starts(spot=always, on_demand=always, restore=(RESTORED, RESTORED)), regions, seed=0)
+    return StartupTimes.drawn(
+        StartupRanges(spot=always, on_demand=always, restore=(RESTORED, RESTORED)), regions, seed=0
+    )
 
 
 def submit(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spot.core.job import JobError, JobState
 from spot.core.run import Cancel, CancelReason, Outcome, Provisioning
-from spot.supervisor.classify import ERROR_IS_LATE, Evidence, classify, classify_refusal
+from spot.supervisor.classify import ERROR_IS_LATE, AttemptEvidence, classify, classify_refusal
 from tests.machinery.samples import T0, no_quota, stockout
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -44,9 +44,9 @@ def ours(why: CancelReason) -> Cancel:
     return Cancel(at=T0, why=why)
 
 
-def evidence(state: JobState, **changes: Any) -> Evidence:
+def evidence(state: JobState, **changes: Any) -> AttemptEvidence:
     known: dict[str, Any] = {"provisioning": Provisioning.SPOT, "timeout": timedelta(days=7), "since_end": 5 * MINUTE}
-    return Evidence(state=state, **{**known, **changes})
+    return AttemptEvidence(state=state, **{**known, **changes})
 
 
 PER_GPU_QUOTA = JobError(
@@ -96,7 +96,7 @@ def test_an_ended_job_with_a_complete_model_succeeded_whatever_else_is_said(stat
         pytest.param(FAILED, {"error": INTERNAL}, "internal", id="internal error before it ran"),
         pytest.param(FAILED, {"error": no_quota(code=8)}, "quota", id="no spot quota, said by the job"),
         pytest.param(FAILED, {"error": no_quota(ON_DEMAND, code=8)}, "quota", id="no quota, said by the job"),
-        pytest.param(FAILED, {"error": UNSUPPORTED}, "invalid", id="unsupported machine"),
+        pytest.param(FAILED, {"error": UNSUPPORTED}, "request-rejected", id="unsupported machine"),
         pytest.param(
             FAILED,
             {"error": stockout(), "exit_code": 1, **RAN},
@@ -123,10 +123,10 @@ def test_an_ended_job_with_a_complete_model_succeeded_whatever_else_is_said(stat
         pytest.param(FAILED, {"error": said(8), **RAN}, "preempted", id="code 8 alone, after it ran"),
         pytest.param(FAILED, {"error": said(13), **RAN}, "internal", id="code 13 alone"),
         pytest.param(FAILED, {"error": said(14), **RAN}, "internal", id="code 14 alone"),
-        pytest.param(FAILED, {"error": said(3)}, "invalid", id="code 3 alone"),
-        pytest.param(FAILED, {"error": said(5)}, "invalid", id="code 5 alone"),
-        pytest.param(FAILED, {"error": said(7)}, "invalid", id="code 7 alone"),
-        pytest.param(FAILED, {"error": said(9)}, "invalid", id="code 9 alone"),
+        pytest.param(FAILED, {"error": said(3)}, "request-rejected", id="code 3 alone"),
+        pytest.param(FAILED, {"error": said(5)}, "request-rejected", id="code 5 alone"),
+        pytest.param(FAILED, {"error": said(7)}, "request-rejected", id="code 7 alone"),
+        pytest.param(FAILED, {"error": said(9)}, "request-rejected", id="code 9 alone"),
         pytest.param(FAILED, {"error": said(4), **RAN}, "expired", id="code 4 alone"),
         pytest.param(FAILED, {"error": said(1), **RAN}, "cancelled", id="code 1 alone"),
         pytest.param(
@@ -174,7 +174,7 @@ MESSAGES = st.text() | st.sampled_from(
 ERRORS = st.builds(JobError, code=st.integers(-1, 600), message=MESSAGES)
 SPANS = st.timedeltas(timedelta(), timedelta(days=8))
 ALL_EVIDENCE = st.builds(
-    Evidence,
+    AttemptEvidence,
     state=st.sampled_from(JobState),
     provisioning=st.sampled_from(Provisioning),
     timeout=SPANS,
@@ -190,7 +190,7 @@ ALL_EVIDENCE = st.builds(
 
 
 @given(ALL_EVIDENCE)
-def test_every_evidence_has_an_outcome_once_it_is_whole(known: Evidence) -> None:
+def test_every_evidence_has_an_outcome_once_it_is_whole(known: AttemptEvidence) -> None:
     outcome = classify(known)
     empty = known.error is None or (not known.error.message and not known.error.code)
     awaited = known.state is FAILED and empty and known.since_end < ERROR_IS_LATE
@@ -217,9 +217,9 @@ def test_a_twin_that_stood_by_to_the_end_has_not_made_the_model(state: JobState)
         pytest.param(replace(stockout(), code=429), "no-capacity", id="a stockout at once"),
         pytest.param(RATE_LIMIT, "no-capacity", id="too many requests"),
         pytest.param(JobError(code=429, message=""), "no-capacity", id="429 without a text"),
-        pytest.param(JobError(code=400, message=UNSUPPORTED.message), "invalid", id="unsupported machine"),
-        pytest.param(JobError(code=404, message="Not found."), "invalid", id="404"),
-        pytest.param(JobError(code=409, message="Conflict."), "invalid", id="409"),
+        pytest.param(JobError(code=400, message=UNSUPPORTED.message), "request-rejected", id="unsupported machine"),
+        pytest.param(JobError(code=404, message="Not found."), "request-rejected", id="404"),
+        pytest.param(JobError(code=409, message="Conflict."), "request-rejected", id="409"),
     ],
 )
 def test_a_refused_create_ended(error: JobError, outcome: str) -> None:
@@ -233,7 +233,7 @@ def test_a_refusal_is_the_requests_own_fault_unless_there_is_too_much_of_it(erro
 
 
 def relieved(state: JobState, **changes: Any) -> Outcome | None:
-    return classify(evidence(state, relieved=True, **RAN, **changes))
+    return classify(evidence(state, replaced=True, **RAN, **changes))
 
 
 @pytest.mark.parametrize(

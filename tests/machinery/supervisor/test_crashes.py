@@ -12,16 +12,16 @@ import pytest
 
 from spot.core.errors import TemporarilyUnavailable
 from spot.core.run import Outcome, Provisioning
-from spot.emulators.capacity import Unlimited
-from spot.emulators.faults import Call, LostReply, Reset, never
-from spot.emulators.faults import Fault as VertexFault
-from spot.emulators.jobs import JobClient as Vertex
-from spot.emulators.launcher import NoLauncher
+from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.faults import Call, Injection, LostReply, never
+from spot.emulators.jobs import JobTable as Vertex
 from spot.emulators.vertex_server import VertexServer
 from spot.google.vertex import JobClient, VertexJobs
 from spot.storage.base import Store
 from spot.storage.factory import open_store
 from tests.machinery.clocks import ManualClock
+from tests.machinery.emulators.faults import Reset
+from tests.machinery.emulators.idle import IdleLauncher
 from tests.machinery.storage.memory import MemoryStore
 from tests.machinery.supervisor.crashes import (
     FALLBACK,
@@ -135,7 +135,7 @@ def test_an_unanswered_create_or_cancel_changes_no_result(when: When, tmp_path: 
 @pytest.fixture
 def api() -> Iterator[tuple[VertexServer, Api]]:
     """The real client, over HTTP; the server serves whichever world asked last."""
-    with VertexServer(Vertex(Unlimited(), NoLauncher(), ManualClock())) as server:
+    with VertexServer(Vertex(ScriptedCapacity(), IdleLauncher(), ManualClock())) as server:
         client = VertexJobs(server.url, give_up_s=0.01)
 
         def serve(vertex: Vertex) -> JobClient:
@@ -155,12 +155,12 @@ def test_a_kill_changes_no_result_with_the_real_client_and_a_real_store_either(
 
 @pytest.mark.processes
 @pytest.mark.parametrize("fault", [Reset(), LostReply()], ids=["before", "after"])
-def test_any_connection_to_vertex_may_break(fault: VertexFault, tmp_path: Path, api: tuple[VertexServer, Api]) -> None:
+def test_any_connection_to_vertex_may_break(fault: Injection, tmp_path: Path, api: tuple[VertexServer, Api]) -> None:
     server, serve = api
     calls(tmp_path, serve, open_store)
     for number in range(1, len(server.calls) + 1):
 
-        def rule(call: Call, broken: int = len(server.calls) + number) -> VertexFault | None:
+        def rule(call: Call, broken: int = len(server.calls) + number) -> Injection | None:
             return fault if call.number == broken else None
 
         server.rule = rule

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from spot.core.run import Observation, Provisioning, Strategy
-from spot.policy import failover
-from spot.policy.slack import assess
+from spot.policy.offers import Offers
+from spot.policy.slack import Slack
 from spot.supervisor import preflight as module
 from spot.supervisor.preflight import budget_warnings, doubts, price_warnings, refusals
 from spot.trainer.checkpoint import interval
@@ -195,6 +195,6 @@ def test_a_region_without_a_price_is_warned_of() -> None:
 @pytest.mark.parametrize("budget", [4.1, 9.0, 10.07, 10.39, 10.4, 10.41, 12.5, 20.0])
 def test_a_budget_is_warned_of_just_where_the_policy_would_not_fall_back_to_on_demand(budget: float) -> None:
     run = samples.run(usd_per_hour=PRICES, budget_usd=budget)
-    falls_back = failover.on_demand_can_finish(run, assess(run, Observation(), samples.T0))
+    falls_back = Offers.of(run, Slack.of(run, Observation(), samples.T0)).on_demand_can_finish
 
     assert bool(budget_warnings(run)) is not falls_back

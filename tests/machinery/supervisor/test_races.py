@@ -22,6 +22,7 @@ from spot.core.errors import TemporarilyUnavailable
 from spot.core.job import JobState
 from spot.core.run import Provisioning, RunState
 from spot.supervisor.reconcile import CREATE_WITHIN, SETTLE_EVERY_S
+from tests.machinery.emulators.idle import finish
 from tests.machinery.supervisor.crashes import FALLBACK, FIRST, HAND_OVER, SECOND, TICK, Killed, Scene, World, play
 from tests.machinery.supervisor.racing import Racer
 from tests.machinery.supervisor.watched import Fault, When, undisturbed
@@ -67,7 +68,7 @@ def to_close(root: str) -> World:
     world.pass_time(timedelta(minutes=10))
     world.supervisor().reconcile()
     world.complete()
-    world.vertex.finish(world.all_jobs()[0].name)
+    finish(world.vertex, world.all_jobs()[0].name)
     return world
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from spot.core.run import Provisioning, Strategy
 from spot.emulators.faults import Method
-from spot.supervisor import project
+from spot.supervisor import service
 from spot.supervisor.submit import SubmitError, merged_flags, new_id, plan
 from tests.machinery import samples
-from tests.machinery.desk import DIGEST, IMAGE, Desk, nobody_there
+from tests.machinery.desk import DIGEST, IMAGE, WEEKLY, Desk, nobody_there
 from tests.machinery.google.google_project import google_project
 from tests.machinery.google.google_server import Answer, refusal
 
@@ -22,7 +22,7 @@ TAG = "us-central1-docker.pkg.dev/my-project/images/trainer:v1"
 
 def request_of(desk: Desk, *arguments: str) -> Any:
     """What a dry run says that it would send."""
-    said = desk.spot("submit", "--run", "weekly", "--dry-run", "--json", *arguments)
+    said = desk.spot("submit", "--run", WEEKLY, "--dry-run", "--json", *arguments)
     assert said.code == 0, said.err
     return said.json["request"]
 
@@ -42,11 +42,11 @@ def refused(desk: Desk, *arguments: str) -> str:
 
 def test_a_dry_run_shows_the_exact_request_and_touches_nothing(desk: Desk) -> None:
     request = request_of(desk)
-    assert request["labels"].items() >= {"run": "weekly", "attempt": "a1"}.items()
+    assert request["labels"].items() >= {"run": WEEKLY, "attempt": "a1"}.items()
     assert request["jobSpec"]["scheduling"] == {"strategy": "SPOT", "timeout": "604800s", "disableRetries": True}
     assert request["jobSpec"]["serviceAccount"] == "training@acme-ml.iam.gserviceaccount.com"
     assert trainer_flags(request) == {
-        "--run": "weekly",
+        "--run": WEEKLY,
         "--attempt": "a1",
         "--output-dir": f"{desk.root}/models",
         "--checkpoint-dir": f"{desk.root}/checkpoints",
@@ -63,7 +63,7 @@ def test_a_dry_run_shows_the_exact_request_and_touches_nothing(desk: Desk) -> No
 
 def test_what_a_dry_run_shows_is_what_is_created(desk: Desk) -> None:
     request = request_of(desk)
-    desk.submit("weekly")
+    desk.submit(WEEKLY)
     created = next(call for call in desk.server.calls if call.method is Method.CREATE)
     assert created.request is not None
     assert created.request.labels == request["labels"]
@@ -74,10 +74,10 @@ def test_what_a_dry_run_shows_is_what_is_created(desk: Desk) -> None:
 
 def test_a_dry_run_for_people_has_the_same_request_below_the_plan(desk: Desk) -> None:
     request = request_of(desk)
-    shown = desk.spot("submit", "--run", "weekly", "--dry-run").out
+    shown = desk.spot("submit", "--run", WEEKLY, "--dry-run").out
     above, _, below = shown.partition("the request: POST projects/acme-ml/locations/us-east4/customJobs\n")
     assert json.loads(below) == request
-    for line in ("first ", "deadline ", "safety line ", "on-demand ", "price "):
+    for line in ("first ", "deadline ", "latest on-demand start ", "on-demand ", "price "):
         assert f"\n{line}" in above
 
 
@@ -96,8 +96,8 @@ def test_flags_of_submit_go_over_the_settings(desk: Desk, arguments: list[str], 
 
 
 def test_the_deadline_counts_from_now(desk: Desk) -> None:
-    desk.submit("weekly", "--deadline-hours", "5", "--work-hours", "2")
-    run = desk.run("weekly")
+    desk.submit(WEEKLY, "--deadline-hours", "5", "--work-hours", "2")
+    run = desk.run(WEEKLY)
     assert run.spec.deadline - run.submitted_at == timedelta(hours=5)
     assert run.spec.policy.work == timedelta(hours=2)
 
@@ -108,11 +108,11 @@ def test_flags_of_the_trainer_go_over_those_of_the_settings(desk: Desk) -> None:
 
 
 def test_a_run_keeps_the_settings_it_was_submitted_with(desk: Desk) -> None:
-    desk.submit("weekly")
-    before = desk.run("weekly").spec
+    desk.submit(WEEKLY)
+    before = desk.run(WEEKLY).spec
     desk.settings({"training.epochs": "99", "policy.deadline_hours": "1", "cloud.image": '""'})
     assert desk.spot("reconcile").code == 75
-    assert desk.run("weekly").spec == before
+    assert desk.run(WEEKLY).spec == before
     assert "--epochs" in before.arguments
     assert before.image == IMAGE
 
@@ -223,7 +223,7 @@ def test_data_that_is_not_there_is_refused(desk: Desk, uri: str, says: str) -> N
 
 
 def test_data_that_nobody_can_tell_about_may_be_asked_for_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(project, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(service, "GIVE_UP_S", 0.1)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", nobody_there())
     said = desk.spot("submit", "--dry-run", "--", "--data", "gs://bucket/x")
     assert (said.code, said.out) == (75, "")
@@ -242,10 +242,10 @@ def test_work_for_more_than_one_job_of_seven_days_needs_time_to_start_them_all(d
 
 
 def test_whoever_insists_on_a_deadline_gets_the_run_and_a_warning(desk: Desk) -> None:
-    said = desk.spot("submit", "--run", "weekly", "--deadline-hours", "1", "--force", "--json")
+    said = desk.spot("submit", "--run", WEEKLY, "--deadline-hours", "1", "--force", "--json")
     assert said.code == 0
     assert "cannot be met" in said.json["plan"]["warnings"][0]
-    assert desk.run("weekly").attempts[0].provisioning is Provisioning.ON_DEMAND
+    assert desk.run(WEEKLY).attempts[0].provisioning is Provisioning.ON_DEMAND
 
 
 def test_a_run_on_spot_alone_promises_no_deadline(desk: Desk) -> None:
@@ -253,8 +253,8 @@ def test_a_run_on_spot_alone_promises_no_deadline(desk: Desk) -> None:
 
 
 def test_a_budget_is_the_timeout_of_the_first_job(desk: Desk) -> None:
-    desk.submit("weekly", "--budget-usd", "2")
-    policy = desk.run("weekly").spec.policy
+    desk.submit(WEEKLY, "--budget-usd", "2")
+    policy = desk.run(WEEKLY).spec.policy
     price = policy.usd_per_hour["us-east4"][Provisioning.SPOT]
     seconds = int(2 / price * 3600)
     assert request_of(desk, "--budget-usd", "2")["jobSpec"]["scheduling"]["timeout"] == f"{seconds}s"

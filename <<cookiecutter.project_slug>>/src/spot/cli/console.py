@@ -1,4 +1,4 @@
-"""Standard output: a terminal is as wide as it is, a log is wide; and programs get JSON."""
+"""Write to standard output: tables as wide as the terminal, wide lines in a log, JSON for programs."""
 
 from __future__ import annotations
 
@@ -6,23 +6,33 @@ import contextlib
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 
 WIDE = 160
-"""Columns where nobody sees an edge: in a log of CI, in a file."""
+"""Columns outside a terminal."""
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Left to itself, rich would end the process with the exit code of a run that failed."""
+        """Raise, because rich would exit with the code of a failed run."""
         raise BrokenPipeError
 
 
+def show(document: object, parts: Sequence[RenderableType], as_json: bool) -> None:
+    """Write the document as JSON, or the parts as text."""
+    if as_json:
+        json.dump(document, sys.stdout, indent=1)
+        sys.stdout.write("\n")
+    else:
+        write(*parts)
+
+
 def write(*parts: RenderableType) -> None:
-    """Each part below the one before it. Text is not broken into lines, so that what is copied is whole."""
+    """Write parts below each other. Strings are not wrapped, so that commands can be copied whole."""
     console = _console()
     with console.capture() as caught:
         for part in parts:
@@ -30,32 +40,32 @@ def write(*parts: RenderableType) -> None:
     sys.stdout.writelines(f"{line.rstrip()}\n" for line in caught.get().splitlines())
 
 
-def write_json(document: object) -> None:
-    json.dump(document, sys.stdout, indent=1)
-    sys.stdout.write("\n")
-
-
 def on_terminal() -> bool:
-    """Whether somebody looks at it who can be shown things in place."""
+    """Return whether standard output can show text in place."""
     return sys.stdout.isatty() and not _console().is_dumb_terminal
 
 
 def columns() -> int:
-    """How wide standard output is."""
+    """Return the width of standard output."""
     return _console().width
+
+
+def in_hours(duration: timedelta) -> float:
+    """Return hours for JSON."""
+    return round(duration / timedelta(hours=1), 4)
 
 
 @contextlib.contextmanager
 def in_place() -> Iterator[Callable[[RenderableType], None]]:
-    """Show one thing in the place of the one before it."""
-    active = Live(console=_console(), auto_refresh=False, redirect_stderr=sys.stderr.isatty())
-    with active, _only_warnings():
-        yield lambda part: active.update(part, refresh=True)
+    """Show each part in the place of the previous one."""
+    live = Live(console=_console(), auto_refresh=False, redirect_stderr=sys.stderr.isatty())
+    with live, _only_warnings():
+        yield lambda part: live.update(part, refresh=True)
 
 
 @contextlib.contextmanager
 def _only_warnings() -> Iterator[None]:
-    """Decisions are in the view already; what else is logged to the same terminal must go above it, not through it."""
+    """Log only warnings, above the live view: the view already shows the decisions."""
     root = logging.getLogger()
     level, handlers = root.level, [item for item in root.handlers if isinstance(item, logging.StreamHandler)]
     before = [(handler, handler.stream) for handler in handlers]
@@ -71,7 +81,7 @@ def _only_warnings() -> Iterator[None]:
 
 
 def _console() -> Console:
-    console = _Console(highlight=False, markup=False, emoji=False)  # what Vertex AI said is shown as it was said
+    console = _Console(highlight=False, markup=False, emoji=False)  # messages of Vertex AI are shown verbatim
     if not sys.stdout.isatty():
         console.width = WIDE
     return console

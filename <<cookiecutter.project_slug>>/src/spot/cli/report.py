@@ -1,4 +1,4 @@
-"""`spot report`: what a run, or all of some time, have cost, and where the time went."""
+"""Run `spot report`: what a run, or every run of some time, cost, and where the time went."""
 
 from __future__ import annotations
 
@@ -16,94 +16,97 @@ from rich.console import RenderableType
 from spot.accounting.cost import account
 from spot.accounting.totals import Totals
 from spot.cli import console
+from spot.config.load import load
 from spot.core.errors import Exit, SpotError
 from spot.core.run import Observation, Run
-from spot.report import as_json, html, report_markdown, terminal
-from spot.storage.base import Damaged, NewerFormat
-from spot.storage.records.ledger import Ledger, UnknownRun
-from spot.supervisor import project
-from spot.supervisor.project import ledger_of, settings_of
-from spot.supervisor.training_status import BucketStatus, TrainingStatus
+from spot.report import as_json, markdown, page, terminal
+from spot.storage.records.ledger import Ledger
+from spot.supervisor import service
+from spot.supervisor.submit import OLDEST_ID
+from spot.supervisor.training_status import TrainingStatus
 
 READERS = 8
 LONGEST = timedelta(days=3650)
 
 
 class ReportError(SpotError):
-    """There is no such report; the message says what to do."""
+    """Report a request for a report that cannot be made."""
 
 
 def report(options: Namespace) -> int:
+    """Show the report of one run, or of every run submitted since a time."""
     if (options.run is None) == (options.since is None):
-        raise ReportError("a report is of one run, or of many: name RUN, or give --since 90d")
+        raise ReportError("expected either RUN or --since", fix="spot report --since 90d")
     if options.json and options.markdown:
-        raise ReportError("--json and --markdown both go to standard output: choose one")
+        raise ReportError("--json and --markdown both write to standard output: choose one")
     now = datetime.now(UTC)
     since = None if options.since is None else moment(options.since, now)
-    ledger, evidence = ledger_of(settings_of(options)), BucketStatus(give_up_s=project.GIVE_UP_S)
+    ledger, reader = service.ledger_of(load(options.settings)), service.status_reader()
     if since is None:
-        return _one(options, ledger.find(options.run).run, evidence, now)
-    totals, unseen = gather(ledger, evidence, since, now)
+        return _one(options, ledger.find(options.run).run, reader, now)
+    totals, unread = gather(ledger, reader, since, now)
     _show(
         options,
         text=lambda: terminal.many(totals),
-        markdown=lambda: report_markdown.many(totals),
-        html=lambda: html.many(totals),
+        markdown=lambda: markdown.many(totals),
+        html=lambda: page.many(totals),
         values=lambda: as_json.many(totals),
     )
-    for run_id, problem in unseen.items():
-        print(f"spot: what is said of {run_id} rests on its record alone: {problem}", file=sys.stderr)
+    for run_id, problem in unread.items():
+        print(f"spot: {run_id} is reported from its record alone: {problem}", file=sys.stderr)
     return Exit.DONE
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """`90d` and `12h` are so long before `now`, `2026-09-01` is the beginning of that day. Raises `ReportError`."""
+    """Parse `90d`, `12h` before `now`, or the beginning of a day, `2026-09-01`. Raises `ReportError`."""
     try:
         if ago := re.fullmatch(r"(\d{1,5})([dh])", text, re.ASCII):
-            back = timedelta(**{"d": {"days": int(ago[1])}, "h": {"hours": int(ago[1])}}[ago[2]])
+            back = timedelta(days=int(ago[1])) if ago[2] == "d" else timedelta(hours=int(ago[1]))
         else:
             back = now - datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError as error:
-        raise ReportError(f"--since {text!r}: write 90d, 12h or a day as 2026-09-01") from error
+        raise ReportError(f"--since {text!r}: expected 90d, 12h or a day as 2026-09-01") from error
     if not timedelta() < back <= LONGEST:
-        raise ReportError(f"--since {text!r}: expected a time within the {LONGEST.days} days before now")
+        raise ReportError(f"--since {text!r}: expected a time within the last {LONGEST.days} days")
     return now - back
 
 
-def gather(ledger: Ledger, evidence: Evidence, since: datetime, now: datetime) -> tuple[Totals, Mapping[str, str]]:
-    """The accounts of the closed runs that were submitted since then, and why the bucket said nothing of some of them.
+def gather(
+    ledger: Ledger, reader: TrainingStatus, since: datetime, now: datetime
+) -> tuple[Totals, Mapping[str, str | None]]:
+    """Return the accounts of the closed runs submitted since then, and for which the bucket could not be read, and why.
 
-    Raises `SpotError`.
+    The date of an id may be older than the submit, see `OLDEST_ID`. Raises `SpotError`.
     """
     with ThreadPoolExecutor(READERS) as pool:
-        found = list(pool.map(lambda name: _read(ledger, name), ledger.closed_since(since, now)))
+        read = list(pool.map(lambda name: _read(ledger, name), ledger.closed_since(since - OLDEST_ID, now)))
         runs = sorted(
-            (run for run in found if isinstance(run, Run) and since <= run.submitted_at <= now),
+            (run for run in read if isinstance(run, Run) and since <= run.submitted_at <= now),
             key=lambda run: (run.submitted_at, run.id),
         )
-        seen = list(pool.map(lambda run: _seen(evidence, run), runs))
+        seen = list(pool.map(lambda run: _seen(reader, run), runs))
     totals = Totals(
         since=since,
         until=now,
         accounts=tuple(account(run, its, now) for run, (its, _) in zip(runs, seen, strict=True)),
-        skipped=tuple(reason for reason in found if isinstance(reason, str)),
+        skipped=tuple(reason for reason in read if isinstance(reason, str)),
     )
     return totals, {run.id: problem for run, (_, problem) in zip(runs, seen, strict=True) if problem}
 
 
-def _one(options: Namespace, run: Run, evidence: Evidence, now: datetime) -> int:
-    seen, problem = _seen(evidence, run)
+def _one(options: Namespace, run: Run, reader: TrainingStatus, now: datetime) -> int:
+    seen, problem = _seen(reader, run)
     found = account(run, seen, now)
     _show(
         options,
         text=lambda: terminal.report(found),
-        markdown=lambda: report_markdown.report(found),
-        html=lambda: html.report(found),
+        markdown=lambda: markdown.report(found),
+        html=lambda: page.report(found),
         values=lambda: as_json.report(found, problem),
     )
     if problem is None:
         return Exit.DONE
-    print(f"spot: the report rests on the record alone: {problem}", file=sys.stderr)
+    print(f"spot: {run.id} is reported from its record alone: {problem}", file=sys.stderr)
     return Exit.AGAIN
 
 
@@ -117,14 +120,12 @@ def _show(
 ) -> None:
     if options.html:
         _write(options.html, html())
-    if options.json:
-        console.write_json(values())
-    elif options.markdown:
+    if options.markdown:
         print(markdown())
-    elif options.html:
-        print(f"written: {options.html}")
+    elif options.json:
+        console.show(values(), [], as_json=True)
     else:
-        console.write(*text())
+        console.write(*([f"written: {options.html}"] if options.html else text()))
 
 
 def _write(path: Path, page: str) -> None:
@@ -135,16 +136,16 @@ def _write(path: Path, page: str) -> None:
 
 
 def _read(ledger: Ledger, name: str) -> Run | str:
-    """A run, or why there is none."""
+    """Return a run, or why it cannot be read."""
     try:
         return ledger.read_closed(name)
-    except (Damaged, NewerFormat, UnknownRun) as error:
+    except SpotError as error:
         return str(error)
 
 
-def _seen(evidence: Evidence, run: Run) -> tuple[Observation | None, str | None]:
-    """What the bucket says of a run, or why it does not."""
+def _seen(reader: TrainingStatus, run: Run) -> tuple[Observation | None, str | None]:
+    """Return what the bucket says about a run, or why it cannot be read."""
     try:
-        return evidence.observe(run), None
+        return reader.observe(run), None
     except SpotError as error:
         return None, " ".join(str(error).split())

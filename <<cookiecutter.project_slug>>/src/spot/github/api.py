@@ -1,10 +1,11 @@
-"""What is asked of GitHub: workflows switched on and off, one issue for each failed run."""
+"""Call the GitHub API: enable and disable workflows, and keep one issue per failed run."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ LABEL = "failed-run"
 CONNECT_AND_READ_S = (10.0, 30.0)
 PAGE = 100
 TRIES = 3
-"""Of what may be asked twice; only a new issue or comment may not."""
+"""Tries of a request that may be repeated; a new issue or comment may not."""
 
 
 class GitHubError(SpotError):
@@ -28,12 +29,12 @@ class GitHubError(SpotError):
 
 
 class IssuesOff(GitHubError):
-    """The repository has no issues."""
+    """Report a repository with issues disabled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
-    """One that this module opened."""
+    """Hold an issue that this module opened."""
 
     number: int
     body: str
@@ -41,7 +42,7 @@ class Issue:
 
 
 class GitHub:
-    """One repository, as the token of a workflow may use it. Every method raises `GitHubError`."""
+    """Call the API of one repository with the token of a workflow. Every method raises `GitHubError`."""
 
     def __init__(self, *, url: str, repository: str, token: str) -> None:
         self._base = f"{url.rstrip('/')}/repos/{repository}"
@@ -54,17 +55,17 @@ class GitHub:
             backoff_factor=0.5,
             status_forcelist=(429, 500, 502, 503, 504),
             raise_on_status=False,
-            respect_retry_after_header=False,  # it may say hours, and the next pass comes in minutes
+            respect_retry_after_header=False,  # it may name hours, and the next reconcile comes in minutes
         )
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=again))
 
     @classmethod
     def of_this_workflow(cls) -> Self:
-        """The repository whose workflow this process runs in."""
+        """Return the repository of the workflow that runs this process."""
         missing = [name for name in ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GITHUB_TOKEN") if not os.environ.get(name)]
         if missing:
-            raise GitHubError(f"{', '.join(missing)} not set: this runs in a workflow, which gives them")
+            raise GitHubError(f"{', '.join(missing)} not set: run this in a GitHub workflow")
         return cls(
             url=os.environ["GITHUB_API_URL"],
             repository=os.environ["GITHUB_REPOSITORY"],
@@ -72,16 +73,25 @@ class GitHub:
         )
 
     def switch(self, workflow: str, *, on: bool) -> None:
-        """`workflow` is its file's name. What is on may be switched on again."""
+        """Enable or disable a workflow by the name of its file. Idempotent."""
         self._ask("PUT", f"actions/workflows/{quote(workflow, safe='')}/{'enable' if on else 'disable'}")
 
     def revive(self, workflow: str) -> None:
-        """Start its 60 days without activity anew, or undo their end; what somebody switched off stays off."""
+        """Restart the 60 days of a schedule, or undo their end. A workflow disabled by a person stays disabled."""
         if self._ask("GET", f"actions/workflows/{quote(workflow, safe='')}").json()["state"] != "disabled_manually":
             self.switch(workflow, on=True)
 
+    def created_at(self, workflow_run: str) -> datetime:
+        """Return when a run of a workflow was created; a re-run keeps that time, and its id."""
+        path = f"actions/runs/{quote(workflow_run, safe='')}"
+        text = self._ask("GET", path).json().get("created_at")
+        try:
+            return datetime.fromisoformat(text).astimezone(UTC)
+        except (TypeError, ValueError):
+            raise GitHubError(f"GitHub answered created_at {text!r} to GET {path}: expected a time") from None
+
     def issues(self) -> Iterator[Issue]:
-        """Those with our label, open and closed, newest first."""
+        """Yield the issues with our label, open and closed, newest first."""
         number = 0
         found: list[dict[str, Any]] = []
         while number == 0 or len(found) == PAGE:
@@ -92,10 +102,11 @@ class GitHub:
                 yield Issue(number=item["number"], body=item["body"] or "", is_open=item["state"] == "open")
 
     def open_issue(self, title: str, body: str) -> None:
+        """Open an issue with our label."""
         self._ask("POST", "issues", json={"title": title, "body": body, "labels": [LABEL]})
 
     def close_issue(self, number: int, comment: str) -> None:
-        """The comment comes first: an issue that was closed without a word raises questions."""
+        """Comment first, so that no issue is closed without a reason."""
         self._ask("POST", f"issues/{number}/comments", json={"body": comment})
         self._ask("PATCH", f"issues/{number}", json={"state": "closed", "state_reason": "completed"})
 
@@ -115,4 +126,4 @@ def _said(response: requests.Response) -> str:
     try:
         return " ".join(str(response.json()["message"]).split())
     except (ValueError, LookupError, TypeError):
-        return response.reason or "nothing more"
+        return response.reason or "no reason"

@@ -1,7 +1,7 @@
-"""One GitHub issue for each run that failed, closed when a later run has succeeded.
+"""Keep one GitHub issue per failed run, closed once a later run has succeeded.
 
-What is due follows from the ledger and the issues alone: a pass that dies before it has reported is made up for by the
-next one, and reporting twice opens nothing twice.
+The due changes follow from the ledger and the issues alone. So a reconcile that dies before its report is repaired by
+the next one, and no issue is opened twice.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ _MARK = re.compile(r"<!-- spot run ([a-z0-9_-]+) -->")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """What is to be done about the issues."""
+    """Hold the issues to open and to close."""
 
     to_open: tuple[Run, ...]
     to_close: tuple[Issue, ...]
     because: str
-    """Why those are closed."""
+    """Why issues are closed."""
 
 
 def recent(ledger: Ledger, now: datetime) -> list[Run]:
-    """The closed runs that were submitted in this month or the one before. Raises `SpotError`."""
+    """Return the closed runs of this month and the previous one. Raises `SpotError`."""
     return [ledger.read_closed(name) for name in ledger.closed_since(now.replace(day=1) - timedelta(days=1), now)]
 
 
 def due(runs: Sequence[Run], issues: Iterable[Issue]) -> Due:
-    """`runs` are the recent ones, in any order. An issue about a run that is not there is about an older one."""
+    """Compare the recent runs with the issues. An issue about a run that is not recent is about an older run."""
     succeeded = [run for run in runs if run.state is RunState.SUCCEEDED]
     success = max(succeeded, key=lambda run: run.submitted_at, default=None)
     newer = {run.id for run in runs if success is None or run.submitted_at > success.submitted_at}
@@ -51,28 +51,28 @@ def due(runs: Sequence[Run], issues: Iterable[Issue]) -> Due:
 
 
 def report(runs: Sequence[Run], github: GitHub, now: datetime, *, workflow_run: str) -> tuple[Run, ...]:
-    """Do what is due; the runs whose issues were opened. `workflow_run` is the URL of this pass.
+    """Open and close the issues that are due, and return the runs of the opened ones.
 
-    In a repository without issues nothing is opened: the pass that saw a run fail is red, and that has to do.
+    `workflow_run` is the URL of this workflow run. With issues disabled, the failed workflow run is the only report.
     """
     found = due(runs, github.issues())
     for issue in found.to_close:
         github.close_issue(issue.number, found.because)
     try:
         for run in found.to_open:
-            github.open_issue(f"Retraining {run.id} has failed", body(run, now, workflow_run))
+            github.open_issue(f"Retraining {run.id} failed", body(run, now, workflow_run))
     except IssuesOff:
         return ()
     return found.to_open
 
 
 def body(run: Run, now: datetime, workflow_run: str) -> str:
-    """The issue of a run that failed; the mark by which it is found again comes first, so that no cut loses it."""
-    why = run.decisions[-1].reason if run.decisions else "no reason was recorded"
+    """Return the body of an issue. The mark that identifies it comes first, so that no cut removes it."""
+    why = run.decisions[-1].reason if run.decisions else "no recorded reason"
     parts = [
         f"<!-- spot run {run.id} -->",
-        f"Seen by [this pass]({workflow_run}). The trainer's log: `spot logs {run.id}`. Its checkpoints are kept.",
+        f"Seen by [this workflow run]({workflow_run}). Log: `spot logs {run.id}`. The checkpoints are kept.",
         state(run, None, why, now),
-        "This issue is closed by itself when a run that was submitted later has succeeded.",
+        "This issue closes automatically when a later run has succeeded.",
     ]
     return "\n\n".join(parts)[:MOST_LETTERS]

@@ -10,7 +10,8 @@ from rich.text import Text
 from spot.core.format import counted, hours
 from spot.core.run import Run
 from spot.simulation.capacity import Supply
-from spot.simulation.forecast import Baseline, Forecast, Samples, starts_of
+from spot.simulation.forecast import Baseline, Forecast, ReplayResults
+from spot.simulation.startup_times import StartupRanges
 
 LEAST = 0.001
 """Shares below this are not distinguished."""
@@ -51,7 +52,7 @@ def percent(share: float) -> str:
 def headline(found: Forecast) -> Text:
     """Return the expected cost, the saving or LOSS, and the odds to be late."""
     ours = found.ours
-    number = len(ours.samples)
+    number = len(ours.replays)
     text = Text(f"Expect {money(ours.mean_usd)}", style="bold")
     if ours.unfinished:
         text.append(f" and no model in {ours.unfinished} of {number} replays", style="bold red")
@@ -64,12 +65,12 @@ def headline(found: Forecast) -> Text:
 
 def _against_the_window(found: Forecast) -> str:
     """Compare with the fixed window; say nothing if that policy may end without a model."""
-    if found.article.unfinished:
+    if found.spot_window.unfinished:
         return ""
-    less = 1 - found.ours.mean_usd / found.article.mean_usd
+    less = 1 - found.ours.mean_usd / found.spot_window.mean_usd
     if abs(less) < LEAST:
-        return f", as much as the {Baseline.ARTICLE}"
-    return f", {percent(abs(less))} {'less' if less > 0 else 'more'} than the {Baseline.ARTICLE}"
+        return f", as much as the {Baseline.SPOT_WINDOW}"
+    return f", {percent(abs(less))} {'less' if less > 0 else 'more'} than the {Baseline.SPOT_WINDOW}"
 
 
 def saved(found: Forecast) -> Text:
@@ -89,7 +90,7 @@ def _saving(saving: float) -> Text:
     return Text(f"a LOSS of {percent(-saving)} against on-demand only", style="bold red")
 
 
-def chance(samples: Samples) -> str:
+def chance(samples: ReplayResults) -> str:
     """Return the share of late replays, or the bound that zero of them allow."""
     if samples.missed_at_most is not None:
         return f"95 % upper bound {percent(max(samples.missed_at_most, LEAST))}"
@@ -98,7 +99,7 @@ def chance(samples: Samples) -> str:
 
 def rests_on(result: ForecastResult) -> list[str]:
     """Return the assumptions of a forecast."""
-    policy, starts = result.run.spec.policy, starts_of(result.run.spec.policy)
+    policy, starts = result.run.spec.policy, StartupRanges.of(result.run.spec.policy)
     number = min(one.ours.independent for one in result.forecasts)
     windows = (
         f"{counted(result.replays, 'random window')} of the capacity (seed {result.seed}), the same for every policy"

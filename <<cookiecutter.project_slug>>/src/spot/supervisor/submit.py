@@ -1,57 +1,72 @@
-"""Begin a run: pin what it reads, check that its deadline can be met, record it."""
+"""Plan a run: pin everything it reads, and check that it can meet its deadline and its budget."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
-from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from spot.config import flags
+from spot.config import training
+from spot.config.load import SettingsError, override
 from spot.config.settings import Settings
-from spot.core import fields
 from spot.core.actions import Submit
 from spot.core.errors import SpotError
 from spot.core.format import clock, hours
-from spot.core.run import Attempt, Observation, PolicyConfig, Run, Strategy
+from spot.core.run import Attempt, Observation, Run, Strategy
+from spot.google.registry import ask_registry, pin
 from spot.policy.decide import decide
-from spot.policy.slack import Slack, assess
+from spot.policy.slack import Slack
+from spot.pricing.quotes import age_warning, quotes
 from spot.storage.factory import open_object, open_store
-from spot.storage.paths import RUN
-from spot.storage.records.ledger import month_of
-from spot.supervisor.preflight import budget_warnings, doubts, price_warnings, refusals
+from spot.core.fields import ID
+from spot.supervisor import preflight
 
+OLDEST_ID = timedelta(days=31)
+"""The oldest date in the id of a new run. GitHub allows a workflow run to be run again for 30 days."""
 _GENERATION = re.compile(r"#\d+$")
 
 
 class SubmitError(SpotError):
-    """The run cannot begin so; the message says what to change."""
+    """Report a run that cannot be submitted as requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a run would do first, and until when it may wait."""
+class SubmitOptions:
+    """Hold what a submit or a forecast overrides; None takes the value of the settings."""
+
+    image: str | None = None
+    strategy: str | None = None
+    regions: str | None = None
+    """Separated by commas."""
+    work_hours: float | None = None
+    deadline_hours: float | None = None
+    budget_usd: float | None = None
+    run: str | None = None
+    """The id; None draws one."""
+    arguments: Sequence[str] = ()
+    """Flags of the trainer."""
+    force: bool = False
+    """Whether to override preflight warnings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitPlan:
+    """Hold a run that passed its preflight checks, and its first action."""
 
     run: Run
     action: Submit
-    situation: Slack
-    doubts: tuple[str, ...]
-    """Why it would not be submitted without `--force`."""
+    slack: Slack
+    warnings: tuple[str, ...]
+    """Preflight warnings that `--force` overrode."""
     notes: tuple[str, ...]
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        return self.doubts + self.notes
-
-    def noted(self, line: str | None) -> Plan:
-        """With one more, if there is one."""
-        return replace(self, notes=(*self.notes, line)) if line else self
-
-    @property
     def first(self) -> Attempt:
-        """The attempt that the first pass would create."""
+        """Return the attempt that the first reconcile creates."""
         return Attempt(
             id="a1",
             provisioning=self.action.provisioning,
@@ -61,103 +76,118 @@ class Plan:
             from_step=0,
         )
 
+    @property
+    def request(self) -> dict[str, Any]:
+        """Return the body of the first create."""
+        from spot.google.vertex import wire
+
+        return wire(self.run, self.first)
+
 
 def new_id(now: datetime) -> str:
-    """Begins with its day, so that runs sort by age and a closed one is found by its month."""
+    """Return an id that begins with its date: runs sort by age, and the date leads to the record of a closed run."""
     return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
-def plan(run: Run, *, force: bool, save: timedelta | None = None) -> Plan:
-    """Raises `SubmitError`, with the numbers, if not even on-demand could meet the deadline, unless `force`d.
+def plan_submit(settings: Settings, options: SubmitOptions, now: datetime, *, give_up_s: float) -> SubmitPlan:
+    """Return the plan of a run with everything it reads pinned. Nothing is written.
 
-    `save` is how long it takes until a checkpoint is durable, None if nobody has said.
+    Raises `SubmitError` for a run that cannot be submitted, `SpotError` if a pin cannot be read.
     """
-    situation = assess(run, Observation(), run.submitted_at)
-    if not RUN.fullmatch(run.id):
-        raise SubmitError(f"--run {run.id!r} is no id: 1 to 63 of a-z, 0-9, _ and -, a letter or digit first")
-    if month_of(run.id) not in {None, f"{run.submitted_at:%Y/%m}"}:
-        raise SubmitError(
-            f"--run {run.id} begins with a day of another month, where it would be filed: put a letter first"
-        )
-    if refused := refusals(run):
-        raise SubmitError(refused[0])
-    doubtful = _late(run, situation) + doubts(run, save)
-    if doubtful and not force:
-        raise SubmitError(f"{doubtful[0]}; or say --force")
+    settings = overridden(settings, options)
+    image = settings.cloud.image if options.image is None else options.image
+    if not image:
+        raise SubmitError("no image of the trainer", fix="give --image, or set cloud.image in spot.toml")
+    run = run_of(
+        settings,
+        options,
+        now,
+        image=pin(image, ask_registry),
+        arguments=pinned_data(settings.arguments(), give_up_s=give_up_s),
+    )
+    planned = plan(run, force=options.force, save=settings.save)
+    policy = run.spec.policy
+    if policy.budget_usd is None:
+        return planned
+    warning = age_warning(quotes(settings.machine(), policy.regions, settings.price_table()), now)
+    return replace(planned, notes=(*planned.notes, warning)) if warning else planned
+
+
+def run_of(settings: Settings, options: SubmitOptions, now: datetime, *, image: str, arguments: tuple[str, ...]) -> Run:
+    """Return the run that `settings` and `options` describe."""
+    settings = overridden(settings, options)
+    deadline = now + timedelta(hours=settings.policy.deadline_hours)
+    spec = settings.spec(image=image, arguments=arguments, deadline=deadline, policy=settings.policy_config())
+    return Run(id=new_id(now) if options.run is None else options.run, spec=spec, submitted_at=now)
+
+
+def overridden(settings: Settings, options: SubmitOptions) -> Settings:
+    """Return the settings with the options on top. Raises `SettingsError`."""
+    policy: dict[str, object] = {
+        "strategy": options.strategy,
+        "work_hours": options.work_hours,
+        "deadline_hours": options.deadline_hours,
+        "budget_usd": options.budget_usd,
+    }
+    try:
+        flags = training.pairs(options.arguments)
+    except training.Mistakes as error:
+        raise SettingsError(error.lines) from None
+    regions = {} if options.regions is None else {"regions": [name.strip() for name in options.regions.split(",")]}
+    given = {key: value for key, value in policy.items() if value is not None}
+    return override(settings, {"cloud": regions, "policy": given, "training": flags})
+
+
+def plan(run: Run, *, force: bool, save: timedelta | None = None) -> SubmitPlan:
+    """Return the plan of `run`. `save` is the time until a checkpoint is durable, None if unknown.
+
+    Raises `SubmitError` with the numbers if a check fails; `force` overrides the warnings among them.
+    """
+    slack = Slack.of(run, Observation(), run.submitted_at)
+    _check_id(run)
+    if errors := preflight.errors(run):
+        raise SubmitError(errors[0])
+    warnings = _late(run, slack) + preflight.warnings(run, save)
+    if warnings and not force:
+        raise SubmitError(f"{warnings[0]}. --force overrides this check")
     action = decide(run, Observation(), run.submitted_at)
     if not isinstance(action, Submit):
-        raise SubmitError(f"the run would end before it began: {action.reason}")
-    notes = (*budget_warnings(run), *price_warnings(run))
-    return Plan(run=run, action=action, situation=situation, doubts=tuple(doubtful), notes=notes)
+        raise SubmitError(f"the run would end before its first attempt: {action.reason}")
+    return SubmitPlan(run=run, action=action, slack=slack, warnings=tuple(warnings), notes=tuple(preflight.notes(run)))
 
 
-def _late(run: Run, situation: Slack) -> list[str]:
+def _check_id(run: Run) -> None:
+    """Refuse an id without a usable date: it is the only way from the id to the record of a closed run."""
+    if not ID.fullmatch(run.id):
+        raise SubmitError(f"--run {run.id!r}: expected 1 to 63 of a-z, 0-9, _ and -, first a letter or digit")
+    age = None
+    with contextlib.suppress(ValueError):
+        age = run.submitted_at - datetime.strptime(run.id[:9], "%Y%m%d-").replace(tzinfo=UTC)
+    if age is None or not -timedelta(days=1) <= age <= OLDEST_ID + timedelta(days=1):
+        raise SubmitError(
+            f"--run {run.id}: expected an id that begins with a date of the last {OLDEST_ID.days} days,"
+            f" as {run.submitted_at:%Y%m%d}-weekly"
+        )
+
+
+def _late(run: Run, slack: Slack) -> list[str]:
     policy, spec = run.spec.policy, run.spec
-    if situation.left <= timedelta():
+    if slack.time_left <= timedelta():
         return [f"the deadline {clock(spec.deadline)} has passed: choose a later one"]
-    needs = situation.on_demand_needs
-    if policy.strategy is not Strategy.SPOT and situation.slack < needs:
+    needs = slack.on_demand_overhead
+    if policy.strategy is not Strategy.SPOT and slack.left < needs:
         line = (
-            f"the deadline {clock(spec.deadline)} cannot be met: {hours(policy.work)} of work and up to"
-            f" {hours(needs)} to start on demand do not fit into the {hours(situation.left)} that are left."
-            " Give it more time (--deadline-hours), or correct policy.work_hours"
+            f"the deadline {clock(spec.deadline)} cannot be met: {hours(policy.work)} of work and up to {hours(needs)}"
+            f" for an on-demand start, in {hours(slack.time_left)}. Raise --deadline-hours, or correct --work-hours"
         )
         return [line]
     return []
 
 
-def terms_of(settings: Settings, options: Namespace) -> PolicyConfig:
-    """The settings, and what the flags put over them. Raises `SubmitError`."""
-    overrides: dict[str, object] = {}
-    if options.strategy:
-        overrides["strategy"] = Strategy(options.strategy)
-    if options.regions is not None:
-        overrides["regions"] = regions_of(options.regions)
-    if options.work_hours:
-        overrides["work"] = timedelta(hours=options.work_hours)
-    return settings.policy_config(**overrides)
-
-
-def deadline_of(settings: Settings, options: Namespace, now: datetime) -> datetime:
-    """By the settings, or the flag over them."""
-    return now + timedelta(hours=options.deadline_hours or settings.policy.deadline_hours)
-
-
-def regions_of(text: str) -> tuple[str, ...]:
-    """`--regions` as it is given. Raises `SubmitError`."""
-    names = [name.strip() for name in text.split(",")]
-    wrong = fields.regions(names) or next(filter(None, map(fields.region, names)), None)
-    if wrong:
-        raise SubmitError(f"--regions {text!r}: {wrong}")
-    return tuple(names)
-
-
-def merged_flags(settings: tuple[str, ...], given: Sequence[str]) -> tuple[str, ...]:
-    """The trainer's flags of the settings, those of the command line over them. Raises `SubmitError`."""
-    merged = dict(zip(settings[::2], settings[1::2], strict=True))
-    words = [part for word in given for part in (word.split("=", 1) if word.startswith("--") else [word])]
-    if len(words) % 2:
-        raise SubmitError(f"-- {' '.join(given)}: the trainer's flags come in pairs, as in -- --epochs 30")
-    for flag, value in zip(words[::2], words[1::2], strict=True):
-        if wrong := _wrong(flag, value):
-            raise SubmitError(f"-- {fields.shown(flag)} {fields.shown(value)}: {wrong}")
-        merged[flag] = value
-    return tuple(part for pair in merged.items() for part in pair)
-
-
-def _wrong(flag: str, value: str) -> str | None:
-    if not flag.startswith("--"):
-        return "expected a flag, as --epochs, and its value"
-    name = flag.removeprefix("--")
-    if reserved := flags.RESERVED.get(name):
-        return f"not here, because {reserved}"
-    return flags.unknown(name) or flags.wrong(name, value)
-
-
 def pinned_data(arguments: tuple[str, ...], *, give_up_s: float) -> tuple[str, ...]:
-    """The trainer's flags with `--data gs://...` pinned to the generation of now.
+    """Pin `--data gs://...` to the present generation of the object.
 
-    Raises `SubmitError` if there is no such object, `SpotError` if nobody can say.
+    Raises `SubmitError` if the object does not exist, `SpotError` if the bucket cannot be read.
     """
     pinned = list(arguments)
     for index, flag in enumerate(arguments[:-1]):
@@ -175,4 +205,4 @@ def _generation(uri: str, give_up_s: float) -> int:
     for entry in open_store(store.uri, give_up_s=give_up_s).list(name):
         if entry.name == name:
             return entry.generation
-    raise SubmitError(f"--data {uri}: there is no such object")
+    raise SubmitError(f"--data {uri}: the object does not exist")

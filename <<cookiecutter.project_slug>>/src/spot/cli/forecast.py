@@ -1,0 +1,260 @@
+"""Run `spot forecast`: replay a run over capacity, and show its cost, its end and its odds to be late."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from spot.cli import console, forecast_tables
+from spot.config.load import load
+from spot.config.settings import Settings
+from spot.core.errors import Exit
+from spot.core.run import Run
+from spot.pricing.quotes import age_warning, by_region, described, quotes
+from spot.report.forecast_svg import svg
+from spot.report.forecast_wording import ForecastResult
+from spot.simulation import sweeps
+from spot.simulation.capacity import Supply, assumed, from_file, measured, stand_ins
+from spot.simulation.forecast import Baseline, Case, Forecast, ReplayResult, ReplayResults, forecasts, quantile
+from spot.simulation.startup_times import StartupRanges, StartupTimes
+from spot.simulation.traces import Trace, read, shipped
+from spot.simulation.windows import windows
+from spot.supervisor import preflight
+from spot.supervisor.submit import SubmitError, SubmitOptions, plan, run_of
+
+REPLAYS, REPLAYS_OF_SWEEP = 1000, 300
+_MINUTE = timedelta(minutes=1)
+_KEYS = {Baseline.OURS: "policy", Baseline.ON_DEMAND: "on_demand_only", Baseline.SPOT_WINDOW: "fixed_spot_window"}
+
+_log = logging.getLogger(__name__)
+
+
+def forecast(options: Namespace) -> int:
+    """Show a forecast of the run that the settings and options describe."""
+    settings = load(options.settings)
+    if options.svg:
+        _check_writable(options.svg)
+    result = _result(options, settings, datetime.now(UTC))
+    if options.svg:
+        with _writing(options.svg):
+            options.svg.write_text(svg(result), encoding="utf-8")
+    console.show(_values(result), forecast_tables.parts(result, console.columns()), options.json)
+    return Exit.DONE
+
+
+def _result(options: Namespace, settings: Settings, now: datetime) -> ForecastResult:
+    run = _run(settings, options, now)
+    asked = run.spec.policy.regions
+    trace = _trace(options)
+    taken = stand_ins(trace, asked).values() if trace and options.trace is None else asked
+    others = _others(settings, trace, {*asked, *taken}) if options.sweep == "regions" and len(asked) == 1 else ()
+    if others:
+        prices = by_region(settings.machine(), (*asked, *others), settings.price_table())
+        run = _with_policy(run, usd_per_hour=prices)
+    age = age_warning(quotes(settings.machine(), asked, settings.price_table()), now)
+    notes = [line for line in (preflight.budget_note(run), age) if line]
+    if run.spec.policy.flex_start:
+        notes.append("FLEX_START is left out: its start times were never measured")
+        run = _with_policy(run, flex_start=False)
+    supply = _supply(options, trace, run, (*asked, *others))
+    number = options.replays or (REPLAYS_OF_SWEEP if options.sweep else REPLAYS)
+    return ForecastResult(
+        run=run,
+        supply=supply,
+        sweep=options.sweep,
+        replays=number,
+        seed=options.seed,
+        forecasts=_replayed(_cases(options.sweep, run, supply, others), supply, number, options.seed),
+        notes=notes,
+    )
+
+
+def _replayed(cases: Sequence[Case], supply: Supply, number: int, seed: int) -> list[Forecast]:
+    """Replay every case in windows that are long enough for the longest."""
+    longest = max(case.run.spec.deadline - case.run.submitted_at for case in cases)
+    found = windows(supply.trace, supply.trace.regions, supply.machines, -(-longest // _MINUTE))
+    start_times = StartupTimes.drawn(StartupRanges.of(cases[0].run.spec.policy), supply.trace.regions, seed)
+    with _progress(number * len(cases) * len(Baseline)) as done:
+        return forecasts(cases, found, start_times, found.drawn(number, seed), done)
+
+
+def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
+    """Return the run that a submit would record now, without pins. Raises `SpotError` as a submit does."""
+    overrides = SubmitOptions(
+        strategy=options.strategy,
+        regions=options.regions,
+        work_hours=options.work_hours,
+        deadline_hours=options.deadline_hours,
+    )
+    run = run_of(settings, overrides, now, image=settings.cloud.image, arguments=settings.arguments())
+    if warnings := plan(run, force=True, save=settings.save).warnings:
+        raise SubmitError(warnings[0])
+    if without := run.spec.policy.unpriced:
+        raise SubmitError(
+            f"no price is known for {described(run.spec.machine)} in {', '.join(without)}: choose other --regions",
+            fix="spot prices --refresh",
+        )
+    return run
+
+
+def _with_policy(run: Run, **changes: Any) -> Run:
+    return replace(run, spec=replace(run.spec, policy=replace(run.spec.policy, **changes)))
+
+
+def _trace(options: Namespace) -> Trace | None:
+    """Return the capacity to replay, or None to generate it. Raises `SpotError`."""
+    if (options.mtbf_hours is None) != (options.outage_minutes is None):
+        raise SubmitError("--mtbf-hours and --outage-minutes go together: time to a preemption, and time without spot")
+    if options.mtbf_hours is not None and options.trace is not None:
+        raise SubmitError("--trace and --mtbf-hours exclude each other: capacity is measured or generated")
+    if options.mtbf_hours is not None:
+        return None
+    return shipped() if options.trace is None else read(options.trace)
+
+
+def _others(settings: Settings, trace: Trace | None, taken: Collection[str]) -> tuple[str, ...]:
+    """Return measured regions with a price, to compare with the run's only region.
+
+    `taken` holds the measured region that stands for it, and cannot be used twice.
+    """
+    regions = trace.regions if trace else ()
+    prices = by_region(settings.machine(), regions, settings.price_table())
+    others = tuple(region for region in regions if region not in taken and region in prices)
+    if not others:
+        raise SubmitError("--sweep regions: there is one region only, give more with --regions")
+    return others
+
+
+def _supply(options: Namespace, trace: Trace | None, run: Run, regions: tuple[str, ...]) -> Supply:
+    machine = run.spec.machine
+    if trace is None:
+        return assumed(
+            regions,
+            machine,
+            between=timedelta(hours=options.mtbf_hours),
+            outage=timedelta(minutes=options.outage_minutes),
+            deadline=run.spec.deadline - run.submitted_at,
+            seed=options.seed,
+        )
+    return measured(trace, machine, regions) if options.trace is None else from_file(trace, machine, regions)
+
+
+def _cases(sweep: str | None, run: Run, supply: Supply, others: Sequence[str]) -> list[Case]:
+    if sweep == "deadline":
+        longest = max((end - begin for begin, end in supply.trace.known(supply.trace.regions)), default=0)
+        return sweeps.deadlines(run, longest * _MINUTE)
+    if sweep == "regions":
+        return sweeps.regions(run, others)
+    return [Case(label=", ".join(run.spec.policy.regions), run=run)]
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on a terminal, and log one line elsewhere."""
+    if not sys.stderr.isatty():
+        _log.info("%d replays, %d per policy", total, total // len(Baseline))
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("replays", total=total)
+        yield lambda number: progress.advance(task, number)
+
+
+def _check_writable(path: Path) -> None:
+    """Fail before the replays, and leave everything as it was."""
+    with _writing(path):
+        exists = path.exists()
+        path.open("a").close()
+        if not exists:
+            path.unlink()
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SubmitError(f"--svg {path} cannot be written: {error.strerror}") from None
+
+
+def _values(result: ForecastResult) -> dict[str, Any]:
+    """Return a forecast for JSON, with every replay."""
+    run, supply, machine, policy = result.run, result.supply, result.run.spec.machine, result.run.spec.policy
+    return {
+        "machine": machine.type,
+        "accelerator": machine.accelerator,
+        "accelerator_count": machine.accelerator_count,
+        "strategy": policy.strategy,
+        "regions": list(policy.regions),
+        "work_hours": console.in_hours(policy.work),
+        "deadline_hours": console.in_hours(run.spec.deadline - run.submitted_at),
+        "capacity": supply.origin,
+        "notes": [*supply.notes, *result.notes],
+        "sweep": result.sweep,
+        "replays": result.replays,
+        "seed": result.seed,
+        "cases": [_case(supply.trace, found) for found in result.forecasts],
+    }
+
+
+def _case(trace: Trace, found: Forecast) -> dict[str, Any]:
+    policy = found.case.run.spec.policy
+    return {
+        "label": found.case.label,
+        "regions": list(policy.regions),
+        "deadline_hours": _round(found.case.deadline_hours),
+        "usd_per_hour": {region: dict(policy.usd_per_hour[region]) for region in policy.regions},
+        "saving": _round(found.saving),
+        **{key: _samples(trace, found.of(baseline)) for baseline, key in _KEYS.items()},
+    }
+
+
+def _samples(trace: Trace, one: ReplayResults) -> dict[str, Any]:
+    return {
+        "usd": {"mean": _round(one.mean_usd), **_quantiles(one.usd)},
+        "hours": _quantiles(one.ends),
+        "late": one.missed,
+        "late_upper_bound": _round(one.missed_at_most),
+        "independent": one.independent,
+        "unfinished": one.unfinished,
+        "preemptions": _round(one.mean(lambda sample: sample.preemptions)),
+        "attempts": _round(one.mean(lambda sample: sample.asked)),
+        "spot_hours": _round(one.mean(lambda sample: sample.spot_hours)),
+        "on_demand_hours": _round(one.mean(lambda sample: sample.on_demand_hours)),
+        "hours_without_machine": _round(one.mean(lambda sample: sample.waited_hours)),
+        "replays": [_sample(trace, sample) for sample in one.replays],
+    }
+
+
+def _sample(trace: Trace, sample: ReplayResult) -> dict[str, Any]:
+    return {
+        "from": (trace.start + timedelta(minutes=sample.start)).isoformat(),
+        "usd": _round(sample.usd),
+        "hours": _round(sample.hours),
+        "late": sample.missed,
+        "preemptions": sample.preemptions,
+        "attempts": sample.asked,
+        "spot_hours": _round(sample.spot_hours),
+        "on_demand_hours": _round(sample.on_demand_hours),
+        "hours_without_machine": _round(sample.waited_hours),
+    }
+
+
+def _quantiles(ordered: tuple[float, ...]) -> dict[str, float | None]:
+    shares = {"p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
+    return {name: _round(quantile(ordered, share)) for name, share in shares.items()}
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None or math.isinf(value) else round(value, 4)

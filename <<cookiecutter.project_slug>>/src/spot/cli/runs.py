@@ -1,0 +1,226 @@
+"""Run the verbs on runs: submit, reconcile, watch, status, cancel, logs."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from spot.cli import console, run_tables
+from spot.config.load import load
+from spot.core.clock import SystemClock
+from spot.core.errors import Exit
+from spot.core.format import clock
+from spot.core.run import Observation, Run
+from spot.google import console_urls
+from spot.policy.slack import Slack
+from spot.storage.records.ledger import Ledger, encode
+from spot.supervisor import service
+from spot.supervisor.reconcile import PassResult, Supervisor, describe
+from spot.supervisor.service import RunsResult
+from spot.supervisor.submit import SubmitOptions, SubmitPlan
+
+
+def submit(options: Namespace) -> int:
+    """Submit a run, or print its plan."""
+    planned = service.plan(load(options.settings), _overrides(options), _now())
+    facts: RenderableType = run_tables.plan_facts(planned)
+    if options.dry_run:
+        where = f"projects/{planned.run.spec.project}/locations/{planned.first.region}/customJobs"
+        parts = [facts, f"\nthe request: POST {where}", json.dumps(planned.request, indent=2)]
+        console.show({"plan": plan_values(planned), "request": planned.request}, parts, options.json)
+        return Exit.DONE
+    result = service.submit(_supervisor(options), planned)
+    one = result.reconciled
+    parts = [facts, Text(), Text(run_tables.line(one, _now()), style=run_tables.mood(one))]
+    if one.is_open:
+        parts += ["", f"spot watch {one.run_id}    reconcile and show it until it has ended"]
+        parts += [f"spot status {one.run_id}   show it", "gh workflow enable supervise.yml   let GitHub reconcile it"]
+    console.show({"plan": plan_values(planned), **pass_values(one)}, parts, options.json)
+    return result.exit_code
+
+
+def reconcile(options: Namespace) -> int:
+    """Advance every open run, or one."""
+    return _show(options, service.reconcile(_supervisor(options), options.run))
+
+
+def watch(options: Namespace) -> int:
+    """Reconcile until every run has ended or waits for a person."""
+    supervisor = _supervisor(options)
+    run_ids, result = service.watched(supervisor.ledger, options.run), None
+    with _watching(as_json=options.json) as show:
+        while True:
+            result = service.watch(supervisor, run_ids, result)
+            show(result, _now())
+            if result.needs_no_watch:
+                return result.exit_code
+            time.sleep(options.every)
+
+
+def status(options: Namespace) -> int:
+    """Show the open runs, or one run."""
+    result = service.status(service.ledger_of(load(options.settings)), service.status_reader(), options.run)
+    now = _now()
+    values = [_standing_values(one, now) for one in result.runs]
+    document = values if options.run is None else values[0]
+    console.show(document, [run_tables.runs(result.runs, now, alone=options.run is not None)], options.json)
+    return result.exit_code
+
+
+def cancel(options: Namespace) -> int:
+    """End a run; its checkpoints stay."""
+    result = service.cancel(_supervisor(options), options.run, by=_user())
+    code = _show(options, result)
+    return Exit.DONE if result.is_cancelled else code
+
+
+def logs(options: Namespace) -> int:
+    """Print where the log of an attempt is."""
+    links = service.logs(service.ledger_of(load(options.settings)), options.run, options.attempt)
+    values = {name: getattr(links, name) for name in ("run", "attempt", "logs", "console", "follow")}
+    console.show(values, [f"{name:8} {value or 'none yet'}" for name, value in values.items()], options.json)
+    return links.exit_code
+
+
+def _show(options: Namespace, result: RunsResult) -> int:
+    text = run_tables.runs(result.runs, _now(), alone=len(result.runs) == 1)
+    console.show([pass_values(one) for one in result.runs], [text], options.json)
+    return result.exit_code
+
+
+def _overrides(options: Namespace) -> SubmitOptions:
+    return SubmitOptions(
+        image=options.image,
+        strategy=options.strategy,
+        regions=options.regions,
+        work_hours=options.work_hours,
+        deadline_hours=options.deadline_hours,
+        budget_usd=options.budget_usd,
+        run=options.run,
+        arguments=options.trainer,
+        force=options.force,
+    )
+
+
+def _supervisor(options: Namespace) -> Supervisor:
+    return service.supervisor_of(load(options.settings), SystemClock(), _publish)
+
+
+def _publish(run: Run, seen: Observation, ledger: Ledger, now: datetime) -> None:
+    from spot.report.publish import publish  # a reconcile that closes no run needs no renderer
+
+    publish(run, seen, ledger.store, now)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a name for its user
+        return f"user {os.getuid()}"
+
+
+@contextlib.contextmanager
+def _watching(*, as_json: bool) -> Iterator[Callable[[RunsResult, datetime], None]]:
+    """Show each reconcile: in place on a terminal, as one line of JSON, or by its new lines in a log."""
+    if as_json:
+        yield lambda result, now: print(
+            json.dumps({"at": now.isoformat(), "runs": [pass_values(one) for one in result.runs]}), flush=True
+        )
+    elif console.on_terminal():
+        with console.in_place() as show:
+            yield lambda result, now: show(
+                run_tables.runs(result.runs, now, alone=len(result.runs) == 1, is_brief=True)
+            )
+    else:
+        yield _new_lines()
+
+
+def _new_lines() -> Callable[[RunsResult, datetime], None]:
+    shown: dict[str, str] = {}
+
+    def show(result: RunsResult, now: datetime) -> None:
+        if not result.runs:
+            print("no run is open", flush=True)
+        for one in result.runs:
+            line = run_tables.line(one, now)
+            if shown.get(one.run_id) != line:
+                shown[one.run_id] = line
+                print(f"{clock(now)} {line}", flush=True)
+
+    return show
+
+
+def plan_values(plan: SubmitPlan) -> dict[str, Any]:
+    """Return a plan for JSON."""
+    run, slack = plan.run, plan.slack
+    return {
+        "run": run.id,
+        "image": run.spec.image,
+        "arguments": list(run.spec.arguments),
+        "first": describe(plan.action),
+        "deadline": run.spec.deadline.isoformat(),
+        "on_demand_start": slack.on_demand_start.isoformat(),
+        "latest_on_demand_start": slack.latest_on_demand_start.isoformat(),
+        "usd_per_hour": {region: dict(prices) for region, prices in run.spec.policy.usd_per_hour.items()},
+        "warnings": [*plan.warnings, *plan.notes],
+    }
+
+
+def pass_values(one: PassResult) -> dict[str, Any]:
+    """Return the reconcile of one run for JSON."""
+    decided = [{"at": item.at.isoformat(), "action": item.action, "reason": item.reason} for item in one.actions]
+    return {
+        "run": one.run_id,
+        "state": one.run.state if one.run else None,
+        "actions": decided,
+        "waiting_for": one.waiting_for,
+        "problem": one.problem,
+        "needs_operator": one.needs_operator,
+        "step": _step(one.seen) if one.seen else None,
+    }
+
+
+def _standing_values(one: PassResult, now: datetime) -> dict[str, Any]:
+    record = run_values(one.run, one.seen, now) if one.run else {"id": one.run_id}
+    return {**record, "problem": one.problem}
+
+
+def run_values(run: Run, seen: Observation | None, now: datetime) -> dict[str, Any]:
+    """Return the record of a run for JSON, and how it stands; `now` is None if the bucket could not be read."""
+    values: dict[str, Any] = json.loads(encode(run))
+    for attempt in values["attempts"]:
+        attempt["console"] = console_urls.console(attempt["job"]) if attempt["job"] else None
+    return {**values, "now": _now_values(run, seen, now) if seen else None}
+
+
+def _now_values(run: Run, seen: Observation, now: datetime) -> dict[str, Any]:
+    slack, progress, spent = Slack.of(run, seen, now), seen.progress, run.usd_spent(now)
+    return {
+        "at": now.isoformat(),
+        "step": _step(seen),
+        "total_steps": progress.total_steps if progress else None,
+        "completed_at": seen.completed_at.isoformat() if seen.completed_at else None,
+        "work_hours": console.in_hours(slack.work),
+        "slack_hours": console.in_hours(slack.left),
+        "on_demand_start": slack.on_demand_start.isoformat(),
+        "latest_on_demand_start": slack.latest_on_demand_start.isoformat(),
+        "usd_spent": None if spent is None else round(spent, 4),
+    }
+
+
+def _step(seen: Observation) -> int:
+    return seen.progress.step if seen.progress else 0

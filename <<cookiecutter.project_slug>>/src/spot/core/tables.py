@@ -1,0 +1,27 @@
+"""Build the tables of the command line and of the report. Nothing is printed here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+
+def facts(rows: Sequence[tuple[str, str | Text]]) -> Table:
+    """Return names and their values, one below the other."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def table(*heads: str, gap: int = 2, whole: Sequence[str] = ()) -> Table:
+    """Return an empty table without borders. A head that begins with > is aligned right; `whole` are never folded."""
+    result = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
+    for head in heads:
+        name, right = head.lstrip(">"), head.startswith(">")
+        result.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=name in whole)
+    return result

@@ -1,0 +1,218 @@
+"""Carry out the verbs on runs: one function per verb, plain values in, one frozen result out.
+
+The command line and the workflows call these functions and render their results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from spot.config.settings import Settings
+from spot.core.clock import Clock
+from spot.core.errors import Exit, SpotError, TemporarilyUnavailable
+from spot.core.run import CancelRequest, Observation, Run, RunState
+from spot.google import console_urls
+from spot.google.vertex import VertexJobs
+from spot.storage.base import Conflict
+from spot.storage.factory import open_store
+from spot.storage.records.ledger import Ledger
+from spot.supervisor.reconcile import PassResult, Supervisor, ended
+from spot.supervisor.submit import SubmitError, SubmitOptions, SubmitPlan, plan_submit
+from spot.supervisor.training_status import BucketStatus, TrainingStatus
+
+GIVE_UP_S = 30.0
+"""Seconds until a call that is not answered fails: a person or a workflow waits for it."""
+WRITE_TRIES = 5
+
+Publish = Callable[[Run, Observation, Ledger, datetime], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsResult:
+    """Hold how runs stand after a reconcile, or without one."""
+
+    runs: tuple[PassResult, ...]
+
+    @property
+    def exit_code(self) -> Exit:
+        """Return FAILED for a failed or cancelled run, USAGE if a person must act, AGAIN while one is open."""
+        states = {one.run.state for one in self.runs if one.run}
+        if states & {RunState.FAILED, RunState.CANCELLED}:
+            return Exit.FAILED
+        if any(one.needs_operator for one in self.runs):
+            return Exit.USAGE
+        return Exit.AGAIN if RunState.OPEN in states or any(one.problem for one in self.runs) else Exit.DONE
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Return whether every run ended by a cancel."""
+        return all(one.run is not None and one.run.state is RunState.CANCELLED for one in self.runs)
+
+    @property
+    def needs_no_watch(self) -> bool:
+        """Return whether every run has ended or waits for a person."""
+        return all(one.needs_operator for one in self.runs if one.is_open)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitResult:
+    """Hold the plan of a submitted run, and its first reconcile."""
+
+    plan: SubmitPlan
+    reconciled: PassResult
+
+    @property
+    def exit_code(self) -> Exit:
+        """Return DONE for an open run: the next reconcile continues it."""
+        code = RunsResult(runs=(self.reconciled,)).exit_code
+        return Exit.DONE if code is Exit.AGAIN else code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLinks:
+    """Hold where the log of an attempt is, and the command that follows it; None before there is a job."""
+
+    run: str
+    attempt: str | None
+    logs: str | None = None
+    console: str | None = None
+    follow: str | None = None
+    may_appear: bool = False
+    """Whether the attempt may still get a job."""
+
+    @property
+    def exit_code(self) -> Exit:
+        """Return AGAIN while there is no job yet, USAGE if there never will be one."""
+        return Exit.DONE if self.logs else (Exit.AGAIN if self.may_appear else Exit.USAGE)
+
+
+def ledger_of(settings: Settings) -> Ledger:
+    """Return the ledger of the project."""
+    return Ledger(open_store(settings.root, give_up_s=GIVE_UP_S))
+
+
+def status_reader() -> BucketStatus:
+    """Return a reader of checkpoints, markers and completions."""
+    return BucketStatus(give_up_s=GIVE_UP_S)
+
+
+def supervisor_of(settings: Settings, clock: Clock, publish: Publish) -> Supervisor:
+    """Return the supervisor of the project. `publish` keeps the report of each run that is closed."""
+    ledger = ledger_of(settings)
+    return Supervisor(
+        ledger=ledger,
+        jobs=VertexJobs(give_up_s=GIVE_UP_S),
+        status=status_reader(),
+        clock=clock,
+        publish=lambda run, seen, now: publish(run, seen, ledger, now),
+    )
+
+
+def plan(settings: Settings, options: SubmitOptions, now: datetime) -> SubmitPlan:
+    """Return what a submit would do, and do nothing. Raises `SubmitError` for a run that cannot be submitted."""
+    return plan_submit(settings, options, now, give_up_s=GIVE_UP_S)
+
+
+def submit(supervisor: Supervisor, plan: SubmitPlan) -> SubmitResult:
+    """Record the planned run and reconcile it once. Raises `SpotError` if it could not be recorded."""
+    run_id = plan.run.id
+    try:
+        supervisor.ledger.create(plan.run)
+    except TemporarilyUnavailable as error:
+        raise TemporarilyUnavailable(
+            f"{error}; whether run {run_id} was recorded is unknown",
+            fix=f"submit again with --run {run_id}, which cannot start a second run",
+        ) from error
+    return SubmitResult(plan=plan, reconciled=_reconciled(supervisor, run_id))
+
+
+def reconcile(supervisor: Supervisor, run_id: str | None = None) -> RunsResult:
+    """Advance every open run, or one. Raises `SpotError` if the runs cannot be listed or found."""
+    return RunsResult(runs=tuple(_reconciled(supervisor, one) for one in watched(supervisor.ledger, run_id)))
+
+
+def watched(ledger: Ledger, run_id: str | None) -> Sequence[str]:
+    """Return the id of one run, or of every open run. Raises `SpotError` if it cannot be found."""
+    return ledger.open_ids() if run_id is None else [ledger.find(run_id).run.id]
+
+
+def watch(supervisor: Supervisor, run_ids: Sequence[str], before: RunsResult | None) -> RunsResult:
+    """Advance the runs that had not ended `before`; the others stay as they were shown."""
+    closed = {one.run_id: one for one in before.runs if not one.is_open} if before else {}
+    return RunsResult(runs=tuple(closed.get(run_id) or _reconciled(supervisor, run_id) for run_id in run_ids))
+
+
+def status(ledger: Ledger, reader: TrainingStatus, run_id: str | None = None) -> RunsResult:
+    """Return how the open runs stand, or one run. Changes nothing."""
+    if run_id is not None:
+        found = [PassResult(run_id=run_id, run=ledger.find(run_id).run)]
+    else:
+        found = [_found(ledger, PassResult(run_id=one)) for one in ledger.open_ids()]
+    return RunsResult(runs=tuple(_seen(one, reader) for one in found))
+
+
+def cancel(supervisor: Supervisor, run_id: str, by: str) -> RunsResult:
+    """Record that `by` wants the run to end, and reconcile it. Repeating it changes nothing."""
+    if (run := _request_cancel(supervisor, run_id, by)).state is not RunState.OPEN:
+        return RunsResult(runs=(PassResult(run_id=run_id, run=run, waiting_for=ended(run)),))
+    return RunsResult(runs=(_reconciled(supervisor, run_id),))
+
+
+def logs(ledger: Ledger, run_id: str, attempt_id: str | None = None) -> LogLinks:
+    """Return where the log of an attempt is; without an id, of the newest attempt with a job."""
+    run = ledger.find(run_id).run
+    attempts = [attempt for attempt in run.attempts if attempt_id in {None, attempt.id}]
+    if attempt_id and not attempts:
+        known = ", ".join(attempt.id for attempt in run.attempts) or "no attempts yet"
+        raise SubmitError(f"run {run.id} has no attempt {attempt_id}: it has {known}")
+    newest = next((attempt for attempt in reversed(attempts) if attempt.job), None)
+    if newest is None or newest.job is None:
+        is_active = not attempt_id or attempts[-1] in run.active_attempts
+        return LogLinks(run=run.id, attempt=attempt_id, may_appear=run.state is RunState.OPEN and is_active)
+    return LogLinks(
+        run=run.id,
+        attempt=newest.id,
+        logs=console_urls.logs(newest.job),
+        console=console_urls.console(newest.job),
+        follow=console_urls.follow(newest.job),
+    )
+
+
+def _request_cancel(supervisor: Supervisor, run_id: str, by: str) -> Run:
+    for _ in range(WRITE_TRIES):
+        record = supervisor.ledger.find(run_id)
+        if record.run.state is not RunState.OPEN or record.run.cancel_request:
+            return record.run
+        request = CancelRequest(at=supervisor.clock.now(), by=by)
+        try:
+            return supervisor.ledger.write(record, replace(record.run, cancel_request=request)).run
+        except Conflict:  # a supervisor wrote in between
+            continue
+    raise SubmitError(f"run {run_id} was not cancelled: its record changed {WRITE_TRIES} times", exit_code=Exit.AGAIN)
+
+
+def _reconciled(supervisor: Supervisor, run_id: str) -> PassResult:
+    return _found(supervisor.ledger, supervisor.reconcile_run(run_id))
+
+
+def _found(ledger: Ledger, result: PassResult) -> PassResult:
+    """Return `result` with its run, which another supervisor may have filed meanwhile."""
+    if result.run is not None or result.problem:
+        return result
+    try:
+        run = ledger.find(result.run_id).run
+    except SpotError as error:
+        return result.failed(error)
+    return replace(result, run=run, waiting_for=ended(run) if run.state is not RunState.OPEN else result.waiting_for)
+
+
+def _seen(result: PassResult, reader: TrainingStatus) -> PassResult:
+    """Return `result` with what the bucket says about its run."""
+    if result.run is None:
+        return result
+    try:
+        return replace(result, seen=reader.observe(result.run))
+    except SpotError as error:
+        return result.failed(error)
