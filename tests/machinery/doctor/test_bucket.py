@@ -44,7 +44,7 @@ def test_a_bucket_in_several_regions_fails(google: GoogleServer, location: str, 
     assert finding.status is Status.FAILED
     assert f"is a {kind} bucket in {location.lower()}" in finding.detail
     assert finding.fix.startswith("gcloud storage buckets create gs://my-bucket-us-central1 --project=my-project ")
-    assert finding.fix.endswith(" --soft-delete-duration=0  # and name it in spot.toml: [cloud] bucket")
+    assert finding.fix.endswith(" --soft-delete-duration=0  # and set [cloud] bucket in spot.toml")
 
 
 def test_a_bucket_in_a_region_where_no_run_trains_is_a_warning(google: GoogleServer) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spot.config import settings
+from spot.config import load
 from spot.core.run import Strategy
 from spot.doctor.diagnose import diagnose, subject_of
 from spot.doctor.finding import Finding, Status, Subject
@@ -97,7 +97,7 @@ def test_what_is_checked_is_what_the_settings_say() -> None:
     chosen = {"project": "my-project", "bucket": "my-bucket", "service_account": ACCOUNT, "image": f"{IMAGE}:v1"}
     for key, value in chosen.items():
         text = changed(f"cloud.{key}", f'"{value}"', text)
-    assert subject_of(settings.parse(text, "spot.toml")) == SUBJECT
+    assert subject_of(load.parse(text, "spot.toml")) == SUBJECT
 
 
 @pytest.mark.usefixtures("google")
@@ -121,7 +121,9 @@ def test_calls_without_credentials_say_nothing_about_credentials() -> None:
         pytest.param(refusal(503, "Unavailable"), "answered 503: Unavailable", id="unavailable"),
         pytest.param(HANG_UP, "no answer from", id="unreachable"),
         pytest.param(Answer("<html>"), "with no JSON", id="no json"),
-        pytest.param(Answer({"items": 1, "services": [1], "consumerQuotaLimits": 2}), "not as expected", id="nonsense"),
+        pytest.param(
+            Answer({"items": 1, "services": [1], "consumerQuotaLimits": 2}), "unexpected answer", id="nonsense"
+        ),
         pytest.param(api_is_off("x.googleapis.com"), "has not been used", id="api off"),
     ],
 )
@@ -172,7 +174,7 @@ def test_without_credentials_that_alone_fails_and_says_how_to_get_them(
     credentials, *others = diagnosed()
     assert credentials.status is Status.FAILED
     assert credentials.fix == "gcloud auth application-default login"
-    assert {(finding.status, finding.fix) for finding in others} == {(Status.UNKNOWN, credentials.fix)}
+    assert {(finding.status, finding.fix) for finding in others} == {(Status.UNKNOWN, "")}
 
 
 def test_credentials_that_were_revoked_fail(
@@ -206,6 +208,17 @@ def test_credentials_that_work_are_used_everywhere_and_named_where_a_role_is_mis
     assert {finding.status for finding in others} == {Status.OK}
     calls = [asked for asked in google.asked if asked.path != "/token" and not asked.path.startswith("/v2/")]
     assert {asked.headers["authorization"] for asked in calls} == {"Bearer secret"}
+
+
+def test_a_fix_of_several_findings_is_shown_once(google: GoogleServer) -> None:
+    for path in (SERVICES, *OF["spot quota"], *OF["on-demand quota"]):
+        google.answers[path] = DENIED
+    findings = diagnosed()
+    denied = [finding for finding in findings if finding.check in {"APIs", "spot quota", "on-demand quota"}]
+    assert [finding.status for finding in denied] == [Status.UNKNOWN] * 3
+    assert [finding.fix.endswith("--role=roles/serviceusage.serviceUsageViewer") for finding in denied] == [
+        *(True, False, False)
+    ]
 
 
 def test_a_project_that_is_being_deleted_fails(google: GoogleServer) -> None:
@@ -255,9 +268,9 @@ def test_a_service_account_is_looked_for_in_the_project_that_it_belongs_to(googl
 
 
 @pytest.mark.usefixtures("google")
-def test_what_is_not_configured_is_not_checked() -> None:
-    checks = [finding.check for finding in diagnosed(replace(SUBJECT, service_account="", image=""))]
-    assert checks == [check for check in CHECKS if check not in ("service account", "image")]
+def test_an_image_that_is_not_configured_is_not_checked() -> None:
+    checks = [finding.check for finding in diagnosed(replace(SUBJECT, image=""))]
+    assert checks == [check for check in CHECKS if check != "image"]
 
 
 @pytest.mark.usefixtures("google")

@@ -36,7 +36,7 @@ def test_a_machine_type_must_be_in_each_region(google: GoogleServer) -> None:
     assert missing.detail == "no zone of us-east4 has g2-standard-8 with NVIDIA_L4"
     assert missing.fix == (
         'gcloud compute machine-types list --project=my-project --filter="name=g2-standard-8" --format="value(zone)"'
-        "  # and choose among these in spot.toml: [cloud] regions"
+        "  # and set [cloud] regions in spot.toml"
     )
 
 

@@ -124,7 +124,7 @@ def test_too_small_a_quota_of_gpus_fails_in_its_region_alone(google: GoogleServe
     assert short.fix == (
         "open https://console.cloud.google.com/iam-admin/quotas?project=my-project, filter by region:us-east4, and ask "
         "for 1 of aiplatform.googleapis.com/custom_model_training_preemptible_nvidia_l4_gpus; "
-        "or take it out of spot.toml: [cloud] regions"
+        "or remove us-east4 from [cloud] regions"
     )
 
 
@@ -145,9 +145,9 @@ def test_a_quota_that_google_does_not_know_is_unknown(google: GoogleServer) -> N
     del google.answers[f"{METRICS}nvidia_l4_gpus"]
     unknown = found("on-demand quota us-central1")
     assert unknown.status is Status.UNKNOWN
-    assert "no limit is known of aiplatform.googleapis.com/custom_model_training_nvidia_l4_gpus" in unknown.detail
+    assert "no limit is stated for aiplatform.googleapis.com/custom_model_training_nvidia_l4_gpus" in unknown.detail
     assert unknown.fix.endswith(
-        "region:us-central1, and see that it allows 1 of aiplatform.googleapis.com/custom_model_training_nvidia_l4_gpus"
+        "and check that it allows 1 of aiplatform.googleapis.com/custom_model_training_nvidia_l4_gpus"
     )
 
 
@@ -164,4 +164,4 @@ def test_a_machine_whose_vcpus_are_not_known_leaves_its_quota_unknown() -> None:
     unheard = Machine(type="b9-newgpu-8g", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100)
     unknown = found("spot quota us-central1", replace(SUBJECT, machine=unheard))
     assert unknown.status is Status.UNKNOWN
-    assert "vCPUs: limit 8, and how many one machine needs is not known" in unknown.detail
+    assert "vCPUs: limit 8, the need of one machine is unknown" in unknown.detail

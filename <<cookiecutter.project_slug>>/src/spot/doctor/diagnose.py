@@ -1,19 +1,19 @@
-"""Checks of what would fail later: each on its own, side by side, and none keeps another from being made."""
+"""Check credentials, quota and configuration: independent checks in parallel, with a fix for each failure."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from urllib.parse import quote
 
 from spot.config.settings import Settings
 from spot.doctor import bucket, machine, quota
-from spot.doctor.finding import Finding, Status, Subject
+from spot.doctor.finding import Finding, Status, Subject, failed, find, ok, unknown
 from spot.google import registry, rest
 from spot.google.rest import GoogleApi, GoogleApiError
 
@@ -28,12 +28,13 @@ class _Check:
     name: str
     make: Callable[[GoogleApi, Subject], list[Finding]]
     role: str = ""
-    """What lets it see what it checks."""
+    """The role that allows the check."""
     on: str = ""
-    """What that role is given on, as the start of a gcloud command; empty for the project."""
+    """The gcloud command that grants the role; empty for a role on the project."""
 
 
 def subject_of(settings: Settings) -> Subject:
+    """Return the part of the settings that the checks need."""
     return Subject(
         project=settings.cloud.project,
         regions=settings.cloud.regions,
@@ -41,47 +42,49 @@ def subject_of(settings: Settings) -> Subject:
         service_account=settings.cloud.service_account,
         image=settings.cloud.image,
         machine=settings.machine(),
-        strategy=settings.policy_config().strategy,
+        strategy=settings.policy.strategy,
     )
 
 
 def diagnose(subject: Subject, *, sleep: Sleep = time.sleep) -> list[Finding]:
-    """The credentials, the project, its APIs, bucket, account, image, and by region the machine and the quota."""
+    """Return findings on credentials, project, APIs, bucket, account, image, machine and quota."""
     credentials, api = _credentials(sleep)
     checks = _checks(subject, sleep)
     if api is None:
-        not_made = [_unknown(check.name, "not checked without credentials", credentials.fix) for check in checks]
-        return [credentials, *not_made]
+        return [credentials, *(unknown(check.name, "not checked without credentials") for check in checks)]
     with ThreadPoolExecutor(max_workers=THREADS) as pool:
         made = pool.map(partial(_made, api, subject, _member(credentials)), checks)
-        return [credentials, *chain.from_iterable(made)]
+        return list(_each_fix_once([credentials, *chain.from_iterable(made)]))
+
+
+def _each_fix_once(findings: Iterable[Finding]) -> Iterator[Finding]:
+    shown: set[str] = set()
+    for finding in findings:
+        yield replace(finding, fix="") if finding.fix in shown else finding
+        shown.add(finding.fix)
 
 
 def _checks(subject: Subject, sleep: Sleep) -> list[_Check]:
     on_bucket = f"gcloud storage buckets add-iam-policy-binding gs://{subject.bucket}"
-    checks = [
-        _Check(name="project", role="roles/browser", make=_project),
-        _Check(name="APIs", role="roles/serviceusage.serviceUsageViewer", make=_services),
-        _Check(name=bucket.NAME, role="roles/storage.legacyBucketReader", on=on_bucket, make=bucket.check),
+    usage_viewer = "roles/serviceusage.serviceUsageViewer"
+    image = [_Check(name="image", make=partial(_image, sleep))] if subject.image else []
+    quotas = [
+        _Check(name=quota.name(kind), role=usage_viewer, make=partial(quota.check, provisioning=kind))
+        for kind in quota.kinds(subject.strategy)
     ]
-    if subject.service_account:
-        checks.append(_Check(name="service account", role="roles/iam.serviceAccountViewer", make=_service_account))
-    if subject.image:
-        checks.append(_Check(name="image", make=partial(_image, sleep)))
-    checks.append(_Check(name=machine.NAME, role="roles/compute.viewer", make=machine.check))
-    checks.extend(
-        _Check(
-            name=quota.name(provisioning),
-            role="roles/serviceusage.serviceUsageViewer",
-            make=partial(quota.check, provisioning=provisioning),
-        )
-        for provisioning in quota.kinds(subject.strategy)
-    )
-    return checks
+    return [
+        _Check(name="project", role="roles/browser", make=_project),
+        _Check(name="APIs", role=usage_viewer, make=_services),
+        _Check(name=bucket.NAME, role="roles/storage.legacyBucketReader", on=on_bucket, make=bucket.check),
+        _Check(name="service account", role="roles/iam.serviceAccountViewer", make=_service_account),
+        *image,
+        _Check(name=machine.NAME, role="roles/compute.viewer", make=machine.check),
+        *quotas,
+    ]
 
 
 def _member(credentials: Finding) -> str:
-    """Who is to be given a role, as gcloud writes it."""
+    """Return the caller as gcloud writes a member of a role."""
     address = credentials.detail if credentials.status is Status.OK and "@" in credentials.detail else "YOUR-ADDRESS"
     return f"serviceAccount:{address}" if address.endswith("gserviceaccount.com") else f"user:{address}"
 
@@ -92,39 +95,36 @@ def _made(api: GoogleApi, subject: Subject, member: str, check: _Check) -> list[
     except GoogleApiError as error:
         on = check.on or f"gcloud projects add-iam-policy-binding {subject.project}"
         grant = f"{on} --member={member} --role={check.role}"
-        return [_unknown(check.name, error.message, grant if error.denied else error.fix)]
+        return [unknown(check.name, error.message, grant if error.denied else error.fix)]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        return [_unknown(check.name, f"Google's answer is not as expected: {type(error).__name__} {error}", "")]
+        return [unknown(check.name, f"unexpected answer from Google: {type(error).__name__} {error}")]
 
 
 def _credentials(sleep: Sleep) -> tuple[Finding, GoogleApi | None]:
     check = "credentials"
     if endpoint := os.environ.get(rest.ENDPOINT):
-        detail = f"none are used: {rest.ENDPOINT} is {endpoint}"
-        return _unknown(check, detail, f"unset {rest.ENDPOINT}"), GoogleApi.open(sleep=sleep)
+        detail = f"not used, because {rest.ENDPOINT} is {endpoint}"
+        return unknown(check, detail, f"unset {rest.ENDPOINT}"), GoogleApi.open(sleep=sleep)
     try:
         credentials = rest.default_credentials()
         whose = rest.identity(credentials)
     except GoogleApiError as error:
-        return Finding(check=check, status=Status.FAILED, detail=error.message, fix=error.fix), None
+        return failed(check, error.message, error.fix), None
     api = GoogleApi(rest.authorized(credentials), endpoint=rest.GOOGLE, sleep=sleep)
-    return Finding(check=check, status=Status.OK, detail=whose), api
+    return ok(check, whose), api
 
 
 def _project(api: GoogleApi, subject: Subject) -> list[Finding]:
     check = "project"
-    switch = "gcloud projects list  # and name one of these in spot.toml: [cloud] project"
-    try:
-        found = api.get("cloudresourcemanager", f"v3/projects/{quote(subject.project, safe='')}")
-    except GoogleApiError as error:
-        if error.status != 404:
-            raise  # a project that does not exist is answered with 403, like one that may not be seen
-        return [Finding(check=check, status=Status.FAILED, detail=f"{subject.project} does not exist", fix=switch)]
+    switch = "gcloud projects list  # and set [cloud] project in spot.toml"
+    # Google answers 403, not 404, for most missing projects.
+    found = find(api, "cloudresourcemanager", f"v3/projects/{quote(subject.project, safe='')}")
+    if found is None:
+        return [failed(check, f"{subject.project} does not exist", switch)]
     state = found["state"]
     if state != "ACTIVE":
-        detail, fix = f"{subject.project} is {state}", f"gcloud projects undelete {subject.project}"
-        return [Finding(check=check, status=Status.FAILED, detail=detail, fix=fix)]
-    return [Finding(check=check, status=Status.OK, detail=f"{subject.project} ({found['name']})")]
+        return [failed(check, f"{subject.project} is {state}", f"gcloud projects undelete {subject.project}")]
+    return [ok(check, f"{subject.project} ({found['name']})")]
 
 
 def _services(api: GoogleApi, subject: Subject) -> list[Finding]:
@@ -135,10 +135,9 @@ def _services(api: GoogleApi, subject: Subject) -> list[Finding]:
     enabled = {one["name"].rpartition("/")[2] for one in answer.get("services", ()) if one["state"] == "ENABLED"}
     off = [service for service in wanted if service not in enabled]
     if off:
-        detail = f"not enabled: {', '.join(off)}"
         fix = f"gcloud services enable {' '.join(off)} --project={subject.project}"
-        return [Finding(check=check, status=Status.FAILED, detail=detail, fix=fix)]
-    return [Finding(check=check, status=Status.OK, detail=f"enabled: {', '.join(SERVICES)}")]
+        return [failed(check, f"not enabled: {', '.join(off)}", fix)]
+    return [ok(check, f"enabled: {', '.join(SERVICES)}")]
 
 
 def _service_account(api: GoogleApi, subject: Subject) -> list[Finding]:
@@ -147,21 +146,17 @@ def _service_account(api: GoogleApi, subject: Subject) -> list[Finding]:
     project, _, suffix = domain.partition(".")
     # With `-` for the project, Google answers 403 for an account that does not exist.
     owner = project if suffix == "iam.gserviceaccount.com" else "-"
-    try:
-        found = api.get("iam", f"v1/projects/{quote(owner, safe='')}/serviceAccounts/{quote(address, safe='')}")
-    except GoogleApiError as error:
-        if error.status != 404:
-            raise
+    found = find(api, "iam", f"v1/projects/{quote(owner, safe='')}/serviceAccounts/{quote(address, safe='')}")
+    if found is None:
         fix = f"gcloud iam service-accounts create {account} --project={owner}"
-        return [Finding(check=check, status=Status.FAILED, detail=f"{address} does not exist", fix=fix)]
+        return [failed(check, f"{address} does not exist", fix)]
     if found.get("disabled", False):
-        fix = f"gcloud iam service-accounts enable {address}"
-        return [Finding(check=check, status=Status.FAILED, detail=f"{address} is disabled", fix=fix)]
-    return [Finding(check=check, status=Status.OK, detail=found["email"])]
+        return [failed(check, f"{address} is disabled", f"gcloud iam service-accounts enable {address}")]
+    return [ok(check, found["email"])]
 
 
 def _image(sleep: Sleep, _: GoogleApi, subject: Subject) -> list[Finding]:
-    check, fix = "image", "name it in spot.toml: [cloud] image = REGISTRY/PATH@sha256:DIGEST"
+    check, fix = "image", "set [cloud] image = REGISTRY/PATH@sha256:DIGEST in spot.toml"
     resolve = partial(registry.ask_registry, sleep=sleep)
     try:
         reference = registry.parse(subject.image)
@@ -169,15 +164,11 @@ def _image(sleep: Sleep, _: GoogleApi, subject: Subject) -> list[Finding]:
             fix = f"gcloud artifacts docker images list {reference.name} --include-tags"
         pinned = registry.pin(subject.image, resolve)
         if not reference.is_googles:
-            return [_unknown(check, f"{pinned} is in no registry of Google, and no other is asked", "")]
+            return [unknown(check, f"{pinned} is not checked: only registries of Google are")]
         if reference.digest:
             resolve(reference)
     except registry.ImageNotChecked as error:
-        return [_unknown(check, error.message, error.fix or fix)]
+        return [unknown(check, error.message, error.fix or fix)]
     except registry.ImageError as error:
-        return [Finding(check=check, status=Status.FAILED, detail=error.message, fix=fix)]
-    return [Finding(check=check, status=Status.OK, detail=pinned)]
-
-
-def _unknown(check: str, detail: str, fix: str) -> Finding:
-    return Finding(check=check, status=Status.UNKNOWN, detail=detail, fix=fix)
+        return [failed(check, error.message, fix)]
+    return [ok(check, pinned)]

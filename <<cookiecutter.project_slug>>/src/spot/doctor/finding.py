@@ -1,46 +1,77 @@
-"""What the doctor is asked about, and what it finds."""
+"""Define the subject and the findings of `spot doctor`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from spot.core.run import Machine, Strategy
+from spot.google.rest import GoogleApi, GoogleApiError
 
 
 class Status(StrEnum):
-    """How a check went."""
+    """State the result of a check."""
 
     OK = "ok"
     WARNING = "warning"
-    """It works, and costs more or is less safe than it could."""
+    """Runs work, but cost more or are less safe than necessary."""
     FAILED = "failed"
     UNKNOWN = "unknown"
-    """The check could not be carried out."""
+    """The check was not possible."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """The result of one check."""
+    """Hold the result of one check."""
 
     check: str
     status: Status
     detail: str
-    """What was found; for UNKNOWN, why nothing was."""
+    """For UNKNOWN the reason."""
     fix: str = ""
-    """A command or a click that can be copied; empty where there is nothing to do."""
+    """A command or a page to open; empty if no change is needed, or if an earlier finding has the same fix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What is checked."""
+    """Hold the settings that are checked."""
 
     project: str
     regions: tuple[str, ...]
     bucket: str
     service_account: str
-    """Its address; empty if there is none."""
     image: str
-    """Empty if there is none."""
+    """Empty if submit names the image."""
     machine: Machine
     strategy: Strategy
+
+
+def find(api: GoogleApi, service: str, path: str) -> dict[str, Any] | None:
+    """Return the resource at `path`, None if it does not exist. Raise `GoogleApiError`."""
+    try:
+        return api.get(service, path)
+    except GoogleApiError as error:
+        if error.status != 404:
+            raise
+        return None
+
+
+def ok(check: str, detail: str) -> Finding:
+    """Return a passed check."""
+    return Finding(check=check, status=Status.OK, detail=detail)
+
+
+def failed(check: str, detail: str, fix: str) -> Finding:
+    """Return a failed check."""
+    return Finding(check=check, status=Status.FAILED, detail=detail, fix=fix)
+
+
+def warning(check: str, detail: str, fix: str) -> Finding:
+    """Return a check that found avoidable cost or risk."""
+    return Finding(check=check, status=Status.WARNING, detail=detail, fix=fix)
+
+
+def unknown(check: str, detail: str, fix: str = "") -> Finding:
+    """Return a check that was not possible."""
+    return Finding(check=check, status=Status.UNKNOWN, detail=detail, fix=fix)

@@ -1,10 +1,10 @@
-"""Checks of the machine: each region has a zone with both its type and its GPU."""
+"""Check that each region has a zone with both the machine type and the GPU."""
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
-from spot.doctor.finding import Finding, Status, Subject
+from spot.doctor.finding import Finding, Subject, failed, ok
 from spot.google.machine_types import compute_engine_name
 from spot.google.rest import GoogleApi
 
@@ -12,9 +12,9 @@ NAME = "machine"
 
 
 def check(api: GoogleApi, subject: Subject) -> list[Finding]:
-    """A finding by region. Compute Engine's word: Vertex AI supports no more, and may support less.
+    """Return a finding for each region. Raise `GoogleApiError` without an answer of Compute Engine.
 
-    Raises `GoogleApiError` if Compute Engine cannot be asked.
+    Vertex AI supports at most the machines of Compute Engine.
     """
     machine = subject.machine
     zones, named = _zones_with(api, subject.project, "machineTypes", machine.type), machine.type
@@ -28,21 +28,16 @@ def _region(region: str, named: str, zones: set[str], subject: Subject) -> Findi
     check = f"{NAME} {region}"
     there = sorted(zone for zone in zones if zone.rpartition("-")[0] == region)
     if there:
-        return Finding(check=check, status=Status.OK, detail=f"{named} is in {', '.join(there)}")
+        return ok(check, f"{named} is in {', '.join(there)}")
     command = (
         f'gcloud compute machine-types list --project={subject.project} --filter="name={subject.machine.type}" '
         '--format="value(zone)"'
     )
-    return Finding(
-        check=check,
-        status=Status.FAILED,
-        detail=f"no zone of {region} has {named}",
-        fix=f"{command}  # and choose among these in spot.toml: [cloud] regions",
-    )
+    return failed(check, f"no zone of {region} has {named}", f"{command}  # and set [cloud] regions in spot.toml")
 
 
 def _zones_with(api: GoogleApi, project: str, kind: str, name: str) -> set[str]:
-    """The zones whose list of this kind has the name."""
+    """Return the zones with a resource of this kind and name."""
     path = f"compute/v1/projects/{quote(project, safe='')}/aggregated/{kind}"
     return {
         scope.removeprefix("zones/")

@@ -1,4 +1,4 @@
-"""Checks of the quota: each region lets one machine run, its GPUs and its vCPUs, on spot and on demand."""
+"""Check that the quota of each region allows one machine with its GPUs and vCPUs, on spot and on demand."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from spot.core.run import Machine, Provisioning, Strategy
-from spot.doctor.finding import Finding, Status, Subject
+from spot.doctor.finding import Finding, Status, Subject, find
 from spot.google.machine_types import quota_name, vcpus
-from spot.google.rest import GoogleApi, GoogleApiError
+from spot.google.rest import GoogleApi
 
 SERVICE = "aiplatform.googleapis.com"
 _WORST_FIRST = (Status.FAILED, Status.UNKNOWN, Status.OK)
@@ -19,16 +19,16 @@ _WORST_FIRST = (Status.FAILED, Status.UNKNOWN, Status.OK)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What one machine takes of a quota."""
+    """Hold what one machine needs of a quota."""
 
     metric: str
     what: str
     amount: int | None
-    """None if it is not known."""
+    """None if unknown."""
 
 
 def kinds(strategy: Strategy) -> tuple[Provisioning, ...]:
-    """The kinds of provisioning that have a quota of their own; FLEX_START takes from that of spot."""
+    """Return the provisioning with separate quotas; FLEX_START uses the quota of spot."""
     if strategy is Strategy.SPOT:
         return (Provisioning.SPOT,)
     if strategy is Strategy.ON_DEMAND:
@@ -37,11 +37,12 @@ def kinds(strategy: Strategy) -> tuple[Provisioning, ...]:
 
 
 def name(provisioning: Provisioning) -> str:
+    """Return the name of the check."""
     return f"{provisioning} quota"
 
 
 def needs(machine: Machine, provisioning: Provisioning) -> tuple[Need, ...]:
-    """The GPUs first. Machines with GPUs take from the quota of vCPUs too."""
+    """Return the needs, GPUs first. Machines with GPUs need vCPU quota too."""
     stem = f"{SERVICE}/custom_model_training_{'' if provisioning is Provisioning.ON_DEMAND else 'preemptible_'}"
     cpus = Need(metric=f"{stem}cpus", what="vCPUs", amount=vcpus(machine.type))
     if not machine.accelerator:
@@ -51,40 +52,35 @@ def needs(machine: Machine, provisioning: Provisioning) -> tuple[Need, ...]:
 
 
 def limit(metric: Mapping[str, Any], region: str) -> float | None:
-    """The limit in the region, `inf` if there is none; None if the metric (a ConsumerQuotaMetric) has none for it."""
+    """Return the limit of a ConsumerQuotaMetric in the region, `inf` if unlimited, None if not stated."""
     limits = [found for one in metric.get("consumerQuotaLimits", ()) if (found := _of_buckets(one, region)) is not None]
     return min(limits, default=None)
 
 
 def check(api: GoogleApi, subject: Subject, provisioning: Provisioning) -> list[Finding]:
-    """A finding by region. Raises `GoogleApiError` if Service Usage cannot be asked."""
+    """Return a finding for each region. Raise `GoogleApiError` without an answer of Service Usage."""
     asked = [(need, _metric(api, subject.project, need.metric)) for need in needs(subject.machine, provisioning)]
     return [_region(asked, region, subject, provisioning) for region in subject.regions]
 
 
 def _of_buckets(consumer_limit: Mapping[str, Any], region: str) -> float | None:
-    """The region's own bucket decides, else the default one, which has no dimensions."""
+    """Return the limit of the region's own bucket, else of the default bucket without dimensions."""
     by_dimensions = {
         tuple(sorted(bucket.get("dimensions", {}).items())): bucket for bucket in consumer_limit.get("quotaBuckets", ())
     }
     bucket = by_dimensions.get((("region", region),)) or by_dimensions.get(())
     if bucket is None:
         return None
-    value = int(bucket.get("effectiveLimit", 0))  # JSON of Google's APIs may leave a zero out
+    value = int(bucket.get("effectiveLimit", 0))  # Google's JSON may omit a zero
     return math.inf if value < 0 else value
 
 
 def _metric(api: GoogleApi, project: str, metric: str) -> Mapping[str, Any]:
-    """The metric, empty if there is none of this name."""
+    """Return the metric, empty if it does not exist."""
     path = (
         f"v1beta1/projects/{quote(project, safe='')}/services/{SERVICE}/consumerQuotaMetrics/{quote(metric, safe='')}"
     )
-    try:
-        return api.get("serviceusage", path)
-    except GoogleApiError as error:
-        if error.status != 404:
-            raise
-        return {}
+    return find(api, "serviceusage", path) or {}
 
 
 def _region(
@@ -105,10 +101,10 @@ def _region(
 def _judged(need: Need, metric: Mapping[str, Any], region: str) -> tuple[Status, str]:
     found = limit(metric, region)
     if found is None:
-        return Status.UNKNOWN, f"no limit is known of {need.metric}"
+        return Status.UNKNOWN, f"no limit is stated for {need.metric}"
     allowed = "no limit" if math.isinf(found) else f"limit {found:g}"
     if need.amount is None:
-        return Status.UNKNOWN, f"{need.what}: {allowed}, and how many one machine needs is not known"
+        return Status.UNKNOWN, f"{need.what}: {allowed}, the need of one machine is unknown"
     enough = found >= need.amount
     return Status.OK if enough else Status.FAILED, f"{need.what}: {allowed}, one machine needs {need.amount}"
 
@@ -117,5 +113,5 @@ def _fix(needs: list[Need], region: str, subject: Subject, *, ask: bool) -> str:
     metrics = " and ".join(f"{need.amount or 'enough'} of {need.metric}" for need in needs)
     console = f"open https://console.cloud.google.com/iam-admin/quotas?project={subject.project}"
     if not ask:
-        return f"{console}, filter by region:{region}, and see that it allows {metrics}"
-    return f"{console}, filter by region:{region}, and ask for {metrics}; or take it out of spot.toml: [cloud] regions"
+        return f"{console}, filter by region:{region}, and check that it allows {metrics}"
+    return f"{console}, filter by region:{region}, and request {metrics}; or remove {region} from [cloud] regions"
