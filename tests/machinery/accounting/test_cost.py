@@ -25,7 +25,7 @@ def of(run: Run, seen: Observation | None = None, *, now: datetime | None = None
 
 def test_each_attempt_costs_what_was_billed_at_the_price_pinned_for_its_region() -> None:
     found = stories.handed_over().account
-    costs = [round(entry.usd or 0, 2) for entry in found.entries if entry.billed]
+    costs = [round(entry.usd or 0, 2) for entry in found.attempts if entry.billed]
     assert costs == [1.15, 4.0, 3.18]  # 2.3 h x 0.50, 4 h x 1.00, 5.3 h x 0.60
     assert found.usd == pytest.approx(sum(costs))
     assert found.usd == pytest.approx(found.run.usd_spent(found.end))
@@ -42,12 +42,12 @@ def test_a_price_that_is_missing_is_not_guessed_and_matters_only_where_something
         None,
         False,
     )
-    assert found.entries[1].usd == 0
-    assert found.entries[0].usd == pytest.approx(1.15)
+    assert found.attempts[1].usd == 0
+    assert found.attempts[0].usd == pytest.approx(1.15)
 
 
 def test_on_demand_is_the_same_training_and_one_start_in_its_cheapest_region() -> None:
-    """Twelve attempts had 9 minutes for three containers, of which the twin's start is no measure."""
+    """Twelve attempts had 9 minutes for three containers, of which the standby's start is no measure."""
     on_demand = stories.handed_over().account.on_demand
     assert on_demand
     assert (on_demand.region, on_demand.usd_per_hour) == ("us-central1", 1.0)
@@ -74,7 +74,7 @@ def test_a_run_on_demand_from_its_beginning_costs_what_on_demand_does() -> None:
     assert not found.is_loss
 
 
-def test_a_twin_that_stood_by_when_the_model_was_there_has_trained_nothing_and_did_not_finish_it() -> None:
+def test_a_standby_that_stood_by_when_the_model_was_there_has_trained_nothing_and_did_not_finish_it() -> None:
     story = stories.late()
     *_, holder = story.run.attempts
     began = after(hours=25.2)
@@ -165,10 +165,10 @@ def test_steps_that_were_trained_twice_count_once_for_on_demand() -> None:
     again = replace(tried[1], from_step=60, last_step=600)
     whole = of(run(damaged, again, state=RunState.SUCCEEDED, ended_at=after(hours=9)))
     sound = of(run(damaged, replace(again, from_step=300), state=RunState.SUCCEEDED, ended_at=after(hours=9)))
-    first, as_it_was = whole.entries[0].phases, sound.entries[0].phases
+    first, as_it_was = whole.attempts[0].phases, sound.attempts[0].phases
     useful = as_it_was[Phase.TRAINING] + as_it_was[Phase.SAVING]
     assert first[Phase.TRAINING] + first[Phase.SAVING] == useful / 5
-    assert first[Phase.REPLAYED] == as_it_was[Phase.REPLAYED] + useful * 0.8
+    assert first[Phase.LOST_WORK] == as_it_was[Phase.LOST_WORK] + useful * 0.8
     assert whole.on_demand
     assert sound.on_demand
     assert sound.on_demand.work - whole.on_demand.work == useful * 0.8
@@ -206,7 +206,7 @@ def test_a_model_that_is_there_in_time_has_met_the_deadline_though_its_job_has_n
     active = samples.attempt(started_at=after(hours=12), advanced_at=after(hours=13), state=JobState.RUNNING)
     found = of(run(active), seen(10, completed_at=after(hours=23.9)), now=after(hours=24.1))
     assert (found.verdict, found.end) == (Verdict.MET, after(hours=23.9))
-    assert found.phases[Phase.OTHER] / HOUR == pytest.approx(0.2)
+    assert found.phases[Phase.UNATTRIBUTED] / HOUR == pytest.approx(0.2)
     late = of(run(active), seen(10, completed_at=after(hours=24.05)), now=after(hours=24.1))
     assert late.verdict is Verdict.MISSED
 
@@ -232,13 +232,13 @@ def test_goodput_is_training_by_what_was_billed_and_by_the_wall_clock() -> None:
         )
     )
     assert (found.goodput, found.goodput_of_wall) == (0.75, 0.5)
-    assert (found.wall, found.covered, found.waiting) == (6 * HOUR, 4 * HOUR, 2 * HOUR)
+    assert (found.wall, found.covered, found.without_machine) == (6 * HOUR, 4 * HOUR, 2 * HOUR)
 
 
 def test_two_machines_at_once_cover_the_wall_clock_once_and_are_billed_twice() -> None:
     found = stories.handed_over().account
     assert found.billed > found.covered
-    assert found.waiting + found.covered == found.wall
+    assert found.without_machine + found.covered == found.wall
 
 
 MINUTES = st.integers(0, 600).map(lambda minutes: after(minutes=minutes))
@@ -289,13 +289,13 @@ def test_no_hour_and_no_dollar_is_counted_twice_or_lost_whatever_the_record_says
     random: Run, shown: Observation | None, now: datetime
 ) -> None:
     found = account(random, shown, now)
-    for entry in found.entries:
+    for entry in found.attempts:
         billed = timedelta(hours=entry.attempt.billed_hours(now))
         assert abs(entry.billed - billed) < timedelta(milliseconds=1)
         assert sum(entry.phases.values(), timedelta()) == entry.billed
         assert min(entry.phases.values()) >= timedelta()
         assert [span.end for span in entry.spans[:-1]] == [span.start for span in entry.spans[1:]]
     assert sum(found.phases.values(), timedelta()) == found.billed
-    assert found.waiting + found.covered == found.wall
+    assert found.without_machine + found.covered == found.wall
     assert timedelta() <= found.covered <= found.wall
     assert found.usd == pytest.approx(random.usd_spent(now))

@@ -40,12 +40,12 @@ def minutes(
 
 
 def test_what_a_preempted_attempt_trained_after_its_newest_checkpoint_is_lost() -> None:
-    assert minutes(trained(Outcome.PREEMPTED)) == {"starting": 3, "restoring": 7, "training": 250, "replayed": 30}
+    assert minutes(trained(Outcome.PREEMPTED)) == {"starting": 3, "restoring": 7, "training": 250, "lost work": 30}
 
 
 @pytest.mark.parametrize("outcome", [Outcome.TRAINING_FAILED, Outcome.INTERNAL, Outcome.CANCELLED, Outcome.UNKNOWN])
 def test_so_it_is_whatever_else_ends_an_attempt_before_it_is_done(outcome: Outcome) -> None:
-    assert minutes(trained(outcome))["replayed"] == 30
+    assert minutes(trained(outcome))["lost work"] == 30
 
 
 def test_nothing_of_an_attempt_that_succeeded_is_lost() -> None:
@@ -58,7 +58,7 @@ def test_what_a_job_does_after_the_model_is_complete_is_not_training() -> None:
         "starting": 3,
         "restoring": 7,
         "training": 270,
-        "other": 10,
+        "unattributed": 10,
     }
 
 
@@ -88,26 +88,26 @@ def test_a_machine_whose_trainer_never_began_was_starting_to_its_end() -> None:
 
 def test_a_trainer_that_never_came_to_a_checkpoint_has_lost_all_it_did() -> None:
     found = minutes(trained(Outcome.PREEMPTED, advanced_at=None, saved_at=None))
-    assert found == {"starting": 3, "replayed": 287}
+    assert found == {"starting": 3, "lost work": 287}
 
 
 def test_a_live_trainer_without_a_checkpoint_says_nothing_of_what_it_does() -> None:
     active = attempt(started_at=after(minutes=10), trainer_started_at=after(minutes=13))
-    assert minutes(active, now=after(hours=1)) == {"starting": 3, "other": 47}
+    assert minutes(active, now=after(hours=1)) == {"starting": 3, "unattributed": 47}
 
 
 def test_a_record_without_the_trainers_start_counts_it_to_starting() -> None:
     found = minutes(trained(Outcome.PREEMPTED, trainer_started_at=None))
-    assert found == {"starting": 10, "training": 250, "replayed": 30}
+    assert found == {"starting": 10, "training": 250, "lost work": 30}
 
 
 def test_a_record_without_the_time_of_the_newest_checkpoint_does_not_make_one_up() -> None:
-    assert minutes(trained(Outcome.PREEMPTED, saved_at=None)) == {"starting": 3, "restoring": 7, "other": 280}
+    assert minutes(trained(Outcome.PREEMPTED, saved_at=None)) == {"starting": 3, "restoring": 7, "unattributed": 280}
 
 
 def test_the_newest_manifest_says_it_where_the_record_does_not() -> None:
     newest = seen(4, at=after(minutes=270), attempt="a1")
-    assert minutes(trained(Outcome.PREEMPTED, saved_at=None), seen=newest)["replayed"] == 30
+    assert minutes(trained(Outcome.PREEMPTED, saved_at=None), seen=newest)["lost work"] == 30
 
 
 def test_clocks_that_disagree_make_no_phase_run_backwards() -> None:
@@ -119,7 +119,7 @@ def test_of_a_job_that_was_restarted_inside_only_what_its_steps_take_is_training
     """200 steps at the measured 60 an hour; nothing tells the rest apart."""
     newest = seen(4, at=after(minutes=270), attempt="a1")
     found = minutes(trained(Outcome.PREEMPTED, starts=3, last_step=200), seen=newest)
-    assert found == {"starting": 3, "restoring": 7, "training": 200, "other": 50, "replayed": 30}
+    assert found == {"starting": 3, "restoring": 7, "training": 200, "unattributed": 50, "lost work": 30}
 
 
 BESIDE: dict[str, Any] = {
@@ -127,10 +127,10 @@ BESIDE: dict[str, Any] = {
     "started_at": after(hours=4),
     "trainer_started_at": after(minutes=245),
 }
-"""A twin whose trainer is ready five minutes after its machine is."""
+"""A standby whose trainer is ready five minutes after its machine is."""
 
 
-def test_a_twin_stands_by_until_the_attempt_beside_it_is_gone() -> None:
+def test_a_standby_stands_by_until_the_attempt_beside_it_is_gone() -> None:
     holder = trained(Outcome.HANDED_OVER)
     standby = ended(
         Outcome.SUCCEEDED,
@@ -138,7 +138,7 @@ def test_a_twin_stands_by_until_the_attempt_beside_it_is_gone() -> None:
         **BESIDE,
         advanced_at=after(minutes=302),
     )
-    assert minutes(holder, standby) == {"starting": 5, "standing by": 55, "restoring": 2, "training": 238}
+    assert minutes(holder, standby) == {"starting": 5, "standby": 55, "restoring": 2, "training": 238}
     assert minutes(holder, standby, of=0) == {"starting": 3, "restoring": 7, "training": 280}
 
 
@@ -154,33 +154,33 @@ def test_a_holder_that_has_handed_over_trains_no_more_though_its_job_has_not_end
         "starting": 3,
         "restoring": 7,
         "training": 30,
-        "other": 10,
+        "unattributed": 10,
     }
 
 
-def test_a_twin_that_never_took_over_was_standing_by_to_its_end() -> None:
+def test_a_standby_that_never_took_over_was_standing_by_to_its_end() -> None:
     holder = trained(Outcome.SUCCEEDED)
     standby = ended(
         Outcome.CANCELLED,
         at=after(hours=5),
         **BESIDE,
     )
-    assert minutes(holder, standby) == {"starting": 5, "standing by": 55}
+    assert minutes(holder, standby) == {"starting": 5, "standby": 55}
 
 
-def test_a_twin_that_was_there_when_the_model_was_complete_has_not_trained() -> None:
+def test_a_standby_that_was_there_when_the_model_was_complete_has_not_trained() -> None:
     holder = trained(Outcome.SUCCEEDED)
     standby = ended(
         Outcome.CANCELLED,
         at=after(minutes=310),
         **BESIDE,
     )
-    assert minutes(holder, standby) == {"starting": 5, "standing by": 55, "other": 10}
+    assert minutes(holder, standby) == {"starting": 5, "standby": 55, "unattributed": 10}
     came_too_late = ended(Outcome.CANCELLED, at=after(minutes=310), replaces="a1", started_at=after(hours=4))
     assert minutes(holder, came_too_late) == {"starting": 70}
 
 
-def test_a_holder_that_was_relieved_trains_no_more_though_its_end_was_seen_only_after_the_model() -> None:
+def test_a_holder_that_was_replaced_trains_no_more_though_its_end_was_seen_only_after_the_model() -> None:
     holder = trained(Outcome.SUCCEEDED, last_step=600)
     standby = trained(Outcome.SUCCEEDED, replaces="a1", from_step=240, advanced_at=after(minutes=290), last_step=600)
     complete = Observation(completed_at=after(minutes=299))
@@ -188,17 +188,17 @@ def test_a_holder_that_was_relieved_trains_no_more_though_its_end_was_seen_only_
         "starting": 3,
         "restoring": 7,
         "training": 270,
-        "other": 10,
+        "unattributed": 10,
     }
 
 
-def test_a_twin_that_took_over_from_one_that_died_restores_from_then_on() -> None:
+def test_a_standby_that_took_over_from_one_that_died_restores_from_then_on() -> None:
     holder = trained(Outcome.INTERNAL)
     standby = attempt(
         **BESIDE,
         advanced_at=after(minutes=310),
     )
-    assert minutes(holder, standby) == {"starting": 5, "standing by": 55, "restoring": 10, "training": 50}
+    assert minutes(holder, standby) == {"starting": 5, "standby": 55, "restoring": 10, "training": 50}
 
 
 def test_an_attempt_without_a_machine_has_no_phases() -> None:
@@ -209,12 +209,12 @@ def test_every_phase_is_there_though_it_took_no_time() -> None:
     assert set(by_phase(attempt(), (), NOTHING)) == set(Phase)
 
 
-def test_a_twin_that_lives_stands_by_though_nobody_has_seen_its_trainer_begin() -> None:
+def test_a_standby_that_lives_stands_by_though_nobody_has_seen_its_trainer_begin() -> None:
     standby = attempt(replaces="a1", started_at=after(hours=4))
-    assert minutes(trained(Outcome.SUCCEEDED), standby, now=after(hours=5)) == {"standing by": 60}
+    assert minutes(trained(Outcome.SUCCEEDED), standby, now=after(hours=5)) == {"standby": 60}
     advanced = attempt(replaces="a1", started_at=after(hours=4), advanced_at=after(minutes=302))
     found = minutes(trained(Outcome.HANDED_OVER), advanced, now=after(minutes=310))
-    assert found == {"standing by": 60, "restoring": 2, "training": 8}
+    assert found == {"standby": 60, "restoring": 2, "training": 8}
 
 
 def test_what_was_handed_over_is_not_trained_again() -> None:
@@ -223,7 +223,7 @@ def test_what_was_handed_over_is_not_trained_again() -> None:
     assert minutes(holder, standby, of=0) == {"starting": 3, "restoring": 7, "training": 280}
 
 
-def test_a_twin_that_never_trained_takes_no_steps_from_the_attempt_beside_it() -> None:
+def test_a_standby_that_never_trained_takes_no_steps_from_the_attempt_beside_it() -> None:
     holder = trained(Outcome.PREEMPTED, last_step=250)
     standby = ended(Outcome.PREEMPTED, at=after(hours=5), replaces="a1", from_step=100, started_at=after(hours=4))
     assert minutes(holder, standby, of=0)["training"] == 250
@@ -238,5 +238,5 @@ def test_a_damaged_checkpoint_takes_the_steps_of_every_attempt_that_are_made_aga
     )
     assert minutes(*tried, of=0)["training"] == pytest.approx(250 * 100 / 120)
     assert "training" not in minutes(*tried, of=1)
-    assert minutes(*tried, of=1)["replayed"] == 280
+    assert minutes(*tried, of=1)["lost work"] == 280
     assert minutes(*tried, of=2)["training"] == 250

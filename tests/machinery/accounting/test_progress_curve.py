@@ -77,13 +77,13 @@ def test_a_run_that_ended_at_once_still_has_a_width() -> None:
     assert horizon(at_once.account) - at_once.run.submitted_at == timedelta(minutes=1)
 
 
-def test_a_holder_whose_end_was_seen_only_after_the_model_has_made_what_its_twin_went_on_from() -> None:
+def test_a_holder_whose_end_was_seen_only_after_the_model_has_made_what_its_standby_went_on_from() -> None:
     story = stories.handed_over()
     holder = replace(story.run.attempts[9], outcome=Outcome.SUCCEEDED, last_step=stories.STEPS)
     assert of(replace(story, run=story.run.with_attempt(holder))) == of(story)
 
 
-def test_what_a_holder_made_is_safe_when_its_twin_takes_over_not_at_the_save_before() -> None:
+def test_what_a_holder_made_is_safe_when_its_standby_takes_over_not_at_the_save_before() -> None:
     found = of(stories.handed_over())
     at = {share: moment for moment, share in reversed(found.points)}
     assert at[340 / 600] == stories.handed_over().run.attempts[9].ended_at

@@ -34,8 +34,8 @@ def test_money_and_its_comparison_are_added_up() -> None:
 def test_a_run_of_no_known_price_is_counted_and_left_out_of_the_money() -> None:
     found = totals(stories.calm().account, unpriced())
     assert (len(found.accounts), len(found.priced)) == (2, 1)
-    assert dict(words.total_facts(found))["cost"] == "at most $5.20, without 1 run of no known price"
-    assert words.total_headline(totals(unpriced())).text == "Cost not known: a price is missing for each run"
+    assert dict(words.total_facts(found))["cost"] == "at most $5.20, without 1 run of unknown price"
+    assert words.total_headline(totals(unpriced())).text == "Cost unknown: every run lacks a price"
 
 
 def test_deadlines_preemptions_and_goodput_are_of_all_runs() -> None:
@@ -43,7 +43,7 @@ def test_deadlines_preemptions_and_goodput_are_of_all_runs() -> None:
     assert [found.count(verdict) for verdict in (Verdict.MET, Verdict.MISSED, Verdict.NO_MODEL)] == [2, 1, 1]
     assert found.preemptions == 6
     facts = dict(words.total_facts(found))
-    assert facts["deadlines"] == "2 met, 1 MISSED, 1 ended without a model"
+    assert facts["deadlines"] == "2 met, 1 MISSED, 1 without a model"
     assert facts["goodput"] == "92 % of 35.5 h billed"
 
 

@@ -59,7 +59,7 @@ def test_two_attempts_at_once_in_one_region_stand_below_each_other() -> None:
 def test_marks_say_what_happened_and_when() -> None:
     assert [mark.style for mark in of(stories.preempted()).marks] == ["preempted"] * 6
     [*_, taken_over] = of(stories.handed_over()).marks
-    assert (taken_over.text, taken_over.style) == ("took over from a10, 2026-11-24 15:35 UTC", "handed-over")
+    assert (taken_over.text, taken_over.style) == ("replaced a10, 2026-11-24 15:35 UTC", "handed-over")
     [failure] = of(stories.failed()).marks
     assert (failure.text, failure.style) == ("training-failed, 2026-11-24 02:24 UTC", "failed")
 

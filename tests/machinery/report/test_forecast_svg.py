@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from xml.etree import ElementTree
 
-from spot.cli.forecast_views import Shown
+from spot.report.forecast_wording import ForecastResult
 from spot.report.forecast_svg import BINS, svg
 from tests.machinery.simulation.forecasted import CASE, forecast, replays, shown
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def tree(what: Shown) -> ElementTree.Element:
+def tree(what: ForecastResult) -> ElementTree.Element:
     return ElementTree.fromstring(svg(what))
 
 
-def words(what: Shown) -> str:
+def words(what: ForecastResult) -> str:
     return " ".join(text.text or "" for text in tree(what).iter(f"{SVG}text"))
 
 

@@ -68,7 +68,7 @@ def test_the_deadline_is_a_line_through_all_lanes_and_who_is_late_is_behind_it()
 
 def test_without_a_single_end_there_is_only_the_deadline() -> None:
     never = replays([1] * 4, [None] * 4)
-    lines = [line.plain for line in picture(forecast(ours=never, on_demand=never, article=never), 80)]
+    lines = [line.plain for line in picture(forecast(ours=never, on_demand=never, spot_window=never), 80)]
     assert any("│" in line for line in lines)
 
 

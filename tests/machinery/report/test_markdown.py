@@ -126,7 +126,7 @@ def test_a_loss_is_red_bold_and_in_words() -> None:
 def test_attempts_and_progress_are_drawn_and_the_lines_are_told_apart() -> None:
     diagrams = re.findall(r"```mermaid\n(.*?)\n```", of("handed-over"), re.DOTALL)
     assert [re.sub(r"^%%.*%%\n", "", diagram).split()[0] for diagram in diagrams] == ["gantt", "xychart-beta"]
-    assert "Green: the work that was safe." in of("handed-over")
+    assert "Green: work in checkpoints." in of("handed-over")
 
 
 def test_the_model_and_each_job_and_its_log_are_linked() -> None:

@@ -114,7 +114,7 @@ def test_a_loss_and_a_missed_deadline_are_marked_and_said() -> None:
 def test_each_picture_says_in_words_what_it_shows() -> None:
     page = of("handed-over")
     pictures = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-labelledby")]
-    assert pictures == ["timeline-title timeline-told", "progress-title progress-told"]
+    assert pictures == ["timeline-title timeline-description", "progress-title progress-description"]
     assert all(name in page.values("id") for picture in pictures for name in picture.split())
 
 

@@ -34,4 +34,4 @@ def test_a_store_that_does_not_take_it_is_a_warning(tmp_path: Path, caplog: pyte
     story = stories.calm()
     with caplog.at_level(logging.WARNING):
         assert publish(story.run, story.seen, open_store(str(tmp_path)), story.now) is None
-    assert f"{story.run.id}: no report was left in the bucket" in caplog.text
+    assert f"{story.run.id}: cannot write reports/" in caplog.text

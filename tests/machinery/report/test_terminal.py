@@ -54,13 +54,13 @@ def test_every_attempt_stands_on_a_line_of_its_own() -> None:
 
 def test_what_was_paid_for_is_drawn() -> None:
     text = "\n".join(bare(drawn(terminal.report(stories.loss().account))))
-    assert re.search(r"^replayed +6\.5 h +36 % +██████ +trained after a save, and lost$", text, re.MULTILINE)
-    assert re.search(r"^waiting +2\.2 h +no machine, nothing billed$", text, re.MULTILINE)
+    assert re.search(r"^lost work +6\.5 h +36 % +██████ +after the last usable checkpoint$", text, re.MULTILINE)
+    assert re.search(r"^no machine +2\.2 h +not billed$", text, re.MULTILINE)
 
 
 def test_of_many_decisions_the_newest_are_shown_and_the_others_counted() -> None:
     lines = bare(drawn(terminal.report(stories.late().account)))
-    assert "28 earlier ones: see --html or --json" in lines
+    assert "28 earlier decisions: see --html or --json" in lines
 
 
 def test_many_runs_have_a_line_each_and_what_they_come_to() -> None:

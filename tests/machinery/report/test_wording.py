@@ -21,7 +21,7 @@ from tests.machinery.samples import after, attempt, run
     [
         ("calm", "$5.20, 50 % less than on-demand"),
         ("loss", "LOSS: $16.45, 60 % more than on-demand"),
-        ("late", "$10.30, as much as on-demand"),
+        ("late", "$10.30, same as on-demand"),
         ("open", "$2.54 so far, 42 % less than on-demand"),
         ("failed", "LOSS: $1.11 and no model"),
         ("untouched", "$0.00: no machine ran"),
@@ -42,7 +42,7 @@ def test_a_failure_without_a_step_is_money_lost() -> None:
 
 def test_an_open_run_before_its_first_step_has_made_no_loss_yet() -> None:
     begun = stories.Story(run=run(attempt(started_at=after())), seen=None, now=after(minutes=6))
-    assert words.headline(begun.account).text == "$0.05 so far, no step was made that counts"
+    assert words.headline(begun.account).text == "$0.05 so far, no useful step"
     assert not words.headline(begun.account).is_loss
 
 
@@ -50,10 +50,10 @@ def test_a_price_that_is_missing_is_said() -> None:
     calm = stories.calm()
     spec = replace(calm.run.spec, policy=samples.policy(usd_per_hour={}))
     account = replace(calm, run=replace(calm.run, spec=spec)).account
-    assert words.headline(account).text == "Cost not known: a price is missing"
+    assert words.headline(account).text == "Cost unknown: a price is missing"
     facts = dict(words.facts(account))
-    assert facts["cost"] == "not known: no price for what was billed"
-    assert facts["on-demand"] == "not known: no price"
+    assert facts["cost"] == "unknown: no price for the billed hours"
+    assert facts["on-demand"] == "unknown: no price"
 
 
 def test_the_facts_say_the_numbers_that_the_headline_rests_on() -> None:
@@ -61,12 +61,12 @@ def test_the_facts_say_the_numbers_that_the_headline_rests_on() -> None:
     assert facts["deadline"] == "2026-11-25 00:00 UTC, met with 3.9 h to spare"
     assert facts["cost"] == "at most $8.33: $4.33 spot, $4.00 on-demand"
     assert facts["on-demand"] == (
-        "$10.61: 10.5 h for the same steps, 7 min for a start, 2 min for the end of the job, at $1.00/h in us-central1"
+        "$10.61: 10.5 h for the same steps, 7 min to start, 2 min to end the job, at $1.00/h in us-central1"
     )
     assert facts["saved"] == "$2.28 (21 %)"
-    assert facts["wall clock"] == "20.1 h from submit to the model, 9.3 h of it without a machine"
+    assert facts["wall clock"] == "20.1 h from submit to the model, 9.3 h without a machine"
     assert facts["goodput"] == "88 % of 11.6 h billed, 51 % of the wall clock"
-    assert facts["interrupted"] == "1 preemption, 1 hand-over, 9 times no capacity; 12 attempts"
+    assert facts["interruptions"] == "1 preemption, 1 hand-over, 9 without capacity; 12 attempts"
 
 
 def test_a_loss_is_called_one_in_the_facts_and_in_a_table() -> None:
@@ -78,11 +78,11 @@ def test_a_loss_is_called_one_in_the_facts_and_in_a_table() -> None:
 
 def test_a_difference_of_less_than_a_hundredth_is_none_wherever_it_is_told() -> None:
     late = dearer_by(0.005)
-    assert dict(words.facts(late))["saved"] == "nothing: $0.05 more, which is less than 1 %"
+    assert dict(words.facts(late))["saved"] == "nothing: $0.05 more, below 1 %"
     assert words.saved(late) == "none"
     totals = Totals(since=after(), until=after(hours=60), accounts=(late,), skipped=())
-    assert dict(words.total_facts(totals))["saved"] == "nothing: $0.05 more, which is less than 1 %"
-    assert words.total_headline(totals) == words.Headline(text="$10.30 for 1 run, as much as on-demand", is_loss=False)
+    assert dict(words.total_facts(totals))["saved"] == "nothing: $0.05 more, below 1 %"
+    assert words.total_headline(totals) == words.Headline(text="$10.30 for 1 run, same as on-demand", is_loss=False)
 
 
 def test_no_difference_at_all_is_one_word() -> None:
@@ -99,8 +99,8 @@ def dearer_by(share: float) -> Account:
 def test_what_was_paid_for_no_model_is_lost_wherever_it_is_told() -> None:
     failed = stories.failed().account
     facts = dict(words.facts(failed))
-    assert facts["LOSS"] == "$1.11: paid for no model"
-    assert facts["on-demand"] == "nothing to compare with: there is no model"
+    assert facts["LOSS"] == "$1.11: no model"
+    assert facts["on-demand"] == "not comparable: no model"
     assert words.saved(failed) == "LOSS $1.11"
 
 
@@ -118,7 +118,7 @@ def test_a_model_whose_job_has_not_ended_is_there_and_not_missed_so_far() -> Non
     for hour, deadline in ((23, "met with 60 min to spare"), (25, "MISSED by 60 min")):
         complete = replace(open_run, seen=replace(open_run.seen, completed_at=after(hours=hour)), now=after(hours=25.2))
         assert words.deadline(complete.account) == deadline
-        assert words.state(complete.account).startswith("open, its model is there since 2026-11-2")
+        assert words.state(complete.account).startswith("open, model complete since 2026-11-2")
         assert words.wall(complete.account).startswith(f"{hour}.0 h from submit to the model, ")
 
 

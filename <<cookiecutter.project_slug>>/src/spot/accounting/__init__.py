@@ -1,1 +1,1 @@
-"""Compute what runs cost and where their time went."""
+"""Compute what runs cost and where their time went, as pure functions of the records."""

@@ -1,4 +1,4 @@
-"""Where the time and the money of a run went. Pure: from its record, and what the bucket says of it."""
+"""Compute the cost, goodput and savings of a run from its record and the state of its bucket."""
 
 from __future__ import annotations
 
@@ -12,117 +12,118 @@ from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run, RunS
 
 HOUR = timedelta(hours=1)
 EVEN = 0.01
-"""A difference to on-demand of less than this share is none: the two are not known so well."""
+"""Smaller differences to on-demand, as a share, are within the error of both numbers."""
 
 
 class Verdict(StrEnum):
-    """How a run stands to its deadline."""
+    """State the result of a run against its deadline."""
 
     MET = "met"
     MISSED = "missed"
     DUE = "due"
-    """It is open, and there is time left."""
+    """Open, with time left."""
     NO_MODEL = "no model"
-    """It ended without one."""
+    """Ended without a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """The account of one attempt."""
+class AttemptCost:
+    """Hold the time and the cost of one attempt."""
 
     attempt: Attempt
     waited: timedelta
-    """From the decision to the machine, or to the end where none came. Not billed."""
+    """From submit to the machine, or to the end without a machine. Not billed."""
     billed: timedelta
-    """Upper bound, see `Attempt.billed_hours`."""
+    """An upper bound, see `Attempt.billed_hours`."""
     spans: tuple[Span, ...]
-    """One after the other, from machine to end."""
+    """From the start of the machine to its end, without a gap."""
     phases: Mapping[Phase, timedelta]
-    """Every phase, adding up to `billed`."""
+    """Every phase; the sum is `billed`."""
     usd_per_hour: float | None
     usd: float | None
-    """None if something was billed at a price that is not known."""
+    """None if time was billed at an unknown price."""
 
     @property
-    def took_over_at(self) -> datetime | None:
-        """When it relieved the attempt that it stood by."""
-        standing = [span.end for span in self.spans if span.phase is Phase.STANDING_BY]
-        return standing[-1] if standing and self.attempt.advanced_at else None
+    def handed_over_at(self) -> datetime | None:
+        """Return when a standby replaced the attempt beside it."""
+        standby = [span.end for span in self.spans if span.phase is Phase.STANDBY]
+        return standby[-1] if standby and self.attempt.advanced_at else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnDemand:
-    """What the same steps would have cost with nothing but on-demand, uninterrupted, in its cheapest region."""
+    """Estimate the same steps on uninterrupted on-demand in its cheapest region."""
 
     region: str
     usd_per_hour: float
     work: timedelta
-    """Training and saving, as this run took for the steps that count. Nothing if it ended without a model."""
+    """Training and saving of the steps that count. Zero without a model."""
     restore: timedelta
-    """One start: what those of this run took on average, from machine to first step."""
+    """From machine to first step: the average of this run."""
     finish: timedelta
-    """From the model to the end of the job, as it was here."""
+    """From the model to the end of the job, as in this run."""
 
     @property
     def usd(self) -> float:
-        """Nothing for no step: a start alone is no work."""
+        """Return the cost; zero without work, since a start alone is no work."""
         return (self.work + self.restore + self.finish) / HOUR * self.usd_per_hour if self.work else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """The account of a run, or of an open one up to `end`."""
+    """Hold the time, the cost and the verdict of a run, as of `end`."""
 
     run: Run
-    seen: Observation | None
+    observation: Observation | None
+    """None if the bucket could not be read."""
     end: datetime
-    """When the model was there, else when the run ended, else now."""
-    entries: tuple[Entry, ...]
+    """When the model was complete, else when the run ended, else now."""
+    attempts: tuple[AttemptCost, ...]
     wall: timedelta
     """From submit to `end`."""
     covered: timedelta
-    """The part of it in which at least one machine ran; the rest was waited for one."""
+    """The part of it with at least one machine."""
     phases: Mapping[Phase, timedelta]
-    """Of all attempts, adding up to what was billed."""
+    """Of all attempts; the sum is `billed`."""
     on_demand: OnDemand | None
-    """None if its price is not known."""
+    """None if no region has a known price."""
     verdict: Verdict
 
     @property
     def is_complete(self) -> bool:
-        """The model is there, though its job, and so the run, may not have ended yet."""
-        return _is_complete(self.run, self.seen)
+        """Return whether the model is complete, even if the job and the run are still open."""
+        return _is_complete(self.run, self.observation)
 
     @property
-    def waiting(self) -> timedelta:
+    def without_machine(self) -> timedelta:
         return self.wall - self.covered
 
     @property
     def billed(self) -> timedelta:
-        return sum((entry.billed for entry in self.entries), timedelta())
+        return sum((attempt.billed for attempt in self.attempts), timedelta())
 
     @property
     def usd(self) -> float | None:
-        """Upper bound; None if some of it has no known price."""
-        costs = [entry.usd for entry in self.entries]
+        """Return an upper bound, or None if a price is unknown."""
+        costs = [attempt.usd for attempt in self.attempts]
         known = [cost for cost in costs if cost is not None]
         return sum(known) if len(known) == len(costs) else None
 
     @property
     def usd_saved(self) -> float | None:
-        """Against on-demand; negative is a loss. None if a price is not known. Without a model, all is lost."""
+        """Return the difference to on-demand, negative for a loss, or None if a price is unknown."""
         return None if self.usd is None or self.on_demand is None else self.on_demand.usd - self.usd
 
     @property
     def share_saved(self) -> float | None:
-        """The same as a share of on-demand's cost. None too if that is nothing: no step counts, or no model."""
+        """Return the saving as a share of on-demand; None if on-demand costs nothing, as before the first step."""
         if self.usd_saved is None or self.on_demand is None or not self.on_demand.usd:
             return None
         return self.usd_saved / self.on_demand.usd
 
     @property
     def is_loss(self) -> bool:
-        """An open run has spent something before its first step: that is none yet."""
+        """Return whether the run cost more than on-demand; an open run before its first step is no loss."""
         if self.verdict is Verdict.NO_MODEL:
             return bool(self.usd)
         if self.share_saved is None:
@@ -131,87 +132,88 @@ class Account:
 
     @property
     def goodput(self) -> float | None:
-        """Useful training as a share of what was billed; None if nothing was."""
+        """Return the share of the billed time that trained steps that count."""
         return self.phases[Phase.TRAINING] / self.billed if self.billed else None
 
     @property
     def goodput_of_wall(self) -> float | None:
-        """The same as a share of the wall clock."""
+        """Return the share of the wall clock that trained steps that count."""
         return self.phases[Phase.TRAINING] / self.wall if self.wall else None
 
     @property
     def to_spare(self) -> timedelta | None:
-        """Between the end and the deadline, negative if late; None for a run that ended without a model."""
+        """Return the time from `end` to the deadline, negative if late; None without a model."""
         return None if self.verdict is Verdict.NO_MODEL else self.run.spec.deadline - self.end
 
 
-def account(run: Run, seen: Observation | None, now: datetime) -> Account:
-    """`seen` is None if the bucket was not asked, or did not say."""
-    end = _end(run, seen, now)
-    verdict = _verdict(run, seen, end)
-    entries = tuple(_entry(run, attempt, seen, now) for attempt in run.attempts)
-    phases = _sum(entry.phases for entry in entries)
+def account(run: Run, observation: Observation | None, now: datetime) -> Account:
+    """Return the account of a run; `observation` is None if the bucket could not be read."""
+    end = _end(run, observation, now)
+    verdict = _verdict(run, observation, end)
+    attempts = tuple(_attempt_cost(run, attempt, observation, now) for attempt in run.attempts)
     return Account(
         run=run,
-        seen=seen,
+        observation=observation,
         end=end,
-        entries=entries,
+        attempts=attempts,
         wall=max(end - run.submitted_at, timedelta()),
-        covered=_covered(entries, run.submitted_at, end),
-        phases=phases,
-        on_demand=_on_demand(run, [] if verdict is Verdict.NO_MODEL else entries),
+        covered=_covered(attempts, run.submitted_at, end),
+        phases=_phases(attempts),
+        on_demand=_on_demand(run, () if verdict is Verdict.NO_MODEL else attempts),
         verdict=verdict,
     )
 
 
-def _end(run: Run, seen: Observation | None, now: datetime) -> datetime:
-    if not _is_complete(run, seen):
+def _end(run: Run, observation: Observation | None, now: datetime) -> datetime:
+    if not _is_complete(run, observation):
         return now if run.state is RunState.OPEN else run.ended_at or now
-    done = [one.ended_at for one in run.attempts if one.outcome is Outcome.SUCCEEDED and one.ended_at]
-    return (seen.completed_at if seen else None) or (done[-1] if done else None) or run.ended_at or now
+    succeeded = [one.ended_at for one in run.attempts if one.outcome is Outcome.SUCCEEDED and one.ended_at]
+    completed = observation.completed_at if observation else None
+    return completed or (succeeded[-1] if succeeded else None) or run.ended_at or now
 
 
-def _verdict(run: Run, seen: Observation | None, end: datetime) -> Verdict:
+def _verdict(run: Run, observation: Observation | None, end: datetime) -> Verdict:
     if run.state not in {RunState.OPEN, RunState.SUCCEEDED}:
         return Verdict.NO_MODEL
     if end > run.spec.deadline:
         return Verdict.MISSED
-    return Verdict.MET if _is_complete(run, seen) else Verdict.DUE
+    return Verdict.MET if _is_complete(run, observation) else Verdict.DUE
 
 
-def _is_complete(run: Run, seen: Observation | None) -> bool:
-    return run.state is RunState.SUCCEEDED or (run.state is RunState.OPEN and bool(seen and seen.completed_at))
+def _is_complete(run: Run, observation: Observation | None) -> bool:
+    completed = observation and observation.completed_at
+    return run.state is RunState.SUCCEEDED or (run.state is RunState.OPEN and bool(completed))
 
 
-def _entry(run: Run, attempt: Attempt, seen: Observation | None, now: datetime) -> Entry:
-    billed = timedelta()
-    until = attempt.started_at or attempt.ended_at or now
-    spans = spans_of(run, attempt, seen, now)
+def _attempt_cost(run: Run, attempt: Attempt, observation: Observation | None, now: datetime) -> AttemptCost:
+    until, billed = attempt.started_at or attempt.ended_at or now, timedelta()
+    spans = spans_of(run, attempt, observation, now)
     if attempt.started_at:
         billed = max((attempt.ended_at or now) - attempt.started_at, timedelta())
     price = run.spec.policy.price(attempt.region, attempt.provisioning)
-    return Entry(
+    return AttemptCost(
         attempt=attempt,
         waited=max(until - attempt.intended_at, timedelta()),
         billed=billed,
         spans=spans,
-        phases=by_phase(attempt, spans, seen),
+        phases=by_phase(attempt, spans, observation),
         usd_per_hour=price,
         usd=(billed / HOUR * price if price is not None else None) if billed else 0.0,
     )
 
 
-def _covered(entries: Iterable[Entry], begin: datetime, end: datetime) -> timedelta:
+def _covered(attempts: Iterable[AttemptCost], begin: datetime, end: datetime) -> timedelta:
+    """Return the time with at least one machine; overlaps count once."""
     covered, reached = timedelta(), begin
-    for span in sorted((span for entry in entries for span in entry.spans), key=lambda span: span.start):
+    for span in sorted((span for attempt in attempts for span in attempt.spans), key=lambda span: span.start):
         covered += max(min(span.end, end) - max(span.start, reached), timedelta())
         reached = max(reached, min(span.end, end))
     return covered
 
 
-def _on_demand(run: Run, entries: Sequence[Entry]) -> OnDemand | None:
-    """For what these attempts came to."""
-    policy, phases = run.spec.policy, _sum(entry.phases for entry in entries)
+def _on_demand(run: Run, attempts: Sequence[AttemptCost]) -> OnDemand | None:
+    """Return what the useful steps of these attempts would cost, or None without a price."""
+    policy, phases = run.spec.policy, _phases(attempts)
     prices = [
         (price, region)
         for region in policy.regions
@@ -221,27 +223,26 @@ def _on_demand(run: Run, entries: Sequence[Entry]) -> OnDemand | None:
         return None
     price, region = min(prices)
     starts = [
-        entry.phases[Phase.STARTING] + entry.phases[Phase.RESTORING]
-        for entry in entries
-        if entry.attempt.advanced_at and not entry.attempt.replaces
+        one.phases[Phase.STARTING] + one.phases[Phase.RESTORING]
+        for one in attempts
+        if one.attempt.advanced_at and not one.attempt.replaces  # a standby starts while training goes on
     ]
     return OnDemand(
         region=region,
         usd_per_hour=price,
         work=phases[Phase.TRAINING] + phases[Phase.SAVING],
         restore=sum(starts, timedelta()) / len(starts) if starts else timedelta(),
-        finish=_finish(entries),
+        finish=_finish(attempts),
     )
 
 
-def _finish(entries: Sequence[Entry]) -> timedelta:
-    finished = [entry for entry in entries if entry.spans and entry.attempt.outcome is Outcome.SUCCEEDED]
-    last = finished[-1] if finished else None
-    if last is None or last.spans[-1].phase is not Phase.OTHER:
+def _finish(attempts: Sequence[AttemptCost]) -> timedelta:
+    """Return how long the last successful job ran after the model was complete."""
+    succeeded = [one for one in attempts if one.spans and one.attempt.outcome is Outcome.SUCCEEDED]
+    if not succeeded or (last := succeeded[-1].spans[-1]).phase is not Phase.UNATTRIBUTED:
         return timedelta()
-    return last.spans[-1].end - last.spans[-1].start
+    return last.end - last.start
 
 
-def _sum(parts: Iterable[Mapping[Phase, timedelta]]) -> Mapping[Phase, timedelta]:
-    every = list(parts)
-    return {phase: sum((part[phase] for part in every), timedelta()) for phase in Phase}
+def _phases(attempts: Sequence[AttemptCost]) -> Mapping[Phase, timedelta]:
+    return {phase: sum((one.phases[phase] for one in attempts), timedelta()) for phase in Phase}

@@ -1,4 +1,4 @@
-"""What many runs cost together, and how they ended."""
+"""Add up the accounts of many runs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from spot.accounting.phases import Phase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """The accounts of the runs that were submitted from `since` to `until`, oldest first."""
+    """Hold the accounts of the runs submitted from `since` to `until`, oldest first."""
 
     since: datetime
     until: datetime
     accounts: tuple[Account, ...]
     skipped: tuple[str, ...]
-    """Why a record could not be used, a line each."""
+    """The reason for each record that could not be read."""
 
     @property
     def priced(self) -> Sequence[Account]:
-        """Those of which both prices are known. Money is added up over them alone."""
+        """Return the accounts with both prices; money is added up over these only."""
         return [one for one in self.accounts if one.usd_saved is not None]
 
     @property

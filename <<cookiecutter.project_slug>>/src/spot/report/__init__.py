@@ -1,1 +1,1 @@
-"""Render reports."""
+"""Render reports of runs and forecasts for terminal, Markdown, HTML and JSON."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from spot.accounting.cost import Account, Entry
+from spot.accounting.cost import Account, AttemptCost
 from spot.accounting.phases import Phase
 from spot.accounting.progress_curve import Curve
 from spot.core.format import clock, counted
@@ -63,7 +63,7 @@ class _Bar:
 class _Attempt:
     """One attempt: the wait for its machine, its phases and its id."""
 
-    told: str
+    description: str
     bars: tuple[_Bar, ...]
     id: _Label | None
 
@@ -84,7 +84,7 @@ class _Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Frame:
-    told: str
+    description: str
     bottom: float
     ticks: tuple[_Label, ...]
     moments: tuple[_Moment, ...]
@@ -122,22 +122,22 @@ def timeline(account: Account, end: datetime) -> _Timeline:
     """Return the attempts by region, from submit to `end`."""
     scale, y = _Scale(begin=account.run.submitted_at, end=end), HEAD
     regions, attempts, marks = list[_Label](), list[_Attempt](), list[_Label]()
-    for region, rows in _rows(account.entries).items():
+    for region, rows in _rows(account.attempts).items():
         regions.append(_Label(text=region, x=0, y=y + 13))
         y += GAP
         for row in rows:
-            attempts += [_attempt(entry, account.end, y, scale) for entry in row]
-            marks += [mark for entry in row for mark in _marks(entry, y, scale)]
+            attempts += [_attempt(cost, account.end, y, scale) for cost in row]
+            marks += [mark for cost in row for mark in _marks(cost, y, scale)]
             y += LANE + 4
-    told = f"{counted(len(account.entries), 'attempt')} in {', '.join(label.text for label in regions)}"
+    description = f"{counted(len(account.attempts), 'attempt')} in {', '.join(label.text for label in regions)}"
     return _Timeline(
-        frame=_frame(account, f"{told}: {words.interruptions(account)}.", scale, y),
+        frame=_frame(account, f"{description}: {words.interruptions(account)}.", scale, y),
         regions=tuple(regions),
         attempts=tuple(attempts),
         marks=tuple(marks),
-        provisionings=tuple(dict.fromkeys(entry.attempt.provisioning for entry in account.entries if entry.billed)),
-        has_losses=bool(account.phases[Phase.REPLAYED]),
-        has_hand_overs=any(entry.took_over_at for entry in account.entries),
+        provisionings=tuple(dict.fromkeys(cost.attempt.provisioning for cost in account.attempts if cost.billed)),
+        has_losses=bool(account.phases[Phase.LOST_WORK]),
+        has_hand_overs=any(cost.handed_over_at for cost in account.attempts),
     )
 
 
@@ -147,9 +147,9 @@ def progress(account: Account, found: Curve, end: datetime) -> _Progress:
     bends = (scale.begin, found.deadline - found.work, found.deadline, end)
     due = [(moment, found.due(moment)) for moment in bends if scale.begin <= moment <= end]
     done = _path(found.points, scale)
-    told = f"{words.progress(account) or 'No step is safe.'} The deadline is {clock(account.run.spec.deadline)}."
+    description = f"{words.progress(account) or 'No step is in a checkpoint.'} The deadline is {clock(account.run.spec.deadline)}."
     return _Progress(
-        frame=_frame(account, told, scale, HEAD + CURVE),
+        frame=_frame(account, description, scale, HEAD + CURVE),
         height=CURVE,
         area=f"{done} {scale.x(found.points[-1][0]) * 10:.1f},100 0,100",
         due=_path(due, scale),
@@ -158,35 +158,35 @@ def progress(account: Account, found: Curve, end: datetime) -> _Progress:
     )
 
 
-def _rows(entries: Sequence[Entry]) -> dict[str, list[list[Entry]]]:
+def _rows(costs: Sequence[AttemptCost]) -> dict[str, list[list[AttemptCost]]]:
     """Return the attempts by region, in several rows where they overlap."""
-    regions: dict[str, list[list[Entry]]] = {}
-    for entry in entries:
-        rows = regions.setdefault(entry.attempt.region, [])
-        begin = entry.attempt.intended_at
+    regions: dict[str, list[list[AttemptCost]]] = {}
+    for cost in costs:
+        rows = regions.setdefault(cost.attempt.region, [])
+        begin = cost.attempt.intended_at
         free = next((row for row in rows if (until := row[-1].attempt.ended_at) and until <= begin), None)
         if free is None:
             rows.append(free := [])
-        free.append(entry)
+        free.append(cost)
     return regions
 
 
-def _attempt(entry: Entry, now: datetime, y: float, scale: _Scale) -> _Attempt:
-    attempt, row = entry.attempt, attempt_row(entry)
+def _attempt(cost: AttemptCost, now: datetime, y: float, scale: _Scale) -> _Attempt:
+    attempt, row = cost.attempt, attempt_row(cost)
     waited_until = attempt.started_at or attempt.ended_at or now
     bars = [*_bar("waited", attempt.intended_at, waited_until, y + 6, LANE - 12, scale)]
-    for span in entry.spans:
+    for span in cost.spans:
         kind = "training" if span.phase is Phase.TRAINING else "rest"
         bars += _bar(f"{kind} {attempt.provisioning}", span.start, span.end, y, LANE, scale)
-        if span.phase is Phase.REPLAYED:
+        if span.phase is Phase.LOST_WORK:
             bars += _bar("lost", span.start, span.end, y, LANE, scale)
     name = None
-    if entry.spans:
-        left, right = scale.x(entry.spans[0].start), scale.x(entry.spans[-1].end)
+    if cost.spans:
+        left, right = scale.x(cost.spans[0].start), scale.x(cost.spans[-1].end)
         name = _Label(text=attempt.id, x=(left + right) / 2, y=y + 15) if right - left >= WIDE_ENOUGH else None
-    billed = f", billed {row.billed} {row.cost}" if entry.billed else ""
-    told = f"{attempt.id}, {row.where}: {row.outcome}, waited {row.waited}{billed}"
-    return _Attempt(told=told, bars=tuple(bars), id=name)
+    billed = f", billed {row.billed} {row.cost}" if cost.billed else ""
+    description = f"{attempt.id}, {row.where}: {row.outcome}, waited {row.waited}{billed}"
+    return _Attempt(description=description, bars=tuple(bars), id=name)
 
 
 def _bar(style: str, start: datetime, end: datetime, y: float, height: float, scale: _Scale) -> Iterator[_Bar]:
@@ -196,19 +196,19 @@ def _bar(style: str, start: datetime, end: datetime, y: float, height: float, sc
         yield _Bar(style=style, x=left, y=y, width=max(right - left, THINNEST), height=height)
 
 
-def _marks(entry: Entry, y: float, scale: _Scale) -> Iterator[_Label]:
+def _marks(cost: AttemptCost, y: float, scale: _Scale) -> Iterator[_Label]:
     """Yield what ended an attempt, and where it replaced another attempt."""
-    attempt, middle = entry.attempt, y + LANE / 2
+    attempt, middle = cost.attempt, y + LANE / 2
     if attempt.ended_at and attempt.outcome not in _UNMARKED:
         style = "preempted" if attempt.outcome is Outcome.PREEMPTED else "failed"
-        told = f"{attempt.outcome}, {clock(attempt.ended_at)}"
-        yield _Label(text=told, x=scale.x(attempt.ended_at), y=middle, style=style)
-    if at := entry.took_over_at:
-        told = f"took over from {attempt.replaces}, {clock(at)}"
-        yield _Label(text=told, x=scale.x(at), y=middle, style="handed-over")
+        description = f"{attempt.outcome}, {clock(attempt.ended_at)}"
+        yield _Label(text=description, x=scale.x(attempt.ended_at), y=middle, style=style)
+    if at := cost.handed_over_at:
+        description = f"replaced {attempt.replaces}, {clock(at)}"
+        yield _Label(text=description, x=scale.x(at), y=middle, style="handed-over")
 
 
-def _frame(account: Account, told: str, scale: _Scale, bottom: float) -> _Frame:
+def _frame(account: Account, description: str, scale: _Scale, bottom: float) -> _Frame:
     """Return the times below a chart, the end of the run, and the deadline if it is in sight."""
     run = account.run
     end = "model" if account.is_complete else _ENDS[run.state]
@@ -216,7 +216,7 @@ def _frame(account: Account, told: str, scale: _Scale, bottom: float) -> _Frame:
     if (due := run.spec.deadline) <= scale.end:
         moments.append(_Moment(kind="deadline", text=f"deadline {_time(due)}", x=scale.x(due), y=11))
     ticks = tuple(_tick(moment, scale, bottom) for moment in _ticks(scale))
-    return _Frame(told=told, bottom=bottom, ticks=ticks, moments=tuple(moments))
+    return _Frame(description=description, bottom=bottom, ticks=ticks, moments=tuple(moments))
 
 
 def _tick(moment: datetime, scale: _Scale, bottom: float) -> _Label:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from spot.cli.forecast_views import Shown, chance, headline, money, rests_on, saved
+from spot.report.forecast_wording import ForecastResult, chance, headline, money, rests_on, saved
 from spot.core.format import hours
 from spot.report.histogram import Scale, hours_scale, spread, usd_scale
 from spot.report.render import render
@@ -19,7 +19,7 @@ BINS = 90
 LINE = 120
 """Characters of the smallest text."""
 _PLOT = WIDTH - LEFT - RIGHT
-_CLASSES = {Baseline.OURS: "ours", Baseline.ON_DEMAND: "demand", Baseline.ARTICLE: "window"}
+_CLASSES = {Baseline.OURS: "ours", Baseline.ON_DEMAND: "demand", Baseline.SPOT_WINDOW: "window"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class _Drawing:
         self.y += height
 
 
-def svg(shown: Shown) -> str:
+def svg(shown: ForecastResult) -> str:
     """Return a whole document."""
     drawing = _Drawing()
     _head(drawing, shown)
@@ -86,7 +86,7 @@ def svg(shown: Shown) -> str:
     )
 
 
-def _head(drawing: _Drawing, shown: Shown) -> None:
+def _head(drawing: _Drawing, shown: ForecastResult) -> None:
     policy, run = shown.run.spec.policy, shown.run
     time = hours(run.spec.deadline - run.submitted_at)
     asked = f"{hours(policy.work)} of work, {time} to the deadline, {policy.strategy}, {', '.join(policy.regions)}"
@@ -134,7 +134,7 @@ def _lane(drawing: _Drawing, policy: Baseline, number: str, counts: Sequence[int
     drawing.y += LANE
 
 
-def _sweep(drawing: _Drawing, shown: Shown) -> None:
+def _sweep(drawing: _Drawing, shown: ForecastResult) -> None:
     usd = usd_scale(shown.forecasts)
     own = shown.run.spec.policy.regions, shown.run.spec.deadline
     for found in shown.forecasts:
@@ -154,10 +154,10 @@ def _bar(drawing: _Drawing, found: Forecast, usd: Scale, label: str) -> None:
     low, high = (usd.share(cost) * _PLOT for cost in spread(ours))
     late = ours.missed - ours.unfinished
     is_good = saving.style == "green"
-    told = f"{money(ours.mean_usd)}, {saving.plain}{' saved' if is_good else ''}{f', {late} late' if late else ''}"
+    text = f"{money(ours.mean_usd)}, {saving.plain}{' saved' if is_good else ''}{f', {late} late' if late else ''}"
     drawing.text(MARGIN, 17, label, "name")
     drawing.rect(LEFT, 2, usd.share(ours.mean_usd) * _PLOT, 12, "ours", 2)
     drawing.rect(LEFT + low, 7, max(high - low, 1), 2, "half")
     drawing.rect(LEFT + usd.share(found.on_demand.mean_usd) * _PLOT - 1, -2, 2.5, 20, "demand")
-    drawing.text(LEFT, 27, told, "soft" if is_good and not ours.missed else "bad")
+    drawing.text(LEFT, 27, text, "soft" if is_good and not ours.missed else "bad")
     drawing.y += BAR + 14

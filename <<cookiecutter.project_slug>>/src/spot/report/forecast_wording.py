@@ -94,7 +94,7 @@ def chance(samples: ReplayResults) -> str:
     """Return the share of late replays, or the bound that zero of them allow."""
     if samples.missed_at_most is not None:
         return f"95 % upper bound {percent(max(samples.missed_at_most, LEAST))}"
-    return percent(samples.missed / len(samples.samples))
+    return percent(samples.missed / len(samples.replays))
 
 
 def rests_on(result: ForecastResult) -> list[str]:

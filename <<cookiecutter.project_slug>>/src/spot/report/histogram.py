@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from spot.simulation.forecast import Baseline, Forecast, Samples, quantile
+from spot.simulation.forecast import Baseline, Forecast, ReplayResults, quantile
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 LABEL = 20
 """Columns of the names on the left."""
 HEIGHT = 2
 """Lines of a histogram."""
-_STYLES = {Baseline.OURS: "green", Baseline.ON_DEMAND: "blue", Baseline.ARTICLE: "yellow"}
+_STYLES = {Baseline.OURS: "green", Baseline.ON_DEMAND: "blue", Baseline.SPOT_WINDOW: "yellow"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def hours_scale(found: Forecast) -> Scale:
     return scale(min(ends), max(ends))
 
 
-def spread(samples: Samples) -> tuple[float, float]:
+def spread(samples: ReplayResults) -> tuple[float, float]:
     """Return the costs between which half of the replays lie."""
     return quantile(samples.usd, 0.25) or 0.0, quantile(samples.usd, 0.75) or 0.0
 

@@ -42,7 +42,7 @@ def report(account: Account) -> str:
         gantt=gantt(newest, account.end) if run.attempts else "",
         progress=progress(found, run.submitted_at, horizon(account)) if found and run.attempts else "",
         phases=[*rows.phase_rows(account)],
-        attempts=[rows.attempt_row(entry) for entry in account.entries[-LAST_ATTEMPTS:]],
+        attempts=[rows.attempt_row(cost) for cost in account.attempts[-LAST_ATTEMPTS:]],
         earlier=_earlier(len(run.attempts) - LAST_ATTEMPTS),
         most_letters=MOST_LETTERS,
         decisions=run.decisions[-LAST_DECISIONS:],

@@ -28,22 +28,20 @@ def report(account: Account) -> str:
         facts=words.facts(account)[1:],
         model=run.model if run.state is RunState.SUCCEEDED else "",
         model_url=console_urls.storage(run.model),
-        timeline=charts.timeline(account, end) if account.entries else None,
+        timeline=charts.timeline(account, end) if account.attempts else None,
         progress=charts.progress(account, found, end) if found else None,
         phases=[*rows.phase_rows(account)],
-        attempts=[rows.attempt_row(entry) for entry in account.entries],
+        attempts=[rows.attempt_row(cost) for cost in account.attempts],
         decisions_title=counted(len(run.decisions), "decision"),
     )
 
 
 def many(totals: Totals) -> str:
     """Return the page of many runs."""
-    headline = (
-        words.total_headline(totals) if totals.accounts else words.Headline(text="No run has ended", is_loss=False)
-    )
+    headline = words.total_headline(totals)
     return render(
         "runs.html.j2",
-        title=f"Runs: {headline.text}" if totals.accounts else headline.text,
+        title=f"Runs: {headline.text}",
         as_of=totals.until,
         upper_bound=words.UPPER_BOUND,
         since=clock(totals.since),

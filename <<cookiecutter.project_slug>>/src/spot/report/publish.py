@@ -1,4 +1,4 @@
-"""The page of a run that has ended, left in the bucket: `<prefix>/reports/<run_id>/report.html`."""
+"""Write the page of a closed run to the bucket, as `<prefix>/reports/<run_id>/report.html`."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from spot.storage.base import ABSENT, Conflict, Store
 _log = logging.getLogger(__name__)
 
 
-def publish(run: Run, seen: Observation | None, store: Store, now: datetime) -> str | None:
-    """Write it, once; where it lies, or None if that failed.
+def publish(run: Run, observation: Observation | None, store: Store, now: datetime) -> str | None:
+    """Write the page once and return its URI, or None after a failure.
 
-    `store` is that of the ledger, `seen` is None if the bucket was not asked. No run depends on its report: one that
-    cannot be written is a warning.
+    `store` is that of the ledger, `observation` is None if the bucket was not read. A failure is logged only, since
+    no run may depend on its report.
     """
     name = f"reports/{run.id}/report.html"
     try:
-        store.write(name, page.report(account(run, seen, now)).encode(), if_generation=ABSENT)
-    except Conflict:  # somebody did before
+        store.write(name, page.report(account(run, observation, now)).encode(), if_generation=ABSENT)
+    except Conflict:  # an earlier or concurrent reconcile wrote it
         pass
     except SpotError as error:
-        _log.warning("%s: no report was left in the bucket: %s", run.id, error)
+        _log.warning("%s: cannot write %s: %s", run.id, name, error)
         return None
-    except Exception:  # a mistake in the page must not keep this run, and those after it, from its end
-        _log.exception("%s: no report was left in the bucket", run.id)
+    except Exception:  # a defect in the page must not keep this run, or later runs, from closing
+        _log.exception("%s: cannot write %s", run.id, name)
         return None
     return f"{store.uri}/{name}"

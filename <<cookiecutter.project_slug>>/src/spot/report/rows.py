@@ -1,12 +1,12 @@
-"""Hold the rows of a report as formatted values, shared by terminal, Markdown and HTML."""
+"""Hold the rows of a report as formatted values, for terminal, Markdown and HTML alike."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from spot.accounting.cost import Account, Entry, Verdict
+from spot.accounting.cost import Account, AttemptCost, Verdict
 from spot.accounting.phases import Phase
 from spot.core.format import hours, state_of
 from spot.core.run import Outcome, RunState
@@ -24,7 +24,6 @@ class RunRow:
     is_loss: bool
     deadline: str
     is_bad: bool
-    """Whether the deadline was missed or the run failed."""
     preemptions: str
     goodput: str
 
@@ -33,15 +32,12 @@ class RunRow:
 class PhaseRow:
     name: str
     time: str
-    share: float
+    share: float = 0.0
     """Of the billed time; 0 for the time without a machine."""
-    percent: str
+    percent: str = ""
     meaning: str
-    is_lost: bool
-
-    @property
-    def css(self) -> str:
-        return self.name.replace(" ", "-")
+    css: str
+    """The class of its colour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +53,7 @@ class AttemptRow:
     outcome: str
     """Or the state of the job while it is active."""
     error: str
-    """From Vertex AI; empty where the outcome says as much."""
+    """From Vertex AI; empty if the outcome implies it."""
     job_url: str
     log_url: str
 
@@ -78,41 +74,41 @@ def run_row(account: Account) -> RunRow:
 
 
 def is_bad(account: Account) -> bool:
+    """Return whether the deadline was missed or the run failed."""
     return account.verdict is Verdict.MISSED or account.run.state is RunState.FAILED
 
 
 def phase_rows(account: Account) -> Iterator[PhaseRow]:
     """Yield the phases that took any time, then the time without a machine; none if nothing was billed."""
-    if not account.billed:
-        return
     for phase, took in account.phases.items():
         if took:
-            share, meaning = took / account.billed, words.MEANING[phase]
-            yield _phase(phase, took, share, meaning, is_lost=phase is Phase.REPLAYED)
-    if account.waiting:
-        yield _phase(words.WAITING, account.waiting, 0.0, words.WAITED)
+            yield PhaseRow(
+                name=phase,
+                time=hours(took),
+                share=took / account.billed,
+                percent=words.percent(took / account.billed),
+                meaning=words.MEANING[phase],
+                css=f"phase-{phase.replace(' ', '-')}",
+            )
+    if account.billed and (without := account.without_machine):
+        yield PhaseRow(name=words.NO_MACHINE, time=hours(without), meaning=words.NOT_BILLED, css="waited")
 
 
-def _phase(name: str, took: timedelta, share: float, meaning: str, *, is_lost: bool = False) -> PhaseRow:
-    percent = words.percent(share) if share else ""
-    return PhaseRow(name=name, time=hours(took), share=share, percent=percent, meaning=meaning, is_lost=is_lost)
-
-
-def attempt_row(entry: Entry) -> AttemptRow:
-    attempt = entry.attempt
+def attempt_row(cost: AttemptCost) -> AttemptRow:
+    attempt = cost.attempt
     replaces = f" for {attempt.replaces}" if attempt.replaces else ""
-    expected = attempt.outcome in {Outcome.NO_CAPACITY, Outcome.PREEMPTED, Outcome.HANDED_OVER}
+    implied = attempt.outcome in {Outcome.NO_CAPACITY, Outcome.PREEMPTED, Outcome.HANDED_OVER}
     return AttemptRow(
         id=attempt.id,
         where=f"{attempt.provisioning} {attempt.region}{replaces}",
         submitted=attempt.intended_at,
-        waited=hours(entry.waited),
-        billed=hours(entry.billed) if entry.billed else "",
-        useful=hours(entry.phases[Phase.TRAINING]) if entry.billed else "",
-        price=words.rate(entry.usd_per_hour) if entry.billed else "",
-        cost="?" if entry.usd is None else words.usd(entry.usd) if entry.billed else "",
+        waited=hours(cost.waited),
+        billed=hours(cost.billed) if cost.billed else "",
+        useful=hours(cost.phases[Phase.TRAINING]) if cost.billed else "",
+        price=words.rate(cost.usd_per_hour) if cost.billed else "",
+        cost="?" if cost.usd is None else words.usd(cost.usd) if cost.billed else "",
         outcome=str(attempt.outcome or state_of(attempt)),
-        error=attempt.error.message if attempt.error and not expected else "",
+        error=attempt.error.message if attempt.error and not implied else "",
         job_url=console_urls.console(attempt.job) if attempt.job else "",
         log_url=console_urls.logs(attempt.job) if attempt.job else "",
     )

@@ -1,4 +1,4 @@
-"""Lay out a report for a terminal of 80 columns."""
+"""Lay out a report for a terminal of 80 columns. Nothing is printed here."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from rich.table import Table
 from rich.text import Text
 
 from spot.accounting.cost import Account
+from spot.accounting.phases import Phase
 from spot.accounting.totals import Totals
-from spot.cli.tables import facts
 from spot.core.format import clock, counted, short
 from spot.core.run import Decision, RunState
+from spot.core.tables import facts, table
 from spot.google import console_urls
 from spot.report import rows
 from spot.report import wording as words
@@ -18,17 +19,16 @@ from spot.report.wording import Headline
 
 BAR = 16
 LAST_DECISIONS = 12
-_LOSS = "bold red"
 
 
 def report(account: Account) -> list[RenderableType]:
-    """Return one run: its cost, its phases, its attempts and its newest decisions."""
+    """Return one run: its cost, phases, attempts and newest decisions."""
     run, is_bad = account.run, rows.is_bad(account)
-    told = [(name, _marked(text, bad=name == "deadline" and is_bad)) for name, text in words.facts(account)]
-    parts: list[RenderableType] = [_headline(words.headline(account)), "", facts([("run", run.id), *told])]
+    lines = [(name, _marked(text, bad=name == "deadline" and is_bad)) for name, text in words.facts(account)]
+    parts: list[RenderableType] = [_headline(words.headline(account)), "", facts([("run", run.id), *lines])]
     if account.billed:
         parts += ["", _title("What was paid for"), _phases(account)]
-    if account.entries:
+    if account.attempts:
         parts += ["", _title("Attempts"), _attempts(account)]
     if run.decisions:
         parts += ["", _title("Decisions"), *_decisions(run.decisions)]
@@ -37,20 +37,21 @@ def report(account: Account) -> list[RenderableType]:
 
 def many(totals: Totals) -> list[RenderableType]:
     """Return a line for each run, and their totals."""
-    skipped = [Text(f"skipped: {why}", style=_LOSS) for why in totals.skipped]
+    skipped = [_marked(f"skipped: {why}", bad=True) for why in totals.skipped]
     since = f"submitted since {clock(totals.since)}"
     if not totals.accounts:
         return [f"No run {since} has ended.", *skipped]
-    table = _table("run", ">cost", ">on-demand", ">saved", "deadline", ">preempted", ">goodput", gap=1)
+    whole = ("cost", "on-demand", "saved", "deadline", "preempted", "goodput")
+    runs = table("run", ">cost", ">on-demand", ">saved", "deadline", ">preempted", ">goodput", gap=1, whole=whole)
     for row in map(rows.run_row, totals.accounts):
         saved, deadline = _marked(row.saved, bad=row.is_loss), _marked(row.deadline, bad=row.is_bad)
-        table.add_row(row.id, row.cost, row.on_demand, saved, deadline, row.preemptions, row.goodput)
+        runs.add_row(row.id, row.cost, row.on_demand, saved, deadline, row.preemptions, row.goodput)
     head = [_headline(words.total_headline(totals)), Text(f"{counted(len(totals.accounts), 'run')} {since}")]
-    return [*head, "", table, "", facts(words.total_facts(totals)), *skipped]
+    return [*head, "", runs, "", facts(words.total_facts(totals)), *skipped]
 
 
 def _headline(headline: Headline) -> Text:
-    return Text(headline.text, style=_LOSS if headline.is_loss else "bold")
+    return Text(headline.text, style="bold red" if headline.is_loss else "bold")
 
 
 def _title(text: str) -> Text:
@@ -58,45 +59,39 @@ def _title(text: str) -> Text:
 
 
 def _marked(text: str, *, bad: bool) -> Text:
-    return Text(text, style=_LOSS if bad else "")
+    return Text(text, style="bold red" if bad else "")
 
 
 def _phases(account: Account) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for justify in ("left", "right", "right", "left", "left"):
-        table.add_column(justify=justify)  # type: ignore[arg-type]
+    phases = Table.grid("", "", "", "", "", padding=(0, 2))
+    phases.columns[1].justify = phases.columns[2].justify = "right"
     for row in rows.phase_rows(account):
-        bar = Text("█" * max(round(BAR * row.share), 1) if row.share else "", style="red" if row.is_lost else "")
-        table.add_row(row.name, row.time, row.percent, bar, Text(row.meaning, style="dim"))
-    return table
+        width = max(round(BAR * row.share), 1) if row.share else 0
+        bar = Text("█" * width, style="red" if row.name == Phase.LOST_WORK else "")
+        phases.add_row(row.name, row.time, row.percent, bar, Text(row.meaning, style="dim"))
+    return phases
 
 
 def _attempts(account: Account) -> Table:
-    table = _table("", "where", "submitted", ">billed", ">useful", ">cost", "outcome")
-    for row in map(rows.attempt_row, account.entries):
-        table.add_row(row.id, row.where, short(row.submitted), row.billed, row.useful, row.cost, row.outcome)
-    return table
+    attempts = table(
+        "", "where", "submitted", ">billed", ">useful", ">cost", "outcome", whole=("billed", "useful", "cost")
+    )
+    for row in map(rows.attempt_row, account.attempts):
+        attempts.add_row(row.id, row.where, short(row.submitted), row.billed, row.useful, row.cost, row.outcome)
+    return attempts
 
 
 def _decisions(made: tuple[Decision, ...]) -> list[RenderableType]:
-    newest = [(short(one.at), Text(f"{one.action}: {one.reason}")) for one in made[-LAST_DECISIONS:]]
+    newest = [
+        (short(decision.at), Text(f"{decision.action}: {decision.reason}")) for decision in made[-LAST_DECISIONS:]
+    ]
     hidden = len(made) - len(newest)
-    earlier = [Text(f"{counted(hidden, 'earlier one')}: see --html or --json", style="dim")] if hidden else []
+    earlier = [Text(f"{counted(hidden, 'earlier decision')}: see --html or --json", style="dim")] if hidden else []
     return [*earlier, facts(newest)]
 
 
 def _places(account: Account) -> list[str]:
-    run = account.run
-    job = next((entry.attempt.job for entry in reversed(account.entries) if entry.attempt.job), None)
+    run, jobs = account.run, [attempt.job for attempt in account.run.attempts if attempt.job]
     model = [f"model  {run.model}"] if run.state is RunState.SUCCEEDED else []
-    return [*model, *([f"log    {console_urls.logs(job)}", f"job    {console_urls.console(job)}"] if job else [])]
-
-
-def _table(*heads: str, gap: int = 2) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
-    for head in heads:
-        right = head.startswith(">")
-        table.add_column(
-            head.lstrip(">"), justify="right" if right else "left", overflow="fold", no_wrap=right or head == "deadline"
-        )
-    return table
+    links = [f"log    {console_urls.logs(jobs[-1])}", f"job    {console_urls.console(jobs[-1])}"] if jobs else []
+    return [*model, *links]
