@@ -26,9 +26,9 @@ def write(root: Path, run: str, *, weights: bytes = b"weights", complete: bool =
 
 
 def test_the_same_twice_is_identical(tmp_path: Path) -> None:
-    write(tmp_path, "peace")
-    write(tmp_path, "storm")
-    found = compare(str(tmp_path), "peace", "storm")
+    write(tmp_path, "baseline")
+    write(tmp_path, "interrupted")
+    found = compare(str(tmp_path), "baseline", "interrupted")
     assert found.identical
     assert (found.score_name, found.score, found.steps) == ("accuracy", 0.75, 9)
 
@@ -42,15 +42,15 @@ def test_the_same_twice_is_identical(tmp_path: Path) -> None:
     ],
 )
 def test_any_difference_is_named(changes: dict[str, Any], same: tuple[bool, ...], tmp_path: Path) -> None:
-    write(tmp_path, "peace")
-    write(tmp_path, "storm", **changes)
-    found = compare(str(tmp_path), "peace", "storm")
+    write(tmp_path, "baseline")
+    write(tmp_path, "interrupted", **changes)
+    found = compare(str(tmp_path), "baseline", "interrupted")
     assert (found.same_weights, found.same_metrics, found.same_order) == same
     assert not found.identical
 
 
 def test_a_run_that_is_not_complete_is_not_compared(tmp_path: Path) -> None:
-    write(tmp_path, "peace")
-    write(tmp_path, "storm", complete=False)
-    with pytest.raises(NotFound, match="run storm is not complete"):
-        compare(str(tmp_path), "peace", "storm")
+    write(tmp_path, "baseline")
+    write(tmp_path, "interrupted", complete=False)
+    with pytest.raises(NotFound, match="run interrupted is not complete"):
+        compare(str(tmp_path), "baseline", "interrupted")

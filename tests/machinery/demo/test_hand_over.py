@@ -1,4 +1,4 @@
-"""A warm hand-over in whole rehearsals: real trainers and supervisors, each killed at the steps of it."""
+"""Hand over in whole rehearsals: real trainers and supervisors, killed at each step of the hand-over."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ import psutil
 import pytest
 
 from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run
-from spot.demo.environment import ROOT, Play, Stage, set_up
-from spot.demo.runner import RUN, Finished, new_run, perform
-from spot.demo.scenario import REGIONS, Cast
-from spot.emulators.custom_job import Job
+from spot.demo.environment import ROOT, Environment, Options, set_up
+from spot.demo.runner import RUN, Result, new_run, run_rehearsal
+from spot.demo.scenario import REGIONS, Controls
+from spot.emulators.custom_job import EmulatedJob
 from spot.emulators.faults import Call, LostReply, Method, each
-from spot.emulators.launcher import TrainerLauncher
 from spot.emulators.trainer_process import TrainerProcess
-from spot.policy.slack import assess
+from spot.policy.slack import Slack
 from spot.storage.factory import open_store
 from spot.storage.records import lease, manifest
 from spot.storage.records.lease import Lease
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
-PLAY = Play(epochs=30, seed=0, data=None, trace=None, container=None, engine="podman")
+OPTIONS = Options(epochs=30, seed=0, data=None, trace=None)
 STATED = timedelta(hours=12)
 """Six times what training takes: as soon as that is measured there is time for everything."""
 RESERVE, ABOVE = timedelta(hours=6), timedelta(hours=5)
@@ -38,8 +37,8 @@ Cue = Callable[[Lease], bool]
 class Killer:
     """Waits for a state of the lease, and kills who is named."""
 
-    stage: Stage
-    cast: Cast
+    environment: Environment
+    controls: Controls
 
     def until(self, cue: Cue) -> Generator[None, None, Lease]:
         store = open_store(f"{ROOT}/checkpoints")
@@ -69,17 +68,18 @@ class Killer:
     def _trainer(self, attempt: str) -> TrainerProcess:
         return self._trainers()[self._jobs()[attempt].name]
 
-    def _jobs(self) -> dict[str, Job]:
+    def _jobs(self) -> dict[str, EmulatedJob]:
         """By attempt, as Vertex AI knows them: a supervisor that was killed does not."""
-        pages = [self.cast.jobs.list("rehearsal", region) for region in REGIONS]
+        pages = [self.controls.jobs.list("rehearsal", region) for region in REGIONS]
         return {job.request.labels["attempt"]: job for page in pages for job in page.jobs}
 
     def _trainers(self) -> dict[str, TrainerProcess]:
-        assert isinstance(self.stage.launcher, TrainerLauncher)
-        return self.stage.launcher.processes
+        return self.environment.launcher.processes
 
     def kill_supervisor_as_it_creates_a_twin(self) -> None:
-        self.cast.server.rule = each(LostReply(meanwhile=self.cast.kill_supervisor), where=creates_spot, count=1)
+        self.controls.server.rule = each(
+            LostReply(meanwhile=self.controls.kill_supervisor), where=creates_spot, count=1
+        )
 
 
 def creates_spot(call: Call) -> bool:
@@ -94,18 +94,18 @@ def asked_by(attempt: str) -> Cue:
     return lambda held: held.successor is not None and lease.attempt_of(held.successor) == attempt
 
 
-def rehearse(script: Callable[[Killer], Iterator[None]], play: Play = PLAY) -> Finished:
+def rehearse(script: Callable[[Killer], Iterator[None]], options: Options = OPTIONS) -> Result:
     """With spot everywhere, and a deadline for which the stated work asks for on-demand at once."""
-    with set_up(play, print) as stage:
-        run = on_demand_at_once(new_run(stage))
-        finished = perform(stage, lambda _: None, lambda cast: script(Killer(stage, cast)), run)
+    with set_up(options, print) as environment:
+        run = on_demand_at_once(new_run(environment))
+        result = run_rehearsal(environment, lambda _: None, lambda controls: script(Killer(environment, controls)), run)
         check_lineage()
-    return finished
+    return result
 
 
 def on_demand_at_once(run: Run) -> Run:
     run = replace(run, spec=replace(run.spec, policy=replace(run.spec.policy, work=STATED, reserve=RESERVE)))
-    margin = assess(run, Observation(), run.submitted_at).margin
+    margin = Slack.of(run, Observation(), run.submitted_at).margin
     return replace(run, spec=replace(run.spec, deadline=run.submitted_at + STATED + margin + ABOVE))
 
 
@@ -118,15 +118,15 @@ def check_lineage() -> None:
         assert newer.token == older.token or newer.from_step >= older.step
 
 
-def in_time_and_the_same(finished: Finished) -> tuple[Attempt, ...]:
-    frame, comparison = finished.frame, finished.comparison
+def in_time_and_the_same(result: Result) -> tuple[Attempt, ...]:
+    snapshot, comparison = result.snapshot, result.comparison
     assert comparison is not None
     assert comparison.identical
-    assert frame.seen.completed_at is not None
-    assert frame.seen.completed_at <= frame.run.spec.deadline
-    assert frame.run.attempts[0].provisioning is Provisioning.ON_DEMAND
-    assert frame.run.attempts[1].replaces == frame.run.attempts[0].id
-    return frame.run.attempts
+    assert snapshot.seen.completed_at is not None
+    assert snapshot.seen.completed_at <= snapshot.run.spec.deadline
+    assert snapshot.run.attempts[0].provisioning is Provisioning.ON_DEMAND
+    assert snapshot.run.attempts[1].replaces == snapshot.run.attempts[0].id
+    return snapshot.run.attempts
 
 
 def test_nobody_is_killed_and_spot_ends_what_on_demand_began() -> None:
@@ -149,7 +149,7 @@ def test_supervisor_twin_and_holder_are_killed_before_the_lease_is_offered() -> 
         yield from killer.until(asked_by(second))
         killer.signal("a1", SIGKILL)
 
-    long_enough_for_two_twins = replace(PLAY, epochs=60)
+    long_enough_for_two_twins = replace(OPTIONS, epochs=60)
     holder, first, second, *_ = in_time_and_the_same(rehearse(script, long_enough_for_two_twins))
     assert second.replaces == holder.id
     assert Outcome.HANDED_OVER not in {holder.outcome, first.outcome}
@@ -160,7 +160,7 @@ def test_supervisor_and_twin_are_killed_once_the_twin_has_the_lease() -> None:
     def script(killer: Killer) -> Iterator[None]:
         first = yield from killer.until(anybody)
         held = yield from killer.until(lambda held: held.token > first.token)
-        killer.cast.kill_supervisor()
+        killer.controls.kill_supervisor()
         killer.signal(held.attempt, SIGKILL)
 
     holder, standby, *after = in_time_and_the_same(rehearse(script))

@@ -1,4 +1,4 @@
-"""What cannot be rehearsed is refused at once, in one line."""
+"""Invalid arguments are refused at once, in one line."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from spot.demo.__main__ import _parser, main
-from spot.demo.environment import Play
+from spot.demo.environment import Options
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        *(["--epochs", "0"], ["--epochs", "x"], ["--seed", "-1"], ["--engine", "rkt"], ["--nonsense"], ["x"]),
+        *(["--epochs", "0"], ["--epochs", "x"], ["--seed", "-1"], ["--container", "x"], ["--nonsense"], ["x"]),
         *(["--data", "gs://bucket/table.csv"], ["--data", "no-such-file.csv"]),
     ],
 )
@@ -25,18 +25,12 @@ def test_bad_arguments_are_usage(arguments: list[str], capsys: pytest.CaptureFix
     assert arguments[-1].lstrip("-") in capsys.readouterr().err
 
 
-def test_a_file_of_this_machine_is_not_promised_to_a_container(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--data", __file__, "--container", "trainer"])
-    assert "--data and --container do not go together" in capsys.readouterr().err
-
-
 def test_the_trainer_is_given_the_data_by_their_full_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parent)
     options = _parser().parse_args(["--data", Path(__file__).name])
-    play = Play(epochs=1, seed=0, data=options.data, trace=None, container=None, engine="podman")
-    assert play.training[play.training.index("--data") + 1] == __file__
-    assert "--data" not in replace(play, data=None).training
+    rehearsal = Options(epochs=1, seed=0, data=options.data, trace=None)
+    assert rehearsal.training[rehearsal.training.index("--data") + 1] == __file__
+    assert "--data" not in replace(rehearsal, data=None).training
 
 
 @pytest.mark.parametrize("content", [None, "", "a,b\n1,2\n", "scheduled_at_utc,us-east4-a\nyesterday,3\n"])

@@ -1,4 +1,4 @@
-"""The story waits for its cues, and does what it says it does."""
+"""The scenario waits for its conditions, then injects its faults."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from spot.core.job import JobState
 from spot.core.run import Attempt, Provisioning
-from spot.demo.scenario import DRY, UNSAVED_STEPS, WET, Cast, Scene, story
-from spot.emulators.custom_job import Job
+from spot.demo.scenario import EMPTY, SCARCE, UNSAVED_STEPS, AttemptView, Controls, scenario
+from spot.emulators.custom_job import EmulatedJob
 from spot.emulators.faults import Call, LostReply, Method
 from spot.emulators.vertex_server import VertexServer
 from tests.machinery import samples
@@ -21,27 +21,27 @@ SPOT = Provisioning.SPOT
 
 
 @dataclass
-class Play:
-    """A story that is being played; `scene` is what runs."""
+class Rehearsal:
+    """A scenario in progress; `view` is the training attempt."""
 
     world: World
     server: VertexServer
-    scene: Scene | None = None
+    view: AttemptView | None = None
     active: Attempt | None = None
     told: list[str] = field(default_factory=list)
     supervisors_killed: int = 0
     script: Iterator[None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.script = story(
-            Cast(
+        self.script = scenario(
+            Controls(
                 capacity=self.world.capacity,
                 jobs=self.world.jobs,
                 server=self.server,
-                running=lambda: self.scene,
+                training=lambda: self.view,
                 active=lambda: self.active,
                 kill_supervisor=self._kill,
-                tell=self.told.append,
+                log=self.told.append,
             )
         )
         next(self.script)
@@ -49,11 +49,11 @@ class Play:
     def _kill(self) -> None:
         self.supervisors_killed += 1
 
-    def runs(self, step: int, durable: int) -> Job:
+    def runs(self, step: int, durable: int) -> EmulatedJob:
         """An attempt in the second region that has come so far of 100 steps."""
-        job = self.world.jobs.create(PROJECT, WET, custom_job())
+        job = self.world.jobs.create(PROJECT, SCARCE, custom_job())
         self.world.advance(minutes=30)
-        self.scene = Scene(
+        self.view = AttemptView(
             job=job.name, attempt="a1", provisioning=SPOT, step=step, total_steps=100, durable_step=durable
         )
         return job
@@ -63,87 +63,89 @@ class Play:
         next(self.script, None)
         return self.told[before:]
 
-    def state(self, job: Job) -> JobState:
+    def state(self, job: EmulatedJob) -> JobState:
         self.world.clock.advance(timedelta(minutes=1))
         return self.world.jobs.get(job.name).state
 
 
 @pytest.fixture
-def play(world: World) -> Play:
-    return Play(world, VertexServer(world.jobs))
+def rehearsal(world: World) -> Rehearsal:
+    return Rehearsal(world, VertexServer(world.jobs))
 
 
-def test_the_first_region_is_dry_from_the_beginning_and_the_second_is_not(play: Play) -> None:
-    now = play.world.clock.now()
-    assert play.world.capacity.free(DRY, SPOT, now) == 0
-    assert play.world.capacity.free(WET, SPOT, now) > 0
-    assert play.told == [f"{DRY} has no spot machines, {WET} has"]
+def test_the_first_region_is_dry_from_the_beginning_and_the_second_is_not(rehearsal: Rehearsal) -> None:
+    now = rehearsal.world.clock.now()
+    assert rehearsal.world.capacity.limit(EMPTY, SPOT, now) == 0
+    assert rehearsal.world.capacity.limit(SCARCE, SPOT, now) > 0
+    assert rehearsal.told == [f"no spot capacity in {EMPTY}"]
 
 
-def test_nothing_happens_before_its_cue(play: Play) -> None:
-    assert play.go_on() == []
-    job = play.runs(step=9, durable=9)
-    assert play.go_on() == []
-    assert play.state(job) is JobState.RUNNING
+def test_nothing_happens_before_its_cue(rehearsal: Rehearsal) -> None:
+    assert rehearsal.go_on() == []
+    job = rehearsal.runs(step=9, durable=9)
+    assert rehearsal.go_on() == []
+    assert rehearsal.state(job) is JobState.RUNNING
 
 
-def to_the_warning(play: Play) -> None:
-    first = play.runs(step=10, durable=10)
-    assert "SIGTERM" in play.go_on()[0]
-    assert play.state(first) is JobState.FAILED
+def to_the_warning(rehearsal: Rehearsal) -> None:
+    first = rehearsal.runs(step=10, durable=10)
+    assert "SIGTERM" in rehearsal.go_on()[0]
+    assert rehearsal.state(first) is JobState.FAILED
 
 
-def test_a_tenth_of_the_way_the_machine_is_taken_with_a_warning(play: Play) -> None:
-    to_the_warning(play)
-    assert [process.poll() for process in play.world.launcher.processes.values()] == [143]
+def test_a_tenth_of_the_way_the_machine_is_taken_with_a_warning(rehearsal: Rehearsal) -> None:
+    to_the_warning(rehearsal)
+    assert [process.poll() for process in rehearsal.world.launcher.processes.values()] == [143]
 
 
-def test_the_kill_without_a_warning_waits_until_there_is_something_to_lose(play: Play) -> None:
-    to_the_warning(play)
-    second = play.runs(step=60, durable=60 - UNSAVED_STEPS + 1)
-    assert play.go_on() == []
-    assert play.scene
-    play.scene = replace(play.scene, step=61)
-    assert "SIGKILL" in play.go_on()[0]
-    assert play.state(second) is JobState.FAILED
+def test_the_kill_without_a_warning_waits_until_there_is_something_to_lose(rehearsal: Rehearsal) -> None:
+    to_the_warning(rehearsal)
+    second = rehearsal.runs(step=60, durable=60 - UNSAVED_STEPS + 1)
+    assert rehearsal.go_on() == []
+    assert rehearsal.view
+    rehearsal.view = replace(rehearsal.view, step=61)
+    assert "SIGKILL" in rehearsal.go_on()[0]
+    assert rehearsal.state(second) is JobState.FAILED
 
 
-def test_the_attempt_that_was_just_killed_is_no_cue(play: Play) -> None:
-    to_the_warning(play)
-    assert play.scene
-    play.scene = replace(play.scene, step=99)
-    assert play.go_on() == []
+def test_the_attempt_that_was_just_killed_is_no_cue(rehearsal: Rehearsal) -> None:
+    to_the_warning(rehearsal)
+    assert rehearsal.view
+    rehearsal.view = replace(rehearsal.view, step=99)
+    assert rehearsal.go_on() == []
 
 
-def test_the_create_after_that_takes_effect_and_its_supervisor_dies(play: Play) -> None:
-    to_the_warning(play)
-    play.runs(step=60, durable=20)
-    play.go_on()
-    call = Call(number=1, method=Method.CREATE, project=PROJECT, region=DRY, job="", request=None)
-    assert play.server.rule(replace(call, method=Method.GET)) is None
-    fault = play.server.rule(call)
+def test_the_create_after_that_takes_effect_and_its_supervisor_dies(rehearsal: Rehearsal) -> None:
+    to_the_warning(rehearsal)
+    rehearsal.runs(step=60, durable=20)
+    rehearsal.go_on()
+    call = Call(number=1, method=Method.CREATE, project=PROJECT, region=EMPTY, job="", request=None)
+    assert rehearsal.server.rule(replace(call, method=Method.GET)) is None
+    fault = rehearsal.server.rule(call)
     assert isinstance(fault, LostReply)
     fault.meanwhile()
-    assert play.supervisors_killed == 1
-    assert play.server.rule(call) is None
+    assert rehearsal.supervisors_killed == 1
+    assert rehearsal.server.rule(call) is None
 
 
-def test_at_last_the_second_region_has_no_machine_either(play: Play) -> None:
-    to_the_warning(play)
-    play.runs(step=60, durable=20)
-    play.go_on()
-    third = play.runs(step=60, durable=60)
-    assert "no other one any more" in play.go_on()[0]
-    assert play.state(third) is JobState.FAILED
-    assert play.world.capacity.free(WET, SPOT, play.world.clock.now()) == 0
-    assert play.go_on() == []
+def test_at_last_the_second_region_has_no_machine_either(rehearsal: Rehearsal) -> None:
+    to_the_warning(rehearsal)
+    rehearsal.runs(step=60, durable=20)
+    rehearsal.go_on()
+    third = rehearsal.runs(step=60, durable=60)
+    assert f"no spot capacity in {EMPTY} or {SCARCE}" in rehearsal.go_on()[0]
+    assert rehearsal.state(third) is JobState.FAILED
+    assert rehearsal.world.capacity.limit(SCARCE, SPOT, rehearsal.world.clock.now()) == 0
+    assert rehearsal.go_on() == []
 
 
-def test_once_on_demand_is_asked_for_there_is_spot_again_everywhere(play: Play) -> None:
-    test_at_last_the_second_region_has_no_machine_either(play)
-    play.runs(step=60, durable=60)
-    assert play.go_on() == []
-    play.active = samples.attempt(provisioning=Provisioning.ON_DEMAND)
-    assert "there are spot machines again" in play.go_on()[0]
-    assert all(play.world.capacity.free(region, SPOT, play.world.clock.now()) > 0 for region in (DRY, WET))
-    assert play.go_on() == []
+def test_once_on_demand_is_asked_for_there_is_spot_again_everywhere(rehearsal: Rehearsal) -> None:
+    test_at_last_the_second_region_has_no_machine_either(rehearsal)
+    rehearsal.runs(step=60, durable=60)
+    assert rehearsal.go_on() == []
+    rehearsal.active = samples.attempt(provisioning=Provisioning.ON_DEMAND)
+    assert "fallback to on-demand" in rehearsal.go_on()[0]
+    assert all(
+        rehearsal.world.capacity.limit(region, SPOT, rehearsal.world.clock.now()) > 0 for region in (EMPTY, SCARCE)
+    )
+    assert rehearsal.go_on() == []

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 
 from spot.core.run import Decision, Outcome, Provisioning, RunState
 from spot.demo.comparison import Comparison
-from spot.demo.runner import Finished, Frame
+from spot.demo.runner import Result, Snapshot
 from spot.demo.view import Timeline, attempts, ending, since
 from tests.machinery.samples import T0, after, attempt, ended, run, seen
 
@@ -25,7 +25,9 @@ RUN = run(
     state=RunState.SUCCEEDED,
     decisions=(Decision(at=T0, action="submit spot in us-central1", reason="slack 5.8 h > 1.4 h"),),
 )
-FRAME = Frame(now=after(hours=9), run=RUN, seen=seen(10, completed_at=after(hours=9)), reached={"a1": 75, "a2": 600})
+SNAPSHOT = Snapshot(
+    now=after(hours=9), run=RUN, seen=seen(10, completed_at=after(hours=9)), reached={"a1": 75, "a2": 600}
+)
 
 
 def shown(what: RenderableType, width: int = 140) -> str:
@@ -36,23 +38,25 @@ def shown(what: RenderableType, width: int = 140) -> str:
 
 
 def test_steps_that_were_made_and_not_saved_are_lost() -> None:
-    first, second = [line.split() for line in shown(attempts(FRAME)).splitlines() if " a1 " in line or " a2 " in line]
+    first, second = [
+        line.split() for line in shown(attempts(SNAPSHOT)).splitlines() if " a1 " in line or " a2 " in line
+    ]
     assert first[-4:] == ["preempted", "0-75", "15", "$1.00"]
     assert second[-3:] == ["succeeded", "60-600", "0"]
 
 
 def test_steps_that_were_saved_and_not_told_of_count_as_made() -> None:
-    text = shown(attempts(replace(FRAME, reached={"a1": 50, "a2": 600})))
+    text = shown(attempts(replace(SNAPSHOT, reached={"a1": 50, "a2": 600})))
     assert "0-60" in text
 
 
 def test_an_attempt_that_never_ran_made_no_steps() -> None:
-    frame = replace(FRAME, run=run(attempt()), reached={}, seen=seen())
-    assert "0-" not in shown(attempts(frame))
+    snapshot = replace(SNAPSHOT, run=run(attempt()), reached={}, seen=seen())
+    assert "0-" not in shown(attempts(snapshot))
 
 
 def test_the_end_has_every_decision_with_its_reason() -> None:
-    text = shown(ending(Finished(frame=FRAME, comparison=SAME)))
+    text = shown(ending(Result(snapshot=SNAPSHOT, comparison=SAME)))
     assert "submit spot in us-central1" in text
     assert "slack 5.8 h > 1.4 h" in text
 
@@ -67,10 +71,10 @@ def test_at_80_columns_nothing_is_cut_and_every_attempt_is_one_line() -> None:
     )
     why = "a spot start would end at the safety line: slack 1.6 h < 1.9 h, " * 3
     decision = Decision(at=after(hours=3), action="submit on-demand in us-central1", reason=why)
-    frame = replace(FRAME, run=replace(RUN, attempts=(KILLED, on_demand), decisions=(decision,)))
-    frame = replace(frame, reached={"a1": 75, "a11": 600})
+    snapshot = replace(SNAPSHOT, run=replace(RUN, attempts=(KILLED, on_demand), decisions=(decision,)))
+    snapshot = replace(snapshot, reached={"a1": 75, "a11": 600})
 
-    text = shown(ending(Finished(frame=frame, comparison=SAME)), width=80)
+    text = shown(ending(Result(snapshot=snapshot, comparison=SAME)), width=80)
 
     assert "\N{HORIZONTAL ELLIPSIS}" not in text
     lines = [" ".join(line.split()) for line in text.splitlines()]
@@ -79,41 +83,40 @@ def test_at_80_columns_nothing_is_cut_and_every_attempt_is_one_line() -> None:
 
 
 def test_the_end_says_when_how_good_and_that_it_made_no_difference() -> None:
-    text = shown(ending(Finished(frame=FRAME, comparison=SAME)))
-    assert "complete at +9 h 00 min, 15.0 h before its deadline; accuracy 0.9900" in text
-    assert "600 steps, 15 of them done twice" in text
-    assert "weights identical, metrics identical, order of samples identical" in text
+    text = shown(ending(Result(snapshot=SNAPSHOT, comparison=SAME)))
+    assert "complete at +9 h 00 min, 15.0 h before the deadline; 600 steps, 15 recomputed; accuracy 0.9900" in text
+    assert "weights identical, metrics identical, sample order identical" in text
 
 
 def test_the_end_hides_neither_lateness_nor_a_difference() -> None:
-    late = replace(FRAME, seen=seen(10, completed_at=after(hours=25)))
-    text = shown(ending(Finished(frame=late, comparison=replace(SAME, same_weights=False))))
+    late = replace(SNAPSHOT, seen=seen(10, completed_at=after(hours=25)))
+    text = shown(ending(Result(snapshot=late, comparison=replace(SAME, same_weights=False))))
     assert "60 min LATE" in text
     assert "weights DIFFERENT" in text
 
 
 def test_a_run_that_failed_is_said_to_have_failed() -> None:
-    failed = replace(FRAME, run=replace(RUN, state=RunState.FAILED))
-    assert "the run has ended: failed" in shown(ending(Finished(frame=failed, comparison=None)))
+    failed = replace(SNAPSHOT, run=replace(RUN, state=RunState.FAILED))
+    assert f"run {RUN.id} ended: failed" in shown(ending(Result(snapshot=failed, comparison=None)))
 
 
 def test_elsewhere_than_on_a_terminal_each_line_is_written_once_with_its_time() -> None:
     out = io.StringIO()
     with Timeline(Console(file=out)) as timeline:
-        timeline.tell("training")
-        timeline.show(replace(FRAME, now=T0 + timedelta(minutes=65)))
-        timeline.tell("preempted")
+        timeline.log("training")
+        timeline.show(replace(SNAPSHOT, now=T0 + timedelta(minutes=65)))
+        timeline.log("preempted")
     assert out.getvalue().splitlines() == [f"{'':9}  training", "+1 h 05 min  preempted"]
 
 
 def test_a_terminal_shows_work_and_time_in_place() -> None:
     out = io.StringIO()
     with Timeline(Console(file=out, force_terminal=True, width=140)) as timeline:
-        timeline.tell("training")
-        timeline.show(FRAME)
+        timeline.log("training")
+        timeline.show(SNAPSHOT)
     assert "step 600 of 600" in out.getvalue()
     assert "+9 h 00 min of 24.0 h" in out.getvalue()
 
 
 def test_time_is_counted_from_the_submit() -> None:
-    assert since(after(hours=3, minutes=5), FRAME) == "+3 h 05 min"
+    assert since(after(hours=3, minutes=5), SNAPSHOT) == "+3 h 05 min"

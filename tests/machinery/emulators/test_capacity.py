@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spot.core.run import Provisioning
-from spot.emulators.capacity import UNLIMITED, Scripted, Trace, Unlimited
+from spot.emulators.capacity import UNLIMITED, ScriptedCapacity, TraceCapacity
 from spot.simulation.traces import TraceError
 from tests.machinery.clocks import START
 
@@ -29,55 +29,50 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def spot(trace: Trace, minutes: float, region: str = "us-central1") -> int:
-    return trace.free(region, SPOT, START + timedelta(minutes=minutes))
+def spot(trace: TraceCapacity, minutes: float, region: str = "us-central1") -> int:
+    return trace.limit(region, SPOT, START + timedelta(minutes=minutes))
 
 
 def test_without_limits_every_job_gets_its_machine() -> None:
-    assert Unlimited().free("us-central1", SPOT, START) == UNLIMITED
+    assert ScriptedCapacity().limit("us-central1", SPOT, START) == UNLIMITED
 
 
 def test_a_script_can_change_its_mind() -> None:
-    capacity = Scripted({("us-central1", SPOT): 2}, default=7)
-    assert capacity.free("us-central1", SPOT, START) == 2
-    assert capacity.free("us-central1", ON_DEMAND, START) == 7
+    capacity = ScriptedCapacity({("us-central1", SPOT): 2}, default=7)
+    assert capacity.limit("us-central1", SPOT, START) == 2
+    assert capacity.limit("us-central1", ON_DEMAND, START) == 7
     capacity.set("us-central1", SPOT, 0)
-    assert capacity.free("us-central1", SPOT, START) == 0
+    assert capacity.limit("us-central1", SPOT, START) == 0
 
 
 def test_a_region_has_what_its_best_zone_has_from_the_first_row_on(path: Path) -> None:
-    trace = Trace(path, START)
+    trace = TraceCapacity(path, START)
     assert [spot(trace, minutes) for minutes in (0, 9.99, 10, 20, 79, 80)] == [3, 3, 3, 0, 0, 5]
 
 
 def test_where_there_was_no_probe_the_last_count_holds(path: Path) -> None:
-    trace = Trace(path, START)
+    trace = TraceCapacity(path, START)
     assert [spot(trace, minutes, "europe-west1") for minutes in (0, 10, 20, 80)] == [0, 2, 2, 0]
 
 
 def test_before_and_after_its_rows_it_holds_the_nearest(path: Path) -> None:
-    trace = Trace(path, START)
+    trace = TraceCapacity(path, START)
     assert spot(trace, -1000) == 3
     assert spot(trace, 100_000) == 5
 
 
-def test_it_can_start_later_in_the_trace(path: Path) -> None:
-    trace = Trace(path, START, offset=timedelta(minutes=15))
-    assert [spot(trace, minutes) for minutes in (0, 5, 65)] == [3, 0, 5]
-
-
 def test_only_spot_is_limited(path: Path) -> None:
-    trace = Trace(path, START)
-    assert trace.free("us-central1", ON_DEMAND, START) == UNLIMITED
-    assert trace.free("mars-north1", FLEX, START) == UNLIMITED
+    trace = TraceCapacity(path, START)
+    assert trace.limit("us-central1", ON_DEMAND, START) == UNLIMITED
+    assert trace.limit("mars-north1", FLEX, START) == UNLIMITED
 
 
 def test_a_region_that_is_not_in_the_file_is_named_with_those_that_are(path: Path) -> None:
     with pytest.raises(TraceError, match=r"'us-east4' is not in this trace, which has us-central1, europe-west1$"):
-        spot(Trace(path, START), 0, "us-east4")
+        spot(TraceCapacity(path, START), 0, "us-east4")
 
 
 def test_a_bad_file_is_refused_before_anything_begins(path: Path) -> None:
     path.write_text(TRACE.replace("0,0,", "0,-2,"))
     with pytest.raises(TraceError, match="line 4: '-2' is no count"):
-        Trace(path, START)
+        TraceCapacity(path, START)

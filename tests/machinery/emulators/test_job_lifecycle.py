@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from typing import NoReturn
 
 import pytest
@@ -12,9 +11,10 @@ import pytest
 from spot.core.job import JobError, JobState
 from spot.core.run import Provisioning
 from spot.emulators import messages
-from spot.emulators.jobs import Jobs, WrongState
+from spot.emulators.jobs import JobTable, WrongState
 from spot.emulators.launcher import Spec
 from tests.machinery.clocks import START
+from tests.machinery.emulators.idle import finish
 from tests.machinery.emulators.world import BEHAVIOUR, PROJECT, REGION, World, custom_job
 
 SPOT, FLEX, ON_DEMAND = Provisioning.SPOT, Provisioning.FLEX_START, Provisioning.ON_DEMAND
@@ -61,16 +61,6 @@ class TestWithoutCapacity:
         assert world.state(name) is JobState.PENDING
         assert world.get(name).started_at is None
 
-    def test_it_waits_in_the_queue_if_that_is_where_it_waits(self) -> None:
-        world = World(behaviour=replace(BEHAVIOUR, waits_in=JobState.QUEUED))
-        world.capacity.set(REGION, SPOT, 0)
-        name = world.create()
-        world.advance(hours=5)
-        assert world.state(name) is JobState.QUEUED
-        world.capacity.set(REGION, SPOT, 1)
-        world.advance(seconds=1)
-        assert world.state(name) is JobState.PENDING
-
     def test_it_goes_on_when_there_is_some(self, world: World) -> None:
         world.capacity.set(REGION, SPOT, 0)
         name = world.create()
@@ -79,17 +69,6 @@ class TestWithoutCapacity:
         world.advance(minutes=9)
         assert world.state(name) is JobState.RUNNING
 
-    def test_it_fails_with_a_stockout_if_patience_has_an_end(self) -> None:
-        world = World(behaviour=replace(BEHAVIOUR, stockout_after=minutes(30)))
-        world.capacity.set(REGION, SPOT, 0)
-        name = world.create()
-        world.advance(minutes=29)
-        assert world.state(name) is JobState.PENDING
-        world.advance(hours=1)
-        job = world.get(name)
-        assert (job.state, job.ended_at, job.error) == (JobState.FAILED, START + minutes(30), STOCKOUT)
-        assert job.started_at is None
-
     def test_jobs_of_other_kinds_and_regions_are_not_in_its_way(self, world: World) -> None:
         world.capacity.set(REGION, SPOT, 1)
         first, second, on_demand = world.create(), world.create(), world.create(ON_DEMAND)
@@ -97,7 +76,7 @@ class TestWithoutCapacity:
         world.advance(minutes=10)
         states = [world.state(name) for name in (first, second, on_demand, elsewhere)]
         assert states == [JobState.RUNNING, JobState.PENDING, JobState.RUNNING, JobState.RUNNING]
-        world.jobs.finish(first)
+        finish(world.jobs, first)
         world.advance(minutes=9)
         assert world.state(second) is JobState.RUNNING
 
@@ -150,7 +129,7 @@ class TestItsContainer:
             def start(self, spec: Spec, job_name: str) -> NoReturn:
                 raise FileNotFoundError(f"no podman for {job_name} with {len(spec)} settings")
 
-        jobs = Jobs(world.capacity, Broken(), world.clock, BEHAVIOUR)
+        jobs = JobTable(world.capacity, Broken(), world.clock, BEHAVIOUR)
         name = jobs.create(PROJECT, REGION, custom_job()).name
         world.clock.advance(minutes(20))
         job = jobs.get(name)
@@ -237,31 +216,6 @@ class TestAPreemption:
         assert [world.state(name) for name in names] == [JobState.RUNNING] * 2
 
 
-class TestARestartInside:
-    def test_goes_back_to_pending_and_keeps_the_first_start_time(self, world: World) -> None:
-        name = world.running()
-        first = world.launcher.processes[name]
-        world.advance(hours=1)
-        world.jobs.restart_inside(name)
-        assert world.state(name) is JobState.PENDING
-        assert first.poll() == -9
-        world.advance(minutes=9)
-        job = world.get(name)
-        assert (job.state, job.started_at, job.ended_at) == (JobState.RUNNING, START + minutes(10), None)
-        assert job.starts == 2
-        assert world.launcher.processes[name] is not first
-
-    def test_waits_for_a_machine_like_a_new_job(self) -> None:
-        world = World(behaviour=replace(BEHAVIOUR, stockout_after=minutes(30)))
-        name = world.running()
-        world.jobs.restart_inside(name)
-        world.capacity.set(REGION, SPOT, 0)
-        world.advance(minutes=40)
-        job = world.get(name)
-        assert (job.state, job.ended_at, job.error) == (JobState.FAILED, START + minutes(40), STOCKOUT)
-        assert job.started_at == START + minutes(10)
-
-
 class TestACancel:
     def test_takes_effect_a_little_later(self, world: World) -> None:
         name = world.running()
@@ -296,7 +250,7 @@ class TestACancel:
         world.jobs.cancel(name)
         world.advance(hours=1)
         job = world.get(name)
-        assert (job.state, job.started_at, job.starts) == (JobState.CANCELLED, None, 0)
+        assert (job.state, job.started_at) == (JobState.CANCELLED, None)
 
     def test_of_a_job_that_does_not_run_yet_gives_its_machine_back_at_once(self, world: World) -> None:
         world.capacity.set(REGION, SPOT, 1)
@@ -317,7 +271,7 @@ class TestACancel:
 
     def test_of_a_job_that_has_ended_is_refused(self, world: World) -> None:
         name = world.running()
-        world.jobs.finish(name)
+        finish(world.jobs, name)
         with pytest.raises(WrongState, match="is SUCCEEDED and cannot be cancelled"):
             world.jobs.cancel(name)
 
@@ -335,28 +289,7 @@ def test_its_timeout_ends_it_with_an_error_that_names_it(world: World) -> None:
     assert "timeout of 5400s" in job.error.message
 
 
-def test_its_timeout_counts_from_its_first_start(world: World) -> None:
-    name = world.running(scheduling={"timeout": "5400s"})
-    world.jobs.restart_inside(name)
-    world.advance(minutes=9)
-    assert world.state(name) is JobState.RUNNING
-    world.advance(minutes=81)
-    assert world.state(name) is JobState.CANCELLING
-
-
-@pytest.mark.parametrize("wait", [0.5, 5, 15])
-def test_it_can_be_made_to_fail_at_any_time(world: World, wait: float) -> None:
+def test_only_a_running_job_can_be_preempted(world: World) -> None:
     name = world.create()
-    failed = world.advance(minutes=wait)
-    world.jobs.fail(name, 13, "Internal error occurred for the current attempt.")
-    assert world.state(name) is JobState.FAILED
-    world.advance(minutes=1)
-    assert world.get(name).error == messages.internal()
-    assert world.get(name).ended_at == failed
-
-
-def test_only_a_running_job_can_lose_its_machine_or_finish(world: World) -> None:
-    name = world.create()
-    for change in (partial(world.jobs.preempt, save=True), world.jobs.restart_inside, world.jobs.finish):
-        with pytest.raises(WrongState, match="is QUEUED and cannot be"):
-            change(name)
+    with pytest.raises(WrongState, match="is QUEUED and cannot be preempted"):
+        world.jobs.preempt(name, save=True)

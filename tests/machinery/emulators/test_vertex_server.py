@@ -15,13 +15,13 @@ from google.api_core import exceptions as api
 
 from spot.core.job import JobState
 from spot.core.run import Provisioning
-from spot.emulators.capacity import Trace
+from spot.emulators.capacity import TraceCapacity
 from spot.emulators.faults import Call, Method
-from spot.emulators.jobs import Jobs
-from spot.emulators.launcher import NoLauncher
+from spot.emulators.jobs import JobTable
 from spot.emulators.vertex_server import VertexServer
 from spot.simulation.traces import TraceError
 from tests.machinery.clocks import START, ManualClock
+from tests.machinery.emulators.idle import IdleLauncher
 from tests.machinery.emulators.world import PROJECT, REGION, World, custom_job
 
 PARENT = f"projects/{PROJECT}/locations/{REGION}"
@@ -49,7 +49,7 @@ def job(strategy: int = 4, **labels: str) -> dict[str, Any]:
 
 
 def create(client: Any, strategy: int = 4, **labels: str) -> Any:
-    return client.create_custom_job(parent=PARENT, custom_job=job(strategy, **labels), timeout=10)
+    return client.create_custom_job(parent=PARENT, custom_job=job(strategy, **labels), timeout=60)
 
 
 def ids(jobs: Any) -> list[str]:
@@ -59,7 +59,7 @@ def ids(jobs: Any) -> list[str]:
 @pytest.mark.parametrize("strategy", [3, 4, 6])
 def test_what_is_created_is_read_back(client: Any, strategy: int) -> None:
     created = create(client, strategy, run="r1", attempt="a01")
-    read = client.get_custom_job(name=created.name, timeout=10)
+    read = client.get_custom_job(name=created.name, timeout=60)
     assert read == created
     assert int(read.state) == JobState.QUEUED
     assert dict(read.labels) == {"run": "r1", "attempt": "a01"}
@@ -212,7 +212,7 @@ def test_every_call_is_noted_with_what_it_is_about(client: Any, server: VertexSe
 def test_what_it_cannot_answer_is_an_internal_error(tmp_path: Any, connect: Callable[[str], Any]) -> None:
     path = tmp_path / "trace.csv"
     path.write_text("scheduled_at_utc,us-east4-a\n2025-10-04T00:10:00Z,1\n")
-    jobs = Jobs(Trace(path, START), NoLauncher(), ManualClock())
+    jobs = JobTable(TraceCapacity(path, START), IdleLauncher(), ManualClock())
     with VertexServer(jobs) as server, pytest.raises(api.InternalServerError, match=r"us-central1.*has us-east4"):
         create(connect(server.url))
     with pytest.raises(TraceError):
@@ -224,7 +224,7 @@ class TestWithoutTheClient:
     @pytest.fixture
     def ask(self, server: VertexServer) -> Callable[..., tuple[int, Any]]:
         def ask(method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, Any]:
-            connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)
+            connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=60)
             connection.request(method, path, body or None, headers)
             response = connection.getresponse()
             answer = response.status, json.loads(response.read())

@@ -1,4 +1,4 @@
-"""A Vertex AI whose time stands still, and the real client for it."""
+"""An emulated Vertex AI on a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from spot.core.job import JobState
 from spot.core.run import Provisioning
-from spot.emulators.capacity import Scripted
-from spot.emulators.custom_job import Job
+from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.custom_job import EmulatedJob
 from spot.emulators.job_lifecycle import Behaviour
-from spot.emulators.jobs import Jobs
-from spot.emulators.launcher import NoLauncher
+from spot.emulators.jobs import JobTable
 from tests.machinery.clocks import ManualClock
+from tests.machinery.emulators.idle import IdleLauncher
 
 PROJECT, REGION = "team-ml", "us-central1"
 BEHAVIOUR = Behaviour(
@@ -32,7 +32,7 @@ def custom_job(
     scheduling: dict[str, Any] | None = None,
     labels: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The JSON of a CustomJob that Vertex AI would take."""
+    """Return a valid CustomJob in JSON."""
     pool = {
         "machineSpec": {"machineType": "g2-standard-8", "acceleratorType": 11, "acceleratorCount": 1},
         "replicaCount": "1",
@@ -50,18 +50,18 @@ def custom_job(
 
 @dataclass(slots=True)
 class World:
-    """Jobs in which nothing runs, on a clock that is moved by hand."""
+    """Jobs in which nothing runs, on a clock that the test moves."""
 
     behaviour: Behaviour = BEHAVIOUR
     on_sigterm: int | None = 143
     clock: ManualClock = field(default_factory=ManualClock)
-    capacity: Scripted = field(default_factory=Scripted)
-    launcher: NoLauncher = field(init=False)
-    jobs: Jobs = field(init=False)
+    capacity: ScriptedCapacity = field(default_factory=ScriptedCapacity)
+    launcher: IdleLauncher = field(init=False)
+    jobs: JobTable = field(init=False)
 
     def __post_init__(self) -> None:
-        self.launcher = NoLauncher(on_sigterm=self.on_sigterm)
-        self.jobs = Jobs(self.capacity, self.launcher, self.clock, self.behaviour, monotonic=self.clock.monotonic)
+        self.launcher = IdleLauncher(on_sigterm=self.on_sigterm)
+        self.jobs = JobTable(self.capacity, self.launcher, self.clock, self.behaviour, monotonic=self.clock.monotonic)
 
     def create(self, provisioning: Provisioning = Provisioning.SPOT, **more: Any) -> str:
         return self.jobs.create(PROJECT, REGION, custom_job(provisioning, **more)).name
@@ -77,7 +77,7 @@ class World:
         self.jobs.advance()
         return self.clock.now()
 
-    def get(self, name: str) -> Job:
+    def get(self, name: str) -> EmulatedJob:
         return self.jobs.get(name)
 
     def state(self, name: str) -> JobState:

@@ -1,1 +1,1 @@
-"""`spot rehearse`: a whole run on this machine."""
+"""Rehearse a whole run on this machine: `spot rehearse`."""

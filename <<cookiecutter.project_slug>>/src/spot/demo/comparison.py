@@ -1,4 +1,4 @@
-"""Whether an interrupted run ended with the same model as one that nothing happened to."""
+"""Compare the results of an interrupted run with those of the uninterrupted baseline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spot.storage.records.manifest import Json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What is the same in two runs, and how good the second one's model is."""
+    """Hold what is identical in two runs, and the score of the interrupted run."""
 
     score_name: str
     score: float
@@ -29,22 +29,22 @@ class Comparison:
         return self.same_weights and self.same_metrics and self.same_order
 
 
-def compare(root: str, peace: str, storm: str) -> Comparison:
-    """Of two complete runs below `root`, byte by byte. Raises `NotFound` for one that is not complete."""
+def compare(root: str, baseline: str, interrupted: str) -> Comparison:
+    """Compare two complete runs below `root`, byte by byte; raise `NotFound` if one is not complete."""
     models = open_store(f"{root}/models")
-    (weights, first), (others, second) = (_results(models, run) for run in (peace, storm))
+    (expected_weights, expected), (weights, found) = (_results(models, run) for run in (baseline, interrupted))
     return Comparison(
-        score_name=second["score"],
-        score=second["final"][second["score"]],
-        steps=second["steps"],
-        same_weights=weights == others,
-        same_metrics=first["history"] == second["history"],
-        same_order=first["samples_digest"] == second["samples_digest"],
+        score_name=found["score"],
+        score=found["final"][found["score"]],
+        steps=found["steps"],
+        same_weights=weights == expected_weights,
+        same_metrics=found["history"] == expected["history"],
+        same_order=found["samples_digest"] == expected["samples_digest"],
     )
 
 
 def _results(models: Store, run: str) -> tuple[bytes, dict[str, Json]]:
     if completion.read(models, run) is None:
-        raise NotFound(f"run {run} is not complete in {models.uri}")
+        raise NotFound(f"run {run} is not complete: {models.uri} has no {paths.output(run, paths.COMPLETION)}")
     metrics = json.loads(models.read(paths.output(run, paths.METRICS)).data)
     return models.read(paths.output(run, paths.MODEL)).data, metrics

@@ -1,4 +1,4 @@
-"""What a rehearsal is played on: storage, Vertex AI and a clock, set up on this machine and taken down again."""
+"""Start storage, Vertex AI and a scaled clock on this machine, and stop them afterwards."""
 
 from __future__ import annotations
 
@@ -12,33 +12,32 @@ from pathlib import Path
 
 from spot.core.errors import Exit, SpotError
 from spot.core.format import hours
-from spot.emulators.capacity import Scripted, Trace
+from spot.emulators.capacity import ScriptedCapacity, TraceCapacity
 from spot.emulators.clock import ScaledClock
 from spot.emulators.job_lifecycle import Behaviour
-from spot.emulators.jobs import Jobs
-from spot.emulators.launcher import ContainerLauncher, TrainerLauncher
+from spot.emulators.jobs import JobTable
+from spot.emulators.launcher import TrainerLauncher
 from spot.emulators.reaper import Reaper
 from spot.emulators.storage_server import emulator
-from spot.emulators.trainer_process import TrainerProcess
 from spot.emulators.vertex_server import VertexServer
 from spot.storage.factory import open_store
 from spot.storage.records import manifest
 
 BUCKET = "rehearsal"
-ROOT = f"gs://{BUCKET}/digits"
-PEACE = "uninterrupted"
+ROOT = f"gs://{BUCKET}/project"
+BASELINE = "baseline"
 WORK = timedelta(hours=2)
-"""What the training takes by the clock of the rehearsal, however fast this machine is."""
+"""The simulated duration of the training, whatever the speed of this machine."""
 PROVISIONING = timedelta(minutes=5)
 CHECKPOINT_S = 0.5
 GRACE_S = 10.0
 ENVIRONMENT = {
-    "NO_GCE_CHECK": "true",  # google-auth asks the metadata address otherwise
-    "LEASE_SPEED": "30",  # two that hand over to each other wait for a second or two, not for a minute
-    "OMP_NUM_THREADS": "1",  # PyTorch's threads wait busily, and share the cores with everything else here
+    "NO_GCE_CHECK": "true",  # otherwise google-auth queries the metadata address
+    "LEASE_SPEED": "30",  # a hand-over takes a second or two instead of a minute
+    "OMP_NUM_THREADS": "1",  # PyTorch's threads busy-wait on the cores that all processes here share
 }
 LONGEST_S = 900.0
-"""Longer than any rehearsal takes: something hangs."""
+"""No rehearsal takes this long: a process hangs."""
 
 
 class RehearsalError(SpotError):
@@ -48,106 +47,105 @@ class RehearsalError(SpotError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Play:
-    """What is rehearsed."""
+class Options:
+    """Hold the options of the command line."""
 
     epochs: int
     seed: int
     data: Path | None
-    """A file of this machine, in the place of the data that come with the project."""
+    """A local file instead of the sample of the project."""
     trace: Path | None
-    """Capacity as it was measured, in the place of the story."""
-    container: str | None
-    """An image whose trainer runs, in the place of the one of this folder."""
-    engine: str
+    """Measured capacity instead of the scenario."""
 
     @property
     def training(self) -> tuple[str, ...]:
-        """The trainer's flags."""
+        """Return the arguments of the trainer."""
         return (
             *("--epochs", str(self.epochs)),
             *("--seed", str(self.seed)),
             *(("--data", str(self.data)) if self.data else ()),
             *("--checkpoint-interval", str(CHECKPOINT_S)),
             *("--log-interval", "0.05"),
-            *("--device", "cpu"),  # the machine that is asked for has a GPU, this one need not
+            *("--device", "cpu"),  # the run requests a GPU that this machine may not have
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """Everything that is there before the run begins."""
+class Environment:
+    """Hold what exists before the run is submitted."""
 
-    play: Play
-    tell: Callable[[str], None]
+    options: Options
+    log: Callable[[str], None]
     clock: ScaledClock
     scale: float
     start: timedelta
-    """What a start of the trainer takes by that clock, from submit to the first checkpoint."""
+    """The simulated time from the submit of an attempt to its first checkpoint."""
     total_steps: int
-    capacity: Scripted | Trace
-    launcher: TrainerLauncher | ContainerLauncher
+    capacity: ScriptedCapacity | TraceCapacity
+    launcher: TrainerLauncher
     server: VertexServer
-    will: Reaper
+    reaper: Reaper
+
+
+def trainer(reaper: Reaper) -> TrainerLauncher:
+    """Return the launcher for the trainer of this project."""
+    return TrainerLauncher(os.environ, reaper)
 
 
 @contextmanager
-def set_up(play: Play, tell: Callable[[str], None]) -> Iterator[Stage]:
-    """Train in peace, which sets the clock, then raise the curtain. Raises `RehearsalError` and `TraceError`."""
-    if play.trace:
-        Trace(play.trace, datetime.now(UTC))  # so that one that cannot be used is refused now
+def set_up(
+    options: Options, log: Callable[[str], None], launcher_for: Callable[[Reaper], TrainerLauncher] = trainer
+) -> Iterator[Environment]:
+    """Train the baseline, set the clock by it, and start the emulators. Raise `RehearsalError` or `TraceError`."""
+    if options.trace:
+        TraceCapacity(options.trace, datetime.now(UTC))  # fail on an invalid trace before the training
     with ExitStack() as stack:
         storage = stack.enter_context(emulator(BUCKET))
-        stack.enter_context(_environment({**ENVIRONMENT, "STORAGE_EMULATOR_HOST": storage}))
-        will = stack.enter_context(Reaper())
-        launcher = _launcher(play, will)
-        tell(f"training {play.epochs} epochs without interruption, to compare with and to set the clock")
-        ready_s, training_s = _train_in_peace(play, launcher)
-        scale = WORK.total_seconds() / training_s
+        stack.enter_context(_environ({**ENVIRONMENT, "STORAGE_EMULATOR_HOST": storage}))
+        reaper = stack.enter_context(Reaper())
+        launcher = launcher_for(reaper)
+        log(f"baseline: training {options.epochs} epochs without interruption")
+        started_s, trained_s, total_steps = _train_baseline(options, launcher)
+        scale = WORK.total_seconds() / trained_s
         clock = ScaledClock(scale, datetime.now(UTC))
-        tell(f"that took {training_s:.1f} s and shall be {hours(WORK)}: an hour now passes in {3600 / scale:.1f} s")
-        capacity = Trace(play.trace, clock.now()) if play.trace else Scripted()
+        log(f"baseline: trained in {trained_s:.1f} s, scaled to {hours(WORK)}: 1 h passes in {3600 / scale:.1f} s")
+        capacity = TraceCapacity(options.trace, clock.now()) if options.trace else ScriptedCapacity()
         behaviour = Behaviour(pending=PROVISIONING, grace_s=GRACE_S)
-        server = stack.enter_context(VertexServer(Jobs(capacity, launcher, clock, behaviour)))
-        stack.enter_context(_environment({"VERTEX_ENDPOINT": server.url}))
-        peaceful = manifest.newest(open_store(f"{ROOT}/checkpoints"), PEACE)
-        yield Stage(
-            play=play,
-            tell=tell,
+        server = stack.enter_context(VertexServer(JobTable(capacity, launcher, clock, behaviour)))
+        stack.enter_context(_environ({"VERTEX_ENDPOINT": server.url}))
+        yield Environment(
+            options=options,
+            log=log,
             clock=clock,
             scale=scale,
-            start=PROVISIONING + timedelta(seconds=(ready_s + CHECKPOINT_S) * scale),
-            total_steps=peaceful.total_steps if peaceful else 0,
+            start=PROVISIONING + timedelta(seconds=(started_s + CHECKPOINT_S) * scale),
+            total_steps=total_steps,
             capacity=capacity,
             launcher=launcher,
             server=server,
-            will=will,
+            reaper=reaper,
         )
 
 
-def _launcher(play: Play, will: Reaper) -> TrainerLauncher | ContainerLauncher:
-    if play.container is None:
-        return TrainerLauncher(os.environ, will)
-    environ = {name: os.environ[name] for name in ("STORAGE_EMULATOR_HOST", *ENVIRONMENT)}
-    return ContainerLauncher(play.container, environ, will, engine=play.engine)
-
-
-def _train_in_peace(play: Play, launcher: TrainerLauncher | ContainerLauncher) -> tuple[float, float]:
-    """Seconds from the start to the first step, and from there to the end."""
-    places = ("--run", PEACE, "--output-dir", f"{ROOT}/models", "--checkpoint-dir", f"{ROOT}/checkpoints")
-    spec = {"workerPoolSpecs": [{"containerSpec": {"args": [*places, *play.training]}}]}
+def _train_baseline(options: Options, launcher: TrainerLauncher) -> tuple[float, float, int]:
+    """Return the seconds of start and end, the seconds of training, and the number of steps."""
+    uris = ("--run", BASELINE, "--output-dir", f"{ROOT}/models", "--checkpoint-dir", f"{ROOT}/checkpoints")
+    spec = {"workerPoolSpecs": [{"containerSpec": {"args": [*uris, *options.training]}}]}
     began = time.monotonic()
-    started = launcher.start(spec, PEACE)
-    process = started if isinstance(started, TrainerProcess) else started.client
-    if process.wait(LONGEST_S) != 0:
-        raise RehearsalError("the uninterrupted training failed:\n" + "\n".join(process.seen.lines[-20:]))
-    ready_s = process.seen.training_since or 0.0
-    return ready_s, max(time.monotonic() - began - ready_s, 1.0)
+    process = launcher.start(spec, BASELINE)
+    code = process.wait(LONGEST_S)
+    took_s = time.monotonic() - began
+    newest = manifest.newest(open_store(f"{ROOT}/checkpoints"), BASELINE)
+    if code != 0 or newest is None:
+        ended = f"exited with {code}" if code is not None else f"still runs after {LONGEST_S:.0f} s"
+        raise RehearsalError("\n".join([f"the baseline training {ended}; its last lines:", *process.lines[-20:]]))
+    trained_s = min(max(newest.compute_seconds, 1.0), took_s)
+    return took_s - trained_s, trained_s, newest.total_steps
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Of this process and of those that it starts."""
+def _environ(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for this process and the processes that it starts."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -1,4 +1,4 @@
-"""The run of a rehearsal, from its submit to its end."""
+"""Submit the run of a rehearsal and take it to its end."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from spot.core.format import hours
 from spot.core.run import Machine, Observation, PolicyConfig, Run, RunState, Spec, Strategy
 from spot.demo.comparison import Comparison, compare
-from spot.demo.environment import LONGEST_S, PEACE, ROOT, WORK, RehearsalError, Stage
-from spot.demo.scaled_status import ScaledEvidence
-from spot.demo.scenario import REGIONS, Cast, Scene, story
-from spot.demo.supervisor_process import KILLED, SupervisorProcess, Watch
-from spot.emulators.capacity import Scripted, Trace
-from spot.emulators.launcher import ContainerProcess
-from spot.emulators.trainer_process import TrainerProcess
+from spot.demo.environment import BASELINE, LONGEST_S, ROOT, WORK, Environment, RehearsalError
+from spot.demo.scaled_status import ScaledStatus
+from spot.demo.scenario import REGIONS, AttemptView, Controls, scenario
+from spot.demo.supervisor_process import KILLED, SupervisorOptions, SupervisorProcess
+from spot.emulators.capacity import ScriptedCapacity, TraceCapacity
 from spot.pricing import quotes
 from spot.storage.factory import open_store
 from spot.storage.records.ledger import Ledger
@@ -25,142 +22,138 @@ from spot.storage.records.ledger import Ledger
 RUN = "rehearsal"
 MACHINE = Machine(type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100)
 EVENTS = timedelta(hours=3, minutes=30)
-"""What the story takes beside the work and the starts of trainers."""
+"""The simulated time that the scenario takes beside the training and the starts of trainers."""
 STARTS = 4.5
-"""How many of those the deadline leaves time for."""
-FRAME_S = 0.05
+"""The starts of trainers that fit into the deadline."""
+REFRESH_S = 0.05
+
+Script = Callable[[Controls], Iterator[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """How things stand."""
+class Snapshot:
+    """Hold the state of the run at a moment."""
 
     now: datetime
     run: Run
     seen: Observation
     reached: Mapping[str, int]
-    """The last step that the trainer of each attempt told of."""
+    """The last step that the trainer of each attempt logged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """The end of a rehearsal."""
+class Result:
+    """Hold the end of a rehearsal."""
 
-    frame: Frame
+    snapshot: Snapshot
     comparison: Comparison | None
     """None if the run did not succeed."""
 
+    @property
+    def succeeded(self) -> bool:
+        """Return whether the run met its deadline with the model of the baseline."""
+        at = self.snapshot.seen.completed_at
+        in_time = at is not None and at <= self.snapshot.run.spec.deadline
+        return in_time and self.comparison is not None and self.comparison.identical
 
-def perform(
-    stage: Stage,
-    show: Callable[[Frame], None],
-    script: Callable[[Cast], Iterator[None]] = story,
-    run: Run | None = None,
-) -> Finished:
-    """Submit the run, the story's if it is not given, and bring it to its end. Raises `RehearsalError`.
+
+def run_rehearsal(
+    environment: Environment, show: Callable[[Snapshot], None], script: Script = scenario, run: Run | None = None
+) -> Result:
+    """Submit the run, by default that of the scenario, and reconcile it to its end. Raise `RehearsalError`.
 
     `show` is called many times a second.
     """
-    performance = _Performance(stage, script, run or new_run(stage))
-    frame = performance.frame()
+    runner = _Runner(environment, script, run or new_run(environment))
+    snapshot = runner.snapshot()
     end = time.monotonic() + LONGEST_S
-    while frame.run.state is RunState.OPEN:
+    while snapshot.run.state is RunState.OPEN:
         if time.monotonic() > end:
-            raise RehearsalError(f"the run has not ended within {LONGEST_S:.0f} s")
-        performance.advance()
-        frame = performance.frame()
-        show(frame)
-        time.sleep(FRAME_S)
-    succeeded = frame.run.state is RunState.SUCCEEDED
-    return Finished(frame=frame, comparison=compare(ROOT, PEACE, RUN) if succeeded else None)
+            raise RehearsalError(f"run {snapshot.run.id} is still open after {LONGEST_S:.0f} s: a process hangs")
+        runner.advance()
+        snapshot = runner.snapshot()
+        show(snapshot)
+        time.sleep(REFRESH_S)
+    succeeded = snapshot.run.state is RunState.SUCCEEDED
+    return Result(snapshot=snapshot, comparison=compare(ROOT, BASELINE, RUN) if succeeded else None)
 
 
-class _Performance:
-    def __init__(self, stage: Stage, script: Callable[[Cast], Iterator[None]], run: Run) -> None:
-        self._stage = stage
+class _Runner:
+    def __init__(self, environment: Environment, script: Script, run: Run) -> None:
+        self._environment = environment
         self._ledger = Ledger(open_store(ROOT))
-        self._evidence = ScaledEvidence(stage.clock, stage.scale)
+        self._status = ScaledStatus(environment.clock, environment.scale)
         spec = run.spec
         due = f"due in {hours(spec.deadline - run.submitted_at)}, in {' or '.join(spec.policy.regions)}"
-        stage.tell(f"run {run.id}: {hours(WORK)} of work, {due}")
+        environment.log(f"run {run.id}: {hours(WORK)} of training, {due}")
         self._run = self._ledger.create(run).run
+        self._durable_step = 0
         self._reached: dict[str, int] = {}
-        self._script = self._cast(script)
+        self._script = self._start(script)
         self._supervisor = self._supervise()
 
     def advance(self) -> None:
-        """Let happen what is due, and see to it that somebody supervises."""
+        """Inject what is due, and replace a supervisor that was killed."""
         next(self._script, None)
         code = self._supervisor.exit_code
         if code == KILLED:
-            self._stage.tell("another supervisor takes over, and knows only what is in the bucket")
+            self._environment.log("new supervisor started: it reads the state of the run from the bucket")
             self._supervisor = self._supervise()
         elif code:
-            raise RehearsalError("the supervisor failed:\n" + "\n".join(self._supervisor.errors[-20:]))
+            errors = self._supervisor.errors[-20:]
+            raise RehearsalError("\n".join([f"the supervisor exited with {code}; its last lines:", *errors]))
 
-    def frame(self) -> Frame:
+    def snapshot(self) -> Snapshot:
         self._run = self._ledger.find(RUN).run
         for attempt in self._run.attempts:
-            process = self._processes().get(attempt.job or "")
+            process = self._environment.launcher.processes.get(attempt.job or "")
             if process:
-                self._reached[attempt.id] = max(self._reached.get(attempt.id, 0), process.seen.step)
-        seen = self._evidence.observe(self._run)
-        return Frame(now=self._stage.clock.now(), run=self._run, seen=seen, reached=dict(self._reached))
+                self._reached[attempt.id] = max(self._reached.get(attempt.id, 0), process.step)
+        seen = self._status.observe(self._run)
+        self._durable_step = seen.progress.step if seen.progress else 0
+        return Snapshot(now=self._environment.clock.now(), run=self._run, seen=seen, reached=dict(self._reached))
 
-    def _cast(self, script: Callable[[Cast], Iterator[None]]) -> Iterator[None]:
-        stage = self._stage
-        if not isinstance(stage.capacity, Scripted):
+    def _start(self, script: Script) -> Iterator[None]:
+        environment = self._environment
+        if not isinstance(environment.capacity, ScriptedCapacity):
             return iter(())
         return script(
-            Cast(
-                capacity=stage.capacity,
-                jobs=stage.server.jobs,
-                server=stage.server,
-                running=self._running,
+            Controls(
+                capacity=environment.capacity,
+                jobs=environment.server.jobs,
+                server=environment.server,
+                training=self._training,
                 active=lambda: self._run.active,
-                kill_supervisor=lambda: self._supervisor.kill(),  # noqa: PLW0108  # the one of then
-                tell=stage.tell,
+                kill_supervisor=lambda: self._supervisor.kill(),  # noqa: PLW0108  # the supervisor at that time
+                log=environment.log,
             )
         )
 
     def _supervise(self) -> SupervisorProcess:
-        now = self._stage.clock.now().timestamp()
-        watch = Watch(run=RUN, root=ROOT, scale=self._stage.scale, real=time.time(), simulated=now)
-        return SupervisorProcess(watch, self._hear, self._stage.will)
+        environment = self._environment
+        simulated = environment.clock.now().timestamp()
+        options = SupervisorOptions(run=RUN, root=ROOT, scale=environment.scale, real=time.time(), simulated=simulated)
+        return SupervisorProcess(options, environment.log, environment.reaper)
 
-    def _hear(self, passed: Mapping[str, Any]) -> None:
-        for decision in passed["actions"]:
-            self._stage.tell(f"{decision['action']}: {decision['reason']}")
-        if passed["problem"]:
-            self._stage.tell(f"the supervisor could not go on: {passed['problem']}")
-
-    def _running(self) -> Scene | None:
+    def _training(self) -> AttemptView | None:
         attempt = self._run.active
-        process = self._processes().get(attempt.job or "") if attempt else None
-        if attempt is None or process is None or process.poll() is not None or process.seen.training_since is None:
+        process = self._environment.launcher.processes.get(attempt.job or "") if attempt else None
+        if attempt is None or process is None or process.poll() is not None or not process.step:
             return None
-        return Scene(
+        return AttemptView(
             job=str(attempt.job),
             attempt=attempt.id,
             provisioning=attempt.provisioning,
-            step=process.seen.step,
-            total_steps=self._stage.total_steps,
-            durable_step=process.seen.durable_step,
+            step=process.step,
+            total_steps=self._environment.total_steps,
+            durable_step=self._durable_step,
         )
 
-    def _processes(self) -> dict[str, TrainerProcess]:
-        """By the job that they run in."""
-        processes: dict[str, ContainerProcess | TrainerProcess] = {**self._stage.launcher.processes}
-        return {
-            job: started if isinstance(started, TrainerProcess) else started.client
-            for job, started in processes.items()
-        }
 
-
-def new_run(stage: Stage) -> Run:
-    """With as much time as the story takes."""
-    now, start = stage.clock.now(), stage.start
-    regions = stage.capacity.regions if isinstance(stage.capacity, Trace) else REGIONS
+def new_run(environment: Environment) -> Run:
+    """Return a run with a deadline that leaves time for the scenario."""
+    now, start = environment.clock.now(), environment.start
+    regions = environment.capacity.regions if isinstance(environment.capacity, TraceCapacity) else REGIONS
     policy = PolicyConfig(
         strategy=Strategy.HYBRID,
         regions=regions,
@@ -182,8 +175,8 @@ def new_run(stage: Stage) -> Run:
     spec = Spec(
         project="rehearsal",
         root=ROOT,
-        image=stage.play.container or "trainer",
-        arguments=stage.play.training,
+        image="trainer",
+        arguments=environment.options.training,
         machine=MACHINE,
         service_account="training@rehearsal.iam.gserviceaccount.com",
         deadline=now + WORK + EVENTS + STARTS * start,

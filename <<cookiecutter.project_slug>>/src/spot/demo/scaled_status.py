@@ -1,4 +1,4 @@
-"""Where training stands, in the time of the rehearsal: the trainer itself runs in real time."""
+"""Convert the training status to the time of the rehearsal: the trainer runs in real time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from spot.storage.records.markers import AttemptStarts
 from spot.supervisor.training_status import BucketStatus
 
 
-class ScaledEvidence:
-    """The bucket's, with times and rates as `clock` has them."""
+class ScaledStatus:
+    """Read the status from the bucket, with times and rates in the time of `clock`."""
 
     def __init__(self, clock: ScaledClock, scale: float) -> None:
         self._clock, self._scale, self._real = clock, scale, BucketStatus()
@@ -19,7 +19,8 @@ class ScaledEvidence:
     def observe(self, run: Run) -> Observation:
         seen = self._real.observe(run)
         progress = seen.progress
-        return Observation(
+        return replace(
+            seen,
             progress=progress
             and replace(
                 progress,
@@ -28,7 +29,6 @@ class ScaledEvidence:
                 steps_per_hour=progress.steps_per_hour / self._scale,
                 saving=progress.saving * self._scale,
             ),
-            writer=seen.writer,
             completed_at=seen.completed_at and self._clock.simulated(seen.completed_at),
         )
 

@@ -1,4 +1,4 @@
-"""What happens to the run in `spot rehearse`: a script that waits for its cue and then does its worst."""
+"""Interrupt the run of `spot rehearse` with the faults of a month on Spot VMs, one after the other."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 from spot.core.run import Attempt, Provisioning
-from spot.emulators.capacity import UNLIMITED, Scripted
+from spot.emulators.capacity import UNLIMITED, ScriptedCapacity
 from spot.emulators.faults import LostReply, Method, each, on
-from spot.emulators.jobs import Jobs
+from spot.emulators.jobs import JobTable
 from spot.emulators.vertex_server import VertexServer
 
-DRY, WET = "us-east4", "us-central1"
-"""The cheaper region has no spot machines, the other one has them for a while; later both have."""
-REGIONS = (DRY, WET)
+EMPTY, SCARCE = "us-east4", "us-central1"
+"""The cheaper region starts without spot capacity; the more expensive region runs out of it."""
+REGIONS = (EMPTY, SCARCE)
 UNSAVED_STEPS = 10
-"""A machine that is taken without warning is taken when there is so much to lose."""
+"""Steps after the newest checkpoint before a preemption without warning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """A running attempt, as the script sees it."""
+class AttemptView:
+    """Show the scenario a training attempt."""
 
     job: str
     attempt: str
@@ -31,65 +31,63 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cast:
-    """What the script can look at and act on."""
+class Controls:
+    """Hold what the scenario reads and changes."""
 
-    capacity: Scripted
-    jobs: Jobs
+    capacity: ScriptedCapacity
+    jobs: JobTable
     server: VertexServer
-    running: Callable[[], Scene | None]
-    """The attempt whose trainer makes steps, None if there is none."""
+    training: Callable[[], AttemptView | None]
+    """Returns the active attempt once its trainer runs."""
     active: Callable[[], Attempt | None]
-    """The attempt that lives."""
     kill_supervisor: Callable[[], None]
-    tell: Callable[[str], None]
+    log: Callable[[str], None]
 
 
-def story(cast: Cast) -> Iterator[None]:
-    """Resumed again and again until it is told to the end; each cue is waited for."""
-    cast.capacity.set(DRY, Provisioning.SPOT, 0)
-    cast.tell(f"{DRY} has no spot machines, {WET} has")
+def scenario(controls: Controls) -> Iterator[None]:
+    """Wait for each condition, then inject the next fault; resumed many times a second until the run ends."""
+    controls.capacity.set(EMPTY, Provisioning.SPOT, 0)
+    controls.log(f"no spot capacity in {EMPTY}")
 
-    scene = yield from _cue(cast, share=0.1)
-    cast.tell(f"{WET} wants its machine back from {scene.attempt}: SIGTERM, and the trainer saves")
-    cast.jobs.preempt(scene.job, save=True)
+    view = yield from _wait_for(controls, share=0.1)
+    controls.log(f"{view.attempt} preempted (SIGTERM): the trainer saves")
+    controls.jobs.preempt(view.job, save=True)
 
-    scene = yield from _cue(cast, share=0.2, unsaved=UNSAVED_STEPS, after=scene.job)
-    cast.tell(f"{WET} takes the machine of {scene.attempt} without a warning: SIGKILL, nothing is saved")
-    cast.jobs.preempt(scene.job, save=False)
-    cast.server.rule = each(
-        LostReply(meanwhile=_and_say(cast, "the supervisor is killed: its create took effect, it never hears of it")),
-        where=on(Method.CREATE),
-        count=1,
-    )
+    view = yield from _wait_for(controls, share=0.2, unsaved=UNSAVED_STEPS, after=view.job)
+    controls.log(f"{view.attempt} preempted without warning (SIGKILL): unsaved steps are lost")
+    controls.jobs.preempt(view.job, save=False)
+    crash = LostReply(meanwhile=_crash(controls))
+    controls.server.rule = each(crash, where=on(Method.CREATE), count=1)
 
-    scene = yield from _cue(cast, share=0.3, after=scene.job)
-    cast.tell(f"{WET} wants its machine back from {scene.attempt}, and has no other one any more")
-    cast.capacity.set(WET, Provisioning.SPOT, 0)
+    view = yield from _wait_for(controls, share=0.3, after=view.job)
+    controls.log(f"{view.attempt} preempted (SIGTERM): no spot capacity in {EMPTY} or {SCARCE}")
+    controls.capacity.set(SCARCE, Provisioning.SPOT, 0)
 
-    while not ((active := cast.active()) and active.provisioning is Provisioning.ON_DEMAND):
+    while not ((active := controls.active()) and active.provisioning is Provisioning.ON_DEMAND):
         yield
-    cast.tell(f"{active.id} is asked for on demand, and there are spot machines again")
-    cast.capacity.set(DRY, Provisioning.SPOT, UNLIMITED)
-    cast.capacity.set(WET, Provisioning.SPOT, UNLIMITED)
+    controls.log(f"{active.id} is the fallback to on-demand; spot capacity is back in both regions")
+    controls.capacity.set(EMPTY, Provisioning.SPOT, UNLIMITED)
+    controls.capacity.set(SCARCE, Provisioning.SPOT, UNLIMITED)
 
 
-def _cue(cast: Cast, *, share: float, unsaved: int = 0, after: str = "") -> Generator[None, None, Scene]:
-    """Wait until a spot attempt, another one than `after`, is so far, with so many steps not yet saved."""
+def _wait_for(
+    controls: Controls, *, share: float, unsaved: int = 0, after: str = ""
+) -> Generator[None, None, AttemptView]:
+    """Wait for a spot attempt other than `after` at a share of the steps, with so many steps unsaved."""
     while True:
-        scene = cast.running()
+        view = controls.training()
         if (
-            scene
-            and (scene.provisioning is Provisioning.SPOT and scene.job != after)
-            and (scene.step >= share * scene.total_steps and scene.step - scene.durable_step >= unsaved)
+            view
+            and (view.provisioning is Provisioning.SPOT and view.job != after)
+            and (view.step >= share * view.total_steps and view.step - view.durable_step >= unsaved)
         ):
-            return scene
+            return view
         yield
 
 
-def _and_say(cast: Cast, line: str) -> Callable[[], None]:
-    def act() -> None:
-        cast.kill_supervisor()
-        cast.tell(line)
+def _crash(controls: Controls) -> Callable[[], None]:
+    def crash() -> None:
+        controls.kill_supervisor()
+        controls.log("supervisor killed after Vertex AI created the job, before it received the reply")
 
-    return act
+    return crash

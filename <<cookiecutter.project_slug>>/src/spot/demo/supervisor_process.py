@@ -1,4 +1,4 @@
-"""The supervisor of a rehearsal: the real one, as a process that can be killed, on a clock that runs faster."""
+"""Run the real supervisor as a process that can be killed, on a scaled clock."""
 
 from __future__ import annotations
 
@@ -9,98 +9,89 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 from spot.emulators.clock import ScaledClock
 from spot.emulators.reaper import Reaper
 
-EVERY = timedelta(minutes=5)
-"""Between two passes."""
+RECONCILE_INTERVAL = timedelta(minutes=5)
 KILLED = -signal.SIGKILL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
-    """What the process is told: which run, and how its clock stands."""
+class SupervisorOptions:
+    """Name the run, and synchronize the clock of the process."""
 
     run: str
     root: str
     scale: float
     real: float
-    """A moment, as seconds since the epoch, and"""
+    """A real time in seconds since the epoch."""
     simulated: float
-    """what the clock showed then."""
+    """The simulated time at `real`."""
 
 
 class SupervisorProcess:
-    """One supervisor, which makes a pass every few minutes of its clock until the run has ended."""
+    """Reconcile the run at every interval of the clock until it ends. `on_line` receives the decisions."""
 
-    def __init__(self, watch: Watch, hear: Callable[[dict[str, object]], None], will: Reaper) -> None:
+    def __init__(self, options: SupervisorOptions, on_line: Callable[[str], None], reaper: Reaper) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "spot.demo.supervisor_process", json.dumps(asdict(watch))],
+            [sys.executable, "-m", "spot.demo.supervisor_process", json.dumps(asdict(options))],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
-        will.kill_group(self._process.pid, name=f"supervisor {self._process.pid}")
-        self._hear = hear
+        reaper.add(self._process.pid)
         self.errors: list[str] = []
-        self._readers = [threading.Thread(target=target, daemon=True) for target in (self._passes, self._complaints)]
-        for reader in self._readers:
-            reader.start()
+        for lines, receive in ((self._process.stdout, on_line), (self._process.stderr, self.errors.append)):
+            threading.Thread(target=_forward, args=(lines, receive), daemon=True).start()
 
     @property
     def exit_code(self) -> int | None:
         return self._process.poll()
 
     def kill(self) -> None:
-        """SIGKILL: it cannot finish anything."""
-        self._process.send_signal(signal.SIGKILL)
+        self._process.kill()
         self._process.wait()
 
-    def _passes(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._hear(json.loads(line))
 
-    def _complaints(self) -> None:
-        assert self._process.stderr is not None
-        self.errors.extend(line.rstrip() for line in self._process.stderr)
+def _forward(lines: Iterable[str], receive: Callable[[str], None]) -> None:
+    for line in lines:
+        receive(line.rstrip())
 
 
-def main(watch: Watch) -> int:
-    """Pass after pass, each one line of JSON; 0 when the run has ended."""
-    from spot.cli import values
+def main(options: SupervisorOptions) -> int:
+    """Reconcile until the run has ended, and print a line for each decision and problem."""
     from spot.core.run import RunState
-    from spot.demo.scaled_status import ScaledEvidence
+    from spot.demo.scaled_status import ScaledStatus
     from spot.google.vertex import VertexJobs
     from spot.storage.factory import open_store
     from spot.storage.records.ledger import Ledger
     from spot.supervisor.reconcile import Supervisor
-    from spot.supervisor.training_status import BucketEvidence  # noqa: F401  # what a pass needs is loaded before the first one
 
-    epoch = datetime.fromtimestamp(watch.simulated + (time.time() - watch.real) * watch.scale, UTC)
-    clock = ScaledClock(watch.scale, epoch)
+    epoch = datetime.fromtimestamp(options.simulated + (time.time() - options.real) * options.scale, UTC)
+    clock = ScaledClock(options.scale, epoch)
     supervisor = Supervisor(
-        ledger=Ledger(open_store(watch.root)),
+        ledger=Ledger(open_store(options.root)),
         jobs=VertexJobs(),
-        evidence=ScaledEvidence(clock, watch.scale),
-        clock=clock.now,
-        sleep=clock.sleep,
+        status=ScaledStatus(clock, options.scale),
+        clock=clock,
     )
     while True:
-        passed = supervisor.reconcile_run(watch.run)
-        print(json.dumps({"at": clock.now().isoformat(), **values.passed(passed)}), flush=True)
-        if passed.run is None or passed.run.state is not RunState.OPEN:
+        result = supervisor.reconcile_run(options.run)
+        for decision in result.actions:
+            print(f"{decision.action}: {decision.reason}", flush=True)
+        if result.problem:
+            print(f"supervisor: {result.problem}", flush=True)
+        if result.run is None or result.run.state is not RunState.OPEN:
             return 0
-        clock.sleep(EVERY.total_seconds())
+        clock.sleep(RECONCILE_INTERVAL.total_seconds())
 
 
 if __name__ == "__main__":
-    # Warnings of libraries are for the log, and decisions are on standard output.
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
-    sys.exit(main(Watch(**json.loads(sys.argv[1]))))
+    sys.exit(main(SupervisorOptions(**json.loads(sys.argv[1]))))

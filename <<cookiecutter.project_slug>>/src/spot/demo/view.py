@@ -1,4 +1,4 @@
-"""What people see of a rehearsal: a live timeline on a terminal, plain lines elsewhere, and all of it at its end."""
+"""Show a rehearsal: live on a terminal, as plain lines elsewhere, and as tables at its end."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from spot.cli.tables import outcome_text
-from spot.core.format import hours
+from spot.core.format import hours, state_of
 from spot.core.run import Attempt
-from spot.demo.runner import Finished, Frame
+from spot.demo.runner import Result, Snapshot
 
 LAST_LINES = 10
 WIDTH = 120
 BAR = 40
 RIGHT = {"at", "waited", "ran", "lost", "cost"}
-"""The columns of numbers."""
+"""The columns with numbers."""
 
 
 class Timeline:
-    """Use as a context manager. `tell` takes what happens, `show` how things stand; both from any thread."""
+    """Show events and the state of the run within its context; safe in any thread."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
-        self._frame: Frame | None = None
+        self._snapshot: Snapshot | None = None
         self._lock = threading.Lock()
         self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
 
@@ -44,7 +43,8 @@ class Timeline:
         if self._live:
             self._live.stop()
 
-    def tell(self, line: str) -> None:
+    def log(self, line: str) -> None:
+        """Show an event with its time."""
         with self._lock:
             stamped = f"{self._stamp():>9}  {line}"
             self._lines.append(stamped)
@@ -52,135 +52,136 @@ class Timeline:
                 print(stamped, file=self._console.file, flush=True)
         self._draw()
 
-    def show(self, frame: Frame) -> None:
-        self._frame = frame
+    def show(self, snapshot: Snapshot) -> None:
+        """Replace the shown state."""
+        self._snapshot = snapshot
         self._draw()
 
     def _stamp(self) -> str:
-        if self._frame is None:
+        if self._snapshot is None:
             return ""
-        return since(self._frame.now, self._frame)
+        return since(self._snapshot.now, self._snapshot)
 
     def _draw(self) -> None:
         if self._live is None:
             return
         parts: list[RenderableType] = []
-        if self._frame:
-            parts = [_clock(self._frame), attempts(self._frame)]
+        if self._snapshot:
+            parts = [_clock(self._snapshot), attempts(self._snapshot)]
         with self._lock:
             parts += [Text(line, overflow="ellipsis", no_wrap=True) for line in self._lines]
         self._live.update(Group(*parts))
 
 
-def since(moment: datetime, frame: Frame) -> str:
-    """`+3 h 05 min` from submit."""
-    minutes = round((moment - frame.run.submitted_at) / timedelta(minutes=1))
+def since(moment: datetime, snapshot: Snapshot) -> str:
+    """Return the time since the submit, as `+3 h 05 min`."""
+    minutes = round((moment - snapshot.run.submitted_at) / timedelta(minutes=1))
     return f"+{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _short(moment: datetime, frame: Frame) -> str:
-    return since(moment, frame).removesuffix(" min")
+def _short(moment: datetime, snapshot: Snapshot) -> str:
+    return since(moment, snapshot).removesuffix(" min")
 
 
-def attempts(frame: Frame) -> Table:
-    """Each attempt: where, what became of it, which steps it made, and which of them were lost. 80 columns hold it."""
+def attempts(snapshot: Snapshot) -> Table:
+    """Return the attempts as a table that fits 80 columns."""
     table = _table("at", "", "where", "waited", "ran", "outcome", "steps", "lost", "cost")
-    for attempt in frame.run.attempts:
+    for attempt in snapshot.run.attempts:
         table.add_row(
-            _short(attempt.intended_at, frame),
+            _short(attempt.intended_at, snapshot),
             attempt.id,
             f"{attempt.provisioning} {attempt.region}",
-            hours((attempt.started_at or attempt.ended_at or frame.now) - attempt.intended_at),
-            hours((attempt.ended_at or frame.now) - attempt.started_at) if attempt.started_at else "",
-            outcome_text(attempt),
-            _steps(attempt, frame),
-            _lost(attempt, frame),
-            _cost(attempt, frame),
+            hours((attempt.started_at or attempt.ended_at or snapshot.now) - attempt.intended_at),
+            hours((attempt.ended_at or snapshot.now) - attempt.started_at) if attempt.started_at else "",
+            attempt.outcome or state_of(attempt),
+            _steps(attempt, snapshot),
+            _lost(attempt, snapshot),
+            _cost(attempt, snapshot),
         )
     return table
 
 
-def ending(finished: Finished) -> RenderableType:
-    """Everything, once more, and whether it made a difference."""
-    return Group("", attempts(finished.frame), "", _decisions(finished.frame), "", *_verdict(finished))
+def ending(result: Result) -> RenderableType:
+    """Return attempts, decisions and the comparison with the baseline."""
+    return Group("", attempts(result.snapshot), "", _decisions(result.snapshot), "", *_verdict(result))
 
 
-def _decisions(frame: Frame) -> Table:
-    table = _table("at", "decision", "reason", title="what the supervisor decided, and why")
-    for decision in frame.run.decisions:
-        table.add_row(_short(decision.at, frame), decision.action, decision.reason)
+def _decisions(snapshot: Snapshot) -> Table:
+    table = _table("at", "decision", "reason", title="decisions of the supervisor")
+    for decision in snapshot.run.decisions:
+        table.add_row(_short(decision.at, snapshot), decision.action, decision.reason)
     return table
 
 
 def _table(*names: str, title: str | None = None) -> Table:
-    """What does not fit goes on in the next line of its cell."""
+    """Return an empty table that wraps long cells."""
     table = Table(box=box.SIMPLE, show_edge=False, padding=0, title=title, title_justify="left")
     for name in names:
         table.add_column(name, justify="right" if name in RIGHT else "left", overflow="fold")
     return table
 
 
-def _verdict(finished: Finished) -> list[Text]:
-    frame, comparison = finished.frame, finished.comparison
-    run = frame.run
+def _verdict(result: Result) -> list[Text]:
+    snapshot, comparison = result.snapshot, result.comparison
+    run = snapshot.run
     if comparison is None:
-        return [Text(f"the run has ended: {run.state}", style="bold red")]
-    at = frame.seen.completed_at or frame.now
+        return [Text(f"run {run.id} ended: {run.state}", style="bold red")]
+    at = snapshot.seen.completed_at or snapshot.now
     early = run.spec.deadline - at
-    lost = sum(_lost_steps(attempt, frame) for attempt in run.attempts)
-    when = f"{hours(early)} before its deadline" if early >= timedelta() else f"{hours(-early)} LATE"
+    lost = sum(_lost_steps(attempt, snapshot) for attempt in run.attempts)
+    when = f"{hours(early)} before the deadline" if early >= timedelta() else f"{hours(-early)} LATE"
     same = {True: "identical", False: "DIFFERENT"}
     return [
         Text(
-            f"complete at {since(at, frame)}, {when}; {comparison.score_name} {comparison.score:.4f} on held-out data"
-            f" after {comparison.steps} steps, {lost} of them done twice"
+            f"complete at {since(at, snapshot)}, {when}; {comparison.steps} steps, {lost} recomputed;"
+            f" {comparison.score_name} {comparison.score:.4f} on held-out data"
         ),
         Text(
             f"weights {same[comparison.same_weights]}, metrics {same[comparison.same_metrics]},"
-            f" order of samples {same[comparison.same_order]} to the uninterrupted run's",
+            f" sample order {same[comparison.same_order]} (baseline: uninterrupted training)",
             style="bold green" if comparison.identical else "bold red",
         ),
     ]
 
 
-def _clock(frame: Frame) -> RenderableType:
-    run, progress = frame.run, frame.seen.progress
+def _clock(snapshot: Snapshot) -> RenderableType:
+    run, progress = snapshot.run, snapshot.seen.progress
     whole = (run.spec.deadline - run.submitted_at).total_seconds()
-    gone = (frame.now - run.submitted_at).total_seconds()
+    gone = (snapshot.now - run.submitted_at).total_seconds()
     table = Table(box=None, show_header=False)
     table.add_row(
         "time",
         ProgressBar(total=whole, completed=gone, width=BAR),
-        f"{since(frame.now, frame)} of {hours(run.spec.deadline - run.submitted_at)}",
+        f"{since(snapshot.now, snapshot)} of {hours(run.spec.deadline - run.submitted_at)}",
     )
     done, total = (progress.step, progress.total_steps) if progress else (0, 1)
     table.add_row(
-        "work", ProgressBar(total=total, completed=done, width=BAR), f"step {done} of {total}" if progress else ""
+        "steps", ProgressBar(total=total, completed=done, width=BAR), f"step {done} of {total}" if progress else ""
     )
     return table
 
 
-def _steps(attempt: Attempt, frame: Frame) -> str:
-    reached = _reached(attempt, frame)
+def _steps(attempt: Attempt, snapshot: Snapshot) -> str:
+    reached = _reached(attempt, snapshot)
     return f"{attempt.from_step}-{reached}" if reached else ""
 
 
-def _reached(attempt: Attempt, frame: Frame) -> int:
-    """The last step that it told of, or saved without telling; 0 if its trainer did not get to any."""
-    told = frame.reached.get(attempt.id, 0)
-    return max(told, attempt.last_step or 0) if told else 0
+def _reached(attempt: Attempt, snapshot: Snapshot) -> int:
+    """Return the last step that the trainer logged or saved; 0 if it made none."""
+    logged = snapshot.reached.get(attempt.id, 0)
+    return max(logged, attempt.last_step or 0) if logged else 0
 
 
-def _lost(attempt: Attempt, frame: Frame) -> str:
-    return str(_lost_steps(attempt, frame)) if attempt.last_step is not None and _reached(attempt, frame) else ""
+def _lost(attempt: Attempt, snapshot: Snapshot) -> str:
+    return str(_lost_steps(attempt, snapshot)) if attempt.last_step is not None and _reached(attempt, snapshot) else ""
 
 
-def _lost_steps(attempt: Attempt, frame: Frame) -> int:
-    """Steps that the trainer made and the next start makes again."""
-    return max(_reached(attempt, frame) - attempt.last_step, 0) if attempt.last_step is not None else 0
+def _lost_steps(attempt: Attempt, snapshot: Snapshot) -> int:
+    """Return the steps after the last checkpoint, which the next start recomputes."""
+    return max(_reached(attempt, snapshot) - attempt.last_step, 0) if attempt.last_step is not None else 0
 
 
-def _cost(attempt: Attempt, frame: Frame) -> str:
-    price = frame.run.spec.policy.price(attempt.region, attempt.provisioning)
-    billed = attempt.billed_hours(frame.now)
+def _cost(attempt: Attempt, snapshot: Snapshot) -> str:
+    price = snapshot.run.spec.policy.price(attempt.region, attempt.provisioning)
+    billed = attempt.billed_hours(snapshot.now)
     return f"${price * billed:.2f}" if price is not None and billed else ""

@@ -1,11 +1,11 @@
-"""How many machines a region has to give at a time."""
+"""Decide how many machines a region can provide at a time."""
 
 from __future__ import annotations
 
 import sys
 import threading
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -15,23 +15,16 @@ from spot.simulation import traces
 UNLIMITED = sys.maxsize
 
 
-class Capacity(Protocol):
-    """What decides whether a job gets its machine."""
+class CapacitySource(Protocol):
+    """Decide whether a job gets its machine."""
 
-    def free(self, region: str, provisioning: Provisioning, now: datetime) -> int:
-        """How many jobs of one machine the region can hold in all, those that have theirs included."""
+    def limit(self, region: str, provisioning: Provisioning, now: datetime) -> int:
+        """Return how many one-machine jobs the region can hold, running jobs included."""
         ...
 
 
-class Unlimited:
-    """Every job gets its machine."""
-
-    def free(self, region: str, provisioning: Provisioning, now: datetime) -> int:  # noqa: ARG002  # Capacity
-        return UNLIMITED
-
-
-class Scripted:
-    """As somebody says, who may say something else at any time."""
+class ScriptedCapacity:
+    """Provide the counts that a scenario sets; it may change them at any time."""
 
     def __init__(
         self, counts: Mapping[tuple[str, Provisioning], int] | None = None, *, default: int = UNLIMITED
@@ -44,28 +37,27 @@ class Scripted:
         with self._lock:
             self._counts[region, provisioning] = count
 
-    def free(self, region: str, provisioning: Provisioning, now: datetime) -> int:  # noqa: ARG002  # Capacity
+    def limit(self, region: str, provisioning: Provisioning, now: datetime) -> int:  # noqa: ARG002  # CapacitySource
         with self._lock:
             return self._counts.get((region, provisioning), self._default)
 
 
-class Trace:
-    """Spot capacity as it was once measured; everything else is unlimited.
+class TraceCapacity:
+    """Replay measured spot capacity from `start` on; flex-start and on-demand are unlimited.
 
-    The moment `offset` after the first row of the file (`spot.simulation.traces`) falls on `start`; before its first row the trace
-    holds the first counts, and after its last the last. Raises `spot.simulation.traces.TraceError`.
+    The first row of the file falls on `start`. After the last row its counts hold. Raises `TraceError`.
     """
 
-    def __init__(self, path: Path, start: datetime, *, offset: timedelta = timedelta()) -> None:
+    def __init__(self, path: Path, start: datetime) -> None:
         self._trace = traces.read(path)
-        self._start = start - offset
+        self._start = start
 
     @property
     def regions(self) -> tuple[str, ...]:
         return self._trace.regions
 
-    def free(self, region: str, provisioning: Provisioning, now: datetime) -> int:
-        """Raises TraceError for spot in a region that the file does not have."""
+    def limit(self, region: str, provisioning: Provisioning, now: datetime) -> int:
+        """Return the limit; raise `TraceError` for spot in a region that the file does not have."""
         if provisioning is not Provisioning.SPOT:
             return UNLIMITED
         return self._trace.count(region, now - self._start)

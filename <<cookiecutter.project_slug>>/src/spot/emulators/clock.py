@@ -1,23 +1,14 @@
-"""Time in a rehearsal: days pass in minutes."""
+"""Scale time: days of a rehearsal pass in minutes."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
-
-
-class Clock(Protocol):
-    """Where the stand-ins read the time."""
-
-    def now(self) -> datetime:
-        """In UTC; never goes back."""
-        ...
 
 
 class ScaledClock:
-    """Starts at `epoch` now, and runs `scale` times as fast as real time."""
+    """Run `scale` times as fast as real time, starting at `epoch`."""
 
     def __init__(
         self,
@@ -37,10 +28,13 @@ class ScaledClock:
     def now(self) -> datetime:
         return self._epoch + timedelta(seconds=self._monotonic() - self._began) * self._scale
 
+    def monotonic(self) -> float:
+        return (self._monotonic() - self._began) * self._scale
+
     def sleep(self, seconds: float) -> None:
-        """`seconds` are simulated ones."""
+        """Wait for `seconds` of this clock."""
         self._pause(max(seconds, 0.0) / self._scale)
 
     def simulated(self, real: datetime) -> datetime:
-        """What this clock showed, or will show, at a real time."""
+        """Return the time of this clock at a real time."""
         return self._epoch + (real - self._began_wall) * self._scale

@@ -1,4 +1,4 @@
-"""A CustomJob of Vertex AI: read from the request that creates it, and written as an answer shows it."""
+"""Parse the request that creates a CustomJob of Vertex AI, and render the job for a response."""
 
 from __future__ import annotations
 
@@ -21,51 +21,49 @@ _STRATEGIES = {
 
 
 class InvalidJob(Exception):
-    """Vertex AI would answer 400."""
+    """Report a request that Vertex AI answers with 400."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What was asked for."""
+class JobRequest:
+    """Hold the parsed request that creates a job."""
 
     display_name: str
     labels: Mapping[str, str]
     spec: Mapping[str, Any]
-    """The `jobSpec`, as it came."""
+    """The unchanged `jobSpec`."""
     machine_type: str
     provisioning: Provisioning
     timeout: timedelta
     provisioning_timeout: timedelta | None
-    """Only for FLEX_START; None is for ever."""
+    """Only for FLEX_START; None waits without limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A job as it is at one moment."""
+class EmulatedJob:
+    """Hold the state of a job at one moment."""
 
     name: str
     region: str
-    request: Request
+    request: JobRequest
     state: JobState
     created_at: datetime
     updated_at: datetime
     started_at: datetime | None = None
-    """When it first entered RUNNING."""
+    """The time of the first RUNNING state."""
     ended_at: datetime | None = None
-    starts: int = 0
-    """How often its container was started."""
     error: JobError | None = None
 
 
-def parse(body: object) -> Request:
-    """Raises InvalidJob."""
+def parse(body: object) -> JobRequest:
+    """Parse a CustomJob in JSON; raise `InvalidJob` for anything else."""
     try:
         return _parse(body)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise InvalidJob(f"Invalid JSON payload received: not a CustomJob with one worker pool ({error!r})") from error
 
 
-def _parse(body: Any) -> Request:
+def _parse(body: Any) -> JobRequest:
     spec = body["jobSpec"]
     scheduling = spec.get("scheduling", {})
     strategy = scheduling.get("strategy", 0)
@@ -76,7 +74,7 @@ def _parse(body: Any) -> Request:
     if not pool["containerSpec"].get("imageUri"):
         raise InvalidJob("container_spec.image_uri is required in worker_pool_specs[0]")
     wait = _duration(scheduling.get("maxWaitDuration"), DEFAULT_MAX_WAIT)
-    return Request(
+    return JobRequest(
         display_name=body.get("displayName", ""),
         labels=_labels(body.get("labels", {})),
         spec=spec,
@@ -90,7 +88,9 @@ def _parse(body: Any) -> Request:
 def _labels(labels: Mapping[str, str]) -> dict[str, str]:
     for key, value in labels.items():
         if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) or not re.fullmatch(r"[a-z0-9_-]{0,63}", value):
-            raise InvalidJob(f"Label {key}={value} is not valid: lowercase letters, digits, '_' and '-', 63 at most.")
+            raise InvalidJob(
+                f"Label {key}={value} is not valid: use at most 63 lowercase letters, digits, '_' and '-'."
+            )
     return dict(labels)
 
 
@@ -98,12 +98,12 @@ def _duration(text: str | None, default: timedelta) -> timedelta:
     if text is None:
         return default
     if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?s", text):
-        raise InvalidJob(f"Illegal duration format {text!r}; it is seconds with an 's' at the end.")
+        raise InvalidJob(f"Illegal duration format {text!r}: use seconds with the suffix 's'.")
     return timedelta(seconds=float(text[:-1]))
 
 
-def render(job: Job) -> dict[str, object]:
-    """The JSON of an answer, enums as numbers."""
+def render(job: EmulatedJob) -> dict[str, object]:
+    """Return the JSON of a response, with enums as numbers."""
     moments = {
         "createTime": job.created_at,
         "startTime": job.started_at,

@@ -1,4 +1,4 @@
-"""What can go wrong with a call to the Vertex AI stand-in, chosen by a function of each call."""
+"""Inject faults into calls to the Vertex AI emulator, selected by a function of each call."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from spot.core.run import Provisioning
-from spot.emulators import messages
-from spot.emulators.custom_job import Request
+from spot.emulators.custom_job import JobRequest
 
 
 class Method(StrEnum):
@@ -21,7 +19,7 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What a rule decides on."""
+    """Describe a call to the emulator."""
 
     number: int
     """From 1, over all connections."""
@@ -30,60 +28,38 @@ class Call:
     region: str
     job: str
     """Its id, empty for create and list."""
-    request: Request | None
-    """What is to be created."""
+    request: JobRequest | None
+    """Only for create."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Answer with this status; nothing is carried out."""
-
-    status: int
-    message: str = "injected"
-
-
-@dataclass(frozen=True, slots=True)
-class Reset:
-    """Reset the connection; nothing is carried out."""
+Reply = tuple[int, dict[str, object]]
+"""HTTP status and JSON body."""
+Injection = Callable[[Callable[[], Reply]], Reply | None]
+"""Receives the function that executes the call; returns the response, or None to reset the connection."""
+Rule = Callable[[Call], Injection | None]
 
 
 @dataclass(frozen=True, slots=True)
 class LostReply:
-    """Carry it out, then reset the connection."""
+    """Execute the call, then reset the connection."""
 
     meanwhile: Callable[[], None] = lambda: None
-    """Called between the two."""
+    """Called after the execution, before the reset."""
 
-
-@dataclass(frozen=True, slots=True)
-class Slow:
-    """Carry it out, and answer so many real seconds later."""
-
-    seconds: float
-
-
-Fault = Answer | Reset | LostReply | Slow
-Rule = Callable[[Call], Fault | None]
-Where = Callable[[Call], bool]
+    def __call__(self, execute: Callable[[], Reply]) -> None:
+        execute()
+        self.meanwhile()
 
 
 def never(_: Call) -> None:
-    """The rule of a server that works."""
+    """Inject no fault."""
 
 
-def always(_: Call) -> bool:
-    return True
-
-
-def on(method: Method) -> Where:
-    return lambda call: call.method is method
-
-
-def each(fault: Fault, *, where: Where = always, count: float = float("inf")) -> Rule:
-    """`fault` for the first `count` calls that satisfy `where`."""
+def each(fault: Injection, *, where: Callable[[Call], bool] = lambda _: True, count: float = float("inf")) -> Rule:
+    """Return a rule that injects `fault` into the first `count` calls that satisfy `where`."""
     lock, left = threading.Lock(), count
 
-    def rule(call: Call) -> Fault | None:
+    def rule(call: Call) -> Injection | None:
         nonlocal left
         with lock:
             if left <= 0 or not where(call):
@@ -94,32 +70,6 @@ def each(fault: Fault, *, where: Where = always, count: float = float("inf")) ->
     return rule
 
 
-def first(*rules: Rule) -> Rule:
-    """The fault of the first rule that has one; the others do not see that call."""
-    return lambda call: next((fault for rule in rules if (fault := rule(call)) is not None), None)
-
-
-def no_quota(region: str, provisioning: Provisioning, what: str) -> Rule:
-    """No job of that kind can be created there; `what` as in a metric's name: nvidia_l4_gpus, cpus."""
-    return _refused(
-        429, messages.quota(what, provisioning).message, region, lambda asked: asked.provisioning is provisioning
-    )
-
-
-def no_machine(region: str, machine_type: str) -> Rule:
-    """The region does not know such machines."""
-    return _refused(
-        400, messages.unsupported(machine_type).message, region, lambda asked: asked.machine_type == machine_type
-    )
-
-
-def rate_limit(count: int) -> Rule:
-    """The next `count` calls are too many."""
-    return each(Answer(429, messages.RATE_LIMIT), count=count)
-
-
-def _refused(status: int, message: str, region: str, asks: Callable[[Request], bool]) -> Rule:
-    return each(
-        Answer(status, message),
-        where=lambda call: call.region == region and call.request is not None and asks(call.request),
-    )
+def on(method: Method) -> Callable[[Call], bool]:
+    """Return a condition that selects the calls of one method."""
+    return lambda call: call.method is method

@@ -1,4 +1,4 @@
-"""The life of one job: a state machine driven by the clock, by its process, and by what is done to it."""
+"""Move one job through its states, driven by the clock, by its process, and by calls."""
 
 from __future__ import annotations
 
@@ -10,97 +10,75 @@ from signal import SIGKILL, SIGTERM, Signals
 from spot.core.job import JobError, JobState
 from spot.core.run import Provisioning
 from spot.emulators import messages
-from spot.emulators.custom_job import Job
+from spot.emulators.custom_job import EmulatedJob
 from spot.emulators.launcher import Launcher, Process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """How this Vertex AI behaves; times are simulated unless they say otherwise."""
+    """Set the delays of the emulator, in simulated time unless the name ends in `_s`."""
 
     queued: timedelta = timedelta(seconds=30)
-    """From the create until a machine is looked for."""
+    """From the create to the first search for a machine."""
     pending: timedelta = timedelta(minutes=5)
-    """From the moment there is a machine until the container runs on it."""
-    waits_in: JobState = JobState.PENDING
-    """The state of a job that waits for a machine: QUEUED or PENDING."""
-    stockout_after: timedelta | None = None
-    """How long a job waits for a machine until it fails; None is for ever."""
+    """From the allocation of a machine to the start of the container."""
     error_delay: timedelta = timedelta(minutes=1)
-    """From the end of a job until its error is shown."""
+    """From the end of a job to the first response with its error."""
     cancelling: timedelta = timedelta(seconds=30)
-    """From a cancel until it has taken effect, at least."""
+    """The minimum from a cancel to its effect."""
     grace_s: float = 15.0
-    """Real seconds from SIGTERM to SIGKILL."""
+    """Real seconds from SIGTERM to SIGKILL, whatever the clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ending:
-    """What becomes of a job as soon as its process is gone."""
+    """Hold the state that a job enters after the end of its process."""
 
     state: JobState
-    """PENDING: it is restarted."""
     error: JobError | None
     at: datetime
-    """Not before this."""
+    """The earliest time."""
     zero_succeeds: bool = False
-    """Whether the job succeeds all the same if its process exits with 0."""
+    """Whether the job succeeds if its process exits with 0."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Life:
-    """A job, and what goes on behind it."""
+class JobLifecycle:
+    """Hold a job with its machine and its process."""
 
-    job: Job
+    job: EmulatedJob
     number: int
     behaviour: Behaviour
     launcher: Launcher
     monotonic: Callable[[], float]
-    """Real seconds, for the grace."""
+    """Real seconds, for the grace period."""
     claimed_at: datetime | None = None
-    """Since when it has a machine."""
+    """The time of the allocation of its machine."""
     process: Process | None = None
-    _waiting_since: datetime
-    _eligible_at: datetime
-    """When a machine is looked for."""
     _kill_at: float | None = None
     _ending: _Ending | None = None
 
-    @classmethod
-    def begin(
-        cls, job: Job, number: int, behaviour: Behaviour, launcher: Launcher, monotonic: Callable[[], float]
-    ) -> Life:
-        return cls(
-            job=job,
-            number=number,
-            behaviour=behaviour,
-            launcher=launcher,
-            monotonic=monotonic,
-            _waiting_since=job.created_at,
-            _eligible_at=job.created_at + behaviour.queued,
-        )
-
     @property
     def pool(self) -> tuple[str, Provisioning]:
-        """Whose machines it uses."""
+        """Return the region and provisioning of its machine."""
         return self.job.region, self.job.request.provisioning
 
     @property
-    def leaves(self) -> bool:
-        """Whether its end, or the end of this start, is only a matter of time."""
+    def ending(self) -> bool:
+        """Return whether its end is decided."""
         return self._ending is not None
 
-    def shown(self, now: datetime) -> Job:
-        """The job as an answer shows it: its error comes to light only some time after its end."""
+    def shown(self, now: datetime) -> EmulatedJob:
+        """Return the job as a response shows it: without its error until `error_delay` after its end."""
         if self.job.error is None or self.job.ended_at is None:
             return self.job
         shown_at = self.job.ended_at + self.behaviour.error_delay
         return replace(self.job, updated_at=shown_at) if shown_at <= now else replace(self.job, error=None)
 
     def step(self, now: datetime, looked_at: datetime, room: Callable[[datetime], bool]) -> bool:
-        """Take the next step if it is due; whether it was.
+        """Make the next transition if it is due, and return whether it was.
 
-        `room` tells whether there was a machine for it at a time from `looked_at`, the step before, to `now`.
+        `room` returns whether a machine was free at a time between `looked_at`, the previous step, and `now`.
         """
         if self.job.state.ended:
             return False
@@ -120,20 +98,9 @@ class Life:
             self._stop(_Ending(state=JobState.CANCELLED, error=error, at=end), SIGTERM, at)
 
     def preempt(self, at: datetime, *, save: bool) -> None:
-        """What is stopped without having been asked to can still succeed."""
         error = messages.stockout(self.job.region)
         ending = _Ending(state=JobState.FAILED, error=error, at=at, zero_succeeds=True)
         self._stop(ending, SIGTERM if save else SIGKILL, at)
-
-    def fail(self, at: datetime, error: JobError) -> None:
-        self._stop(_Ending(state=JobState.FAILED, error=error, at=at), SIGKILL, at)
-
-    def restart(self, at: datetime) -> None:
-        self._stop(_Ending(state=JobState.PENDING, error=None, at=at), SIGKILL, at)
-
-    def finish(self, at: datetime, code: int) -> None:
-        """As if its process had exited by itself."""
-        self._stop(_exited(code, at), SIGKILL, at)
 
     def _stop(self, ending: _Ending, number: Signals, at: datetime) -> None:
         self._ending = ending
@@ -146,7 +113,7 @@ class Life:
             self._gone(code, at)
 
     def _gone(self, code: int, at: datetime) -> None:
-        """Its process is, at the latest since `at`."""
+        """Record the end of its process, at `at` or before."""
         self.process = self.claimed_at = self._kill_at = None
         if self._ending is None or (self._ending.zero_succeeds and code == 0):
             self._ending = _exited(code, at)
@@ -154,38 +121,31 @@ class Life:
             self._ending = replace(self._ending, at=max(self._ending.at, at))
 
     def _wait(self, now: datetime, since: datetime, room: Callable[[datetime], bool]) -> bool:
-        limit = self._patience()
+        wait = self.job.request.provisioning_timeout
+        expires_at = None if wait is None else self.job.created_at + wait
         for at in (since, now) if since <= now else ():
-            if (limit is None or at < limit.at) and room(at):
+            if (expires_at is None or at < expires_at) and room(at):
                 self.claimed_at = at
                 self._become(JobState.PENDING, at)
                 return True
-        if limit is not None and limit.at <= now:
-            self._ending = limit
+        if expires_at is not None and expires_at <= now:
+            self._ending = _Ending(state=JobState.EXPIRED, error=None, at=expires_at)
             return True
-        leaves_queue = self.job.state is JobState.QUEUED and self.behaviour.waits_in is JobState.PENDING
-        if leaves_queue and self._eligible_at <= now:
+        if self.job.state is JobState.QUEUED and self._eligible_at <= now:
             self._become(JobState.PENDING, self._eligible_at)
         return False
 
-    def _patience(self) -> _Ending | None:
-        """How and when the wait for a machine ends without one."""
-        ends: list[_Ending] = []
-        if (wait := self.job.request.provisioning_timeout) is not None:
-            ends.append(_Ending(state=JobState.EXPIRED, error=None, at=self._waiting_since + wait))
-        if (wait := self.behaviour.stockout_after) is not None:
-            error = messages.stockout(self.job.region)
-            ends.append(_Ending(state=JobState.FAILED, error=error, at=self._waiting_since + wait))
-        return min(ends, key=lambda end: end.at, default=None)
+    @property
+    def _eligible_at(self) -> datetime:
+        return self.job.created_at + self.behaviour.queued
 
     def _start(self, at: datetime) -> bool:
         try:
             self.process = self.launcher.start(self.job.request.spec, self.job.name)
         except OSError as error:
-            said = messages.internal()
-            self._ending = _Ending(state=JobState.FAILED, error=replace(said, message=f"{said.message} {error}"), at=at)
+            self._ending = _Ending(state=JobState.FAILED, error=messages.internal(error), at=at)
             return True
-        self.job = replace(self.job, started_at=self.job.started_at or at, starts=self.job.starts + 1)
+        self.job = replace(self.job, started_at=at)
         self._become(JobState.RUNNING, at)
         return True
 
@@ -209,10 +169,7 @@ class Life:
             return False
         self._become(ending.state, ending.at)
         self.claimed_at = self._ending = None
-        if ending.state is JobState.PENDING:
-            self._waiting_since = self._eligible_at = ending.at
-        else:
-            self.job = replace(self.job, ended_at=ending.at, error=ending.error)
+        self.job = replace(self.job, ended_at=ending.at, error=ending.error)
         return True
 
     def _become(self, state: JobState, at: datetime) -> None:
@@ -220,7 +177,7 @@ class Life:
 
 
 def _exited(code: int, at: datetime) -> _Ending:
-    """What a container that exits by itself makes of its job; `code` is negative for a signal."""
+    """Return the ending for a container that exits by itself; `code` is negative for a signal."""
     status = code if code >= 0 else 128 - code
     if status == 0:
         return _Ending(state=JobState.SUCCEEDED, error=None, at=at)

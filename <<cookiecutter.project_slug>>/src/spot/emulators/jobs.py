@@ -1,8 +1,9 @@
-"""All jobs of the Vertex AI stand-in: which there are, which get a machine, and which lose theirs. No HTTP."""
+"""Keep the jobs of the Vertex AI emulator, and allocate and preempt their machines. No HTTP."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 import zlib
@@ -12,43 +13,44 @@ from datetime import datetime
 from functools import partial
 from signal import SIGKILL
 
-from spot.core.job import JobError, JobState
+from spot.core.clock import Clock
+from spot.core.job import JobState
 from spot.core.run import Provisioning
-from spot.emulators import job_filter, messages
-from spot.emulators.capacity import Capacity
-from spot.emulators.clock import Clock
-from spot.emulators.custom_job import InvalidJob, Job, parse
-from spot.emulators.job_lifecycle import Behaviour, Life
+from spot.emulators import messages
+from spot.emulators.capacity import CapacitySource
+from spot.emulators.custom_job import EmulatedJob, InvalidJob, parse
+from spot.emulators.job_lifecycle import Behaviour, JobLifecycle
 from spot.emulators.launcher import Launcher
 
 MAX_PAGE = 100
 CLOSE_S = 10.0
 _FIRST_ID = 10**18
+_CONDITION = re.compile(r'labels\.([a-z0-9_-]+)="([a-z0-9_-]*)"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page of a list, newest job first."""
+    """Hold a page of a list, newest job first."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[EmulatedJob, ...]
     next_token: str
-    """Empty on the last one."""
+    """Empty on the last page."""
 
 
 class UnknownJob(Exception):
-    """No such job."""
+    """Report the name of a job that does not exist."""
 
 
 class WrongState(Exception):
-    """What is asked for cannot be done to a job in its state."""
+    """Report a change that the state of the job does not allow."""
 
 
-class Jobs:
-    """Every method first brings all jobs up to the clock's time, and may be called from any thread."""
+class JobTable:
+    """Hold all jobs. Every method first advances them to the clock's time, and is safe in any thread."""
 
     def __init__(
         self,
-        capacity: Capacity,
+        capacity: CapacitySource,
         launcher: Launcher,
         clock: Clock,
         behaviour: Behaviour | None = None,
@@ -59,81 +61,75 @@ class Jobs:
         self._behaviour = behaviour or Behaviour()
         self._monotonic = monotonic
         self._lock = threading.RLock()
-        self._lives: dict[str, Life] = {}
-        self._open: dict[str, Life] = {}
+        self._jobs: dict[str, JobLifecycle] = {}
+        self._open: dict[str, JobLifecycle] = {}
         self._looked_at = clock.now()
 
-    def create(self, project: str, location: str, body: object) -> Job:
-        """`body` is a CustomJob in JSON. Raises InvalidJob, and what the capacity raises for a strange region."""
+    def create(self, project: str, location: str, body: object) -> EmulatedJob:
+        """Create a CustomJob given in JSON; raise `InvalidJob`, or the error of the capacity for its region."""
         request = parse(body)
         with self._lock:
             now = self._advance()
-            self._capacity.free(location, request.provisioning, now)
-            number = len(self._lives) + 1
+            self._capacity.limit(location, request.provisioning, now)
+            number = len(self._jobs) + 1
             name = _name(project, location, str(_FIRST_ID + number))
-            job = Job(
-                name=name, region=location, request=request, state=JobState.QUEUED, created_at=now, updated_at=now
+            job = JobLifecycle(
+                job=EmulatedJob(
+                    name=name, region=location, request=request, state=JobState.QUEUED, created_at=now, updated_at=now
+                ),
+                number=number,
+                behaviour=self._behaviour,
+                launcher=self._launcher,
+                monotonic=self._monotonic,
             )
-            life = Life.begin(job, number, self._behaviour, self._launcher, self._monotonic)
-            self._lives[name] = self._open[name] = life
-            return life.shown(now)
+            self._jobs[name] = self._open[name] = job
+            return job.shown(now)
 
-    def get(self, name: str) -> Job:
-        """Raises UnknownJob."""
+    def get(self, name: str) -> EmulatedJob:
+        """Return a job; raise `UnknownJob` if there is none."""
         with self._lock:
             now = self._advance()
             return self._find(name).shown(now)
 
     def list(self, project: str, location: str, where: str = "", page_size: int = 0, page_token: str = "") -> Page:
-        """`where` is a filter. Raises InvalidJob for one that cannot be read, and for such a token."""
-        matches = job_filter.parse(where)
+        """Return a page of the jobs with the labels that the filter `where` names.
+
+        Raise `InvalidJob` for an invalid filter or page token.
+        """
+        labels = _parse_filter(where)
         if page_token and not page_token.isdecimal():
             raise InvalidJob(f"The page token is not valid: {page_token!r}")
         before, parent = int(page_token or _FIRST_ID), _name(project, location, "")
         with self._lock:
             now = self._advance()
-            active_attempts = [
-                life for name, life in self._lives.items() if name.startswith(parent) and life.number < before
+            found = [
+                job
+                for name, job in reversed(self._jobs.items())
+                if name.startswith(parent) and job.number < before and labels <= job.job.request.labels.items()
             ]
-            found = [life for life in reversed(active_attempts) if matches(life.job)]
             page = found[: page_size if 0 < page_size < MAX_PAGE else MAX_PAGE]
             token = str(page[-1].number) if len(found) > len(page) else ""
-            return Page(jobs=tuple(life.shown(now) for life in page), next_token=token)
+            return Page(jobs=tuple(job.shown(now) for job in page), next_token=token)
 
     def cancel(self, name: str) -> None:
-        """Raises UnknownJob, and WrongState for a job that has ended."""
-        with self._changing(name, "cancelled") as (life, now):
-            life.cancel(now, messages.cancelled())
+        """Cancel a job; raise `UnknownJob`, or `WrongState` if it has ended."""
+        with self._changing(name, "cancelled") as (job, now):
+            job.cancel(now, messages.cancelled())
 
     def preempt(self, name: str, *, save: bool) -> None:
-        """Take the machine of a running job away, with a grace to save in or without. Raises WrongState."""
-        with self._changing(name, "preempted", JobState.RUNNING) as (life, now):
-            life.preempt(now, save=save)
-
-    def fail(self, name: str, code: int, message: str) -> None:
-        """Kill it, and have it fail with this error. Raises WrongState for a job that is not running or waiting."""
-        with self._changing(name, "failed", JobState.QUEUED, JobState.PENDING, JobState.RUNNING) as (life, now):
-            life.fail(now, JobError(code=code, message=message))
-
-    def restart_inside(self, name: str) -> None:
-        """Lose the machine of a running job, which then waits for another one. Raises WrongState."""
-        with self._changing(name, "restarted", JobState.RUNNING) as (life, now):
-            life.restart(now)
-
-    def finish(self, name: str, exit_code: int = 0) -> None:
-        """End a running job as if its container had exited by itself. Raises WrongState."""
-        with self._changing(name, "finished", JobState.RUNNING) as (life, now):
-            life.finish(now, exit_code)
+        """Preempt a running job: SIGTERM and the grace period if `save`, else SIGKILL. Raise `WrongState`."""
+        with self._changing(name, "preempted", JobState.RUNNING) as (job, now):
+            job.preempt(now, save=save)
 
     def advance(self) -> None:
-        """Bring every job up to the clock's time."""
+        """Advance every job to the clock's time."""
         with self._lock:
             self._advance()
 
     def close(self) -> None:
-        """Kill what runs, and wait until it is gone."""
+        """Kill the running processes, and wait for their end."""
         with self._lock:
-            left = [life.process for life in self._open.values() if life.process]
+            left = [job.process for job in self._open.values() if job.process]
         for process in left:
             process.interrupt(SIGKILL)
         end = time.monotonic() + CLOSE_S
@@ -141,55 +137,64 @@ class Jobs:
             time.sleep(0.01)
 
     @contextlib.contextmanager
-    def _changing(self, name: str, what: str, *states: JobState) -> Iterator[tuple[Life, datetime]]:
+    def _changing(self, name: str, change: str, *states: JobState) -> Iterator[tuple[JobLifecycle, datetime]]:
         with self._lock:
             now = self._advance()
-            life = self._find(name)
-            state = life.job.state
+            job = self._find(name)
+            state = job.job.state
             if state.ended or (states and state not in states):
-                raise WrongState(f"The CustomJob is {state.name} and cannot be {what}: {name}")
-            yield life, now
+                raise WrongState(f"The CustomJob is {state.name} and cannot be {change}: {name}")
+            yield job, now
             self._advance()
 
-    def _find(self, name: str) -> Life:
+    def _find(self, name: str) -> JobLifecycle:
         parts = name.split("/")
-        life = self._lives.get(_name(parts[1], parts[3], parts[5])) if len(parts) == 6 else None
-        if life is None:
+        job = self._jobs.get(_name(parts[1], parts[3], parts[5])) if len(parts) == 6 else None
+        if job is None:
             raise UnknownJob(f"The CustomJob does not exist: {name}")
-        return life
+        return job
 
     def _advance(self) -> datetime:
         now = self._clock.now()
-        self._take_back(now)
-        for name, life in [*self._open.items()]:
-            while life.step(now, self._looked_at, partial(self._room, life.pool)):
+        self._preempt_surplus(now)
+        for name, job in [*self._open.items()]:
+            while job.step(now, self._looked_at, partial(self._room, job.pool)):
                 pass
-            if life.job.state.ended:
+            if job.job.state.ended:
                 del self._open[name]
         self._looked_at = now
         return now
 
     def _room(self, pool: tuple[str, Provisioning], at: datetime) -> bool:
-        held = sum(life.pool == pool and life.claimed_at is not None for life in self._open.values())
-        return held < self._capacity.free(*pool, at)
+        held = sum(job.pool == pool and job.claimed_at is not None for job in self._open.values())
+        return held < self._capacity.limit(*pool, at)
 
-    def _take_back(self, now: datetime) -> None:
-        """Where there is less spot capacity than is in use, the youngest lose theirs."""
-        for region in {life.job.region for life in self._open.values() if life.pool[1] is Provisioning.SPOT}:
+    def _preempt_surplus(self, now: datetime) -> None:
+        """Preempt the newest spot jobs of each region that exceed its capacity."""
+        for region in {job.job.region for job in self._open.values() if job.pool[1] is Provisioning.SPOT}:
             held = [
-                (life.claimed_at, life.number, life)
-                for life in self._open.values()
-                if life.pool == (region, Provisioning.SPOT) and life.claimed_at is not None and not life.leaves
+                (job.claimed_at, job.number, job)
+                for job in self._open.values()
+                if job.pool == (region, Provisioning.SPOT) and job.claimed_at is not None and not job.ending
             ]
-            surplus = max(len(held) - self._capacity.free(region, Provisioning.SPOT, now), 0)
-            for _, _, life in sorted(held, key=lambda one: one[:2], reverse=True)[:surplus]:
-                if life.process is None:
-                    life.claimed_at = None
+            surplus = max(len(held) - self._capacity.limit(region, Provisioning.SPOT, now), 0)
+            for _, _, job in sorted(held, key=lambda item: item[:2], reverse=True)[:surplus]:
+                if job.process is None:
+                    job.claimed_at = None
                 else:
-                    life.preempt(now, save=True)
+                    job.preempt(now, save=True)
+
+
+def _parse_filter(text: str) -> set[tuple[str, str]]:
+    """Return the labels and values of a filter: conditions on labels, joined by AND."""
+    found = [(part, _CONDITION.fullmatch(part)) for part in text.split(" AND ")] if text else []
+    for part, match in found:
+        if not match:
+            raise InvalidJob(f"The provided filter is not valid: {part!r}")
+    return {(match[1], match[2]) for _, match in found if match}
 
 
 def _name(project: str, location: str, job: str) -> str:
-    """Vertex AI names jobs by the number of the project, however it was called in the request."""
+    """Return the name of a job: Vertex AI writes the number of the project, whatever the request has."""
     number = project if project.isdecimal() else str(10**11 + zlib.crc32(project.encode()))
     return f"projects/{number}/locations/{location}/customJobs/{job}"

@@ -1,35 +1,29 @@
-"""A process that outlives this one by a moment, and ends what this one left running.
+"""Kill the process groups that this process leaves behind, however it ends.
 
-PR_SET_PDEATHSIG would not do: it fires when the *thread* that started a process ends, and not for a container.
+PR_SET_PDEATHSIG does not suffice: it fires when the *thread* that started a process ends, and not for grandchildren.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Self
 
 
 class Reaper:
-    """Holds what is to be done when this process is gone. A context manager; leaving it carries the will out."""
+    """Kill the added process groups on exit of the context, or at the end of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._executor = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                f"import sys; sys.path[:] = {sys.path!r}; from spot.emulators import reaper as w; w.main()",
-            ],
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main()"],
             stdin=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # so that what ends this process does not end it too
+            start_new_session=True,  # so that a signal to this process group does not reach it
         )
 
     def __enter__(self) -> Self:
@@ -38,48 +32,39 @@ class Reaper:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def kill_group(self, group: int, *, name: str) -> None:
-        """Kill this process group."""
-        self._tell({"name": name, "group": group})
+    def add(self, group: int) -> None:
+        """Add a process group."""
+        self._send(f"+{group}")
 
-    def run(self, command: Sequence[str], *, name: str) -> None:
-        """Run this command."""
-        self._tell({"name": name, "command": [*command]})
-
-    def forget(self, name: str) -> None:
-        """It has ended, and its id may be another's soon."""
-        self._tell({"name": name})
+    def forget(self, group: int) -> None:
+        """Remove a group that has ended: its id may be reused."""
+        self._send(f"-{group}")
 
     def close(self) -> None:
-        assert self._executor.stdin is not None
-        self._executor.stdin.close()
-        self._executor.wait()
+        """Kill the groups, and wait until that is done."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
-    def _tell(self, item: dict[str, object]) -> None:
-        assert self._executor.stdin is not None
+    def _send(self, line: str) -> None:
+        assert self._process.stdin is not None
         with self._lock:
-            self._executor.stdin.write(json.dumps(item) + "\n")
-            self._executor.stdin.flush()
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
 
 
-def execute(lines: IO[str]) -> None:
-    """Collect until the writer is gone, then carry out what is left."""
-    will: dict[str, dict[str, object]] = {}
+def run(lines: IO[str]) -> None:
+    """Read added and removed groups until the writer is gone, then kill the remaining groups."""
+    groups = set[int]()
     for line in lines:
-        item = json.loads(line)
-        will[item["name"]] = item
-    for item in will.values():
-        match item:
-            case {"group": int(group)}:
-                with suppress(ProcessLookupError):
-                    os.killpg(group, signal.SIGKILL)
-            case {"command": list(command)}:
-                with suppress(OSError):
-                    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
+    for group in groups:
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
 
 def main() -> None:
-    """The executor, which only the end of its standard input can stop."""
+    """Run the reaper's process, which ends only with its standard input."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    execute(sys.stdin)
+    run(sys.stdin)

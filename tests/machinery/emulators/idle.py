@@ -1,0 +1,49 @@
+"""Jobs in which nothing runs, and ways to end them."""
+
+from __future__ import annotations
+
+from signal import SIGTERM, Signals
+
+from spot.emulators.jobs import JobTable
+from spot.emulators.launcher import Spec
+
+
+class IdleProcess:
+    """Run until a signal or the test ends it."""
+
+    def __init__(self, on_sigterm: int | None) -> None:
+        self._code: int | None = None
+        self._on_sigterm = on_sigterm
+
+    def poll(self) -> int | None:
+        return self._code
+
+    def interrupt(self, number: Signals) -> None:
+        if self._code is None:
+            self._code = self._on_sigterm if number is SIGTERM else -number
+
+    def end(self, code: int) -> None:
+        if self._code is None:
+            self._code = code
+
+
+class IdleLauncher:
+    """Start idle processes. `on_sigterm` is their exit code on SIGTERM; None ignores the signal."""
+
+    def __init__(self, *, on_sigterm: int | None = 143) -> None:
+        self.on_sigterm = on_sigterm
+        self.processes: dict[str, IdleProcess] = {}
+        """The newest of each job."""
+
+    def start(self, spec: Spec, job_name: str) -> IdleProcess:  # noqa: ARG002  # a Launcher
+        process = self.processes[job_name] = IdleProcess(self.on_sigterm)
+        return process
+
+
+def finish(jobs: JobTable, name: str, exit_code: int = 0) -> None:
+    """End a running job as if its container had exited."""
+    jobs.advance()
+    process = jobs._find(name).process
+    assert isinstance(process, IdleProcess), f"not running: {name}"
+    process.end(exit_code)
+    jobs.advance()
