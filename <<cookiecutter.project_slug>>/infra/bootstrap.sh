@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up in Google Cloud what retraining needs, as docs/cloud-setup.md lists it. Run again, it changes only what differs.
+# Creates the cloud resources in docs/cloud-setup.md. Idempotent: a second run changes only differences.
 set -euo pipefail
 # shellcheck source=infra/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -79,7 +79,7 @@ make_registry() {
     fi
 }
 
-show() { # FILE, which is gone afterwards
+show() { # FILE, which is deleted at exit
     if [ -n "$dry_run" ]; then
         printf '    # %s: %s\n' "${1##*/}" "$(cat "$1")"
     fi
@@ -113,7 +113,7 @@ make_provider() {
     state=$(wanted provider "$repository_id" "$owner_id" <<<"$listed")
     if [ "$state" = deleted ]; then
         change undelete undeleted "identity provider github" iam workload-identity-pools providers undelete github "${at[@]}"
-        state=differs # or not: it comes back as it was, which may be anything
+        state=differs # an undeleted provider may have any settings
     fi
     case $state in
     absent)
@@ -155,7 +155,7 @@ tell_github() {
     fi
     cat <<LINES
 
-Now tell GitHub (a new role can take five minutes until it holds):
+Set these variables on GitHub. New roles can take five minutes to apply:
 
 gh variable set GCP_WORKLOAD_IDENTITY_PROVIDER$where --body $provider
 gh variable set GCP_SERVICE_ACCOUNT$where --body $ci_account

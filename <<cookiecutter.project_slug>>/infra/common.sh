@@ -1,5 +1,5 @@
-# shellcheck shell=bash disable=SC2034,SC2154 # the scripts that read this set and use the rest
-# What bootstrap.sh and teardown.sh share: their arguments, what they are called on, and how gcloud is called.
+# shellcheck shell=bash disable=SC2034,SC2154 # variables cross between this file and the scripts that source it
+# Shared by bootstrap.sh and teardown.sh: arguments, settings, roles and calls of gcloud.
 
 program=${0##*/}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -8,11 +8,11 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
 dry_run=''
-repository='{owner}/{repo}' # gh puts in those of this folder
+repository='{owner}/{repo}' # gh replaces both by the repository of this folder
 repository_id=''
 owner_id=''
 
-LC_ALL=C # so that a-z are 26 letters
+LC_ALL=C # a-z matches 26 letters
 export CLOUDSDK_CORE_DISABLE_PROMPTS=1
 
 die() { # SENTENCE
@@ -20,7 +20,7 @@ die() { # SENTENCE
     exit 2
 }
 
-# Takes one flag that both scripts have; $taken says how many words it was.
+# Reads one flag that both scripts accept; sets $taken to its number of words.
 common_argument() { # FLAG [VALUE] ...
     taken=2
     case $1 in
@@ -30,12 +30,12 @@ common_argument() { # FLAG [VALUE] ...
         return
         ;;
     --repository | --repository-id | --owner-id) [ $# -ge 2 ] || die "$1 needs a value: $usage" ;;
-    *) die "$(quoted "$1") is no argument: $usage" ;;
+    *) die "unknown argument $(quoted "$1"): $usage" ;;
     esac
     case $1 in
     --repository)
         if [[ ! $2 =~ ^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}$ ]] || [[ ${2#*/} =~ ^\.+$ ]]; then
-            die "--repository is $(quoted "$2"): OWNER/NAME, as on GitHub"
+            die "--repository is $(quoted "$2"): expected OWNER/NAME"
         fi
         repository=$2
         ;;
@@ -51,15 +51,17 @@ quoted() { # VALUE
 }
 
 number() { # NAME VALUE
-    [[ $2 =~ ^[1-9][0-9]{0,17}$ ]] || die "$1 is $(quoted "$2"): a number, as gh api repos/OWNER/NAME has it under .id and .owner.id"
+    [[ $2 =~ ^[1-9][0-9]{0,17}$ ]] || die "$1 is $(quoted "$2"): expected a number, .id or .owner.id in gh api repos/OWNER/NAME"
     printf '%s' "$2"
 }
 
-# Everything is checked here, before the first call.
+# Checks everything before the first call of Google Cloud.
 prepare() {
     local settings ids
-    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-        die "python3 is not here, or older than 3.11: install Python 3.11 or newer"
+    python=$root/.nox/environment/bin/python
+    [ -x "$python" ] || python=python3
+    if ! "$python" -c 'import sys, pydantic; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        die "no Python 3.11 or newer with pydantic: run .venv/bin/nox -s environment"
     fi
     settings=$(wanted settings "$spot_toml")
     {
@@ -76,13 +78,13 @@ prepare() {
         owner_id=$(number "the owner's id" "$owner_id")
     fi
     if [ -z "$repository_id" ] || [ -z "$owner_id" ]; then
-        die "--repository-id and --owner-id go together: give both"
+        die "--repository-id and --owner-id are needed together"
     fi
     if [ -z "$dry_run" ] && ! command -v gcloud >/dev/null; then
-        die "gcloud is not here: install the Google Cloud CLI, then gcloud auth login"
+        die "gcloud is missing: install the Google Cloud CLI, then run gcloud auth login"
     fi
 
-    # A number outlives every change of the repository's name, and nobody else can get it.
+    # GitHub never changes or reuses the id of a repository, unlike its name.
     name=github-$repository_id
     made_by="Made by infra/bootstrap.sh for the GitHub repository $repository_id"
     ci_account=$name@$project.iam.gserviceaccount.com
@@ -91,18 +93,18 @@ prepare() {
 
 repository_ids() {
     if ! command -v gh >/dev/null; then
-        die "gh is not here to ask for the repository's numbers: install it, or give --repository-id N --owner-id M"
+        die "gh is missing: install it, or give --repository-id N --owner-id M"
     fi
     if ! gh api "repos/$repository" --jq '"\(.id) \(.owner.id) \(.full_name)"' 2>"$scratch/gh"; then
-        die "gh does not find the repository ($(head -n 1 "$scratch/gh")): give --repository OWNER/NAME, or log in with gh auth login"
+        die "gh does not find the repository ($(head -n 1 "$scratch/gh")): give --repository OWNER/NAME, or run gh auth login"
     fi
 }
 
 wanted() { # QUESTION [ARGUMENT ...]
-    PYTHONPATH=$root/src python3 -B "$root/infra/wanted.py" "$@"
+    PYTHONPATH=$root/src "$python" -B "$root/infra/wanted.py" "$@"
 }
 
-# Google needs a moment until a new account, or an API just switched on, is known everywhere.
+# Retries while Google propagates a new account or a newly enabled API.
 google() { # ARGUMENT ... of gcloud
     local try
     for try in 1 2 3 4 5 6; do
@@ -112,17 +114,17 @@ google() { # ARGUMENT ... of gcloud
         if [ "$try" = 6 ] || ! grep -Eq 'SERVICE_DISABLED|has not been used in project|Service account .* does not exist' "$scratch/said"; then
             break
         fi
-        printf '%s: Google does not know yet what was just made or switched on: trying again in 10 seconds\n' "$program" >&2
+        printf '%s: Google has not propagated the last change: retry in 10 seconds\n' "$program" >&2
         sleep 10
     done
     {
-        printf '%s: this failed, and the next run goes on from here: gcloud %s\n' "$program" "$*"
+        printf '%s: this command failed, run the script again to continue: gcloud %s\n' "$program" "$*"
         cat "$scratch/said"
     } >&2
     exit 1
 }
 
-# What is there. A dry run does not look.
+# Reads from Google Cloud. A dry run prints the first argument instead.
 look() { # IN_A_DRY_RUN ARGUMENT ... of gcloud
     if [ -n "$dry_run" ]; then
         printf '%s\n' "$1"
@@ -135,7 +137,7 @@ say() { # VERB WHAT
     printf '%-15s %s\n' "$1" "$2"
 }
 
-# Runs the command, or in a dry run shows it.
+# Runs the command. A dry run prints it instead.
 change() { # VERB PARTICIPLE WHAT ARGUMENT ... of gcloud
     local verb=$1 participle=$2 what=$3
     shift 3
@@ -150,7 +152,7 @@ change() { # VERB PARTICIPLE WHAT ARGUMENT ... of gcloud
     fi
 }
 
-# What each account may do, and nothing else: on what, which role, who.
+# Every role of each account: resource, role, member.
 roles() {
     local ci=serviceAccount:$ci_account training=serviceAccount:$training_account
     local pool=projects/$number/locations/global/workloadIdentityPools/$name
@@ -165,7 +167,7 @@ ci roles/iam.workloadIdentityUser principalSet://iam.googleapis.com/$pool/attrib
 TABLE
 }
 
-# Sets $group, $target and $what: how gcloud comes to the policy of one thing in that table.
+# Sets $group, $target and $what: the gcloud words for the policy of one resource in that table.
 policy_of() { # project | bucket | images | training | ci
     case $1 in
     project) group=(projects) target=("$project") what="project $project" ;;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Removes from Google Cloud what bootstrap.sh made for this repository. What is stored goes only with --delete-data.
+# Removes what bootstrap.sh created for this repository. Keeps the data in the bucket without --delete-data.
 set -euo pipefail
 # shellcheck source=infra/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -8,7 +8,7 @@ usage="bash infra/teardown.sh --yes [--delete-data] [--dry-run] [--repository OW
 yes=''
 delete_data=''
 
-# First of all: from here on nothing from GitHub gets in.
+# First of all: this refuses every further access from GitHub.
 remove_pool() {
     local state
     state=$(pool_state "$name ACTIVE")
@@ -28,7 +28,7 @@ is_there() { # ADDRESS
     awk -F '|' -v address="$1" '$1 == address { found = 1 } END { exit !found }' <<<"$present"
 }
 
-# Another repository may train as the same account: it goes with the repository it was made for.
+# Another repository may use the same account, which belongs to the repository it was created for.
 is_ours() { # ADDRESS
     grep -qxF "$1|$made_by" <<<"$present"
 }
@@ -37,7 +37,7 @@ find_bucket() {
     bucket_found=$(look "$bucket" storage buckets list --project="$project" --filter="name=$bucket" --format='value(name)')
 }
 
-# A job of theirs would go on, and cost money, with nobody to look after it.
+# Their jobs would continue without a supervisor, and cost money.
 refuse_while_runs_are_open() {
     local open
     if [ -z "$bucket_found" ]; then
@@ -46,7 +46,7 @@ refuse_while_runs_are_open() {
     open=$(look '' storage objects list "gs://$bucket/$prefix/runs/open/**" --limit=1 --format='value(name)')
     if [ -n "$open" ]; then
         open=${open##*/}
-        die "run ${open%.json} is open: end it first, with spot cancel ${open%.json}, and wait until spot status lists no run"
+        die "run ${open%.json} is open: run spot cancel ${open%.json} and wait until spot status lists no run"
     fi
 }
 
@@ -68,7 +68,7 @@ revoke_roles() {
     done 3< <(roles)
 }
 
-# Not if it goes with the thing it is on, nor if others share it.
+# False for a role that is deleted with its resource, and for a shared account.
 is_to_go() { # ON MEMBER
     if [ "$2" = "serviceAccount:$training_account" ] && is_there "$training_account" && ! is_ours "$training_account"; then
         return 1
@@ -87,7 +87,7 @@ remove_accounts() {
         if is_ours "$account"; then
             change delete deleted "account $account" iam service-accounts delete "$account" --project="$project"
         elif is_there "$account"; then
-            say kept "account $account: not made by bootstrap.sh for this repository"
+            say kept "account $account: created for another repository or by hand"
         else
             say gone "account $account"
         fi
@@ -108,7 +108,7 @@ remove_bucket() {
     if [ -z "$bucket_found" ]; then
         say gone "bucket gs://$bucket"
     elif [ -z "$delete_data" ]; then
-        say kept "bucket gs://$bucket with all that is in it (--delete-data deletes gs://$bucket/$prefix)"
+        say kept "bucket gs://$bucket and its objects (--delete-data deletes gs://$bucket/$prefix)"
     else
         delete_objects
         delete_if_empty
@@ -131,7 +131,7 @@ delete_if_empty() {
         other=$(first_object "gs://$bucket/**")
     fi
     if [ -n "$other" ]; then
-        say kept "bucket gs://$bucket: there is more in it, as $other"
+        say kept "bucket gs://$bucket: other objects remain, such as $other"
     else
         change delete deleted "bucket gs://$bucket" storage buckets delete "gs://$bucket"
     fi
@@ -155,7 +155,7 @@ main() {
         shift
     done
     if [ -z "$yes$dry_run" ]; then
-        die "nothing is removed without --yes; --dry-run shows what would be: $usage"
+        die "--yes is missing (--dry-run lists the changes): $usage"
     fi
     prepare
     number=$(project_number)
@@ -167,7 +167,7 @@ main() {
     remove_accounts
     remove_registry
     remove_bucket
-    say kept "APIs: others may use them"
+    say kept "APIs: other software may use them"
 }
 
 main "$@"

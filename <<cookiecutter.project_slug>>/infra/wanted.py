@@ -1,4 +1,4 @@
-"""What the cloud is to look like for this project, and where it differs: the scripts ask this, and gcloud does it."""
+"""Compare the cloud with the settings of this project; the scripts apply the differences with gcloud."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from spot.config.settings import Settings
 
 LEAST_DAYS = 60
 KEPT_IMAGES = 300
-"""Versions: one push makes about three, the index, the image and its attestation.
+"""Versions to keep. A push creates about three: index, image and attestation.
 
-A run may use an image that was built long ago, and this alone keeps that: until a hundred newer ones are there.
+An open run may use an old image, which this number keeps until a hundred newer images exist.
 """
 UPLOAD_DAYS = 7
 ISSUER = "https://token.actions.githubusercontent.com"
 MAPPING = {
-    "google.subject": "assertion.repository_id",  # a subject has at most 127 bytes, and `sub` names the branch
+    "google.subject": "assertion.repository_id",  # a subject has at most 127 bytes, too few for `sub` with a branch
     "attribute.repository_id": "assertion.repository_id",
     "attribute.repository_owner_id": "assertion.repository_owner_id",
     "attribute.ref": "assertion.ref",
@@ -32,30 +32,30 @@ Json = Mapping[str, Any]
 
 
 class NotPossible(Exception):
-    """What is wanted cannot be had, in one sentence."""
+    """Report a setting that the scripts cannot apply."""
 
 
 def settings(path: str) -> list[str]:
-    """Project, region, bucket, prefix and training account."""
+    """Return project, region, bucket, prefix and training account."""
     cloud = load(Path(path)).cloud
     account = re.fullmatch(
         r"[a-z][a-z0-9-]{4,28}[a-z0-9]@([a-z0-9-]+)\.iam\.gserviceaccount\.com", cloud.service_account
     )
     if account is None or account[1] != cloud.project:
         raise NotPossible(
-            f'cloud.service_account is "{cloud.service_account}": only an account of {cloud.project} can be made here, '
-            f"with 6 to 30 characters before the @, or leave it empty"
+            f'cloud.service_account is "{cloud.service_account}": expected an account of {cloud.project} '
+            f"with 6 to 30 characters before the @, or no such key"
         )
     return [cloud.project, cloud.regions[0], cloud.bucket, cloud.prefix, cloud.service_account]
 
 
 def days(found: Settings) -> int:
-    """A run's best checkpoint may be as old as the run, and a run may be late."""
+    """Return the age that a checkpoint of an open run can reach, with a margin for late runs."""
     return max(LEAST_DAYS, 2 * math.ceil(found.policy.deadline_hours / 24))
 
 
 def lifecycle(prefix: str, age_days: int, present: Sequence[Json]) -> list[Json]:
-    """The bucket's rules with ours among them; those of others stay, an older form of ours does not."""
+    """Return the present rules with the project's rules added, in place of their older versions."""
     ours: list[Json] = [
         {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": UPLOAD_DAYS}},
         {
@@ -72,7 +72,7 @@ def _key(rule: Json) -> tuple[object, object]:
 
 
 def bucket(path: str, rules_file: str, listed: list[Json]) -> list[str]:
-    """`absent`, or the flags of the update that it needs. `rules_file` is written for either."""
+    """Return `absent`, or the flags of the necessary update. Write `rules_file`."""
     settings_found = load(Path(path))
     cloud = settings_found.cloud
     found = listed[0] if listed else {}
@@ -84,7 +84,7 @@ def bucket(path: str, rules_file: str, listed: list[Json]) -> list[str]:
     location = str(found["location"]).lower()
     if location not in cloud.regions:
         raise NotPossible(
-            f"gs://{cloud.bucket} is in {location} and cannot be moved: name another bucket in spot.toml, "
+            f"gs://{cloud.bucket} is in {location} and cannot be moved: set another cloud.bucket, "
             f"or add {location} to cloud.regions if it is a region"
         )
     access = found.get("iamConfiguration", {})
@@ -98,7 +98,7 @@ def bucket(path: str, rules_file: str, listed: list[Json]) -> list[str]:
 
 
 def cleanup(path: str, policy_file: str, described: Json) -> list[str]:
-    """`differs`, or nothing. `policy_file` is written for either."""
+    """Return `differs`, or nothing. Write `policy_file`."""
     seconds = days(load(Path(path))) * 86400
     policies: list[dict[str, Any]] = [
         {
@@ -121,7 +121,7 @@ def cleanup(path: str, policy_file: str, described: Json) -> list[str]:
 
 
 def _policy(found: Json) -> tuple[object, ...]:
-    """What counts in it: Google answers in upper case, and its durations may have a fraction."""
+    """Return the policy in comparable form: Google answers in upper case, with fractions of seconds."""
     condition = found.get("condition") or {}
     others = {key: value for key, value in condition.items() if key not in ("tagState", "olderThan")}
     return (
@@ -134,7 +134,7 @@ def _policy(found: Json) -> tuple[object, ...]:
 
 
 def provider_flags(repository: str, owner: str) -> list[str]:
-    """Of the provider that lets in this repository and no other: numbers, which outlive every change of name."""
+    """Return the flags of a provider that admits only this repository, by its permanent id."""
     mapping = ",".join(f"{key}={value}" for key, value in MAPPING.items())
     return [
         f"--issuer-uri={ISSUER}",
@@ -148,7 +148,7 @@ def _condition(repository: str, owner: str) -> str:
 
 
 def provider(repository: str, owner: str, listed: list[Json]) -> list[str]:
-    """What to do with the provider: `absent`, `deleted`, `differs`, or nothing."""
+    """Return the state of the provider: `absent`, `deleted`, `differs`, or nothing if it is right."""
     if not listed:
         return ["absent"]
     [found] = listed
@@ -164,7 +164,7 @@ def provider(repository: str, owner: str, listed: list[Json]) -> list[str]:
 
 
 def granted(role: str, member: str, policy: Json) -> list[str]:
-    """`granted`, or nothing. A role on a condition counts for nothing."""
+    """Return `granted`, or nothing. Conditional roles do not count."""
     holds = any(
         binding["role"] == role and member in binding["members"] and "condition" not in binding
         for binding in policy.get("bindings", [])
@@ -184,7 +184,7 @@ READS_INPUT = ("bucket", "cleanup", "provider", "granted")
 
 
 def main(question: str, *arguments: str) -> int:
-    """One answer a line. What Google said comes as JSON on standard input."""
+    """Print one answer a line. Standard input has the answer of Google as JSON."""
     said = [json.load(sys.stdin)] if question in READS_INPUT else []
     try:
         answer = ANSWERS[question](*arguments, *said)

@@ -58,20 +58,25 @@ class Project:
     def program(self, name: str, *lines: str) -> Path:
         """Put one in `bin`. It writes its arguments to the file that this returns."""
         called = self.folder / f"{name}-was-called"
-        script = "\n".join(("#!/bin/sh", f'echo "$*" >> "{called}"', *lines, ""))
-        path = self.folder / "bin" / name
-        path.write_text(script, encoding="utf-8")
-        path.chmod(0o755)
+        self.script(self.folder / "bin" / name, f'echo "$*" >> "{called}"', *lines)
         return called
+
+    @staticmethod
+    def script(path: Path, *lines: str) -> None:
+        path.write_text("\n".join(("#!/bin/sh", *lines, "")), encoding="utf-8")
+        path.chmod(0o755)
 
     def tools(self, *more: str) -> str:
         """A path on which there is nothing else; python3 is this one."""
         folder = self.folder / "tools"
         folder.mkdir()
         for name in (*TOOLS, *more):
-            found = sys.executable if name == "python3" else shutil.which(name)
-            assert found, name
-            (folder / name).symlink_to(found)
+            if name == "python3":  # a link would lose the packages of this environment
+                self.script(folder / name, f'exec "{sys.executable}" "$@"')
+            else:
+                found = shutil.which(name)
+                assert found, name
+                (folder / name).symlink_to(found)
         return str(folder)
 
     def run(self, script: str, *arguments: str, path: str | None = None) -> Ended:

@@ -22,19 +22,22 @@ def project(tmp_path: Path) -> Project:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--repository-id", "22; rm -rf /", "--owner-id", "11"], "--repository-id is 22\\;\\ rm\\ -rf\\ /: a number"),
+        (
+            ["--repository-id", "22; rm -rf /", "--owner-id", "11"],
+            "--repository-id is 22\\;\\ rm\\ -rf\\ /: expected a number",
+        ),
         (["--repository-id", "22", "--owner-id", "1' || true || '"], "--owner-id is 1\\'\\ \\|\\|\\ true"),
-        (["--repository-id", "22\n33", "--owner-id", "11"], "--repository-id is $'22\\n33': a number"),
-        (["--repository-id", "0", "--owner-id", "11"], "--repository-id is 0: a number"),
-        (["--repository-id", "", "--owner-id", "11"], "--repository-id is '': a number"),
+        (["--repository-id", "22\n33", "--owner-id", "11"], "--repository-id is $'22\\n33': expected a number"),
+        (["--repository-id", "0", "--owner-id", "11"], "--repository-id is 0: expected a number"),
+        (["--repository-id", "", "--owner-id", "11"], "--repository-id is '': expected a number"),
         (["--repository-id", "٢٢", "--owner-id", "11"], "--repository-id is "),
-        (["--repository-id", "22"], "--repository-id and --owner-id go together: give both"),
+        (["--repository-id", "22"], "--repository-id and --owner-id are needed together"),
         (["--repository-id"], "--repository-id needs a value: bash infra/"),
-        (["--repository", "acme/../../user"], "--repository is acme/../../user: OWNER/NAME"),
-        (["--repository", "acme/.."], "--repository is acme/..: OWNER/NAME"),
-        (["--repository", "-X/DELETE"], "--repository is -X/DELETE: OWNER/NAME"),
-        (["--repository", "$(touch x)/y"], "--repository is \\$\\(touch\\ x\\)/y: OWNER/NAME"),
-        (["--yess"], "--yess is no argument: bash infra/"),
+        (["--repository", "acme/../../user"], "--repository is acme/../../user: expected OWNER/NAME"),
+        (["--repository", "acme/.."], "--repository is acme/..: expected OWNER/NAME"),
+        (["--repository", "-X/DELETE"], "--repository is -X/DELETE: expected OWNER/NAME"),
+        (["--repository", "$(touch x)/y"], "--repository is \\$\\(touch\\ x\\)/y: expected OWNER/NAME"),
+        (["--yess"], "unknown argument --yess: bash infra/"),
     ],
 )
 def test_hostile_arguments_are_refused_in_one_line(
@@ -100,18 +103,18 @@ def test_teardown_does_nothing_without_yes(project: Project) -> None:
     called = project.program("gcloud")
     ended = project.run("teardown.sh", *IDS)
     assert ended.code == 2
-    assert "nothing is removed without --yes" in ended.err
+    assert "--yes is missing" in ended.err
     assert not called.exists()
 
 
 def test_a_missing_gcloud_is_one_line(project: Project) -> None:
     ended = project.run("bootstrap.sh", *IDS, path=project.tools("python3"))
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == "bootstrap.sh: gcloud is not here: install the Google Cloud CLI, then gcloud auth login\n"
+    assert ended.err == "bootstrap.sh: gcloud is missing: install the Google Cloud CLI, then run gcloud auth login\n"
 
 
 def test_a_missing_or_old_python_is_one_line(project: Project) -> None:
-    said = "bootstrap.sh: python3 is not here, or older than 3.11: install Python 3.11 or newer\n"
+    said = "bootstrap.sh: no Python 3.11 or newer with pydantic: run .venv/bin/nox -s environment\n"
     assert project.run("bootstrap.sh", *IDS, path=project.tools()).err == said
     project.program("python3", "exit 1")
     assert project.run("bootstrap.sh", *IDS).err == said
@@ -120,9 +123,7 @@ def test_a_missing_or_old_python_is_one_line(project: Project) -> None:
 def test_a_missing_gh_is_one_line(project: Project) -> None:
     ended = project.run("bootstrap.sh", "--dry-run", path=project.tools("python3"))
     assert ended.code == 2
-    assert ended.err.startswith(
-        "bootstrap.sh: gh is not here to ask for the repository's numbers: install it, or give "
-    )
+    assert ended.err.startswith("bootstrap.sh: gh is missing: install it, or give --repository-id N")
     assert ended.err.count("\n") == 1
 
 
@@ -145,7 +146,7 @@ def test_an_answer_of_gh_without_numbers_is_refused(project: Project, answer: st
     project.program("gh", answer)
     ended = project.run("bootstrap.sh", "--dry-run")
     assert ended.code == 2
-    assert ": a number, as gh api repos/OWNER/NAME has it under .id and .owner.id" in ended.err
+    assert "expected a number, .id or .owner.id in gh api repos/OWNER/NAME" in ended.err
 
 
 def test_a_gh_that_fails_is_quoted(project: Project) -> None:

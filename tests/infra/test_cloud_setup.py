@@ -225,7 +225,7 @@ def test_lifecycle_rules_of_others_stay(again: Step, repaired: Step) -> None:
 def test_nothing_is_taken_down_while_a_run_is_open(refused: Step) -> None:
     assert refused.ended.code == 2
     assert refused.changes == []
-    assert "run r1 is open: end it first, with spot cancel r1" in refused.ended.err
+    assert "run r1 is open: run spot cancel r1" in refused.ended.err
 
 
 def test_taking_down_first_locks_github_out(shared: Step) -> None:
@@ -236,12 +236,12 @@ def test_taking_down_first_locks_github_out(shared: Step) -> None:
 def test_an_account_that_another_repository_made_stays_with_its_roles(shared: Step) -> None:
     assert shared.cloud.accounts.keys() == {TRAINING, NEIGHBOUR}
     assert shared.cloud.roles() == {SOMEBODY} | {role for role in ROLES if role[2] == f"serviceAccount:{TRAINING}"}
-    assert f"kept account {TRAINING}: not made by bootstrap.sh for this repository" in shared.ended.lines
+    assert f"kept account {TRAINING}: created for another repository or by hand" in shared.ended.lines
 
 
 def test_delete_data_deletes_below_the_prefix_alone(shared: Step) -> None:
     assert shared.cloud.objects == [THEIRS]
-    assert f"kept bucket gs://{BUCKET}: there is more in it, as others/a" in shared.ended.lines
+    assert f"kept bucket gs://{BUCKET}: other objects remain, such as others/a" in shared.ended.lines
 
 
 def test_no_account_no_role_and_no_image_of_ours_is_left(gone: Step) -> None:
@@ -282,6 +282,6 @@ def test_a_bucket_of_somebody_else_stops_it_with_googles_words(tmp_path: Path) -
     with served(cloud) as url:
         ended = Project.at(tmp_path, cloud_url=url).run("bootstrap.sh", *IDS)
     assert ended.code == 1
-    assert "this failed, and the next run goes on from here: gcloud storage buckets create" in ended.err
+    assert "this command failed, run the script again to continue: gcloud storage buckets create" in ended.err
     assert "The requested bucket name is not available." in ended.err
     assert [str(call) for call in cloud.calls if call.changes] == ["POST /storage/v1/b"]

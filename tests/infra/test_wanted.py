@@ -163,7 +163,9 @@ def test_a_role_counts_for_its_member_alone_and_without_a_condition() -> None:
 )
 def test_an_account_that_cannot_be_made_is_refused(spot_toml: Path, account: str) -> None:
     spot_toml.write_text(changed("cloud.service_account", f'"{account}"'), encoding="utf-8")
-    with pytest.raises(wanted.NotPossible, match=f'cloud.service_account is "{account}": only an account of acme-ml'):
+    with pytest.raises(
+        wanted.NotPossible, match=f'cloud.service_account is "{account}": expected an account of acme-ml'
+    ):
         wanted.settings(str(spot_toml))
 
 

@@ -122,8 +122,8 @@ def test_too_small_a_quota_of_gpus_fails_in_its_region_alone(google: GoogleServe
     assert short.status is Status.FAILED
     assert short.detail == "NVIDIA_L4: limit 0, one machine needs 1; vCPUs: limit 8, one machine needs 8"
     assert short.fix == (
-        "open https://console.cloud.google.com/iam-admin/quotas?project=my-project, filter by region:us-east4, and ask "
-        "for 1 of aiplatform.googleapis.com/custom_model_training_preemptible_nvidia_l4_gpus; "
+        "open https://console.cloud.google.com/iam-admin/quotas?project=my-project, filter by region:us-east4, "
+        "and request 1 of aiplatform.googleapis.com/custom_model_training_preemptible_nvidia_l4_gpus; "
         "or remove us-east4 from [cloud] regions"
     )
 
