@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -30,7 +31,7 @@ esac
 SCRIPTS = """
 [ -f "$1" ]
 for word in "${@:2}"; do
-    [[ $word != --* ]] || grep -qE -e "$word([^a-z-]|$)" "$1" infra/common.sh || { echo "$1 does not know $word" >&2; exit 2; }
+    [[ $word != --* ]] || grep -qE -e "$word([^a-z-]|$)" "$1" infra/common.sh || exit 2
 done
 """
 SPOT = """
@@ -71,23 +72,25 @@ def blocks(page: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy_tracked(REPOSITORY, tmp_path_factory.mktemp("template"))
+def baked(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+    """Bake a project with stubs in its environments."""
+    folder = tmp_path_factory.mktemp("docs")
+    project = bake(copy_tracked(REPOSITORY, folder / "template"), folder)
+    programs = folder / "programs"
+    (folder / "parser.py").write_text(PARSER, encoding="utf-8")
+    for name, text in STUBS.items():
+        write(programs / name, text.replace("PYTHON", sys.executable).replace("PARSER", str(folder / "parser.py")))
+    for path in (".venv/bin/nox", ".venv/bin/pip"):
+        write(project.folder / path, ANSWERS)
+    write(project.folder / ".nox/environment/bin/activate", f'PATH="{programs}:$PATH"\n')
+    return project
 
 
 @pytest.fixture
-def project(template: Path, tmp_path: Path) -> BakedProject:
-    """Bake a project with stubs in its environments."""
-    baked = bake(template, tmp_path)
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    (tmp_path / "parser.py").write_text(PARSER, encoding="utf-8")
-    for name, text in STUBS.items():
-        write(programs / name, text.replace("PYTHON", sys.executable).replace("PARSER", str(tmp_path / "parser.py")))
-    for path in (".venv/bin/nox", ".venv/bin/pip"):
-        write(baked.folder / path, ANSWERS)
-    write(baked.folder / ".nox/environment/bin/activate", f'PATH="{programs}:$PATH"\n')
-    return baked
+def project(baked: BakedProject, request: pytest.FixtureRequest) -> BakedProject:
+    """Copy the baked project, so that a page finds nothing of the pages before it."""
+    copy = shutil.copytree(baked.folder, baked.folder.with_name(re.sub(r"\W+", "-", request.node.name)))
+    return BakedProject(folder=copy)
 
 
 def write(path: Path, text: str) -> None:
@@ -138,5 +141,5 @@ def test_the_pages_have_commands() -> None:
         "spot prices | false",
     ],
 )
-def test_a_command_that_is_wrong_fails(block: str, project: BakedProject) -> None:
-    assert run(project, block).returncode != 0
+def test_a_command_that_is_wrong_fails(block: str, baked: BakedProject) -> None:
+    assert run(baked, block).returncode != 0
