@@ -31,7 +31,7 @@ class MemoryStore:
             meanwhile()
         found = self._objects[name].generation if name in self._objects else ABSENT
         if found != if_generation:
-            raise Conflict(f"cannot write {self.uri}/{name}: it is in another generation: {found}, not {if_generation}")
+            raise Conflict(f"cannot write {self.uri}/{name}: it has another generation: {found}, not {if_generation}")
         written = self._objects[name] = Object(data=bytes(data), generation=next(self._generations))
         return Written(generation=written.generation, size=len(written.data), crc32c=crc32c(written.data))
 

@@ -189,7 +189,7 @@ def test_a_lost_reply_to_a_replacement_that_another_one_replaced_is_a_conflict(
 def test_a_body_damaged_on_its_way_is_noticed(store: GcsStore, proxy: Proxy) -> None:
     """The emulator takes what it gets; Cloud Storage itself answers 400 to a wrong checksum, as the next test does."""
     proxy.rule = each(FlipRequest(TAIL), count=1)
-    with pytest.raises(Damaged, match="sent 1000 bytes, 1000 bytes with another checksum arrived"):
+    with pytest.raises(Damaged, match="sent 1000 bytes, 1000 with another checksum arrived"):
         store.write("a", bytes(1000), if_generation=ABSENT)
 
 
@@ -267,7 +267,7 @@ def test_every_try_is_logged_with_its_reason(store: GcsStore, proxy: Proxy, capl
     proxy.rule = each(Answer(503, "back end is away"), count=2)
     store.write("a", b"1", if_generation=ABSENT)
     assert len(caplog.messages) == 2
-    assert all("cannot write gs://" in line and "back end is away; trying again" in line for line in caplog.messages)
+    assert all("cannot write gs://" in line and "back end is away; retrying" in line for line in caplog.messages)
 
 
 class Broken(Credentials):

@@ -92,7 +92,7 @@ def test_a_file_where_the_directory_should_be_is_said_clearly(tmp_path: Path) ->
 
 
 def test_a_place_where_no_directory_can_be_made_is_said_clearly() -> None:
-    with pytest.raises(PermissionDenied, match="/proc/nowhere cannot be made"):
+    with pytest.raises(PermissionDenied, match="/proc/nowhere cannot be created"):
         LocalStore("/proc/nowhere").write("a", b"", if_generation=ABSENT)
 
 
@@ -110,7 +110,7 @@ def test_a_name_cannot_be_an_object_and_a_folder_at_once(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", [".lock", ".tmp-x", "run/.tmp-x-0123", "run/.lock"])
 def test_names_that_it_keeps_for_itself_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="keeps for itself"):
+    with pytest.raises(ValueError, match="is reserved by the store"):
         LocalStore(str(tmp_path)).write(name, b"", if_generation=ABSENT)
 
 

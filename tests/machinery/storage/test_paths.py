@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spot.core.fields import ID
 from spot.storage import paths
 
-IDS = st.from_regex(paths.RUN, fullmatch=True)
+IDS = st.from_regex(ID, fullmatch=True)
 STEPS = st.integers(0, 10**10 - 1)
 TERMS = st.integers(0, 10**6)
 COMMITS = st.builds(paths.Commit, step=STEPS, token=TERMS, from_step=STEPS, from_token=TERMS)

@@ -41,13 +41,13 @@ def test_any_printable_name_can_be_written_read_listed_and_deleted(store: Store,
 
 @pytest.mark.parametrize("name", NO_NAMES)
 def test_other_names_are_refused_and_never_listed(store: Store, name: str) -> None:
-    with pytest.raises(ValueError, match="not a name"):
+    with pytest.raises(ValueError, match="not an object name"):
         store.write(name, b"", if_generation=ABSENT)
-    with pytest.raises(ValueError, match="not a name"):
+    with pytest.raises(ValueError, match="not an object name"):
         store.read(name)
-    with pytest.raises(ValueError, match="not a name"):
+    with pytest.raises(ValueError, match="not an object name"):
         store.read_into(name, memoryview(b""), generation=1)
-    with pytest.raises(ValueError, match="not a name"):
+    with pytest.raises(ValueError, match="not an object name"):
         store.delete(name)
 
 
@@ -66,7 +66,7 @@ def test_a_write_says_what_it_left(store: Store) -> None:
 
 def test_a_second_create_is_a_conflict_and_changes_nothing(store: Store) -> None:
     first = store.write("a", b"first", if_generation=ABSENT)
-    with pytest.raises(Conflict, match="a: it is in another generation"):
+    with pytest.raises(Conflict, match="a: it has another generation"):
         store.write("a", b"second", if_generation=ABSENT)
     assert store.read("a") == Object(data=b"first", generation=first.generation)
 

@@ -72,7 +72,7 @@ def test_a_server_that_is_down_for_a_while_is_waited_for(faulty: Faulty, undistu
     life = faulty.start()
     assert life.wait(300) == 0
     assert next(down, None) is None
-    assert "trying again" in life.output
+    assert "retrying" in life.output
     faulty.assert_undisturbed(undisturbed)
 
 

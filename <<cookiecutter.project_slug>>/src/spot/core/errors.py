@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 TRY_AGAIN = "nothing is lost, try again"
+LOGIN = "gcloud auth application-default login"
 
 
 class Exit(IntEnum):

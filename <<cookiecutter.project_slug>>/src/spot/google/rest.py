@@ -16,14 +16,13 @@ from google.auth import exceptions as auth_errors
 from google.auth.credentials import Credentials
 from google.auth.transport.requests import AuthorizedSession, Request
 
-from spot.core.errors import Exit, SpotError
+from spot.core.errors import LOGIN, Exit, SpotError
 from spot.storage.base import root_cause
 
 ENDPOINT = "GOOGLEAPIS_ENDPOINT"
 """The variable that names another server, `{api}` in it standing for the API: every call is anonymous then."""
 GOOGLE = "https://{api}.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-LOGIN = "gcloud auth application-default login"
 CONNECT_AND_READ_S = (10.0, 30.0)
 DELAYS_S = (0.5, 1.0, 2.0)
 """One more try after each."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar, cast
 
-from spot.core.errors import Exit, PermissionDenied, SpotError, TemporarilyUnavailable
+from spot.core.errors import LOGIN, Exit, PermissionDenied, SpotError, TemporarilyUnavailable
 from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Attempt, Run
 from spot.google.job_spec import custom_job, label_filter
@@ -170,9 +170,7 @@ def _open(endpoint: str) -> Any:
             client_options=ClientOptions(api_endpoint=endpoint),
         )
     except DefaultCredentialsError as error:
-        raise PermissionDenied(
-            f"no Google Cloud credentials to ask {endpoint}", fix="gcloud auth application-default login"
-        ) from error
+        raise PermissionDenied(f"no Google Cloud credentials to ask {endpoint}", fix=LOGIN) from error
 
 
 def _call(what: str, call: Callable[[], _T]) -> _T:
@@ -197,7 +195,7 @@ def _call(what: str, call: Callable[[], _T]) -> _T:
         # A metadata server that does not answer is wrapped by the library, and not marked as passing.
         if error.retryable or isinstance(error.__cause__, TransportError):
             raise TemporarilyUnavailable(f"{what}: {_line(error)}") from error
-        raise PermissionDenied(f"{what}: {_line(error)}", fix="gcloud auth application-default login") from error
+        raise PermissionDenied(f"{what}: {_line(error)}", fix=LOGIN) from error
 
 
 def _sighting(job: Any) -> JobSnapshot:

@@ -1,1 +1,1 @@
-"""Object stores, the layout of the bucket and its records."""
+"""Store objects in a bucket or a directory, and name them."""

@@ -1,4 +1,4 @@
-"""The object store as both sides see it: one Protocol, its errors, and the URI that opens one."""
+"""Define the interface of an object store, its values and its errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 from spot.core.errors import Exit, SpotError
 
 ABSENT = 0
-"""The generation of an object that does not exist: `write(..., if_generation=ABSENT)` creates it or fails."""
+"""Generation of an object that does not exist: `write(..., if_generation=ABSENT)` creates it or fails."""
 
 GIVE_UP_S = 120.0
 
@@ -35,12 +35,12 @@ class NewerFormat(SpotError):
 
 
 class Cancelled(Exception):
-    """The caller withdrew the write while it was under way."""
+    """Report that the caller withdrew a write in progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What a write left in the store."""
+    """Describe the object that a write created."""
 
     generation: int
     size: int
@@ -49,7 +49,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Object:
-    """A small object, whole."""
+    """Hold a small object."""
 
     data: bytes
     generation: int
@@ -57,7 +57,7 @@ class Object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of a listing."""
+    """Describe an object in a listing."""
 
     name: str
     size: int
@@ -65,56 +65,50 @@ class Entry:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """What the layers of a network library around it repeat at length."""
+    """Return the first cause of an error: the layers of a network library only repeat it."""
     while inner := error.__cause__ or error.__context__:
         error = inner
     return error
 
 
 def never() -> bool:
-    """The `cancelled` of a write that nobody withdraws."""
+    """Withdraw no write."""
     return False
 
 
 def checked_name(name: str) -> str:
-    """`name`, if every store can hold an object of it. Raises `ValueError`."""
+    """Return `name` if it is valid in every store. Raises `ValueError`."""
     parts = name.split("/")
     if not all(parts) or "." in parts or ".." in parts or not name.isprintable():
-        raise ValueError(f"{name!r} is not a name of an object: expected printable parts between slashes")
+        raise ValueError(f"{name!r} is not an object name: expected printable parts between slashes")
     return name
 
 
 class Store(Protocol):
-    """Objects under a root, addressed by `/`-separated names relative to it.
+    """Address objects below `uri` by `/`-separated names.
 
-    Every write is conditional and durable when it returns, and a reader sees an object whole or not at all.
-    Names are `str`, not `Path`, which would fold the `//` of a `gs://` URI; other ones than `checked_name` lets pass
-    raise `ValueError`.
+    A write is conditional, atomic and durable when it returns. Names that `checked_name` rejects raise `ValueError`.
+    Names are `str`, because `Path` folds the `//` of a `gs://` URI.
     """
 
     uri: str
 
     def write(
-        self,
-        name: str,
-        data: bytes | memoryview,
-        *,
-        if_generation: int,
-        cancelled: Callable[[], bool] = never,
+        self, name: str, data: bytes | memoryview, *, if_generation: int, cancelled: Callable[[], bool] = never
     ) -> Written:
         """Write `name` if its generation is `if_generation` (`ABSENT`: create it).
 
-        Raises `Conflict` if it is not, `Cancelled` as soon as `cancelled()` is seen to be true.
+        Raises `Conflict` if it is another, and `Cancelled` once `cancelled()` is true.
         """
 
     def read(self, name: str) -> Object:
-        """The newest generation of a small object. Raises `NotFound`."""
+        """Return the newest generation of a small object. Raises `NotFound`."""
 
     def read_into(self, name: str, view: memoryview, *, generation: int) -> None:
-        """Fill `view` with exactly this generation. Raises `NotFound`, or `Damaged` if the size is another."""
+        """Fill `view` with this generation. Raises `NotFound`, or `Damaged` if the size differs."""
 
     def list(self, prefix: str) -> list[Entry]:
-        """Every object whose name starts with `prefix`, sorted by name."""
+        """Return all objects whose name starts with `prefix`, sorted by name."""
 
     def delete(self, name: str) -> None:
-        """Remove `name`; an absent one is no error."""
+        """Remove `name` if it exists."""

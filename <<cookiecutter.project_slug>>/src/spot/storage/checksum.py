@@ -1,4 +1,4 @@
-"""CRC32C, the checksum that Cloud Storage keeps of every object."""
+"""Compute CRC32C, the checksum that Cloud Storage keeps of every object."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ CHUNK = 1 << 20
 
 
 def crc32c(data: bytes | memoryview, crc: int = 0) -> int:
-    """The CRC32C of `data`, going on from `crc`.
+    """Return the CRC32C of `data`, continued from `crc`.
 
-    The C library takes only objects that own their memory and holds the GIL for a call: a view is fed to it as
-    read-only numpy arrays of 1 MiB, which neither copies nor blocks the process's other threads for long.
+    The C library rejects memoryviews and holds the GIL during a call. Read-only numpy arrays of 1 MiB avoid a copy
+    and let other threads run.
     """
     if isinstance(data, bytes):
         return int(google_crc32c.extend(crc, data))

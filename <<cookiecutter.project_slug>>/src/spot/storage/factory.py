@@ -8,9 +8,9 @@ from spot.storage.base import GIVE_UP_S, Store
 
 
 def open_store(uri: str, *, give_up_s: float = GIVE_UP_S) -> Store:
-    """The store at `gs://bucket/prefix` or at a local directory, which is made when first written to.
+    """Return the store at `gs://bucket/prefix` or in a local directory, which the first write creates.
 
-    A bucket that does not answer is asked again for `give_up_s`. Raises `ValueError` for a URI of another kind.
+    Requests to a bucket are retried for `give_up_s`. Raises `ValueError` for other URIs.
     """
     if uri.startswith("gs://"):
         from spot.storage.gcs import GcsStore  # 0.3 s of import that a local run need not pay
@@ -20,14 +20,14 @@ def open_store(uri: str, *, give_up_s: float = GIVE_UP_S) -> Store:
         raise ValueError(f"{uri!r} is neither a gs:// URI nor a local path")
     if (path := Path(uri).absolute()).is_relative_to("/gcs"):
         rest = path.relative_to("/gcs")
-        raise ValueError(f"{uri!r} is a FUSE mount whose rename is not atomic: use 'gs://{rest}'")
+        raise ValueError(f"{uri!r} is a FUSE mount, and its rename is not atomic: use 'gs://{rest}'")
     from spot.storage.local import LocalStore
 
     return LocalStore(uri)
 
 
 def open_object(uri: str) -> tuple[Store, str]:
-    """The store and the name of the one object at `uri`."""
+    """Return the store and the name of the object at `uri`."""
     root, _, name = uri.rpartition("/")
     if uri.startswith("gs://") and (root in {"gs:/", "gs:"} or not name):
         raise ValueError(f"{uri!r} names no object: expected gs://bucket/path/to/object")

@@ -1,8 +1,7 @@
-"""A store in a Cloud Storage bucket.
+"""Store objects in a Cloud Storage bucket.
 
-Listing, deleting and reading small objects is the client library's work. Parts of checkpoints go over the same
-credentials by requests of our own, because the library copies an upload twice and reads a download in pieces of
-8 KiB: here a body is sent from, and received into, the memory that it lives in.
+The client library lists, deletes and reads small objects. Parts of checkpoints use requests of our own, because the
+library copies an upload twice and reads a download in pieces of 8 KiB. Here a body is not copied.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from google.cloud.storage import Client
 from google.cloud.storage.exceptions import DataCorruption
 from requests.adapters import HTTPAdapter
 
-from spot.core.errors import PermissionDenied, TemporarilyUnavailable
+from spot.core.errors import LOGIN, PermissionDenied, TemporarilyUnavailable
 from spot.storage.base import (
     GIVE_UP_S,
     Cancelled,
@@ -50,18 +49,20 @@ SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 CONNECT_AND_READ_S = (10.0, 30.0)
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.25, 8.0
 CONNECTIONS = 16
+_ONE_TRY: Any = {"timeout": CONNECT_AND_READ_S, "retry": None}
+_LISTED = "items(name,size,generation),nextPageToken"
 
-_PASSING_STATUS = {408, 429, 500, 502, 503, 504}
-_PASSING = (
+_TRANSIENT_STATUS = {408, 429, 500, 502, 503, 504}
+_TRANSIENT = (
     requests.exceptions.ConnectionError,
     requests.exceptions.Timeout,
     requests.exceptions.ChunkedEncodingError,
     requests.exceptions.ContentDecodingError,
     requests.exceptions.InvalidJSONError,
-    urllib3.exceptions.HTTPError,  # raw downloads of the client library let them through
+    urllib3.exceptions.HTTPError,  # from raw downloads of the client library
     auth_errors.TransportError,
     DataCorruption,
-    AttributeError,  # google-api-core, of an error in JSON that is not in Google's form: a proxy's
+    AttributeError,  # google-api-core raises it for the JSON error of a proxy
 )
 
 _T = TypeVar("_T")
@@ -69,7 +70,7 @@ _log = logging.getLogger(__name__)
 
 
 class GcsStore:
-    """Objects of one bucket under one prefix. Safe to use from several threads."""
+    """Keep objects of one bucket below a prefix. Safe to use from several threads."""
 
     def __init__(
         self,
@@ -89,14 +90,14 @@ class GcsStore:
         self._session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(pool_connections=CONNECTIONS, pool_maxsize=CONNECTIONS))
-        # It would fetch the bucket's metadata in a thread, which may be forbidden, for traces that nobody takes.
+        # The client would fetch the bucket's metadata for traces, which may be forbidden and is not needed.
         os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-        # The project matters only to calls about buckets, of which there are none here.
+        # Only calls about buckets need a project, and this class makes none.
         self._client = Client(project="unused", credentials=credentials)
 
     @classmethod
     def open(cls, uri: str, *, give_up_s: float = GIVE_UP_S) -> GcsStore:
-        """The store at `gs://bucket/prefix`, with the credentials of this environment (none over plain http)."""
+        """Return the store at `gs://bucket/prefix`. The emulator over plain http needs no credentials."""
         bucket, _, prefix = uri.removeprefix("gs://").partition("/")
         prefix = prefix.rstrip("/")
         if not bucket or not uri.isprintable() or prefix.startswith("/") or "//" in prefix:
@@ -106,18 +107,11 @@ class GcsStore:
         try:
             credentials, _ = google.auth.default(scopes=[SCOPE])
         except auth_errors.DefaultCredentialsError as error:
-            raise PermissionDenied(
-                f"no Google Cloud credentials to open {uri}", fix="gcloud auth application-default login"
-            ) from error
+            raise PermissionDenied(f"no Google Cloud credentials to open {uri}", fix=LOGIN) from error
         return cls(bucket, prefix, credentials=credentials, give_up_s=give_up_s)
 
     def write(
-        self,
-        name: str,
-        data: bytes | memoryview,
-        *,
-        if_generation: int,
-        cancelled: Callable[[], bool] = never,
+        self, name: str, data: bytes | memoryview, *, if_generation: int, cancelled: Callable[[], bool] = never
     ) -> Written:
         size, checksum = memoryview(data).nbytes, crc32c(data)
         body = _Multipart(self._full(name), data, checksum, cancelled)
@@ -134,16 +128,12 @@ class GcsStore:
                 data=body,
             ) as response:
                 resource = response.json()
-                return Written(
-                    generation=int(resource["generation"]),
-                    size=int(resource["size"]),
-                    crc32c=_from_base64(resource["crc32c"]),
-                )
+                return _written(resource["generation"], resource["size"], resource["crc32c"])
 
         try:
             written = self._call(send, f"cannot write {self.uri}/{name}", cancelled)
         except Conflict:
-            # An earlier try may have been carried out although its reply was lost.
+            # The reply to an earlier try may have been lost.
             found = self._stat(name) if sent > 1 else None
             if found is None or (found.size, found.crc32c) != (size, checksum):
                 raise
@@ -151,13 +141,13 @@ class GcsStore:
         except NotFound as error:
             raise self._no_bucket() from error
         if (written.size, written.crc32c) != (size, checksum):
-            raise Damaged(f"{self.uri}/{name}: sent {size} bytes, {written.size} bytes with another checksum arrived")
+            raise Damaged(f"{self.uri}/{name}: sent {size} bytes, {written.size} with another checksum arrived")
         return written
 
     def read(self, name: str) -> Object:
         def fetch() -> Object:
             blob = self._client.bucket(self._bucket).blob(self._full(name))
-            data = blob.download_as_bytes(raw_download=True, timeout=CONNECT_AND_READ_S, retry=None)
+            data = blob.download_as_bytes(raw_download=True, **_ONE_TRY)
             return Object(data=data, generation=int(blob.generation or 0))
 
         return self._call(fetch, f"cannot read {self.uri}/{name}")
@@ -187,19 +177,9 @@ class GcsStore:
 
     def list(self, prefix: str) -> list[Entry]:
         def fetch() -> list[Entry]:
-            blobs = self._client.list_blobs(
-                self._bucket,
-                prefix=self._prefix + prefix,
-                fields="items(name,size,generation),nextPageToken",
-                timeout=CONNECT_AND_READ_S,
-                retry=None,
-            )
+            blobs = self._client.list_blobs(self._bucket, prefix=self._prefix + prefix, fields=_LISTED, **_ONE_TRY)
             return [
-                Entry(
-                    name=blob.name.removeprefix(self._prefix),
-                    size=int(blob.size),
-                    generation=int(blob.generation),
-                )
+                Entry(name=blob.name[len(self._prefix) :], size=int(blob.size), generation=int(blob.generation))
                 for blob in blobs
             ]
 
@@ -210,7 +190,7 @@ class GcsStore:
 
     def delete(self, name: str) -> None:
         def remove() -> None:
-            self._client.bucket(self._bucket).blob(self._full(name)).delete(timeout=CONNECT_AND_READ_S, retry=None)
+            self._client.bucket(self._bucket).blob(self._full(name)).delete(**_ONE_TRY)
 
         with contextlib.suppress(NotFound):
             self._call(remove, f"cannot delete {self.uri}/{name}")
@@ -220,10 +200,8 @@ class GcsStore:
 
     def _stat(self, name: str) -> Written | None:
         def fetch() -> Written | None:
-            blob = self._client.bucket(self._bucket).get_blob(self._full(name), timeout=CONNECT_AND_READ_S, retry=None)
-            if blob is None:
-                return None
-            return Written(generation=int(blob.generation), size=int(blob.size), crc32c=_from_base64(blob.crc32c))
+            blob = self._client.bucket(self._bucket).get_blob(self._full(name), **_ONE_TRY)
+            return _written(blob.generation, blob.size, blob.crc32c) if blob else None
 
         return self._call(fetch, f"cannot read {self.uri}/{name}")
 
@@ -236,15 +214,15 @@ class GcsStore:
             raise api.from_http_response(response)  # type: ignore[no-untyped-call]
 
     def _call(self, attempt: Callable[[], _T], what: str, cancelled: Callable[[], bool] = never) -> _T:
-        """Run `attempt`, again while it fails in passing and time is left; its errors become the store's."""
+        """Return the result of `attempt`, repeated while its errors are transient and time is left."""
 
         def note(error: Exception) -> None:
             if cancelled():
                 raise Cancelled from error
-            _log.warning("%s: %s; trying again", what, _line(error))
+            _log.warning("%s: %s; retrying", what, _line(error))
 
         retry = Retry(
-            predicate=_passes,
+            predicate=_is_transient,
             initial=self._first_delay_s,
             maximum=LONGEST_DELAY_S,
             multiplier=2.0,
@@ -258,22 +236,23 @@ class GcsStore:
                 f"{what} for {self._give_up_s:.0f} s: {_line(error.cause or error)}"
             ) from error
         except api.PreconditionFailed as error:
-            raise Conflict(f"{what}: it is in another generation") from error
+            raise Conflict(f"{what}: it has another generation") from error
         except api.NotFound as error:
             raise NotFound(f"{what}: it does not exist") from error
         except (api.GoogleAPICallError, auth_errors.GoogleAuthError, requests.exceptions.RequestException) as error:
             raise PermissionDenied(f"{what}: {_line(error)}") from error
 
     def _no_bucket(self) -> PermissionDenied:
-        return PermissionDenied(f"bucket gs://{self._bucket} does not exist, or these credentials may not see it")
+        return PermissionDenied(f"bucket gs://{self._bucket} does not exist, or is not visible to these credentials")
 
 
 class _Multipart:
-    """The body of a multipart upload: metadata, then the data, sent from where it lies. Can be iterated again."""
+    """Iterate over the body of a multipart upload, any number of times, without a copy of the data."""
 
     def __init__(self, name: str, data: bytes | memoryview, checksum: int, cancelled: Callable[[], bool]) -> None:
         self.boundary = secrets.token_hex(16)
-        metadata = json.dumps({"name": name, "crc32c": _to_base64(checksum)})
+        crc = base64.b64encode(checksum.to_bytes(4, "big")).decode()
+        metadata = json.dumps({"name": name, "crc32c": crc})
         self._head = (
             f"--{self.boundary}\r\ncontent-type: application/json; charset=UTF-8\r\n\r\n{metadata}\r\n"
             f"--{self.boundary}\r\ncontent-type: application/octet-stream\r\n\r\n"
@@ -294,20 +273,19 @@ class _Multipart:
         yield self._tail
 
 
-def _passes(error: Exception) -> bool:
-    """Whether the next try may do better."""
+def _is_transient(error: Exception) -> bool:
     if isinstance(error, api.GoogleAPICallError):
-        # 400 is what Cloud Storage says of a body that does not have the declared checksum.
+        # Cloud Storage answers 400 to a body whose checksum is not the declared one.
         damaged = error.code == 400 and "crc32c" in str(error.message).lower()
-        return error.code in _PASSING_STATUS or damaged
+        return error.code in _TRANSIENT_STATUS or damaged
     if isinstance(error, auth_errors.RefreshError):
-        # A metadata server that does not answer is wrapped so by the library, and not marked as passing.
+        # The library does not mark a metadata server without an answer as retryable.
         return error.retryable or isinstance(error.__cause__, auth_errors.TransportError)
-    return isinstance(error, _PASSING)
+    return isinstance(error, _TRANSIENT)
 
 
 def _line(error: BaseException) -> str:
-    """What the server said, without the request's URL and the response's JSON around it."""
+    """Return the message of the server, without URL and JSON."""
     text = str(error if isinstance(error, api.GoogleAPICallError) else root_cause(error))
     if isinstance(error, api.GoogleAPICallError) and isinstance(error.response, requests.Response):
         with contextlib.suppress(ValueError, LookupError, TypeError):
@@ -315,9 +293,6 @@ def _line(error: BaseException) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def _to_base64(checksum: int) -> str:
-    return base64.b64encode(checksum.to_bytes(4, "big")).decode()
-
-
-def _from_base64(text: str) -> int:
-    return int.from_bytes(base64.b64decode(text), "big")
+def _written(generation: Any, size: Any, checksum: str) -> Written:
+    crc = int.from_bytes(base64.b64decode(checksum), "big")
+    return Written(generation=int(generation), size=int(size), crc32c=crc)

@@ -1,4 +1,4 @@
-"""A store in a local directory, with the guarantees of Cloud Storage: conditional, atomic, durable writes."""
+"""Store objects in a local directory, with conditional, atomic and durable writes as in Cloud Storage."""
 
 from __future__ import annotations
 
@@ -30,23 +30,18 @@ from spot.storage.checksum import CHUNK, crc32c
 TEMPORARY = ".tmp-"
 LOCK = ".lock"
 STALE_S = 3600.0
-"""A temporary file that nobody has written to for so long has no writer any more."""
+"""Age at which a temporary file has no writer any more."""
 
 
 class LocalStore:
-    """Objects are files. A file's generation is its modification time in ns, which every write makes grow."""
+    """Keep objects as files. The generation is the modification time in ns, which grows with every write."""
 
     def __init__(self, root: str) -> None:
         self.uri = root.rstrip("/") or "/"
         self._root = Path(root)
 
     def write(
-        self,
-        name: str,
-        data: bytes | memoryview,
-        *,
-        if_generation: int,
-        cancelled: Callable[[], bool] = never,
+        self, name: str, data: bytes | memoryview, *, if_generation: int, cancelled: Callable[[], bool] = never
     ) -> Written:
         path = self._path(name)
         view = memoryview(data).cast("B")
@@ -85,7 +80,7 @@ class LocalStore:
         directory = prefix.rpartition("/")[0]
         try:
             top = self._root / (directory and checked_name(directory))
-        except ValueError:  # nothing can be there
+        except ValueError:  # no object can have such a name
             return []
         with _explained(f"cannot list {self._root / prefix}"):
             entries = [entry for entry in self._walk(top) if entry.name.startswith(prefix)]
@@ -96,34 +91,31 @@ class LocalStore:
         with _explained(f"cannot delete {path}"), contextlib.suppress(FileNotFoundError):
             path.unlink()
             _sync_directory(path.parent)
-            with contextlib.suppress(OSError):  # a directory that still holds something stays
+            with contextlib.suppress(OSError):  # the directory is not empty
                 path.parent.rmdir()
 
     def _path(self, name: str) -> Path:
         path = self._root / checked_name(name)
         if _is_own(path.name):
-            raise ValueError(f"{name!r} is a name that the store keeps for itself")
+            raise ValueError(f"{name!r} is reserved by the store: use another name")
         return path
 
     def _walk(self, top: Path) -> Iterator[Entry]:
         for directory, _, files in os.walk(top, onerror=_raise_unless_absent):
             for file in files:
                 path = Path(directory) / file
-                with contextlib.suppress(FileNotFoundError):  # deleted since it was listed
+                with contextlib.suppress(FileNotFoundError):  # deleted since the listing
                     stat = path.stat()
                     if _is_own(file):
                         if file != LOCK and stat.st_mtime < time.time() - STALE_S:
                             path.unlink()  # its writer was killed
                         continue
-                    yield Entry(
-                        name=path.relative_to(self._root).as_posix(),
-                        size=stat.st_size,
-                        generation=stat.st_mtime_ns,
-                    )
+                    name = path.relative_to(self._root).as_posix()
+                    yield Entry(name=name, size=stat.st_size, generation=stat.st_mtime_ns)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Whoever holds this may replace objects; the kernel lets go of it when the process dies."""
+        """Lock the store for replacing objects. The kernel releases the lock when the process dies."""
         with (self._root / LOCK).open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -134,15 +126,15 @@ def _is_own(name: str) -> bool:
 
 
 def _create(path: Path) -> BinaryIO:
-    """Open a new file, its directories made durably."""
+    """Open a new file and create its directories durably."""
     for _ in range(10):
         missing = [parent for parent in path.parents if not parent.exists()]
-        with contextlib.suppress(FileNotFoundError):  # a delete emptied a directory and removed it meanwhile
+        with contextlib.suppress(FileNotFoundError):  # a delete removed the empty directory meanwhile
             path.parent.mkdir(parents=True, exist_ok=True)
             for parent in missing:
                 _sync_directory(parent.parent)
             return path.open("xb")
-    raise PermissionDenied(f"{path.parent} cannot be made, or disappears as often as it is")
+    raise PermissionDenied(f"{path.parent} cannot be created, or is removed again each time")
 
 
 def _write_durably(file: BinaryIO, view: memoryview, cancelled: Callable[[], bool]) -> None:
@@ -155,17 +147,17 @@ def _write_durably(file: BinaryIO, view: memoryview, cancelled: Callable[[], boo
 
 
 def _replace(temporary: Path, path: Path, if_generation: int) -> int:
-    """Move `temporary` to `path` if that is in generation `if_generation`; the new generation. Needs the lock."""
+    """Move `temporary` to `path` if its generation is `if_generation`. Return the new one. Needs the lock."""
     try:
         found = path.stat().st_mtime_ns
     except FileNotFoundError:
         found = ABSENT
     if found != if_generation:
-        raise Conflict(f"cannot write {path}: it is in another generation: {found}, not {if_generation}")
+        raise Conflict(f"cannot write {path}: it has another generation: {found}, not {if_generation}")
     generation = max(time.time_ns(), found + 1)
     os.utime(temporary, ns=(generation, generation))
     if temporary.stat().st_mtime_ns != generation:
-        raise PermissionDenied(f"{path} is on a file system that keeps no times in ns: use another directory, or gs://")
+        raise PermissionDenied(f"{path} is on a file system without times in ns: use another directory, or gs://")
     temporary.replace(path)
     return generation
 
@@ -185,7 +177,7 @@ def _raise_unless_absent(error: OSError) -> None:
 
 @contextlib.contextmanager
 def _explained(what: str, *, absent: type[SpotError] = NotFound) -> Iterator[None]:
-    """Turn the operating system's errors into the store's; a missing file is `absent`."""
+    """Convert errors of the operating system; a missing file becomes `absent`."""
     try:
         yield
     except SpotError:

@@ -1,12 +1,9 @@
-"""The names of objects in the bucket, in one place (docs/checkpoints.md draws the tree)."""
+"""Name the objects below the checkpoint and output directories (docs/checkpoints.md shows the tree)."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-
-RUN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-"""A run's and an attempt's id: also a label's value on Vertex AI, and a segment of an object's name."""
 
 MODEL = "model.safetensors"
 METRICS = "metrics.json"
@@ -14,30 +11,30 @@ COMPLETION = "completion.json"
 
 
 def manifests(run: str) -> str:
-    """The prefix of a run's manifests."""
+    """Return the prefix of the manifests of a run."""
     return f"{run}/manifests/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Commit:
-    """A committed checkpoint, as the name of its manifest tells it. In the order of steps."""
+    """Identify a committed checkpoint, by the name of its manifest. Ordered by step."""
 
     step: int
     token: int
-    """Of the writer's lease under which it was written: a later writer has a higher one."""
+    """Fencing token of its writer: a later holder of the lease has a higher one."""
     from_step: int
-    """The checkpoint that its writer began from; 0 if from nothing."""
+    """Step of the checkpoint that the writer resumed from; 0 for none."""
     from_token: int
 
 
 def manifest(run: str, commit: Commit) -> str:
-    """The manifest of a checkpoint: its existence is the commit."""
+    """Return the name of a manifest: its existence is the commit."""
     began = f"{commit.from_step:010d}-{commit.from_token:04d}"
     return f"{manifests(run)}{commit.step:010d}-{commit.token:04d}-from-{began}.json"
 
 
 def commit_of_manifest(name: str) -> Commit | None:
-    """What a manifest's name tells, None for an object that is none."""
+    """Return the commit that a name stands for, None if the object is not a manifest."""
     match = re.fullmatch(r".*/manifests/(\d{10})-(\d{4,})-from-(\d{10})-(\d{4,})\.json", name)
     if match is None:
         return None
@@ -46,41 +43,41 @@ def commit_of_manifest(name: str) -> Commit | None:
 
 
 def writer(run: str) -> str:
-    """The writer's lease of a run."""
+    """Return the name of the lease of a run."""
     return f"{run}/writer.json"
 
 
 def quarantine(run: str, step: int, generation: int) -> str:
-    """Where a manifest is kept that no run resumes from any more."""
+    """Return where a damaged manifest is moved."""
     return f"{run}/quarantine/{step:010d}-{generation}.json"
 
 
 def data(run: str) -> str:
-    """The prefix of the parts of all of a run's checkpoints."""
+    """Return the prefix of the parts of all checkpoints of a run."""
     return f"{run}/data/"
 
 
 def part(run: str, step: int, attempt: str, start: int, save: int, index: int) -> str:
-    """One part. Each save of each start writes under names of its own, so no part is ever written twice."""
+    """Return the name of a part. It is unique to the save, so that no part is written twice."""
     return f"{data(run)}{step:010d}/{attempt}.{start}.{save}/part-{index:05d}"
 
 
 def step_of_part(name: str) -> int | None:
-    """The step in a part's name, None for an object that is none."""
+    """Return the step of a part, None if the object is not a part."""
     match = re.fullmatch(r".*/data/(\d{10})/[^/]+/part-\d{5}", name)
     return int(match[1]) if match else None
 
 
 def markers(run: str) -> str:
-    """The prefix of a run's markers."""
+    """Return the prefix of the markers of a run."""
     return f"{run}/attempts/"
 
 
 def marker(run: str, attempt: str, start: int, event: str) -> str:
-    """The marker of the `start`-th start of the process in `attempt`; `event` is started or ended."""
+    """Return the marker of start number `start` of `attempt`; `event` is started or ended."""
     return f"{markers(run)}{attempt}/{start}-{event}.json"
 
 
 def output(run: str, name: str) -> str:
-    """One of a run's results, under the output directory."""
+    """Return the name of a result, below the output directory."""
     return f"{run}/{name}"

@@ -1,1 +1,1 @@
-"""The records in the bucket: ledger, manifests, lease, markers, completion."""
+"""Read and write the records in the bucket."""

@@ -15,9 +15,9 @@ from functools import cache
 from typing import Any
 
 from spot.core.errors import SpotError
+from spot.core.fields import ID
 from spot.core.run import Run, RunState
 from spot.storage.base import ABSENT, Conflict, Damaged, NewerFormat, NotFound, Store
-from spot.storage.paths import RUN
 
 FORMAT = 1
 OPEN = "runs/open/"
@@ -196,7 +196,7 @@ def _open_name(run_id: str) -> str:
 
 
 def _checked(run_id: str) -> str:
-    if not RUN.fullmatch(run_id):
+    if not ID.fullmatch(run_id):
         raise InvalidRunId(f"{run_id!r} is no id of a run: 1 to 63 of a-z, 0-9, _ and -, a letter or digit first")
     return run_id
 
