@@ -12,7 +12,7 @@ from spot.core.run import Outcome, RunState
 from spot.emulators.faults import Call, Method
 from spot.github import workflow
 from spot.supervisor.submit import SubmitError
-from tests.machinery.emulators.faults import Answer
+from tests.machinery.emulators import faults
 from tests.machinery.google.google_server import Answer
 from tests.machinery.samples import ended, run
 from tests.workflows.cloud import IMAGES, Cloud, cloud
@@ -208,7 +208,7 @@ def test_a_run_whose_job_cannot_be_read_stays_supervised_and_is_a_warning(
     team: Cloud, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert workflow.main(["retrain"]) == Exit.DONE
-    team.vertex.rule = lambda _: Answer(400, "something odd")
+    team.vertex.rule = lambda _: faults.Answer(400, "something odd")
     capsys.readouterr()
     assert workflow.main(["supervise"]) == Exit.DONE
     assert supervised(team)
@@ -248,7 +248,7 @@ def test_a_pass_in_which_one_run_was_cancelled_and_another_needs_somebody_is_red
 def test_a_run_that_fails_at_its_submit_is_red_there_and_has_its_issue_with_the_next_pass(
     team: Cloud, tmp_path: Path
 ) -> None:
-    team.vertex.rule = lambda call: Answer(400, "no such machine") if call.method is Method.CREATE else None
+    team.vertex.rule = lambda call: faults.Answer(400, "no such machine") if call.method is Method.CREATE else None
     assert workflow.main(["retrain"]) == Exit.FAILED
     assert "no such machine" in (tmp_path / "summary").read_text()
     assert team.github.states["supervise.yml"] == ON

@@ -16,16 +16,26 @@ import pytest
 from spot.core.errors import PermissionDenied, TemporarilyUnavailable
 from spot.core.job import JobError, JobState
 from spot.core.run import Provisioning
-from spot.emulators import messages
-from spot.emulators.capacity import Scripted
-from spot.emulators.faults import Answer, Fault, LostReply, Method, Reset, Slow, each, first, no_machine, no_quota, on
-from spot.emulators.jobs import Jobs as Vertex
-from spot.emulators.launcher import NoLauncher
+from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.faults import Injection, LostReply, Method, each, on
+from spot.emulators.jobs import JobTable as Vertex
 from spot.emulators.vertex_server import VertexServer
 from spot.google import vertex
 from spot.google.vertex import JobNotFound, RequestRejected, VertexJobs
 from tests.machinery import samples
 from tests.machinery.clocks import ManualClock
+from tests.machinery.emulators.faults import (
+    RATE_LIMIT,
+    Answer,
+    Reset,
+    Slow,
+    first,
+    no_machine,
+    no_quota,
+    quota,
+    unsupported,
+)
+from tests.machinery.emulators.idle import IdleLauncher, finish
 
 RUN = samples.run(samples.attempt(job=None), id="20261124-060000-0a1b")
 (ATTEMPT,) = RUN.attempts
@@ -43,8 +53,8 @@ REPEATABLE: list[Call] = [
 
 class World:
     def __init__(self) -> None:
-        self.clock, self.capacity = ManualClock(samples.T0), Scripted()
-        self.vertex = Vertex(self.capacity, NoLauncher(), self.clock)
+        self.clock, self.capacity = ManualClock(samples.T0), ScriptedCapacity()
+        self.vertex = Vertex(self.capacity, IdleLauncher(), self.clock)
 
     def pass_time(self, **by: float) -> None:
         self.clock.advance(timedelta(**by))
@@ -97,14 +107,14 @@ def test_a_job_is_created_followed_and_found(jobs: VertexJobs, world: World) -> 
     assert running == jobs.find(RUN, ATTEMPT)
     assert running.state is JobState.RUNNING
     assert running.started_at == samples.after(minutes=5.5)
-    world.vertex.finish(created.name)
+    finish(world.vertex, created.name)
     assert jobs.get(created.name) == replace(running, state=JobState.SUCCEEDED, ended_at=samples.after(hours=1))
 
 
 def test_every_time_is_in_utc(jobs: VertexJobs, world: World) -> None:
     name = jobs.create(RUN, ATTEMPT).name
     world.pass_time(hours=1)
-    world.vertex.finish(name)
+    finish(world.vertex, name)
     sighting = jobs.get(name)
     for moment in (sighting.created_at, sighting.started_at, sighting.ended_at):
         assert moment is not None
@@ -142,11 +152,11 @@ def test_what_vertex_says_of_a_failure_is_kept_as_it_said_it_once_it_does(jobs: 
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (400, messages.unsupported("g2-standard-8").message),
+        (400, unsupported("g2-standard-8").message),
         (404, "The requested location does not exist."),
         (412, "A precondition failed."),
-        (429, messages.quota("nvidia_l4_gpus", Provisioning.SPOT).message),
-        (429, messages.RATE_LIMIT),
+        (429, quota("nvidia_l4_gpus", Provisioning.SPOT).message),
+        (429, RATE_LIMIT),
     ],
 )
 def test_a_create_that_is_refused_made_no_job_and_the_answer_is_kept_raw(
@@ -183,7 +193,7 @@ def test_what_is_denied_was_not_done(status: int, jobs: VertexJobs, world: World
     assert world.vertex.get(name).state is JobState.QUEUED
 
 
-def named(fault: Fault) -> str:
+def named(fault: Injection) -> str:
     """Without the address of a function, which each process of the tests has elsewhere."""
     return f"{fault.status}" if isinstance(fault, Answer) else type(fault).__name__
 
@@ -192,7 +202,7 @@ def named(fault: Fault) -> str:
     "fault", [*map(Answer, (408, 409, 499, 500, 502, 503, 504)), Reset(), LostReply(), Slow(0.4)], ids=named
 )
 def test_a_create_that_is_not_answered_is_not_sent_again(
-    fault: Fault, jobs: VertexJobs, world: World, server: VertexServer, monkeypatch: pytest.MonkeyPatch
+    fault: Injection, jobs: VertexJobs, world: World, server: VertexServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vertex, "CREATE_S", 0.2)
     server.rule = each(fault)
@@ -210,7 +220,7 @@ def test_a_create_that_is_not_answered_is_not_sent_again(
 @pytest.mark.parametrize("call", REPEATABLE, ids=["get", "find", "cancel"])
 @pytest.mark.parametrize("fault", [*map(Answer, (429, 500, 503)), Reset(), LostReply(), Slow(0.4)], ids=named)
 def test_what_is_never_answered_is_unavailable(
-    fault: Fault, call: Call, jobs: VertexJobs, server: VertexServer, monkeypatch: pytest.MonkeyPatch
+    fault: Injection, call: Call, jobs: VertexJobs, server: VertexServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vertex, "CALL_S", 0.2)
     name = jobs.create(RUN, ATTEMPT).name
