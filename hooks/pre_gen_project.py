@@ -1,4 +1,4 @@
-"""Refuse answers that cannot work: all of them at once, one line each, before anything is written."""
+"""Refuse wrong answers before anything is written: all at once, one line each."""
 
 import json
 import re
@@ -9,15 +9,16 @@ NAME = re.compile(r"\w(?:[\w .,-]{0,58}[\w.])?")
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 CLOUD_PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
 REGION = re.compile(r"[a-z]{2,20}-[a-z]{4,20}[0-9]{1,2}")
-BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
-IP_ADDRESS = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+")
+BUCKET = re.compile(
+    r"(?!goog)(?!.*google)(?!.*\.\.)(?![0-9]+\.[0-9]+\.[0-9]+\.[0-9]+\Z)[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"
+)
 
 MAX_REGIONS = 20
 MAX_CRON = 100
 
 WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-CRON_FIELDS = (  # what it is called, its least and greatest value, the names of its values
+CRON_FIELDS = (  # name, least value, greatest value, names of values
     ("minute", 0, 59, ()),
     ("hour", 0, 23, ()),
     ("day of the month", 1, 31, ()),
@@ -42,7 +43,7 @@ def wrong_slug(slug: str) -> str | None:
 def wrong_cloud_project(project: str) -> str | None:
     if CLOUD_PROJECT.fullmatch(project):
         return None
-    return "the project's id: 6 to 30 lower-case letters, digits and hyphens, a letter first, no hyphen last"
+    return "a project id: 6 to 30 lower-case letters, digits and hyphens, a letter first, no hyphen last"
 
 
 def wrong_regions(regions: str) -> str | None:
@@ -55,15 +56,12 @@ def wrong_regions(regions: str) -> str | None:
 
 
 def wrong_bucket(bucket: str) -> str | None:
-    if bucket.startswith("gs://"):
-        return "the bucket's name alone, without gs://"
-    if not BUCKET.fullmatch(bucket) or ".." in bucket:
-        return "3 to 63 lower-case letters, digits, - _ and ., from a letter or digit to a letter or digit"
-    if bucket.startswith("goog") or "google" in bucket:
-        return "a name that does not start with goog and has no google in it: Cloud Storage keeps those"
-    if IP_ADDRESS.fullmatch(bucket):
-        return "a name that is not an IP address"
-    return None
+    if BUCKET.fullmatch(bucket):
+        return None
+    return (
+        "the bucket's name without gs://: 3 to 63 lower-case letters, digits, - _ and ., "
+        "from a letter or digit to a letter or digit; not an IP address, no google in it"
+    )
 
 
 def wrong_schedule(schedule: str) -> str | None:
@@ -104,13 +102,13 @@ RULES: Mapping[str, Callable[[str], str | None]] = {
 
 
 def shown(value: str) -> str:
-    """The answer in plain ASCII on one line, whatever is in it and wherever it is printed."""
+    """Return the answer in plain ASCII on one short line."""
     quoted = ascii(value)
     return quoted if len(quoted) <= 60 else f"{quoted[:50]}... ({len(value)} characters)"
 
 
 def refusals(answers: Mapping[str, object]) -> list[str]:
-    """One line for each answer that cannot be used: which, what it was, what is allowed."""
+    """Return a line for each wrong answer: name, value, what is allowed."""
     lines = []
     for name, rule in RULES.items():
         value = str(answers[name])
@@ -133,5 +131,5 @@ def main(answers: Mapping[str, object]) -> int:
 if __name__ == "__main__":
     context = r"""<< cookiecutter | jsonify >>"""
     if not context.startswith("{"):
-        sys.exit("This template needs cookiecutter 2.6 or newer: an older one does not know its tags.")
+        sys.exit("This template needs cookiecutter 2.6 or newer: pip install -U cookiecutter")
     sys.exit(main(json.loads(context)))

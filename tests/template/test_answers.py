@@ -280,7 +280,7 @@ def test_a_cookiecutter_that_does_not_know_the_tags_is_told_so() -> None:
     unrendered = subprocess.run([sys.executable, str(hook)], capture_output=True, text=True, check=False)
 
     assert unrendered.returncode == 1
-    assert unrendered.stderr == "This template needs cookiecutter 2.6 or newer: an older one does not know its tags.\n"
+    assert unrendered.stderr == "This template needs cookiecutter 2.6 or newer: pip install -U cookiecutter\n"
 
 
 def test_an_empty_slug_does_not_bake_into_the_folder_itself(bake: Bake, tmp_path: Path) -> None:
