@@ -25,7 +25,7 @@ def test_a_stopped_container_saves_and_the_next_one_ends_with_the_same_model(
     saved = training.newest()
     assert saved
     assert saved.step >= reached
-    assert f"step {saved.step} is durable, leaving" in said
+    assert f"step {saved.step}: durable, exiting" in said
 
     with training.start() as second:
         assert second.wait() == 0, second.said()

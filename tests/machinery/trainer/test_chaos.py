@@ -78,7 +78,7 @@ def _moment(life: Life) -> str:
     """Where the end found it, as far as its words tell."""
     if life.code == 0:
         return "nothing"
-    if not re.search(r"begins|resumed", life.output):
+    if not re.search(r"starts, no checkpoint|resumed", life.output):
         return "start-up"
     return "last save" if re.search(r"\(100 %\)", life.output) else "training"
 

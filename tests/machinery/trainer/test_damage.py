@@ -60,7 +60,7 @@ def test_a_damaged_checkpoint_is_set_aside_loudly_for_the_one_before(
     damage(faulty, newest)
     life = faulty.trainer.start()
     assert life.wait() == 0, life.output + life.errors
-    assert f"WARNING step {newest}: checkpoint set aside: " in life.output
+    assert f"WARNING step {newest}: checkpoint quarantined: " in life.output
     assert re.search(rf"step {older} of \d+: resumed", life.output)
     assert len(faulty.checkpoints.list(f"{RUN}/quarantine/{newest:010d}-")) == 1
     faulty.assert_undisturbed(undisturbed)
@@ -75,7 +75,7 @@ def test_when_all_checkpoints_are_damaged_the_next_start_begins_anew(faulty: Fau
     assert "start again to begin from step 0" in line
     life = faulty.trainer.start()
     assert life.wait() == 0
-    assert "run default begins" in life.output
+    assert "run default starts, no checkpoint found" in life.output
     faulty.assert_undisturbed(undisturbed)
 
 

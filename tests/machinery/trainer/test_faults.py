@@ -145,7 +145,7 @@ def test_a_killed_uploader_is_replaced(faulty: Faulty, undisturbed: Result) -> N
 
     life = faulty.start_with(rule)
     assert life.wait() == 0, life.output + life.errors
-    assert "the uploader died (-9): started another" in life.output
+    assert "the uploader died with exit code -9: restarted" in life.output
     faulty.assert_undisturbed(undisturbed)
 
 
@@ -155,7 +155,7 @@ def test_an_uploader_that_dies_again_and_again_is_an_error(faulty: Faulty, undis
     def rule(request: Request, life: Callable[[], Life]) -> Fault | None:
         return kill_uploader(life()) if is_commit(request) and next(commits) > 1 else None
 
-    assert "the uploader died 3 times without a checkpoint, last with -9" in said(faulty.start_with(rule), 1)
+    assert "the uploader died 3 times without a checkpoint, last with exit code -9" in said(faulty.start_with(rule), 1)
     faulty.assert_goes_on(undisturbed)
 
 

@@ -154,7 +154,7 @@ def test_the_successor_goes_on_at_the_very_step_the_holder_left(pair: Pair, undi
     assert "attempt a4 was replaced: the lease of run default is a5.1's" in said(again, 75)
     twin.kill(signal.SIGCONT)
     assert twin.wait() == 0, twin.output + twin.errors
-    assert re.search(r"standing by at step \d+", twin.output)
+    assert re.search(r"step \d+: standby", twin.output)
     assert f"step {handed_over[1]} of 276: resumed from the checkpoint of attempt a4" in twin.output
     assert pair.completed_by() == TWIN
     assert pair.trainer.result() == undisturbed_longer
@@ -289,12 +289,12 @@ def test_what_a_frozen_holder_commits_after_it_was_relieved_does_not_count(
     holder = pair.holder.start("--checkpoint-interval", "0.01")
     wait_for(holder, r"checkpoint durable")
     twin = pair.twin.start("--standby", HOLDER, "--checkpoint-interval", "0.01")
-    wait_for(twin, r"the lease of run default is ours")
+    wait_for(twin, r"hand-over complete")
     wait_for(twin, r"checkpoint durable")
     relieved.set()
     before = manifest.commits(pair.checkpoints, RUN)
     holder.kill(signal.SIGCONT)
-    assert "the lease of run default is a5.1's" in said(holder, 75)
+    assert "process a5.1 holds the lease of run default" in said(holder, 75)
     assert twin.wait() == 0, twin.output + twin.errors
     late = [commit for commit in before if commit.token == 1 and commit.step >= steps[0]]
     assert late == []

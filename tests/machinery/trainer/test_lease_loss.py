@@ -183,7 +183,7 @@ def test_a_lost_lease_is_noticed_by_whoever_hears_the_uploader_out(
 ) -> None:
     checkpointer = wanted_by_twin(store, uploader, buffer, PATIENT)
     lease.claim(store, RUN, "c.1")
-    with pytest.raises(LeaseLost, match=r"the lease of run run is c\.1's"):
+    with pytest.raises(LeaseLost, match=r"process c\.1 holds the lease of run run"):
         until(lambda: not hears(checkpointer))
 
 

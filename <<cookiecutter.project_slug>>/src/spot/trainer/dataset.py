@@ -1,4 +1,4 @@
-"""What `data.py` gives the loop, and how it reads objects so that a run knows its data again."""
+"""Define what `task/data.py` returns, read pinned objects, and order the samples."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from spot.trainer.runtime.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One visit of one sample: all that its augmentation may depend on."""
+    """Identify one visit of one item: an item may depend on these three values only."""
 
     seed: int
     epoch: int
     index: int
 
     def generator(self) -> random.Random:
-        """Randomness of this visit alone, the same in every worker and after every resume."""
+        """Return a generator for augmentation: the same in every worker and after every resume."""
         return random.Random(f"{self.seed}/{self.epoch}/{self.index}")
 
 
 def permutation(seed: int, epoch: int, size: int) -> list[int]:
-    """The order of epoch `epoch` over `size` samples."""
+    """Return the order of `size` samples in this epoch."""
     digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
     order: list[int] = torch.randperm(size, generator=generator).tolist()
@@ -43,7 +43,7 @@ def permutation(seed: int, epoch: int, size: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSampler:
-    """Batches of samples, epoch after epoch, from `offset` samples into `epoch`. The last of an epoch may be short."""
+    """Yield batches of samples without end, from `offset` samples into `epoch`. An epoch's last batch may be short."""
 
     seed: int
     size: int
@@ -62,12 +62,12 @@ class BatchSampler:
 
 
 def extend_digest(digest: str, epoch: int, indices: Sequence[int]) -> str:
-    """A running digest of the samples that training consumed, in order."""
+    """Return the digest of all samples consumed so far, in order."""
     return hashlib.sha256(f"{digest}/{epoch}:{','.join(map(str, indices))}".encode()).hexdigest()
 
 
 class Samples(Protocol):
-    """A data set. An item is (input, target) and a pure function of its `Sample`: no global randomness."""
+    """Hold a data set. An item is (input, target) and a pure function of its `Sample`: no global randomness."""
 
     def __len__(self) -> int: ...
 
@@ -76,18 +76,18 @@ class Samples(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """What `data.load` returns."""
+    """Hold what `load` of `task/data.py` returns."""
 
     train: Samples
     held_out: Samples
     objects: tuple[DataObject, ...]
-    """Everything that was read: a run goes on only on the same."""
+    """All objects that were read. A run resumes only on the same objects."""
 
 
 def read_pinned(uri: str) -> tuple[bytes, DataObject]:
-    """The bytes of a local file or a `gs://` object, and what pins them. Raises `UsageError` naming it.
+    """Return the bytes of a local file or a `gs://` object, and its entry for `Data.objects`. Raise `UsageError`.
 
-    `gs://bucket/object#generation` is that generation or nothing: `spot submit` pins what it finds.
+    `gs://bucket/object#generation` reads that generation only; `spot submit` pins the generation it finds.
     """
     plain, wanted = _generation(uri)
     try:
@@ -99,10 +99,10 @@ def read_pinned(uri: str) -> tuple[bytes, DataObject]:
         raise UsageError(f"--data {uri}: {error}") from error
     if wanted not in {None, found.generation}:
         raise UsageError(
-            f"--data {uri}: it was written again since, and has generation {found.generation}: bring the old"
-            " content back, or begin another run"
+            f"--data {uri}: it was overwritten and has generation {found.generation} now: restore the old"
+            " content, or submit another run"
         )
-    # A local file's generation is its time of change, which says nothing about its content.
+    # A local file's generation is its modification time, which does not identify its content.
     generation = found.generation if plain.startswith("gs://") else 0
     return found.data, DataObject(uri=plain, size=len(found.data), crc32c=crc32c(found.data), generation=generation)
 

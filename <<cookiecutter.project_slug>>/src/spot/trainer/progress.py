@@ -1,4 +1,4 @@
-"""What a person sees of training: a bar on a terminal, elsewhere one plain line per interval."""
+"""Show progress: a bar on a terminal, elsewhere one log line per interval."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class ProgressDisplay:
-    """Shows steps and scores; use as a context manager. `interval_s` is that of the plain lines."""
+    """Show steps and scores. Use as a context manager; `interval_s` applies to log lines."""
 
     def __init__(
         self, interval_s: float, *, terminal: bool | None = None, clock: Callable[[], float] = time.monotonic
@@ -29,7 +29,7 @@ class ProgressDisplay:
     def __enter__(self) -> ProgressDisplay:
         if self._bar:
             self._bar.start()
-            _redirect_log()  # the bar has replaced standard output to print lines above itself
+            _redirect_log()  # the bar replaces standard output, so that log lines appear above it
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -38,12 +38,12 @@ class ProgressDisplay:
             _redirect_log()
 
     def begin(self, state: TrainingState) -> None:
-        """Training starts or goes on at this step."""
+        """Show the step at which training starts or resumes."""
         if self._bar:
             self._bar.add_task("training", total=state.plan.total_steps, completed=state.step, scores=_scores(state))
 
     def stepped(self, state: TrainingState) -> None:
-        """Called after each step; cheap unless something is to be shown."""
+        """Show the step if the interval is over."""
         total = state.plan.total_steps
         if self._clock() < self._next and state.step < total:
             return
@@ -66,7 +66,7 @@ class ProgressDisplay:
 def _scores(state: TrainingState) -> str:
     counters = state.counters
     if not counters.history:
-        return f"{state.score_name} not yet known"
+        return f"{state.score_name} unknown before the first evaluation"
     newest = counters.history[-1][state.score_name]
     best = "none" if counters.best_score is None else f"{counters.best_score:.4f} at step {counters.best_step}"
     return f"{state.score_name} {newest:.4f} (best {best})"

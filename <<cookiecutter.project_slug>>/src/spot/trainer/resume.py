@@ -1,4 +1,4 @@
-"""From a fresh state to where training goes on: the writer's lease, the newest good checkpoint, and more to come."""
+"""Resume: claim the lease, restore the newest good checkpoint, prepare the next checkpoint."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _log = logging.getLogger(__name__)
 def resume(
     start: Start, saving: Saving, state: TrainingState, compute: Compute, objects: tuple[DataObject, ...]
 ) -> CheckpointManager | None:
-    """Restore the newest good checkpoint, if any, and be ready for the next. Raises `LeaseLost`.
+    """Claim the lease and restore the newest good checkpoint, if any. Raise `LeaseLost`.
 
-    None if the run was completed by another attempt while this one stood by.
+    Return None if another attempt completed the run while this standby waited.
     """
     flags, store = start.flags, saving.store
     identity = Identity(
@@ -42,7 +42,7 @@ def resume(
         if held is None:
             return None
     else:
-        # The lease first: whoever had it before commits nothing beyond what is found now that would count.
+        # Claim first: commits of the previous holder after this point are fenced off.
         held = lease.claim(store, flags.run, saving.name)
         _look_after_lease(saving, flags.run)
         if flags.resume is Resume.NEVER:
@@ -64,28 +64,28 @@ def resume(
 def _take_over(
     start: Start, saving: Saving, state: TrainingState, identity: Identity, standby: Standby
 ) -> tuple[Lease | None, Manifest | None]:
-    """Get ready, wait for the lease, and restore what was saved meanwhile."""
+    """Restore, wait for the lease as a standby, and restore what was committed meanwhile."""
     run, store = identity.run, saving.store
     restored = _restore(store, state, saving.buffer, identity)
-    _log.info("standing by at step %d", state.step)
+    _log.info("step %d: standby, waiting for the lease", state.step)
     held = stand_by(standby, start.outputs, saving.timing)
     if held is None:
         _log.info("run %s is complete: %s/%s", run, start.outputs.uri, run)
         return None, None
     _look_after_lease(saving, run)
-    _log.info("the lease of run %s is ours", run)
+    _log.info("step %d: hand-over complete, lease acquired", state.step)
     newest = next(iter(manifest.commits(store, run)), None)
     if newest != (restored.commit if restored else None):
         again = _restore(store, state, saving.buffer, identity)
         if restored and not again:
-            raise StartAgain(f"the checkpoints of run {run} are gone since step {restored.step} was restored")
+            raise StartAgain(f"all checkpoints of run {run} were deleted after step {restored.step} was restored")
         restored = again
     return held, restored
 
 
 def _look_after_lease(saving: Saving, run: str) -> None:
-    """Give signs of life from here on: a restore may take longer than a holder without any passes for alive."""
-    with contextlib.suppress(EOFError):  # it died: the checkpointer gives the order again, and replaces it if need be
+    """Start heartbeats now: a restore may take longer than a holder may be silent."""
+    with contextlib.suppress(EOFError):  # the checkpoint manager restarts a dead uploader and repeats the command
         saving.uploader.send(saving.timing.hold(run, saving.name))
 
 
@@ -93,7 +93,7 @@ def _restore(store: Store, state: TrainingState, buffer: SharedBuffer, identity:
     began = time.monotonic()
     found = restore.newest_good(store, identity.run, buffer, lambda manifest: _accept(manifest, identity))
     if found is None:
-        _log.info("run %s begins, %d steps", identity.run, state.plan.total_steps)
+        _log.info("step 0 of %d: run %s starts, no checkpoint found", state.plan.total_steps, identity.run)
         return None
     state.restore(found.tensors, found.rest)
     state.compute_seconds = found.manifest.compute_seconds
@@ -110,7 +110,7 @@ def _restore(store: Store, state: TrainingState, buffer: SharedBuffer, identity:
 
 
 def _config(flags: Flags, compute: Compute) -> dict[str, Json]:
-    """What the result depends on, by flag."""
+    """Return the flags that the result depends on."""
     return {
         "epochs": flags.epochs,
         "max-steps": flags.max_steps,
@@ -124,24 +124,24 @@ def _config(flags: Flags, compute: Compute) -> dict[str, Json]:
 
 
 def _accept(found: Manifest, own: Identity) -> None:
-    """Refuse to go on with other settings or on other data than the checkpoint's."""
+    """Refuse to resume with settings or data that differ from the checkpoint's."""
     for name in own.config | found.config:
-        theirs, ours = found.config.get(name), own.config.get(name)
-        if theirs != ours:
+        before, now = found.config.get(name), own.config.get(name)
+        if before != now:
             raise UsageError(
-                f"run {own.run} was begun with --{name} {theirs} and has reached step {found.step}; it cannot go on"
-                f" with --{name} {ours}: use the same value, or another --run"
+                f"run {own.run} started with --{name} {before} and has reached step {found.step}; it cannot resume"
+                f" with --{name} {now}: use the same value, or another --run"
             )
-    for theirs, ours in zip(found.data, own.data, strict=False):
-        if (theirs.size, theirs.crc32c) != (ours.size, ours.crc32c):
+    for pinned, read in zip(found.data, own.data, strict=False):
+        if (pinned.size, pinned.crc32c) != (read.size, read.crc32c):
             raise UsageError(
-                f"run {own.run} was begun on {_pin(theirs)}; it cannot go on on {_pin(ours)}: bring the data back, or"
+                f"run {own.run} started on {_pin(pinned)}; it cannot resume on {_pin(read)}: restore the data, or"
                 " use another --run"
             )
     if len(found.data) != len(own.data):
         raise UsageError(
-            f"run {own.run} was begun on {len(found.data)} data objects and cannot go on on {len(own.data)}: bring"
-            " the data back, or use another --run"
+            f"run {own.run} started on {len(found.data)} data objects and cannot resume on {len(own.data)}: restore"
+            " the data, or use another --run"
         )
 
 

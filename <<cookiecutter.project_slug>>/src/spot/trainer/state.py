@@ -1,4 +1,4 @@
-"""Everything that decides how training goes on, in one place: captured into a checkpoint and restored from it."""
+"""Hold the whole training state, capture it into a checkpoint and restore it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from spot.trainer.runtime.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPlan:
-    """How the run divides into steps. A step takes up to `step_size` samples of one epoch, in batches."""
+    """Divide the run into steps. A step takes up to `step_size` samples of one epoch, in batches."""
 
     samples: int
     batch_size: int
@@ -47,7 +47,7 @@ class TrainingPlan:
 
 @dataclass(slots=True)
 class Counters:
-    """Where training stands. `offset` counts the samples of this epoch whose gradients were taken, not fetched ones."""
+    """Count progress. `offset` counts the samples of this epoch with computed gradients, not prefetched samples."""
 
     step: int = 0
     epoch: int = 0
@@ -58,11 +58,11 @@ class Counters:
     evaluations_since_best: int = 0
     order_digest: str = ""
     history: list[dict[str, float]] = field(default_factory=list)
-    """One entry an evaluation."""
+    """One entry per evaluation."""
 
 
 class TrainingState:
-    """The live objects of training. `capture` aliases their tensors, `restore` fills them in place."""
+    """Hold model, optimizer, schedule and counters. `capture` aliases their tensors, `restore` fills them in place."""
 
     def __init__(
         self,
@@ -105,12 +105,12 @@ class TrainingState:
 
     @property
     def evaluation_due(self) -> bool:
-        """After every epoch, and after the last step."""
+        """Return whether an epoch or the last step has ended without an evaluation."""
         boundary = self.counters.offset == 0 or self.step >= self.plan.total_steps
         return boundary and self.counters.evaluated_step < self.step
 
     def consumed(self, indices: list[int], loss: Tensor) -> bool:
-        """Count a batch whose gradients were added; whether it completes the step."""
+        """Count a batch after its backward pass, and return whether it completes the step."""
         counters, plan = self.counters, self.plan
         counters.order_digest = extend_digest(counters.order_digest, counters.epoch, indices)
         self.loss_sum += loss.detach().double() * len(indices)
@@ -125,7 +125,7 @@ class TrainingState:
             self.counters.epoch, self.counters.offset = self.counters.epoch + 1, 0
 
     def evaluated(self, score: float, loss: float) -> bool:
-        """Note an evaluation; whether it is the best so far."""
+        """Record an evaluation, and return whether it is the best so far."""
         counters = self.counters
         counters.history.append(
             {
@@ -150,12 +150,12 @@ class TrainingState:
         return improved
 
     def final_weights(self) -> dict[str, Tensor]:
-        """The last ones, or with `patience` the best ones."""
+        """Return the weights of the last step, or with `patience` those of the best evaluation."""
         weights: dict[str, Tensor] = self.model.state_dict()
         return self.best_weights or weights
 
     def describe(self) -> dict[str, Json]:
-        """The manifest's fields on progress."""
+        """Return the progress fields of the manifest."""
         newest = finite(self.counters.history[-1]) if self.counters.history else {}
         return {
             "step": self.step,
@@ -168,13 +168,13 @@ class TrainingState:
         }
 
     def capture(self) -> tuple[dict[str, Tensor], bytes]:
-        """All of it: tensors by name, not copied, and the rest as JSON. Equal states give equal bytes."""
+        """Return tensors by name, not copied, and the rest as JSON. Equal states give equal bytes."""
         tensors: dict[str, Tensor] = {}
         rest = {name: pytree.pack(value, name, tensors) for name, value in self._parts().items()}
         return tensors, json.dumps(rest).encode()
 
     def restore(self, tensors: dict[str, Tensor], rest: bytes) -> None:
-        """Become the captured state. Raises `UsageError` if that was another model's."""
+        """Load a captured state. Raise `UsageError` if it belongs to another model or optimizer."""
         packed = json.loads(rest)
         own: dict[str, Tensor] = {}
         pytree.pack(self.model.state_dict(), "model", own)
@@ -204,7 +204,7 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
-            # Half an accumulated step is part of the state: its forward passes have moved the generators already.
+            # Gradients of an unfinished step are state: its forward passes have advanced the generators.
             "gradients": {
                 name: parameter.grad
                 for name, parameter in self.model.named_parameters()
@@ -218,7 +218,7 @@ class TrainingState:
 
 
 def finite(metrics: dict[str, float]) -> dict[str, float | None]:
-    """JSON knows no NaN and no infinity: a diverged loss is None there."""
+    """Replace NaN and infinity, which JSON lacks, by None."""
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
@@ -241,10 +241,10 @@ def _set_generators(states: dict[str, Any]) -> None:
 
 def _same_shapes(own: dict[str, Tensor], saved: dict[str, Tensor]) -> None:
     for name in own | saved:
-        ours, theirs = _describe(own.get(name)), _describe(saved.get(name))
-        if ours != theirs:
+        built, stored = _describe(own.get(name)), _describe(saved.get(name))
+        if built != stored:
             raise UsageError(
-                f"the checkpoint is of another model: {name} is {theirs} in it and {ours} here; use another --run"
+                f"the checkpoint is of another model: {name} is {stored} in it and {built} here; use another --run"
             )
 
 

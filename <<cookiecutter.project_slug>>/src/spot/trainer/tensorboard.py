@@ -1,4 +1,4 @@
-"""TensorBoard scalars: written to a local file, which is copied to the logs' directory along with checkpoints."""
+"""Write TensorBoard scalars to a local file, which the uploader copies along with checkpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCALARS_EVERY_S = 1.0
 
 
 class Scalars:
-    """One event file per start. A resume purges what an earlier start logged beyond its checkpoint."""
+    """Write one event file per start. A resume purges steps that an earlier start logged beyond its checkpoint."""
 
     def __init__(self, directory: str | None, run: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._directory = directory
@@ -27,7 +27,7 @@ class Scalars:
         self._local: tempfile.TemporaryDirectory[str] | None = None
 
     def begin(self, first_step: int, start: str) -> None:
-        """`start` tells this start's file from one that began in the same second."""
+        """Open the file. `start` makes its name unique, also for two starts in the same second."""
         if self._directory:
             self._local = tempfile.TemporaryDirectory(prefix="tensorboard-")
             self._writer = SummaryWriter(self._local.name, purge_step=first_step or None, filename_suffix=f".{start}")
@@ -48,11 +48,11 @@ class Scalars:
         self._writer.add_scalar(f"held_out/{state.score_name}", newest[state.score_name], state.step)
 
     def copy(self, checkpointer: CheckpointManager, *, last: bool = False) -> None:
-        """Have the uploader copy what there is so far. After the `last` time nothing may be added."""
+        """Let the uploader copy the file. Nothing may be added after the `last` copy."""
         if self._writer is None or self._local is None or self._directory is None:
             return
         if last:
-            self._writer.close()  # a flush does not wait for what is still in the writer's queue
+            self._writer.close()  # unlike flush, close waits for the writer's queue
         else:
             self._writer.flush()
         for path in Path(self._local.name).iterdir():

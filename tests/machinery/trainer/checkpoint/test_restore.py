@@ -177,7 +177,7 @@ def test_damage_is_set_aside_and_the_one_before_restored(
     assert quarantine(store) == [30]
     assert steps(store) == [20, 10]
     [warning] = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert warning.getMessage().startswith("step 30: checkpoint set aside: ")
+    assert warning.getMessage().startswith("step 30: checkpoint quarantined: ")
     assert_restored(store, 20)
     assert commit_again(store, 30)
 

@@ -92,7 +92,7 @@ def test_it_takes_the_place_of_one_that_waited_before(standby: Standby, store: M
 def test_it_makes_way_for_one_that_waits_in_its_place(standby: Standby, store: MemoryStore) -> None:
     standby.look()
     become(store, now(store).requested_by("a3.1"))
-    with pytest.raises(LeaseLost, match=r"a3\.1 waits for the lease of run run in the place of a2\.1"):
+    with pytest.raises(LeaseLost, match=r"a3\.1 waits for the lease of run run instead of a2\.1"):
         standby.look()
 
 
@@ -110,7 +110,7 @@ def test_it_makes_way_for_one_that_has_taken_the_place_already(standby: Standby,
     """While it was frozen: else it would relieve its own replacement."""
     standby.look()
     become(store, now(store).requested_by("a3.1").taken_by("a3.1", "a1"))
-    with pytest.raises(LeaseLost, match=r"another one has replaced a1: the lease is a3\.1's"):
+    with pytest.raises(LeaseLost, match=r"another standby replaced a1: a3\.1 holds the lease"):
         standby.look()
     assert now(store).successor is None
 
@@ -158,7 +158,7 @@ def test_an_attempt_that_comes_before_that_is_waited_for(
 
 def test_a_start_of_an_attempt_that_was_relieved_does_not_ask(standby: Standby, store: MemoryStore) -> None:
     become(store, Lease(token=5, holder="a3.1", replaced=("a1", "a2")))
-    with pytest.raises(LeaseLost, match=r"attempt a2 was replaced: the lease is a3\.1's"):
+    with pytest.raises(LeaseLost, match=r"attempt a2 was replaced: a3\.1 holds the lease"):
         standby.look()
     assert now(store).successor is None
 

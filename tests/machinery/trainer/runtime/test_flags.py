@@ -44,9 +44,9 @@ def test_a_flag_beats_a_variable() -> None:
     [
         (
             ["--enable-checkpointing", "false"],
-            "--standby takes over from a checkpoint: it needs",
+            "--standby resumes from a checkpoint: it needs",
         ),
-        (["--resume", "never"], "--standby goes on from what another attempt has saved: it needs --resume auto"),
+        (["--resume", "never"], "--standby resumes from a checkpoint: it needs --resume auto"),
     ],
 )
 def test_who_stands_by_needs_checkpoints_to_go_on_from(more: list[str], words: str) -> None:
@@ -57,7 +57,7 @@ def test_who_stands_by_needs_checkpoints_to_go_on_from(more: list[str], words: s
 
 
 def test_no_attempt_relieves_itself() -> None:
-    with pytest.raises(UsageError, match="--standby a2 is this attempt itself: name the one that it is to relieve"):
+    with pytest.raises(UsageError, match="--standby a2 is this attempt itself: name the attempt to replace"):
         parse(["--attempt", "a2", "--standby", "a2"], {})
 
 

@@ -20,5 +20,5 @@ def test_all_of_it_is_so_many_times_as_fast() -> None:
 
 @pytest.mark.parametrize("text", ["", "fast", "0", "-1", "nan", "inf"])
 def test_a_bad_speed_is_one_line_with_the_value(text: str) -> None:
-    with pytest.raises(UsageError, match=f"LEASE_SPEED={text!r} in the environment is not a number above 0: unset it"):
+    with pytest.raises(UsageError, match=f"LEASE_SPEED={text!r} is not a number above 0: unset it"):
         LeaseTiming.of({"LEASE_SPEED": text})

@@ -1,7 +1,7 @@
-"""Copying many tensors in memory as fast as the machine does it, also when its cores are busy.
+"""Copy many tensors at full memory speed, also while data workers use the cores.
 
-PyTorch's copy waits for all its threads after every tensor: where data workers compete for the cores, a checkpoint
-takes ten times as long. Here each thread takes the next piece until none is left, and is waited for once.
+PyTorch's copy waits for all its threads after every tensor, which takes ten times as long on busy cores. Here each
+thread takes the next piece until none is left, with one wait at the end.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from torch import Tensor
 
 PIECE = 8 << 20
 THREADS = 4
-"""More gain little: memory is as fast as it gets."""
+"""More threads gain little: memory bandwidth is the limit."""
 ALONE = 4 * PIECE
-"""Up to here no other thread is worth waking."""
+"""Up to this size one thread is fastest."""
 
 
 class Copier:
-    """Copies plain tensors of main memory; its threads sleep in between."""
+    """Copy plain tensors in main memory; the threads sleep between copies."""
 
     def __init__(self) -> None:
         self._helpers = min(THREADS, os.cpu_count() or 1) - 1
         self._pool = ThreadPoolExecutor(max(self._helpers, 1), thread_name_prefix="copy")
 
     def copy(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Fill each first tensor with its second one, both `plain` and of one size."""
+        """Copy the second tensor of each pair into the first; both are `plain` and equally large."""
         pieces = deque(
             (target.data_ptr() + start, source.data_ptr() + start, min(PIECE, size - start))
             for target, source in pairs
@@ -44,7 +44,7 @@ class Copier:
 
 
 def plain(tensor: Tensor) -> bool:
-    """Whether its bytes in memory are its values in order."""
+    """Return whether the bytes in memory are the values in order."""
     return tensor.device.type == "cpu" and tensor.is_contiguous() and not tensor.is_neg()
 
 
@@ -54,4 +54,4 @@ def _work(pieces: deque[tuple[int, int, int]]) -> None:
             target, source, size = pieces.popleft()
         except IndexError:
             return
-        ctypes.memmove(target, source, size)  # other threads run meanwhile
+        ctypes.memmove(target, source, size)  # releases the interpreter lock

@@ -1,4 +1,4 @@
-"""Whose checkpoints these are, and of what."""
+"""Identify the run, attempt, start, settings and data that a checkpoint belongs to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spot.storage.records.manifest import FORMAT, DataObject, Json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What is the same in all checkpoints that a start of the trainer takes."""
+    """Hold the manifest fields that all checkpoints of one start share."""
 
     run: str
     attempt: str

@@ -1,4 +1,4 @@
-"""How often to save: the interval that wastes the least training time."""
+"""Choose the checkpoint interval that wastes the least training time."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from dataclasses import dataclass
 SHORTEST_S = 30.0
 LONGEST_S = 600.0
 PRIOR_S = 7200.0
-"""The mean time between preemptions before any was seen."""
+"""The assumed mean time between preemptions before the first."""
 DURABLE_FACTOR = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What the run's own markers and manifests say."""
+    """Summarize the run's markers and manifests."""
 
     preemptions: int
     compute_seconds: float
 
     @property
     def mean_time_between_preemptions_s(self) -> float:
-        """The prior counts as one preemption in `PRIOR_S` seconds."""
+        """Return the estimate, with a prior of one preemption in `PRIOR_S` seconds."""
         return (PRIOR_S + self.compute_seconds) / (1 + self.preemptions)
 
 
 def automatic_interval_s(*, cost_s: float | None, durable_s: float, history: History) -> float:
-    """Young's first-order optimum, sqrt(2 * cost * MTBF), within bounds.
+    """Return Young's first-order optimum, sqrt(2 * cost * MTBF), within bounds.
 
-    `cost_s` is what one save takes from training, None before the first; `durable_s` the time until one is durable.
+    `cost_s` is the training time lost per save, None before the first. `durable_s` is the time until it is durable.
     J. W. Young, "A first order approximation to the optimum checkpoint interval", CACM 17(9), 1974.
     """
     if cost_s is None:
@@ -38,9 +38,9 @@ def automatic_interval_s(*, cost_s: float | None, durable_s: float, history: His
 
 
 def worth_withdrawing(*, fresh_s: float, remaining_s: float) -> bool:
-    """On a stop: drop the save in flight for a fresh one? Only if the fresh one will be durable in time.
+    """Return whether to drop the save in flight on a stop: only if a fresh save will be durable in time.
 
-    `fresh_s` is how long a save takes to be durable. Where that does not fit in the time that remains, the one in
-    flight with its head start is the better bet.
+    `fresh_s` is the time a save takes to become durable. If it exceeds the time left, the save in flight, which has a
+    head start, is more likely to finish.
     """
     return fresh_s <= remaining_s

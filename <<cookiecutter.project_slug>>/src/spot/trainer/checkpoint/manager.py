@@ -1,4 +1,4 @@
-"""Checkpointing as the training loop sees it: when one is due, taking the snapshot, and what became of it.
+"""Take checkpoints from the training loop: decide when one is due, take the snapshot, follow its upload.
 
 A snapshot costs the loop one copy of the state into shared memory. The uploader does the rest, one save at a time.
 """
@@ -42,22 +42,22 @@ from spot.trainer.uploader.timing import LeaseTiming
 
 DEATHS_IN_A_ROW = 3
 STOP_POLL_S = 0.2
-"""How long a stop may go unnoticed while training stands still for a hand-over."""
+"""The longest delay until a stop is noticed during the pause of a hand-over."""
 
 _log = logging.getLogger(__name__)
 
 
 class Saveable(Protocol):
-    """What is saved."""
+    """Define what can be saved."""
 
     @property
     def step(self) -> int: ...
 
     def capture(self) -> tuple[dict[str, Tensor], bytes]:
-        """Every tensor, and the rest as JSON: all that training needs to go on exactly here."""
+        """Return every tensor, and the rest as JSON: all that an exact resume needs."""
 
     def describe(self) -> dict[str, Json]:
-        """The manifest's fields that tell a supervisor where training stands."""
+        """Return the progress fields of the manifest, for the supervisor."""
 
 
 @dataclass(slots=True)
@@ -68,9 +68,10 @@ class _InFlight:
 
 
 class CheckpointManager:
-    """Takes the snapshots and gives the uploader its orders. `interval_s` None: chosen from measurements.
+    """Take snapshots and send them to the uploader. With `interval_s` None, choose the interval from measurements.
 
-    The lease is ours, of `token`. Once it is not, `LeaseLost` is raised by whatever hears the uploader out.
+    `token` is the fencing token of the lease. Every method that polls the uploader raises `LeaseLost` once another
+    process holds the lease.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class CheckpointManager:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._uploader = uploader
-        self._image = StagingWriter(buffer)
+        self._staging = StagingWriter(buffer)
         self._fixed_interval_s = interval_s
         self._clock = clock
         self._identity = identity
@@ -118,21 +119,21 @@ class CheckpointManager:
 
     @property
     def busy(self) -> bool:
-        """A save is in flight; another one has to wait."""
+        """Return whether a save is in flight; the next save waits for it."""
         return self._in_flight is not None
 
     @property
     def wanted(self) -> bool:
-        """Another attempt asks to relieve us, and the store takes what we save, as far as is known."""
+        """Return whether a standby requests the lease, and the last save did not fail."""
         return self._successor is not None and not self._failing
 
     def due(self) -> bool:
         return not self.busy and self._clock() - self._last_save >= self.interval_s
 
     def save(self, state: Saveable, *, prune: bool = True) -> None:
-        """Take a snapshot and let the uploader have it. None may be in flight.
+        """Take a snapshot and pass it to the uploader. No save may be in flight.
 
-        A step is committed once: its states before and after the evaluation go on to the same end.
+        A step is committed once: its states before and after the evaluation lead to the same result.
         """
         if self._in_flight:
             raise RuntimeError("a save is in flight")
@@ -140,7 +141,7 @@ class CheckpointManager:
             return
         began = self._clock()
         tensors, rest = state.capture()
-        size = self._image.write(tensors, rest)
+        size = self._staging.write(tensors, rest)
         self._last_save = self._clock()
         self.stall_s = self._last_save - began
         self.saving_s += self.stall_s
@@ -150,9 +151,9 @@ class CheckpointManager:
         self._send(Save(save=self._saves, size=size, manifest={**draft, **state.describe()}, prune=prune))
 
     def poll(self, timeout_s: float = 0.0) -> None:
-        """Hear the uploader out, waiting at most so long for its first word.
+        """Handle the uploader's events, waiting up to `timeout_s` for the first.
 
-        Raises `UsageError` or `TrainingError` when saving cannot succeed any more, and `LeaseLost`.
+        Raise `UsageError` or `TrainingError` when no save can succeed any more, and `LeaseLost`.
         """
         try:
             for message in self._uploader.receive(timeout_s):
@@ -161,7 +162,7 @@ class CheckpointManager:
             self._revive()
 
     def final_save(self, state: Saveable, remaining_s: Callable[[], float]) -> bool:
-        """Make this very state durable, in the time that remains; whether it is. Training has stopped."""
+        """Save this state within the time left, and return whether it is durable. Training is stopped."""
         self.poll()
         old = self._in_flight
         if old and old.step != state.step and worth_withdrawing(fresh_s=self.durable_s, remaining_s=remaining_s()):
@@ -173,15 +174,15 @@ class CheckpointManager:
         return self.durable_step == state.step
 
     def hand_over(self, state: Saveable, stop: StopSignal) -> None:
-        """Make this very state durable, offer the lease, and stand still for the answer.
+        """Save this state, offer the lease, and pause training until the answer.
 
-        Raises `LeaseLost` when it was accepted. Returns when it was not, or when a stop is asked for: the offer stands.
-        Returns also as soon as it is not `wanted` any more, so that an outage does not keep training waiting: what
-        fails here is tried again by the save that is due next, and the hand-over after that.
+        Raise `LeaseLost` when the standby accepts. Return when it declines, and on a stop, after which the offer
+        stands. Return as well when a save fails, so that an outage does not pause training: the next save that
+        succeeds starts the hand-over again.
         """
         began, before = self._clock(), self.saving_s
         if self.final_save(state, lambda: stop.remaining_s() if self.wanted else 0.0) and self._successor:
-            _log.info("step %d: offering the lease to %s", state.step, self._successor)
+            _log.info("step %d: hand-over, offering the lease to %s", state.step, self._successor)
             self._offered_to = self._successor
             self._send(Offer(successor=self._offered_to))
             while self._offered_to and not stop.requested:
@@ -189,7 +190,7 @@ class CheckpointManager:
         self.saving_s = before + self._clock() - began
 
     def mirror(self, path: str, directory: str, name: str) -> None:
-        """Copy a log file to the store in the background, after the copy that is under way."""
+        """Copy a log file to the store in the background, after the current copy."""
         self._next_mirror = Mirror(path=path, directory=directory, name=name)
         if not self._mirroring:
             self._mirror()
@@ -201,7 +202,7 @@ class CheckpointManager:
             self._send(order)
 
     def settle(self, timeout_s: float) -> None:
-        """Wait for what is under way."""
+        """Wait for the save and the copy in flight."""
         end = self._clock() + timeout_s
         while (self._in_flight or self._mirroring) and self._clock() < end:
             self.poll(end - self._clock())
@@ -236,18 +237,18 @@ class CheckpointManager:
             case HandOverRequested():
                 self._successor = message.successor
             case Declined():
-                _log.info("%s did not accept the lease: training goes on", self._offered_to)
+                _log.info("%s did not accept the lease, training continues", self._offered_to)
                 self._offered_to = self._successor = None
             case Lost():
                 if message.holder == self._offered_to:
                     raise LeaseLost(f"handed over to {message.holder} at step {self.durable_step}")
-                raise LeaseLost(f"the lease of run {self._identity.run} is {message.holder}'s")
+                raise LeaseLost(f"process {message.holder} holds the lease of run {self._identity.run}")
 
     def _on_failure(self, failed: Failed) -> None:
         text = f"step {failed.step}: checkpoint not saved: {failed.reason}"
         match failed.fault:
             case Fault.TRANSIENT:
-                _log.warning("%s; step %s is durable, trying again in %.3g s", text, self.durable_step, self.interval_s)
+                _log.warning("%s; step %s is durable, next save in %.3g s", text, self.durable_step, self.interval_s)
             case Fault.DENIED:
                 raise UsageError(text)
             case Fault.BUG:
@@ -260,12 +261,14 @@ class CheckpointManager:
             self._revive()
 
     def _revive(self) -> None:
-        """The uploader died (out of memory, a person's `kill`): start another one. What it did is lost."""
+        """Restart a dead uploader. Its upload in flight is lost."""
         self._deaths += 1
         code = self._uploader.restart()
         if self._deaths >= DEATHS_IN_A_ROW:
-            raise TrainingError(f"the uploader died {self._deaths} times without a checkpoint, last with {code}")
-        _log.warning("the uploader died (%d): started another, step %s is durable", code, self.durable_step)
+            raise TrainingError(
+                f"the uploader died {self._deaths} times without a checkpoint, last with exit code {code}: check memory"
+            )
+        _log.warning("the uploader died with exit code %d: restarted, step %s is durable", code, self.durable_step)
         self._in_flight, self._mirroring = None, False
         self._send(self._hold)
         if self._offered_to:

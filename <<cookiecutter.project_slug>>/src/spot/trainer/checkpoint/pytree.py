@@ -1,6 +1,6 @@
-"""Nested state (an optimizer's, a scheduler's, a generator's) as JSON plus named tensors, and back, exactly.
+"""Convert nested state (optimizer, schedule, generators) to JSON plus named tensors, and back, exactly.
 
-Loading it runs no code, as a pickle would, and needs no list of allowed classes.
+Unlike unpickling, loading runs no code and needs no list of allowed classes.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch import Tensor
 Json = Any
 
 _KEY = "$"
-"""A dict with this key stands for what JSON does not have; `tensor` and `array` refer to a tensor by name."""
+"""Marks a dict that encodes a value JSON lacks; `tensor` and `array` refer to a tensor by name."""
 
 
 def pack(value: object, name: str, tensors: dict[str, Tensor]) -> Json:
-    """The JSON form of `value`; its tensors are added to `tensors` under names that start with `name`.
+    """Return the JSON form of `value`, and add its tensors to `tensors` under names that start with `name`.
 
-    Raises `TypeError` naming the place of a value that has no exact form.
+    Raise `TypeError` with the path of a value that has no exact form.
     """
     if value is None or isinstance(value, (bool, int, str)):
         return value
@@ -45,7 +45,7 @@ def pack(value: object, name: str, tensors: dict[str, Tensor]) -> Json:
 
 
 def unpack(value: Json, tensors: dict[str, Tensor]) -> Any:
-    """What `pack` was given. Tensors are copies: an optimizer keeps what it is given, and updates it in place."""
+    """Return the value that was packed. Tensors are copied, because an optimizer updates them in place."""
     if isinstance(value, list):
         return [unpack(item, tensors) for item in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Finding the newest good checkpoint and reading it."""
+"""Find the newest good checkpoint and read it; quarantine damaged checkpoints."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from spot.trainer.uploader.buffer import SharedBuffer
 
 STREAMS = 8
 LISTINGS = 3
-"""How often to list again because a predecessor pruned what was listed."""
+"""The most listings, repeated if listed checkpoints were deleted meanwhile."""
 READS = 2
-"""A part that was damaged on its way, not in the store, is good at the second try."""
+"""The most reads of a part. The second succeeds if the damage happened in transit."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """A checkpoint in memory; `tensors` are views of the shared buffer, good until the next save."""
+    """Hold a checkpoint in memory. `tensors` are views of the shared buffer, valid until the next save."""
 
     manifest: Manifest
     tensors: dict[str, Tensor]
@@ -39,11 +39,11 @@ class Restored:
 
 
 def newest_good(store: Store, run: str, buffer: SharedBuffer, accept: Callable[[Manifest], None]) -> Restored | None:
-    """The newest checkpoint that is whole, None if there never was one.
+    """Return the newest undamaged checkpoint, None if there never was one.
 
-    `accept` raises for a checkpoint of another configuration. A damaged checkpoint is set aside, loudly, so that
-    training can commit its step again; only certain damage counts, never a store that does not answer. Raises
-    `StartAgain` if there are checkpoints and all of them are damaged.
+    `accept` raises for a checkpoint of another configuration. A damaged checkpoint is quarantined, so that training
+    can commit its step again. A store that does not answer is no damage. Raise `StartAgain` if every checkpoint is
+    damaged.
     """
     damaged = 0
     for _ in range(LISTINGS):
@@ -66,21 +66,21 @@ def newest_good(store: Store, run: str, buffer: SharedBuffer, accept: Callable[[
             break
     if damaged:
         raise StartAgain(
-            f"all {damaged} checkpoints of run {run} in {store.uri} were damaged and are set aside: start again to"
-            " begin from step 0"
+            f"all {damaged} checkpoints of run {run} in {store.uri} were damaged and are quarantined: the next start"
+            " begins at step 0"
         )
     return None
 
 
 def quarantine_all(store: Store, run: str) -> None:
-    """Begin anew: no later start resumes from what is there now."""
+    """Quarantine every checkpoint, so that no later start resumes from it."""
     for commit in manifest.listed(store, run):
         _quarantine(store, run, commit, "--resume never")
 
 
 def _read(store: Store, found: Manifest, buffer: SharedBuffer) -> tuple[dict[str, Tensor], bytes]:
     if not found.parts or min(part.size for part in found.parts) <= 0:
-        raise Damaged(f"the manifest of step {found.step} names no parts, or empty ones")
+        raise Damaged(f"the manifest of step {found.step} names no parts or an empty part")
     view = buffer.view(found.size)[: found.size]
     starts = [sum(part.size for part in found.parts[:index]) for index in range(len(found.parts))]
     with ThreadPoolExecutor(STREAMS, thread_name_prefix="restore") as pool:
@@ -101,14 +101,14 @@ def _read_part(store: Store, part: Part, view: memoryview) -> None:
 
 
 def _quarantine(store: Store, run: str, commit: Commit, reason: str) -> bool:
-    """Whether it was there to be set aside: a predecessor that still lives may have pruned it."""
+    """Move the manifest, and return whether it existed: a previous process may have deleted it."""
     name = paths.manifest(run, commit)
     try:
         found = store.read(name)
     except NotFound:
         return False
-    with contextlib.suppress(Conflict):  # somebody else is setting it aside as well
+    with contextlib.suppress(Conflict):  # another process quarantines it as well
         store.write(paths.quarantine(run, commit.step, found.generation), found.data, if_generation=ABSENT)
     store.delete(name)
-    _log.warning("step %d: checkpoint set aside: %s", commit.step, reason)
+    _log.warning("step %d: checkpoint quarantined: %s", commit.step, reason)
     return True

@@ -1,7 +1,7 @@
-"""A checkpoint's bytes: a safetensors file, written tensor by tensor into a shared buffer.
+"""Serialize a checkpoint as a safetensors file in a shared buffer.
 
 Format: 8 bytes with the header's length, a JSON header padded with spaces, the tensors without gaps
-(https://github.com/huggingface/safetensors#format). One more tensor of bytes, `state.json`, holds what is no tensor.
+(https://github.com/huggingface/safetensors#format). An extra tensor of bytes, `state.json`, holds all other values.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from spot.trainer.checkpoint.device_copy import Copier, plain
 from spot.trainer.uploader.buffer import SharedBuffer
 
 STATE = "state.json"
-SLACK = 1 << 16
-"""Room for `state.json` to grow in before the layout is made anew."""
+SPARE_BYTES = 1 << 16
+"""The growth of `state.json` that the layout allows before it is computed again."""
 
 _DTYPES = {
     torch.float64: "F64",
@@ -48,14 +48,14 @@ class _Layout:
     signature: Signature
     targets: dict[str, Tensor]
     header: str
-    """Up to the entry of `state.json`, whose length differs each time."""
+    """The header up to the entry of `state.json`, which differs each time."""
     header_size: int
     data_size: int
     room: int
 
 
 class StagingWriter:
-    """Writes snapshots into one buffer; while the tensors keep their shapes, at the price of copying them once."""
+    """Write snapshots into one buffer, with one copy per tensor while the shapes stay the same."""
 
     def __init__(self, buffer: SharedBuffer) -> None:
         self._buffer = buffer
@@ -63,11 +63,11 @@ class StagingWriter:
         self._layout: _Layout | None = None
 
     def write(self, tensors: dict[str, Tensor], state: bytes) -> int:
-        """Copy all of it, also from a GPU; on return the sources may change. Returns the image's size in bytes."""
+        """Copy tensors and state, also from a GPU, and return the size in bytes. The sources may change afterwards."""
         signature = tuple((name, tensor.dtype, tensor.shape) for name, tensor in tensors.items())
         layout = self._layout
         if layout is None or layout.signature != signature or layout.room < len(state):
-            layout = self._layout = self._plan(tensors, signature, len(state) + SLACK)
+            layout = self._layout = self._plan(tensors, signature, len(state) + SPARE_BYTES)
         in_memory = []
         for name, target in layout.targets.items():
             if plain(tensors[name]):
@@ -87,7 +87,7 @@ class StagingWriter:
         return size
 
     def _plan(self, tensors: dict[str, Tensor], signature: Signature, room: int) -> _Layout:
-        # Wide types first, so that every tensor is aligned without gaps.
+        # Wide types come first, so that every tensor is aligned without gaps.
         names = sorted(tensors, key=lambda name: -tensors[name].element_size())
         entries, offsets, end = [], {}, 0
         for name in names:
@@ -118,7 +118,7 @@ class StagingWriter:
 
 
 def parse(view: memoryview) -> tuple[dict[str, Tensor], bytes]:
-    """The tensors, as views of the image, and `state.json`. Raises `Damaged`."""
+    """Return the tensors, as views of the buffer, and `state.json`. Raise `Damaged`."""
     try:
         header_size = int.from_bytes(view[:8], "little")
         start = 8 + header_size
@@ -129,11 +129,11 @@ def parse(view: memoryview) -> tuple[dict[str, Tensor], bytes]:
             first, last = entry["data_offsets"]
             dtype, shape = _NAMES[entry["dtype"]], entry["shape"]
             if not 0 <= first <= last <= view.nbytes - start or last - first != math.prod(shape) * dtype.itemsize:
-                raise Damaged(f"tensor {name} is not where the header says")
+                raise Damaged(f"tensor {name} lies outside the bytes that the header allows")
             tensors[name] = whole[start + first : start + last].view(dtype).view(shape)
         return tensors, bytes(tensors.pop(STATE).numpy())
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-        raise Damaged(f"a checkpoint whose bytes are no image of one: {error}") from error
+        raise Damaged(f"the bytes of the checkpoint are no safetensors file: {error}") from error
 
 
 def _entry(dtype: str, shape: list[int], start: int, end: int) -> str:

@@ -1,4 +1,4 @@
-"""The successor's side of the writer's lease: waiting, warm, until the holder offers it, or is dead."""
+"""Wait as a standby, with the model loaded, until the holder offers the lease or is dead."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spot.trainer.runtime.errors import Stopped
 from spot.trainer.uploader.timing import LeaseTiming
 
 WITHDRAW_S = 3.0
-"""The longest that a stop waits for the request to be withdrawn."""
+"""The longest time to withdraw the request on a stop."""
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def stand_by(
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Lease | None:
-    """Wait for the lease; None if the run was completed meanwhile. Raises `LeaseLost` if another one waits instead."""
+    """Wait for the lease. Return None once the run is complete. Raise `LeaseLost` if another standby waits instead."""
     try:
         while True:
             with contextlib.suppress(TemporarilyUnavailable):
@@ -45,10 +45,10 @@ def stand_by(
 
 
 class Standby:
-    """Asks for the lease of `run` in the name of `name`, to take the place of the attempt `replaces`.
+    """Request the lease of `run` for the process `name`, which replaces the attempt `replaces`.
 
-    Whoever holds it, `replaces` is among the replaced from then on: its trainer may not have been there yet. Each look
-    is one read and at most one change.
+    `replaces` loses its right to the lease even if its trainer has not started yet. Each look is one read and at most
+    one change.
     """
 
     def __init__(
@@ -72,35 +72,35 @@ class Standby:
         self._unchanged_since = self._looked = clock()
 
     def look(self) -> Lease | None:
-        """The lease, once it is ours. Raises `LeaseLost` if another one waits in our place, `SpotError`."""
+        """Return the lease once acquired. Raise `LeaseLost` if another standby waits instead, `SpotError`."""
         found = lease.look(self._store, self.run)
         if found is None or found.lease.attempt == lease.attempt_of(self._name):
             return lease.claim(self._store, self.run, self._name, self._replaces)
         held = found.lease
         if lease.attempt_of(self._name) in held.replaced:
-            raise LeaseLost(f"attempt {lease.attempt_of(self._name)} was replaced: the lease is {held.holder}'s")
-        if self._replaces in held.replaced:  # while this one was frozen, or not there yet
-            raise LeaseLost(f"another one has replaced {self._replaces}: the lease is {held.holder}'s")
-        dead = self._gives_no_sign_of_life(found.generation)
+            raise LeaseLost(f"attempt {lease.attempt_of(self._name)} was replaced: {held.holder} holds the lease")
+        if self._replaces in held.replaced:  # while this process was frozen or had not started
+            raise LeaseLost(f"another standby replaced {self._replaces}: {held.holder} holds the lease")
+        dead = self._is_silent(found.generation)
         if held.successor == self._name:
             taken = held.taken_by(self._name, self._replaces)
             return taken if (held.offered or dead) and self._change(found, taken) else None
         if held.successor:
             lease.yield_to_later_start(self._name, held.successor)
         if held.successor and self._asked:
-            raise LeaseLost(f"{held.successor} waits for the lease of run {self.run} in the place of {self._name}")
+            raise LeaseLost(f"{held.successor} waits for the lease of run {self.run} instead of {self._name}")
         self._asked = self._change(found, held.requested_by(self._name))
         return None
 
     def withdraw(self) -> None:
-        """Do not let the holder stand still for nobody. Not done if it cannot be done at once."""
+        """Withdraw the request, so that the holder does not pause for it. One try only."""
         with contextlib.suppress(SpotError):
             found = lease.look(self._store, self.run)
             if found and found.lease.successor == self._name:
                 self._change(found, found.lease.without_request())
 
-    def _gives_no_sign_of_life(self, generation: int) -> bool:
-        """Whether the holder had long enough to change the lease, by our clock, and was looked at all the while."""
+    def _is_silent(self, generation: int) -> bool:
+        """Return whether the lease stayed unchanged for `dead_s` of local time, under constant observation."""
         now = self._clock()
         if generation != self._generation or now - self._looked > self._dead_s / 2:
             self._generation, self._unchanged_since = generation, now
@@ -110,6 +110,6 @@ class Standby:
     def _change(self, found: Found, new: Lease) -> bool:
         try:
             lease.change(self._store, self.run, found, new)
-        except Conflict:  # the next look sees by whom
+        except Conflict:  # the next look reads the new state
             return False
         return True

@@ -1,4 +1,4 @@
-"""The ways in which the trainer stops other than by finishing, and the exit code of each."""
+"""Define how the trainer stops before it is finished, and the exit code of each way."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class StartAgain(SpotError):
 
 
 class UsageError(SpotError):
-    """What was asked for cannot be done; the message says what to change."""
+    """Report a flag, data or a checkpoint that the trainer refuses; the message says what to change."""
 
 
 class Stopped(BaseException):
-    """A signal asked the process to end. Not an `Exception`, so that no library takes it for a failure."""
+    """Unwind the stack after a signal. Not an `Exception`, so that no library handles it as a failure."""

@@ -1,4 +1,4 @@
-"""The trainer's flags, from the command line and from the variables that Vertex AI sets."""
+"""Parse the trainer's flags, with defaults from the environment variables of Vertex AI."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NoReturn, TypeVar
 
-from spot.storage.paths import RUN
+from spot.core.fields import ID
 from spot.trainer.runtime.errors import UsageError
 from spot.trainer.runtime.signals import DEFAULT_GRACE_S
 
 AUTO_INTERVAL = None
-"""`--checkpoint-interval auto`: from the measured cost of a save and the rate of preemptions."""
+"""`--checkpoint-interval auto`: computed from the cost of a save and the rate of preemptions."""
 
 SAMPLE = "sample"
-"""`--data sample`: the small data set that comes with the task."""
+"""`--data sample`: the small data set in task/sample/."""
 
 LONGEST_LINE = 400
 
@@ -41,7 +41,7 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
-    """What one start of the trainer was asked to do."""
+    """Hold the flags of one start."""
 
     output_dir: str
     checkpoint_dir: str
@@ -50,7 +50,7 @@ class Flags:
     run: str
     attempt: str
     standby: str | None
-    """The attempt that this one relieves."""
+    """The attempt that this standby replaces."""
     epochs: int
     max_steps: int | None
     batch_size: int
@@ -77,14 +77,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Flags:
-    """Raises `UsageError` with one line that names the flag, the value and what is allowed."""
+    """Return the flags. Raise `UsageError` with one line: flag, value and what is allowed."""
     flags = Flags(**vars(_parser(environ).parse_args(arguments)))
     if flags.standby and not flags.enable_checkpointing:
-        raise UsageError("--standby takes over from a checkpoint: it needs --enable-checkpointing true")
+        raise UsageError("--standby resumes from a checkpoint: it needs --enable-checkpointing true")
     if flags.standby and flags.resume is Resume.NEVER:
-        raise UsageError("--standby goes on from what another attempt has saved: it needs --resume auto")
+        raise UsageError("--standby resumes from a checkpoint: it needs --resume auto")
     if flags.standby == flags.attempt:
-        raise UsageError(f"--standby {flags.standby} is this attempt itself: name the one that it is to relieve")
+        raise UsageError(f"--standby {flags.standby} is this attempt itself: name the attempt to replace")
     return flags
 
 
@@ -93,78 +93,78 @@ def _parser(environ: Mapping[str, str]) -> _Parser:
         prog="python -m task",
         allow_abbrev=False,
         formatter_class=_Help,
-        description="Train, save, resume. Start it again with the same flags after whatever happened, and it goes on.",
-        epilog="Exit codes: 0 done, 143 saved on SIGTERM (130 on Ctrl-C), 1 error, 2 somebody must change something,"
-        " 75 start it again, unless another attempt goes on.",
+        description="Train, save and resume. Start again with the same flags to resume after any interruption.",
+        epilog="Exit codes: 0 complete, 143 saved on SIGTERM (130 on Ctrl-C), 1 error, 2 flag, data or permission to"
+        " change, 75 start again.",
     )
-    where = parser.add_argument_group("where things are: gs://bucket/prefix or a local directory")
+    where = parser.add_argument_group("locations: gs://bucket/prefix or a local directory")
     where.add_argument(
         "--output-dir",
         type=_location,
         default=environ.get("AIP_MODEL_DIR") or "output/models",
         metavar="DIR",
-        help="model, metrics and completion.json go to DIR/RUN/ [AIP_MODEL_DIR]",
+        help="write model, metrics and completion.json to DIR/RUN/ [AIP_MODEL_DIR]",
     )
     where.add_argument(
         "--checkpoint-dir",
         type=_location,
         default=environ.get("AIP_CHECKPOINT_DIR") or "output/checkpoints",
         metavar="DIR",
-        help="checkpoints and markers go to DIR/RUN/ [AIP_CHECKPOINT_DIR]",
+        help="write checkpoints and markers to DIR/RUN/ [AIP_CHECKPOINT_DIR]",
     )
     where.add_argument(
         "--tensorboard-dir",
         type=_location,
         default=environ.get("AIP_TENSORBOARD_LOG_DIR") or None,
         metavar="DIR",
-        help="TensorBoard logs go to DIR/RUN/; without it none are written [AIP_TENSORBOARD_LOG_DIR]",
+        help="write TensorBoard logs to DIR/RUN/ [AIP_TENSORBOARD_LOG_DIR]",
     )
-    where.add_argument("--data", type=_location, default=SAMPLE, metavar="URI", help="a data file")
-    where.add_argument("--run", type=_id, default="default", metavar="ID", help="the retraining that this is")
-    where.add_argument("--attempt", type=_id, default="local", metavar="ID", help="the job of it that this is")
+    where.add_argument("--data", type=_location, default=SAMPLE, metavar="URI", help="train on this file")
+    where.add_argument("--run", type=_id, default="default", metavar="ID", help="name this run")
+    where.add_argument("--attempt", type=_id, default="local", metavar="ID", help="name this attempt of the run")
     where.add_argument(
         "--standby",
         type=_id,
         metavar="ATTEMPT",
-        help="get ready, wait for this attempt to hand its work over, and take its place",
+        help="wait as a standby and replace this attempt",
     )
 
-    training = parser.add_argument_group("training: a run goes on only with the values it began with")
-    training.add_argument("--epochs", type=_whole(1), default=30, metavar="N", help="passes over the data")
-    training.add_argument("--max-steps", type=_whole(1), metavar="N", help="stop after so many steps, if sooner")
-    training.add_argument("--batch-size", type=_whole(1), default=64, metavar="N", help="samples per forward pass")
-    training.add_argument("--accumulate", type=_whole(1), default=1, metavar="N", help="forward passes per step")
-    training.add_argument("--learning-rate", type=_positive, default=0.002, metavar="RATE", help="the peak")
+    training = parser.add_argument_group("training: a run resumes only with the values it started with")
+    training.add_argument("--epochs", type=_whole(1), default=30, metavar="N", help="make N passes over the data")
+    training.add_argument("--max-steps", type=_whole(1), metavar="N", help="stop after N steps, if sooner")
+    training.add_argument("--batch-size", type=_whole(1), default=64, metavar="N", help="use N samples a forward pass")
+    training.add_argument("--accumulate", type=_whole(1), default=1, metavar="N", help="use N forward passes a step")
+    training.add_argument("--learning-rate", type=_positive, default=0.002, metavar="RATE", help="set the peak rate")
     training.add_argument(
         "--patience",
         type=_whole(0),
         default=0,
         metavar="N",
-        help="stop after so many evaluations without a better one, and take the best weights; 0: never",
+        help="stop after N evaluations without a better score; 0: never",
     )
-    training.add_argument(
-        "--seed", type=_whole(0), default=0, metavar="N", help="of weights, order of samples and augmentation"
-    )
-    _add_choice(training, "--precision", Precision, "auto is mixed on CUDA and full elsewhere")
+    training.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="seed weights, order and augmentation")
+    _add_choice(training, "--precision", Precision, "use this precision; auto: mixed on CUDA")
 
     machine = parser.add_argument_group("machine")
-    _add_choice(machine, "--device", Device, "cuda stops at once where there is none")
-    machine.add_argument("--workers", type=_whole(0), default=0, metavar="N", help="processes that load data")
-    machine.add_argument("--log-interval", type=_positive, default=10.0, metavar="S", help="seconds between lines")
+    _add_choice(machine, "--device", Device, "train on this device; auto: CUDA if available")
+    machine.add_argument("--workers", type=_whole(0), default=0, metavar="N", help="load data in N processes")
+    machine.add_argument("--log-interval", type=_positive, default=10.0, metavar="S", help="log every S seconds")
 
     saving = parser.add_argument_group("checkpoints")
-    saving.add_argument("--enable-checkpointing", type=_truth, default="true", metavar="{true,false}", help="save")
+    saving.add_argument(
+        "--enable-checkpointing", type=_truth, default="true", metavar="{true,false}", help="save and resume"
+    )
     saving.add_argument(
         "--checkpoint-interval",
         type=_interval,
         default="auto",
         metavar="{auto,S}",
-        help="seconds between saves; auto weighs their measured cost against the rate of preemptions",
+        help="save every S seconds; auto: by cost and preemption rate",
     )
-    saving.add_argument("--keep", type=_whole(1), default=3, metavar="N", help="newest kept, besides the best")
-    _add_choice(saving, "--resume", Resume, "never sets the run's checkpoints aside and begins anew")
+    saving.add_argument("--keep", type=_whole(1), default=3, metavar="N", help="keep the N newest and the best")
+    _add_choice(saving, "--resume", Resume, "resume, or quarantine all checkpoints (never)")
     saving.add_argument(
-        "--grace", type=_positive, default=DEFAULT_GRACE_S, metavar="S", help="seconds from SIGTERM to the end"
+        "--grace", type=_positive, default=DEFAULT_GRACE_S, metavar="S", help="exit within S seconds of SIGTERM"
     )
     return parser
 
@@ -188,7 +188,7 @@ def _one_of(kind: type[_E]) -> Callable[[str], _E]:
 
 
 def _add_choice(group: argparse._ArgumentGroup, flag: str, kind: type[_E], text: str) -> None:
-    """The first of a kind is its default."""
+    """Add a flag with a default, the first member of `kind`."""
     group.add_argument(flag, type=_one_of(kind), default=next(iter(kind)), metavar=f"{{{','.join(kind)}}}", help=text)
 
 
@@ -227,8 +227,8 @@ def _truth(text: str) -> bool:
 
 
 def _id(text: str) -> str:
-    if not RUN.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not 1 to 63 of a-z, 0-9, _ and -, a letter or digit first")
+    if not ID.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not 1 to 63 of a-z, 0-9, _ and -, starting with a-z or 0-9")
     return text
 
 

@@ -1,4 +1,4 @@
-"""One line a decision, to standard output: Vertex AI files what is on standard error as errors."""
+"""Log to standard output: Vertex AI records every line on standard error as an error."""
 
 from __future__ import annotations
 

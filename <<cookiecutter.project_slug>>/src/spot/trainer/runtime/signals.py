@@ -1,4 +1,4 @@
-"""Being told to stop: SIGTERM is noticed at once in every phase, and the process is gone when its grace is over."""
+"""Handle SIGTERM and SIGINT: react at once in every phase, and exit before the grace is over."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from spot.trainer.runtime.errors import Stopped
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 DEFAULT_GRACE_S = 15.0
 MARGIN = 0.05
-"""The share of the grace kept back for leaving."""
+"""The share of the grace reserved for the exit itself."""
 
 _log = logging.getLogger(__name__)
 
 
 class StopSignal:
-    """The first SIGTERM or SIGINT asks for a stop, later ones change nothing.
+    """Request a stop on the first SIGTERM or SIGINT; ignore later signals.
 
-    Sections that leave the training state alone are entered with `interruptible()`: there the request surfaces as
-    `Stopped` wherever the main thread is, also in a blocked read. Elsewhere it is seen by `check()` between batches.
-    A thread, woken by the signal itself and not by the interpreter, ends the process when the grace is over, so that
-    a hanging network or an endless kernel launch cannot outlive it.
+    Sections that keep the training state are entered with `interruptible()`: the request raises `Stopped` there, even
+    in a blocked read. Other code calls `check()` between batches. A thread ends the process when the grace is over. The
+    signal wakes it directly, without the interpreter, so that a hanging network or kernel launch cannot delay the exit.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,7 +37,7 @@ class StopSignal:
         self._interruptible = False
 
     def install(self) -> None:
-        """Take the signals over. PID 1 of a container has no default action: before this, SIGTERM is lost there."""
+        """Install the handlers. PID 1 of a container has no default action: until then it ignores SIGTERM."""
         woken, wake = os.pipe()
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -52,21 +51,21 @@ class StopSignal:
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal: 143 after SIGTERM."""
+        """Return 128 + the signal: 143 after SIGTERM."""
         return 128 + (self._signal or signal.SIGTERM)
 
     def remaining_s(self) -> float:
-        """Seconds left to be durable and gone; infinite while nobody asked."""
+        """Return the seconds left to save and exit; infinite before a signal."""
         return self._deadline - self._clock() if self.requested else float("inf")
 
     def check(self) -> None:
-        """Raise `Stopped` if a stop was asked for."""
+        """Raise `Stopped` after a signal."""
         if self.requested:
             raise Stopped
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """A section that can be left anywhere, because it leaves the training state as it was."""
+        """Enter a section that may be left anywhere, because it does not change the training state."""
         self._interruptible = True
         try:
             self.check()
@@ -75,14 +74,14 @@ class StopSignal:
             self._interruptible = False
 
     def _request(self, number: int) -> None:
-        # Called by the main thread or by the watcher, whichever wakes first; both would say the same.
+        # Called by the main thread and by the watcher, with the same values.
         if self._signal is None:
             self._deadline = self._clock() + self.grace_s * (1 - MARGIN)
             self._signal = number
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         self._request(number)
-        # PyTorch raises in the main thread, wherever that is, when a data worker dies: none is needed any more.
+        # PyTorch raises in the main thread when a data worker dies, and no data worker is needed any more.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if self._interruptible:
             self._interruptible = False
@@ -91,17 +90,17 @@ class StopSignal:
     def _watch(self, woken: int) -> None:
         while not self.requested:
             for number in os.read(woken, 1):
-                if number in SIGNALS:  # libraries may handle other signals; those are written here too
+                if number in SIGNALS:  # signals that libraries handle are written here too
                     self._request(number)
-        _log.warning("%s: saving and leaving within %.1f s", signal.Signals(self.exit_code - 128).name, self.grace_s)
+        _log.warning("%s: saving, exit within %.1f s", signal.Signals(self.exit_code - 128).name, self.grace_s)
         time.sleep(max(self.remaining_s(), 0.0))
-        _log.error("the grace of %.1f s is over: leaving with the newest durable checkpoint", self.grace_s)
+        _log.error("grace of %.1f s is over: exiting, the newest durable checkpoint stays", self.grace_s)
         os._exit(self.exit_code)
 
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """Start processes in here: signals to the whole group reach them only when they have said what to do with them."""
+    """Block signals to the process group while a child starts, until the child has installed its own handling."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -110,7 +109,7 @@ def signals_held() -> Iterator[None]:
 
 
 def leave_signals_to_the_parent(_worker: int = 0) -> None:
-    """For a process started with signals held: those to the whole group must not end it before the parent is done."""
+    """Ignore signals in a child started under `signals_held()`: the parent still needs it to save."""
     signal.set_wakeup_fd(-1)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -1,1 +1,1 @@
-"""Upload checkpoints in a process of its own."""
+"""Upload checkpoints in a separate process, without torch."""

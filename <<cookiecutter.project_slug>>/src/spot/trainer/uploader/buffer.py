@@ -1,4 +1,4 @@
-"""Memory that the trainer writes and the uploader reads: one anonymous shared file, reused for every checkpoint."""
+"""Share memory between trainer and uploader: one anonymous file, reused for every checkpoint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _anonymous_file() -> int:
 
 
 class SharedBuffer:
-    """Grows to the largest checkpoint and stays: copying into pages touched before is six times faster."""
+    """Hold one checkpoint. Never shrinks: copying into pages touched before is six times faster."""
 
     def __init__(self, fd: int | None = None) -> None:
         self.fd = _anonymous_file() if fd is None else fd
@@ -26,7 +26,7 @@ class SharedBuffer:
         self._map: mmap.mmap | None = None
 
     def view(self, size: int) -> memoryview:
-        """At least `size` bytes, writable, shared with every process that has the descriptor."""
+        """Return at least `size` writable bytes, shared with every process that has the descriptor."""
         if size > self._size or self._map is None:
             if size > os.fstat(self.fd).st_size:
                 os.ftruncate(self.fd, size + -size % GROWTH)

@@ -1,6 +1,6 @@
-"""The holder's side of the writer's lease: noticing that it is lost or wanted, giving signs of life, offering it.
+"""Keep the lease on behalf of its holder: watch it, send heartbeats, offer it to a standby.
 
-A part of the uploader, so that training never waits for it. docs/checkpoints.md tells the whole protocol.
+Runs in the uploader, so that training never waits for it. docs/checkpoints.md explains the protocol.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _Offer:
 
 
 class LeaseKeeper:
-    """The lease while it is ours. Each look is one read and at most one change."""
+    """Keep the lease of one run. Each look is one read and at most one change."""
 
     def __init__(self, store: Store, hold: KeepLease, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -40,38 +40,38 @@ class LeaseKeeper:
         self._next_heartbeat = clock()
         self._offer: _Offer | None = None
 
-    def serve(self, tell: Callable[[Event], None]) -> None:
-        """Until the lease is lost."""
-        news: Event | None = None
-        while not isinstance(news, Lost):
+    def serve(self, send: Callable[[Event], None]) -> None:
+        """Look at the lease, and send events to the trainer, until the lease is lost."""
+        event: Event | None = None
+        while not isinstance(event, Lost):
             self._woken.wait(self._hold.poll_s)
             self._woken.clear()
             try:
-                news = self.look()
+                event = self.look()
             except SpotError as error:
-                _log.warning("the lease was not looked at: %s", error)
-                news = self.overdue()
-            if news:
-                tell(news)
+                _log.warning("the lease could not be read or changed: %s", error)
+                event = self.overdue()
+            if event:
+                send(event)
 
     def offer(self, successor: str) -> None:
-        """From the next look on, which is soon."""
+        """Offer the lease to this standby from the next look on, and look at once."""
         self._offer = _Offer(successor=successor, until=self._clock() + self._hold.offer_s)
         self._woken.set()
 
     def look(self) -> Event | None:
-        """What the trainer must hear. Raises `SpotError`: then nothing has changed."""
+        """Return the event for the trainer, if any. Raise `SpotError`, and keep the state, if the store fails."""
         try:
             found = lease.look(self._store, self._hold.run)
-        except NewerFormat:  # we write none
+        except NewerFormat:  # written by another process, because this version writes none
             return Lost(holder="a newer program")
-        if found is None:  # somebody deleted it, and nobody has claimed it since
+        if found is None:  # deleted, and not claimed since
             return self.overdue()
         if found.lease.holder != self._hold.name:
             return Lost(holder=found.lease.holder)
         if self._offer:
             return self._look_after(self._offer, found)
-        if found.lease.offered:  # and the trainer goes on, or has not said so yet to an uploader that replaces another
+        if found.lease.offered:  # by an uploader that died: the trainer repeats the offer if it still stands
             self._change(found, found.lease.without_request())
             return None
         if found.lease.successor and self._clock() >= self._next_heartbeat:
@@ -83,20 +83,20 @@ class LeaseKeeper:
         return HandOverRequested(successor=self._successor)
 
     def _look_after(self, offer: _Offer, found: Found) -> Declined | None:
-        if found.lease.successor != offer.successor:  # it has withdrawn, or another one took its place
+        if found.lease.successor != offer.successor:  # the standby withdrew or was replaced
             return self._declined()
         if self._clock() >= offer.until:
             if not self._change(found, found.lease.without_request()):
-                return None  # accepted in this very moment, perhaps: the next look tells
+                return None  # possibly accepted at this moment: the next look decides
             return self._declined()
         if not found.lease.offered:
             self._change(found, found.lease.offered_to_successor())
         return None
 
     def overdue(self) -> Declined | None:
-        """There is no answer, or no lease any more: nobody stands still for longer than was said.
+        """Withdraw an offer after its time, even if the lease cannot be read, so that training continues.
 
-        If the successor accepts all the same, what is committed here from now on does not count.
+        If the standby accepts later, the fencing token invalidates what this trainer commits from then on.
         """
         if self._offer is None or self._clock() < self._offer.until:
             return None
@@ -109,6 +109,6 @@ class LeaseKeeper:
     def _change(self, found: Found, new: Lease) -> bool:
         try:
             lease.change(self._store, self._hold.run, found, new)
-        except Conflict:  # the next look sees by whom
+        except Conflict:  # the next look reads the new state
             return False
         return True

@@ -1,4 +1,4 @@
-"""What the trainer and its uploader say to each other: one JSON line a message, over a socket pair."""
+"""Define the messages between trainer and uploader: one JSON line each, over a socket pair."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from spot.storage.records.manifest import Json
 
 
 class Fault(StrEnum):
-    """Why a save failed, as far as the trainer must tell the cases apart."""
+    """Classify a failed save by what the trainer does next."""
 
     TRANSIENT = "passing"
-    """The store did not answer for long; the next save may succeed."""
+    """The store did not answer in time; the next save may succeed."""
     DENIED = "denied"
-    """It fails until somebody acts."""
+    """No permission or no bucket: every save fails until an operator acts."""
     BUG = "bug"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Save:
-    """To the uploader: make the first `size` bytes of the buffer durable, then commit this manifest."""
+    """Command: upload the first `size` bytes of the buffer, then commit this manifest."""
 
     save: int
-    """Counted from 1 in each process, so that no two saves share a part's name."""
+    """Counts the saves of this process from 1, so that no two saves share a part's name."""
     size: int
     manifest: dict[str, Json]
     prune: bool
@@ -35,14 +35,14 @@ class Save:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdraw:
-    """To the uploader: stop reading the buffer; answered by `Released`."""
+    """Command: stop reading the buffer. Answered by `Released`."""
 
     save: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
-    """To the uploader: copy a local file to the store, over its last copy."""
+    """Command: copy a local file to the store, over its last copy."""
 
     path: str
     directory: str
@@ -51,11 +51,11 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepLease:
-    """To the uploader: the lease of the run is ours; look after it. The first such order counts."""
+    """Command: send heartbeats for the lease of this run and watch it. Only the first such command has an effect."""
 
     run: str
     name: str
-    """What we are called in it."""
+    """The name of this trainer in the lease."""
     poll_s: float
     heartbeat_s: float
     offer_s: float
@@ -63,14 +63,14 @@ class KeepLease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """To the uploader: training stands still at a durable step; offer the lease. Answered by `Declined` or `Lost`."""
+    """Command: training is paused at a durable step, offer the lease. Answered by `Declined` or `Lost`."""
 
     successor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Durable:
-    """From the uploader: the checkpoint is committed."""
+    """Event: the checkpoint is committed."""
 
     save: int
     step: int
@@ -79,7 +79,7 @@ class Durable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """From the uploader: the checkpoint is not committed, as far as is known."""
+    """Event: the commit failed, or its outcome is unknown."""
 
     save: int
     step: int
@@ -89,33 +89,33 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
-    """From the uploader: the buffer may be written again. A save past its last part goes on to `Durable`."""
+    """Event: the buffer may be overwritten. A save past its last part still ends with `Durable`."""
 
     save: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirrored:
-    """From the uploader: the copy was made, or given up."""
+    """Event: the copy ended, successfully or not."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandOverRequested:
-    """From the uploader: who asks to relieve us now; None: nobody any more."""
+    """Event: this standby requests the lease; None: the request was withdrawn."""
 
     successor: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declined:
-    """From the uploader: the offer does not stand any more, and the lease is ours."""
+    """Event: the offer was not accepted, and this trainer keeps the lease."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """From the uploader: the lease is another's."""
+    """Event: another process holds the lease."""
 
     holder: str
 
@@ -127,19 +127,19 @@ _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (*get_args(C
 
 
 class Channel:
-    """One end of the socket pair."""
+    """Send and receive messages at one end of the socket pair."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._received = b""
 
     def send(self, message: Message) -> None:
-        """Raises `OSError` if the other side is gone."""
-        self._end.settimeout(None)  # the last `receive` may have left it so that a long message fails half-way
+        """Send one message. Raise `OSError` if the peer is gone."""
+        self._end.settimeout(None)  # with the timeout of the last `receive`, a long message could fail half-way
         self._end.sendall(json.dumps({"is": type(message).__name__, **asdict(message)}).encode() + b"\n")
 
     def receive(self, timeout_s: float | None) -> Iterator[Message]:
-        """The messages that are here, or the first to arrive in time. Raises `EOFError` if the other side is gone."""
+        """Yield waiting messages, or the first within the timeout. Raise `EOFError` if the peer is gone."""
         self._end.settimeout(timeout_s)
         while b"\n" not in self._received:
             try:

@@ -1,4 +1,4 @@
-"""The trainer's handle on its uploader: starting the process, talking to it, starting it again."""
+"""Start, restart and talk to the uploader process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spot.trainer.uploader.messages import Channel, Message
 
 
 class UploaderProcess:
-    """Runs `spot.trainer.uploader.worker`. Started before torch is imported, so that the first save finds it ready."""
+    """Run `spot.trainer.uploader.worker`. Started before torch loads, so that it is ready for the first save."""
 
     def __init__(self, store_uri: str, buffer_fd: int, keep: int) -> None:
         self._arguments = (store_uri, buffer_fd, keep)
@@ -24,25 +24,25 @@ class UploaderProcess:
         return self._process.pid
 
     def send(self, message: Message) -> None:
-        """Raises `EOFError` if the process is gone."""
+        """Send a command. Raise `EOFError` if the process is gone."""
         try:
             self._channel.send(message)
         except OSError:
             raise EOFError from None
 
     def receive(self, timeout_s: float) -> Iterator[Message]:
-        """Raises `EOFError` if the process is gone."""
+        """Yield events, waiting up to `timeout_s` for the first. Raise `EOFError` if the process is gone."""
         return self._channel.receive(timeout_s)
 
     def restart(self) -> int:
-        """Start another process in place of this one, which is gone or useless; its exit code."""
+        """Replace the process and return the exit code of the old process."""
         self.close()
         code = self._process.returncode
         self._process, self._channel = _spawn(*self._arguments)
         return code
 
     def close(self) -> None:
-        """End the process. What it has not committed is lost, what it has committed stays."""
+        """Kill the process. Committed checkpoints stay, an upload in flight is lost."""
         self._channel.close()
         self._process.kill()
         self._process.wait()

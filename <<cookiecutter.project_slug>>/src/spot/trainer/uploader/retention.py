@@ -1,4 +1,4 @@
-"""Which checkpoints to keep."""
+"""Choose the checkpoints to keep."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from spot.storage.paths import Commit
 
 
 def expired(scores: Mapping[Commit, float | None], keep: int) -> list[Commit]:
-    """The checkpoints to drop, oldest first: all but the `keep` newest and the one with the best held-out score.
+    """Return the checkpoints to delete, oldest first: all but the `keep` newest and the best by held-out score.
 
-    `scores` maps each one to its score, higher is better, None before the first evaluation.
+    `scores` maps each checkpoint to its score (higher is better), None before the first evaluation.
     """
     newest = sorted(scores)[-keep:]
     scored = {commit: score for commit, score in scores.items() if score is not None}

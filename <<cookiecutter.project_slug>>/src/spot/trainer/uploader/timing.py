@@ -1,4 +1,4 @@
-"""How often the two sides of a hand-over look at the writer's lease, and how long they wait for each other."""
+"""Time the hand-over: how often both sides read the lease, and how long they wait for each other."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from spot.trainer.runtime.errors import UsageError
 from spot.trainer.uploader.messages import KeepLease
 
 SPEED = "LEASE_SPEED"
-"""The variable that makes all of it so many times as fast, where whole runs are rehearsed in minutes."""
+"""The environment variable that divides all these times, for rehearsals of whole runs in minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseTiming:
-    """In seconds of each side's own clock."""
+    """Hold the times in seconds, each measured by the local monotonic clock."""
 
     poll_s: float = 3.0
     heartbeat_s: float = 10.0
-    """Between two signs of life of a holder that is waited for."""
+    """The interval between two heartbeats of a holder while a standby waits."""
     offer_s: float = 60.0
-    """How long a holder that has offered the lease stands still."""
+    """The longest pause of training for an offer that is not accepted."""
     dead_s: float = 60.0
-    """How long a holder gives no sign of life before its successor takes the lease unoffered."""
+    """The time without a heartbeat after which the standby takes the lease."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> LeaseTiming:
-        """Raises `UsageError`."""
+        """Return the times for this environment. Raise `UsageError` for a wrong `LEASE_SPEED`."""
         text = environ.get(SPEED, "1")
         try:
             speed = float(text)
         except ValueError:
             speed = math.nan
         if not 0 < speed < math.inf:
-            raise UsageError(f"{SPEED}={text!r} in the environment is not a number above 0: unset it")
+            raise UsageError(f"environment variable {SPEED}={text!r} is not a number above 0: unset it")
         normal = cls()
         return cls(
             poll_s=normal.poll_s / speed,
@@ -44,5 +44,5 @@ class LeaseTiming:
         )
 
     def hold(self, run: str, name: str) -> KeepLease:
-        """The order to the uploader to look after the lease of `run`, which `name` has."""
+        """Return the command to keep the lease of `run`, held by the process `name`."""
         return KeepLease(run=run, name=name, poll_s=self.poll_s, heartbeat_s=self.heartbeat_s, offer_s=self.offer_s)

@@ -1,7 +1,7 @@
-"""The uploader: a process of its own, without torch, that makes snapshots durable while training goes on.
+"""Upload checkpoints from shared memory while training continues.
 
-A process, because a thread would take the interpreter from the training loop. It is started by `checkpoint.py`, reads
-the snapshot from shared memory, ignores the signals that end the trainer, and dies with it.
+Runs as a process because a thread would compete with the training loop for the interpreter. Loads no torch, ignores
+the signals that end the trainer, and dies with the trainer.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from spot.trainer.uploader.messages import (
 from spot.trainer.uploader.retention import expired
 
 PART_SIZE = 32 << 20
-"""About; see `part_size`."""
+"""The target; `part_size` chooses the size."""
 SMALLEST_PART = 4 << 20
 STREAMS = 8
 NICENESS = 5
@@ -57,7 +57,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Job:
-    """One save under way. Its manifest is committed only if it was not withdrawn while it read the buffer."""
+    """Track one save. Its manifest is committed unless the save was withdrawn while it read the buffer."""
 
     def __init__(self, order: Save) -> None:
         self.order = order
@@ -73,7 +73,7 @@ class _Job:
             self._withdrawn = not self._past_reading
 
     def finish_reading(self) -> None:
-        """From here on the buffer is not needed and the commit goes ahead. Raises `Cancelled` if withdrawn before."""
+        """Release the buffer; from here on the save is committed. Raise `Cancelled` if it was withdrawn."""
         with self._lock:
             if self._withdrawn:
                 raise Cancelled
@@ -81,7 +81,7 @@ class _Job:
 
 
 class Uploader:
-    """Carries out the trainer's orders; one thread a save, `STREAMS` threads for its parts."""
+    """Execute the trainer's commands, with one thread per save and `STREAMS` threads for its parts."""
 
     def __init__(self, store: Store, buffer: SharedBuffer, channel: Channel, keep: int) -> None:
         self._store = store
@@ -96,7 +96,7 @@ class Uploader:
         self._mirrored: dict[str, int] = {}
 
     def serve(self) -> None:
-        """Until the trainer closes its end."""
+        """Execute commands until the trainer closes its end."""
         while True:
             for message in self._channel.receive(None):
                 match message:
@@ -133,7 +133,7 @@ class Uploader:
         except Cancelled:
             _log.info("step %d: upload withdrawn for a newer one", step)
             return
-        except Exception as error:  # whatever it is, the trainer must hear of it
+        except Exception as error:  # the trainer must learn of every failure
             fault = _fault(error)
             if fault is Fault.BUG:
                 _log.exception("the uploader failed")
@@ -157,7 +157,7 @@ class Uploader:
                 if future.done():
                     future.result()
         except BaseException:
-            job.withdraw()  # the other streams stop reading, too
+            job.withdraw()  # stops the remaining streams
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -172,18 +172,18 @@ class Uploader:
         return Part(name=name, size=written.size, crc32c=written.crc32c, generation=written.generation)
 
     def _write_manifest(self, complete: Manifest) -> None:
-        with contextlib.suppress(Conflict):  # an uploader before this one died with our step just committed
+        with contextlib.suppress(Conflict):  # an earlier uploader committed this step and died
             self._store.write(complete.name, complete.to_json(), if_generation=ABSENT)
 
     def _prune(self, newest: Manifest) -> None:
-        """Drop what retention does not keep: first the manifest, then the parts, also those of torn uploads."""
+        """Delete what retention does not keep: manifests first, then parts, including parts of torn uploads."""
         try:
             parts = self._store.list(paths.data(newest.run))
             listed = manifest.listed(self._store, newest.run)
             counting = manifest.committed_lineage(listed)
             read = {commit: self._manifest(newest.run, commit) for commit in counting}
             self._known = {commit: known for commit, known in read.items() if known}
-            # After the listings: whoever takes the lease from now on writes what is not in them.
+            # Read after the listings: a later holder writes objects that are not listed.
             held = lease.read(self._store, newest.run)
             if held is None or held.holder != lease.process_name(newest.attempt, newest.start):
                 return
@@ -197,10 +197,10 @@ class Uploader:
                 if entry.name not in kept and step is not None and step <= newest.step:
                     self._store.delete(entry.name)
         except SpotError as error:
-            _log.warning("old checkpoints stay until the next save: %s", error)
+            _log.warning("old checkpoints were not deleted, the next save tries again: %s", error)
 
     def _manifest(self, run: str, commit: Commit) -> Manifest | None:
-        """None for nonsense: it is no checkpoint, and must not keep others from being dropped."""
+        """Return None for a damaged manifest: it must not block the deletion of other checkpoints."""
         with contextlib.suppress(Damaged):
             return self._known.get(commit) or manifest.read(self._store, run, commit)
         return None
@@ -217,7 +217,7 @@ class Uploader:
 
 
 def part_size(size: int) -> int:
-    """Parts of equal size, a multiple of the streams: a last round of a few parts takes as long as a full one."""
+    """Return a size that makes the number of parts a multiple of the streams: each round takes equally long."""
     rounds = max(1, round(size / (STREAMS * PART_SIZE)))
     return max(SMALLEST_PART, -(-size // (rounds * STREAMS)))
 
@@ -240,15 +240,15 @@ def _die_with(parent: int) -> None:
 
 
 def main() -> None:
-    """`python -m spot.trainer.uploader.worker BUFFER_FD CHANNEL_FD PARENT_PID KEEP STORE_URI`."""
+    """Run `python -m spot.trainer.uploader.worker BUFFER_FD CHANNEL_FD PARENT_PID KEEP STORE_URI`."""
     buffer_fd, channel_fd, parent, keep = (int(argument) for argument in sys.argv[1:5])
     leave_signals_to_the_parent()
     _die_with(parent)
     configure()
     channel = Channel(socket.socket(fileno=channel_fd))
     store = open_store(sys.argv[5])
-    os.nice(NICENESS)  # training goes first; once it stops to be saved, nothing competes
-    with contextlib.suppress(EOFError, OSError):  # the trainer is gone
+    os.nice(NICENESS)  # training has priority over uploads
+    with contextlib.suppress(EOFError, OSError):  # the trainer has exited
         Uploader(store, SharedBuffer(buffer_fd), channel, keep).serve()
     os._exit(0)  # without waiting for threads in a request
 
