@@ -145,28 +145,39 @@ def test_an_override_changes_settings_and_prices_and_keeps_the_folder(tmp_path: 
     assert override(settings, {}) == settings
 
 
-def test_an_override_of_training_keeps_the_other_flags() -> None:
-    flags = override(parse(GOOD, "spot.toml"), {"training": {"epochs": "30", "keep": "2"}}).arguments()
+def test_flags_of_the_command_line_replace_those_of_the_file() -> None:
+    flags = override(parse(GOOD, "spot.toml"), {}, ["--epochs", "30", "--keep=2"]).arguments()
 
     assert flags[:2] == ("--epochs", "30")
     assert flags[-2:] == ("--keep", "2")
     assert flags[2:4] == ("--learning-rate", "0.002")
 
 
+@pytest.mark.parametrize("words", [["--epochs"], ["epochs", "3"], ["--epochs", "3", "4"], ["--a=1", "b\nc"]])
+def test_words_that_are_no_flags_with_values_are_refused_in_one_line(words: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        override(parse(GOOD, "spot.toml"), {}, words)
+
+    [line] = caught.value.lines
+    assert line.startswith("command line: -- ")
+    assert line.isprintable()
+    assert line.endswith("expected flags with values, as in -- --epochs 30")
+
+
 @pytest.mark.parametrize(
     ("table", "key", "value", "said"),
     [
         ("machine", "accelerator_count", 2, "machine.accelerator_count is 2: 1, because the trainer uses one GPU"),
-        ("training", "epochs", "0", "training.epochs is '0': not a whole number of at least 1"),
-        ("training", "resume", "never", "training.resume is 'never': not allowed here"),
-        ("training", "enable-checkpointing", "false", "training.enable-checkpointing is 'false': true, or only with"),
+        ("--epochs", "", "0", "training.epochs is '0': not a whole number of at least 1"),
+        ("--resume", "", "never", "training.resume is 'never': not allowed here"),
+        ("--enable-checkpointing", "", "false", "training.enable-checkpointing is 'false': true, or only with"),
         ("cloud", "regions", ["moon"], "cloud.regions[0] is 'moon': a list of 1 to 20 regions"),
         ("policy", "budget_usd", -1.0, 'policy.budget_usd is -1.0: "none", or a number'),
     ],
 )
 def test_an_override_is_checked_as_the_file_is(table: str, key: str, value: object, said: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        override(parse(GOOD, "spot.toml"), {table: {key: value}})
+        override(parse(GOOD, "spot.toml"), {table: {key: value}} if key else {}, [] if key else [table, str(value)])
 
     [line] = caught.value.lines
     assert line.startswith(f"command line: {said}")
@@ -203,22 +214,22 @@ def test_each_mistake_is_a_line_that_begins_with_the_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reason", "place"),
     [
-        ("name = 'x'\nproject\n", "spot.toml: line 2, column 8 is not TOML: "),
-        ("name = 'x'\n[cloud", "spot.toml: line 2 is not TOML: "),
-        ("name = 'x'\nname = 'y'\n", "spot.toml: line 2, column 11 is not TOML: Cannot overwrite a value"),
-        ("name = 'x\x00'\n", "spot.toml: line 1, column 10 is not TOML: "),
-        ("[a]\n[" + "\N{ROCKET}" * 1000 + "]\n", "spot.toml: line 2, column 2 is not TOML: "),
-        ('["' + "a" * 10_000 + '"]\n["' + "a" * 10_000 + '"]', "spot.toml: line 2"),
-        ("name = " + "9" * 5000, "spot.toml: a value cannot be read: Exceeds the limit (4300 digits)"),
-        ("name = " + "[" * 5000, "spot.toml: its values are nested too deep"),
+        ("name = 'x'\nproject\n", "Expected '='", " (at line 2, column 8)"),
+        ("name = 'x'\n[cloud", "Expected ']'", " (at end of document)"),
+        ("name = 'x'\nname = 'y'\n", "Cannot overwrite a value", " (at line 2, column 11)"),
+        ("name = 'x\x00'\n", "Found invalid character", " (at line 1, column 10)"),
+        ("[a]\n[" + "\N{ROCKET}" * 1000 + "]\n", "Invalid initial character", " (at line 2, column 2)"),
+        ('["' + "a" * 10_000 + '"]\n["' + "a" * 10_000 + '"]', "Cannot declare", " (at line 2, column 10004)"),
+        ("name = " + "9" * 5000, "Exceeds the limit (4300 digits)", ""),
     ],
 )
-def test_what_is_not_toml_is_one_line_with_its_number(text: str, said: str) -> None:
+def test_what_is_not_toml_is_one_line_with_its_place(text: str, reason: str, place: str) -> None:
     [line] = lines_of(text)
 
-    assert line.startswith(said)
+    assert line.startswith(f"spot.toml: not TOML: {reason}")
+    assert line.endswith(place)
     assert line.isascii()
     assert line.isprintable()
     assert len(line) < 300
@@ -269,6 +280,10 @@ def test_a_hostile_file_name_stays_on_one_line() -> None:
 
     [line] = caught.value.lines
     assert line.isprintable()
+
+
+def test_values_nested_too_deep_are_one_line() -> None:
+    assert lines_of("name = " + "[" * 5000) == ["spot.toml: its values are nested too deep"]
 
 
 @given(st.text() | st.lists(st.sampled_from(GOOD.splitlines(keepends=True))).map("".join))

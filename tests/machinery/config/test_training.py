@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spot.config import training
-from spot.config.training import FLAGS, RESERVED, Mistakes, mistakes, pairs
+from spot.config.training import FLAGS, RESERVED, mistakes
 from spot.core.run import Strategy
 from spot.trainer.runtime.errors import UsageError
 from spot.trainer.runtime.flags import Flags, parse
@@ -72,20 +72,6 @@ def test_all_mistakes_come_at_once() -> None:
     assert [line.split()[0] for line in lines] == [
         *("training.epochs", "training.epoch", "training.run", "training.enable-checkpointing")
     ]
-
-
-def test_flags_of_the_command_line_come_in_pairs() -> None:
-    assert pairs(["--seed=2", "--patience", "3"]) == {"seed": "2", "patience": "3"}
-
-
-@pytest.mark.parametrize("words", [["--epochs"], ["epochs", "3"], ["--epochs", "3", "4"], ["--a=1", "b\nc"]])
-def test_words_that_are_no_flags_with_values_are_refused_in_one_line(words: list[str]) -> None:
-    with pytest.raises(Mistakes) as caught:
-        pairs(words)
-
-    [line] = caught.value.lines
-    assert line.isprintable()
-    assert line.endswith("expected flags with values, as in -- --epochs 30")
 
 
 def test_a_value_is_a_word_of_the_command_line() -> None:

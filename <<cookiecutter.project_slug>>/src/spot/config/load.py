@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -13,12 +13,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from spot.config.settings import CloudSettings, MachineSettings, PolicySettings, Settings
-from spot.config.training import Mistakes
 from spot.core.errors import SpotError
 from spot.core.fields import shown
 
 TABLES: Mapping[str, type[BaseModel]] = {"cloud": CloudSettings, "machine": MachineSettings, "policy": PolicySettings}
-_KNOWN = ("name", *TABLES, "training")
 
 
 class SettingsError(SpotError):
@@ -57,16 +55,22 @@ def parse(text: str, name: str) -> Settings:
     except RecursionError:
         raise _one(name, "its values are nested too deep") from None
     except ValueError as error:
-        raise _one(name, _syntax(str(error), text)) from None
+        reason, at, place = ascii(str(error))[1:-1].rpartition(" (at ")
+        raise _one(name, f"not TOML: {reason[:150]}{at}{place[:150]}") from None
     return check(document, name)
 
 
-def override(settings: Settings, changes: Mapping[str, Mapping[str, object]]) -> Settings:
-    """Return the settings with values of the command line, by table and key, on top. Raise `SettingsError`."""
+def override(settings: Settings, changes: Mapping[str, Mapping[str, object]], words: Sequence[str] = ()) -> Settings:
+    """Return the settings with changes by table and key, and flags of the trainer, on top. Raise `SettingsError`."""
+    parts = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    flags, values = parts[::2], parts[1::2]
+    if len(flags) != len(values) or not all(flag.startswith("--") for flag in flags):
+        raise _one("command line", f"-- {shown(' '.join(words))}: expected flags with values, as in -- --epochs 30")
+    training = {flag.removeprefix("--"): value for flag, value in zip(flags, values, strict=True)}
     document = settings.model_dump(by_alias=True)
-    merged = {table: {**document[table], **values} for table, values in changes.items()}
-    changed = check({**document, **merged}, "command line")
-    return changed.in_folder(settings.folder) if settings.folder else changed
+    changed = {table: {**document[table], **given} for table, given in {**changes, "training": training}.items()}
+    checked = check({**document, **changed}, "command line")
+    return checked.in_folder(settings.folder) if settings.folder else checked
 
 
 def check(document: Mapping[str, object], name: str) -> Settings:
@@ -86,8 +90,8 @@ def _mistakes(found: ErrorDetails) -> Iterator[str]:
     """Yield the lines of one error of pydantic."""
     kind, location, value = found["type"], found["loc"], found["input"]
     cause = found.get("ctx", {}).get("error")
-    if isinstance(cause, Mistakes):
-        yield from cause.lines
+    if location == ("training",) and cause:
+        yield from str(cause).split("\n")
     elif kind == "extra_forbidden":
         yield _unknown([str(part) for part in location])
     else:
@@ -110,23 +114,13 @@ def _field(location: tuple[int | str, ...]) -> tuple[str, FieldInfo]:
 def _unknown(location: list[str]) -> str:
     *tables, name = location
     prefix = "".join(f"{table}." for table in tables)
-    known = list(TABLES[tables[0]].model_fields) if tables else list(_KNOWN)
+    known = list(TABLES[tables[0]].model_fields) if tables else ["name", *TABLES, "training"]
     here = f"{prefix}{name if re.fullmatch(r'[A-Za-z0-9_-]{1,60}', name) else shown(name)}"
     nearest = [f"{prefix}{near}" for near in get_close_matches(name, known, n=1)]
     elsewhere = [f"{table}.{name}" for table, model in TABLES.items() if name in model.model_fields]
     for suggestion in nearest + elsewhere:
         return f"{here} is not a setting: did you mean {suggestion}?"
     return f"{here} is not a setting: known here are {', '.join(known)}"
-
-
-def _syntax(message: str, text: str) -> str:
-    found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
-    reason = ascii(message[: found.start()] if found else message)[1:-1]
-    if found is None:  # Python's limit on the digits of a number, with advice for programmers after the colon
-        return f"a value cannot be read: {reason.partition(':')[0]}"
-    line = found[1] or text.count("\n") + 1
-    column = f", column {found[2]}" if found[2] else ""
-    return f"line {line}{column} is not TOML: {reason[:200]}"
 
 
 def _one(name: Path | str, what: str) -> SettingsError:

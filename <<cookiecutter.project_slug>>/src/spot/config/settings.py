@@ -21,12 +21,16 @@ _STRICT: Final = ConfigDict(frozen=True, extra="forbid", strict=True, regex_engi
 ONE_GPU: Final = "1, because the trainer uses one GPU and every other GPU would be billed idle"
 
 
-def _text(pattern: str, allowed: str, default: Any = ...) -> Any:
-    return Field(default, pattern=rf"\A(?:{pattern})\Z", max_length=500, validate_default=True, description=allowed)
+def _text(pattern: str, allowed: str, default: Any = ..., *, most: int = 500) -> Any:
+    return Field(default, pattern=rf"\A(?:{pattern})\Z", max_length=most, validate_default=True, description=allowed)
 
 
 def _number(most: float) -> Any:
     return Field(ge=0.01, le=most, allow_inf_nan=False, description=f"a number from 0.01 to {most:g}")
+
+
+def _word_or(word: str, allowed: str) -> Any:
+    return Field(word, description=f'"{word}", or {allowed}')
 
 
 Hours = Annotated[float, _number(8760)]
@@ -41,10 +45,7 @@ class CloudSettings(BaseModel):
 
     model_config = _STRICT
 
-    project: str = _text(
-        r"[a-z][a-z0-9-]{4,28}[a-z0-9]",
-        "the project's id: 6 to 30 lower-case letters, digits and hyphens, a letter first, no hyphen last",
-    )
+    project: str = _text(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", "an id: 6 to 30 of a-z, 0-9 and -, a letter first, no - last")
     regions: tuple[Region, ...] = Field(
         strict=False,  # TOML has lists only
         min_length=1,
@@ -53,22 +54,23 @@ class CloudSettings(BaseModel):
     )
     bucket: str = _text(
         fields.BUCKET.pattern,
-        "the bucket's name without gs://: 3 to 63 lower-case letters, digits, - _ and ., "
-        "from a letter or digit to a letter or digit; not an IP address, no google in it",
+        "3 to 63 of a-z, 0-9, - _ and ., a letter or digit at both ends; no gs://, no IP address, no google",
     )
     prefix: str = _text(
-        r"(?=.{1,200}\Z)[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*",
+        r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*",
         "1 to 200 letters, digits and . _ -, a letter or digit first; / between folders, none at the ends",
+        most=200,
     )
     service_account: str = _text(
-        r"(?=.{1,200}\Z)[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com|",
+        r"[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com|",
         "the e-mail address of a service account, as training@my-project.iam.gserviceaccount.com",
-        "",
+        default="",
+        most=200,
     )
     image: str = _text(
         rf"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+(:[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}})?(@{fields.DIGEST.pattern})?|",
         "HOST/PATH, then :TAG, @sha256: and 64 hexadecimal digits, or nothing",
-        "",
+        default="",
     )
     """Empty: submit names the image."""
 
@@ -90,8 +92,10 @@ class MachineSettings(BaseModel):
 
     model_config = _STRICT
 
-    type: str = _text(r"(?=.{1,63}\Z)[a-z][a-z0-9]*(-[a-z0-9]+)+", "a machine type of Compute Engine, as g2-standard-8")
-    accelerator: str = _text(r"none|NVIDIA_[A-Z0-9_]{1,50}", '"none", or a GPU by its name in Vertex AI, as NVIDIA_L4')
+    type: str = _text(r"[a-z][a-z0-9]*(-[a-z0-9]+)+", "a machine type of Compute Engine, as g2-standard-8", most=63)
+    accelerator: str = _text(
+        "none|NVIDIA_[A-Z0-9_]+", '"none", or a GPU by its name in Vertex AI, as NVIDIA_L4', most=63
+    )
     accelerator_count: int = Field(1, ge=1, le=1, validate_default=True, description=ONE_GPU)
     boot_disk_gb: int = Field(100, ge=50, le=64_000, description="a whole number from 50 to 64000")
 
@@ -127,17 +131,15 @@ class PolicySettings(BaseModel):
     worst_start_minutes: Minutes = 25
     reconcile_interval_minutes: Minutes = 15
     max_checkpoint_interval_minutes: Minutes = 10
-    save_seconds: Annotated[float, _number(86_400)] | Literal["unknown"] = Field(
-        "unknown", description='"unknown", or a number from 0.01 to 86400'
+    save_seconds: Annotated[float, _number(86_400)] | Literal["unknown"] = _word_or(
+        "unknown", "a number from 0.01 to 86400"
     )
     reserve_minutes: Minutes = 60
-    max_preemptions: Count | Literal["unlimited"] = Field(
-        "unlimited", description='"unlimited", or a whole number from 0 to 1000000'
-    )
+    max_preemptions: Count | Literal["unlimited"] = _word_or("unlimited", "a whole number from 0 to 1000000")
     max_errors: Count = 0
     vertex_restarts: Truth = False
-    budget_usd: Annotated[float, _number(1_000_000)] | Literal["none"] = Field(
-        "none", description='"none", or a number from 0.01 to 1000000'
+    budget_usd: Annotated[float, _number(1_000_000)] | Literal["none"] = _word_or(
+        "none", "a number from 0.01 to 1000000"
     )
 
 
@@ -163,7 +165,7 @@ class Settings(BaseModel):
         policy = info.data.get("policy")
         limits = (policy.strategy, policy.max_checkpoint_interval_minutes) if policy else ()
         if lines := training.mistakes(flags, *limits):
-            raise training.Mistakes(lines)
+            raise ValueError("\n".join(lines))
         return flags
 
     def in_folder(self, folder: Path) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import Final
@@ -30,26 +30,9 @@ _MAX_TEXT = 1000
 _MAX_NUMBER = 1e300
 
 
-class Mistakes(ValueError):
-    """Carry one line for each mistake in [training]."""
-
-    def __init__(self, lines: Sequence[str]) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = tuple(lines)
-
-
 def word(value: object) -> str:
     """Return the value as a word of the trainer's command line."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def pairs(words: Sequence[str]) -> dict[str, str]:
-    """Return the values of `--flag value` and `--flag=value` by flag. Raise `Mistakes`."""
-    parts = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
-    names, values = parts[::2], parts[1::2]
-    if len(names) != len(values) or not all(name.startswith("--") for name in names):
-        raise Mistakes([f"-- {shown(' '.join(words))}: expected flags with values, as in -- --epochs 30"])
-    return {name.removeprefix("--"): value for name, value in zip(names, values, strict=True)}
 
 
 def mistakes(

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from spot.config import training
-from spot.config.load import SettingsError, override
+from spot.config.load import override
 from spot.config.settings import Settings
 from spot.core.actions import Submit
 from spot.core.errors import SpotError
+from spot.core.fields import ID
 from spot.core.format import clock, hours
 from spot.core.run import Attempt, Observation, Run, Strategy
 from spot.google.registry import ask_registry, pin
@@ -22,7 +22,6 @@ from spot.policy.decide import decide
 from spot.policy.slack import Slack
 from spot.pricing.quotes import age_warning, quotes
 from spot.storage.factory import open_object, open_store
-from spot.core.fields import ID
 from spot.supervisor import preflight
 
 OLDEST_ID = timedelta(days=31)
@@ -129,13 +128,9 @@ def overridden(settings: Settings, options: SubmitOptions) -> Settings:
         "deadline_hours": options.deadline_hours,
         "budget_usd": options.budget_usd,
     }
-    try:
-        flags = training.pairs(options.arguments)
-    except training.Mistakes as error:
-        raise SettingsError(error.lines) from None
     regions = {} if options.regions is None else {"regions": [name.strip() for name in options.regions.split(",")]}
     given = {key: value for key, value in policy.items() if value is not None}
-    return override(settings, {"cloud": regions, "policy": given, "training": flags})
+    return override(settings, {"cloud": regions, "policy": given}, options.arguments)
 
 
 def plan(run: Run, *, force: bool, save: timedelta | None = None) -> SubmitPlan:
