@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from spot.cli import console
-from spot.cli.tables import facts
+from spot.core.tables import facts
 
 
 class Closed(io.StringIO):
@@ -39,7 +39,7 @@ def test_what_looks_like_markup_is_text(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
-    console.write_json({"a": [1, None]})
+    console.show({"a": [1, None]}, [], as_json=True)
     assert json.loads(capsys.readouterr().out) == {"a": [1, None]}
 
 

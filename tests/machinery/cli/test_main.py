@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import fcntl
 import json
@@ -15,9 +16,11 @@ import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from spot.cli import main as command_line
 from spot.cli.main import main
 from spot.core.errors import Exit
 from tests.machinery.desk import WEEKLY, Desk
@@ -34,6 +37,9 @@ HEAVY = (
     "torch",
     "urllib3",
 )
+RENDERERS = ("google.cloud.billing", "jinja2", "spot.google.billing", "spot.report")
+"""What only a report, or a refresh of prices, needs."""
+RELATIVE = {"that", "which", "who", "whose", "where", "what"}
 VERBS = (
     "submit",
     "reconcile",
@@ -102,12 +108,43 @@ finally:
     assert "75 still open" in " ".join(done.stdout.split())
 
 
+def test_help_texts_are_short_and_plain() -> None:
+    texts = [
+        action.help
+        for verb in _subparsers().choices.values()
+        for action in verb._actions  # argparse has no other way to list them
+        if action.help
+    ]
+    texts += [str(action.help) for action in _subparsers()._choices_actions]
+    assert len(texts) > 40
+    assert [text for text in texts if len(text) > 60 or RELATIVE & set(text.lower().split())] == []
+
+
+def _subparsers() -> Any:
+    actions = command_line._parser()._actions
+    return next(action for action in actions if isinstance(action, argparse._SubParsersAction))
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_reconcile_loads_a_renderer_only_to_close_a_run(desk: Desk, ends: bool) -> None:
+    desk.submit(WEEKLY)
+    if ends:
+        desk.fail(WEEKLY)
+    program = f"""import sys, spot.cli.main
+spot.cli.main.main(["reconcile", "--json"])
+print(sorted(name for name in {RENDERERS!r} if name in sys.modules), file=sys.stderr)"""
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, cwd=desk.toml.parent, capture_output=True, text=True, check=True)
+    assert [one["state"] for one in json.loads(done.stdout)] == ["failed" if ends else "open"]
+    loaded = done.stderr.splitlines()[-1]
+    assert loaded == ("['jinja2', 'spot.report']" if ends else "[]")
+    assert (f"reports/{WEEKLY}/report.html" in desk.objects()) is ends
+
+
 def test_outside_of_a_project_it_says_where_to_go(tmp_path: Path) -> None:
     done = finished("status", folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        "spot: spot.toml: there is no such file: run spot in the folder of the project, where spot.toml lies\n"
-    )
+    assert done.stderr == ("spot: spot.toml: no such file: run spot in the folder of the project, beside spot.toml\n")
 
 
 def test_a_project_that_may_only_be_read_is_enough(desk: Desk) -> None:
@@ -148,7 +185,7 @@ def test_watch_at_a_terminal_shows_work_and_time_in_place_until_it_is_interrupte
     assert "30 of 120 steps, " in shown
     assert "of 12.0 h, deadline 20" in shown
     assert "wait:" not in shown, "the log must not go through it"
-    assert "spot: interrupted; what has begun goes on" in left
+    assert "spot: interrupted; running jobs continue" in left
     assert "Traceback" not in left
 
 
@@ -156,7 +193,7 @@ def test_watch_at_a_terminal_shows_work_and_time_in_place_until_it_is_interrupte
     ("arguments", "said"),
     [
         (["forecast"], "spot: interrupted\n"),
-        (["cancel", "x"], "spot: interrupted; what has begun goes on, and the next pass takes it from there\n"),
+        (["cancel", "x"], "spot: interrupted; running jobs continue, the next reconcile picks them up\n"),
     ],
 )
 def test_an_interrupt_says_that_something_goes_on_only_where_something_does(
@@ -165,8 +202,8 @@ def test_an_interrupt_says_that_something_goes_on_only_where_something_does(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spot.cli.verbs.settings_of", interrupted)
-    monkeypatch.setattr("spot.cli.forecast_verb.load", interrupted)
+    monkeypatch.setattr("spot.cli.runs.load", interrupted)
+    monkeypatch.setattr("spot.cli.forecast.load", interrupted)
     assert main(arguments) == 130
     assert capsys.readouterr().err == said
 
@@ -174,10 +211,10 @@ def test_an_interrupt_says_that_something_goes_on_only_where_something_does(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "the following arguments are required: VERB (spot --help)"),
+        ([], "the following arguments are required: VERB (fix: spot --help)"),
         (["retrain"], "invalid choice: 'retrain'"),
         (["status", "--jso"], "unrecognized arguments: --jso"),
-        (["cancel"], "the following arguments are required: RUN (spot cancel --help)"),
+        (["cancel"], "the following arguments are required: RUN (fix: spot cancel --help)"),
         (["submit", "--strategy", "cheap"], "invalid choice: 'cheap'"),
         (["watch", "--every", "0"], "argument --every: '0' is not a number from 0.01 to 86400"),
     ],
@@ -196,11 +233,10 @@ def test_every_mistake_in_the_settings_is_a_line_and_nothing_is_done(desk: Desk,
     desk.toml.write_text(text)
     said = desk.spot(*verb.split())
     assert (said.code, said.out) == (2, "")
-    assert said.err.splitlines() == [
-        f"spot: {desk.toml}: cloud.bucket is 'gs://b': the bucket's name alone, without gs://",
-        f"spot: {desk.toml}: machine.type is missing: a machine type of Compute Engine, as g2-standard-8",
-        f"spot: {desk.toml}: policy.work_hours is 'long': a number from 0.01 to 8760, without quotes",
-    ]
+    keys = ("cloud.bucket is 'gs://b': ", "machine.type is missing: ", "policy.work_hours is 'long': ")
+    lines = said.err.splitlines()
+    assert len(lines) == len(keys)
+    assert all(line.startswith(f"spot: {desk.toml}: {key}") for line, key in zip(lines, keys, strict=True)), lines
     assert desk.server.calls == []
 
 
@@ -229,6 +265,6 @@ def test_a_rehearsal_gets_its_arguments_as_they_are(tmp_path: Path) -> None:
 
 
 def test_a_bug_keeps_its_traceback(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spot.cli.verbs.BucketStatus", lambda **_: 1 / 0)
+    monkeypatch.setattr("spot.supervisor.service.BucketStatus", lambda **_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         desk.spot("status")

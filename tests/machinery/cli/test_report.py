@@ -19,11 +19,12 @@ from tests.machinery import stories
 from tests.machinery.desk import WEEKLY, Desk
 from tests.paths import PROJECT
 
+NIGHTLY = f"{WEEKLY[:9]}nightly"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DOCS = PROJECT / "docs" / "costs.md"
 
 
-def kept(desk: Desk, story: stories.Story, *, ago: timedelta = timedelta(days=2), run_id: str = "nightly") -> Run:
+def kept(desk: Desk, story: stories.Story, *, ago: timedelta = timedelta(days=2), run_id: str = NIGHTLY) -> Run:
     """The record of this story in the bucket, as if it had begun so long ago."""
     run: Run = stories.moved(story.run, by=datetime.now(UTC) - ago - story.run.submitted_at)
     run = replace(run, id=run_id, spec=replace(run.spec, root=desk.root))
@@ -39,7 +40,7 @@ def test_a_run_is_reported_as_text_markdown_json_and_a_page(desk: Desk, tmp_path
     text, markdown = desk.spot("report", run.id), desk.spot("report", run.id, "--markdown")
     assert (text.code, markdown.code, text.err) == (Exit.DONE, Exit.DONE, "")
     assert text.out.startswith("$8.33, 21 % less than on-demand\n")
-    assert markdown.out.startswith("### nightly\n")
+    assert markdown.out.startswith(f"### {NIGHTLY}\n")
     page = tmp_path / "page.html"
     said = desk.spot("report", run.id, "--html", str(page))
     assert (said.code, said.out) == (Exit.DONE, f"written: {page}\n")
@@ -78,19 +79,19 @@ def test_every_key_of_the_json_is_documented_and_every_documented_key_is_there(d
 
 def test_the_runs_of_some_time_are_added_up_and_a_broken_record_is_named(desk: Desk, tmp_path: Path) -> None:
     for number, story in enumerate((stories.calm(), stories.loss(), stories.failed())):
-        kept(desk, story, ago=timedelta(days=2 * number + 1), run_id=f"run-{number}")
+        kept(desk, story, ago=timedelta(days=2 * number + 1), run_id=f"{WEEKLY}-{number}")
     month = f"{datetime.now(UTC):%Y/%m}"
     desk.store().write(f"runs/closed/{month}/broken.json", b"nonsense", if_generation=ABSENT)
     values = desk.spot("report", "--since", "4d", "--json").json
-    assert [one["run"] for one in values["runs"]] == ["run-1", "run-0"]
+    assert [one["run"] for one in values["runs"]] == [f"{WEEKLY}-1", f"{WEEKLY}-0"]
     assert values["totals"]["usd"] == pytest.approx(16.45 + 5.2)
     assert values["totals"]["is_loss"] is True
     [skipped] = values["skipped"]
-    assert f"runs/closed/{month}/broken.json is no record of a run" in skipped
+    assert f"runs/closed/{month}/broken.json is not the record of a run" in skipped
     said = desk.spot("report", "--since", "90d", "--html", str(tmp_path / "runs.html"), "--markdown")
     assert said.code == Exit.DONE
     assert "## 3 runs submitted since" in said.out
-    assert "run-2" in (tmp_path / "runs.html").read_text()
+    assert f"{WEEKLY}-2" in (tmp_path / "runs.html").read_text()
 
 
 def test_no_run_in_that_time_is_said(desk: Desk) -> None:
@@ -103,11 +104,11 @@ def test_no_run_in_that_time_is_said(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "a report is of one run, or of many: name RUN, or give --since 90d"),
-        (("nightly", "--since", "9d"), "a report is of one run, or of many"),
-        (("nightly", "--json", "--markdown"), "--json and --markdown both go to standard output: choose one"),
-        (("--since", "soon"), "--since 'soon': write 90d, 12h or a day as 2026-09-01"),
-        (("nightly",), "there is no run nightly in"),
+        ((), "expected either RUN or --since (fix: spot report --since 90d)"),
+        ((NIGHTLY, "--since", "9d"), "expected either RUN or --since"),
+        ((NIGHTLY, "--json", "--markdown"), "--json and --markdown both write to standard output: choose one"),
+        (("--since", "soon"), "--since 'soon': expected 90d, 12h or a day as 2026-09-01"),
+        ((NIGHTLY,), f"there is no run {NIGHTLY} in"),
     ],
 )
 def test_what_cannot_be_reported_is_one_line(desk: Desk, arguments: tuple[str, ...], says: str) -> None:
@@ -119,7 +120,7 @@ def test_what_cannot_be_reported_is_one_line(desk: Desk, arguments: tuple[str, .
 
 def test_a_page_that_cannot_be_written_is_one_line(desk: Desk) -> None:
     kept(desk, stories.calm())
-    said = desk.spot("report", "nightly", "--html", "/no/such/folder/page.html")
+    said = desk.spot("report", NIGHTLY, "--html", "/no/such/folder/page.html")
     assert (said.code, said.err) == (
         Exit.USAGE,
         "spot: --html '/no/such/folder/page.html' cannot be written: No such file or directory\n",
@@ -128,20 +129,20 @@ def test_a_page_that_cannot_be_written_is_one_line(desk: Desk) -> None:
 
 def test_a_checkpoint_that_cannot_be_read_leaves_the_record_and_is_said(desk: Desk) -> None:
     kept(desk, stories.calm())
-    desk.put("models/nightly/completion.json", b"nonsense")
-    said = desk.spot("report", "nightly")
+    desk.put(f"models/{NIGHTLY}/completion.json", b"nonsense")
+    said = desk.spot("report", NIGHTLY)
     assert said.code == Exit.AGAIN
     assert said.out.startswith("$5.20, 50 % less than on-demand\n")
-    assert "the report rests on the record alone: " in said.err
+    assert f"{NIGHTLY} is reported from its record alone: " in said.err
 
 
 def test_of_many_runs_the_one_whose_model_cannot_be_read_is_said_as_well(desk: Desk) -> None:
-    for name in ("nightly", WEEKLY):
+    for name in (NIGHTLY, WEEKLY):
         kept(desk, stories.calm(), run_id=name)
-    desk.put("models/nightly/completion.json", b"nonsense")
+    desk.put(f"models/{NIGHTLY}/completion.json", b"nonsense")
     said = desk.spot("report", "--since", "9d", "--json")
     assert (said.code, said.json["totals"]["runs"]) == (Exit.DONE, 2)
-    assert said.err.startswith("spot: what is said of nightly rests on its record alone: ")
+    assert said.err.startswith(f"spot: {NIGHTLY} is reported from its record alone: ")
     assert said.err.count("\n") == 1
 
 

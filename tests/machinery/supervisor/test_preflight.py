@@ -10,10 +10,7 @@ import pytest
 from spot.core.run import Observation, Provisioning, Strategy
 from spot.policy.offers import Offers
 from spot.policy.slack import Slack
-from spot.supervisor import preflight as module
-from spot.supervisor.preflight import budget_warnings, doubts, price_warnings, refusals
-from spot.trainer.checkpoint import interval
-from spot.trainer.runtime import signals
+from spot.supervisor.preflight import budget_note, errors, notes, warnings
 from tests.machinery import samples
 
 PRICES = {
@@ -25,34 +22,22 @@ PRICES = {
 def lines(*arguments: str, save_s: float | None = None, **changes: Any) -> list[str]:
     save = None if save_s is None else timedelta(seconds=save_s)
     run = samples.run(arguments=arguments, **{"usd_per_hour": PRICES, **changes})
-    return refusals(run) + doubts(run, save)
+    return errors(run) + warnings(run, save)
 
 
 def test_a_good_run_is_not_refused() -> None:
     assert lines("--epochs", "20", "--checkpoint-interval", "300", save_s=1, budget_usd=50.0) == []
 
 
-def test_spot_without_checkpoints_is_refused() -> None:
-    [line] = lines("--enable-checkpointing", "false")
-
-    assert line == (
-        "--enable-checkpointing false: true, or only with policy.strategy on-demand, because a preemption would lose"
-        " everything"
-    )
-    assert lines("--enable-checkpointing", "false", strategy=Strategy.ON_DEMAND) == []
-
-
 @pytest.mark.parametrize(
     ("grace", "save_s", "said"),
     [
         pytest.param(None, 14.2, None, id="it just fits"),
-        pytest.param(
-            None, 14.3, "a preemption leaves 14.2 s for it: --grace 15, of which 5% is kept back", id="not quite"
-        ),
+        pytest.param(None, 14.3, "a preemption leaves 14.2 s: --grace 15, minus 5% to exit", id="not quite"),
         pytest.param(None, 14.3, "Set --grace to 16", id="a longer grace would do"),
         pytest.param("20", 18.9, None, id="a grace of one's own"),
         pytest.param("20", 19.1, "Set --grace to 21", id="and one too short"),
-        pytest.param("60", 28.6, "leaves 28.5 s for it", id="no grace is longer than Compute Engine's"),
+        pytest.param("60", 28.6, "leaves 28.5 s: ", id="no grace is longer than Compute Engine's"),
         pytest.param("60", 28.6, "Make the checkpoint smaller, or train on demand", id="so that none would do"),
         pytest.param(None, None, None, id="nobody has said how long it takes"),
     ],
@@ -72,18 +57,13 @@ def test_a_grace_that_is_advised_is_enough() -> None:
     assert lines("--grace", "16", save_s=14.3) == []
 
 
-def test_an_interval_over_what_the_deadline_rests_on_is_refused() -> None:
-    [line] = lines("--checkpoint-interval", "601")
-
-    assert line == "--checkpoint-interval 601: at most 600 seconds, or raise policy.max_checkpoint_interval_minutes"
-
-
 def test_an_interval_over_the_useful_one_is_refused_with_what_it_wastes() -> None:
     [line] = lines("--checkpoint-interval", "1800", max_checkpoint_interval=timedelta(minutes=45))
 
     assert line == (
-        "--checkpoint-interval 1800: a preemption loses half of it, 7.8% of the training with one every 3.2 h; only a"
-        " save that stops training for 141 s is worth so much. At most 600 seconds (2.6%), or auto, which measures that"
+        "--checkpoint-interval 1800: a preemption every 3.2 h would cost 7.8% of the training, half an interval each."
+        " Only a save that stops training for 141 s justifies it. Use at most 600 seconds (2.6%), or auto, which"
+        " measures the cost of a save"
     )
 
 
@@ -103,27 +83,21 @@ def test_an_interval_that_is_of_use_is_not_refused(changes: dict[str, Any], save
     assert [line for line in found if "interval" in line] == []
 
 
-def test_what_the_trainer_goes_by_is_what_it_is_refused_by() -> None:
-    assert (module.GRACE_S, module.GRACE_MARGIN) == (signals.DEFAULT_GRACE_S, signals.MARGIN)
-    assert (module.LONGEST_USEFUL_S, module.DURABLE_FACTOR) == (interval.LONGEST_S, interval.DURABLE_FACTOR)
-
-
 def test_a_budget_that_cannot_pay_for_the_work_on_spot_is_refused_with_both_costs() -> None:
     [line] = lines(budget_usd=3.99)
 
     assert line == (
-        "a budget of $3.99 cannot pay for 10.0 h of work and 4 min to start: without a preemption that is $4.03 on spot"
-        " in us-east4 and $10.07 on demand in us-central1, the cheapest there is. Raise --budget-usd, or correct"
-        " policy.work_hours"
+        "a budget of $3.99 does not pay for 10.0 h of work and a start of 4 min: at least $4.03 on spot in us-east4 and"
+        " $10.07 on demand in us-central1, without a preemption. Raise --budget-usd, or correct policy.work_hours"
     )
 
 
 @pytest.mark.parametrize(
     ("strategy", "budget", "said"),
     [
-        (Strategy.SPOT, 3.9, "that is $4.03 on spot in us-east4, the cheapest"),
-        (Strategy.ON_DEMAND, 10.0, "that is $10.07 on demand in us-central1, the cheapest"),
-        (Strategy.HYBRID, 4.0, "that is $4.03 on spot in us-east4 and $10.07"),
+        (Strategy.SPOT, 3.9, ": at least $4.03 on spot in us-east4, without"),
+        (Strategy.ON_DEMAND, 10.0, ": at least $10.07 on demand in us-central1, without"),
+        (Strategy.HYBRID, 4.0, ": at least $4.03 on spot in us-east4 and $10.07"),
         (Strategy.SPOT, 4.03, None),
         (Strategy.HYBRID, 4.03, None),
         (Strategy.ON_DEMAND, 10.07, None),
@@ -140,8 +114,8 @@ def test_a_budget_without_a_known_price_is_refused() -> None:
     [line] = lines(budget_usd=50.0, regions=("us-east4", "mars-north1"))
 
     assert line == (
-        "a budget of $50.00 cannot be kept: no price is known for g2-standard-8 with NVIDIA_L4 in mars-north1."
-        " Leave the budget out, or choose other --regions"
+        "a budget of $50.00 cannot be enforced: no price is known for g2-standard-8 with NVIDIA_L4 in mars-north1."
+        " Omit the budget, or choose other --regions"
     )
     assert lines(budget_usd=50.0, usd_per_hour={}) != []
     assert lines(budget_usd=None, usd_per_hour={}) == []
@@ -155,9 +129,9 @@ def test_flex_start_needs_a_price_only_where_it_is_tried() -> None:
 
 
 def test_several_reasons_are_a_line_each() -> None:
-    found = lines("--enable-checkpointing", "false", "--checkpoint-interval", "900", save_s=20, budget_usd=0.5)
+    found = lines("--checkpoint-interval", "900", save_s=20, budget_usd=0.5)
 
-    assert [line.split()[0] for line in found] == ["--enable-checkpointing", "--checkpoint-interval", "a", "a"]
+    assert [line.split()[0] for line in found] == ["a", "--checkpoint-interval", "a"]
     assert all("\n" not in line for line in found)
 
 
@@ -173,22 +147,23 @@ def test_several_reasons_are_a_line_each() -> None:
     ],
 )
 def test_a_budget_that_pays_for_spot_alone_is_warned_of(changes: dict[str, Any], warned: bool) -> None:
-    warning = next(iter(budget_warnings(samples.run(**{"usd_per_hour": PRICES, **changes}))), None)
+    warning = budget_note(samples.run(**{"usd_per_hour": PRICES, **changes}))
 
     assert (warning is not None) is warned
     if warning:
         assert warning == (
-            "a budget of $5.00 pays for 10.0 h of work and 4 min to start on spot ($4.03 in us-east4), not for the work"
-            " and 24 min to start on demand ($10.40 in us-central1): without spot the run ends with no model"
+            "a budget of $5.00 pays for 10.0 h of work and a start of 4 min on spot ($4.03 in us-east4), not for the"
+            " work and an on-demand start of 24 min ($10.40 in us-central1): without spot capacity the run ends with"
+            " no model"
         )
 
 
 def test_a_region_without_a_price_is_warned_of() -> None:
-    assert price_warnings(samples.run(usd_per_hour=PRICES)) == []
-    [line] = price_warnings(samples.run(usd_per_hour=PRICES, regions=("us-central1", "us-centrall1")))
+    assert notes(samples.run(usd_per_hour=PRICES)) == []
+    [line] = notes(samples.run(usd_per_hour=PRICES, regions=("us-central1", "us-centrall1")))
     assert line == (
-        "no price is known for g2-standard-8 with NVIDIA_L4 in us-centrall1: spot doctor tells whether there is such a"
-        " machine, spot prices --refresh asks for more prices"
+        "no price is known for g2-standard-8 with NVIDIA_L4 in us-centrall1: check the machine with spot"
+        " doctor, or fetch prices with spot prices --refresh"
     )
 
 
@@ -197,4 +172,4 @@ def test_a_budget_is_warned_of_just_where_the_policy_would_not_fall_back_to_on_d
     run = samples.run(usd_per_hour=PRICES, budget_usd=budget)
     falls_back = Offers.of(run, Slack.of(run, Observation(), samples.T0)).on_demand_can_finish
 
-    assert bool(budget_warnings(run)) is not falls_back
+    assert bool(budget_note(run)) is not falls_back

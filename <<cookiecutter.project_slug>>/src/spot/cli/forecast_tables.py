@@ -46,7 +46,7 @@ def _numbers(found: Forecast) -> Table:
         ("done after, median", lambda one: _hours(one, 0.5)),
         ("  95 % before", lambda one: _hours(one, 0.95)),
         ("late", lambda one: f"{one.missed} of {len(one.replays)}"),
-        ("", chance),
+        ("late, share", _late),
         ("preemptions", lambda one: f"{one.mean(lambda sample: sample.preemptions):.1f}"),
         ("attempts", lambda one: f"{one.mean(lambda sample: sample.asked):.1f}"),
         ("hours on spot", lambda one: f"{one.mean(lambda sample: sample.spot_hours):.1f}"),
@@ -58,6 +58,10 @@ def _numbers(found: Forecast) -> Table:
     for name, value in rows:
         shown.add_row(name, *(value(found.of(baseline)) for baseline in Baseline))
     return shown
+
+
+def _late(results: ReplayResults) -> str:
+    return chance(results).replace("95 % upper bound", "<")
 
 
 def _usd(samples: ReplayResults, share: float) -> str:

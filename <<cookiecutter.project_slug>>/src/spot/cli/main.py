@@ -81,7 +81,7 @@ def _parser() -> _Parser:
     _shared(add, "--work-hours", "--deadline-hours", "--strategy", "--regions")
     add("--image", help="use this image; a tag is pinned to its digest [cloud.image]")
     add("--budget-usd", type=float, metavar="USD", help="limit the cost of the run [policy.budget_usd]")
-    add("--run", metavar="ID", help="set the id, which begins with a date (drawn)")
+    add("--run", metavar="ID", help="set the id, as 20261130-weekly (drawn)")
     add("--force", action="store_true", help="override preflight checks")
     add("--dry-run", action="store_true", help="print the plan and the request, and do nothing")
     add("trainer", nargs="*", metavar="-- FLAG", help="override flags of [training]")

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from spot.core.run import Attempt, Observation, Run, TrainingProgress
-from spot.storage import paths
 from spot.storage.base import GIVE_UP_S, Damaged, Store
 from spot.storage.factory import open_store
 from spot.storage.records import completion, lease, manifest, markers
@@ -44,12 +43,7 @@ class BucketStatus:
         )
 
     def starts(self, run: Run, attempt: Attempt) -> AttemptStarts:
-        store = self._store(f"{run.spec.root}/checkpoints")
-        try:
-            return markers.starts(store, run.id, attempt.id)
-        except (ValueError, LookupError, TypeError) as error:
-            where = f"{store.uri}/{paths.markers(run.id)}{attempt.id}"
-            raise Damaged(f"{where} is not a valid marker ({error}): move it away") from error
+        return markers.starts(self._store(f"{run.spec.root}/checkpoints"), run.id, attempt.id)
 
     def _store(self, uri: str) -> Store:
         if uri not in self._stores:

@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from spot.cli import console, forecast_views
-from spot.cli.forecast_views import Shown, headline
+from spot.cli import console, forecast_tables
+from spot.report.forecast_wording import ForecastResult, headline, percent
 from spot.simulation.forecast import Case
 from tests.machinery import samples
 from tests.machinery.simulation.forecasted import CASE, forecast, replays, shown
 
 
-def read(what: Shown, capsys: pytest.CaptureFixture[str]) -> str:
-    forecast_views.show(what)
+def read(what: ForecastResult, capsys: pytest.CaptureFixture[str]) -> str:
+    console.write(*forecast_tables.parts(what, console.columns()))
     return capsys.readouterr().out
 
 
@@ -26,20 +26,20 @@ def row(text: str, name: str) -> list[str]:
 
 def test_the_headline_has_cost_saving_and_the_chance_to_be_late() -> None:
     assert headline(forecast()).plain == (
-        "Expect $5.00: 50% less than on-demand only, 20% less than the article's rule."
-        " 0 of 4 miss the deadline (a chance below 75%: only 4 windows do not overlap)."
+        "Expect $5.00: 50% less than on-demand only, 20% less than the fixed 75 % Spot window."
+        " 0 of 4 late (95 % upper bound 75%, 4 independent windows)."
     )
 
 
 def test_a_loss_is_called_a_loss() -> None:
     said = headline(forecast(ours=replays([12] * 4, [11, 12, 13, 25]))).plain
-    assert "Expect $12.00: a LOSS of 20% against on-demand only, 92% more than the article's rule." in said
-    assert said.endswith("1 of 4 miss the deadline (25%).")
+    assert "Expect $12.00: a LOSS of 20% against on-demand only, 92% more than the fixed 75 % Spot window." in said
+    assert said.endswith("1 of 4 late (25%, 4 independent windows).")
 
 
 def test_a_run_that_may_end_without_a_model_saves_nothing() -> None:
     said = headline(forecast(ours=replays([1] * 4, [None, 12, 13, None]))).plain
-    assert said == "Expect $1.00 and no model in 2 of 4 replays. 2 of 4 miss the deadline (50%)."
+    assert said == "Expect $1.00 and no model in 2 of 4 replays. 2 of 4 late (50%, 4 independent windows)."
 
 
 def test_the_numbers_stand_beside_those_of_what_it_is_compared_with(capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,13 +47,13 @@ def test_the_numbers_stand_beside_those_of_what_it_is_compared_with(capsys: pyte
     assert row(text, "cost, mean") == ["$5.00", "$10.00", "$6.25"]
     assert row(text, "half of them") == ["$5.00 to $6.00", "$10.00 to $10.00", "$6.00 to $7.00"]
     assert row(text, "done after, median") == ["13.0 h", "10.2 h", "13.0 h"]
-    assert row(text, "deadline missed") == ["0 of 4", "0 of 4", "1 of 4"]
-    assert row(text, "chance, 95 % sure") == ["below 75%", "below 75%", "25%"]
+    assert row(text, "late") == ["0 of 4", "0 of 4", "1 of 4"]
+    assert row(text, "late, share") == ["< 75%", "< 75%", "25%"]
     assert row(text, "preemptions") == ["2.0", "2.0", "2.0"]
-    assert row(text, "machines asked for") == ["3.0", "3.0", "3.0"]
-    assert "no model at all" not in text
+    assert row(text, "attempts") == ["3.0", "3.0", "3.0"]
+    assert "no model" not in text
     never = read(shown(forecast(ours=replays([1] * 4, [None] * 4))), capsys)
-    assert row(never, "no model at all") == ["4 of 4", "0 of 4", "0 of 4"]
+    assert row(never, "no model") == ["4 of 4", "0 of 4", "0 of 4"]
     assert row(never, "done after, median") == ["never", "10.2 h", "13.0 h"]
     some = read(shown(forecast(ours=replays([1] * 4, [10, 11, 12, None]))), capsys)
     assert row(some, "done after, median") == ["12.0 h", "10.2 h", "13.0 h"]
@@ -68,9 +68,9 @@ def test_a_sweep_has_no_saving_where_there_may_be_no_model(capsys: pytest.Captur
 
 
 def test_a_difference_too_small_to_tell_is_none() -> None:
-    found = forecast(ours=replays([10.001] * 4, [10] * 4), article=replays([10.002] * 4, [10] * 4))
-    assert "Expect $10.00: as much as on-demand only, as much as the article's rule." in headline(found).plain
-    assert (forecast_views.percent(0.0004), forecast_views.percent(0.0), forecast_views.percent(0.05)) == (
+    found = forecast(ours=replays([10.001] * 4, [10] * 4), spot_window=replays([10.002] * 4, [10] * 4))
+    assert "Expect $10.00: as much as on-demand only, as much as the fixed 75 % Spot window." in headline(found).plain
+    assert (percent(0.0004), percent(0.0), percent(0.05)) == (
         "< 0.1%",
         "0%",
         "5.0%",
@@ -78,7 +78,7 @@ def test_a_difference_too_small_to_tell_is_none() -> None:
 
 
 def test_who_may_end_without_a_model_is_not_compared_with() -> None:
-    assert "article" not in headline(forecast(article=replays([1] * 4, [None] * 4))).plain
+    assert "window." not in headline(forecast(spot_window=replays([1] * 4, [None] * 4))).plain
 
 
 @pytest.mark.parametrize(("columns", "drawn"), [(50, False), (60, True)])
@@ -87,8 +87,8 @@ def test_a_narrow_terminal_keeps_the_names_of_the_rows_and_may_lose_the_picture(
 ) -> None:
     monkeypatch.setattr(console, "WIDE", columns)
     text = read(shown(), capsys)
-    assert row(text, "machines asked for") == ["3.0", "3.0", "3.0"]
-    assert row(text, "chance, 95 % sure")
+    assert row(text, "attempts") == ["3.0", "3.0", "3.0"]
+    assert row(text, "late, share")
     assert ("what it costs" in text) is drawn
     assert max(map(len, text.splitlines())) <= columns
 
@@ -107,9 +107,10 @@ def test_in_a_narrow_terminal_a_sweep_keeps_the_names_of_its_cases_and_may_lose_
 def test_it_says_what_it_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(read(shown(notes=["prices are old"]), capsys).split())
     assert "capacity measured, t.csv note a note on capacity note prices are old" in text
-    assert "4 windows of the capacity at random (seed 7)" in text
-    assert "Of those that do not overlap there are 4." in text
-    assert "5-15 min on spot, 5-19 min on demand (policy.worst_start_minutes), not billed. Restore 2-6 min." in text
+    assert "4 random windows of the capacity (seed 7)" in text
+    assert "4 of them do not overlap." in text
+    assert "5-15 min on spot and 5-19 min on demand (policy.worst_start_minutes), not billed." in text
+    assert "A restore takes 2-6 min." in text
     assert "prices us-central1 $0.50/h spot, $1.00/h on demand" in text
 
 
@@ -124,4 +125,4 @@ def test_a_sweep_has_a_line_for_each_case_and_marks_the_one_of_the_settings(
     text = read(shown(*cases, sweep="deadline"), capsys)
     assert row(text, "24 h *") == ["$5.00", "50%", "13.0 h", "0 of 4", "█" * 9]
     assert row(text, "48 h") == ["$2.00", "80%", "12.0 h", "0 of 4", "███▋"]
-    assert "* as the settings have it" in text
+    assert "* the run of the settings" in text

@@ -82,7 +82,7 @@ def test_prices_are_those_of_the_settings_machine_in_the_settings_regions(spot: 
     said = spot("prices")
 
     assert (said.code, said.err) == (0, "")
-    assert "$ an hour on Vertex AI: g2-standard-8 with NVIDIA_L4" in said.out
+    assert "$ per hour on Vertex AI: g2-standard-8 with NVIDIA_L4" in said.out
     assert said.row("us-east4") == ["us-east4", "0.978", "0.503", "49%", "0.027", "2026-07-30", PACKAGE]
     assert said.row("us-central1") == ["us-central1", "0.982", "0.608", "38%", "0.027", "2026-07-30", PACKAGE]
     assert said.out.index("us-east4") < said.out.index("us-central1")
@@ -115,8 +115,7 @@ def test_a_shape_that_nobody_knows_has_no_price_anywhere(spot: Spot, folder: Pat
     said = spot("estimate")
     assert (said.code, said.out) == (2, "")
     assert said.err == (
-        "spot: no price is known for z9-mega-8 with NVIDIA_L4 in us-central1, us-east4: spot prices --all lists where"
-        " one is\n"
+        "spot: no price is known for z9-mega-8 with NVIDIA_L4 in us-central1, us-east4 (fix: spot prices --all)\n"
     )
 
 
@@ -154,8 +153,8 @@ def test_a_table_of_the_project_that_is_wrong_is_one_line(verb: str, spot: Spot,
 
     assert (said.code, said.out) == (2, "")
     assert said.err == (
-        f"spot: {folder}/prices.csv, line 2: spot_usd_per_hour is 'free': a number of dollars above 0; repair it, or"
-        " write it anew with spot prices --refresh\n"
+        f"spot: {folder}/prices.csv, line 2: spot_usd_per_hour is 'free': a number of dollars above 0 (fix:"
+        " correct the file, or rewrite it with spot prices --refresh)\n"
     )
 
 
@@ -187,7 +186,7 @@ def test_a_refresh_that_fails_leaves_the_old_prices(spot: Spot, folder: Path, go
         google.answers[PATH] = answer
         said = spot("prices", "--refresh")
         assert (said.code, said.out) == (code, "")
-        assert said.err.startswith("spot: Google's price catalogue was not read: ")
+        assert said.err.startswith("spot: Google's price catalogue was not read, the old prices stay: ")
         assert said.err.count("\n") == 1
         assert (folder / FILE).read_text() == before
 
@@ -212,9 +211,9 @@ def test_an_estimate_is_the_whole_run_by_region_with_what_it_rests_on(spot: Spot
     assert said.row("us-central1") == ["us-central1", "1.008", "0.635", "$10.15", "$6.70", "34%"]
     assert said.row("mars-north1") == ["mars-north1", "no price is known"]
     assert said.out.index("us-east5") < said.out.index("us-central1")
-    assert said.row("on-demand")[1:] == ["0.0", "10.1 h", "10.4 h", "1.6 h to spare"]
+    assert said.row("on-demand")[1:] == ["0.0", "10.1 h", "10.4 h", "1.6 h of slack"]
     assert said.row("spot ")[1:] == ["3.3", "10.6 h", "12.4 h", "24 min late"]
-    assert "policy.strategy is hybrid: on-demand does in time what spot does not" in said.out
+    assert "policy.strategy is hybrid: on-demand meets the deadline" in said.out
     assert said.row("a preemption every")[1:] == ["3.2 h", "16 H100 Spot VMs in October 2025, or --mtbf-hours"]
 
 
@@ -257,7 +256,7 @@ def test_preemptions_without_end_are_no_price(mtbf: str, said: str, spot: Spot, 
     ("strategy", "line"),
     [
         ("spot", "policy.strategy is spot, which promises no deadline"),
-        ("hybrid", "policy.strategy is hybrid: on-demand does in time what spot does not, at its price"),
+        ("hybrid", "policy.strategy is hybrid: on-demand meets the deadline, at its price"),
         ("on-demand", ""),
     ],
 )
@@ -279,7 +278,7 @@ def test_where_on_demand_is_late_too_nothing_is_promised(strategy: str, spot: Sp
 
     said = spot("estimate", "--work-hours", "13").out
 
-    assert "not even on-demand is in time: 84 min late. Raise policy.deadline_hours" in said
+    assert "on-demand is late by 84 min: raise policy.deadline_hours" in said
     assert "policy.strategy" not in said
 
 
@@ -288,5 +287,5 @@ def test_wrong_regions_are_one_line(regions: str, spot: Spot) -> None:
     said = spot("estimate", "--regions", regions)
 
     assert (said.code, said.out) == (2, "")
-    assert said.err.startswith(f"spot: --regions {regions!r}: ")
+    assert said.err.startswith("spot: command line: cloud.regions")
     assert said.err.count("\n") == 1
