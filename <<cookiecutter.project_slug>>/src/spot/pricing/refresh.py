@@ -12,7 +12,7 @@ from typing import Any
 from spot.core import fields
 from spot.core.errors import Exit, SpotError
 from spot.google import billing
-from spot.google.machine_types import ATTACHABLE_GPUS, CATALOGUE_GPUS, PRICED, MachineParts
+from spot.google.machine_types import ATTACHABLE_GPUS, CATALOGUE_GPUS, PRICED
 from spot.google.rest import GoogleApiError
 from spot.pricing.table import DISK, FILE, Rate, Rates
 
@@ -103,15 +103,13 @@ def _part(sku: Any) -> _Part | None:
     said, usage = sku.description.lower(), sku.category.usage_type
     if usage not in {"OnDemand", "Preemptible"}:
         return None
+    found = _INSTANCE.fullmatch(said) or _GPU.fullmatch(said) or _LOCAL.fullmatch(said)
+    if found is None:
+        return _Part(DISK, "", spot=False) if _BOOT.fullmatch(said) else None
+    groups = found.groupdict()
+    what = groups.get("what") or CATALOGUE_GPUS.get(groups.get("gpu", ""), _SSD)
     # The catalogue files some spot SKUs under OnDemand: the description counts as well.
-    preemptible = usage == "Preemptible"
-    if found := _INSTANCE.fullmatch(said):
-        return _Part(found["what"], found["series"], preemptible or bool(found["spot"]))
-    if found := _GPU.fullmatch(said):
-        return _Part(CATALOGUE_GPUS[found["gpu"]], "", preemptible or bool(found["spot"]))
-    if found := _LOCAL.fullmatch(said):
-        return _Part(_SSD, "", preemptible or bool(found["spot"]))
-    return _Part(DISK, "", spot=False) if _BOOT.fullmatch(said) else None
+    return _Part(what, groups.get("series", ""), usage == "Preemptible" or bool(groups["spot"]))
 
 
 def _price(sku: Any, part: _Part) -> tuple[list[str], float]:
@@ -131,33 +129,27 @@ def _price(sku: Any, part: _Part) -> tuple[list[str], float]:
 
 def _assembled(prices: _Prices, today: date) -> Rates:
     rates: dict[tuple[str, str], Rate] = {}
-    for region in sorted({region for _, region in prices}):
-        for name, parts in PRICED.items():
-            both = [_machine(prices, parts, region, spot=spot) for spot in (False, True)]
-            _add(rates, name, region, both, today)
-        for gpu in ATTACHABLE_GPUS:
-            both = [prices.get((_Part(gpu, "", spot), region)) for spot in (False, True)]
-            _add(rates, gpu, region, both, today)
-        disk = prices.get((_Part(DISK, "", spot=False), region))
-        _add(rates, DISK, region, [disk, disk], today)
+    for region in {region for _, region in prices}:
+        for resource in (*PRICED, *ATTACHABLE_GPUS, DISK):
+            on_demand, spot = (_usd(prices, resource, region, spot=spot) for spot in (False, True))
+            if on_demand is not None and spot is not None:
+                rates[resource, region] = Rate(on_demand=on_demand, spot=spot, dated=today, source=FILE)
     return rates
 
 
-def _add(rates: dict[tuple[str, str], Rate], resource: str, region: str, both: list[float | None], today: date) -> None:
-    on_demand, spot = both
-    if on_demand is not None and spot is not None:
-        rates[resource, region] = Rate(on_demand=on_demand, spot=spot, dated=today, source=FILE)
+def _usd(prices: _Prices, resource: str, region: str, *, spot: bool) -> float | None:
+    """Return the $/h of a resource, None if the price of any part is unknown."""
 
+    def price(what: str, series: str = "", *, spot: bool = spot) -> float | None:
+        return prices.get((_Part(what, series, spot and what != DISK), region))
 
-def _machine(prices: _Prices, parts: MachineParts, region: str, *, spot: bool) -> float | None:
-    """Return the $/h of a machine, None if the price of any part is unknown."""
-    core = prices.get((_Part(_CORE, parts.series, spot), region))
-    ram = prices.get((_Part(_RAM, parts.series, spot), region))
-    gpu = prices.get((_Part(parts.gpu, "", spot), region)) if parts.gpu else 0.0
-    ssd: float | None = 0.0
-    if parts.local_ssd_gib:
-        on_demand = prices.get((_Part(_SSD, "", spot=False), region))
-        ssd = prices.get((_Part(_SSD, "", spot), region)) or on_demand  # not every region has a discount for it
+    if resource not in PRICED:
+        return price(resource)
+    parts = PRICED[resource]
+    core, ram = price(_CORE, parts.series), price(_RAM, parts.series)
+    gpu = price(parts.gpu) if parts.gpu else 0.0
+    # Some regions do not discount local SSD.
+    ssd = (price(_SSD) or price(_SSD, spot=False)) if parts.local_ssd_gib else 0.0
     if core is None or ram is None or gpu is None or ssd is None:
         return None
     return core * parts.vcpus + ram * parts.ram_gib + gpu * parts.gpus + ssd * parts.local_ssd_gib

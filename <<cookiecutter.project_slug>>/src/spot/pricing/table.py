@@ -28,8 +28,6 @@ PACKAGE = "the package"
 AHEAD = timedelta(days=1)
 """Another time zone may be a day ahead."""
 
-_MACHINES = "gce_prices_2026-07-30.csv"
-_REST = "gce_prices_undated.csv"
 _REPAIR = "correct the file, or rewrite it with spot prices --refresh"
 
 
@@ -71,20 +69,8 @@ class PriceTable:
 @cache
 def packaged() -> PriceTable:
     """Return the prices in assets; assets/README.md states their source."""
-    folder = files("spot.pricing") / "assets"
-    machines = (folder / _MACHINES).read_text(encoding="utf-8")
-    day = date.fromisoformat(Path(_MACHINES).stem.rpartition("_")[2])
-    dated = {
-        (row["machine_type"], row["region"]): Rate(
-            on_demand=float(row["on_demand_usd_per_hour"]),
-            spot=float(row["spot_usd_per_hour"]),
-            dated=day,
-            source=PACKAGE,
-        )
-        for row in csv.DictReader(machines.splitlines())
-    }
-    undated = parse((folder / _REST).read_text(encoding="utf-8"), _REST, PACKAGE)
-    return PriceTable(rates={**dated, **undated})
+    text = (files("spot.pricing") / "assets" / "gce_prices.csv").read_text(encoding="utf-8")
+    return PriceTable(rates=parse(text, "gce_prices.csv", PACKAGE))
 
 
 def beside(folder: Path) -> PriceTable:
