@@ -16,8 +16,8 @@ ASSUMED = Assumptions(
     mtbf=2 * HOUR,
     start=timedelta(minutes=24),
     restore=timedelta(minutes=4),
-    lost=timedelta(minutes=8),
-    unnoticed=timedelta(minutes=7.5),
+    lost_work=timedelta(minutes=8),
+    detection_delay=timedelta(minutes=7.5),
 )
 
 
@@ -29,7 +29,7 @@ def test_on_demand_is_one_start_and_the_work() -> None:
     course = on_demand(10 * HOUR, ASSUMED)
 
     assert course.billed == timedelta(hours=10, minutes=4)
-    assert course.whole == timedelta(hours=10, minutes=24)
+    assert course.total == timedelta(hours=10, minutes=24)
     assert course.preemptions == 0
 
 
@@ -39,7 +39,7 @@ def test_a_preemption_costs_a_restore_and_half_an_interval_on_the_machine_and_a_
     assert course is not None
     assert course.billed / HOUR == pytest.approx(10)  # 9 h with the first restore, 12 min lost in each 2 h
     assert course.preemptions == pytest.approx(5)
-    assert course.whole / HOUR == pytest.approx(10 + (20 + 5 * (7.5 + 20)) / 60)
+    assert course.total / HOUR == pytest.approx(10 + (20 + 5 * (7.5 + 20)) / 60)
 
 
 def test_the_expectation_is_that_of_runs_that_are_preempted_at_random() -> None:
@@ -67,8 +67,8 @@ def test_where_preemptions_take_more_than_training_gives_it_never_ends() -> None
         mtbf=timedelta(minutes=12),
         start=ASSUMED.start,
         restore=ASSUMED.restore,
-        lost=ASSUMED.lost,
-        unnoticed=ASSUMED.unnoticed,
+        lost_work=ASSUMED.lost_work,
+        detection_delay=ASSUMED.detection_delay,
     )
     [found] = estimates(HOUR, [quote("us-central1", 1.0, 0.1)], hurried)
 
@@ -111,11 +111,11 @@ def test_what_is_assumed_comes_from_the_settings() -> None:
         mtbf=MTBF,
         start=timedelta(minutes=30),
         restore=RESTORE,
-        lost=timedelta(minutes=6),
-        unnoticed=timedelta(minutes=2.5),
+        lost_work=timedelta(minutes=6),
+        detection_delay=timedelta(minutes=2.5),
     )
-    assert assumptions(policy, ("--checkpoint-interval", "120"), HOUR).lost == timedelta(minutes=1)
-    assert assumptions(policy, ("--checkpoint-interval", "auto"), HOUR).lost == timedelta(minutes=6)
+    assert assumptions(policy, ("--checkpoint-interval", "120"), HOUR).lost_work == timedelta(minutes=1)
+    assert assumptions(policy, ("--checkpoint-interval", "auto"), HOUR).lost_work == timedelta(minutes=6)
     assert assumptions(policy, (), HOUR).mtbf == HOUR
 
 

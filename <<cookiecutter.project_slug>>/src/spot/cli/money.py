@@ -171,9 +171,9 @@ def _courses_table(result: EstimateResult) -> Table:
     shown = table("", ">preemptions", ">billed", ">submit to end", f">deadline in {hours(result.deadline)}")
     for name, course in ((Provisioning.ON_DEMAND, result.demand), (Provisioning.SPOT, result.spot)):
         if course:
-            spare = result.deadline - course.whole
+            spare = result.deadline - course.total
             slack = Text(f"{hours(spare)} of slack") if spare >= timedelta() else _late_by(-spare)
-            shown.add_row(name, f"{course.preemptions:.1f}", hours(course.billed), hours(course.whole), slack)
+            shown.add_row(name, f"{course.preemptions:.1f}", hours(course.billed), hours(course.total), slack)
         else:
             shown.add_row(name, "", "", "never", "no progress between preemptions")
     return shown
@@ -185,10 +185,10 @@ def _late_by(duration: timedelta) -> Text:
 
 def _late(result: EstimateResult) -> Iterator[RenderableType]:
     """Say what follows if spot alone, or everything, would be late."""
-    if result.demand.whole > result.deadline:
-        late = f"on-demand is late by {hours(result.demand.whole - result.deadline)}"
+    if result.demand.total > result.deadline:
+        late = f"on-demand is late by {hours(result.demand.total - result.deadline)}"
         yield from ("", Text(f"{late}: raise policy.deadline_hours, or reduce the work", style="bold red"))
-    elif result.spot and result.spot.whole <= result.deadline:
+    elif result.spot and result.spot.total <= result.deadline:
         return
     elif result.strategy is Strategy.SPOT:
         yield from ("", Text("policy.strategy is spot, which promises no deadline", style="bold red"))
@@ -205,8 +205,8 @@ def _assumptions_table(assumed: Assumptions) -> Table:
     interval = "half of checkpoint-interval, or of max_checkpoint_interval_minutes"
     shown = table("assumed", ">", "from")
     shown.add_row("time between preemptions", hours(assumed.mtbf), mtbf)
-    shown.add_row("detection delay", hours(assumed.unnoticed), "half of policy.reconcile_interval_minutes")
-    shown.add_row("lost work", hours(assumed.lost), interval)
+    shown.add_row("detection delay", hours(assumed.detection_delay), "half of policy.reconcile_interval_minutes")
+    shown.add_row("lost work", hours(assumed.lost_work), interval)
     shown.add_row("start", hours(assumed.start), "policy.expected_start_minutes")
     shown.add_row("billed part of it", hours(assumed.restore), "measured restores take 2 to 6 minutes")
     shown.add_row("capacity", "always", "spot forecast replays measured capacity")
@@ -248,8 +248,8 @@ def _estimate_values(result: EstimateResult) -> dict[str, Any]:
         "courses": {Provisioning.ON_DEMAND: _course(result.demand), Provisioning.SPOT: _course(result.spot)},
         "assumed": {
             "mtbf_hours": console.in_hours(assumed.mtbf),
-            "detection_delay_hours": console.in_hours(assumed.unnoticed),
-            "lost_work_hours": console.in_hours(assumed.lost),
+            "detection_delay_hours": console.in_hours(assumed.detection_delay),
+            "lost_work_hours": console.in_hours(assumed.lost_work),
             "start_hours": console.in_hours(assumed.start),
             "billed_start_hours": console.in_hours(assumed.restore),
         },
@@ -263,5 +263,5 @@ def _course(course: Course | None) -> dict[str, float] | None:
     return {
         "preemptions": round(course.preemptions, 4),
         "billed_hours": console.in_hours(course.billed),
-        "whole_hours": console.in_hours(course.whole),
+        "total_hours": console.in_hours(course.total),
     }

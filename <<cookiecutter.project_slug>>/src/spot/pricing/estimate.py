@@ -25,9 +25,9 @@ class Assumptions:
     """From submit to the first new step."""
     restore: timedelta
     """The part of `start` that is billed."""
-    lost: timedelta
+    lost_work: timedelta
     """Training lost to a preemption: half a checkpoint interval."""
-    unnoticed: timedelta
+    detection_delay: timedelta
     """Detection delay of a preemption: half a reconcile interval."""
 
 
@@ -36,7 +36,7 @@ class Course:
     """Hold the expected course of a run."""
 
     billed: timedelta
-    whole: timedelta
+    total: timedelta
     """From submit to the end of the run."""
     preemptions: float
 
@@ -63,8 +63,8 @@ def assumptions(policy: PolicyConfig, arguments: tuple[str, ...], mtbf: timedelt
         mtbf=mtbf,
         start=max(policy.expected_start, RESTORE),
         restore=RESTORE,
-        lost=(timedelta(seconds=interval) if interval else policy.max_checkpoint_interval) / 2,
-        unnoticed=policy.reconcile_interval / 2,
+        lost_work=(timedelta(seconds=interval) if interval else policy.max_checkpoint_interval) / 2,
+        detection_delay=policy.reconcile_interval / 2,
     )
 
 
@@ -80,16 +80,16 @@ def seconds(arguments: tuple[str, ...], flag: str) -> float | None:
 
 def on_demand(work: timedelta, assumed: Assumptions) -> Course:
     """Return the course of a single attempt without preemptions."""
-    return Course(billed=work + assumed.restore, whole=work + assumed.start, preemptions=0)
+    return Course(billed=work + assumed.restore, total=work + assumed.start, preemptions=0)
 
 
 def on_spot(work: timedelta, assumed: Assumptions) -> Course | None:
     """Return the course with preemptions, None if the run never ends.
 
-    Each preemption costs `restore` and `lost`, and that time is preempted too. With B billed and M the mean time
-    between preemptions, B = work + restore + B/M (restore + lost).
+    Each preemption costs `restore` and `lost_work`, and that time is preempted too. With B billed and M the mean time
+    between preemptions, B = work + restore + B/M (restore + lost_work).
     """
-    each = assumed.restore + assumed.lost
+    each = assumed.restore + assumed.lost_work
     if each >= assumed.mtbf:
         return None
     billed = (work + assumed.restore) / (1 - each / assumed.mtbf)
@@ -97,7 +97,7 @@ def on_spot(work: timedelta, assumed: Assumptions) -> Course | None:
     waiting = assumed.start - assumed.restore
     return Course(
         billed=billed,
-        whole=billed + waiting + preemptions * (assumed.unnoticed + waiting),
+        total=billed + waiting + preemptions * (assumed.detection_delay + waiting),
         preemptions=preemptions,
     )
 
