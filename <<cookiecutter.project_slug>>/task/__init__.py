@@ -1,1 +1,1 @@
-"""Your model and your data."""
+"""Your model and your data. Replace model.py, data.py and sample/; docs/bring-your-model.md shows how."""

@@ -1,6 +1,6 @@
-"""Train, save and resume: `python -m task`."""
+"""Train, save and resume: `python -m task --help` lists the flags."""
 
-from spot.trainer.main import entry
+from spot.trainer import entry
 
 if __name__ == "__main__":
     entry(model="task.model", data="task.data")

@@ -1,7 +1,14 @@
-"""The data: one of the two files to replace (the other is `model.py`; docs/replace-model-and-data.md replaces both).
+"""Your data: replace this file and sample/ (docs/bring-your-model.md replaces both step by step).
 
-The format here is a safetensors file with `inputs` (N, 8, 8) uint8, grey levels 0 to 16, and `targets` (N,) uint8,
-classes 0 to 9. Every fifth sample is held out.
+The trainer calls `load` once per start, with the value of `--data` or of `[training] data` in spot.toml. It then reads
+items by `Sample`, in an order that depends on the seed only.
+
+- An item is a pure function of its `Sample`: the same in every worker, process and resume. Take randomness from
+  `sample.generator()`, never from `random`, `numpy.random` or `torch`.
+- `load("sample")` returns a small sample of your data, a few hundred items in task/sample/. The tests train on it.
+
+This example reads a safetensors file with `inputs` (N, 8, 8) uint8, grey levels 0 to 16, and `targets` (N,) uint8,
+classes 0 to 9. Every fifth item is held out.
 """
 
 from __future__ import annotations
@@ -14,11 +21,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from spot.storage.records.manifest import DataObject
-from spot.trainer.dataset import Data, Sample, read_pinned
-from spot.trainer.runtime.errors import UsageError
-from spot.trainer.runtime.flags import SAMPLE
+from spot.trainer import Data, Sample, UsageError, read_pinned
 
+SAMPLE = Path(__file__).parent / "sample" / "digits.safetensors"
 CLASSES = 10
 SIDE = 8
 WHITE = 16
@@ -26,8 +31,8 @@ HELD_OUT_EVERY = 5
 
 
 def load(uri: str) -> Data:
-    """Raises `UsageError` naming the file if it cannot be read or is of another shape."""
-    content, pinned = _read(uri)
+    """Return training and held-out data, and the objects they were read from. Raise `UsageError` for a bad file."""
+    content, pinned = read_pinned(str(SAMPLE) if uri == "sample" else uri)
     try:
         tensors = load_safetensors(content)
     except SafetensorError as error:
@@ -36,18 +41,19 @@ def load(uri: str) -> Data:
     targets = _tensor(tensors, "targets", (), CLASSES - 1, uri)
     if len(inputs) != len(targets) or len(inputs) < HELD_OUT_EVERY:
         raise UsageError(
-            f"--data {uri}: {len(inputs)} inputs, {len(targets)} targets: expected as many, {HELD_OUT_EVERY} at least"
+            f"--data {uri}: {len(inputs)} inputs and {len(targets)} targets, expected equally many,"
+            f" at least {HELD_OUT_EVERY}"
         )
     held_out = torch.arange(len(inputs)) % HELD_OUT_EVERY == 0
     return Data(
         train=Digits(inputs[~held_out], targets[~held_out], shift=1),
         held_out=Digits(inputs[held_out], targets[held_out], shift=0),
-        objects=(pinned,),
+        objects=(replace(pinned, uri="sample") if uri == "sample" else pinned,),
     )
 
 
 class Digits:
-    """Images of digits, each moved by up to `shift` pixels in both directions."""
+    """Return images of digits, each moved by up to `shift` pixels in both directions."""
 
     def __init__(self, inputs: Tensor, targets: Tensor, *, shift: int) -> None:
         self._inputs = torch.nn.functional.pad(inputs.float() / WHITE, (shift,) * 4).unsqueeze(1)
@@ -62,13 +68,6 @@ class Digits:
         top, left = (generator.randint(0, 2 * self._shift) for _ in range(2))
         image = self._inputs[sample.index, :, top : top + SIDE, left : left + SIDE]
         return image, self._targets[sample.index]
-
-
-def _read(uri: str) -> tuple[bytes, DataObject]:
-    if uri != SAMPLE:
-        return read_pinned(uri)
-    content, pinned = read_pinned(str(Path(__file__).parent / "sample" / "digits.safetensors"))
-    return content, replace(pinned, uri=uri)  # wherever it is installed
 
 
 def _tensor(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], greatest: int, uri: str) -> Tensor:

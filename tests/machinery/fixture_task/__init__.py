@@ -1,4 +1,4 @@
-"""The task that the machinery is tested with: small, generated, and independent of a project's own task."""
+"""Provide the task of the machinery's tests: small, generated, independent of a project's own task."""
 
 from spot.trainer.context import Task
 

@@ -1,4 +1,4 @@
-"""Noisy patterns of ten classes, generated; or a safetensors file with `inputs` and `targets`."""
+"""Generate noisy patterns of ten classes, or read a safetensors file with `inputs` and `targets`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from torch import Tensor
 
 from spot.storage.checksum import crc32c
 from spot.storage.records.manifest import DataObject
-from spot.trainer.dataset import Data, Sample, read_pinned
-from spot.trainer.runtime.errors import UsageError
-from spot.trainer.runtime.flags import SAMPLE
+from spot.trainer import Data, Sample, UsageError, read_pinned
 
 SAMPLES = 1797
 SIDE = 8
@@ -22,7 +20,7 @@ HELD_OUT_EVERY = 5
 
 def load(uri: str) -> Data:
     """Return the data sets. Raise `UsageError` if the file is not safetensors."""
-    if uri == SAMPLE:
+    if uri == "sample":
         content = save(generated())
         pinned = DataObject(uri=uri, size=len(content), crc32c=crc32c(content), generation=0)
     else:
@@ -50,7 +48,7 @@ def generated() -> dict[str, Tensor]:
 
 
 class Patterns:
-    """Images, each moved by up to `shift` pixels in both directions."""
+    """Return images, each moved by up to `shift` pixels in both directions."""
 
     def __init__(self, inputs: Tensor, targets: Tensor, *, shift: int) -> None:
         self._inputs = torch.nn.functional.pad(inputs.float(), (shift,) * 4).unsqueeze(1)

@@ -1,7 +1,4 @@
-"""The model: one of the two files to replace (the other is `data.py`; docs/replace-model-and-data.md replaces both).
-
-The contract is these four functions. Whatever tensors the model, the optimizer and the scheduler keep is saved.
-"""
+"""Build a small convolutional network with dropout and batch normalization: all kinds of state."""
 
 from __future__ import annotations
 
@@ -11,11 +8,10 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 SCORE = "accuracy"
-"""What `score` measures on the held-out data, higher is better."""
 
 
 def build() -> nn.Module:
-    """The model with fresh weights, on the CPU; the global generator is seeded."""
+    """Return the model with fresh weights."""
     return nn.Sequential(
         nn.Conv2d(1, 32, 3, padding=1),
         nn.BatchNorm2d(32),
@@ -33,17 +29,17 @@ def build() -> nn.Module:
 
 
 def build_optimizer(model: nn.Module, learning_rate: float, total_steps: int) -> tuple[Optimizer, LRScheduler]:
-    """The optimizer and its schedule, which is advanced after each of `total_steps` steps."""
+    """Return the optimizer and its schedule."""
     optimizer = AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
-    # The schedule must outlive the last step: PyTorch refuses one step more than announced.
+    # One step more: the trainer advances the schedule after the last step, too.
     return optimizer, OneCycleLR(optimizer, max_lr=learning_rate, total_steps=total_steps + 1)
 
 
 def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The mean over the batch."""
+    """Return the mean over the batch."""
     return functional.cross_entropy(outputs, targets)
 
 
 def score(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The sum over the batch of each sample's score."""
+    """Return the sum over the batch."""
     return (outputs.argmax(dim=1) == targets).sum()

@@ -1,4 +1,4 @@
-"""What the documentation shows works as shown."""
+"""Test that the example in the documentation trains and resumes as shown."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from pathlib import Path
 
 import pytest
 
-from tests.paths import PROJECT
+from tests.paths import PROJECT, SRC
 
 
 @pytest.mark.processes
 def test_the_example_that_replaces_model_and_data_trains_and_resumes(tmp_path: Path) -> None:
-    text = (PROJECT / "docs/bring-your-model.md").read_text()
+    text = (PROJECT / "docs/bring-your-model.md").read_text(encoding="utf-8")
     model, data = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    shutil.copytree(PROJECT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "src/trainer/model.py").write_text(model)
-    (tmp_path / "src/trainer/data.py").write_text(data)
+    shutil.copytree(PROJECT / "task", tmp_path / "task", ignore=shutil.ignore_patterns("__pycache__", "sample"))
+    (tmp_path / "task/model.py").write_text(model, encoding="utf-8")
+    (tmp_path / "task/data.py").write_text(data, encoding="utf-8")
     chance = random.Random(0)
     rows = [[chance.gauss(0, 1) for _ in range(3)] for _ in range(200)]
     table = "\n".join(",".join(map(str, [*row, sum(row)])) for row in rows)
     (tmp_path / "table.csv").write_text(table)
-    command = [sys.executable, "-m", "trainer", "--data", "table.csv", "--batch-size", "20"]
-    command += ["--epochs", "400", "--checkpoint-interval", "0.01", "--log-interval", "0.01"]
-    env = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
+    command = [sys.executable, "-m", "task", "--data", "table.csv", "--batch-size", "20"]
+    command += ["--epochs", "400", "--checkpoint-interval", "0.1", "--log-interval", "0.01"]
+    env = {**os.environ, "PYTHONPATH": str(SRC)}
     first = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True)
     assert first.stdout
     assert any("checkpoint durable" in line for line in first.stdout)
     first.send_signal(signal.SIGTERM)
-    assert first.wait() == 143
+    assert first.wait(60) == 143
     first.stdout.close()
     again = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stdout + again.stderr

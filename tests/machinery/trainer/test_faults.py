@@ -117,13 +117,13 @@ def test_a_bucket_deleted_on_the_way_ends_training_with_its_name(
     zygote: Zygote, emulator_url: str, proxy: Proxy
 ) -> None:
     buckets = f"{emulator_url}/storage/v1/b"
-    requests.post(buckets, json={"name": "doomed"}, timeout=10).raise_for_status()
+    requests.post(buckets, json={"name": "doomed"}, timeout=60).raise_for_status()
     store = open_store("gs://doomed")
 
     def delete_bucket() -> None:
         for entry in store.list(""):
             store.delete(entry.name)
-        requests.delete(f"{buckets}/doomed", timeout=10).raise_for_status()
+        requests.delete(f"{buckets}/doomed", timeout=60).raise_for_status()
 
     proxy.rule = each(LostReply(delete_bucket), where=is_commit, count=1)
     assert "bucket gs://doomed does not exist" in said(Faulty(Trainer(zygote, "gs://doomed"), proxy).start(), 2)
@@ -169,6 +169,6 @@ def test_the_uploader_does_not_outlive_a_killed_trainer(faulty: Faulty) -> None:
         return Slow(1e5) if uploaders else None
 
     assert faulty.start_with(rule).wait() == -signal.SIGKILL
-    gone, alive = psutil.wait_procs(uploaders, timeout=10)
+    gone, alive = psutil.wait_procs(uploaders, timeout=60)
     assert (len(gone), alive) == (1, [])
     assert_whole(faulty.checkpoints)

@@ -6,9 +6,7 @@ import contextlib
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-
-from safetensors.torch import save
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from spot.storage import paths
 from spot.storage.base import ABSENT, Conflict, NotFound, Store, Written
@@ -16,6 +14,9 @@ from spot.storage.checksum import crc32c
 from spot.storage.records import completion
 from spot.storage.records.manifest import Json
 from spot.trainer.runtime.errors import TrainingError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PROBE = ".writable"
 
@@ -42,6 +43,8 @@ def write_results(
     A repetition after a kill at any point gives the same objects. `metrics` depends on the training alone, `facts`
     also on this process. `check_lease` raises if another process holds the lease; None without checkpoints.
     """
+    from safetensors.torch import save  # loads torch, which the checks before training do without
+
     if check_lease and completion.read(store, run) is not None:
         return
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}

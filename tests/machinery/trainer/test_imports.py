@@ -1,0 +1,40 @@
+"""Test what the trainer imports: no torch before training, and no package that the image lacks."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.paths import PROJECT
+
+LISTED = "import sys, json; print(*sorted(name for name in sys.modules if name.split('.')[0] in {'spot', 'torch'}))"
+
+
+def loaded(*modules: str) -> set[str]:
+    """Return the modules of spot and torch in a fresh interpreter that has imported these."""
+    code = f"import {', '.join(modules)}; {LISTED}"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+@pytest.mark.parametrize("module", ["spot.trainer", "spot.trainer.main", "spot.trainer.uploader.worker"])
+def test_no_torch_is_loaded_before_training(module: str) -> None:
+    assert "torch" not in loaded(module)
+
+
+def test_every_public_name_of_the_trainer_can_be_imported() -> None:
+    names = "Data, Sample, Samples, TaskData, TaskModel, UsageError, entry, read_pinned"
+    code = f"from spot.trainer import {names}; import spot.trainer as t; assert t.__all__ == {names.split(', ')!r}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_image_holds_exactly_the_packages_that_training_imports() -> None:
+    modules = loaded("spot.trainer.training", "spot.trainer.uploader.worker", "spot.storage.gcs", "spot.storage.local")
+    imported = {name.split(".")[1] for name in modules if name.startswith("spot.")}
+    dockerfile, ignored = ((PROJECT / name).read_text() for name in ("Dockerfile", ".dockerignore"))
+    assert set(re.findall(r"^COPY src/spot/(\w+) ", dockerfile, re.MULTILINE)) == imported
+    assert set(re.findall(r"^!src/spot/(\w+)$", ignored, re.MULTILINE)) == imported
+    copied = re.findall(r"^COPY (?!--)(\S+) ", dockerfile.replace("locks/${BUILD}.txt", "locks"), re.MULTILINE)
+    assert sorted(copied) == sorted(re.findall(r"^!(.+)$", ignored, re.MULTILINE))
