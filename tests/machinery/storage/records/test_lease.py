@@ -105,7 +105,7 @@ def test_an_offer_is_for_the_successor_it_was_made_to(before: Lease, name: str) 
     ],
 )
 def test_nonsense_is_named_with_what_to_do(text: bytes) -> None:
-    with pytest.raises(Damaged, match=r"^gs://b/writer\.json is no writer's lease: delete it, and the next start"):
+    with pytest.raises(Damaged, match=r"^gs://b/writer\.json is not a lease: delete it, and the next start"):
         Lease.from_json(text, "gs://b/writer.json")
 
 

@@ -32,19 +32,19 @@ def test_every_month_from_one_to_the_other_is_looked_at_and_no_other(store: Memo
     for month in (10, 11, 12):
         closed(store, f"2026{month}30-000000-0a1b", datetime(2026, month, 30, tzinfo=UTC))
     closed(store, "20270131-000000-0a1b", datetime(2027, 1, 31, tzinfo=UTC))
-    closed(store, "nightly", datetime(2026, 12, 31, tzinfo=UTC))
+    closed(store, "20261231-nightly", datetime(2026, 12, 31, tzinfo=UTC))
     names = Ledger(store).closed_since(datetime(2026, 11, 30, 23, tzinfo=UTC), NOW)
     assert names == [
         "runs/closed/2026/11/20261130-000000-0a1b.json",
         "runs/closed/2026/12/20261230-000000-0a1b.json",
-        "runs/closed/2026/12/nightly.json",
+        "runs/closed/2026/12/20261231-nightly.json",
         "runs/closed/2027/01/20270131-000000-0a1b.json",
     ]
     assert Ledger(store).closed_since(NOW, NOW) == names[-1:]
 
 
 def test_what_is_found_can_be_read(store: MemoryStore) -> None:
-    run = closed(store, "nightly", datetime(2027, 1, 3, tzinfo=UTC))
+    run = closed(store, "20270103-nightly", datetime(2027, 1, 3, tzinfo=UTC))
     [name] = Ledger(store).closed_since(NOW, NOW)
     assert Ledger(store).read_closed(name) == run
 

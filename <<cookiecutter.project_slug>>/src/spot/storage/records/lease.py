@@ -1,7 +1,7 @@
-"""The writer's lease: which process may commit checkpoints of a run, and who waits to relieve it.
+"""Hold the lease of a run: its holder may commit checkpoints, and its successor waits for a hand-over.
 
-One object a run, changed only by compare-and-swap on its generation. No clock of another machine is trusted: `token`
-grows with every claim and is part of every checkpoint's name, so that what a former holder still writes does not count.
+The lease is one object, changed by compare-and-swap. No clock of another machine is trusted. The fencing token grows
+with every claim and is part of each manifest's name, so that writes of a former holder are ignored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from spot.storage.records import manifest, markers
 FORMAT = 1
 
 CLAIMS_OF_A_START = 100
-"""More than a lease that was deleted can have seen, for each start, since the newest commit."""
+"""Bound of the claims of one start since the newest commit."""
 
 
 class LeaseLost(SpotError):
@@ -28,43 +28,43 @@ class LeaseLost(SpotError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """Processes are named by attempt and start, as a4.1. Its methods return what it is to become."""
+    """Hold the state of the lease. Methods return the next state. Processes are named as in `a4.1`."""
 
     token: int
-    """From 1; one higher with every claim."""
+    """Fencing token: 1 higher with every claim."""
     holder: str
     successor: str | None = None
-    """Who asks to relieve the holder."""
+    """The standby that asks to replace the holder."""
     offered: bool = False
-    """The holder has made its state durable, and waits for the successor to accept."""
+    """Whether the holder has made its state durable, and waits for the successor to accept."""
     heartbeat: int = 0
-    """Grows while somebody waits and the holder lives."""
+    """Grows while a successor waits and the holder is alive."""
     replaced: tuple[str, ...] = ()
-    """Attempts that others have taken the place of: no later start of theirs takes it back."""
+    """Attempts that lost the lease for good: no later start of them may claim it."""
 
     @property
     def attempt(self) -> str:
-        """The holder's."""
+        """Return the attempt of the holder."""
         return attempt_of(self.holder)
 
     def claimed_by(self, name: str, replaces: str | None = None) -> Lease:
-        """By a start that nobody needs to make way for. Who waits, and lives, asks the new holder anew.
+        """Return the lease after a claim. A waiting successor must ask the new holder again.
 
-        `replaces` is the attempt whose place it takes, whether or not that has ever held the lease.
+        `replaces` is the attempt that loses the lease for good, whether or not it ever held it.
         """
         replaced = self.replaced if replaces is None else _with(self.replaced, replaces)
         return Lease(token=self.token + 1, holder=name, replaced=replaced)
 
     def taken_by(self, name: str, replaces: str | None = None) -> Lease:
-        """By the successor, likewise: it was offered, or the holder is dead."""
+        """Return the lease after the successor took it: it was offered, or the holder is dead."""
         return replace(self, replaced=_with(self.replaced, self.attempt)).claimed_by(name, replaces)
 
     def requested_by(self, name: str) -> Lease:
-        """In place of whoever waited before."""
+        """Return the lease with a new successor."""
         return replace(self, successor=name, offered=False)
 
     def without_request(self) -> Lease:
-        """The successor has withdrawn, or did not accept in time: if it lives, it asks anew."""
+        """Return the lease without a successor: it withdrew, or did not accept in time."""
         return replace(self, successor=None, offered=False)
 
     def offered_to_successor(self) -> Lease:
@@ -78,7 +78,7 @@ class Lease:
 
     @classmethod
     def from_json(cls, text: bytes, name: str) -> Lease:
-        """Raises `Damaged` or `NewerFormat`, naming `name`."""
+        """Return the lease in a record. Raises `Damaged` or `NewerFormat` with `name`."""
         try:
             values = json.loads(text)
             if (found := int(values.pop("format"))) > FORMAT:
@@ -86,7 +86,7 @@ class Lease:
             lease = cls(**{**values, "replaced": tuple(values["replaced"])})
             _check(lease)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise Damaged(f"{name} is no writer's lease: delete it, and the next start makes another") from error
+            raise Damaged(f"{name} is not a lease: delete it, and the next start creates another") from error
         return lease
 
 
@@ -108,7 +108,7 @@ def _check(lease: Lease) -> None:
 
 
 def process_name(attempt: str, start: int) -> str:
-    """What a process is called in the lease."""
+    """Return the name of a process in the lease."""
     return f"{attempt}.{start}"
 
 
@@ -117,7 +117,7 @@ def attempt_of(name: str) -> str:
 
 
 def yield_to_later_start(name: str, other: str) -> None:
-    """Raise `LeaseLost` if `other` is a later start of the same attempt: `name` was frozen, and passes for dead."""
+    """Raise `LeaseLost` if `other` is a later start of the same attempt: `name` was frozen."""
     start, later = (one.rpartition(".")[2] for one in (name, other))
     if attempt_of(name) == attempt_of(other) and later.isdecimal() and int(later) > int(start):
         raise LeaseLost(f"{other} is a later start of the attempt than {name}")
@@ -125,20 +125,20 @@ def yield_to_later_start(name: str, other: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The lease as it was read."""
+    """Hold the lease as it was read."""
 
     lease: Lease
     generation: int
 
 
 def read(store: Store, run: str) -> Lease | None:
-    """None before the first claim. Raises `SpotError`."""
+    """Return the lease, None before the first claim."""
     found = look(store, run)
     return found.lease if found else None
 
 
 def look(store: Store, run: str) -> Found | None:
-    """The lease, and the generation that a change of it rests on."""
+    """Return the lease and its generation, None before the first claim."""
     name = paths.writer(run)
     try:
         found = store.read(name)
@@ -148,19 +148,19 @@ def look(store: Store, run: str) -> Found | None:
 
 
 def change(store: Store, run: str, found: Found | None, lease: Lease) -> int:
-    """Put `lease` in the place of what was found; the new generation. Raises `Conflict` if that has changed since."""
+    """Replace `found` by `lease` and return the new generation. Raises `Conflict` if it has changed."""
     generation = found.generation if found else ABSENT
     return store.write(paths.writer(run), lease.to_json(), if_generation=generation).generation
 
 
 def claim(store: Store, run: str, name: str, replaces: str | None = None) -> Lease:
-    """Take the lease, whoever holds it but a later start of the same attempt.
+    """Take the lease from any holder.
 
-    Raises `LeaseLost` if that holds it, and for a start of an attempt that was replaced before.
+    Raises `LeaseLost` if the holder is a later start of the same attempt, or if the attempt was replaced.
     """
     while True:
         found = look(store, run)
-        if found and found.lease.holder == name:  # the reply to our claim was lost
+        if found and found.lease.holder == name:  # the reply to this claim was lost
             return found.lease
         if found and attempt_of(name) in found.lease.replaced:
             raise LeaseLost(
@@ -177,9 +177,9 @@ def claim(store: Store, run: str, name: str, replaces: str | None = None) -> Lea
 
 
 def _before_the_first(store: Store, run: str) -> Lease:
-    """Nobody's, above every token that may have been claimed: somebody may have deleted the lease of a run.
+    """Return a lease without a holder, with a token above every earlier claim.
 
-    A start that claimed and has not committed yet is known by its marker alone; what it still commits must not count.
+    The lease may have been deleted. Starts that claimed it and have not committed are known by their markers only.
     """
     committed = max((commit.token for commit in manifest.listed(store, run)), default=0)
     earlier = max(markers.count_starts(store, run) - 1, 0)

@@ -1,8 +1,8 @@
-"""The ledger: one object per run in the bucket, the only state there is. Every write is a compare-and-swap.
+"""Keep the ledger: one object per run in the bucket, changed by compare-and-swap only.
 
-An open run lies under `runs/open/`, which is all that a pass of reconcile lists; a closed one under
-`runs/closed/<yyyy>/<mm>/`, by the month in its id, or else by that of its submit. A run is closed in its open object
-first and moved then, so that a crash between the two is repaired by whoever comes next.
+An open run is `runs/open/<run>.json`; a reconcile lists these objects only. A closed run is
+`runs/closed/<yyyy>/<mm>/<run>.json`, by the date in its id. A run is closed in its open object and then moved, so that
+the next reconcile repairs a crash between the two.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from spot.core.errors import SpotError
-from spot.core.fields import ID
+from spot.core.fields import ID, ID_ALLOWED
 from spot.core.run import Run, RunState
 from spot.storage.base import ABSENT, Conflict, Damaged, NewerFormat, NotFound, Store
 
@@ -38,14 +38,14 @@ class RunExists(SpotError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A run as it was read, and the generation that a write of it rests on."""
+    """Hold a run as it was read. A write requires that `generation` is still the newest."""
 
     run: Run
     generation: int
 
 
 class Ledger:
-    """The runs below `store`."""
+    """Read and write the runs below `store`. Reads raise `UnknownRun`, `Damaged` or `NewerFormat`."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -55,8 +55,9 @@ class Ledger:
         return self.store.uri
 
     def create(self, run: Run) -> Record:
-        """Raises `RunExists` if there is a run of this id, open or closed."""
-        if self._closed_name(run.id) is not None:
+        """Record a new run. Raises `RunExists` if its id is taken by an open or a closed run."""
+        closed = _closed_name(run.id)
+        if any(entry.name == closed for entry in self.store.list(closed)):
             raise RunExists(f"run {run.id} exists and has ended: choose another --run, or none")
         try:
             written = self.store.write(_open_name(run.id), encode(run), if_generation=ABSENT)
@@ -65,36 +66,35 @@ class Ledger:
         return Record(run=run, generation=written.generation)
 
     def write(self, record: Record, run: Run) -> Record:
-        """`run` in the place of `record`. Raises `Conflict` if somebody else wrote since it was read."""
+        """Replace `record` by `run`. Raises `Conflict` if another process wrote since the read."""
         if run == record.run:
             return record
         written = self.store.write(_open_name(run.id), encode(run), if_generation=record.generation)
         return Record(run=run, generation=written.generation)
 
     def open_ids(self) -> list[str]:
-        """The runs that have not ended, or whose end has not been filed yet."""
+        """Return the ids of all runs that are open or not moved yet."""
         names = (entry.name for entry in self.store.list(OPEN))
         return [name.removeprefix(OPEN).removesuffix(".json") for name in names if name.endswith(".json")]
 
     def read(self, run_id: str) -> Record:
-        """An open run. Raises `UnknownRun`, `Damaged` or `NewerFormat`."""
+        """Return an open run."""
         return self._read(_open_name(run_id), run_id)
 
     def find(self, run_id: str) -> Record:
-        """An open or a closed run. Raises the same."""
+        """Return an open or a closed run."""
         try:
             return self.read(run_id)
         except UnknownRun:
-            name = self._closed_name(run_id)
-            if name is None:
-                raise UnknownRun(
-                    f"there is no run {run_id} in {self.uri}: spot status lists the open ones,"
-                    f" the others lie in {self.uri}/runs/closed"
-                ) from None
-            return self._read(name, run_id)
+            pass
+        try:
+            return self._read(_closed_name(run_id), run_id)
+        except UnknownRun as error:
+            where = f"spot status lists the open runs, {self.uri}/{CLOSED} has the closed ones"
+            raise UnknownRun(f"there is no run {run_id} in {self.uri}: {where}") from error
 
     def closed_since(self, since: datetime, now: datetime) -> list[str]:
-        """The names of the closed runs of every month from that of `since` to that of `now`, for `read_closed`."""
+        """Return the object names of all closed runs from the month of `since` to the month of `now`."""
         names, month = list[str](), since.astimezone(UTC).replace(day=1)
         while (month.year, month.month) <= (now.astimezone(UTC).year, now.astimezone(UTC).month):
             names += [entry.name for entry in self.store.list(f"{CLOSED}{month:%Y/%m}/")]
@@ -102,29 +102,21 @@ class Ledger:
         return [name for name in names if name.endswith(".json")]
 
     def read_closed(self, name: str) -> Run:
-        """Raises `UnknownRun`, `Damaged` or `NewerFormat`."""
+        """Return the closed run in this object."""
         return self._read(name, name.rpartition("/")[2].removesuffix(".json")).run
 
     def file(self, record: Record) -> None:
-        """Move a run that has ended out of the open ones. Doing so again, or after a crash, changes nothing."""
+        """Move an ended run to the closed runs. Idempotent, also after a crash."""
         run = record.run
         if run.state is RunState.OPEN:
-            raise ValueError(f"run {run.id} is open")
-        name = f"{CLOSED}{month_of(run.id) or f'{run.submitted_at:%Y/%m}'}/{run.id}.json"
+            raise ValueError(f"run {run.id} is open: close it first")
+        name = _closed_name(run.id)
         try:
             self.store.write(name, encode(run), if_generation=ABSENT)
-        except Conflict:  # filed before, unless somebody chose the id of a run that has ended
+        except Conflict:
             if self._read(name, run.id).run != run:
-                raise RunExists(
-                    f"{self.uri}/{name} is another run of the same id: move one of them away by hand"
-                ) from None
+                raise RunExists(f"{self.uri}/{name} is another run of the same id: move one of them away") from None
         self.store.delete(_open_name(run.id))
-
-    def _closed_name(self, run_id: str) -> str | None:
-        ending = f"/{_checked(run_id)}.json"
-        month = month_of(run_id)
-        where = f"{CLOSED}{month}{ending}" if month else CLOSED
-        return next((entry.name for entry in self.store.list(where) if entry.name.endswith(ending)), None)
 
     def _read(self, name: str, run_id: str) -> Record:
         try:
@@ -133,18 +125,18 @@ class Ledger:
             raise UnknownRun(f"there is no open run {run_id} in {self.uri}") from error
         run = decode(found.data, f"{self.uri}/{name}")
         if run.id != run_id:
-            raise Damaged(f"{self.uri}/{name} holds run {run.id}: move it away by hand")
+            raise Damaged(f"{self.uri}/{name} holds run {run.id}: move it away")
         return Record(run=run, generation=found.generation)
 
 
 def encode(run: Run) -> bytes:
-    """The record of a run as it is stored."""
+    """Return the record of a run."""
     values: dict[str, Any] = _adapter().dump_python(run, mode="json")
     return json.dumps({"format": FORMAT, **values}, indent=1).encode()
 
 
 def decode(data: bytes, name: str) -> Run:
-    """Raises `Damaged` or `NewerFormat`, naming the object."""
+    """Return the run of a record. Raises `Damaged` or `NewerFormat` with the name of the object."""
     from pydantic import ValidationError
 
     try:
@@ -153,21 +145,21 @@ def decode(data: bytes, name: str) -> Run:
         if type(found) is not int or found < 1:
             raise TypeError(f"format is {found!r}")
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise Damaged(f"{name} is no record of a run ({_line(error)}): restore it, or move it away by hand") from error
+        raise _damaged(name, str(error) or type(error).__name__) from error
     if found > FORMAT:
         raise NewerFormat(f"{name} has format {found}, this program reads up to {FORMAT}: use a newer version of spot")
     try:
         run: Run = _adapter().validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        reason = f"{where}: {first['msg']}"
-        raise Damaged(f"{name} is no record of a run ({reason}): restore it, or move it away by hand") from error
+        raise _damaged(name, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     if _has_naive_time(_adapter().dump_python(run)):
-        raise Damaged(
-            f"{name} is no record of a run (a time has no offset from UTC): restore it, or move it away by hand"
-        )
+        raise _damaged(name, "a time has no offset from UTC")
     return run
+
+
+def _damaged(name: str, reason: str) -> Damaged:
+    return Damaged(f"{name} is not the record of a run ({' '.join(reason.split())}): restore it, or move it away")
 
 
 def _has_naive_time(value: object) -> bool:
@@ -180,26 +172,22 @@ def _has_naive_time(value: object) -> bool:
 
 @cache
 def _adapter() -> Any:
-    from pydantic import TypeAdapter  # a tenth of a second that `spot --help` need not pay
+    from pydantic import TypeAdapter  # takes 0.1 s, which `spot --help` does not need
 
     return TypeAdapter(Run)
-
-
-def month_of(run_id: str) -> str | None:
-    """`<yyyy>/<mm>` of an id that begins with its day, as ours do."""
-    match = re.match(r"(\d{4})(\d{2})\d{2}-", run_id)
-    return f"{match[1]}/{match[2]}" if match else None
 
 
 def _open_name(run_id: str) -> str:
     return f"{OPEN}{_checked(run_id)}.json"
 
 
+def _closed_name(run_id: str) -> str:
+    """Return the name by the date in the id, which `spot submit` requires; a rehearsal has none."""
+    match = re.match(r"(\d{4})(\d{2})\d{2}-", run_id)
+    return f"{CLOSED}{f'{match[1]}/{match[2]}' if match else 'undated'}/{_checked(run_id)}.json"
+
+
 def _checked(run_id: str) -> str:
     if not ID.fullmatch(run_id):
-        raise InvalidRunId(f"{run_id!r} is no id of a run: 1 to 63 of a-z, 0-9, _ and -, a letter or digit first")
+        raise InvalidRunId(f"{run_id!r} is not the id of a run: expected {ID_ALLOWED}")
     return run_id
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

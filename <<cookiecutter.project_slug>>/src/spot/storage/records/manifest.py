@@ -1,4 +1,4 @@
-"""The manifest: what makes a checkpoint exist, and all that a supervisor needs to know of it."""
+"""Read manifests, which make checkpoints exist, and find the committed lineage of a run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ FORMAT = 1
 
 
 Json = Any
-"""A value of JSON; a precise recursive type buys nothing where `_checked` looks at every field."""
+"""A JSON value. `_checked` checks each field, so that a recursive type has no use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One object of a checkpoint, in the order of its bytes."""
+    """Describe one object of a checkpoint."""
 
     name: str
     size: int
@@ -32,7 +32,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataObject:
-    """One object that the training data was read from; `generation` is 0 for a local file."""
+    """Describe an object of the training data; `generation` is 0 for a local file."""
 
     uri: str
     size: int
@@ -42,39 +42,39 @@ class DataObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A committed checkpoint."""
+    """Describe a committed checkpoint."""
 
     run: str
     attempt: str
     start: int
-    """Which start of the process within the attempt, from 1."""
+    """Number of the start within the attempt, from 1."""
     token: int
-    """Of the writer's lease under which it was written."""
+    """Fencing token of the writer."""
     from_step: int
-    """The checkpoint that its writer began from; 0 if from nothing."""
+    """Step of the checkpoint that the writer resumed from; 0 for none."""
     from_token: int
     step: int
     total_steps: int
     epoch: int
     steps_per_second: float
     compute_seconds: float
-    """Time in training so far, over all attempts, without what was lost."""
+    """Time in training over all attempts, without lost work."""
     saving_seconds: float
-    """How long training stood still for checkpoints, since this start."""
+    """Time that training paused for checkpoints, since this start."""
     metrics: dict[str, float | None]
-    """The newest evaluation's, empty before the first; None for what was not finite."""
+    """Of the newest evaluation, empty before the first; None for a value that was not finite."""
     score: float | None
-    """The one of them that tells which checkpoint is best, higher is better."""
+    """The metric that ranks checkpoints: higher is better."""
     time: str
     """When the snapshot was taken, ISO 8601, UTC."""
     config: dict[str, Json]
-    """What the result depends on: a resume with other values is refused."""
+    """Values that the result depends on: a resume with other values is refused."""
     data: tuple[DataObject, ...]
     parts: tuple[Part, ...]
 
     @property
     def size(self) -> int:
-        """Bytes of all parts."""
+        """Return the bytes of all parts."""
         return sum(part.size for part in self.parts)
 
     @property
@@ -83,7 +83,7 @@ class Manifest:
 
     @property
     def name(self) -> str:
-        """Of the object that it is."""
+        """Return the name of the object."""
         return paths.manifest(self.run, self.commit)
 
     def to_json(self) -> bytes:
@@ -91,15 +91,15 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: bytes, name: str) -> Manifest:
-        """Raises `Damaged`, naming `name`, if this is not a whole manifest."""
+        """Return the manifest in a record. Raises `Damaged` or `NewerFormat` with `name`."""
         try:
             return cls.from_values(json.loads(text), name)
         except ValueError as error:
-            raise Damaged(f"{name} is not a manifest: {error}") from error
+            raise Damaged(f"{name} is not a manifest ({error}): the next start quarantines it") from error
 
     @classmethod
     def from_values(cls, values: dict[str, Json], name: str) -> Manifest:
-        """The same from parsed JSON."""
+        """Return the manifest in parsed JSON. Raises the same errors."""
         try:
             if (found := int(values.pop("format"))) > FORMAT:
                 raise NewerFormat(f"{name} has format {found}, this program reads up to {FORMAT}: use a newer image")
@@ -107,7 +107,7 @@ class Manifest:
             values["data"] = tuple(DataObject(**_checked(DataObject, item)) for item in values["data"])
             return cls(**_checked(cls, values))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise Damaged(f"{name} is not a manifest: {error}") from error
+            raise Damaged(f"{name} is not a manifest ({error}): the next start quarantines it") from error
 
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -130,10 +130,10 @@ def _checked(kind: type, values: dict[str, Json]) -> dict[str, Json]:
 
 
 def committed_lineage(commits: Iterable[Commit]) -> list[Commit]:
-    """Those that count, newest first: what the newest writer committed, what that began from, and so on back.
+    """Return the commits of the newest writer, of the writer it resumed from, and so on, newest first.
 
-    Decided by names alone. What a writer commits that has lost its lease does not count from the moment that its
-    successor has committed anything, whenever its request lands.
+    Names alone decide. Once a new holder of the lease has committed, later commits of the former holder are ignored,
+    whenever its requests arrive.
     """
     counted: list[Commit] = []
     last_token, last_step = math.inf, math.inf
@@ -147,27 +147,27 @@ def committed_lineage(commits: Iterable[Commit]) -> list[Commit]:
 
 
 def commits(store: Store, run: str) -> list[Commit]:
-    """The committed checkpoints that count, newest first."""
+    """Return the committed lineage of a run, newest first."""
     return committed_lineage(listed(store, run))
 
 
 def listed(store: Store, run: str) -> list[Commit]:
-    """All of a run's manifests, also those that do not count."""
+    """Return all commits of a run, also outside the lineage."""
     found = (paths.commit_of_manifest(entry.name) for entry in store.list(paths.manifests(run)))
     return [commit for commit in found if commit is not None]
 
 
 def read(store: Store, run: str, commit: Commit) -> Manifest:
-    """Raises `NotFound`, `Damaged` or `NewerFormat`."""
+    """Return the manifest of a commit. Raises `NotFound`, `Damaged` or `NewerFormat`."""
     name = paths.manifest(run, commit)
     return Manifest.from_json(store.read(name).data, f"{store.uri}/{name}")
 
 
 def newest(store: Store, run: str) -> Manifest | None:
-    """The newest readable manifest: where training stands. None before the first checkpoint."""
+    """Return the newest readable manifest, None before the first checkpoint."""
     for commit in commits(store, run):
         try:
             return read(store, run, commit)
-        except (NotFound, Damaged):  # pruned since it was listed, or set aside by the next start
+        except (NotFound, Damaged):  # pruned since the listing, or about to be quarantined
             continue
     return None

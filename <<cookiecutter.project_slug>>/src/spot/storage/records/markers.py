@@ -1,6 +1,6 @@
-"""Markers of each start and end of the trainer's process.
+"""Mark each start and end of the trainer's process.
 
-A start without an end was killed or is alive; restarts that Vertex AI makes inside one job are counted by them.
+A start without an end was killed or is alive. The markers also count the restarts that Vertex AI makes inside a job.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from spot.storage import paths
-from spot.storage.base import ABSENT, Conflict, Store
+from spot.storage.base import ABSENT, Conflict, Damaged, Store
 
 STARTED, ENDED = "started", "ended"
 
 
 def claim_start(store: Store, run: str, attempt: str, facts: Mapping[str, object]) -> int:
-    """Write the next started marker of `attempt`; its number, from 1, is this process's alone."""
+    """Write the next started marker of `attempt`. Return its number, from 1, unique to this process."""
     numbers = [number for found, number, event in _parse(store, run) if found == attempt and event == STARTED]
     number = max(numbers, default=0) + 1
     while True:
@@ -31,37 +32,40 @@ def claim_start(store: Store, run: str, attempt: str, facts: Mapping[str, object
 
 
 def write_end(store: Store, run: str, attempt: str, start: int, facts: Mapping[str, object]) -> None:
-    """Say how the process ended: `exit_code`, `reason` and what else is known."""
+    """Write the ended marker of a start, with `exit_code` and `reason` in `facts`."""
     _write(store, paths.marker(run, attempt, start, ENDED), facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStarts:
-    """The starts of one attempt."""
+    """Hold the starts of an attempt."""
 
     count: int
     exit_code: int | None
-    """What the newest said at its end; None if it was killed, lives, or there was none."""
+    """Of the newest start; None if it was killed or is alive, or without a start."""
     started_at: datetime | None = None
-    """When the first began, by the clock of its machine."""
+    """When the first start began, by the clock of its machine."""
 
 
 def starts(store: Store, run: str, attempt: str) -> AttemptStarts:
-    """How often the trainer was started in `attempt`, and how the newest start ended."""
+    """Return the starts of the trainer in `attempt`. Raises `Damaged`."""
     found = [(number, event) for name, number, event in _parse(store, run) if name == attempt]
     numbers = [number for number, event in found if event == STARTED]
     newest, exit_code, started_at = max(numbers, default=0), None, None
-    if (newest, ENDED) in found:
-        facts = json.loads(store.read(paths.marker(run, attempt, newest, ENDED)).data)
-        exit_code = int(facts["exit_code"])
-    if numbers:
-        facts = json.loads(store.read(paths.marker(run, attempt, min(numbers), STARTED)).data)
-        started_at = datetime.fromisoformat(facts["time"]).astimezone(UTC)
+    try:
+        if (newest, ENDED) in found:
+            exit_code = int(_read(store, paths.marker(run, attempt, newest, ENDED))["exit_code"])
+        if numbers:
+            time = _read(store, paths.marker(run, attempt, min(numbers), STARTED))["time"]
+            started_at = datetime.fromisoformat(time).astimezone(UTC)
+    except (ValueError, LookupError, TypeError) as error:
+        where = f"{store.uri}/{paths.markers(run)}{attempt}"
+        raise Damaged(f"{where} has an invalid marker ({error}): move it away") from error
     return AttemptStarts(count=len(numbers), exit_code=exit_code, started_at=started_at)
 
 
 def count_starts(store: Store, run: str) -> int:
-    """How often the trainer was started for this run, over all attempts."""
+    """Return the number of starts over all attempts of a run."""
     return sum(event == STARTED for _, _, event in _parse(store, run))
 
 
@@ -69,6 +73,10 @@ def _parse(store: Store, run: str) -> list[tuple[str, int, str]]:
     pattern = re.compile(rf"{re.escape(paths.markers(run))}([^/]+)/(\d+)-({STARTED}|{ENDED})\.json")
     matches = (pattern.fullmatch(entry.name) for entry in store.list(paths.markers(run)))
     return [(match[1], int(match[2]), match[3]) for match in matches if match]
+
+
+def _read(store: Store, name: str) -> Any:
+    return json.loads(store.read(name).data)
 
 
 def _write(store: Store, name: str, facts: Mapping[str, object]) -> None:
