@@ -1,9 +1,10 @@
-"""What the tests run against: both stores, the Cloud Storage emulator, faults between it and the client."""
+"""Provide both stores, the emulators, and faults between them and the clients."""
 
 from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,18 +25,22 @@ from tests.machinery.emulators.world import World
 from tests.machinery.proxy import Proxy
 from tests.paths import REPOSITORY, SRC
 
-settings.register_profile("unhurried", deadline=None)  # two cores, shared with whatever runs beside the tests
+settings.register_profile("unhurried", deadline=None)  # other processes may use the cores
 settings.register_profile("long", deadline=None, max_examples=20_000)
 settings.load_profile("unhurried")
 
 BUCKET = "bucket"
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: its threads wait busily, and the tests share the cores
+LONGEST_S = {"chaos": 900, "cruft": 900, "image": 1800, "infra": 600, "workflows": 900}
+"""The time-out by mark; `timeout` in pyproject.toml is for the rest."""
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: its threads busy-wait on cores that the tests share
+# A background job ignores SIGINT, and so do the processes that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 _prefixes = itertools.count(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def environment() -> Iterator[None]:
-    """Of this process and of those that the tests start."""
+    """Set variables for this process and the processes that the tests start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NO_GCE_CHECK", "true")  # google-auth asks the metadata address otherwise
         patch.setenv("PYTHONPATH", f"{SRC}{os.pathsep}{REPOSITORY}")
@@ -46,21 +51,21 @@ def environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def emulator_url() -> Iterator[str]:
-    """A Cloud Storage server with the bucket `BUCKET`, which `gs://` means from now on."""
+    """Start a Cloud Storage server with the bucket `BUCKET`, and point `gs://` to it."""
     with emulator(BUCKET) as url, pytest.MonkeyPatch.context() as patch:
         patch.setenv("STORAGE_EMULATOR_HOST", url)
         yield url
 
 
 @pytest.fixture
-def gs_uri(emulator_url: str) -> str:  # noqa: ARG001  # it must be up
-    """A prefix of this test alone."""
+def gs_uri(emulator_url: str) -> str:  # noqa: ARG001  # it must run
+    """Return a prefix for this test only."""
     return f"gs://{BUCKET}/test-{next(_prefixes)}"
 
 
 @pytest.fixture(params=["local", "gs"])
 def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty store of each kind."""
+    """Return the URI of an empty store, once for each kind."""
     if request.param == "gs":
         return str(request.getfixturevalue("gs_uri"))
     return str(tmp_path / "store")
@@ -68,13 +73,13 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def store(uri: str) -> Store:
-    """The store at `uri`."""
+    """Return the store at `uri`."""
     return open_store(uri)
 
 
 @pytest.fixture
 def proxy(emulator_url: str) -> Iterator[Proxy]:
-    """In front of the emulator; `gs://` means it only where `STORAGE_EMULATOR_HOST` is set to its URL."""
+    """Start a proxy for the emulator; `gs://` uses it where `STORAGE_EMULATOR_HOST` is its URL."""
     with Proxy(emulator_url) as between:
         yield between
 
@@ -110,14 +115,14 @@ def world() -> World:
 
 @pytest.fixture
 def server(world: World) -> Iterator[VertexServer]:
-    """Serves the jobs of `world`."""
+    """Serve the jobs of `world`."""
     with VertexServer(world.jobs) as server:
         yield server
 
 
 @pytest.fixture
 def connect() -> Callable[[str], Any]:
-    """A new client of Google's library for a URL."""
+    """Return a function that makes a client of Google's library for a URL."""
     from google.cloud.aiplatform_v1.services.job_service import JobServiceClient
 
     anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
@@ -128,13 +133,16 @@ def connect() -> Callable[[str], Any]:
 
 @pytest.fixture
 def client(server: VertexServer, connect: Callable[[str], Any]) -> Any:
-    """A client of Google's library for `server`."""
+    """Return a client of Google's library for `server`."""
     return connect(server.url)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What starts trainers is a session of its own."""
+    """Mark the tests that start trainers, and give slow tests a longer time-out."""
     for item in items:
         if "zygote" in getattr(item, "fixturenames", ()):
             item.add_marker("processes")
+        longest_s = max((LONGEST_S[mark.name] for mark in item.iter_markers() if mark.name in LONGEST_S), default=None)
+        if longest_s and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(longest_s))

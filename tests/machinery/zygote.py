@@ -26,7 +26,7 @@ from typing import Any, NoReturn, Self
 
 from tests.paths import REPOSITORY, SRC
 
-START_S = 60.0
+START_S = 120.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -57,7 +57,7 @@ class Life:
             with contextlib.suppress(ProcessLookupError):
                 (os.killpg if group else os.kill)(self.pid, number)
 
-    def wait(self, timeout_s: float = 60.0) -> int:
+    def wait(self, timeout_s: float = 120.0) -> int:
         """The exit code. Raises `TimeoutError`, after killing it, if it does not end."""
         end = time.monotonic() + timeout_s
         while self.code is None:

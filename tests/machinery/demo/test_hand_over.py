@@ -23,7 +23,7 @@ from spot.storage.factory import open_store
 from spot.storage.records import lease, manifest
 from spot.storage.records.lease import Lease
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.chaos
 
 OPTIONS = Options(epochs=30, seed=0, data=None, trace=None)
 STATED = timedelta(hours=12)

@@ -84,8 +84,8 @@ def test_at_80_columns_nothing_is_cut_and_every_attempt_is_one_line() -> None:
 
 def test_the_end_says_when_how_good_and_that_it_made_no_difference() -> None:
     text = shown(ending(Result(snapshot=SNAPSHOT, comparison=SAME)))
-    assert "complete at +9 h 00 min, 15.0 h before the deadline; 600 steps, 15 recomputed; accuracy 0.9900" in text
-    assert "weights identical, metrics identical, sample order identical" in text
+    assert "complete at +9 h 00 min, 15.0 h before the deadline; 600 steps, 15 recomputed\naccuracy 0.9900" in text
+    assert "weights identical, metrics identical, order identical" in text
 
 
 def test_the_end_hides_neither_lateness_nor_a_difference() -> None:

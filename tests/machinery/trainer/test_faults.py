@@ -46,7 +46,7 @@ def test_every_kind_of_passing_fault_in_turn_leaves_no_trace(faulty: Faulty, und
 @pytest.mark.parametrize("fault", FAULTS, ids=repr)
 def test_bursts_of_one_fault_leave_no_trace(fault: Fault, faulty: Faulty, undisturbed: Result) -> None:
     faulty.proxy.rule = lambda request: fault if request.number % 9 < 3 else None
-    assert faulty.start().wait(180) == 0
+    assert faulty.start().wait(300) == 0
     faulty.assert_undisturbed(undisturbed)
 
 

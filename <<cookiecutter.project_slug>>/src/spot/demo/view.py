@@ -132,13 +132,11 @@ def _verdict(result: Result) -> list[Text]:
     when = f"{hours(early)} before the deadline" if early >= timedelta() else f"{hours(-early)} LATE"
     same = {True: "identical", False: "DIFFERENT"}
     return [
+        Text(f"complete at {since(at, snapshot)}, {when}; {comparison.steps} steps, {lost} recomputed"),
+        Text(f"{comparison.score_name} {comparison.score:.4f} on held-out data"),
         Text(
-            f"complete at {since(at, snapshot)}, {when}; {comparison.steps} steps, {lost} recomputed;"
-            f" {comparison.score_name} {comparison.score:.4f} on held-out data"
-        ),
-        Text(
-            f"weights {same[comparison.same_weights]}, metrics {same[comparison.same_metrics]},"
-            f" sample order {same[comparison.same_order]} (baseline: uninterrupted training)",
+            f"against the baseline: weights {same[comparison.same_weights]}, metrics {same[comparison.same_metrics]},"
+            f" order {same[comparison.same_order]}",
             style="bold green" if comparison.identical else "bold red",
         ),
     ]
