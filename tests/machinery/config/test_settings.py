@@ -44,7 +44,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     )
     assert settings.cloud.regions == ("us-central1", "us-east4")
     assert (settings.policy.deadline_hours, settings.policy.work_hours) == (12, 1)
-    assert settings == parse(GOOD, "spot.toml").in_folder(tmp_path)
+    assert settings == parse(GOOD, "spot.toml").model_copy(update={"folder": tmp_path})
 
 
 def test_everything_lies_below_the_prefix_in_the_bucket() -> None:
@@ -134,7 +134,7 @@ def test_each_key_of_the_policy_is_a_term(key: str, value: str, field: str, mean
 
 
 def test_an_override_changes_settings_and_prices_and_keeps_the_folder(tmp_path: Path) -> None:
-    settings = parse(GOOD, "spot.toml").in_folder(tmp_path)
+    settings = parse(GOOD, "spot.toml").model_copy(update={"folder": tmp_path})
 
     changes = {"policy": {"strategy": "spot", "work_hours": 2.5}, "cloud": {"regions": ["europe-west4"]}}
     policy = (overridden := override(settings, changes)).policy_config()
@@ -188,6 +188,14 @@ def test_a_machine_type_with_several_gpus_is_refused_with_the_reason(machine_typ
     [line] = lines_of(changed("machine.type", f'"{machine_type}"'))
 
     assert re.search(r"machine.accelerator_count is 1: g2-standard-\d+ has \d, and the trainer uses one GPU", line)
+
+
+@pytest.mark.parametrize("value", ['"/elsewhere"', "1", "[]"])
+def test_a_file_cannot_name_the_folder_of_its_prices(value: str) -> None:
+    [line] = lines_of(changed("folder", value))
+
+    assert line.startswith("spot.toml: folder is ")
+    assert line.endswith(": not a setting")
 
 
 def test_the_trainers_flags_are_what_training_says_in_its_order() -> None:

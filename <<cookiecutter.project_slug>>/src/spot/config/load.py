@@ -42,7 +42,7 @@ def load(path: Path) -> Settings:
     except OSError as error:
         raise _one(path, f"it cannot be read ({error.strerror}): check its permissions") from None
     try:
-        return parse(content.decode("utf-8-sig"), str(path)).in_folder(path.parent)
+        return parse(content.decode("utf-8-sig"), str(path)).model_copy(update={"folder": path.parent})
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _one(path, f"line {line} is not UTF-8 (byte 0x{content[error.start]:02x}): save it as UTF-8") from None
@@ -69,8 +69,7 @@ def override(settings: Settings, changes: Mapping[str, Mapping[str, object]], wo
     training = {flag.removeprefix("--"): value for flag, value in zip(flags, values, strict=True)}
     document = settings.model_dump(by_alias=True)
     changed = {table: {**document[table], **given} for table, given in {**changes, "training": training}.items()}
-    checked = check({**document, **changed}, "command line")
-    return checked.in_folder(settings.folder) if settings.folder else checked
+    return check({**document, **changed}, "command line").model_copy(update={"folder": settings.folder})
 
 
 def check(document: Mapping[str, object], name: str) -> Settings:

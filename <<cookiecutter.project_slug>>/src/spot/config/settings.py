@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from spot.config import training
 from spot.core import fields
@@ -157,7 +157,8 @@ class Settings(BaseModel):
     policy: PolicySettings = Field(description="a table, [policy]")
     training: dict[str, Any] = Field({}, description="a table, [training]")
     """Flags of the trainer by name, without dashes."""
-    _folder: Path | None = PrivateAttr(default=None)
+    folder: Path | None = Field(None, exclude=True, description="not a setting")
+    """The folder of spot.toml, set by `load`. TOML cannot express a path."""
 
     @field_validator("training")
     @classmethod
@@ -167,17 +168,6 @@ class Settings(BaseModel):
         if lines := training.mistakes(flags, *limits):
             raise ValueError("\n".join(lines))
         return flags
-
-    def in_folder(self, folder: Path) -> Self:
-        """Return the settings of the project in `folder`, which may hold its own prices."""
-        copy = self.model_copy()
-        copy._folder = folder
-        return copy
-
-    @property
-    def folder(self) -> Path | None:
-        """Return the folder of spot.toml, None for settings that no file holds."""
-        return self._folder
 
     @property
     def root(self) -> str:
@@ -196,7 +186,7 @@ class Settings(BaseModel):
 
     def price_table(self) -> PriceTable:
         """Return the packaged prices with the project's own on top. Raise `PriceError`."""
-        return beside(self._folder) if self._folder else packaged()
+        return beside(self.folder) if self.folder else packaged()
 
     def policy_config(self) -> PolicyConfig:
         """Return the policy with the prices of its regions. Raise `PriceError`."""
