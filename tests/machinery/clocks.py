@@ -1,4 +1,4 @@
-"""A clock that stands still until a test moves it."""
+"""Provide a clock that moves only when a test moves it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ START = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
 
 
 class ManualClock:
-    """What else needs the time sees it move only in `advance`."""
+    """Tell the time that the test has advanced to."""
 
     def __init__(self, start: datetime = START) -> None:
         self._now = start
@@ -17,7 +17,7 @@ class ManualClock:
         return self._now
 
     def monotonic(self) -> float:
-        """In seconds, for what measures durations."""
+        """Return the time in seconds, to measure durations."""
         return self._now.timestamp()
 
     def sleep(self, seconds: float) -> None:

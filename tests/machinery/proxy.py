@@ -1,4 +1,4 @@
-"""A server between the real client and the emulator that injects faults, chosen by a function of each request."""
+"""Inject faults between the real client and the emulator, selected by a function of each request."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 CHUNK = 1 << 16
 METADATA = 1 << 12
-"""An upload names its object within so many bytes of its body."""
+"""The first bytes of an upload's body, which contain the name of its object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a rule decides on."""
+    """Describe a request to a rule."""
 
     number: int
     """From 1, over all connections."""
@@ -36,7 +36,7 @@ class Request:
     path: str
     query: Mapping[str, str]
     name: str
-    """The object's name in the bucket, empty if it is about none."""
+    """The name of the object; empty if the request has none."""
 
     @property
     def is_upload(self) -> bool:
@@ -45,27 +45,27 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Answer with this status; the server never hears of the request."""
+    """Answer with this status; the server does not receive the request."""
 
     status: int
     message: str = "injected"
     body: str | None = None
-    """In the place of an error in Google's form, which has the message."""
+    """The body; by default an error in Google's format with the message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """Reset the connection after so many bytes of the request's body; the server never hears of the request."""
+    """Reset the connection after so many bytes of the body; the server does not receive the request."""
 
     after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LostReply:
-    """Let the server carry it out, then reset the connection."""
+    """Let the server execute the request, then reset the connection."""
 
     meanwhile: Callable[[], None] = lambda: None
-    """Called between the two."""
+    """Called before the reset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ Rule = Callable[[Request], Fault | None]
 
 
 def never(_: Request) -> None:
-    """The rule of a proxy that only looks on."""
+    """Inject no fault."""
 
 
 def always(_: Request) -> bool:
@@ -109,7 +109,7 @@ def always(_: Request) -> bool:
 
 
 def each(fault: Fault, *, where: Callable[[Request], bool] = always, count: float = float("inf")) -> Rule:
-    """`fault` for the first `count` requests that satisfy `where`."""
+    """Return a rule that injects `fault` into the first `count` requests that satisfy `where`."""
     lock, left = threading.Lock(), count
 
     def rule(request: Request) -> Fault | None:
@@ -125,7 +125,7 @@ def each(fault: Fault, *, where: Callable[[Request], bool] = always, count: floa
 
 @dataclass(slots=True)
 class Proxy:
-    """Listens on `url` while used as a context manager, and notes every request."""
+    """Listen on `url` within the context, and record every request."""
 
     upstream: str
     rule: Rule = never
@@ -168,7 +168,7 @@ class Proxy:
 
 
 class _Handler(socketserver.StreamRequestHandler):
-    """One connection of a client, and its own to the server."""
+    """Forward one connection of a client to the server."""
 
     disable_nagle_algorithm = True
 
@@ -178,7 +178,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         server = http.client.HTTPConnection(urlsplit(self.proxy.upstream).netloc)
-        # Either side may be gone at any time; that is what this is for.
+        # Either side may close at any time: the proxy exists for that.
         with contextlib.closing(server), contextlib.suppress(OSError, http.client.HTTPException):
             while line := self.rfile.readline():
                 method, target, _ = line.decode("ascii").split()
@@ -186,7 +186,7 @@ class _Handler(socketserver.StreamRequestHandler):
                     return
 
     def _pass_on(self, server: http.client.HTTPConnection, method: str, target: str, headers: Message) -> bool:
-        """Handle one request; whether the connection can be used for another one."""
+        """Handle a request, and return whether the connection stays open."""
         length = int(headers.get("content-length", 0))
         head = self.rfile.read(min(length, METADATA))
         fault = self.proxy.rule(self.proxy.note(method, target, head))
@@ -221,7 +221,7 @@ class _Handler(socketserver.StreamRequestHandler):
         while left > 0:
             chunk = self.rfile.read(min(left, CHUNK))
             if not chunk:
-                raise ConnectionError("the client left in the middle of its request")
+                raise ConnectionError("the client closed the connection within a request")
             left -= len(chunk)
             yield chunk
 
@@ -242,7 +242,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
 
 def _hurt(fault: Any, chunk: bytes, start: int, request_length: int | None = None) -> bytes:
-    """What becomes of a piece of a body, of the request if its length is given, else of the reply."""
+    """Return a damaged piece of a body: of the request if its length is given, else of the reply."""
     match fault:
         case Slow(bytes_per_s):
             time.sleep(len(chunk) / bytes_per_s)

@@ -271,4 +271,4 @@ def test_when_it_is_closed_nothing_answers_any_more(world: World, connect: Calla
         client = connect(server.url)
         name = create(client).name
     with pytest.raises(Exception, match=r"reset|refused|Remote end closed|aborted"):
-        client.get_custom_job(name=name, timeout=5)
+        client.get_custom_job(name=name, timeout=60)
