@@ -1,4 +1,4 @@
-"""The image that the Dockerfile begins with, made from Debian's packages where no registry of images can be reached."""
+"""Make the base image of the Dockerfile from Debian packages, for machines without access to a registry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BASE = "docker.io/library/python:3.11-slim-bookworm"
 PACKAGES = "python3,python3-venv,python3-pip"
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*")
 SOURCES = ("index-url", "extra-index-url", "find-links", "trusted-host")
-"""The settings of pip that say where packages come from."""
+"""The settings of pip that name sources of packages."""
 CONTAINERFILE = """\
 FROM scratch
 ADD debian.tar /
@@ -28,7 +28,7 @@ ENV PIP_CONFIG_FILE=/etc/pip.conf
 
 
 def make(engine: Engine) -> list[Path]:
-    """Make `BASE`; returns the folders that a build must see for pip to find in it what it finds here."""
+    """Make `BASE`, and return the folders that pip needs inside a build."""
     debian = _debian(engine)
     settings = pip_settings()
     with tempfile.TemporaryDirectory(dir=engine.folder) as name:
@@ -43,7 +43,7 @@ def make(engine: Engine) -> list[Path]:
 
 
 def _debian(engine: Engine) -> Path:
-    """A root file system, made once."""
+    """Return a root file system, made once."""
     debian = engine.folder / "debian.tar"
     if not debian.exists():
         part = engine.folder / "debian.part.tar"
@@ -58,7 +58,7 @@ def _debian(engine: Engine) -> Path:
 
 
 def pip_settings() -> dict[str, str]:
-    """Where pip of this machine finds packages: `SOURCES` and `cert`; the environment wins over the files."""
+    """Return `SOURCES` and `cert` of this machine's pip; the environment has priority over files."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found: dict[str, str] = {}
@@ -71,7 +71,7 @@ def pip_settings() -> dict[str, str]:
 
 
 def folders(settings: Mapping[str, str]) -> list[Path]:
-    """Those among the places that are folders here."""
+    """Return the sources that are folders on this machine."""
     places = [place for name in SOURCES for place in settings.get(name, "").split()]
     # The pages of an index link to files beside it.
     paths = [Path(urlsplit(place).path).parent if place.startswith("file:") else Path(place) for place in places]

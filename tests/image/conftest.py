@@ -1,4 +1,4 @@
-"""The image of this folder, for machines without a GPU, built once in a session."""
+"""Build the image for machines without a GPU, once per session."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.image.engine import Container, Engine, missing
 from tests.paths import PROJECT
 
 IMAGE = "localhost/trainer"
-# Always the same one: buildah 1.28 takes labels from its cache even when the argument in them is another one.
+# A constant: buildah 1.28 takes labels from its cache even if their argument changed.
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "https://github.com/acme/training"
 
@@ -33,7 +33,7 @@ def engine() -> Engine:
 
 @pytest.fixture(scope="session")
 def build(engine: Engine) -> Callable[[Path, str], None]:
-    """Builds the project in a folder, tagged as told."""
+    """Return a function that builds the project in a folder under a tag."""
     volumes = base.make(engine)
     index = runpy.run_path(str(PROJECT / "noxfile.py"))["torch_index"]()
     arguments = {
@@ -47,13 +47,13 @@ def build(engine: Engine) -> Callable[[Path, str], None]:
 
 @pytest.fixture(scope="session")
 def image(build: Callable[[Path, str], None]) -> str:
-    """The tag of the image."""
+    """Return the tag of the image."""
     build(PROJECT, IMAGE)
     return IMAGE
 
 
 class Training:
-    """Containers of an image that train one run at `uri`."""
+    """Start containers that train one run at `uri`."""
 
     def __init__(self, engine: Engine, image: str, uri: str, emulator: str) -> None:
         self._engine, self._image, self.uri = engine, image, uri
@@ -61,7 +61,7 @@ class Training:
 
     @property
     def flags(self) -> list[str]:
-        """Checkpoints are left to the end: what is durable after a SIGTERM was saved because of it."""
+        """Return flags with a long interval, so that only SIGTERM causes a checkpoint."""
         where = ["--output-dir", f"{self.uri}/models", "--checkpoint-dir", f"{self.uri}/checkpoints"]
         return [*where, "--epochs", "10", "--checkpoint-interval", "3600", "--log-interval", "0.05"]
 
@@ -73,7 +73,7 @@ class Training:
         return manifest.newest(open_store(f"{self.uri}/checkpoints"), "default")
 
     def result(self) -> tuple[bytes, bytes]:
-        """Weights and metrics."""
+        """Return weights and metrics."""
         store = open_store(f"{self.uri}/models")
         weights, metrics = (store.read(paths.output("default", name)) for name in (paths.MODEL, paths.METRICS))
         return weights.data, metrics.data
@@ -86,7 +86,7 @@ def training(engine: Engine, image: str, gs_uri: str, emulator_url: str) -> Trai
 
 @pytest.fixture
 def undisturbed(engine: Engine, image: str, gs_uri: str, emulator_url: str) -> Iterator[tuple[Training, Container]]:
-    """One that trains from the beginning of the test on."""
+    """Start a training that no signal interrupts."""
     training = Training(engine, image, f"{gs_uri}-undisturbed", emulator_url)
     with training.start() as container:
         yield training, container

@@ -1,4 +1,4 @@
-"""buildah and podman with settings and a storage of their own, so that nothing else on the machine is touched."""
+"""Run buildah and podman with separate settings and storage, apart from the machine's own."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ PACKAGES = ("mmdebstrap", "debian-archive-keyring", "buildah", "podman", "runc")
 PROGRAMS = ("mmdebstrap", "buildah", "podman", "runc")
 BUILD_S = 900.0
 RUN_S = 120.0
-# Lost at a reboot, as what is in it must be.
+# The state of running containers, which must not survive a reboot.
 RUNTIME = "/run/spot-training-image"
-# crun and systemd's cgroups need more of the machine than a container on CI has to give.
+# crun and systemd's cgroups need more rights than a container on CI has.
 CONTAINERS = f"""
 [containers]
 default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
@@ -34,7 +34,7 @@ _names = (f"image-test-{os.getpid()}-{number}" for number in itertools.count(1))
 
 
 def missing() -> str | None:
-    """Why no image can be built and run here, and what to do about it; None if it can."""
+    """Return why no image can be built here, and the fix; None if it can."""
     if absent := [program for program in PROGRAMS if not shutil.which(program, path=_path())]:
         return f"{', '.join(absent)} not found: apt-get install --no-install-recommends {' '.join(PACKAGES)}"
     if os.geteuid() != 0:
@@ -47,7 +47,7 @@ def _path() -> str:
 
 
 class Engine:
-    """Builds and runs images. `folder` holds the storage, which later sessions build upon."""
+    """Build and run images. `folder` holds the storage, reused by later sessions."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,10 +62,10 @@ class Engine:
             "CONTAINERS_CONF": str(containers),
             "PATH": _path(),
         }
-        """What the environment of everything that calls podman must hold."""
+        """The environment variables for every call of podman."""
 
     def command(self, *words: str, timeout_s: float = RUN_S, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Raises `AssertionError` with what it said if it fails."""
+        """Run a command. Raise `AssertionError` with its output if it fails."""
         environ = {**os.environ, **self.settings}
         done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=timeout_s, check=False)
         assert not check or done.returncode == 0, f"{' '.join(words)}: {done.returncode}\n{done.stderr[-3000:]}"
@@ -79,7 +79,7 @@ class Engine:
         arguments: Mapping[str, str] | None = None,
         volumes: Sequence[Path] = (),
     ) -> None:
-        """`volumes` are seen by its steps under the names that they have here."""
+        """Build an image. Its steps see `volumes` under the same paths."""
         self.command(
             *("buildah", "bud", "--isolation", "chroot", "--pull=never", "--network", "host", "--layers", "--force-rm"),
             *(word for name, value in (arguments or {}).items() for word in ("--build-arg", f"{name}={value}")),
@@ -93,7 +93,7 @@ class Engine:
         return described[0]
 
     def run(self, image: str, *arguments: str, entrypoint: str | None = None, user: str | None = None) -> str:
-        """What it writes to standard output."""
+        """Return the standard output."""
         options = [*(["--entrypoint", entrypoint] if entrypoint else []), *(["--user", user] if user else [])]
         return self.command("podman", "run", "--rm", "--network", "host", *options, image, *arguments).stdout
 
@@ -106,7 +106,7 @@ class Engine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """One that was started. A context manager; leaving it removes the container, running or not."""
+    """Hold a started container; leaving the context removes it."""
 
     engine: Engine
     name: str
@@ -118,16 +118,16 @@ class Container:
         self.engine.command("podman", "rm", "--force", "--time", "0", self.name)
 
     def said(self) -> str:
-        """All that it has written so far."""
+        """Return the output so far."""
         done = self.engine.command("podman", "logs", self.name)
         return done.stdout + done.stderr
 
     def wait_for(self, true: Callable[[str], object]) -> str:
-        """Until that is true of what it has said, which is returned."""
+        """Wait until the condition holds for the output, and return the output."""
         end = time.monotonic() + RUN_S
         while not true(said := self.said()):
-            assert self.running(), f"it ended before that:\n{said[-3000:]}"
-            assert time.monotonic() < end, f"it did not come to that:\n{said[-3000:]}"
+            assert self.running(), f"the container ended first:\n{said[-3000:]}"
+            assert time.monotonic() < end, f"the condition was never true:\n{said[-3000:]}"
             time.sleep(0.1)
         return said
 
@@ -135,10 +135,10 @@ class Container:
         return self.engine.command("podman", "inspect", "--format", "{{.State.Running}}", self.name).stdout == "true\n"
 
     def stop(self, grace_s: int) -> int:
-        """SIGTERM, SIGKILL when the grace is over; returns the exit code."""
+        """Send SIGTERM, and SIGKILL after the grace; return the exit code."""
         self.engine.command("podman", "stop", "--time", str(grace_s), self.name)
         return self.wait()
 
     def wait(self) -> int:
-        """Its exit code."""
+        """Return the exit code."""
         return int(self.engine.command("podman", "wait", self.name).stdout)

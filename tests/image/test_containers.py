@@ -1,4 +1,4 @@
-"""A container of the image is preempted, resumed and refused as a process of the trainer is."""
+"""Test that a container is preempted, resumed and refused like a process of the trainer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_shell_as_its_entry_point_would_keep_the_signal_to_itself(
     training: Training, engine: Engine, image: str, tmp_path: Path
 ) -> None:
     flags = [*training.flags, "--batch-size", "1"]  # so that no evaluation, after which the best is saved, comes first
-    (tmp_path / "Containerfile").write_text(f"FROM {image}\nENTRYPOINT python -m trainer {' '.join(flags)}\n")
+    (tmp_path / "Containerfile").write_text(f"FROM {image}\nENTRYPOINT python -m task {' '.join(flags)}\n")
     engine.build(tmp_path, "localhost/trainer-in-a-shell")
     with training.start(image="localhost/trainer-in-a-shell", flags=False) as container:
         container.wait_for(STEP.search)
@@ -52,4 +52,4 @@ def test_a_wrong_flag_is_one_line_and_exit_code_2(engine: Engine, image: str) ->
     done = engine.command("podman", "run", "--rm", "--network", "host", image, "--epoch", "3", check=False)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == "trainer: unrecognized arguments: --epoch 3 (trainer --help lists the flags)\n"
+    assert done.stderr == "trainer: unrecognized arguments: --epoch 3 (python -m task --help lists the flags)\n"

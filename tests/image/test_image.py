@@ -1,7 +1,8 @@
-"""What is in the image, and what is not."""
+"""Test what the image contains."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -19,14 +20,14 @@ COMPILERS = {"as", "c++", "cc", "clang", "g++", "gcc", "ld", "make", "nvcc"}
 
 @pytest.fixture(scope="module")
 def files(engine: Engine, image: str) -> list[PurePosixPath]:
-    """All of them, as root sees them."""
+    """Return every file of the image, as root sees them."""
     found = engine.run(image, "/", "-xdev", "(", "-type", "f", "-o", "-type", "l", ")", entrypoint="find", user="0")
     return [PurePosixPath(line) for line in found.splitlines()]
 
 
 def test_it_runs_as_a_user_without_rights_in_a_folder_of_its_own(engine: Engine, image: str) -> None:
     assert engine.inspect(image)["Config"]["User"] == "10001:10001"  # Kubernetes cannot check a name
-    program = "import os; open('mine', 'w').close(); print(os.getuid(), os.access('/opt/trainer', os.W_OK))"
+    program = "import os; open('mine', 'w').close(); print(os.getuid(), os.access('/opt/project', os.W_OK))"
     assert engine.run(image, "-c", program, entrypoint="python") == "10001 False\n"
 
 
@@ -50,10 +51,11 @@ def test_what_installed_it_is_not_in_it(files: list[PurePosixPath]) -> None:
 
 
 def test_of_the_project_it_has_what_trains_and_nothing_else(files: list[PurePosixPath]) -> None:
-    ours = [file.relative_to("/opt/trainer") for file in files if file.is_relative_to("/opt/trainer")]
-    tracked = [file for part in ("bucket", "trainer") for file in (PROJECT / "src" / part).rglob("*") if file.is_file()]
-    wanted = [file.relative_to(PROJECT / "src").as_posix() for file in tracked if "__pycache__" not in file.parts]
-    assert sorted(map(str, ours)) == sorted(wanted)
+    ours = [file.relative_to("/opt/project") for file in files if file.is_relative_to("/opt/project")]
+    copied = (PROJECT / part for part in re.findall(r"^!(.+)$", (PROJECT / ".dockerignore").read_text(), re.MULTILINE))
+    tracked = [file for part in copied for file in (part, *part.rglob("*")) if file.is_file()]
+    wanted = [file.relative_to(PROJECT).as_posix() for file in tracked if "__pycache__" not in file.parts]
+    assert sorted(map(str, ours)) == sorted(path for path in wanted if not path.startswith("locks/"))
     assert not [file for file in files if ".git" in file.parts]
 
 
@@ -64,14 +66,14 @@ def test_it_is_small(engine: Engine, image: str, capsys: pytest.CaptureFixture[s
     assert size_mb < LARGEST_MB
 
 
-def test_a_changed_trainer_is_one_new_layer(
+def test_a_changed_task_is_one_new_layer(
     engine: Engine, image: str, build: Callable[[Path, str], None], tmp_path: Path
 ) -> None:
     for name in ("Dockerfile", ".dockerignore"):
         shutil.copy(PROJECT / name, tmp_path)
-    for name in ("locks", "src"):
+    for name in ("locks", "src", "task"):
         shutil.copytree(PROJECT / name, tmp_path / name)
-    with (tmp_path / "src" / "trainer" / "model.py").open("a") as model:
+    with (tmp_path / "task" / "model.py").open("a") as model:
         model.write("# changed\n")
     build(tmp_path, "localhost/trainer-changed")
     before, after = (engine.inspect(tag)["RootFS"]["Layers"] for tag in (image, "localhost/trainer-changed"))

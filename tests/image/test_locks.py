@@ -1,4 +1,4 @@
-"""The locks name exact files, for the two builds, and nothing of the machine that made them."""
+"""Test that the locks name exact files for both builds, and nothing of the machine that made them."""
 
 from __future__ import annotations
 
