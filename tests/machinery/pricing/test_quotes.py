@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -135,6 +136,15 @@ def test_prices_older_than_35_days_are_warned_of(age: int, warned: bool) -> None
         assert (
             warning == "prices of 2026-07-30 are 36 days old and spot prices change monthly: run spot prices --refresh"
         )
+
+
+@pytest.mark.parametrize(("day", "warned"), [(28, False), (29, False), (30, True)])
+def test_a_price_dated_after_tomorrow_is_a_warning(day: int, warned: bool) -> None:
+    rates = {key: replace(rate, dated=date(2026, 7, day)) for key, rate in packaged().rates.items()}
+
+    warning = age_warning(quotes(G2, ["us-central1"], PriceTable(rates=rates)), datetime(2026, 7, 28, 23, tzinfo=UTC))
+
+    assert (warning == "prices of 2026-07-30 are dated after today, 2026-07-28: run spot prices --refresh") is warned
 
 
 def test_one_old_price_is_enough_for_a_warning() -> None:

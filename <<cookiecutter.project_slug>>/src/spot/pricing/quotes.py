@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from spot.core.run import Machine, Provisioning
-from spot.pricing.table import DISK, PriceTable, Rate, packaged
+from spot.pricing.table import DISK, PriceTable, packaged
 
 FEE = 0.15
 """The management fee of Vertex AI, as a share of the on-demand price. Spot does not discount it."""
@@ -45,14 +45,11 @@ def quote(machine: Machine, region: str, table: PriceTable | None = None) -> Quo
     parts = {machine.type: 1}
     if machine.accelerator and not machine.type.startswith(_GPU_INCLUDED):
         parts[machine.accelerator] = machine.accelerator_count
-    rates: dict[str, Rate] = {}
-    for resource in parts:
-        if (rate := table.rate(resource, region)) is None:
-            return None
-        rates[resource] = rate
-    disk = table.rate(DISK, region)
-    if disk is None:
+    found = {resource: table.rate(resource, region) for resource in (*parts, DISK)}
+    rates = {resource: rate for resource, rate in found.items() if rate}
+    if len(rates) < len(found):
         return None
+    disk = rates.pop(DISK)
     on_demand = sum(rates[resource].on_demand * count for resource, count in parts.items())
     spot = sum(rates[resource].spot * count for resource, count in parts.items())
     return Quote(
@@ -81,12 +78,17 @@ def by_region(
 
 
 def age_warning(quotes: Iterable[Quote], now: datetime) -> str | None:
-    """Return a warning if the oldest of the prices may be outdated, else None."""
-    days = [one.dated for one in quotes if one.dated]
-    if not days or now.date() - min(days) <= OLD:
+    """Return a warning if the oldest of the prices may be outdated, or has a date to come; else None."""
+    day = min((one.dated for one in quotes if one.dated), default=now.date())
+    age = now.date() - day
+    if -timedelta(days=1) <= age <= OLD:  # another time zone may be a day ahead
         return None
-    age = (now.date() - min(days)).days
-    return f"prices of {min(days)} are {age} days old and spot prices change monthly: run spot prices --refresh"
+    old = (
+        f"are {age.days} days old and spot prices change monthly"
+        if age > OLD
+        else f"are dated after today, {now:%Y-%m-%d}"
+    )
+    return f"prices of {day} {old}: run spot prices --refresh"
 
 
 def described(machine: Machine) -> str:

@@ -14,7 +14,7 @@ from spot.core.errors import Exit, SpotError
 from spot.google import billing
 from spot.google.machine_types import ATTACHABLE_GPUS, CATALOGUE_GPUS, PRICED
 from spot.google.rest import GoogleApiError
-from spot.pricing.table import DISK, FILE, Rate, Rates
+from spot.pricing.table import DISK, FILE, MAX_USD_PER_HOUR, Rate, Rates
 
 HOURS_OF_A_MONTH = 730
 """Hours in a month, as Google converts monthly prices."""
@@ -122,7 +122,7 @@ def _price(sku: Any, part: _Part) -> tuple[list[str], float]:
     if (unit == "h") != (part.what not in {_RAM, _SSD, DISK}):
         raise ValueError(unit)
     price = (money.units + money.nanos / 1e9) * _UNITS[unit]
-    if not 0 < price < 1e6:
+    if not 0 < price < MAX_USD_PER_HOUR:
         raise ValueError(price)
     return [region for region in sku.service_regions if fields.REGION.fullmatch(region)], price
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -25,8 +24,7 @@ EVERYWHERE = "*"
 """Stands for every region."""
 HEADER = ("resource", "region", "on_demand_usd_per_hour", "spot_usd_per_hour", "dated")
 PACKAGE = "the package"
-AHEAD = timedelta(days=1)
-"""Another time zone may be a day ahead."""
+MAX_USD_PER_HOUR = 1e6
 
 _REPAIR = "correct the file, or rewrite it with spot prices --refresh"
 
@@ -96,32 +94,26 @@ def _own(folder: Path) -> Rates:
         raise PriceError(f"{path} cannot be read ({error.strerror})", fix="check its permissions") from None
     except UnicodeDecodeError:
         raise PriceError(f"{path} is not UTF-8", fix=_REPAIR) from None
-    return parse(text, str(path), FILE, datetime.now(UTC).date())
+    return parse(text, str(path), FILE)
 
 
-def parse(text: str, name: str, source: str, today: date | None = None) -> Rates:
-    """Parse a table that `written` made; messages start with `name`. Raise `PriceError`.
-
-    A date after `today` is refused, because such a price would never count as old.
-    """
+def parse(text: str, name: str, source: str) -> Rates:
+    """Parse a table that `written` made; messages start with `name`. Raise `PriceError`."""
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     rates: dict[tuple[str, str], Rate] = {}
     try:
         header = next(lines, [])
         if tuple(header) != HEADER:
-            raise _malformed(f"{name} begins with {fields.shown(','.join(header))}, not {','.join(HEADER)}")
+            raise ValueError(f"the header is {fields.shown(','.join(header))}, not {','.join(HEADER)}")
         for row in filter(None, lines):
-            where = f"{name}, line {lines.line_num}"
-            resource, region, rate = _line(row, where, source)
-            if today and rate.dated and rate.dated > today + AHEAD:
-                raise _malformed(f"{where}: dated is {rate.dated}, after today, {today}")
+            resource, region, rate = _line(row, source)
             if (resource, region) in rates:
-                raise _malformed(f"{where}: {resource} has a price in {region} already")
+                raise ValueError(f"{resource} has a price in {region} already")
             rates[resource, region] = rate
-    except csv.Error as error:
-        raise _malformed(f"{name}, line {lines.line_num} is not CSV ({error})") from None
-    if not rates:
-        raise _malformed(f"{name} has no prices")
+        if not rates:
+            raise ValueError("the table has no prices")
+    except (csv.Error, ValueError) as error:
+        raise PriceError(f"{name}, line {lines.line_num}: {error}", fix=_REPAIR) from None
     return rates
 
 
@@ -150,39 +142,28 @@ def save(rates: Rates, folder: Path) -> Path:
     return path
 
 
-def _malformed(message: str) -> PriceError:
-    return PriceError(message, fix=_REPAIR)
-
-
-def _line(row: list[str], where: str, source: str) -> tuple[str, str, Rate]:
+def _line(row: list[str], source: str) -> tuple[str, str, Rate]:
+    """Return resource, region and rate. Raise `ValueError`."""
     if len(row) != len(HEADER):
-        raise _malformed(f"{where} has {len(row)} values, not {len(HEADER)}")
+        raise ValueError(f"expected {len(HEADER)} values, not {len(row)}")
     resource, region, on_demand, spot, dated = row
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,63}", resource):
-        raise _malformed(f"{where}: resource is {fields.shown(resource)}: a machine type, a GPU or {DISK}")
+        raise ValueError(f"resource is {fields.shown(resource)}: a machine type, a GPU or {DISK}")
     if region != EVERYWHERE and not fields.REGION.fullmatch(region):
-        raise _malformed(f"{where}: region is {fields.shown(region)}: a region like us-central1, or {EVERYWHERE}")
-    rate = Rate(
-        on_demand=_price(on_demand, f"{where}: {HEADER[2]}"),
-        spot=_price(spot, f"{where}: {HEADER[3]}"),
-        dated=_day(dated, where),
-        source=source,
-    )
-    return resource, region, rate
+        raise ValueError(f"region is {fields.shown(region)}: a region like us-central1, or {EVERYWHERE}")
+    usd = _price(on_demand, HEADER[2]), _price(spot, HEADER[3])
+    return resource, region, Rate(on_demand=usd[0], spot=usd[1], dated=_day(dated), source=source)
 
 
-def _price(text: str, where: str) -> float:
-    try:
-        price = float(text)
-    except ValueError:
-        price = math.nan
-    if not 0 < price < 1e6:
-        raise _malformed(f"{where} is {fields.shown(text)}: a number of dollars above 0")
-    return price
+def _price(text: str, column: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < (price := float(text)) < MAX_USD_PER_HOUR:
+            return price
+    raise ValueError(f"{column} is {fields.shown(text)}: a number of dollars above 0")
 
 
-def _day(text: str, where: str) -> date | None:
+def _day(text: str) -> date | None:
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
-        raise _malformed(f"{where}: dated is {fields.shown(text)}: a day as 2026-07-30, or nothing") from None
+        raise ValueError(f"dated is {fields.shown(text)}: a day as 2026-07-30, or nothing") from None
