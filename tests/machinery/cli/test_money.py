@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from spot.cli.main import main
-from spot.config.load import load
+from spot.config.load import load, override
 from spot.core.run import Provisioning
 from spot.google import rest
 from spot.pricing.table import FILE, HEADER, PACKAGE
@@ -169,12 +169,17 @@ def test_a_refresh_writes_a_table_of_today_which_every_run_then_goes_by(
     today = datetime.now(UTC).date().isoformat()
     assert said.code == 0
     assert said.out.startswith("prices.csv: ")
-    assert f"prices in 2 regions, from {len(OURS)} of the catalogue's {len(OURS) + len(OTHERS)} SKUs\n" in said.out
+    assert (
+        f"prices in 2 regions, from {len(OURS)} of {len(OURS) + len(OTHERS)} SKUs, 0 in an unknown form\n" in said.out
+    )
     assert said.row("us-central1") == ["us-central1", "0.982", "0.608", "38%", "0.027", today, FILE]
     assert said.row("us-east4")[-2:] == ["2026-07-30", PACKAGE]
     assert f"g2-standard-8,us-west1,0.853624271,0.479872,{today}" in (folder / FILE).read_text().splitlines()
     assert (
-        load(folder / "spot.toml").policy_config(regions=("us-west1",)).usd_per_hour["us-west1"][Provisioning.SPOT] > 0
+        override(load(folder / "spot.toml"), {"cloud": {"regions": ["us-west1"]}})
+        .policy_config()
+        .usd_per_hour["us-west1"][Provisioning.SPOT]
+        > 0
     )
 
 
@@ -214,7 +219,7 @@ def test_an_estimate_is_the_whole_run_by_region_with_what_it_rests_on(spot: Spot
     assert said.row("on-demand")[1:] == ["0.0", "10.1 h", "10.4 h", "1.6 h of slack"]
     assert said.row("spot ")[1:] == ["3.3", "10.6 h", "12.4 h", "24 min late"]
     assert "policy.strategy is hybrid: on-demand meets the deadline" in said.out
-    assert said.row("a preemption every")[1:] == ["3.2 h", "16 H100 Spot VMs in October 2025, or --mtbf-hours"]
+    assert said.row("time between preemptions")[1:] == ["3.2 h", "16 H100 Spot VMs in October 2025, or --mtbf-hours"]
 
 
 def test_the_documentation_shows_what_is_shown(spot: Spot) -> None:
