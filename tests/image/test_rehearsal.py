@@ -23,7 +23,7 @@ def test_a_run_in_the_image_survives_the_scenario_with_the_same_model(
 
     def containers(reaper: Reaper) -> ContainerLauncher:
         environ = {name: os.environ[name] for name in ("STORAGE_EMULATOR_HOST", *ENVIRONMENT)}
-        return ContainerLauncher(image, environ, reaper)
+        return ContainerLauncher(image, reaper, environ)
 
     lines: list[str] = []
     options = Options(epochs=20, seed=0, data=None, trace=None)

@@ -32,8 +32,8 @@ class ContainerProcess(TrainerProcess):
 class ContainerLauncher(TrainerLauncher):
     """Start containers of one image, whatever image the jobs name, with the variables of `environ`."""
 
-    def __init__(self, image: str, environ: Mapping[str, str], reaper: Reaper, *, engine: str = "podman") -> None:
-        super().__init__(environ, reaper)
+    def __init__(self, image: str, reaper: Reaper, environ: Mapping[str, str], *, engine: str = "podman") -> None:
+        super().__init__(reaper, environ)
         self._image, self._engine = image, engine
         self._count = 0
 

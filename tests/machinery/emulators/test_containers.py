@@ -43,7 +43,7 @@ def containers(tmp_path: Path) -> Iterator[ContainerLauncher]:
     engine.chmod(0o755)
     (tmp_path / "program.py").write_text(CONTAINER)
     with Reaper() as reaper:
-        yield ContainerLauncher("example/image", {"GIVEN": "to all"}, reaper, engine=str(engine))
+        yield ContainerLauncher("example/image", reaper, {"GIVEN": "to all"}, engine=str(engine))
 
 
 def calls(folder: Path) -> list[list[str]]:

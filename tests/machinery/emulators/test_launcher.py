@@ -65,7 +65,7 @@ def reaper() -> Iterator[Reaper]:
 @pytest.fixture
 def trainer(reaper: Reaper) -> TrainerLauncher:
     """Starts `CONTAINER` in place of the trainer."""
-    return TrainerLauncher({**os.environ, "GIVEN": "to all"}, reaper, program=(sys.executable, "-u", "-c", CONTAINER))
+    return TrainerLauncher(reaper, {**os.environ, "GIVEN": "to all"}, program=(sys.executable, "-u", "-c", CONTAINER))
 
 
 def test_the_variables_of_a_job_are_its_own_and_vertex_ais() -> None:
@@ -106,14 +106,14 @@ class TestAProcess:
 
     def test_does_not_outlive_the_rehearsal(self) -> None:
         with Reaper() as reaper:
-            launcher = TrainerLauncher(os.environ, reaper, program=(sys.executable, "-u", "-c", CONTAINER))
+            launcher = TrainerLauncher(reaper, os.environ, program=(sys.executable, "-u", "-c", CONTAINER))
             process = launcher.start(spec("deaf"), JOB)
             until(lambda: bool(process.lines))
         assert process.wait(PATIENCE_S) == -signal.SIGKILL
 
     def test_that_cannot_be_started_is_an_error_of_the_system(self, reaper: Reaper) -> None:
         with pytest.raises(OSError, match="no-such-program"):
-            TrainerLauncher({}, reaper, program=("/no-such-program",)).start(spec(), JOB)
+            TrainerLauncher(reaper, {}, program=("/no-such-program",)).start(spec(), JOB)
 
 
 class TestInJobs:
@@ -168,6 +168,6 @@ class TestInJobs:
 
 def test_the_highest_step_of_the_log_is_known(reaper: Reaper) -> None:
     text = "run r begins, 60 steps\nstep 8 of 60 (13 %), best at step 5\nstep 7: checkpoint durable"
-    process = TrainerLauncher({}, reaper, program=(sys.executable, "-c", f"print({text!r})")).start(spec(), JOB)
+    process = TrainerLauncher(reaper, {}, program=(sys.executable, "-c", f"print({text!r})")).start(spec(), JOB)
     assert process.wait(PATIENCE_S) == 0
     assert (process.step, len(process.lines)) == (8, 3)

@@ -19,14 +19,9 @@ from spot.storage.records import ledger
 
 def main(arguments: list[str] | None = None) -> int:
     """Return 0 if the run met its deadline with the baseline's model, 1 if not, 2 for invalid arguments."""
-    arguments_given = _parser().parse_args(arguments)
-    options = Options(
-        epochs=arguments_given.epochs,
-        seed=arguments_given.seed,
-        data=arguments_given.data,
-        trace=arguments_given.trace,
-    )
-    console = Console(highlight=False, stderr=arguments_given.json)
+    given = _parser().parse_args(arguments)
+    options = Options(epochs=given.epochs, seed=given.seed, data=given.data, trace=given.trace)
+    console = Console(highlight=False, stderr=given.json)
     if not console.is_terminal:
         console.width = WIDTH
     try:
@@ -36,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"rehearsal: {error}", file=sys.stderr)
         return error.exit_code if isinstance(error, SpotError) else Exit.FAILED
     console.print(ending(result))
-    if arguments_given.json:
+    if given.json:
         json.dump(_values(result), sys.stdout, indent=1)
         print()
     return Exit.DONE if result.succeeded else Exit.FAILED

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 from spot.core.errors import Exit, SpotError
 from spot.core.format import hours
@@ -87,21 +88,18 @@ class Environment:
     reaper: Reaper
 
 
-def trainer(reaper: Reaper) -> TrainerLauncher:
-    """Return the launcher for the trainer of this project."""
-    return TrainerLauncher(os.environ, reaper)
-
-
 @contextmanager
 def set_up(
-    options: Options, log: Callable[[str], None], launcher_for: Callable[[Reaper], TrainerLauncher] = trainer
+    options: Options,
+    log: Callable[[str], None],
+    launcher_for: Callable[[Reaper], TrainerLauncher] = TrainerLauncher,
 ) -> Iterator[Environment]:
     """Train the baseline, set the clock by it, and start the emulators. Raise `RehearsalError` or `TraceError`."""
     if options.trace:
         TraceCapacity(options.trace, datetime.now(UTC))  # fail on an invalid trace before the training
     with ExitStack() as stack:
         storage = stack.enter_context(emulator(BUCKET))
-        stack.enter_context(_environ({**ENVIRONMENT, "STORAGE_EMULATOR_HOST": storage}))
+        stack.enter_context(patch.dict(os.environ, ENVIRONMENT, STORAGE_EMULATOR_HOST=storage))
         reaper = stack.enter_context(Reaper())
         launcher = launcher_for(reaper)
         log(f"baseline: training {options.epochs} epochs without interruption")
@@ -112,7 +110,7 @@ def set_up(
         capacity = TraceCapacity(options.trace, clock.now()) if options.trace else ScriptedCapacity()
         behaviour = Behaviour(pending=PROVISIONING, grace_s=GRACE_S)
         server = stack.enter_context(VertexServer(JobTable(capacity, launcher, clock, behaviour)))
-        stack.enter_context(_environ({"VERTEX_ENDPOINT": server.url}))
+        stack.enter_context(patch.dict(os.environ, VERTEX_ENDPOINT=server.url))
         yield Environment(
             options=options,
             log=log,
@@ -141,18 +139,3 @@ def _train_baseline(options: Options, launcher: TrainerLauncher) -> tuple[float,
         raise RehearsalError("\n".join([f"the baseline training {ended}; its last lines:", *process.lines[-20:]]))
     trained_s = min(max(newest.compute_seconds, 1.0), took_s)
     return took_s - trained_s, trained_s, newest.total_steps
-
-
-@contextmanager
-def _environ(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for this process and the processes that it starts."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -95,7 +95,7 @@ class _Runner:
     def advance(self) -> None:
         """Inject what is due, and replace a supervisor that was killed."""
         next(self._script, None)
-        code = self._supervisor.exit_code
+        code = self._supervisor.process.poll()
         if code == KILLED:
             self._environment.log("new supervisor started: it reads the state of the run from the bucket")
             self._supervisor = self._supervise()
@@ -131,8 +131,8 @@ class _Runner:
 
     def _supervise(self) -> SupervisorProcess:
         environment = self._environment
-        simulated = environment.clock.now().timestamp()
-        options = SupervisorOptions(run=RUN, root=ROOT, scale=environment.scale, real=time.time(), simulated=simulated)
+        offset = environment.clock.now().timestamp() - environment.scale * time.time()
+        options = SupervisorOptions(run=RUN, root=ROOT, scale=environment.scale, offset=offset)
         return SupervisorProcess(options, environment.log, environment.reaper)
 
     def _training(self) -> AttemptView | None:

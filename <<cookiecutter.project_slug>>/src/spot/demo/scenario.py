@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from spot.core.run import Attempt, Provisioning
 from spot.emulators.capacity import UNLIMITED, ScriptedCapacity
@@ -56,8 +57,7 @@ def scenario(controls: Controls) -> Iterator[None]:
     view = yield from _wait_for(controls, share=0.2, unsaved=UNSAVED_STEPS, after=view.job)
     controls.log(f"{view.attempt} preempted without warning (SIGKILL): unsaved steps are lost")
     controls.jobs.preempt(view.job, save=False)
-    crash = LostReply(meanwhile=_crash(controls))
-    controls.server.rule = each(crash, where=on(Method.CREATE), count=1)
+    controls.server.rule = each(LostReply(partial(_crash, controls)), where=on(Method.CREATE), count=1)
 
     view = yield from _wait_for(controls, share=0.3, after=view.job)
     controls.log(f"{view.attempt} preempted (SIGTERM): no spot capacity in {EMPTY} or {SCARCE}")
@@ -85,9 +85,6 @@ def _wait_for(
         yield
 
 
-def _crash(controls: Controls) -> Callable[[], None]:
-    def crash() -> None:
-        controls.kill_supervisor()
-        controls.log("supervisor killed after Vertex AI created the job, before it received the reply")
-
-    return crash
+def _crash(controls: Controls) -> None:
+    controls.kill_supervisor()
+    controls.log("supervisor killed after Vertex AI created the job, before it received the reply")

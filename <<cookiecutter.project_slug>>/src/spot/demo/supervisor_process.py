@@ -22,22 +22,19 @@ KILLED = -signal.SIGKILL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisorOptions:
-    """Name the run, and synchronize the clock of the process."""
+    """Name the run and set the clock of the process: simulated seconds are `offset` + `scale` x real seconds."""
 
     run: str
     root: str
     scale: float
-    real: float
-    """A real time in seconds since the epoch."""
-    simulated: float
-    """The simulated time at `real`."""
+    offset: float
 
 
 class SupervisorProcess:
     """Reconcile the run at every interval of the clock until it ends. `on_line` receives the decisions."""
 
     def __init__(self, options: SupervisorOptions, on_line: Callable[[str], None], reaper: Reaper) -> None:
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [sys.executable, "-m", "spot.demo.supervisor_process", json.dumps(asdict(options))],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -45,18 +42,14 @@ class SupervisorProcess:
             text=True,
             start_new_session=True,
         )
-        reaper.add(self._process.pid)
+        reaper.add(self.process.pid)
         self.errors: list[str] = []
-        for lines, receive in ((self._process.stdout, on_line), (self._process.stderr, self.errors.append)):
+        for lines, receive in ((self.process.stdout, on_line), (self.process.stderr, self.errors.append)):
             threading.Thread(target=_forward, args=(lines, receive), daemon=True).start()
 
-    @property
-    def exit_code(self) -> int | None:
-        return self._process.poll()
-
     def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        self.process.kill()
+        self.process.wait()
 
 
 def _forward(lines: Iterable[str], receive: Callable[[str], None]) -> None:
@@ -73,8 +66,7 @@ def main(options: SupervisorOptions) -> int:
     from spot.storage.records.ledger import Ledger
     from spot.supervisor.reconcile import Supervisor
 
-    epoch = datetime.fromtimestamp(options.simulated + (time.time() - options.real) * options.scale, UTC)
-    clock = ScaledClock(options.scale, epoch)
+    clock = ScaledClock(options.scale, datetime.fromtimestamp(options.offset + options.scale * time.time(), UTC))
     supervisor = Supervisor(
         ledger=Ledger(open_store(options.root)),
         jobs=VertexJobs(),

@@ -46,7 +46,8 @@ class Timeline:
     def log(self, line: str) -> None:
         """Show an event with its time."""
         with self._lock:
-            stamped = f"{self._stamp():>9}  {line}"
+            stamp = since(self._snapshot.now, self._snapshot) if self._snapshot else ""
+            stamped = f"{stamp:>9}  {line}"
             self._lines.append(stamped)
             if not self._live:
                 print(stamped, file=self._console.file, flush=True)
@@ -56,11 +57,6 @@ class Timeline:
         """Replace the shown state."""
         self._snapshot = snapshot
         self._draw()
-
-    def _stamp(self) -> str:
-        if self._snapshot is None:
-            return ""
-        return since(self._snapshot.now, self._snapshot)
 
     def _draw(self) -> None:
         if self._live is None:
@@ -87,6 +83,7 @@ def attempts(snapshot: Snapshot) -> Table:
     """Return the attempts as a table that fits 80 columns."""
     table = _table("at", "", "where", "waited", "ran", "outcome", "steps", "lost", "cost")
     for attempt in snapshot.run.attempts:
+        reached, lost = _reached(attempt, snapshot), _lost(attempt, snapshot)
         table.add_row(
             _short(attempt.intended_at, snapshot),
             attempt.id,
@@ -94,8 +91,8 @@ def attempts(snapshot: Snapshot) -> Table:
             hours((attempt.started_at or attempt.ended_at or snapshot.now) - attempt.intended_at),
             hours((attempt.ended_at or snapshot.now) - attempt.started_at) if attempt.started_at else "",
             attempt.outcome or state_of(attempt),
-            _steps(attempt, snapshot),
-            _lost(attempt, snapshot),
+            f"{attempt.from_step}-{reached}" if reached else "",
+            "" if lost is None else str(lost),
             _cost(attempt, snapshot),
         )
     return table
@@ -103,14 +100,11 @@ def attempts(snapshot: Snapshot) -> Table:
 
 def ending(result: Result) -> RenderableType:
     """Return attempts, decisions and the comparison with the baseline."""
-    return Group("", attempts(result.snapshot), "", _decisions(result.snapshot), "", *_verdict(result))
-
-
-def _decisions(snapshot: Snapshot) -> Table:
-    table = _table("at", "decision", "reason", title="decisions of the supervisor")
+    snapshot = result.snapshot
+    decisions = _table("at", "decision", "reason", title="decisions of the supervisor")
     for decision in snapshot.run.decisions:
-        table.add_row(_short(decision.at, snapshot), decision.action, decision.reason)
-    return table
+        decisions.add_row(_short(decision.at, snapshot), decision.action, decision.reason)
+    return Group("", attempts(snapshot), "", decisions, "", *_verdict(result))
 
 
 def _table(*names: str, title: str | None = None) -> Table:
@@ -128,7 +122,7 @@ def _verdict(result: Result) -> list[Text]:
         return [Text(f"run {run.id} ended: {run.state}", style="bold red")]
     at = snapshot.seen.completed_at or snapshot.now
     early = run.spec.deadline - at
-    lost = sum(_lost_steps(attempt, snapshot) for attempt in run.attempts)
+    lost = sum(_lost(attempt, snapshot) or 0 for attempt in run.attempts)
     when = f"{hours(early)} before the deadline" if early >= timedelta() else f"{hours(-early)} LATE"
     same = {True: "identical", False: "DIFFERENT"}
     return [
@@ -159,24 +153,16 @@ def _clock(snapshot: Snapshot) -> RenderableType:
     return table
 
 
-def _steps(attempt: Attempt, snapshot: Snapshot) -> str:
-    reached = _reached(attempt, snapshot)
-    return f"{attempt.from_step}-{reached}" if reached else ""
-
-
 def _reached(attempt: Attempt, snapshot: Snapshot) -> int:
     """Return the last step that the trainer logged or saved; 0 if it made none."""
     logged = snapshot.reached.get(attempt.id, 0)
     return max(logged, attempt.last_step or 0) if logged else 0
 
 
-def _lost(attempt: Attempt, snapshot: Snapshot) -> str:
-    return str(_lost_steps(attempt, snapshot)) if attempt.last_step is not None and _reached(attempt, snapshot) else ""
-
-
-def _lost_steps(attempt: Attempt, snapshot: Snapshot) -> int:
-    """Return the steps after the last checkpoint, which the next start recomputes."""
-    return max(_reached(attempt, snapshot) - attempt.last_step, 0) if attempt.last_step is not None else 0
+def _lost(attempt: Attempt, snapshot: Snapshot) -> int | None:
+    """Return the steps after the last checkpoint, which the next start recomputes; None while unknown."""
+    reached = _reached(attempt, snapshot)
+    return max(reached - attempt.last_step, 0) if reached and attempt.last_step is not None else None
 
 
 def _cost(attempt: Attempt, snapshot: Snapshot) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from signal import Signals
 from typing import Any, Protocol
@@ -34,8 +35,10 @@ class Launcher(Protocol):
 class TrainerLauncher:
     """Start the trainer of this project in a process group of its own."""
 
-    def __init__(self, environ: Mapping[str, str], reaper: Reaper, *, program: Sequence[str] = TRAINER) -> None:
-        self._environ, self._reaper, self._program = environ, reaper, program
+    def __init__(
+        self, reaper: Reaper, environ: Mapping[str, str] = os.environ, *, program: Sequence[str] = TRAINER
+    ) -> None:
+        self._reaper, self._environ, self._program = reaper, environ, program
         self.processes: dict[str, TrainerProcess] = {}
         """The newest of each job."""
 
