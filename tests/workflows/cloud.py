@@ -17,7 +17,7 @@ from spot.emulators.jobs import JobTable
 from spot.emulators.vertex_server import VertexServer
 from spot.storage.base import Store
 from spot.storage.factory import open_store
-from spot.storage.records.ledger import OPEN, Ledger
+from spot.storage.records.ledger import CLOSED, OPEN, Ledger
 from spot.storage.records.manifest import Manifest
 from tests.machinery.emulators.idle import IdleLauncher, finish
 from tests.machinery.google.google_server import Answer, GoogleServer, google_server
@@ -82,6 +82,10 @@ class Cloud:
         """The one that is open."""
         [run_id] = self.ledger.open_ids()
         return self.ledger.read(run_id).run
+
+    def closed(self) -> list[str]:
+        """The names of the records of closed runs."""
+        return [entry.name for entry in open_store(self.uri).list(CLOSED)]
 
     def creates(self) -> int:
         """How many jobs were asked for."""

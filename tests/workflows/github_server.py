@@ -8,12 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 REPOSITORY = "acme/churn"
 _WORKFLOW = re.compile(r"actions/workflows/([\w.-]+)(?:/(enable|disable))?")
+_RUN = re.compile(r"actions/runs/(\d+)")
 _ISSUE = re.compile(r"issues/(\d+)(/comments)?")
 
 
@@ -32,6 +34,8 @@ class GitHubServer:
     on_call: Callable[[str], object] = str
     """Called with each of `calls` before it takes effect."""
     tokens: set[str] = field(default_factory=set)
+    created: dict[str, datetime] = field(default_factory=dict)
+    """When each run of a workflow was created: at the first question about it."""
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
         prefix = f"/repos/{REPOSITORY}/"
@@ -47,6 +51,9 @@ class GitHubServer:
             if method == "PUT":
                 self.states[match[1]] = "active" if match[2] == "enable" else "disabled_manually"
             return (204, None) if method == "PUT" else (200, {"state": self.states.get(match[1], "active")})
+        if match := _RUN.fullmatch(path):
+            created_at = self.created.setdefault(match[1], datetime.now(UTC))
+            return 200, {"id": int(match[1]), "created_at": f"{created_at:%Y-%m-%dT%H:%M:%SZ}"}
         if path == "issues" and method == "GET":
             size, page = int(query["per_page"]), int(query["page"])
             ours = [one for one in reversed(self.issues) if query["labels"] in one["labels"]]

@@ -42,6 +42,13 @@ def test_a_workflow_is_revived_unless_somebody_switched_it_off(
     assert len(server.calls) == (later == "active")
 
 
+def test_a_run_of_a_workflow_has_a_time_of_its_own(github: GitHub, server: GitHubServer) -> None:
+    created = github.created_at("7")
+    assert created == server.created["7"].replace(microsecond=0)
+    assert github.created_at("7") == created
+    assert server.calls == []
+
+
 def test_every_issue_is_found_on_however_many_pages(github: GitHub, server: GitHubServer) -> None:
     for number in range(2 * PAGE):
         github.open_issue(f"Issue {number}", "body")

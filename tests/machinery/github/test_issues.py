@@ -99,7 +99,7 @@ def test_reporting_twice_opens_nothing_twice(github: GitHub, server: GitHubServe
     failed = [closed(1), closed(2)]
     assert issues.report(failed, github, NOW, workflow_run=PASS) == tuple(failed)
     assert issues.report(failed, github, NOW, workflow_run=PASS) == ()
-    assert [one["title"] for one in server.issues] == [f"Retraining {one.id} has failed" for one in failed]
+    assert [one["title"] for one in server.issues] == [f"Retraining {one.id} failed" for one in failed]
     assert all(one["labels"] == ["failed-run"] for one in server.issues)
 
 

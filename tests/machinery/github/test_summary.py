@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from spot.core.job import JobError, JobState
-from spot.core.run import Decision, Observation, Outcome, RunState
+from spot.core.run import Decision, Observation, Outcome, Run, RunState
 from spot.github import summary
+from spot.supervisor.reconcile import PassResult
+from spot.supervisor.service import RunsResult
 from tests.machinery import stories
 from tests.machinery.report.test_markdown import NASTY
 from tests.machinery.samples import after, attempt, ended, progress, run, seen
@@ -16,17 +18,29 @@ from tests.machinery.samples import after, attempt, ended, progress, run, seen
 NOW = after(hours=5)
 
 
+def result(*passes: PassResult) -> RunsResult:
+    return RunsResult(runs=passes)
+
+
+def passed(found: Run, its: Observation | None = None) -> PassResult:
+    return PassResult(run_id=found.id, run=found, seen=its or Observation(), waiting_for="spot runs")
+
+
+def broken(run_id: str, problem: str) -> PassResult:
+    return PassResult(run_id=run_id, problem=problem, needs_operator=True)
+
+
 @pytest.mark.parametrize(
-    ("broken", "where"),
+    ("nasty", "where"),
     [
         (run(ended(Outcome.TRAINING_FAILED, error=JobError(code=3, message=NASTY))), "the error of an attempt"),
         (run(decisions=(Decision(at=NOW, action=NASTY, reason=NASTY),)), "a decision"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_table_keeps_its_columns_whatever_is_in_them(broken: object, where: str) -> None:
-    assert isinstance(broken, type(run())), where
-    text = summary.state(broken, Observation(), NASTY, NOW)
+def test_a_table_keeps_its_columns_whatever_is_in_them(nasty: object, where: str) -> None:
+    assert isinstance(nasty, Run), where
+    text = summary.state(nasty, Observation(), NASTY, NOW)
     assert NASTY not in text
     assert "<img" not in text
     assert "@everyone" not in text
@@ -60,7 +74,7 @@ def test_a_run_that_has_ended_has_no_time_left(state: RunState) -> None:
 
 def test_a_run_that_has_ended_shows_its_report() -> None:
     story = stories.handed_over()
-    text = summary.passed([(story.run, story.seen, "it has ended: succeeded")], [], story.now)
+    text = summary.reconciled(result(passed(story.run, story.seen)), story.now)
     assert "**&#36;8.33, 21 % less than on-demand**" in text
     assert "| state | ✅ succeeded, 2026-11-24 20:09 UTC |" in text
     assert "xychart-beta" in text
@@ -78,7 +92,7 @@ def test_a_complete_model_is_said() -> None:
 
 def test_a_price_that_is_not_known_is_not_guessed() -> None:
     running = attempt(started_at=after(hours=1), state=JobState.RUNNING)
-    assert "| spent | not known |" in summary.state(run(running, usd_per_hour={}), Observation(), "", NOW)
+    assert "| spent | unknown |" in summary.state(run(running, usd_per_hour={}), Observation(), "", NOW)
 
 
 def test_of_many_attempts_the_newest_are_shown_and_the_others_counted() -> None:
@@ -86,21 +100,21 @@ def test_of_many_attempts_the_newest_are_shown_and_the_others_counted() -> None:
     text = summary.state(many, Observation(), "", NOW)
     assert "| a100 |" in text
     assert "| a60 |" not in text
-    assert "60 earlier attempts are not shown" in text
+    assert "60 earlier attempts: `spot status run-1`" in text
 
 
 def test_a_summary_of_very_many_runs_still_fits_github() -> None:
     error = JobError(code=8, message="x" * 5000)
     many = run(*[ended(Outcome.PREEMPTED, started_at=after(), at=after(hours=1), error=error) for _ in range(40)])
-    shown = [(replace(many, id=f"run-{number}"), Observation(), "spot runs") for number in range(100)]
-    text = summary.passed(shown, ["run-7: the record is broken"], NOW)
+    shown = [passed(replace(many, id=f"run-{number}")) for number in range(100)]
+    text = summary.reconciled(result(*shown, broken("run-7", "the record is broken")), NOW)
     assert len(text.encode()) < 2**20
     assert "⚠️ run-7: the record is broken" in text
     assert "| run-99 | open | spot runs |" in text
 
 
 def test_a_pass_without_runs_says_so_and_one_with_a_problem_says_that() -> None:
-    assert "No run is open" in summary.passed([], [], NOW)
-    text = summary.passed([], ["run-1: the record is broken | see"], NOW)
+    assert "No run is open" in summary.reconciled(result(), NOW)
+    text = summary.reconciled(result(broken("run-1", "the record is broken | see")), NOW)
     assert "⚠️ run-1: the record is broken &#124; see" in text
     assert "No run is open" not in text

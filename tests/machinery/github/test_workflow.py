@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from spot.core.errors import Exit
 from spot.core.run import Outcome, RunState
 from spot.emulators.faults import Call, Method
 from spot.github import workflow
-from spot.supervisor.submit import SubmitError
+from spot.storage.factory import open_store
+from spot.supervisor.submit import SubmitError, SubmitOptions
 from tests.machinery.emulators import faults
 from tests.machinery.google.google_server import Answer
 from tests.machinery.samples import ended, run
@@ -49,16 +51,44 @@ def supervised(team: Cloud) -> bool:
     return not team.ledger.open_ids() or team.github.states.get("supervise.yml", ON) == ON
 
 
-def test_nothing_given_is_nothing_said() -> None:
-    assert workflow.submit_words({}) == ["submit", "--json"]
+def run_id(team: Cloud) -> str:
+    """The id of the run that this run of the workflow submits."""
+    return f"{team.github.created['7']:%Y%m%d-%H%M%S}-gh7"
+
+
+def test_empty_inputs_override_nothing() -> None:
+    assert workflow.submit_options({}) == SubmitOptions(arguments=[])
     empty = dict.fromkeys(("IMAGE", "STRATEGY", "DEADLINE_HOURS", "BUDGET_USD", "REGIONS", "ARGUMENTS", "DRY_RUN"), "")
-    assert workflow.submit_words(empty) == ["submit", "--json"]
-    assert workflow.submit_words({"STRATEGY": "as in spot.toml", "DRY_RUN": "false"}) == ["submit", "--json"]
+    assert workflow.submit_options(empty) == SubmitOptions(arguments=[])
+    assert workflow.submit_options({"STRATEGY": "as in spot.toml", "DRY_RUN": "false"}) == SubmitOptions(arguments=[])
 
 
-def test_a_run_is_called_after_that_of_the_workflow_and_a_dry_run_after_nothing() -> None:
-    assert workflow.submit_words({"GITHUB_RUN_ID": "7", "ARGUMENTS": "--a b"})[2:] == ["--run=gh-7", "--", "--a", "b"]
-    assert workflow.submit_words({"GITHUB_RUN_ID": "7", "DRY_RUN": "true"}) == ["submit", "--json", "--dry-run"]
+def test_a_dry_run_asks_github_nothing_and_submits_nothing(
+    team: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRY_RUN", "true")
+    assert workflow.main(["retrain"]) == Exit.DONE
+    assert (team.github.tokens, team.ledger.open_ids(), team.creates()) == (set(), [], 0)
+    summary = (tmp_path / "summary").read_text()
+    assert summary.startswith("## Plan of a run")
+    assert '"strategy": "SPOT"' in summary
+
+
+def test_a_run_bears_the_date_of_its_workflow_run_however_late_it_is_run_again(team: Cloud) -> None:
+    team.github.created["7"] = datetime.now(UTC) - timedelta(days=29)
+    assert workflow.main(["retrain"]) == Exit.DONE
+    team.crash()
+    assert workflow.main(["supervise"]) == Exit.FAILED
+    assert team.closed() == [f"runs/closed/{team.github.created['7']:%Y/%m}/{run_id(team)}.json"]
+    assert workflow.main(["retrain"]) == Exit.DONE
+    assert team.creates() == 1
+
+
+def test_a_closed_run_leaves_its_report_in_the_bucket(team: Cloud) -> None:
+    assert workflow.main(["retrain"]) == Exit.DONE
+    team.crash()
+    assert workflow.main(["supervise"]) == Exit.FAILED
+    assert b"<html" in open_store(team.uri).read(f"reports/{run_id(team)}/report.html").data
 
 
 @pytest.mark.parametrize("ended", [False, True])
@@ -66,7 +96,7 @@ def test_a_submit_that_is_run_again_begins_nothing_shows_the_run_and_is_green(
     team: Cloud, tmp_path: Path, ended: bool
 ) -> None:
     assert workflow.main(["retrain"]) == Exit.DONE
-    assert team.only_run().id == "gh-7"
+    assert team.only_run().id == run_id(team)
     if ended:
         team.crash()
         assert workflow.main(["supervise"]) == Exit.FAILED
@@ -75,7 +105,7 @@ def test_a_submit_that_is_run_again_begins_nothing_shows_the_run_and_is_green(
     assert team.creates() == 1
     assert supervised(team)
     said = (tmp_path / "summary").read_text()
-    assert "begins no other" in said
+    assert "submits no other" in said
     assert ("❌ failed" if ended else "⏳ open") in said
 
 
@@ -85,29 +115,37 @@ def test_what_was_submitted_is_shown_even_where_github_fails_afterwards(team: Cl
 
     team.github.on_call = fails
     assert workflow.main(["retrain"]) == Exit.FAILED
-    assert "## Run gh-7" in (tmp_path / "summary").read_text()
+    assert f"## Run {run_id(team)}" in (tmp_path / "summary").read_text()
 
 
-def test_what_is_given_becomes_one_word_for_each_flag() -> None:
-    words = workflow.submit_words(
-        {"STRATEGY": "spot", "REGIONS": "--force", "DEADLINE_HOURS": " 6 ", "DRY_RUN": "true", "ARGUMENTS": "--a 'b c'"}
+def test_inputs_are_values_whatever_they_look_like() -> None:
+    given = {"STRATEGY": "spot", "REGIONS": "--force", "DEADLINE_HOURS": " 6.5 ", "ARGUMENTS": "--a 'b c'"}
+    assert workflow.submit_options(given) == SubmitOptions(
+        strategy="spot", regions="--force", deadline_hours=6.5, arguments=["--a", "b c"]
     )
-    assert words == [
-        "submit",
-        "--json",
-        "--strategy=spot",
-        "--deadline-hours=6",
-        "--regions=--force",
-        "--dry-run",
-        "--",
-        "--a",
-        "b c",
-    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("DEADLINE_HOURS", "soon", "deadline_hours is 'soon': expected a number"),
+        ("BUDGET_USD", "-1", "policy.budget_usd is -1.0"),
+        ("STRATEGY", "cheap", "policy.strategy is 'cheap'"),
+        ("REGIONS", "--force", "cloud.regions[0] is '--force'"),
+    ],
+)
+def test_a_wrong_input_is_an_error_with_its_value(
+    team: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert workflow.main(["retrain"]) == Exit.USAGE
+    assert says in capsys.readouterr().out
+    assert team.ledger.open_ids() == []
 
 
 def test_training_arguments_that_no_shell_would_read_are_refused() -> None:
-    with pytest.raises(SubmitError, match="have No closing quotation: quote them as in a shell"):
-        workflow.submit_words({"ARGUMENTS": "--note 'it"})
+    with pytest.raises(SubmitError, match="have No closing quotation: quote as in a shell"):
+        workflow.submit_options({"ARGUMENTS": "--note 'it"})
 
 
 def test_a_submit_switches_on_before_the_run_exists_and_after_it_is_there(team: Cloud) -> None:
@@ -176,7 +214,7 @@ def test_a_failure_is_reported_at_once_while_another_run_goes_on(team: Cloud) ->
     going_on = team.only_run().id
     team.ledger.create(run(ended(Outcome.TRAINING_FAILED), id="20261124-failed"))
     assert workflow.main(["supervise"]) == Exit.FAILED
-    assert [issue["title"] for issue in team.github.issues] == ["Retraining 20261124-failed has failed"]
+    assert [issue["title"] for issue in team.github.issues] == ["Retraining 20261124-failed failed"]
     assert team.ledger.open_ids() == [going_on]
     assert team.github.states["supervise.yml"] == ON
 
@@ -184,7 +222,7 @@ def test_a_failure_is_reported_at_once_while_another_run_goes_on(team: Cloud) ->
 def test_a_run_that_fails_after_months_is_reported_too(team: Cloud) -> None:
     team.ledger.create(run(ended(Outcome.TRAINING_FAILED), id="20250101-old"))
     assert workflow.main(["supervise"]) == Exit.FAILED
-    assert [issue["title"] for issue in team.github.issues] == ["Retraining 20250101-old has failed"]
+    assert [issue["title"] for issue in team.github.issues] == ["Retraining 20250101-old failed"]
 
 
 def test_without_issues_in_the_repository_the_pass_is_red_and_all_is_switched_off(team: Cloud) -> None:
@@ -197,11 +235,11 @@ def test_without_issues_in_the_repository_the_pass_is_red_and_all_is_switched_of
 def test_a_pass_that_knows_nothing_switches_nothing_off(
     team: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("spot.supervisor.project.GIVE_UP_S", 0.2)
+    monkeypatch.setattr("spot.supervisor.service.GIVE_UP_S", 0.2)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
     assert workflow.main(["supervise"]) == Exit.AGAIN
     assert team.github.calls == []
-    assert "nothing is lost" in capsys.readouterr().err
+    assert "nothing is lost" in capsys.readouterr().out
 
 
 def test_a_run_whose_job_cannot_be_read_stays_supervised_and_is_a_warning(
