@@ -1,4 +1,4 @@
-"""What there is in a Google Cloud, as its REST APIs tell and change it, and every call that was made."""
+"""Emulate the REST APIs of a Google Cloud project, and record every call."""
 
 # ruff: noqa: ARG001  # every route is answered by a function of the same form
 
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What gcloud asked for."""
+    """Hold a request of gcloud."""
 
     method: str
     path: str
@@ -34,7 +34,7 @@ class Call:
 
 
 class Refused(Exception):
-    """An error of Google's, with its HTTP status."""
+    """Report an error of Google with its HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -43,7 +43,7 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Cloud:
-    """All that there is, by its name in the API."""
+    """Hold every resource by its name in the API."""
 
     calls: list[Call] = field(default_factory=list)
     services: set[str] = field(default_factory=set)
@@ -56,9 +56,9 @@ class Cloud:
     providers: dict[str, Json] = field(default_factory=dict)
     policies: dict[str, Json] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
-    """Names of buckets that are somebody else's."""
+    """Names of buckets of other projects."""
     not_yet_known: int = 0
-    """How many more times a new account is not known where a role is to be given to it."""
+    """How often a grant still fails because a new account has not propagated."""
 
     def answer(self, call: Call) -> Json:
         self.calls.append(call)
@@ -69,7 +69,7 @@ class Cloud:
         raise Refused(400, f"this cloud has no {call}")
 
     def roles(self) -> set[tuple[str, str, str]]:
-        """All that was ever given and not taken away: on what, which role, to whom."""
+        """Return the granted roles as resource, role, member."""
         return {
             (resource, binding["role"], member)
             for resource, policy in self.policies.items()
@@ -211,7 +211,7 @@ def _make_pool(cloud: Cloud, call: Call) -> Json:
 
 
 def _delete_pool(cloud: Cloud, call: Call, pool: str) -> Json:
-    """Kept for 30 days, and its name is not free meanwhile."""
+    """Delete softly: the name stays taken for 30 days."""
     _found(cloud.pools, pool)["state"] = "DELETED"
     return _done(cloud.pools[pool]["name"])
 

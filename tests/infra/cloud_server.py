@@ -1,4 +1,4 @@
-"""Google's REST APIs on loopback, for the real gcloud."""
+"""Serve the emulated REST APIs on loopback to the real gcloud."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.infra.cloud import Call, Cloud, Json, Refused
 
 @contextmanager
 def served(cloud: Cloud) -> Iterator[str]:
-    """Its URL."""
+    """Serve `cloud` and yield the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -1,4 +1,4 @@
-"""The scripts as a person runs them: in a project of their own, with the real gcloud on a cloud on loopback."""
+"""Run the scripts in a temporary project, with the real gcloud against a cloud on loopback."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ APIS_NEEDED = {
     )
 }
 TOOLS = ("awk", "bash", "cat", "dirname", "grep", "head", "mktemp", "rm", "sleep")
-"""All that the scripts call, gcloud, gh and python3 aside."""
+"""Every program that the scripts call besides gcloud, gh and python3."""
 IDS = ("--repository-id", "22", "--owner-id", "11")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a script ended, and what it said."""
+    """Hold exit code and output of a script."""
 
     code: int
     out: str
@@ -35,17 +35,17 @@ class Ended:
 
     @property
     def lines(self) -> list[str]:
-        """One for each thing: what was done, and to what."""
+        """Return the change of each resource."""
         return [" ".join(line.split()) for line in self.out.partition("\n\n")[0].splitlines()]
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project's folder with a `bin` that comes first on the path, and no credentials anywhere."""
+    """Hold a project folder with a `bin` first on the path, and no credentials."""
 
     folder: Path
     cloud_url: str = ""
-    """Without one, nothing is sent anywhere: there is no gcloud but the one in `bin`."""
+    """Empty: gcloud reaches no server."""
 
     @classmethod
     def at(cls, folder: Path, *, settings: str = GOOD, cloud_url: str = "") -> Project:
@@ -56,7 +56,7 @@ class Project:
         return cls(folder, cloud_url)
 
     def program(self, name: str, *lines: str) -> Path:
-        """Put one in `bin`. It writes its arguments to the file that this returns."""
+        """Put a program in `bin` and return the file to which it writes its arguments."""
         called = self.folder / f"{name}-was-called"
         self.script(self.folder / "bin" / name, f'echo "$*" >> "{called}"', *lines)
         return called
@@ -67,7 +67,7 @@ class Project:
         path.chmod(0o755)
 
     def tools(self, *more: str) -> str:
-        """A path on which there is nothing else; python3 is this one."""
+        """Return a path with only TOOLS and `more`; python3 is this interpreter."""
         folder = self.folder / "tools"
         folder.mkdir()
         for name in (*TOOLS, *more):
@@ -80,7 +80,7 @@ class Project:
         return str(folder)
 
     def run(self, script: str, *arguments: str, path: str | None = None) -> Ended:
-        """`path` in place of this machine's, behind `bin`; there, python3 is this one."""
+        """Run a script with `path` behind `bin`, by default the path of this machine."""
         command = ["bash", str(self.folder / "infra" / script), *arguments]
         behind = path or f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         done = subprocess.run(

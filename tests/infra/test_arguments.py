@@ -1,4 +1,4 @@
-"""What the scripts are told, and what they say before anything is asked of Google: here there is no cloud at all."""
+"""Test arguments, dry runs and messages of the scripts without any cloud."""
 
 from __future__ import annotations
 

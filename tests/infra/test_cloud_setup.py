@@ -1,4 +1,4 @@
-"""A project in the cloud: set up, set up again, put right, taken down. One story with the real gcloud, told once."""
+"""Set a project up in the cloud, repeat, repair and tear down, with the real gcloud."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SOMEBODY = ("acme-ml", "roles/viewer", "user:somebody@example.com")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A script that was run: how it ended, what it changed, and the cloud afterwards."""
+    """Hold the result of a script, its changes, and the cloud afterwards."""
 
     ended: Ended
     changes: list[str]
@@ -75,7 +75,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def fresh(world: World) -> Step:
-    """Google does not know a new account everywhere at once."""
+    """Bootstrap while a new account has not propagated."""
     world.project.program("sleep")
     world.cloud.not_yet_known = 1
     return world.step("bootstrap.sh")
@@ -88,7 +88,7 @@ def again(world: World, fresh: Step) -> Step:  # noqa: ARG001  # the step before
 
 @pytest.fixture(scope="module")
 def repaired(world: World, again: Step) -> Step:  # noqa: ARG001
-    """Somebody was here, and changed one thing of each kind."""
+    """Bootstrap after a manual change of each kind of resource."""
     cloud = world.cloud
     cloud.services.remove("sts.googleapis.com")
     cloud.buckets[BUCKET]["softDeletePolicy"] = {"retentionDurationSeconds": "604800"}
@@ -111,7 +111,7 @@ def refused(world: World, repaired: Step) -> Step:  # noqa: ARG001
 
 @pytest.fixture(scope="module")
 def shared(world: World, refused: Step) -> Step:  # noqa: ARG001
-    """Another repository made the training account, and something else is in the bucket."""
+    """Tear down with a shared training account and foreign objects in the bucket."""
     world.cloud.objects.remove(f"{BUCKET}/churn/runs/open/r1.json")
     world.cloud.accounts[TRAINING]["description"] = MADE_BY.format(33)
     return world.step("teardown.sh", "--yes", "--delete-data")
@@ -126,7 +126,7 @@ def gone(world: World, shared: Step) -> Step:  # noqa: ARG001
 
 @pytest.fixture(scope="module")
 def still_gone(world: World, gone: Step, refused: Step) -> Step:  # noqa: ARG001
-    """But for the bucket, which is there again, with all that was in it."""
+    """Tear down again, with the bucket and its objects restored."""
     world.cloud.buckets.update(copy.deepcopy(refused.cloud.buckets))
     world.cloud.objects[:] = [f"{BUCKET}/churn/models/r0/model"]
     return world.step("teardown.sh", "--yes")

@@ -1,4 +1,4 @@
-"""What infra/wanted.py wants of the cloud, and what it takes for a difference."""
+"""Test the wanted state of the cloud and the comparison with its present state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mistake in spot.toml is one line that names the key, the value and what is allowed; all mistakes come at once."""
+"""Test that all mistakes are reported at once, each in a line with key, value and what is allowed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def mistakes(text: str) -> tuple[str, ...]:
 
 
 def mistakes_with(key: str, value: str) -> tuple[str, ...]:
-    """`value` is written as TOML."""
+    """Return the mistakes after `key` is set to `value`, written as TOML."""
     return mistakes(changed(key, value))
 
 

@@ -1,4 +1,4 @@
-"""spot.toml becomes what a run is made of, or a list of everything that is wrong with it."""
+"""Test what settings become, overrides, unreadable files, and that docs/settings.md lists every key."""
 
 from __future__ import annotations
 
@@ -327,7 +327,7 @@ def test_the_projects_own_settings_have_no_mistakes() -> None:
 
 
 def documented() -> dict[str, str]:
-    """Of each key the default that docs/settings.md states."""
+    """Return the default of each key in docs/settings.md."""
     text = (PROJECT / "docs/settings.md").read_text(encoding="utf-8")
     return dict(re.findall(r"(?m)^\| `([^`]+)` \|.*\| ([^|]+) \|$", text))
 

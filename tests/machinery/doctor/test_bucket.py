@@ -1,4 +1,4 @@
-"""The bucket is there, in a region that training runs in, and keeps nothing that was deleted."""
+"""Test the findings on location, soft delete and access of the bucket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would fail later is found now, each on its own, with what to do; what cannot be checked is never good."""
+"""Test that checks are independent, that each failure has a fix, and that unknown is never ok."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ OF = {
     "spot quota": [f"{METRICS}preemptible_nvidia_l4_gpus", f"{METRICS}preemptible_cpus"],
     "on-demand quota": [f"{METRICS}nvidia_l4_gpus", f"{METRICS}cpus"],
 }
-"""What each check asks."""
+"""The paths that each check requests."""
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def google() -> Iterator[GoogleServer]:
 
 
 def found(check: str, subject: Subject = SUBJECT) -> Finding:
-    """The finding of one check; every other one must have been made as well."""
+    """Return the finding of a check, after asserting that every check ran."""
     findings = {finding.check: finding for finding in diagnosed(subject)}
     assert len(findings) > 5
     return findings[check]

@@ -1,4 +1,4 @@
-"""Each region has a zone with both the machine type and the GPU."""
+"""Test that each region needs a zone with both the machine type and the GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the quota of a region lets one machine run."""
+"""Test whether the quota of a region allows one machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def found(check: str, subject: Subject = SUBJECT) -> Finding:
 
 
 def with_buckets(*buckets: dict[str, Any]) -> dict[str, Any]:
-    """A ConsumerQuotaMetric."""
+    """Return a ConsumerQuotaMetric."""
     return {
         "metric": f"{STEM}cpus",
         "consumerQuotaLimits": [{"unit": "1/{project}/{region}", "quotaBuckets": list(buckets)}],

@@ -1,4 +1,4 @@
-"""What a run will cost: worked out by hand, and never cheaper for a preemption more."""
+"""Test the estimate against values by hand, and that more preemptions never cost less."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A price is what Vertex AI bills: Compute Engine's, and a fee that is not discounted; or it is not known."""
+"""Test that a quote is Compute Engine's price plus the undiscounted fee, or unknown."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_a_machine_is_told_with_its_gpus(shape: Machine, said: str) -> None:
 
 
 def table(days: Mapping[str, date | None]) -> PriceTable:
-    """A price of $1 for each resource in us-central1."""
+    """Return a table with $1 for each resource in us-central1."""
     return PriceTable(
         rates={
             (resource, "us-central1"): Rate(on_demand=1.0, spot=0.5, dated=day, source="prices.csv")

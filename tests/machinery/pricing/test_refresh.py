@@ -1,4 +1,4 @@
-"""Google's price catalogue: SKUs become the prices of machines, or nothing changes and one line says why."""
+"""Test that SKUs become prices of machines, and that an unusable catalogue is one line."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_whole_dollars_count_and_a_zero_may_be_left_out() -> None:
 
 
 def broken(**changes: Any) -> dict[str, Any]:
-    """The price of a T4 with something else in its expression."""
+    """Return the SKU of a T4 with a changed pricing expression."""
     found = sku("Nvidia Tesla T4 GPU running in Mars", 3.0)
     found["pricingInfo"][0]["pricingExpression"] |= changes
     return found

@@ -1,4 +1,4 @@
-"""The prices of the package, and over them the project's own: written, read back, and refused where they are wrong."""
+"""Test the packaged prices, and reading, writing and refusing a project's own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spot.pricing.table import DISK, FILE, PriceError, Rate, beside, merged, pac
 HEAD = "resource,region,on_demand_usd_per_hour,spot_usd_per_hour,dated\n"
 LINE = "g2-standard-8,us-central1,0.9,0.4,2026-08-24\n"
 CONFLICT = "<" * 7 + " HEAD"
-"""What git leaves of two tables."""
+"""A merge conflict of git."""
 MINE = Rate(on_demand=0.9, spot=0.4, dated=date(2026, 8, 24), source=FILE)
 
 
