@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from xml.etree import ElementTree
 
-from spot.report.forecast_wording import ForecastResult
 from spot.report.forecast_svg import BINS, svg
+from spot.report.forecast_wording import ForecastResult
 from tests.machinery.simulation.forecasted import CASE, forecast, replays, shown
 
 SVG = "{http://www.w3.org/2000/svg}"

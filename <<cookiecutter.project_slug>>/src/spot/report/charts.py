@@ -147,7 +147,8 @@ def progress(account: Account, found: Curve, end: datetime) -> _Progress:
     bends = (scale.begin, found.deadline - found.work, found.deadline, end)
     due = [(moment, found.due(moment)) for moment in bends if scale.begin <= moment <= end]
     done = _path(found.points, scale)
-    description = f"{words.progress(account) or 'No step is in a checkpoint.'} The deadline is {clock(account.run.spec.deadline)}."
+    deadline = clock(account.run.spec.deadline)
+    description = f"{words.progress(account) or 'no step in a checkpoint'}; the deadline is {deadline}."
     return _Progress(
         frame=_frame(account, description, scale, HEAD + CURVE),
         height=CURVE,

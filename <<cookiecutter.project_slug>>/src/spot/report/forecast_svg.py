@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from spot.report.forecast_wording import ForecastResult, chance, headline, money, rests_on, saved
 from spot.core.format import hours
+from spot.report.forecast_wording import ForecastResult, chance, headline, money, rests_on, saved
 from spot.report.histogram import Scale, hours_scale, spread, usd_scale
 from spot.report.render import render
 from spot.simulation.forecast import Baseline, Forecast

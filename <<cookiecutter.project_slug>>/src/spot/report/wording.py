@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from spot.accounting.cost import EVEN, Account, Verdict
 from spot.accounting.phases import Phase
