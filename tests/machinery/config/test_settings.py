@@ -167,7 +167,7 @@ def test_words_that_are_no_flags_with_values_are_refused_in_one_line(words: list
 @pytest.mark.parametrize(
     ("table", "key", "value", "said"),
     [
-        ("machine", "accelerator_count", 2, "machine.accelerator_count is 2: 1, because the trainer uses one GPU"),
+        ("machine", "accelerator_count", 2, "machine.accelerator_count is 2: only 1, because the trainer uses one GPU"),
         ("--epochs", "", "0", "training.epochs is '0': not a whole number of at least 1"),
         ("--resume", "", "never", "training.resume is 'never': not allowed here"),
         ("--enable-checkpointing", "", "false", "training.enable-checkpointing is 'false': true, or only with"),

@@ -18,7 +18,7 @@ from spot.pricing.table import PriceTable, beside, packaged
 _STRICT: Final = ConfigDict(frozen=True, extra="forbid", strict=True, regex_engine="python-re")
 """No conversions: a number in quotes is a mistake. Each description states what is allowed."""
 
-ONE_GPU: Final = "1, because the trainer uses one GPU and every other GPU would be billed idle"
+ONE_GPU: Final = "only 1, because the trainer uses one GPU and every other GPU would be billed idle"
 
 
 def _text(pattern: str, allowed: str, default: Any = ..., *, most: int = 500) -> Any:
