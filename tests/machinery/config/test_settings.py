@@ -136,7 +136,10 @@ def test_each_key_of_the_policy_is_a_term(key: str, value: str, field: str, mean
 def test_an_override_changes_settings_and_prices_and_keeps_the_folder(tmp_path: Path) -> None:
     settings = parse(GOOD, "spot.toml").model_copy(update={"folder": tmp_path})
 
-    changes = {"policy": {"strategy": "spot", "work_hours": 2.5}, "cloud": {"regions": ["europe-west4"]}}
+    changes: dict[str, dict[str, object]] = {
+        "policy": {"strategy": "spot", "work_hours": 2.5},
+        "cloud": {"regions": ["europe-west4"]},
+    }
     policy = (overridden := override(settings, changes)).policy_config()
 
     assert (policy.strategy, policy.regions, policy.work) == (Strategy.SPOT, ("europe-west4",), timedelta(hours=2.5))
