@@ -82,7 +82,7 @@ def retrain() -> int:
             return Exit.DONE
         plan = service.plan(settings, replace(options, run=run_id), now)
         result = service.submit(service.supervisor_of(settings, SystemClock(), _publish), plan)
-        _append("GITHUB_STEP_SUMMARY", summary.submitted(result))
+        _append("GITHUB_STEP_SUMMARY", summary.submitted(result, now))
         return result.exit_code
     finally:
         github.switch(SUPERVISE, on=True)
