@@ -13,7 +13,6 @@ from spot.core import fields
 from spot.core.errors import Exit, SpotError
 from spot.google import billing
 from spot.google.machine_types import ATTACHABLE_GPUS, CATALOGUE_GPUS, PRICED
-from spot.google.rest import GoogleApiError
 from spot.pricing.table import DISK, FILE, MAX_USD_PER_HOUR, Rate, Rates
 
 HOURS_OF_A_MONTH = 730
@@ -67,7 +66,7 @@ def fetch(today: date, *, sleep: Callable[[float], None] = time.sleep) -> Catalo
     """Return the prices of today. Raise `CatalogError`, also for an incomplete list."""
     try:
         found = rates(billing.skus(sleep=sleep), today)
-    except (GoogleApiError, billing.Endless) as error:
+    except SpotError as error:
         raise CatalogError(error.message, exit_code=error.exit_code, fix=error.fix) from error
     if not found.read:
         raise CatalogError("it is empty", exit_code=Exit.AGAIN)
