@@ -12,13 +12,12 @@ from safetensors.torch import save
 from torch.amp.grad_scaler import GradScaler
 
 from spot.trainer.checkpoint.serialize import StagingWriter, parse
-from spot.trainer.dataset import Data
+from spot.trainer.dataset import Data, TaskModel
 from spot.trainer.loop import Compute, train
 from spot.trainer.progress import ProgressDisplay
 from spot.trainer.runtime.errors import Stopped
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.state import TrainingPlan, TrainingState
-from spot.trainer.task import TaskModel
 from spot.trainer.tensorboard import Scalars
 from spot.trainer.uploader.buffer import SharedBuffer
 from tests.machinery.fixture_task import model

@@ -61,7 +61,7 @@ def begun(local: Trainer) -> Trainer:
         (["--checkpoint-dir", "gs:/bucket/x"], ["'gs:/bucket/x'", "neither a gs:// URI nor a local path"]),
         (["--checkpoint-dir", "/gcs/bucket/x"], ["/gcs/bucket/x", "gs://bucket/x"]),
         (["--output-dir", "/sys/x"], ["/sys/x", "cannot write"]),
-        (["--checkpoint-dir", "/proc/nonexistent/x"], ["/proc/nonexistent/x", "cannot be made"]),
+        (["--checkpoint-dir", "/proc/nonexistent/x"], ["/proc/nonexistent/x", "cannot be created"]),
         (["--output-dir", "/dev/null"], ["/dev/null", "Not a directory"]),
     ],
 )
@@ -73,16 +73,16 @@ def test_what_cannot_work_is_refused_before_training(flags: list[str], words: li
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_gpu_that_is_not_there_is_not_replaced_by_a_cpu(local: Trainer) -> None:
-    assert "--device cuda: this machine has no GPU" in refusal(local.start("--device", "cuda"))
+    assert "--device cuda: PyTorch finds no GPU" in refusal(local.start("--device", "cuda"))
 
 
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--batch-size", "32"], ["begun with --batch-size 64", "with --batch-size 32"]),
-        (["--epochs", "4"], ["begun with --epochs 3", "with --epochs 4"]),
-        (["--seed", "1"], ["begun with --seed 0", "with --seed 1"]),
-        (["--precision", "mixed"], ["begun with --precision full", "with --precision mixed"]),
+        (["--batch-size", "32"], ["started with --batch-size 64", "with --batch-size 32"]),
+        (["--epochs", "4"], ["started with --epochs 3", "with --epochs 4"]),
+        (["--seed", "1"], ["started with --seed 0", "with --seed 1"]),
+        (["--precision", "mixed"], ["started with --precision full", "with --precision mixed"]),
     ],
 )
 def test_a_run_goes_on_only_with_the_settings_it_began_with(
@@ -102,7 +102,7 @@ def test_a_run_goes_on_only_on_the_data_it_began_with(begun: Trainer, tmp_path: 
     tensors["inputs"][0, 0, 0] += 1
     save_file(tensors, tmp_path / "other.safetensors")
     line = refusal(begun.start("--data", str(tmp_path / "other.safetensors")))
-    assert "begun on sample" in line
+    assert "started on sample" in line
     assert "other.safetensors" in line
 
 
@@ -121,7 +121,8 @@ def test_another_model_is_refused_by_the_first_difference(begun: Trainer, tmp_pa
     where = ["--output-dir", f"{begun.uri}/models", "--checkpoint-dir", f"{begun.uri}/checkpoints", "--epochs", "3"]
     done = subprocess.run(
         [sys.executable, "-m", "tests.machinery.fixture_task", *where],
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{SRC}"},
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(SRC)},
         capture_output=True,
         text=True,
         check=False,

@@ -72,7 +72,7 @@ def test_when_all_checkpoints_are_damaged_the_next_start_begins_anew(faulty: Fau
         overwritten_part(faulty, step)
     line = said(faulty.trainer.start(), 75)
     assert "all 2 checkpoints of run default" in line
-    assert "start again to begin from step 0" in line
+    assert "the next start begins at step 0" in line
     life = faulty.trainer.start()
     assert life.wait() == 0
     assert "run default starts, no checkpoint found" in life.output

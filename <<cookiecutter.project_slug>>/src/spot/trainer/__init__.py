@@ -9,14 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spot.trainer.dataset import Data, Sample, Samples, read_pinned
+    from spot.trainer.dataset import Data, Sample, Samples, TaskData, TaskModel, read_pinned
     from spot.trainer.main import entry
     from spot.trainer.runtime.errors import UsageError
-    from spot.trainer.task import TaskData, TaskModel
 
 __all__ = ["Data", "Sample", "Samples", "TaskData", "TaskModel", "UsageError", "entry", "read_pinned"]
 
-_MODULES = {"entry": "main", "UsageError": "runtime.errors", "TaskData": "task", "TaskModel": "task"}
+_MODULES = {"entry": "main", "UsageError": "runtime.errors"}
 
 
 def __getattr__(name: str) -> Any:

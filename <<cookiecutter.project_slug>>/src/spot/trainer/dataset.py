@@ -1,4 +1,4 @@
-"""Define what `task/data.py` returns, read pinned objects, and order the samples."""
+"""Define the contract of a task (its model and data modules), read pinned objects, and order the samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from spot.core.errors import SpotError
 from spot.storage.base import NotFound
@@ -82,6 +84,37 @@ class Data:
     held_out: Samples
     objects: tuple[DataObject, ...]
     """All objects that were read. A run resumes only on the same objects."""
+
+
+class TaskModel(Protocol):
+    """Define the model module."""
+
+    SCORE: str
+    """The name of the score. Higher is better."""
+
+    def build(self) -> nn.Module:
+        """Return the model with fresh weights on the CPU."""
+
+    def build_optimizer(
+        self, model: nn.Module, learning_rate: float, total_steps: int
+    ) -> tuple[Optimizer, LRScheduler]:
+        """Return the optimizer and the schedule that is advanced after each of `total_steps` steps."""
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of a batch."""
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the sum of the scores of a batch."""
+
+
+class TaskData(Protocol):
+    """Define the data module."""
+
+    def load(self, uri: str) -> Data:
+        """Return the data sets at `uri`, for "sample" a small sample that tests can train on in seconds.
+
+        Raise `UsageError` if they cannot be read.
+        """
 
 
 def read_pinned(uri: str) -> tuple[bytes, DataObject]:

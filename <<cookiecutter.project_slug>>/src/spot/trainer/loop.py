@@ -11,11 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from spot.trainer.checkpoint.manager import CheckpointManager
-from spot.trainer.dataset import BatchSampler, Data, Sample, Samples
+from spot.trainer.dataset import BatchSampler, Data, Sample, Samples, TaskModel
 from spot.trainer.progress import ProgressDisplay
 from spot.trainer.runtime.signals import StopSignal, leave_signals_to_the_parent, signals_held
 from spot.trainer.state import TrainingState
-from spot.trainer.task import TaskModel
 from spot.trainer.tensorboard import Scalars
 
 Batch = tuple[list[int], Tensor, Tensor]

@@ -68,7 +68,7 @@ def _take_over(
     run, store = identity.run, saving.store
     restored = _restore(store, state, saving.buffer, identity)
     _log.info("step %d: standby, waiting for the lease", state.step)
-    held = stand_by(standby, start.outputs, saving.timing)
+    held = stand_by(standby, start.outputs)
     if held is None:
         _log.info("run %s is complete: %s/%s", run, start.outputs.uri, run)
         return None, None

@@ -61,35 +61,27 @@ class Counters:
     """One entry per evaluation."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class TrainingState:
     """Hold model, optimizer, schedule and counters. `capture` aliases their tensors, `restore` fills them in place."""
 
-    def __init__(
-        self,
-        *,
-        model: nn.Module,
-        optimizer: Optimizer,
-        scheduler: LRScheduler,
-        scaler: GradScaler,
-        plan: TrainingPlan,
-        patience: int,
-        score_name: str,
-    ) -> None:
-        self.model = model
-        self.optimizer = optimizer
-        self.scheduler = scheduler
-        self.scaler = scaler
-        self.plan = plan
-        self.patience = patience
-        self.score_name = score_name
-        self.counters = Counters()
-        self.best_weights: dict[str, Tensor] | None = None
-        self.compute_seconds = 0.0
-        self.steps_per_second = 0.0
-        device = next(model.parameters()).device
-        # Summed on the device: reading a loss each step would make the GPU wait for Python.
-        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device if device.type == "cuda" else "cpu")
-        self.loss_samples = 0
+    model: nn.Module
+    optimizer: Optimizer
+    scheduler: LRScheduler
+    scaler: GradScaler
+    plan: TrainingPlan
+    patience: int
+    score_name: str
+    counters: Counters = field(default_factory=Counters)
+    best_weights: dict[str, Tensor] | None = None
+    compute_seconds: float = 0.0
+    steps_per_second: float = 0.0
+    loss_sum: Tensor = field(init=False)
+    loss_samples: int = 0
+
+    def __post_init__(self) -> None:
+        # Summed on the device: reading a loss in each step would make the GPU wait for Python.
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=next(self.model.parameters()).device)
 
     @property
     def step(self) -> int:

@@ -18,6 +18,7 @@ from spot.storage.records import lease
 from spot.storage.records.lease import LeaseLost
 from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.context import Saving, Start
+from spot.trainer.dataset import TaskData, TaskModel
 from spot.trainer.loop import Compute, train
 from spot.trainer.progress import ProgressDisplay
 from spot.trainer.results import write_results
@@ -26,7 +27,6 @@ from spot.trainer.runtime.errors import Stopped, TrainingError, UsageError
 from spot.trainer.runtime.flags import Device, Flags, Precision
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.state import TrainingPlan, TrainingState, finite
-from spot.trainer.task import TaskData, TaskModel
 from spot.trainer.tensorboard import Scalars
 
 LAST_SAVE_S = 600.0

@@ -224,13 +224,13 @@ def test_it_waits_until_the_lease_is_its_own(standby: Standby, store: MemoryStor
         if len(slept) == 3:
             become(store, now(store).offered_to_successor())
 
-    assert stand_by(standby, MemoryStore(), TIMING, sleep=sleep) == now(store)
+    assert stand_by(standby, MemoryStore(), sleep=sleep) == now(store)
     assert slept == [TIMING.poll_s] * 3
 
 
 def test_a_run_completed_meanwhile_needs_nobody(standby: Standby) -> None:
     outputs = MemoryStore()
-    assert stand_by(standby, outputs, TIMING, sleep=lambda _: complete(outputs)) is None
+    assert stand_by(standby, outputs, sleep=lambda _: complete(outputs)) is None
 
 
 def test_a_store_that_does_not_answer_for_long_is_asked_again(store: MemoryStore, clock: ManualClock) -> None:
@@ -245,7 +245,7 @@ def test_a_store_that_does_not_answer_for_long_is_asked_again(store: MemoryStore
 
     away = Away()
     standby = Standby(away, RUN, ME, TIMING, replaces=RELIEVED, clock=clock.monotonic)
-    assert stand_by(standby, store, TIMING, sleep=lambda _: None) == Lease(token=1, holder=ME, replaced=("a1",))
+    assert stand_by(standby, store, sleep=lambda _: None) == Lease(token=1, holder=ME, replaced=("a1",))
 
 
 def test_a_stop_withdraws_the_request(standby: Standby, store: MemoryStore) -> None:
@@ -254,5 +254,5 @@ def test_a_stop_withdraws_the_request(standby: Standby, store: MemoryStore) -> N
         raise Stopped
 
     with pytest.raises(Stopped):
-        stand_by(standby, MemoryStore(), TIMING, sleep=stopped)
+        stand_by(standby, MemoryStore(), sleep=stopped)
     assert now(store).successor is None

@@ -46,7 +46,10 @@ def test_a_flag_beats_a_variable() -> None:
             ["--enable-checkpointing", "false"],
             "--standby resumes from a checkpoint: it needs",
         ),
-        (["--resume", "never"], "--standby resumes from a checkpoint: it needs --resume auto"),
+        (
+            ["--resume", "never"],
+            "--standby resumes from a checkpoint: it needs --enable-checkpointing true and --resume auto",
+        ),
     ],
 )
 def test_who_stands_by_needs_checkpoints_to_go_on_from(more: list[str], words: str) -> None:

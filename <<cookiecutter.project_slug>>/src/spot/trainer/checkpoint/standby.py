@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 
 from spot.core.errors import SpotError, TemporarilyUnavailable
 from spot.storage.base import Conflict, Store
@@ -21,13 +22,7 @@ WITHDRAW_S = 3.0
 _log = logging.getLogger(__name__)
 
 
-def stand_by(
-    standby: Standby,
-    outputs: Store,
-    timing: LeaseTiming,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Lease | None:
+def stand_by(standby: Standby, outputs: Store, *, sleep: Callable[[float], None] = time.sleep) -> Lease | None:
     """Wait for the lease. Return None once the run is complete. Raise `LeaseLost` if another standby waits instead."""
     try:
         while True:
@@ -36,7 +31,7 @@ def stand_by(
                     return None
                 if mine := standby.look():
                     return mine
-            sleep(timing.poll_s)
+            sleep(standby.timing.poll_s)
     except Stopped:
         withdrawal = threading.Thread(target=standby.withdraw, daemon=True)
         withdrawal.start()
@@ -44,6 +39,7 @@ def stand_by(
         raise
 
 
+@dataclass(slots=True)
 class Standby:
     """Request the lease of `run` for the process `name`, which replaces the attempt `replaces`.
 
@@ -51,65 +47,57 @@ class Standby:
     one change.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        run: str,
-        name: str,
-        timing: LeaseTiming,
-        *,
-        replaces: str,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.run = run
-        self._store = store
-        self._name = name
-        self._replaces = replaces
-        self._dead_s = timing.dead_s
-        self._clock = clock
-        self._asked = False
-        self._generation = 0
-        self._unchanged_since = self._looked = clock()
+    store: Store
+    run: str
+    name: str
+    timing: LeaseTiming
+    _: KW_ONLY
+    replaces: str
+    clock: Callable[[], float] = time.monotonic
+    _asked: bool = field(default=False, init=False)
+    _generation: int = field(default=0, init=False)
+    _unchanged_since: float = field(default=0.0, init=False)
+    _looked: float = field(default=0.0, init=False)
 
     def look(self) -> Lease | None:
         """Return the lease once acquired. Raise `LeaseLost` if another standby waits instead, `SpotError`."""
-        found = lease.look(self._store, self.run)
-        if found is None or found.lease.attempt == lease.attempt_of(self._name):
-            return lease.claim(self._store, self.run, self._name, self._replaces)
+        found = lease.look(self.store, self.run)
+        if found is None or found.lease.attempt == lease.attempt_of(self.name):
+            return lease.claim(self.store, self.run, self.name, self.replaces)
         held = found.lease
-        if lease.attempt_of(self._name) in held.replaced:
-            raise LeaseLost(f"attempt {lease.attempt_of(self._name)} was replaced: {held.holder} holds the lease")
-        if self._replaces in held.replaced:  # while this process was frozen or had not started
-            raise LeaseLost(f"another standby replaced {self._replaces}: {held.holder} holds the lease")
+        if lease.attempt_of(self.name) in held.replaced:
+            raise LeaseLost(f"attempt {lease.attempt_of(self.name)} was replaced: {held.holder} holds the lease")
+        if self.replaces in held.replaced:  # while this process was frozen or had not started
+            raise LeaseLost(f"another standby replaced {self.replaces}: {held.holder} holds the lease")
         dead = self._is_silent(found.generation)
-        if held.successor == self._name:
-            taken = held.taken_by(self._name, self._replaces)
+        if held.successor == self.name:
+            taken = held.taken_by(self.name, self.replaces)
             return taken if (held.offered or dead) and self._change(found, taken) else None
         if held.successor:
-            lease.yield_to_later_start(self._name, held.successor)
+            lease.yield_to_later_start(self.name, held.successor)
         if held.successor and self._asked:
-            raise LeaseLost(f"{held.successor} waits for the lease of run {self.run} instead of {self._name}")
-        self._asked = self._change(found, held.requested_by(self._name))
+            raise LeaseLost(f"{held.successor} waits for the lease of run {self.run} instead of {self.name}")
+        self._asked = self._change(found, held.requested_by(self.name))
         return None
 
     def withdraw(self) -> None:
         """Withdraw the request, so that the holder does not pause for it. One try only."""
         with contextlib.suppress(SpotError):
-            found = lease.look(self._store, self.run)
-            if found and found.lease.successor == self._name:
+            found = lease.look(self.store, self.run)
+            if found and found.lease.successor == self.name:
                 self._change(found, found.lease.without_request())
 
     def _is_silent(self, generation: int) -> bool:
         """Return whether the lease stayed unchanged for `dead_s` of local time, under constant observation."""
-        now = self._clock()
-        if generation != self._generation or now - self._looked > self._dead_s / 2:
+        now = self.clock()
+        if generation != self._generation or now - self._looked > self.timing.dead_s / 2:
             self._generation, self._unchanged_since = generation, now
         self._looked = now
-        return now - self._unchanged_since >= self._dead_s
+        return now - self._unchanged_since >= self.timing.dead_s
 
     def _change(self, found: Found, new: Lease) -> bool:
         try:
-            lease.change(self._store, self.run, found, new)
+            lease.change(self.store, self.run, found, new)
         except Conflict:  # the next look reads the new state
             return False
         return True

@@ -13,12 +13,12 @@ from spot.core.fields import ID
 from spot.trainer.runtime.errors import UsageError
 from spot.trainer.runtime.signals import DEFAULT_GRACE_S
 
-AUTO_INTERVAL = None
-"""`--checkpoint-interval auto`: computed from the cost of a save and the rate of preemptions."""
-
-SAMPLE = "sample"
-"""`--data sample`: the small data set in task/sample/."""
-
+DIRECTORIES = (
+    ("--output-dir", "AIP_MODEL_DIR", "output/models", "model, metrics and completion.json"),
+    ("--checkpoint-dir", "AIP_CHECKPOINT_DIR", "output/checkpoints", "checkpoints and markers"),
+    ("--tensorboard-dir", "AIP_TENSORBOARD_LOG_DIR", None, "TensorBoard logs"),
+)
+"""Flag, variable of Vertex AI, default and contents."""
 LONGEST_LINE = 400
 
 
@@ -63,6 +63,7 @@ class Flags:
     workers: int
     enable_checkpointing: bool
     checkpoint_interval: float | None
+    """Seconds; None is `auto`: computed from the cost of a save and the rate of preemptions."""
     keep: int
     resume: Resume
     grace: float
@@ -79,10 +80,8 @@ class _Parser(argparse.ArgumentParser):
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Flags:
     """Return the flags. Raise `UsageError` with one line: flag, value and what is allowed."""
     flags = Flags(**vars(_parser(environ).parse_args(arguments)))
-    if flags.standby and not flags.enable_checkpointing:
-        raise UsageError("--standby resumes from a checkpoint: it needs --enable-checkpointing true")
-    if flags.standby and flags.resume is Resume.NEVER:
-        raise UsageError("--standby resumes from a checkpoint: it needs --resume auto")
+    if flags.standby and not (flags.enable_checkpointing and flags.resume is Resume.AUTO):
+        raise UsageError("--standby resumes from a checkpoint: it needs --enable-checkpointing true and --resume auto")
     if flags.standby == flags.attempt:
         raise UsageError(f"--standby {flags.standby} is this attempt itself: name the attempt to replace")
     return flags
@@ -98,36 +97,18 @@ def _parser(environ: Mapping[str, str]) -> _Parser:
         " change, 75 start again.",
     )
     where = parser.add_argument_group("locations: gs://bucket/prefix or a local directory")
-    where.add_argument(
-        "--output-dir",
-        type=_location,
-        default=environ.get("AIP_MODEL_DIR") or "output/models",
-        metavar="DIR",
-        help="write model, metrics and completion.json to DIR/RUN/ [AIP_MODEL_DIR]",
-    )
-    where.add_argument(
-        "--checkpoint-dir",
-        type=_location,
-        default=environ.get("AIP_CHECKPOINT_DIR") or "output/checkpoints",
-        metavar="DIR",
-        help="write checkpoints and markers to DIR/RUN/ [AIP_CHECKPOINT_DIR]",
-    )
-    where.add_argument(
-        "--tensorboard-dir",
-        type=_location,
-        default=environ.get("AIP_TENSORBOARD_LOG_DIR") or None,
-        metavar="DIR",
-        help="write TensorBoard logs to DIR/RUN/ [AIP_TENSORBOARD_LOG_DIR]",
-    )
-    where.add_argument("--data", type=_location, default=SAMPLE, metavar="URI", help="train on this file")
+    for flag, variable, default, contents in DIRECTORIES:
+        where.add_argument(
+            flag,
+            type=_location,
+            default=environ.get(variable) or default,
+            metavar="DIR",
+            help=f"write {contents} to DIR/RUN/ [{variable}]",
+        )
+    where.add_argument("--data", type=_location, default="sample", metavar="URI", help="train on this file")
     where.add_argument("--run", type=_id, default="default", metavar="ID", help="name this run")
     where.add_argument("--attempt", type=_id, default="local", metavar="ID", help="name this attempt of the run")
-    where.add_argument(
-        "--standby",
-        type=_id,
-        metavar="ATTEMPT",
-        help="wait as a standby and replace this attempt",
-    )
+    where.add_argument("--standby", type=_id, metavar="ATTEMPT", help="wait as a standby and replace this attempt")
 
     training = parser.add_argument_group("training: a run resumes only with the values it started with")
     training.add_argument("--epochs", type=_whole(1), default=30, metavar="N", help="make N passes over the data")
@@ -213,7 +194,7 @@ def _positive(text: str) -> float:
 
 def _interval(text: str) -> float | None:
     if text == "auto":
-        return AUTO_INTERVAL
+        return None
     try:
         return _positive(text)
     except argparse.ArgumentTypeError as error:

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from spot.core.errors import SpotError
 from spot.storage.base import Conflict, NewerFormat, Store
@@ -28,23 +28,23 @@ class _Offer:
     until: float
 
 
+@dataclass(slots=True)
 class LeaseKeeper:
     """Keep the lease of one run. Each look is one read and at most one change."""
 
-    def __init__(self, store: Store, hold: KeepLease, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store = store
-        self._hold = hold
-        self._clock = clock
-        self._woken = threading.Event()
-        self._successor: str | None = None
-        self._next_heartbeat = clock()
-        self._offer: _Offer | None = None
+    store: Store
+    command: KeepLease
+    clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
+    _woken: threading.Event = field(default_factory=threading.Event, init=False)
+    _successor: str | None = field(default=None, init=False)
+    _next_heartbeat: float = field(default=0.0, init=False)
+    _offer: _Offer | None = field(default=None, init=False)
 
     def serve(self, send: Callable[[Event], None]) -> None:
         """Look at the lease, and send events to the trainer, until the lease is lost."""
         event: Event | None = None
         while not isinstance(event, Lost):
-            self._woken.wait(self._hold.poll_s)
+            self._woken.wait(self.command.poll_s)
             self._woken.clear()
             try:
                 event = self.look()
@@ -56,27 +56,27 @@ class LeaseKeeper:
 
     def offer(self, successor: str) -> None:
         """Offer the lease to this standby from the next look on, and look at once."""
-        self._offer = _Offer(successor=successor, until=self._clock() + self._hold.offer_s)
+        self._offer = _Offer(successor=successor, until=self.clock() + self.command.offer_s)
         self._woken.set()
 
     def look(self) -> Event | None:
         """Return the event for the trainer, if any. Raise `SpotError`, and keep the state, if the store fails."""
         try:
-            found = lease.look(self._store, self._hold.run)
+            found = lease.look(self.store, self.command.run)
         except NewerFormat:  # written by another process, because this version writes none
             return Lost(holder="a newer program")
         if found is None:  # deleted, and not claimed since
             return self.overdue()
-        if found.lease.holder != self._hold.name:
+        if found.lease.holder != self.command.name:
             return Lost(holder=found.lease.holder)
         if self._offer:
             return self._look_after(self._offer, found)
         if found.lease.offered:  # by an uploader that died: the trainer repeats the offer if it still stands
             self._change(found, found.lease.without_request())
             return None
-        if found.lease.successor and self._clock() >= self._next_heartbeat:
+        if found.lease.successor and self.clock() >= self._next_heartbeat:
             self._change(found, found.lease.with_heartbeat())
-            self._next_heartbeat = self._clock() + self._hold.heartbeat_s
+            self._next_heartbeat = self.clock() + self.command.heartbeat_s
         if found.lease.successor == self._successor:
             return None
         self._successor = found.lease.successor
@@ -85,7 +85,7 @@ class LeaseKeeper:
     def _look_after(self, offer: _Offer, found: Found) -> Declined | None:
         if found.lease.successor != offer.successor:  # the standby withdrew or was replaced
             return self._declined()
-        if self._clock() >= offer.until:
+        if self.clock() >= offer.until:
             if not self._change(found, found.lease.without_request()):
                 return None  # possibly accepted at this moment: the next look decides
             return self._declined()
@@ -98,7 +98,7 @@ class LeaseKeeper:
 
         If the standby accepts later, the fencing token invalidates what this trainer commits from then on.
         """
-        if self._offer is None or self._clock() < self._offer.until:
+        if self._offer is None or self.clock() < self._offer.until:
             return None
         return self._declined()
 
@@ -108,7 +108,7 @@ class LeaseKeeper:
 
     def _change(self, found: Found, new: Lease) -> bool:
         try:
-            lease.change(self._store, self._hold.run, found, new)
+            lease.change(self.store, self.command.run, found, new)
         except Conflict:  # the next look reads the new state
             return False
         return True
