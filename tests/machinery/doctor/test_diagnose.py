@@ -120,7 +120,7 @@ def test_calls_without_credentials_say_nothing_about_credentials() -> None:
         pytest.param(DENIED, "The caller does not have permission", id="no permission"),
         pytest.param(refusal(503, "Unavailable"), "answered 503: Unavailable", id="unavailable"),
         pytest.param(HANG_UP, "no answer from", id="unreachable"),
-        pytest.param(Answer("<html>"), "with no JSON", id="no json"),
+        pytest.param(Answer("<html>"), "without a JSON", id="no json"),
         pytest.param(
             Answer({"items": 1, "services": [1], "consumerQuotaLimits": 2}), "unexpected answer", id="nonsense"
         ),
