@@ -76,7 +76,7 @@ def test_a_google_api_that_does_not_answer_is_transient(error: GoogleApiError, c
 def test_an_error_takes_its_exit_code_and_fix_from_its_cause() -> None:
     error = CatalogError("no answer", exit_code=Exit.AGAIN, fix="log in")
     assert error.exit_code is Exit.AGAIN
-    assert error.lines == ["Google's price catalogue was not read: no answer; the old prices stay (fix: log in)"]
+    assert error.lines == [f"{error.message} (fix: log in)"]
 
 
 def test_a_message_of_several_lines_becomes_one() -> None:

@@ -65,7 +65,7 @@ def test_what_a_tag_means_is_asked_of_the_registry(host: str, suffix: str, tag: 
     ],
 )
 def test_a_tag_in_a_registry_that_is_not_googles_is_refused(name: str) -> None:
-    with pytest.raises(ImageError, match=r"is named by tag.*write the image as REGISTRY/PATH@sha256:DIGEST") as raised:
+    with pytest.raises(ImageError, match=r"has a tag.*use REGISTRY/PATH@sha256:DIGEST") as raised:
         pin(name, never)
     assert repr(name) in str(raised.value)
 
@@ -94,7 +94,7 @@ def test_a_tag_in_a_registry_that_is_not_googles_is_refused(name: str) -> None:
     ],
 )
 def test_what_is_no_image_is_refused_with_the_way_to_write_one(name: str) -> None:
-    with pytest.raises(ImageError, match="names no image: write it as") as raised:
+    with pytest.raises(ImageError, match="is not an image: expected") as raised:
         pin(name, never)
     assert repr(name) in str(raised.value)
 
@@ -103,7 +103,7 @@ def test_what_is_no_image_is_refused_with_the_way_to_write_one(name: str) -> Non
     "digest", ["", "sha256:", DIGEST[:-1], f"{DIGEST}0", DIGEST.upper(), "sha256:" + "g" * 64, "md5:" + "0" * 64]
 )
 def test_a_digest_that_is_none_is_refused(digest: str) -> None:
-    with pytest.raises(ImageError, match="has no valid digest"):
+    with pytest.raises(ImageError, match="has an invalid digest"):
         pin(f"{NAME}:v1@{digest}", never)
 
 
@@ -135,16 +135,24 @@ def test_a_registry_that_stumbles_is_asked_again(registry: GoogleServer, naps: l
 @pytest.mark.parametrize(
     ("answer", "error", "line"),
     [
-        (Answer(status=404), ImageError, f"there is no image {NAME}:v1: push it first, or check its name"),
-        (Answer(status=401), ImageNotChecked, f"us-central1-docker.pkg.dev answered 401 for {NAME}:v1: check its name"),
-        (Answer(status=403), ImageNotChecked, f"us-central1-docker.pkg.dev answered 403 for {NAME}:v1: check its name"),
-        (Answer(status=503), ImageNotChecked, f"us-central1-docker.pkg.dev answered 503 for {NAME}:v1: try again"),
+        (Answer(status=404), ImageError, f"image {NAME}:v1 does not exist (fix: push it first"),
+        (
+            Answer(status=401),
+            ImageNotChecked,
+            f"us-central1-docker.pkg.dev answered 401 for {NAME}:v1 (fix: check",
+        ),
+        (
+            Answer(status=403),
+            ImageNotChecked,
+            f"us-central1-docker.pkg.dev answered 403 for {NAME}:v1 (fix: check",
+        ),
+        (Answer(status=503), ImageNotChecked, f"us-central1-docker.pkg.dev answered 503 for {NAME}:v1 (fix: try again"),
         (HANG_UP, ImageNotChecked, f"cannot ask for {NAME}:v1: no answer from http://127.0.0.1:"),
-        (Answer(), ImageError, f"us-central1-docker.pkg.dev gives '' as the digest of {NAME}:v1: write the image as"),
+        (Answer(), ImageError, f"us-central1-docker.pkg.dev gives '' as the digest of {NAME}:v1: use REGISTRY/"),
         (
             Answer(headers={"Docker-Content-Digest": "sha256:1"}),
             ImageError,
-            f"us-central1-docker.pkg.dev gives 'sha256:1' as the digest of {NAME}:v1: write the image as",
+            f"us-central1-docker.pkg.dev gives 'sha256:1' as the digest of {NAME}:v1: use REGISTRY/",
         ),
     ],
 )

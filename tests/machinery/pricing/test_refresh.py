@@ -192,17 +192,17 @@ def test_an_answer_that_fails_once_is_asked_for_again(google: GoogleServer) -> N
             [pages(OURS, [])[0], Answer(status=503)], "answered 503", True, id="the second page does not come"
         ),
         pytest.param([pages(OURS, [])[0], HANG_UP], "no answer from", True, id="the connection breaks"),
-        pytest.param([Answer('{"skus": [{"na')], "with no list of SKUs", True, id="half an answer"),
-        pytest.param([Answer("[7]")], "with no list of SKUs", True, id="a list of numbers"),
-        pytest.param([Answer({"skus": "all"})], "with no list of SKUs", True, id="nonsense"),
-        pytest.param([Answer("<html>")], "with no list of SKUs", True, id="a page for people"),
+        pytest.param([Answer('{"skus": [{"na')], "without a list of SKUs", True, id="half an answer"),
+        pytest.param([Answer("[7]")], "without a list of SKUs", True, id="a list of numbers"),
+        pytest.param([Answer({"skus": "all"})], "without a list of SKUs", True, id="nonsense"),
+        pytest.param([Answer("<html>")], "without a list of SKUs", True, id="a page for people"),
         pytest.param([Answer({})], "it is empty", True, id="an empty answer"),
         pytest.param(
             [Answer({"skus": OTHERS})], "none of its 12 SKUs belongs to a known machine", False, id="other SKUs"
         ),
         pytest.param(
             [Answer({"error": "x"}, status=502)],
-            "with no list of SKUs",
+            "without a list of SKUs",
             True,
             id="an error of a proxy, in its own JSON",
         ),

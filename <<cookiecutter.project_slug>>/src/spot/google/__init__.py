@@ -1,1 +1,1 @@
-"""Clients of Google services."""
+"""Call Google services."""

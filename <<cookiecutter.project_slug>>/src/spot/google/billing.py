@@ -1,4 +1,4 @@
-"""The SKUs of Compute Engine in Google's Cloud Billing Catalog: the only importer of its client library."""
+"""List the SKUs of Compute Engine in the Cloud Billing Catalog. Only this module imports its client."""
 
 from __future__ import annotations
 
@@ -19,31 +19,27 @@ from spot.google.rest import GoogleApiError
 
 API = "cloudbilling"
 COMPUTE_ENGINE = "services/6F81-5844-456A"
-"""Its prices are at most 12 hours old (https://cloud.google.com/billing/docs/reference/rest)."""
+"""Prices are at most 12 hours old (https://cloud.google.com/billing/docs/reference/rest)."""
 PAGE_SIZE = 5000
 PAGE_S = 60.0
 MAX_PAGES = 100
-"""Ten times as many as there are: a list that does not end is no list."""
+"""Ten times as many as the catalogue has."""
 
 _log = logging.getLogger(__name__)
 
 
-class Endless(SpotError):
-    """There is always another page."""
-
-
 def skus(*, sleep: Callable[[float], None]) -> Iterator[Any]:
-    """All of them, as protocol buffers. Raises `GoogleApiError`, and `Endless`."""
+    """Return all SKUs, as protocol buffers. Raises `GoogleApiError`, or `SpotError` if the list does not end."""
     url, client = _open()
     request = ListSkusRequest(parent=COMPUTE_ENGINE, currency_code="USD", page_size=PAGE_SIZE)
     for _ in range(MAX_PAGES):
         page = _page(url, client, request, sleep)
-        _log.info("%d SKUs of Google's price catalogue came", len(page.skus))
+        _log.info("read %d SKUs of the price catalogue", len(page.skus))
         yield from page.skus
         if not page.next_page_token:
             return
         request.page_token = page.next_page_token
-    raise Endless(f"it does not end after {MAX_PAGES} pages")
+    raise SpotError(f"the list of SKUs does not end after {MAX_PAGES} pages")
 
 
 def _open() -> tuple[str, CloudCatalogClient]:
@@ -56,7 +52,7 @@ def _open() -> tuple[str, CloudCatalogClient]:
 
 
 def _page(url: str, client: CloudCatalogClient, request: ListSkusRequest, sleep: Callable[[float], None]) -> Any:
-    """Bare, not wrapped: with tens of thousands of SKUs the wrapping takes longer than everything else."""
+    """Return a page without the wrappers of proto-plus, which are slow for tens of thousands of SKUs."""
 
     def ask() -> ListSkusResponse | GoogleAPICallError:
         try:
@@ -66,12 +62,12 @@ def _page(url: str, client: CloudCatalogClient, request: ListSkusRequest, sleep:
 
     try:
         answer = rest.persist(url, ask, busy=_busy, sleep=sleep)
-    except (ParseError, UnicodeDecodeError, AttributeError, TypeError) as error:  # of an error too, by a proxy
-        raise GoogleApiError(f"{url} answered with no list of SKUs") from error
+    except (ParseError, UnicodeDecodeError, AttributeError, TypeError) as error:  # also for the error of a proxy
+        raise GoogleApiError(f"{url} answered without a list of SKUs") from error
     if isinstance(answer, GoogleAPICallError):
         raise rest.refusal(API, answer.response) from answer
     return ListSkusResponse.pb(answer)
 
 
 def _busy(answer: ListSkusResponse | GoogleAPICallError) -> bool:
-    return isinstance(answer, GoogleAPICallError) and answer.code in rest.PASSING_STATUS
+    return isinstance(answer, GoogleAPICallError) and answer.code in rest.TRANSIENT_STATUS

@@ -1,4 +1,4 @@
-"""The CustomJob that an attempt is: what is sent to Vertex AI, as plain values."""
+"""Build the CustomJob of an attempt, as plain values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT_LABEL, RUN_LABEL, ATTEMPT_LABEL = "root", "run", "attempt"
 
 
 def custom_job(run: Run, attempt: Attempt) -> dict[str, Any]:
-    """The fields of google.cloud.aiplatform.v1.CustomJob."""
+    """Return the fields of google.cloud.aiplatform.v1.CustomJob."""
     spec = run.spec
     machine: dict[str, Any] = {"machine_type": spec.machine.type}
     if spec.machine.accelerator:
@@ -39,12 +39,12 @@ def custom_job(run: Run, attempt: Attempt) -> dict[str, Any]:
 
 
 def label_filter(run: Run, attempt: Attempt) -> str:
-    """What finds the job of an attempt again."""
+    """Return the filter that finds the job of an attempt."""
     return " AND ".join(f'labels.{name}="{value}"' for name, value in _labels(run, attempt).items())
 
 
 def _labels(run: Run, attempt: Attempt) -> dict[str, str]:
-    """Other repositories of the same Google Cloud project may have runs of the same id."""
+    """Return labels that are unique, although other repositories of the project may use the same run id."""
     root = hashlib.sha256(run.spec.root.encode()).hexdigest()[:16]
     return {ROOT_LABEL: root, RUN_LABEL: run.id, ATTEMPT_LABEL: attempt.id}
 
@@ -55,7 +55,7 @@ def _scheduling(run: Run, attempt: Attempt) -> dict[str, Any]:
         "strategy": STRATEGIES[attempt.provisioning],
         "timeout": {"seconds": int(attempt.timeout.total_seconds())},
         "restart_job_on_worker_restart": False,
-        # Vertex AI's own restarts of a spot job wait for hours where there is no capacity, and say nothing.
+        # Vertex AI restarts a spot job in the same region only, and may wait for hours for capacity.
         "disable_retries": attempt.provisioning is Provisioning.SPOT and policy.disable_retries,
     }
     if attempt.provisioning is Provisioning.FLEX_START:
@@ -72,7 +72,7 @@ def _arguments(run: Run, attempt: Attempt) -> list[str]:
         "--checkpoint-dir": f"{root}/checkpoints",
         "--tensorboard-dir": f"{root}/tensorboard",
     }
-    # A GPU that PyTorch cannot use is to stop the attempt at once: training on the CPU beside it costs as much.
+    # An attempt whose GPU PyTorch cannot use must fail at once: training on its CPU costs as much.
     device = ("--device", "cuda") if run.spec.machine.accelerator and "--device" not in run.spec.arguments[::2] else ()
     standby = ("--standby", attempt.replaces) if attempt.replaces else ()
     return [*(item for pair in places.items() for item in pair), *standby, *device, *run.spec.arguments]

@@ -1,4 +1,4 @@
-"""Images by digest: what a run trains with cannot change under it, so a tag is resolved or refused."""
+"""Resolve the tag of an image to its digest, so that the image of a run cannot change."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import requests
 
 from spot.core.errors import SpotError
+from spot.core.fields import DIGEST
 from spot.google import rest
 from spot.google.rest import GoogleApiError
 
 ENDPOINT = "REGISTRY_ENDPOINT"
-"""The variable that names another server than the image's own; it is asked anonymously."""
+"""Environment variable with the URL of another registry. Calls are anonymous then."""
+BY_DIGEST = "REGISTRY/PATH@sha256:DIGEST"
 MANIFESTS = (
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
     "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
@@ -27,26 +29,25 @@ _REFERENCE = re.compile(
     rf"(?P<host>{_HOST})/(?P<path>{_PART}(?:/{_PART})*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(?P<digest>.*))?"
 )
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class ImageError(SpotError):
-    """There is no such image, or none that a run can be pinned to; one sentence with the image and what to do."""
+    """Report an image that does not exist, or that a run cannot be pinned to."""
 
 
 class ImageNotChecked(ImageError):
-    """Its registry did not say, so that nothing is known of it."""
+    """Report an image whose registry gave no answer about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """An image as it is named."""
+    """Hold the parts of an image reference."""
 
     host: str
     path: str
     tag: str
     digest: str
-    """Empty if it is named by tag alone."""
+    """Empty if the reference has a tag only."""
 
     def __str__(self) -> str:
         return f"{self.name}@{self.digest}" if self.digest else f"{self.name}:{self.tag}"
@@ -57,7 +58,7 @@ class Reference:
 
     @property
     def is_googles(self) -> bool:
-        """Whether its registry takes Google Cloud credentials."""
+        """Return whether the registry accepts Google Cloud credentials."""
         return self.host.endswith(("-docker.pkg.dev", ".gcr.io")) or self.host == "gcr.io"
 
 
@@ -65,31 +66,28 @@ Resolve = Callable[[Reference], str]
 
 
 def parse(image: str) -> Reference:
-    """The parts of `host/path[:tag][@digest]`. Raises `ImageError` if it is none."""
+    """Return the parts of `host/path[:tag][@digest]`. Raises `ImageError`."""
     match = _REFERENCE.fullmatch(image)
     if match is None:
-        raise ImageError(f"{image!r} names no image: write it as REGISTRY/PATH:TAG or REGISTRY/PATH@sha256:DIGEST")
+        raise ImageError(f"{image!r} is not an image: expected REGISTRY/PATH:TAG or {BY_DIGEST}")
     digest = match["digest"]
-    if digest is not None and not _DIGEST.fullmatch(digest):
-        raise ImageError(f"{image!r} has no valid digest: write it as sha256: and 64 digits from 0-9a-f")
+    if digest is not None and not DIGEST.fullmatch(digest):
+        raise ImageError(f"{image!r} has an invalid digest: expected sha256: and 64 of 0-9a-f")
     return Reference(host=match["host"], path=match["path"], tag=match["tag"] or "latest", digest=digest or "")
 
 
 def pin(image: str, resolve: Resolve) -> str:
-    """The image by digest; one that has none is asked for by its tag. Raises `ImageError`."""
+    """Return the image by digest; a tag is resolved. Raises `ImageError`."""
     reference = parse(image)
     if reference.digest:
         return str(reference)
     if not reference.is_googles:
-        raise ImageError(
-            f"{image!r} is named by tag, and only Artifact Registry is asked what a tag means: "
-            "write the image as REGISTRY/PATH@sha256:DIGEST"
-        )
+        raise ImageError(f"{image!r} has a tag, and tags are resolved in Artifact Registry only: use {BY_DIGEST}")
     return f"{reference.name}@{resolve(reference)}"
 
 
 def ask_registry(reference: Reference, *, sleep: Callable[[float], None] = time.sleep) -> str:
-    """The digest that the registry has for it, by its digest or else its tag. Raises `ImageError`."""
+    """Return the digest that the registry has for a digest or tag. Raises `ImageError`."""
     try:
         base, session = _registry(reference)
         response = rest.send(
@@ -114,18 +112,14 @@ def _registry(reference: Reference) -> tuple[str, requests.Session]:
 def _answered(reference: Reference, response: requests.Response) -> str:
     status = response.status_code
     if status == 404:
-        raise ImageError(f"there is no image {reference}: push it first, or check its name")
+        raise ImageError(f"image {reference} does not exist", fix="push it first, or check its name")
     if status in (401, 403):
-        raise ImageNotChecked(
-            f"{reference.host} answered {status} for {reference}: check its name, "
-            "and ask for roles/artifactregistry.reader on its repository"
-        )
+        message = f"{reference.host} answered {status} for {reference}"
+        fix = "check its name, and ask for roles/artifactregistry.reader on its repository"
+        raise ImageNotChecked(message, fix=fix)
     if not response.ok:
-        raise ImageNotChecked(f"{reference.host} answered {status} for {reference}: try again later")
+        raise ImageNotChecked(f"{reference.host} answered {status} for {reference}", fix="try again later")
     digest = response.headers.get("Docker-Content-Digest", "")
-    if not _DIGEST.fullmatch(digest):
-        raise ImageError(
-            f"{reference.host} gives {digest!r} as the digest of {reference}: write the image as "
-            "REGISTRY/PATH@sha256:DIGEST"
-        )
+    if not DIGEST.fullmatch(digest):
+        raise ImageError(f"{reference.host} gives {digest!r} as the digest of {reference}: use {BY_DIGEST}")
     return digest

@@ -1,10 +1,8 @@
-"""Asking Google's APIs: credentials, another try while it may help, and what to do about a refusal.
-
-Those that have no client library here are asked over REST, by GET only.
-"""
+"""Call Google's REST APIs with GET: credentials, retries, and a fix for each refusal."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,15 +18,15 @@ from spot.core.errors import LOGIN, Exit, SpotError
 from spot.storage.base import root_cause
 
 ENDPOINT = "GOOGLEAPIS_ENDPOINT"
-"""The variable that names another server, `{api}` in it standing for the API: every call is anonymous then."""
+"""Environment variable with the URL of another server, with `{api}` for the API. Calls are anonymous then."""
 GOOGLE = "https://{api}.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 CONNECT_AND_READ_S = (10.0, 30.0)
 DELAYS_S = (0.5, 1.0, 2.0)
-"""One more try after each."""
+"""Delays before each retry."""
 
-PASSING_STATUS = {429, 500, 502, 503, 504}
-_PASSING = (
+TRANSIENT_STATUS = {429, 500, 502, 503, 504}
+_TRANSIENT = (
     requests.exceptions.ConnectionError,
     requests.exceptions.Timeout,
     requests.exceptions.ChunkedEncodingError,
@@ -56,7 +54,7 @@ class GoogleApiError(SpotError):
 
 
 class GoogleApi:
-    """Google's APIs, or the server that `ENDPOINT` names. Safe to use from several threads."""
+    """Call Google's APIs, or the server in `ENDPOINT`. Safe to use from several threads."""
 
     def __init__(self, session: requests.Session, *, endpoint: str, sleep: Callable[[float], None]) -> None:
         self._session = session
@@ -65,27 +63,26 @@ class GoogleApi:
 
     @classmethod
     def open(cls, *, sleep: Callable[[float], None] = time.sleep) -> Self:
-        """With the credentials of this environment. Raises `GoogleApiError` if there are none."""
+        """Use the credentials of this environment. Raises `GoogleApiError` without any."""
         endpoint = os.environ.get(ENDPOINT)
         session = requests.Session() if endpoint else authorized(default_credentials())
         return cls(session, endpoint=endpoint or GOOGLE, sleep=sleep)
 
     def get(self, api: str, path: str, params: Params | None = None) -> dict[str, Any]:
-        """The JSON object at `path`, whose parts are quoted already. Raises `GoogleApiError`."""
+        """Return the JSON object at `path`, which is quoted already. Raises `GoogleApiError`."""
         url = f"{self._endpoint.replace('{api}', api)}/{path}"
         response = send(self._session, "GET", url, sleep=self._sleep, params=params)
         if not response.ok:
             raise refusal(api, response)
-        try:
+        answer = None
+        with contextlib.suppress(ValueError):
             answer = response.json()
-        except ValueError as error:
-            raise GoogleApiError(f"{api} answered {url} with no JSON", status=response.status_code) from error
         if not isinstance(answer, dict):
-            raise GoogleApiError(f"{api} answered {url} with no JSON object", status=response.status_code)
+            raise GoogleApiError(f"{api} answered {url} without a JSON object", status=response.status_code)
         return answer
 
     def pages(self, api: str, path: str, params: Params) -> Iterator[dict[str, Any]]:
-        """Every page of a list. Raises `GoogleApiError`."""
+        """Return each page of a list. Raises `GoogleApiError`."""
         page = self.get(api, path, params)
         yield page
         while token := page.get("nextPageToken"):
@@ -94,7 +91,7 @@ class GoogleApi:
 
 
 def default_credentials() -> Credentials:
-    """Those of this environment, not yet refreshed. Raises `GoogleApiError` if there are none."""
+    """Return the credentials of this environment. Raises `GoogleApiError` without any."""
     try:
         credentials, _ = google.auth.default(scopes=[SCOPE])
     except auth_errors.GoogleAuthError as error:
@@ -103,7 +100,7 @@ def default_credentials() -> Credentials:
 
 
 def identity(credentials: Credentials) -> str:
-    """Whose they are, once they were refreshed; without an address, what they are. Raises `GoogleApiError`."""
+    """Refresh the credentials and return their address, or their kind. Raises `GoogleApiError`."""
     try:
         credentials.refresh(Request())  # type: ignore[no-untyped-call]
     except auth_errors.GoogleAuthError as error:
@@ -111,7 +108,7 @@ def identity(credentials: Credentials) -> str:
     for name in ("service_account_email", "account"):
         if address := getattr(credentials, name, None):
             return str(address)
-    return f"an account whose address they do not tell ({type(credentials).__module__})"
+    return f"an account without an address ({type(credentials).__module__})"
 
 
 def authorized(credentials: Credentials) -> requests.Session:
@@ -127,23 +124,23 @@ def send(
     params: Params | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> requests.Response:
-    """The answer, whatever its status, tried again while it may get better. Raises `GoogleApiError` without one."""
+    """Return the response of any status, retried while it is transient. Raises `GoogleApiError` without one."""
     return persist(
         url,
         lambda: session.request(method, url, params=params, headers=headers, timeout=CONNECT_AND_READ_S),
-        busy=lambda response: response.status_code in PASSING_STATUS,
+        busy=lambda response: response.status_code in TRANSIENT_STATUS,
         sleep=sleep,
     )
 
 
 def persist(url: str, ask: Callable[[], _T], *, busy: Callable[[_T], bool], sleep: Callable[[float], None]) -> _T:
-    """The answer of the server at `url`, asked again while it is `busy` or none comes. Raises `GoogleApiError`."""
+    """Return the answer of `url`, retried while it is missing or `busy`. Raises `GoogleApiError`."""
     for delay in (*DELAYS_S, None):
         try:
             answer = ask()
             if delay is None or not busy(answer):
                 return answer
-        except _PASSING as error:
+        except _TRANSIENT as error:
             if delay is None:
                 raise GoogleApiError(f"no answer from {url}: {_line(root_cause(error))}") from error
         except auth_errors.GoogleAuthError as error:
@@ -159,10 +156,10 @@ def _not_refreshed(error: auth_errors.GoogleAuthError) -> GoogleApiError:
 
 
 def refusal(api: str, response: requests.Response) -> GoogleApiError:
-    """What an answer that is none says, and what to do about it."""
+    """Return the error of a response, with a fix."""
     status = response.status_code
     said, fix, denied = response.reason or "no reason given", _FIX.get(status, ""), status == 403
-    try:
+    with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):  # not in Google's form of an error
         error = response.json()["error"]
         said = str(error["message"])
         for detail in error.get("details", ()):
@@ -170,8 +167,6 @@ def refusal(api: str, response: requests.Response) -> GoogleApiError:
                 where = detail["metadata"]
                 project = where["consumer"].removeprefix("projects/")
                 fix, denied = f"gcloud services enable {where['service']} --project={project}", False
-    except (ValueError, LookupError, TypeError, AttributeError):
-        pass  # what came before Google's own form of an error has to do
     said = " ".join(said.split()).rstrip(".")
     return GoogleApiError(f"{api} answered {status}: {said}", status=status, fix=fix, denied=denied)
 

@@ -1,6 +1,6 @@
-"""Vertex AI's custom jobs over REST: the only importer of its client library.
+"""Create, read and cancel custom jobs of Vertex AI over REST. Only this module imports its client.
 
-A create has no request id and is never repeated here: after an ambiguous one the job is looked for by its labels.
+A create has no request id and is never retried. After an ambiguous create the supervisor finds the job by its labels.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ DEFAULT_ENDPOINT = "https://{region}-aiplatform.googleapis.com"
 CREATE_S = 60.0
 CALL_S = 30.0
 GIVE_UP_S = 60.0
-"""Calls that may be repeated are, for so long."""
+"""Time for retries of idempotent calls."""
 ON_THE_WAY = frozenset({409, 499})
-"""Statuses of a call that was aborted or cancelled in passing: they say nothing of the job."""
+"""Statuses of a call that was aborted or cancelled: they say nothing about the job."""
 
 _T = TypeVar("_T")
 
@@ -48,23 +48,23 @@ class JobNotFound(SpotError):
 
 
 class JobClient(Protocol):
-    """The custom jobs of a project, as the supervisor sees them."""
+    """Manage the custom jobs of a project. Each method may raise `PermissionDenied` or `TemporarilyUnavailable`."""
 
     def create(self, run: Run, attempt: Attempt) -> JobSnapshot:
-        """Raises `RequestRejected`, `PermissionDenied` or `TemporarilyUnavailable`."""
+        """Create the job of `attempt`. Raises `RequestRejected`."""
 
     def get(self, name: str) -> JobSnapshot:
-        """Raises `JobNotFound`, `PermissionDenied` or `TemporarilyUnavailable`."""
+        """Return the job. Raises `JobNotFound`."""
 
     def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:
-        """Return the job with the labels of `attempt` in its region. Raises `SpotError`."""
+        """Return the job with the labels of `attempt` in its region."""
 
     def cancel(self, name: str) -> None:
-        """Request the end of a job; an ended job is no error. Raises `SpotError`."""
+        """Request the end of a job; an ended job is no error."""
 
 
 class VertexJobs:
-    """The real ones. Safe to use from several threads."""
+    """Manage jobs in Vertex AI. Safe to use from several threads."""
 
     def __init__(self, endpoint: str = DEFAULT_ENDPOINT, *, give_up_s: float = GIVE_UP_S) -> None:
         self._endpoint = os.environ.get(ENDPOINT) or endpoint
@@ -85,43 +85,36 @@ class VertexJobs:
             )
         except (JobNotFound, TemporarilyUnavailable) as error:
             cause = error.__cause__
-            if isinstance(cause, ClientError) and cause.code not in ON_THE_WAY:  # an answer, and it is no
+            if isinstance(cause, ClientError) and cause.code not in ON_THE_WAY:  # a definite rejection
                 raise RequestRejected(
                     str(error), JobError(code=int(cause.code or 400), message=_line(cause))
                 ) from cause
             raise TemporarilyUnavailable(str(error)) from error
-        return _sighting(created)
+        return _snapshot(created)
 
     def get(self, name: str) -> JobSnapshot:
-        client = self._client(_region(name))
-        return _sighting(
-            _call(f"cannot read {name}", lambda: client.get_custom_job(name=name, timeout=CALL_S, retry=self._retry()))
-        )
+        get = self._client(_region(name)).get_custom_job
+        return _snapshot(_call(f"cannot read {name}", lambda: get(name=name, timeout=CALL_S, retry=self._retry())))
 
     def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:
-        request = {
-            "parent": f"projects/{run.spec.project}/locations/{attempt.region}",
-            "filter": label_filter(run, attempt),
-        }
+        parent = f"projects/{run.spec.project}/locations/{attempt.region}"
+        request = {"parent": parent, "filter": label_filter(run, attempt)}
         client = self._client(attempt.region)
         try:
             found = _call(
                 f"cannot look for {attempt.id} of run {run.id} in {attempt.region}",
                 lambda: list(client.list_custom_jobs(request=request, timeout=CALL_S, retry=self._retry())),
             )
-        except JobNotFound as error:  # the project or the region, which is no word about the job
+        except JobNotFound as error:  # the project or the region, not the job
             raise TemporarilyUnavailable(str(error)) from error
-        return _sighting(found[0]) if found else None
+        return _snapshot(found[0]) if found else None
 
     def cancel(self, name: str) -> None:
         from google.api_core import exceptions as api
 
-        client = self._client(_region(name))
+        cancel = self._client(_region(name)).cancel_custom_job
         try:
-            _call(
-                f"cannot cancel {name}",
-                lambda: client.cancel_custom_job(name=name, timeout=CALL_S, retry=self._retry()),
-            )
+            _call(f"cannot cancel {name}", lambda: cancel(name=name, timeout=CALL_S, retry=self._retry()))
         except JobNotFound:
             return
         except TemporarilyUnavailable as error:
@@ -139,14 +132,14 @@ class VertexJobs:
         from google.api_core import exceptions as api
         from google.api_core.retry import Retry, if_exception_type
 
-        passing = if_exception_type(
+        transient = if_exception_type(
             api.ServerError, api.TooManyRequests, requests.exceptions.ConnectionError, requests.exceptions.Timeout
         )
-        return Retry(predicate=passing, initial=0.5, maximum=8.0, timeout=self._give_up_s)
+        return Retry(predicate=transient, initial=0.5, maximum=8.0, timeout=self._give_up_s)
 
 
 def wire(run: Run, attempt: Attempt) -> dict[str, Any]:
-    """The body of the create, as it goes over the wire."""
+    """Return the body of the create request."""
     from google.cloud.aiplatform_v1.types import CustomJob
 
     text = CustomJob.to_json(
@@ -161,7 +154,7 @@ def _open(endpoint: str) -> Any:
     from google.auth.exceptions import DefaultCredentialsError
     from google.cloud.aiplatform_v1.services.job_service import JobServiceClient
 
-    # Plain http is a server on this machine or behind a proxy of one's own: nothing secret is sent there.
+    # Plain http is an emulator or a local proxy: it must not receive credentials.
     anonymous = endpoint.startswith("http://")
     try:
         return JobServiceClient(
@@ -189,21 +182,21 @@ def _call(what: str, call: Callable[[], _T]) -> _T:
         raise TemporarilyUnavailable(f"{what}: {_line(error.cause or error)}") from error
     except (api.GoogleAPICallError, requests.exceptions.RequestException, TransportError) as error:
         raise TemporarilyUnavailable(f"{what}: {_line(error)}") from error
-    except (ParseError, UnicodeDecodeError, AttributeError, TypeError) as error:  # of an error too, by a proxy
+    except (ParseError, UnicodeDecodeError, AttributeError, TypeError) as error:  # also for the error of a proxy
         raise TemporarilyUnavailable(f"{what}: the answer is not Vertex AI's: {_line(error)}") from error
     except GoogleAuthError as error:
-        # A metadata server that does not answer is wrapped by the library, and not marked as passing.
+        # The library does not mark a metadata server without an answer as retryable.
         if error.retryable or isinstance(error.__cause__, TransportError):
             raise TemporarilyUnavailable(f"{what}: {_line(error)}") from error
         raise PermissionDenied(f"{what}: {_line(error)}", fix=LOGIN) from error
 
 
-def _sighting(job: Any) -> JobSnapshot:
+def _snapshot(job: Any) -> JobSnapshot:
     if not job.name:
-        raise TemporarilyUnavailable("the answer is not Vertex AI's: it is about a job without a name")
+        raise TemporarilyUnavailable("the answer is not Vertex AI's: its job has no name")
     try:
         state = JobState(int(job.state))
-    except ValueError:  # one that this program does not know
+    except ValueError:  # a new state
         state = JobState.UNSPECIFIED
     said = job.error
     return JobSnapshot(
@@ -225,7 +218,7 @@ def _region(name: str) -> str:
 
 
 def _line(error: BaseException) -> str:
-    """What the server said, without the request's URL that the library puts before it."""
+    """Return the message of the server, without the URL."""
     text = str(getattr(error, "message", "") or root_cause(error))
     with contextlib.suppress(AttributeError, ValueError, LookupError, TypeError):
         text = str(cast("Any", error).response.json()["error"]["message"])
