@@ -1,1 +1,1 @@
-"""What a checkpoint costs, beside the usual ways of taking one: `python -m benchmarks`, docs/benchmarks.md."""
+"""Measure what a checkpoint costs, compared with the usual ways: `python -m benchmarks`, docs/benchmarks.md."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: what a checkpoint costs, beside the article's way and torch.distributed.checkpoint.
+"""Measure what a checkpoint costs, compared with the article's way and torch.distributed.checkpoint.
 
 Exits with 0 when everything was measured, whichever target holds, and with 1 when a measurement failed.
 """
@@ -66,7 +66,7 @@ def _measure(size: int, quick: bool, ways: list[Name], rng: random.Random, say: 
 
 
 def _effort(way: Name, size: int, quick: bool) -> Effort:
-    """Much for what is quick and varies, little for what takes long and is held to the server's pace."""
+    """Return many repetitions for quick measurements, few for long ones."""
     if quick:
         return Effort(saves=2, cycles=1, stops=1)
     if way is Name.OURS:

@@ -1,6 +1,6 @@
-"""The article's way: torch.save to a file, two uploads of it and a metadata object, all in the training loop.
+"""Checkpoint the article's way: torch.save to a file, two uploads and a metadata object, all in the training loop.
 
-`CheckpointManager` is the article's code but for its types, the print, and what only loads.
+`CheckpointManager` is the article's code without its types, its print and its loading.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class CheckpointManager:
 
 
 class Article:
-    """The article's manager under the benchmark's loop."""
+    """Run the article's manager in the benchmark's loop."""
 
     def __init__(self, workload: Workload, folder: Path) -> None:
         self._workload = workload

@@ -1,4 +1,4 @@
-"""The way of torch.distributed.checkpoint: `async_save` to local files, uploaded by google-cloud-storage.
+"""Checkpoint with torch.distributed.checkpoint: `async_save` to local files, uploaded by google-cloud-storage.
 
 Everything that PyTorch offers to make it quick is used: a stager kept from save to save, which reuses its memory,
 cached plans, no fsync, and upload in the background thread or process. After SIGTERM the save is a synchronous one,
@@ -34,7 +34,7 @@ METADATA = ".metadata"
 
 
 class UploadingWriter(FileSystemWriter):
-    """Writes `streams` local files, uploads them side by side, then the metadata, and removes them."""
+    """Write `streams` local files, upload them in parallel, then the metadata, and remove them."""
 
     def __init__(self, folder: Path, prefix: str, streams: int) -> None:
         super().__init__(folder, thread_count=streams, sync_files=False)
@@ -64,7 +64,7 @@ class UploadingWriter(FileSystemWriter):
 
 
 class Distributed:
-    """`async_save` in a thread or in a process under the benchmark's loop."""
+    """Run `async_save` in a thread or a process in the benchmark's loop."""
 
     def __init__(self, workload: Workload, folder: Path, *, process: bool, streams: int) -> None:
         self._workload = workload

@@ -1,4 +1,4 @@
-"""From what was measured to the figures that are reported, and whether each target holds."""
+"""Compute the reported figures from measurements, and check each target."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from benchmarks.ways import Name
 from spot.trainer.checkpoint.interval import SHORTEST_S, History, automatic_interval_s
 
 PROMISED_FROM = 200e6
-"""Bytes of state; below, requests and the interpreter take longer than the bytes, and nothing is promised."""
+"""The least bytes of state for targets; below, requests and the interpreter dominate."""
 COPIES_AT_MOST = 1.05
 """One, and what sending it takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """One way at one size. None where it was not measured or has no meaning."""
+    """Hold the figures of one way at one size; None if not measured."""
 
     way: Name
     size: int
@@ -27,19 +27,19 @@ class Figures:
     sigterm_s: float
     sigterm_in_flight_s: float
     lost_s: float | None
-    """Training time lost during one upload, the stall not counted."""
+    """Training time lost during one upload, without the stall."""
     helper_cpu_s: float | None
-    """Processor time of the uploader for one save."""
+    """CPU time of the uploader per save."""
     interval_s: float
-    """What `auto` comes to, from this way's own stall."""
+    """The interval that `auto` chooses for this stall."""
     extra_bytes: int
-    """The most memory at any moment of a save, less that of the same training before its first (memory.py)."""
+    """Peak memory during a save minus memory before the first save (memory.py)."""
     extra_but_programs_bytes: int
-    """The same less what the helpers held before the first save: the program and its libraries."""
+    """The same without the memory of the helpers before the first save."""
 
     @property
     def slowdown(self) -> float | None:
-        """Share of the time between saves that is lost, at the shortest interval that `auto` takes."""
+        """Return the lost share of time at the shortest automatic interval."""
         return None if self.lost_s is None else self.lost_s / SHORTEST_S
 
     @property
@@ -53,12 +53,12 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:
-    """What no way can be quicker than, measured in the same run."""
+    """Hold the lower bounds measured in the same run."""
 
     memcpy_s: float
     torch_copy_s: float
     wire_s: float
-    """The bytes over eight connections and one small object after them, from a client that only sends."""
+    """Seconds to send the bytes over eight connections, then one small object, without any training."""
     size: int
 
     @property
@@ -68,7 +68,7 @@ class Floor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One promise and what was measured."""
+    """Hold one target and the measured value."""
 
     text: str
     measured: str
@@ -76,7 +76,7 @@ class Target:
 
 
 def figures(measured: Measured) -> Figures:
-    """The medians."""
+    """Return the medians."""
     cycles = measured.cycles
     stall_s = median(measured.stalls_s)
     durable_s = median(it.durable_s for it in measured.stopped)
@@ -105,7 +105,7 @@ def floor(ours: Measured, wire: list[float]) -> Floor:
 
 
 def targets(ours: Figures, article: Figures, limit: Floor) -> list[Target]:
-    """The promises of docs/benchmarks.md at one size."""
+    """Return the targets of docs/benchmarks.md at one size."""
     if ours.size < PROMISED_FROM:
         return []
     factor = 10 if ours.size >= 1e9 else 8
@@ -136,7 +136,7 @@ Row = tuple[str, Callable[[Figures], str]]
 
 
 def rows(article: Figures, limit: Floor) -> list[Row]:
-    """The table's lines: what is shown and how to say it of one way."""
+    """Return the table's rows: a label, and how to format the value of a way."""
     return [
         ("stall, first save", lambda it: _seconds(it.first_stall_s)),
         ("stall, median", lambda it: _seconds(it.stall_s)),

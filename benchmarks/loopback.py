@@ -1,4 +1,4 @@
-"""The shaped server as a process, and what its wire takes from a client that does nothing but send."""
+"""Run the shaped server as a process, and measure the lower bound of its network."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from urllib.parse import urlsplit
 from benchmarks.ways import BUCKET
 
 STREAMS = 8
-"""As many as the uploader has."""
+"""The number of the uploader's streams."""
 PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledged:
-    """One write that the server confirmed."""
+    """Hold one confirmed write."""
 
     name: str
     size: int
     time: float
-    """On `time.monotonic`'s clock."""
+    """Time by `time.monotonic`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loopback:
-    """A running shaped server."""
+    """Hold a running shaped server."""
 
     url: str
 
     def environment(self) -> dict[str, str]:
-        """For a process that shall take it for Cloud Storage."""
+        """Return the environment that makes a process use it as Cloud Storage."""
         return {**os.environ, "STORAGE_EMULATOR_HOST": self.url}
 
     def acknowledged(self) -> list[Acknowledged]:
-        """Every write so far, oldest first."""
+        """Return every write so far, oldest first."""
         with urllib.request.urlopen(f"{self.url}/acknowledged", timeout=10) as reply:
             return [Acknowledged(**values) for values in json.load(reply)]
 
 
 @contextlib.contextmanager
 def serve() -> Iterator[Loopback]:
-    """Start it with no objects; it ends with this process, however that ends."""
+    """Start it without objects; it ends with this process."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.shaped"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -67,7 +67,7 @@ def serve() -> Iterator[Loopback]:
 
 
 def wire_s(loopback: Loopback, size: int) -> float:
-    """Seconds to send `size` bytes over `STREAMS` connections, and one small object after them."""
+    """Return the seconds to send `size` bytes over `STREAMS` connections, then one small object."""
     memory = mmap.mmap(-1, -(-size // STREAMS))
     view = memoryview(memory)
     view[:] = bytes(len(view))

@@ -1,4 +1,4 @@
-"""Runs the training processes of one size side by side and collects what they and the server say."""
+"""Run the training processes of one size and collect their measurements and the server's."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from benchmarks.trainee import Plan, arguments
 from benchmarks.ways import Name, commits
 
 INTO_A_SAVE_S = 0.2
-"""How long after a save began the SIGTERM comes that shall find it in flight."""
+"""Delay of a SIGTERM during a save, from its start."""
 UP_TO_S = 0.2
-"""The SIGTERM between saves comes at a random moment within this time."""
+"""Range of the random delay of a SIGTERM between saves."""
 LEAVE_S = 120.0
 STDERR_KEPT = 2000
 
@@ -29,12 +29,12 @@ Say = Callable[[str], None]
 
 
 class MeasurementFailed(Exception):
-    """A process did not do what was to be measured."""
+    """Report a process that did not do what is measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cycle:
-    """Steps while one save was under way, and without."""
+    """Count steps during a save and without a save."""
 
     seconds: float
     steps: int
@@ -44,23 +44,23 @@ class Cycle:
 
     @property
     def lost_s(self) -> float:
-        """Training time that the save took after the loop went on."""
+        """Return the training time lost after the stall."""
         return self.seconds - self.steps * self.idle_seconds / self.idle_steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """One SIGTERM."""
+    """Hold the times of one SIGTERM."""
 
     durable_s: float
-    """From the signal to the acknowledgement of the object that completes a checkpoint of the last step."""
+    """From the signal until the checkpoint of the last step is complete."""
     gone_s: float
-    """To the end of the process."""
+    """From the signal to the end of the process."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Measured:
-    """All that was measured of one way at one size."""
+    """Hold all measurements of one way at one size."""
 
     way: Name
     size: int = 0
@@ -73,25 +73,25 @@ class Measured:
     stopped_in_flight: list[Stopped] = field(default_factory=list)
     cycles: list[Cycle] = field(default_factory=list)
     baseline_bytes: int = 0
-    """The trainer alone, before its first checkpoint."""
+    """The trainer before its first checkpoint."""
     helper_bytes: int = 0
-    """What its helpers hold by then."""
+    """Its helpers at that time."""
     peak_bytes: int = 0
-    """All of them, at most, during a save."""
+    """The peak of all processes during a save."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How often to measure what."""
+    """Choose the repetitions."""
 
     saves: int
     cycles: int
     stops: int
-    """Processes that are stopped between saves; as many others are stopped with a save in flight."""
+    """Processes stopped between saves; the same number is stopped during a save."""
 
 
 def measure(way: Name, size: int, effort: Effort, server: Loopback, rng: random.Random, say: Say) -> Measured:
-    """Everything about one way at one size."""
+    """Measure one way at one size."""
     measured = Measured(way=way)
     asynchronous = way is not Name.ARTICLE
     brief = Plan(way=way, size=size, warm=asynchronous)
@@ -154,7 +154,7 @@ def _run(plan: Plan, measured: Measured, server: Loopback, rng: random.Random) -
 
 @contextmanager
 def _started(plan: Plan, server: Loopback) -> Iterator[tuple[subprocess.Popen[str], Iterator[dict[str, Any]]]]:
-    """The process and what it says until it ends. What it writes to standard error is shown if it fails."""
+    """Start the process and yield its messages. Show its standard error if it fails."""
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             arguments(plan), stdout=subprocess.PIPE, stderr=errors, text=True, env=server.environment()
@@ -180,5 +180,5 @@ def _events(lines: IO[str]) -> Iterator[dict[str, Any]]:
 
 
 def wire_s(server: Loopback, size: int, times: int) -> list[float]:
-    """What the same bytes take on the same wire from a client that only sends."""
+    """Measure the lower bound for the same bytes on the same network."""
     return [loopback.wire_s(server, size) for _ in range(times)]

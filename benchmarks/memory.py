@@ -1,4 +1,4 @@
-"""The memory of a process and all that it started, shared pages counted once.
+"""Measure the memory of a process tree, counting shared pages once.
 
 Pages of files are left out: those are programs and libraries, whose share changes with every other program that
 maps them, and the system can drop them.
@@ -16,7 +16,7 @@ COUNTED = ("Pss_Anon:", "Pss_Shmem:")
 
 
 def processes(root: int) -> list[int]:
-    """The process and its descendants."""
+    """Return the process and its descendants."""
     found = [root]
     for pid in found:
         for task in Path(f"/proc/{pid}/task").glob("*/children"):
@@ -26,7 +26,7 @@ def processes(root: int) -> list[int]:
 
 
 def bytes_of(pids: list[int]) -> int:
-    """Of their own and shared pages; one that n processes share counts 1/n in each."""
+    """Return the proportional set size: a page of n processes counts 1/n in each."""
     total = 0
     for pid in pids:
         with contextlib.suppress(OSError):  # it has ended
@@ -37,7 +37,7 @@ def bytes_of(pids: list[int]) -> int:
 
 
 class Peak:
-    """The most memory that a process and its descendants held while this was entered."""
+    """Record the peak memory of a process tree while the context is entered."""
 
     def __init__(self, root: int) -> None:
         self._root = root

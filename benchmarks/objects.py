@@ -1,4 +1,4 @@
-"""The objects of the stand-in for Cloud Storage: what a large body was, and small bodies whole."""
+"""Hold the objects of the emulated Cloud Storage: small bodies whole, large bodies by checksum."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spot.storage.checksum import crc32c
 
 
 class Content:
-    """A body as it arrives: its size and checksum, and its bytes while they are at most `keep`."""
+    """Collect size and checksum of a body, and its bytes up to `keep`."""
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
@@ -32,16 +32,16 @@ class Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """One object, as it was last written."""
+    """Hold an object as last written."""
 
     name: str
     content: Content
     generation: int
     time: float
-    """When the write was about to be acknowledged, on the clock that all processes of the machine share."""
+    """Time of the acknowledgement, by the clock that all processes share."""
 
     def resource(self) -> dict[str, Any]:
-        """What the JSON API says of it."""
+        """Return its JSON API resource."""
         return {
             "kind": "storage#object",
             "name": self.name,
@@ -54,11 +54,11 @@ class Stored:
 
 
 class Exists(Exception):
-    """The object is in another generation than the one that the request asks for."""
+    """Report a generation that differs from the requested generation."""
 
 
 class Objects:
-    """All objects, and when each was acknowledged. Safe to use from several threads."""
+    """Hold all objects and the times of their acknowledgement. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -90,6 +90,6 @@ class Objects:
             return self._objects.pop(name, None) is not None
 
     def acknowledged(self) -> list[dict[str, Any]]:
-        """Every write so far, oldest first."""
+        """Return every write so far, oldest first."""
         with self._lock:
             return [{"name": it.name, "size": it.content.size, "time": it.time} for it in self._acknowledged]

@@ -1,4 +1,4 @@
-"""This project's way: the trainer's own checkpointer and uploader process, as the trainer uses them."""
+"""Checkpoint as the trainer does: its checkpoint manager and uploader process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEEP = 3
 
 
 class Ours:
-    """The checkpointer under the benchmark's loop."""
+    """Run the checkpoint manager in the benchmark's loop."""
 
     def __init__(self, workload: Workload, remaining_s: Callable[[], float]) -> None:
         buffer = SharedBuffer()

@@ -1,4 +1,4 @@
-"""How fast one connection to the stand-in for Cloud Storage is, by a clock that tests can set."""
+"""Limit the speed of one connection to the emulated Cloud Storage, by a clock that tests can set."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable
 
 RATE = 200e6
-"""Bytes a second of one connection."""
+"""Bytes per second of one connection."""
 LATENCY_S = 0.030
-"""From a request to the first byte of its body being taken, or of its reply being sent."""
+"""Seconds from a request to the first byte of its body or reply."""
 CATCH_UP_S = 0.010
-"""How late a sleep may end without lowering the rate; more than that is lost, as it would be on a wire."""
+"""Oversleep that later bytes may make up for; more is lost, as on a real network."""
 
 
 class Pace:
-    """Delays one connection: `LATENCY_S` a request, then `RATE` whichever way the bytes go."""
+    """Delay one connection: `LATENCY_S` a request, then `RATE` whichever way the bytes go."""
 
     def __init__(
         self,
@@ -30,11 +30,11 @@ class Pace:
         self._free_at = 0.0
 
     def request(self) -> None:
-        """A request's head has arrived."""
+        """Delay after the head of a request."""
         self._take(self._latency_s)
 
     def carry(self, size: int) -> None:
-        """So many bytes of a body pass."""
+        """Delay for this many bytes of a body."""
         self._take(size / self._rate)
 
     def _take(self, seconds: float) -> None:

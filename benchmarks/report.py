@@ -1,4 +1,4 @@
-"""Shows the figures: a table on a terminal, Markdown elsewhere, JSON in a file."""
+"""Show the figures: a table on a terminal, Markdown elsewhere, JSON in a file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PACKAGES = ("torch", "google-cloud-storage", "google-crc32c", "requests", "numpy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """Everything about one size."""
+    """Hold all results of one size."""
 
     measured: list[Measured]
     figures: list[Figures]
@@ -33,7 +33,7 @@ class Result:
 
 
 def surroundings() -> dict[str, str]:
-    """What the figures depend on."""
+    """Hold what the figures depend on."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": f"{_processor()}, {os.cpu_count()} cores",
@@ -47,7 +47,7 @@ def surroundings() -> dict[str, str]:
 
 
 def show(results: list[Result], around: dict[str, str]) -> None:
-    """Print all of it."""
+    """Print all results."""
     console = Console()
     console.print(
         "\n" + ", ".join(f"{name} {value}" for name, value in around.items()) + "\n", highlight=False, soft_wrap=True
@@ -65,7 +65,7 @@ def show(results: list[Result], around: dict[str, str]) -> None:
 
 
 def save(path: Path, results: list[Result], around: dict[str, str]) -> None:
-    """All figures, and what they were computed from."""
+    """Return all figures and their measurements."""
     path.write_text(json.dumps({"around": around, "results": [asdict(it) for it in results]}, indent=1))
 
 

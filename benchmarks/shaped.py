@@ -1,4 +1,4 @@
-"""A stand-in for Cloud Storage on loopback whose every connection is as fast as one real stream (pace.py).
+"""Emulate Cloud Storage on loopback, each connection as fast as one real stream (pace.py).
 
 It speaks as much of the JSON API as the three ways need: multipart and resumable uploads, preconditions on the
 generation, metadata, listing, download, deletion. It is a process of its own and takes bodies without copying them,
@@ -25,11 +25,11 @@ from benchmarks.pace import Pace
 
 BUFFER = 1 << 20
 LONGEST_TAIL = 256
-"""More than the closing boundary of a multipart body takes."""
+"""More than the closing boundary of a multipart body."""
 KEEP = 8 << 20
-"""Larger bodies are measured and dropped."""
+"""The largest body that is kept; larger bodies are measured only."""
 NICENESS = 19
-"""The real server takes no time from the machine that trains."""
+"""Nice value: a real server uses no CPU of the training machine."""
 
 _OBJECT = re.compile(r"/(?:download/)?storage/v1/b/[^/]+/o/([^/]+)")
 _BUCKET = re.compile(r"/storage/v1/b/[^/]+")
@@ -39,7 +39,7 @@ _UPLOAD = re.compile(r"/upload/storage/v1/b/[^/]+/o")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The head of a request."""
+    """Hold the head of a request."""
 
     method: str
     path: str
@@ -54,7 +54,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What is sent back."""
+    """Hold a response."""
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
@@ -62,7 +62,7 @@ class Reply:
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """One thread a connection, all over the same objects."""
+    """Serve each connection in a thread, on the same objects."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -122,7 +122,7 @@ class _Connection(socketserver.BaseRequestHandler):
         )
 
     def _body(self) -> Iterator[memoryview]:
-        """The rest of the body; what is yielded is good until the next."""
+        """Yield the rest of the body; a chunk is valid until the next."""
         while self._remaining:
             early, self._early = self._early[: self._remaining], self._early[self._remaining :]
             if early:
@@ -231,7 +231,7 @@ def _error(status: int, message: str) -> Reply:
 
 
 def main() -> None:
-    """Serve until standard input ends, as it does when whoever started this is gone. The first line is the URL."""
+    """Print the URL, then serve until standard input ends, which it does when the parent exits."""
     os.nice(NICENESS)
     server = Server()
     threading.Thread(target=server.serve_forever, daemon=True).start()

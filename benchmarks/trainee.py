@@ -1,4 +1,4 @@
-"""The training process that is measured: `python -m benchmarks.trainee PLAN`, started by measure.py.
+"""Train as the measured process: `python -m benchmarks.trainee PLAN`, started by measure.py.
 
 It says where it is in one JSON line each on standard output, trains until SIGTERM, and leaves with 143.
 """
@@ -23,38 +23,38 @@ from benchmarks.workload import Workload, size_of
 from spot.trainer.runtime.signals import StopSignal
 
 GRACE_S = 120.0
-"""More than the slowest way needs, so that all are measured to the end."""
+"""Longer than the slowest way needs."""
 PATIENCE_S = 60.0
-"""How long to train on for a SIGTERM that does not come."""
+"""The longest wait for a SIGTERM."""
 BASELINE_S = 0.6
 IDLE_S = 4.0
-"""How long, at most, steps are counted without a save for comparison."""
+"""The longest time to count steps without a save."""
 AFTERMATH_S = 0.5
-"""What an uploader still does after a save is durable, counted with it."""
+"""Time counted after a save for the uploader's remaining work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What one training process shows."""
+    """Choose what one training process measures."""
 
     way: Name
     size: int
     warm: bool = True
-    """Take one save before all else, which touches fresh memory."""
+    """Save once before measuring, to touch fresh memory."""
     saves: int = 0
-    """How many are timed after it."""
+    """Timed saves after it."""
     memory: bool = False
-    """Mark the beginning and the end of one more, whose memory is watched."""
+    """Mark start and end of one more save, to measure memory."""
     cycles: int = 0
-    """How often steps are counted during a save and around it."""
+    """Repetitions of counting steps during a save and without."""
     floor: bool = False
     """Time plain copies of the state between the saves."""
     in_flight: bool = False
-    """SIGTERM shall come while a save is under way."""
+    """Send SIGTERM during a save."""
 
 
 class Trainee:
-    """The training loop and what it does in which order."""
+    """Run the training loop through the plan."""
 
     def __init__(self, plan: Plan, folder: Path, stop: StopSignal) -> None:
         self._plan = plan
@@ -98,7 +98,7 @@ class Trainee:
         _say("durable", step=self._workload.steps)
 
     def _train(self, until: Callable[[], bool]) -> int:
-        """Train until a condition holds, asked after each step; the number of steps."""
+        """Train until the condition holds after a step; return the number of steps."""
         first, end = self._workload.steps, time.monotonic() + PATIENCE_S
         while True:
             self._workload.step()
@@ -112,7 +112,7 @@ class Trainee:
         return self._train(lambda: not self._way.busy() and time.monotonic() >= end)
 
     def _save_and_wait(self) -> float:
-        """Save, train until that is durable; how long the loop stood still."""
+        """Save, train until durable, and return the stall."""
         began = time.perf_counter()
         self._save()
         stall_s = time.perf_counter() - began
@@ -120,13 +120,13 @@ class Trainee:
         return stall_s
 
     def _save(self) -> None:
-        """Save with as many threads as PyTorch takes by itself; the steps, which stand for launches, have one."""
+        """Save with PyTorch's default number of threads; the steps use one."""
         torch.set_num_threads(self._threads)
         self._way.save()
         torch.set_num_threads(1)
 
     def _cycle(self) -> None:
-        """Count the steps while a save is under way, and then without one; the stall itself is in neither."""
+        """Count the steps during a save, then without a save, both without the stall."""
         cpu = _cpu_seconds(self._way.helpers())
         self._save()
         began = time.perf_counter()
@@ -141,7 +141,7 @@ class Trainee:
 
 
 class _Copies:
-    """Plain copies of the same tensors into memory that was touched before: what no snapshot can be quicker than."""
+    """Copy the same tensors into memory touched before: the lower bound of a snapshot."""
 
     def __init__(self, workload: Workload) -> None:
         self._tensors = [tensor.detach() for tensor in workload.tensors()]
@@ -155,7 +155,7 @@ class _Copies:
             start = end
 
     def memcpy(self) -> float:
-        """One after the other on one core."""
+        """Copy one after the other on one core."""
         import ctypes
 
         began = time.perf_counter()
@@ -164,7 +164,7 @@ class _Copies:
         return time.perf_counter() - began
 
     def torch(self) -> float:
-        """PyTorch's copy, which takes all cores for a large tensor."""
+        """Copy with PyTorch, which uses all cores for a large tensor."""
         began = time.perf_counter()
         for target, tensor in zip(self._targets, self._tensors, strict=True):
             target.copy_(tensor)
@@ -196,7 +196,7 @@ def main() -> None:
 
 
 def arguments(plan: Plan) -> list[str]:
-    """The command that runs `plan`."""
+    """Return the command that runs `plan`."""
     return [sys.executable, "-m", "benchmarks.trainee", json.dumps(asdict(plan))]
 
 

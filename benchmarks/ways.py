@@ -1,4 +1,4 @@
-"""A way of taking checkpoints, as the benchmark's training loop sees it, and which there are."""
+"""Define a way of taking checkpoints for the benchmark's loop, and list the ways."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BUCKET = "benchmark"
 
 
 class Name(StrEnum):
-    """The ways, as they are called on the command line and in the tables."""
+    """Name the ways for the command line and the tables."""
 
     ARTICLE = "article"
     DCP_THREAD = "dcp-thread"
@@ -23,22 +23,22 @@ class Name(StrEnum):
 
 
 class Way(Protocol):
-    """Checkpoints of one workload."""
+    """Take checkpoints of one workload."""
 
     def save(self) -> None:
-        """Take one. On return training may go on; none may be under way."""
+        """Take a checkpoint. Training continues on return. No checkpoint may be in flight."""
 
     def busy(self) -> bool:
-        """Whether one is under way. Asked after every step."""
+        """Return whether a checkpoint is in flight. Called after every step."""
 
     def finish(self) -> None:
-        """After SIGTERM: make the last step durable, by whatever is quickest for this way."""
+        """Save the last step after SIGTERM, in the quickest way available."""
 
     def helpers(self) -> list[int]:
-        """Processes beside the trainer that work on checkpoints."""
+        """Return the processes that help with checkpoints."""
 
     def close(self) -> None:
-        """End those processes. A trainer that leaves need not call it."""
+        """End the helpers. Optional before the process exits."""
 
 
 def build(name: Name, workload: Workload, folder: Path, remaining_s: Callable[[], float]) -> Way:
@@ -60,7 +60,7 @@ def build(name: Name, workload: Workload, folder: Path, remaining_s: Callable[[]
 
 
 def commits(name: Name, object_name: str) -> bool:
-    """Whether this object is the one that ends a checkpoint: what is read to find the others."""
+    """Return whether this object completes a checkpoint."""
     match name:
         case Name.ARTICLE:
             return object_name.endswith("/checkpoint_meta.json")

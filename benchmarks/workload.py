@@ -1,4 +1,4 @@
-"""What is trained: a GPT-like model with AdamW of a given size, in a loop as short-stepped as one that drives a GPU.
+"""Train a GPT-like model with AdamW of a given size, in steps as short as kernel launches on a GPU.
 
 All of the state is real: parameters in many tensors, and AdamW's moments after one step of all of them. From then on a
 step trains a small part only, in some thousand small operations. That is what the interpreter does while a GPU has
@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 BYTES_PER_PARAMETER = 12
-"""Weight and two moments in float32."""
+"""Bytes of a weight and two moments in float32."""
 SMALL_WIDTH, SMALL_LAYERS, SMALL_BATCH = 64, 8, 16
 HEAD = 64
-"""GPT-2 has one layer for each so many of width."""
+"""GPT-2's width per layer."""
 SEED = 0
 
 
 class Workload:
-    """The model, its optimizer and one training step."""
+    """Hold model and optimizer, and make training steps."""
 
     def __init__(self, size: int) -> None:
         torch.manual_seed(SEED)
@@ -47,18 +47,18 @@ class Workload:
         self.steps += 1
 
     def tensors(self) -> list[Tensor]:
-        """All that a checkpoint holds."""
+        """Return the content of a checkpoint."""
         moments = [value for entry in self.optimizer.state.values() for value in entry.values()]
         return [*self.model.state_dict().values(), *moments]
 
 
 def size_of(tensors: list[Tensor]) -> int:
-    """Bytes of all of them."""
+    """Return the total bytes."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _trunk(parameters: int) -> nn.Module:
-    """Blocks as GPT-2 has them, as many as their width is wide, for 70 % of the parameters; embeddings for the rest."""
+    """Return GPT-2 blocks with 70 % of the parameters, and embeddings with the rest."""
     width = max(64, round((0.7 * parameters * HEAD / 12) ** (1 / 3) / HEAD) * HEAD)
     layers = max(1, round(0.7 * parameters / (12 * width**2)))
     blocks = nn.ModuleList(_block(width) for _ in range(layers))
