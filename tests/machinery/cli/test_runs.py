@@ -62,8 +62,8 @@ def test_without_an_open_run_there_is_nothing_to_do(desk: Desk, verb: str) -> No
     ("run_id", "says"),
     [
         ("nope", "there is no run nope in gs://"),
-        ("No/pe", "'No/pe' is no id of a run"),
-        ("", "'' is no id of a run"),
+        ("No/pe", "'No/pe' is not the id of a run"),
+        ("", "'' is not the id of a run"),
     ],
 )
 def test_an_unknown_run_is_one_line(desk: Desk, verb: str, run_id: str, says: str) -> None:

@@ -14,9 +14,9 @@ from tests.machinery.desk import WEEKLY, Desk, nobody_there
 from tests.machinery.emulators.faults import Answer
 
 BROKEN = {
-    "cut off": (b'{"format": 1, "id": "bad"', "no record of a run"),
+    "cut off": (b'{"format": 1, "id": "bad"', "is not the record of a run"),
     "of a future version": (b'{"format": 2}', "has format 2, this program reads up to 1: use a newer version of spot"),
-    "not of a run": (b"[]", "no record of a run"),
+    "not of a run": (b"[]", "is not the record of a run"),
 }
 broken = pytest.mark.parametrize(("data", "says"), BROKEN.values(), ids=BROKEN.keys())
 

@@ -155,9 +155,9 @@ def test_flags_that_the_trainer_cannot_be_given_are_refused(desk: Desk, given: s
         ("--deadline-hours -1", "policy.deadline_hours is -1.0: a number from 0.01 to 8760"),
         ("--work-hours nan", "policy.work_hours is nan: a number from 0.01 to 8760"),
         ("--budget-usd 1e99", 'policy.budget_usd is 1e+99: "none", or a number from 0.01 to 1000000'),
-        ("--image trainer", "'trainer' names no image: write it as REGISTRY/PATH:TAG"),
-        ("--image docker.io/our/trainer:v1", "only Artifact Registry is asked what a tag means"),
-        ("--image a.pkg.dev/t@sha256:12", "has no valid digest"),
+        ("--image trainer", "'trainer' is not an image: expected REGISTRY/PATH:TAG"),
+        ("--image docker.io/our/trainer:v1", "has a tag, and tags are resolved in Artifact Registry only"),
+        ("--image a.pkg.dev/t@sha256:12", "has an invalid digest"),
     ],
 )
 def test_a_wrong_value_is_named_in_one_line(desk: Desk, arguments: str, says: str) -> None:
@@ -179,7 +179,7 @@ def test_an_image_by_tag_is_pinned_to_its_digest(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (Answer(status=404), f"there is no image {TAG}: push it first, or check its name"),
+        (Answer(status=404), f"image {TAG} does not exist (fix: push it first, or check its name)"),
         (refusal(403, "no"), "ask for roles/artifactregistry.reader"),
         (Answer(), "as the digest of"),
     ],

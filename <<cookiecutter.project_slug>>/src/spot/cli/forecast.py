@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import sys
 from argparse import Namespace
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from spot.cli import console, forecast_tables
+from spot.cli.runs import overrides
 from spot.config.load import load
 from spot.config.settings import Settings
 from spot.core.errors import Exit
 from spot.core.run import Run
 from spot.pricing.quotes import age_warning, by_region, described, quotes
 from spot.report.forecast_svg import svg
-from spot.report.forecast_wording import ForecastResult
+from spot.report.forecast_wording import FIGURES, ForecastResult
 from spot.simulation import sweeps
 from spot.simulation.capacity import Supply, assumed, from_file, measured, stand_ins
 from spot.simulation.forecast import Baseline, Case, Forecast, ReplayResult, ReplayResults, forecasts, quantile
@@ -28,7 +28,7 @@ from spot.simulation.startup_times import StartupRanges, StartupTimes
 from spot.simulation.traces import Trace, read, shipped
 from spot.simulation.windows import windows
 from spot.supervisor import preflight
-from spot.supervisor.submit import SubmitError, SubmitOptions, plan, run_of
+from spot.supervisor.submit import SubmitError, plan, run_of
 
 REPLAYS, REPLAYS_OF_SWEEP = 1000, 300
 _MINUTE = timedelta(minutes=1)
@@ -82,19 +82,13 @@ def _replayed(cases: Sequence[Case], supply: Supply, number: int, seed: int) -> 
     longest = max(case.run.spec.deadline - case.run.submitted_at for case in cases)
     found = windows(supply.trace, supply.trace.regions, supply.machines, -(-longest // _MINUTE))
     start_times = StartupTimes.drawn(StartupRanges.of(cases[0].run.spec.policy), supply.trace.regions, seed)
-    with _progress(number * len(cases) * len(Baseline)) as done:
-        return forecasts(cases, found, start_times, found.drawn(number, seed), done)
+    _log.info("%d replays: %d cases, %d policies", number * len(cases) * len(Baseline), len(cases), len(Baseline))
+    return forecasts(cases, found, start_times, found.drawn(number, seed), lambda _: None)
 
 
 def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
     """Return the run that a submit would record now, without pins. Raises `SpotError` as a submit does."""
-    overrides = SubmitOptions(
-        strategy=options.strategy,
-        regions=options.regions,
-        work_hours=options.work_hours,
-        deadline_hours=options.deadline_hours,
-    )
-    run = run_of(settings, overrides, now, image=settings.cloud.image, arguments=settings.arguments())
+    run = run_of(settings, overrides(options), now, image=settings.cloud.image, arguments=settings.arguments())
     if warnings := plan(run, force=True, save=settings.save).warnings:
         raise SubmitError(warnings[0])
     if without := run.spec.policy.unpriced:
@@ -156,21 +150,6 @@ def _cases(sweep: str | None, run: Run, supply: Supply, others: Sequence[str]) -
     return [Case(label=", ".join(run.spec.policy.regions), run=run)]
 
 
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal, and log one line elsewhere."""
-    if not sys.stderr.isatty():
-        _log.info("%d replays, %d per policy", total, total // len(Baseline))
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("replays", total=total)
-        yield lambda number: progress.advance(task, number)
-
-
 def _check_writable(path: Path) -> None:
     """Fail before the replays, and leave everything as it was."""
     with _writing(path):
@@ -228,11 +207,7 @@ def _samples(trace: Trace, one: ReplayResults) -> dict[str, Any]:
         "late_upper_bound": _round(one.missed_at_most),
         "independent": one.independent,
         "unfinished": one.unfinished,
-        "preemptions": _round(one.mean(lambda sample: sample.preemptions)),
-        "attempts": _round(one.mean(lambda sample: sample.asked)),
-        "spot_hours": _round(one.mean(lambda sample: sample.spot_hours)),
-        "on_demand_hours": _round(one.mean(lambda sample: sample.on_demand_hours)),
-        "hours_without_machine": _round(one.mean(lambda sample: sample.waited_hours)),
+        **{name: _round(one.mean(value)) for name, value in FIGURES.items()},
         "replays": [_sample(trace, sample) for sample in one.replays],
     }
 
@@ -243,11 +218,7 @@ def _sample(trace: Trace, sample: ReplayResult) -> dict[str, Any]:
         "usd": _round(sample.usd),
         "hours": _round(sample.hours),
         "late": sample.missed,
-        "preemptions": sample.preemptions,
-        "attempts": sample.asked,
-        "spot_hours": _round(sample.spot_hours),
-        "on_demand_hours": _round(sample.on_demand_hours),
-        "hours_without_machine": _round(sample.waited_hours),
+        **{name: _round(value(sample)) for name, value in FIGURES.items()},
     }
 
 

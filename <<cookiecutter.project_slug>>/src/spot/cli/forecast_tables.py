@@ -13,11 +13,11 @@ from spot.core.format import hours
 from spot.core.run import Provisioning
 from spot.core.tables import facts, table
 from spot.pricing.quotes import described
-from spot.report.forecast_wording import ForecastResult, chance, headline, money, rests_on, saved
+from spot.report.forecast_wording import FIGURES, ForecastResult, chance, headline, money, rests_on, saved
 from spot.report.histogram import bar, picture
 from spot.simulation.forecast import Baseline, Forecast, ReplayResults, quantile
 
-BAR, ROW = 18, 19
+BAR, ROW = 18, 21
 """Columns of a bar, and of the longest name of a row."""
 NARROW, BARS, WIDE = 60, 70, 110
 """Columns below which there is no chart, no bar in a sweep, and above which nothing grows."""
@@ -47,16 +47,13 @@ def _numbers(found: Forecast) -> Table:
         ("  95 % before", lambda one: _hours(one, 0.95)),
         ("late", lambda one: f"{one.missed} of {len(one.replays)}"),
         ("late, share", _late),
-        ("preemptions", lambda one: f"{one.mean(lambda sample: sample.preemptions):.1f}"),
-        ("attempts", lambda one: f"{one.mean(lambda sample: sample.asked):.1f}"),
-        ("hours on spot", lambda one: f"{one.mean(lambda sample: sample.spot_hours):.1f}"),
-        ("hours on demand", lambda one: f"{one.mean(lambda sample: sample.on_demand_hours):.1f}"),
-        ("  without machine", lambda one: f"{one.mean(lambda sample: sample.waited_hours):.1f}"),
     ]
     if any(found.of(baseline).unfinished for baseline in Baseline):
-        rows.insert(7, ("no model", lambda one: f"{one.unfinished} of {len(one.replays)}"))
+        rows.append(("no model", lambda one: f"{one.unfinished} of {len(one.replays)}"))
     for name, value in rows:
         shown.add_row(name, *(value(found.of(baseline)) for baseline in Baseline))
+    for name, figure in FIGURES.items():
+        shown.add_row(name.replace("_", " "), *(f"{found.of(baseline).mean(figure):.1f}" for baseline in Baseline))
     return shown
 
 

@@ -84,14 +84,20 @@ def _parser() -> _Parser:
     add("--run", metavar="ID", help="set the id, as 20261130-weekly (drawn)")
     add("--force", action="store_true", help="override preflight checks")
     add("--dry-run", action="store_true", help="print the plan and the request, and do nothing")
-    add("trainer", nargs="*", metavar="-- FLAG", help="override flags of [training]")
+    add("arguments", nargs="*", metavar="-- FLAG", help="override flags of [training]")
 
     add = _verb(verbs, "runs", "reconcile", "advance every open run, or one; idempotent")
     add("run", nargs="?", metavar="RUN")
 
     add = _verb(verbs, "runs", "watch", "reconcile until the runs have ended, and show them")
     add("run", nargs="?", metavar="RUN", help="watch one run (every open run)")
-    add("--every", type=_number(86_400), default=60.0, metavar="S", help="reconcile after so many seconds (60)")
+    add(
+        "--every",
+        type=_within(float, 0.01, 86_400),
+        default=60.0,
+        metavar="S",
+        help="seconds between two reconciles (60)",
+    )
 
     add = _verb(verbs, "runs", "status", "show the open runs, or one with attempts and decisions")
     add("run", nargs="?", metavar="RUN")
@@ -115,15 +121,20 @@ def _parser() -> _Parser:
 
     add = _verb(verbs, "money", "estimate", "estimate the cost of a run in each region")
     _shared(add, "--work-hours", "--regions")
-    add("--mtbf-hours", type=_number(8760), metavar="H", help="assume a preemption every H hours (3.2)")
+    add("--mtbf-hours", type=_within(float, 0.01, 8760), metavar="H", help="assume a preemption every H hours (3.2)")
 
     add = _verb(verbs, "forecast", "forecast", "replay a run: its cost, its end, its risk to be late")
     _shared(add, "--work-hours", "--deadline-hours", "--strategy", "--regions")
     add("--trace", type=Path, metavar="CSV", help="replay this capacity (measured for H100s)")
-    add("--mtbf-hours", type=_number(8760), metavar="H", help="generate capacity with a preemption every H hours")
-    add("--outage-minutes", type=_number(525_600), metavar="M", help="and outages of M minutes")
-    add("--replays", type=_whole(1, 100_000), metavar="N", help="replay N times (1000; 300 per case of a sweep)")
-    add("--seed", type=_whole(0, 2**32), default=0, metavar="N", help="seed the random draws (0)")
+    add(
+        "--mtbf-hours",
+        type=_within(float, 0.01, 8760),
+        metavar="H",
+        help="generate capacity: a preemption every H hours",
+    )
+    add("--outage-minutes", type=_within(float, 0.01, 525_600), metavar="M", help="and outages of M minutes")
+    add("--replays", type=_within(int, 1, 100_000), metavar="N", help="replay N times (1000; 300 per case of a sweep)")
+    add("--seed", type=_within(int, 0, 2**32), default=0, metavar="N", help="seed the random draws (0)")
     add("--sweep", choices=["deadline", "regions"], help="compare deadlines or regions")
     add("--svg", type=Path, metavar="FILE", help="write the chart to FILE")
 
@@ -167,24 +178,15 @@ def rehearse(options: argparse.Namespace) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", "spot.demo", *options.rest])
 
 
-def _number(most: float) -> Callable[[str], float]:
-    def number(text: str) -> float:
+def _within(kind: type[float], least: float, most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
         with contextlib.suppress(ValueError):
-            if 0.01 <= (value := float(text)) <= most:
+            if least <= (value := kind(text)) <= most:
                 return value
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0.01 to {most:g}")
+        whole = "whole " if kind is int else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {whole}number from {least:g} to {most:.10g}")
 
-    return number
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def whole(text: str) -> int:
-        with contextlib.suppress(ValueError):
-            if text.isascii() and least <= (value := int(text)) <= most:
-                return value
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
-
-    return whole
+    return parse
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spot.cli import console
+from spot.cli.runs import overrides
 from spot.config.load import load
 from spot.config.settings import Settings
 from spot.core.errors import Exit
@@ -23,7 +24,7 @@ from spot.core.tables import table
 from spot.pricing.estimate import MTBF, Assumptions, Course, Estimate, assumptions, estimates, on_demand, on_spot
 from spot.pricing.quotes import FEE, Quote, age_warning, described, quotes
 from spot.pricing.table import FILE, PriceError, merged, save
-from spot.supervisor.submit import SubmitOptions, overridden
+from spot.supervisor.submit import overridden
 
 UNKNOWN = "no price is known"
 
@@ -89,8 +90,7 @@ def prices(options: Namespace) -> int:
 
 def estimate(options: Namespace) -> int:
     """Estimate what a run will cost in each region."""
-    overrides = SubmitOptions(regions=options.regions, work_hours=options.work_hours)
-    settings, now = overridden(load(options.settings), overrides), datetime.now(UTC)
+    settings, now = overridden(load(options.settings), overrides(options)), datetime.now(UTC)
     machine, policy, regions = settings.machine(), settings.policy_config(), settings.cloud.regions
     found = quotes(machine, regions, settings.price_table())
     if not found:

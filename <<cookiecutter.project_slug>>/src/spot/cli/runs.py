@@ -9,6 +9,7 @@ import os
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,7 +33,7 @@ from spot.supervisor.submit import SubmitOptions, SubmitPlan
 
 def submit(options: Namespace) -> int:
     """Submit a run, or print its plan."""
-    planned = service.plan(load(options.settings), _overrides(options), _now())
+    planned = service.plan(load(options.settings), overrides(options), _now())
     facts: RenderableType = run_tables.plan_facts(planned)
     if options.dry_run:
         where = f"projects/{planned.run.spec.project}/locations/{planned.first.region}/customJobs"
@@ -98,18 +99,10 @@ def _show(options: Namespace, result: RunsResult) -> int:
     return result.exit_code
 
 
-def _overrides(options: Namespace) -> SubmitOptions:
-    return SubmitOptions(
-        image=options.image,
-        strategy=options.strategy,
-        regions=options.regions,
-        work_hours=options.work_hours,
-        deadline_hours=options.deadline_hours,
-        budget_usd=options.budget_usd,
-        run=options.run,
-        arguments=options.trainer,
-        force=options.force,
-    )
+def overrides(options: Namespace) -> SubmitOptions:
+    """Return the options of a verb that override settings."""
+    names = {field.name for field in fields(SubmitOptions)}
+    return SubmitOptions(**{name: value for name, value in vars(options).items() if name in names})
 
 
 def _supervisor(options: Namespace) -> Supervisor:

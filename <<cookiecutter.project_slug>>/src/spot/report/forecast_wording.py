@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
@@ -10,9 +10,17 @@ from rich.text import Text
 from spot.core.format import counted, hours
 from spot.core.run import Run
 from spot.simulation.capacity import Supply
-from spot.simulation.forecast import Baseline, Forecast, ReplayResults
+from spot.simulation.forecast import Baseline, Forecast, ReplayResult, ReplayResults
 from spot.simulation.startup_times import StartupRanges
 
+FIGURES: dict[str, Callable[[ReplayResult], float]] = {
+    "preemptions": lambda replay: replay.preemptions,
+    "attempts": lambda replay: replay.asked,
+    "spot_hours": lambda replay: replay.spot_hours,
+    "on_demand_hours": lambda replay: replay.on_demand_hours,
+    "hours_without_machine": lambda replay: replay.waited_hours,
+}
+"""The figures of a replay besides cost and end, by their names in JSON."""
 LEAST = 0.001
 """Shares below this are not distinguished."""
 
