@@ -1,7 +1,7 @@
-"""What others do, as functions that the replay takes for `decide`: Uniform Progress, and greedy until the safety line.
+"""Decide as Uniform Progress, and as a greedy policy, in place of `spot.policy.decide`.
 
-Both know what our policy knows, probe as it does (each region in turn for `provisioning_timeout` at most), and have its safety net;
-to their advantage it is drawn as late as the replay allows. Neither has a warm hand-over: they cancel, then submit.
+Both have the information, the regions and the provisioning timeout of this policy. To their advantage, their latest
+on-demand start is as late as the replay allows. Neither hands over: they cancel, then submit.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from benchmarks.policy_replays import Cost, Policy
 from benchmarks.policy_settings import GPUS, SETTINGS, SLOW_SETTINGS, TOGETHER, Setting
 from benchmarks.policy_windows import Part
 
-TO_ARTICLE = {1: 0.91, 8: 0.89}
-"""The most that ours may cost to what the article costs, by the number of GPUs."""
+TO_SPOT_WINDOW = {1: 0.91, 8: 0.89}
+"""The most that ours may cost to what the fixed Spot window costs, by the number of GPUs."""
 TO_UNIFORM = {1: 0.97, 8: 0.93}
 OVER_GREEDY = 0.01
 """The most that ours may cost more in any region, of on-demand only."""
@@ -87,7 +87,7 @@ def promises(of: Of, *, all_of_them: bool) -> list[Promise]:
         kept += [
             _about(f"one region, {machines(gpus)}", of, one_by_one(gpus), COST_ABOUT[gpus]),
             _about(f"two regions, {machines(gpus)}", of, together(gpus), TOGETHER_ABOUT[gpus]),
-            _to(Policy.ARTICLE, of, gpus, TO_ARTICLE[gpus]),
+            _to(Policy.SPOT_WINDOW, of, gpus, TO_SPOT_WINDOW[gpus]),
             _to(Policy.UNIFORM, of, gpus, TO_UNIFORM[gpus]),
         ]
     return [*kept, _over_greedy(of)]

@@ -14,9 +14,9 @@ from benchmarks.policy_settings import DEADLINE, RESTORE, USD_PER_HOUR, WORK, Se
 from benchmarks.policy_windows import Window
 from spot.core.run import Provisioning
 from spot.policy.decide import decide
-from spot.simulation.baselines import article
+from spot.simulation.baselines import fixed_spot_window
 from spot.simulation.replay import Decide, horizon, replay
-from spot.simulation.startup_times import StartupTimes, drawn
+from spot.simulation.startup_times import StartupTimes
 from spot.simulation.traces import Spans, shipped
 from spot.simulation.windows import Capacity, Windows, windows
 
@@ -24,7 +24,7 @@ from spot.simulation.windows import Capacity, Windows, windows
 class Policy(StrEnum):
     """What is compared."""
 
-    ARTICLE = "article"
+    SPOT_WINDOW = "fixed 75 % Spot window"
     UNIFORM = "Uniform Progress"
     GREEDY = "greedy"
     ALONE = "ours, no hand-over"
@@ -33,7 +33,7 @@ class Policy(StrEnum):
 
 
 DECIDE: dict[Policy, Decide] = {
-    Policy.ARTICLE: article,
+    Policy.SPOT_WINDOW: fixed_spot_window,
     Policy.UNIFORM: uniform_progress,
     Policy.GREEDY: greedy,
     Policy.ALONE: decide,
@@ -98,7 +98,7 @@ def _stretches(setting: Setting) -> Windows:
 
 @cache
 def _luck(setting: Setting, seed: int) -> StartupTimes:
-    return drawn(setting.starts, setting.regions, seed)
+    return StartupTimes.drawn(setting.starts, setting.regions, seed)
 
 
 def _cost(job: Job, policy: Policy, work: int, stretches: Windows, draws: StartupTimes) -> Cost:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from spot.core.run import Machine, PolicyConfig, Provisioning, Run, Spec, Strategy
-from spot.simulation.startup_times import Starts
+from spot.simulation.startup_times import StartupRanges
 
 MINUTE = timedelta(minutes=1)
 DEADLINE = 24 * 60
@@ -38,7 +38,7 @@ class Setting:
     regions: tuple[str, ...]
     gpus: int
     """Spot VMs of one GPU that must be there together."""
-    starts: Starts = field(default_factory=Starts)
+    starts: StartupRanges = field(default_factory=StartupRanges)
     worst_start: timedelta = 21 * MINUTE
 
     @property
@@ -50,7 +50,7 @@ class Setting:
 SETTINGS = tuple(
     Setting(regions=regions, gpus=gpus) for gpus in GPUS for regions in (*((one,) for one in REGIONS), TOGETHER)
 )
-SLOW = Starts(on_demand=(5, 60))
+SLOW = StartupRanges(on_demand=(5, 60))
 """On-demand that can take an hour."""
 SLOW_SETTINGS = tuple(
     Setting(regions=(region,), gpus=gpus, starts=SLOW, worst_start=66 * MINUTE) for gpus in GPUS for region in REGIONS

@@ -10,22 +10,22 @@ from benchmarks.policy_baselines import greedy, uniform_progress
 from benchmarks.policy_settings import DEADLINE, MINUTE, Setting, run
 from spot.core.run import Attempt, Provisioning
 from spot.simulation.replay import Decide, Replayed, replay
-from spot.simulation.startup_times import Starts, StartupTimes, drawn
+from spot.simulation.startup_times import StartupRanges, StartupTimes
 from spot.simulation.traces import Spans
 
 REGION, OTHER = "us-central1", "us-east4"
 WORK = 16 * 60
 NOTHING: Spans = ()
 ALWAYS: Spans = ((0, 10**9),)
-LUCK: StartupTimes = drawn(Starts(), (REGION, OTHER), seed=0)
+LUCK: StartupTimes = StartupTimes.drawn(StartupRanges(), (REGION, OTHER), seed=0)
 BOTH = pytest.mark.parametrize("decide", [uniform_progress, greedy])
 
 
-def replayed(decide: Decide, *spot: Spans, work: int = WORK, starts: Starts | None = None) -> Replayed:
+def replayed(decide: Decide, *spot: Spans, work: int = WORK, starts: StartupRanges | None = None) -> Replayed:
     """With this spot capacity, in one region or in two."""
     regions = (REGION, OTHER)[: len(spot)]
     setting = Setting(regions=regions, gpus=1)
-    luck = drawn(starts, regions, seed=0) if starts else LUCK
+    luck = StartupTimes.drawn(starts, regions, seed=0) if starts else LUCK
     return replay(run(setting, work, hand_over=False), decide, dict(zip(regions, spot, strict=True)), luck)
 
 
@@ -51,7 +51,7 @@ def test_spot_that_runs_is_never_left(decide: Decide) -> None:
 @pytest.mark.parametrize("up", [1, 25, 40, 90, 300])
 def test_the_deadline_is_met_whatever_spot_does_and_however_slow_on_demand_is(decide: Decide, up: int) -> None:
     capacity = tuple((begin, begin + up) for begin in range(0, DEADLINE, 2 * up))
-    slowest = Starts(on_demand=(15, 15), restore=(6, 6))
+    slowest = StartupRanges(on_demand=(15, 15), restore=(6, 6))
     assert not replayed(decide, capacity, work=20 * 60, starts=slowest).missed
 
 

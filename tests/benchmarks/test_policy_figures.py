@@ -12,7 +12,7 @@ from benchmarks.policy_settings import SETTINGS, SLOW_SETTINGS, TOGETHER, WORK, 
 from benchmarks.policy_windows import Part, Window
 
 GOOD = {
-    Policy.ARTICLE: 0.400,
+    Policy.SPOT_WINDOW: 0.400,
     Policy.UNIFORM: 0.370,
     Policy.GREEDY: 0.360,
     Policy.ALONE: 0.360,
@@ -79,7 +79,11 @@ def test_one_missed_deadline_is_too_many(policy: Policy) -> None:
 @pytest.mark.parametrize(
     ("policy", "factor", "words"),
     [
-        (Policy.ARTICLE, 0.93, ["at most 0.91 of article", "at most 0.89 of article"]),
+        (
+            Policy.SPOT_WINDOW,
+            0.93,
+            ["at most 0.91 of fixed 75 % Spot window", "at most 0.89 of fixed 75 % Spot window"],
+        ),
         (Policy.UNIFORM, 0.98, ["at most 0.93 of Uniform"]),
         (Policy.GREEDY, 0.90, ["1 point above greedy"]),
         (Policy.OURS, 1.5, ["about 0.346", "about 0.468", "about 0.200", "about 0.220"]),

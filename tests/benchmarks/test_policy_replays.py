@@ -13,7 +13,7 @@ from benchmarks.policy_settings import DEADLINE, SETTINGS, SLOW_SETTINGS, WORK, 
 from benchmarks.policy_windows import Part, Window
 from spot.simulation.baselines import on_demand_only
 from spot.simulation.replay import replay
-from spot.simulation.startup_times import Starts, drawn
+from spot.simulation.startup_times import StartupRanges, StartupTimes
 from spot.simulation.windows import Capacity
 
 ALONE = Setting(regions=("europe-west1",), gpus=8)
@@ -38,7 +38,7 @@ def test_a_policy_that_did_would_be_found_out(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_where_there_is_no_spot_the_optimum_is_on_demand_that_restores_quickest() -> None:
-    draws = drawn(Starts(), ALONE.regions, seed=0)
+    draws = StartupTimes.drawn(StartupRanges(), ALONE.regions, seed=0)
     nothing = dict.fromkeys(ALONE.regions, ())
     usd = least_cost(list(ways(ALONE, nothing, draws)), deadline=DEADLINE, most_work=max(WORK))
     for work in WORK:
@@ -50,7 +50,7 @@ def test_where_there_is_no_spot_the_optimum_is_on_demand_that_restores_quickest(
 def test_on_demand_that_takes_an_hour_is_late_unless_the_settings_say_so() -> None:
     told = SLOW_SETTINGS[0]
     untold = Setting(regions=told.regions, gpus=told.gpus)
-    slowest = drawn(replace(told.starts, on_demand=(60, 60)), told.regions, seed=0)
+    slowest = StartupTimes.drawn(replace(told.starts, on_demand=(60, 60)), told.regions, seed=0)
     nothing: Capacity = dict.fromkeys(told.regions, ())
     missed = [
         replay(run(setting, 12 * 60, hand_over=False), DECIDE[Policy.ALONE], nothing, slowest).missed

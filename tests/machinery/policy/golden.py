@@ -34,7 +34,7 @@ from spot.core.run import (
 )
 from spot.policy.decide import decide
 from spot.simulation.replay import horizon, replay
-from spot.simulation.startup_times import Starts, drawn
+from spot.simulation.startup_times import StartupRanges, StartupTimes
 from spot.simulation.traces import shipped
 from spot.simulation.windows import windows
 from tests.machinery import samples
@@ -364,7 +364,8 @@ def replays() -> Iterator[str]:
         found = windows(trace, regions, rng.choice((1, 8)), 24 * 60)
         (start,) = found.drawn(1, seed=number)
         made: list[str] = []
-        replay(run, _recorded(made), found.capacity(start, horizon(run)), drawn(Starts(), regions, seed=1).at(start))
+        times = StartupTimes.drawn(StartupRanges(), regions, seed=1).at(start)
+        replay(run, _recorded(made), found.capacity(start, horizon(run)), times)
         yield "; ".join(made)
 
 

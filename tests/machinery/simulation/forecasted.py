@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from spot.cli.forecast_views import Shown
+from spot.report.forecast_wording import ForecastResult
 from spot.simulation.capacity import Supply
-from spot.simulation.forecast import Case, Forecast, Sample, Samples
+from spot.simulation.forecast import Case, Forecast, ReplayResult, ReplayResults
 from spot.simulation.traces import Series, Trace
 from tests.machinery import samples
 
@@ -21,12 +21,12 @@ CASE = Case(label="us-central1", run=samples.run(regions=("us-central1",)))
 """10 h of work, 24 h to the deadline."""
 
 
-def replays(usd: Sequence[float], hours: Sequence[float | None], *, apart: int = 60, **changes: Any) -> Samples:
+def replays(usd: Sequence[float], hours: Sequence[float | None], *, apart: int = 60, **changes: Any) -> ReplayResults:
     """Late after 24 hours; one begins each hour."""
-    return Samples(
+    return ReplayResults(
         apart=apart,
-        samples=tuple(
-            Sample(
+        replays=tuple(
+            ReplayResult(
                 **{
                     "start": 60 * index,
                     "usd": cost,
@@ -45,19 +45,19 @@ def replays(usd: Sequence[float], hours: Sequence[float | None], *, apart: int =
     )
 
 
-def forecast(case: Case = CASE, **changes: Samples) -> Forecast:
-    """Ours costs $4 to $6, on-demand only $10, and one of four by the article is late."""
+def forecast(case: Case = CASE, **changes: ReplayResults) -> Forecast:
+    """Ours costs $4 to $6, on-demand only $10, and one of four in the fixed Spot window is late."""
     made_up = {
         "ours": replays([6, 4, 5, 5], [12, 11, 14, 13]),
         "on_demand": replays([10] * 4, [10.2] * 4),
-        "article": replays([6, 6, 6, 7], [11, 12, 13, 25]),
+        "spot_window": replays([6, 6, 6, 7], [11, 12, 13, 25]),
     }
     return Forecast(case=case, **{**made_up, **changes})
 
 
-def shown(*forecasts: Forecast, sweep: str | None = None, notes: Sequence[str] = ()) -> Shown:
+def shown(*forecasts: Forecast, sweep: str | None = None, notes: Sequence[str] = ()) -> ForecastResult:
     supply = Supply(trace=TRACE, origin="measured, t.csv", machines=1, notes=("a note on capacity",))
-    return Shown(
+    return ForecastResult(
         run=CASE.run,
         supply=supply,
         sweep=sweep,

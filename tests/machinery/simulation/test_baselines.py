@@ -10,7 +10,7 @@ import pytest
 from spot.core.actions import Submit, Wait
 from spot.core.run import Observation, Outcome, Provisioning, RunState
 from spot.policy.decide import decide
-from spot.simulation.baselines import article, on_demand_only
+from spot.simulation.baselines import fixed_spot_window, on_demand_only
 from spot.simulation.replay import Replayed, replay
 from spot.simulation.traces import Spans
 from tests.machinery import samples
@@ -25,9 +25,9 @@ def asked(replayed: Replayed) -> list[tuple[Provisioning, str, float]]:
     return [(one.provisioning, one.region, (one.intended_at - submitted_at) / MINUTE) for one in replayed.run.attempts]
 
 
-def by_the_article(spans: Spans, hours: int = 24) -> Replayed:
+def in_the_window(spans: Spans, hours: int = 24) -> Replayed:
     run = samples.run(work=60 * MINUTE, reconcile_interval=MINUTE, deadline=samples.after(hours=hours))
-    return replay(run, article, {"us-central1": spans, "us-east4": spans}, luck())
+    return replay(run, fixed_spot_window, {"us-central1": spans, "us-east4": spans}, luck())
 
 
 def test_on_demand_only_asks_once_for_the_region_that_costs_least() -> None:
@@ -36,8 +36,8 @@ def test_on_demand_only_asks_once_for_the_region_that_costs_least() -> None:
     assert (found.run.state, found.completed_at) == (RunState.SUCCEEDED, 67)
 
 
-def test_the_article_pauses_for_300_times_2_to_the_n_seconds_and_at_most_an_hour() -> None:
-    found = by_the_article(())
+def test_the_fixed_window_pauses_for_300_times_2_to_the_n_seconds_and_at_most_an_hour() -> None:
+    found = in_the_window(())
     starts = [start for provisioning, _, start in asked(found) if provisioning is SPOT]
     assert [later - earlier - 20 for earlier, later in itertools.pairwise(starts)][:6] == [
         5,
@@ -49,34 +49,34 @@ def test_the_article_pauses_for_300_times_2_to_the_n_seconds_and_at_most_an_hour
     ]
 
 
-def test_the_article_goes_to_on_demand_after_three_quarters_of_the_time_even_from_a_machine_that_runs() -> None:
-    assert asked(by_the_article(()))[-1] == (ON_DEMAND, "us-central1", 18 * 60)
-    cut_off = by_the_article(((0, 10_000),), hours=1)
+def test_the_fixed_window_goes_to_on_demand_after_three_quarters_of_the_time_even_from_a_machine_that_runs() -> None:
+    assert asked(in_the_window(()))[-1] == (ON_DEMAND, "us-central1", 18 * 60)
+    cut_off = in_the_window(((0, 10_000),), hours=1)
     assert asked(cut_off) == [(SPOT, "us-central1", 0), (ON_DEMAND, "us-central1", 45)]
     assert [one.outcome for one in cut_off.run.attempts] == [Outcome.CANCELLED, Outcome.SUCCEEDED]
 
 
-def test_the_article_is_given_the_regions_in_turn_and_as_ours_the_cheapest_first() -> None:
-    assert [region for _, region, _ in asked(by_the_article(()))][:3] == ["us-central1", "us-east4", "us-central1"]
+def test_the_fixed_window_is_given_the_regions_in_turn_and_as_ours_the_cheapest_first() -> None:
+    assert [region for _, region, _ in asked(in_the_window(()))][:3] == ["us-central1", "us-east4", "us-central1"]
     cheaper = {"us-central1": {SPOT: 2.0, ON_DEMAND: 4.0}, "us-east4": {SPOT: 1.0, ON_DEMAND: 4.0}}
     run = samples.run(regions=("us-central1", "us-east4"), usd_per_hour=cheaper)
-    for policy in (article, decide):
+    for policy in (fixed_spot_window, decide):
         first = policy(run, Observation(), samples.T0)
         assert isinstance(first, Submit)
         assert (first.provisioning, first.region) == (SPOT, "us-east4")
 
 
 @pytest.mark.parametrize("hours", [1, 24])
-def test_the_article_may_be_late_and_comes_to_its_end_all_the_same(hours: int) -> None:
-    found = by_the_article((), hours=hours)
+def test_the_fixed_window_may_be_late_and_comes_to_its_end_all_the_same(hours: int) -> None:
+    found = in_the_window((), hours=hours)
     assert found.run.state is RunState.SUCCEEDED
     assert found.missed is (hours == 1)
     assert samples.T0 + timedelta(hours=hours) == found.run.spec.deadline
 
 
-def test_the_article_pauses_for_an_hour_after_any_number_of_attempts() -> None:
+def test_the_fixed_window_pauses_for_an_hour_after_any_number_of_attempts() -> None:
     tried = [samples.ended(Outcome.NO_CAPACITY, at=samples.after(hours=1))] * 2000
     run = samples.run(*tried, deadline=samples.after(hours=9000))
-    waits = article(run, Observation(), samples.after(hours=1))
+    waits = fixed_spot_window(run, Observation(), samples.after(hours=1))
     assert isinstance(waits, Wait)
     assert waits.until == samples.after(hours=2)

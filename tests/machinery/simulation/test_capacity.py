@@ -7,14 +7,16 @@ from datetime import timedelta
 import pytest
 
 from spot.core.run import Machine
-from spot.simulation.capacity import Supply, assumed, from_file, measured
-from spot.simulation.traces import TraceError, shipped
+from spot.simulation.capacity import Supply, assumed, from_file, generated, measured
+from spot.simulation.traces import Trace, TraceError, shipped
 from spot.simulation.windows import windows
 from tests.machinery.simulation import forecasted
 
 L4 = Machine(type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100)
 H100 = Machine(type="a3-highgpu-8g", accelerator="NVIDIA_H100_80GB", accelerator_count=8, boot_disk_gb=100)
 CPU = Machine(type="n2-standard-8", accelerator=None, accelerator_count=0, boot_disk_gb=100)
+
+HOUR = timedelta(hours=1)
 
 
 def test_what_was_measured_is_used_as_it_is() -> None:
@@ -71,3 +73,24 @@ def test_generated_capacity_comes_and_goes_so_often_that_its_means_are_those_sta
     assert len(ups) > 70
     longest = imagined(timedelta(hours=8760), timedelta(minutes=525_600), timedelta(hours=8760)).trace
     assert len(windows(longest, ["us-central1"], 1, 8760 * 60).drawn(1000, seed=0)) == 1000
+
+
+def generated_trace(seed: int = 1) -> Trace:
+    return generated(["us-central1", "us-east4"], between=4 * HOUR, outage=HOUR, length=5000 * HOUR, seed=seed)
+
+
+def test_up_and_down_times_have_the_stated_means() -> None:
+    ups = generated_trace().up("us-central1", 8)
+    assert sum(end - begin for begin, end in ups) / len(ups) == pytest.approx(240, rel=0.1)
+    assert sum(end - begin for begin, end in ups) / 300_000 == pytest.approx(0.8, rel=0.05)
+
+
+def test_regions_and_seeds_differ_and_a_seed_says_it_all() -> None:
+    assert generated_trace() == generated_trace()
+    assert generated_trace().up("us-central1", 1) != generated_trace().up("us-east4", 1)
+    assert generated_trace().up("us-central1", 1) != generated_trace(seed=2).up("us-central1", 1)
+
+
+def test_it_has_no_gaps() -> None:
+    assert generated_trace().known(["us-central1", "us-east4"]) == ((0, 300_000),)
+    assert generated_trace().gap_warning(["us-central1", "us-east4"]) is None

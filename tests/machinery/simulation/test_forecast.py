@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from spot.core.run import Strategy
-from spot.simulation.forecast import Baseline, Case, Forecast, Task, forecast, play, quantile, starts_of
-from spot.simulation.startup_times import Starts, drawn
+from spot.simulation.cloud import ReplayError
+from spot.simulation.forecast import PROGRESS_EVERY, Baseline, Case, Forecast, forecasts, quantile
+from spot.simulation.startup_times import StartupRanges, StartupTimes
 from spot.simulation.traces import shipped
 from spot.simulation.windows import windows
 from tests.machinery import samples
@@ -24,19 +25,38 @@ REGIONS = ("us-central1", "us-east4")
 def played(starts: Sequence[int] = (100, 3000, 9000), **changes: Any) -> Forecast:
     case = Case(label="", run=samples.run(regions=REGIONS, reconcile_interval=timedelta(minutes=5), **changes))
     found = windows(shipped(), REGIONS, 8, 24 * 60)
-    luck = drawn(Starts(), REGIONS, seed=1)
-    tasks = [Task(case=case, rival=rival, windows=found, draws=luck, starts=starts) for rival in Baseline]
-    return forecast(case, [(task.rival, play(task)) for task in tasks])
+    times = StartupTimes.drawn(StartupRanges(), REGIONS, seed=1)
+    (made,) = forecasts([case], found, times, starts, lambda _: None)
+    return made
 
 
 def test_everyone_is_replayed_on_the_same_windows() -> None:
     found = played()
     for rival in Baseline:
-        assert [sample.start for sample in found.of(rival).samples] == [100, 3000, 9000]
+        assert [sample.start for sample in found.of(rival).replays] == [100, 3000, 9000]
+
+
+@pytest.mark.parametrize("number", [7, PROGRESS_EVERY, PROGRESS_EVERY + 1])
+def test_each_case_gets_its_own_replays_and_progress_is_reported_to_the_end(number: int) -> None:
+    cases = [Case(label=str(work), run=samples.run(work=timedelta(hours=work))) for work in (4, 8)]
+    told: list[int] = []
+    found = windows(shipped(), REGIONS, 1, 24 * 60)
+    times = StartupTimes.drawn(StartupRanges(), REGIONS, seed=1)
+    made = forecasts(cases, found, times, found.drawn(number, seed=1), told.append)
+    assert [one.case.label for one in made] == ["4", "8"]
+    assert sum(told) == 2 * 3 * number
+    assert [one.on_demand.mean_usd for one in made] == [pytest.approx(4, abs=0.2), pytest.approx(8, abs=0.2)]
+
+
+def test_a_region_without_capacity_data_is_an_error_and_no_number() -> None:
+    case = Case(label="", run=samples.run(regions=("us-central1",)))
+    found = windows(shipped(), ["us-east4"], 1, 24 * 60)
+    with pytest.raises(ReplayError, match="no capacity is known for spot in 'us-central1'"):
+        forecasts([case], found, StartupTimes.drawn(StartupRanges(), ["us-east4"], seed=1), [0], lambda _: None)
 
 
 def test_on_demand_only_costs_the_work_and_a_restore() -> None:
-    for sample in played().on_demand.samples:
+    for sample in played().on_demand.replays:
         assert 10 + 2 / 60 <= sample.usd <= 10 + 6 / 60
         assert sample.on_demand_hours == pytest.approx(sample.usd)
         assert (sample.spot_hours, sample.asked, sample.preemptions) == (0, 1, 0)
@@ -60,9 +80,9 @@ def test_the_strategy_of_the_run_is_replayed() -> None:
 
 
 def test_on_demand_may_take_as_long_as_the_settings_say() -> None:
-    assert starts_of(samples.policy(worst_start=timedelta(minutes=21))).on_demand == (5, 15)
-    assert starts_of(samples.policy(worst_start=timedelta(minutes=66))).on_demand == (5, 60)
-    assert starts_of(samples.policy(worst_start=timedelta(minutes=1))).on_demand == (5, 5)
+    assert StartupRanges.of(samples.policy(worst_start=timedelta(minutes=21))).on_demand == (5, 15)
+    assert StartupRanges.of(samples.policy(worst_start=timedelta(minutes=66))).on_demand == (5, 60)
+    assert StartupRanges.of(samples.policy(worst_start=timedelta(minutes=1))).on_demand == (5, 5)
 
 
 def test_quantiles_are_values_that_came() -> None:

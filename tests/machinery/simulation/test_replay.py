@@ -14,7 +14,7 @@ from spot.core.run import CancelReason, Observation, Outcome, Provisioning, Run,
 from spot.policy import decide
 from spot.simulation.cloud import ReplayError
 from spot.simulation.replay import Decide, Replayed, horizon, replay
-from spot.simulation.startup_times import Starts, drawn
+from spot.simulation.startup_times import StartupRanges, StartupTimes
 from spot.simulation.traces import Spans, shipped
 from spot.simulation.windows import windows
 from tests.machinery import samples
@@ -53,7 +53,7 @@ def test_spot_is_provisioned_restores_and_trains_and_is_billed_from_running_on()
     found = played({0: submit()})
     assert times(found) == [(Outcome.SUCCEEDED, 5, 67, 60)]
     assert (found.completed_at, found.run.state) == (67, RunState.SUCCEEDED)
-    assert found.usd_by_provisioning == {SPOT: pytest.approx(62 / 60 * 0.5), ON_DEMAND: 0.0}
+    assert found.usd == pytest.approx(62 / 60 * 0.5)
     assert found.waited == 5
 
 
@@ -177,12 +177,15 @@ def test_what_still_runs_when_a_replay_is_broken_off_is_charged_until_then() -> 
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ({0: submit(Provisioning.FLEX_START)}, "nothing is known of flex-start in 'us-central1'"),
-        ({0: submit(region="mars-north1")}, "nothing is known of spot in 'mars-north1'"),
-        ({0: submit(), 1: submit()}, "a2 beside a1, not to relieve it"),
-        ({0: submit(), 1: submit(replaces="a1"), 2: submit(replaces="a1")}, "a3 beside a1, a2, not to relieve it"),
-        ({0: submit(), 1: cancel("a2")}, "a2 is to be cancelled, and does not live"),
-        ({0: submit(), 1: Close(reason="told", state=RunState.FAILED)}, "the run is closed while a1 lives"),
+        ({0: submit(Provisioning.FLEX_START)}, "no capacity is known for flex-start in 'us-central1'"),
+        ({0: submit(region="mars-north1")}, "no capacity is known for spot in 'mars-north1'"),
+        ({0: submit(), 1: submit()}, r"a2 does not replace the only active attempt \(a1\)"),
+        (
+            {0: submit(), 1: submit(replaces="a1"), 2: submit(replaces="a1")},
+            r"a3 does not replace the only active attempt \(a1, a2\)",
+        ),
+        ({0: submit(), 1: cancel("a2")}, "a2 cannot be cancelled: it is not active"),
+        ({0: submit(), 1: Close(reason="told", state=RunState.FAILED)}, "the run cannot be closed: a1 is active"),
     ],
 )
 def test_what_has_no_model_is_refused(script: Mapping[int, Action], said: str) -> None:
@@ -201,7 +204,7 @@ def test_a_price_that_is_not_known_is_not_taken_for_nothing() -> None:
 def test_the_policy_does_the_same_if_it_is_asked_at_every_pass(hand_over: bool, reconcile_interval: int) -> None:
     """So it is enough to ask it when something was observed, and when it said that time would decide."""
     regions = ["europe-west1"]
-    draws = drawn(Starts(), regions, seed=3)
+    draws = StartupTimes.drawn(StartupRanges(), regions, seed=3)
     found = windows(shipped(), regions, 8, 24 * 60)
     run = a_run(
         work=15 * 60,

@@ -1,4 +1,4 @@
-"""Measured capacity is read as docs/forecast.md says; what cannot be used is refused in one sentence."""
+"""Measured capacity is read as docs/costs.md says; what cannot be used is refused in one sentence."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_times_may_have_another_offset_from_utc(path: Path) -> None:
 def test_what_lies_between_probes_more_than_three_times_as_far_apart_as_usual_is_not_known(path: Path) -> None:
     measured = trace(path, rows(0, 10, 20, 50, 60, 91, 101))
     assert measured.known(["us-central1"]) == ((0, 70), (91, 111))
-    assert measured.doubts(["us-central1"]) == (
+    assert measured.gap_warning(["us-central1"]) == (
         f"{path} has 1 gap, the longest of 0.3 h from 2025-10-04 01:10 UTC:"
         " no replay reaches over one before its deadline"
     )
@@ -81,7 +81,7 @@ def test_a_region_that_was_not_probed_for_so_long_has_a_gap_of_its_own(path: Pat
     measured = trace(path, "\n".join(["time,us-central1-a,us-east4-b", *probed, ""]))
     assert measured.known(["us-central1"]) == ((0, 120),)
     assert measured.known(["us-central1", "us-east4"]) == ((0, 30), (70, 120))
-    assert measured.doubts(["us-central1"]) is None
+    assert measured.gap_warning(["us-central1"]) is None
 
 
 def test_a_region_that_is_probed_less_often_than_others_has_no_gap_for_that(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Policies to compare ours with: on-demand and nothing else, and the article that this project began with."""
+"""Decide as the policies that a forecast compares this policy with."""
 
 from __future__ import annotations
 
@@ -7,72 +7,66 @@ from datetime import datetime, timedelta
 from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
 from spot.core.job import JobState
 from spot.core.run import Attempt, CancelReason, Observation, Provisioning, Run, RunState
+from spot.policy.failover import NEVER
 from spot.policy.slack import LONGEST
 
 SPOT_SHARE = 0.75
-"""Of the time to the deadline: the article's 18 of 24 hours."""
+"""The spot window as a share of the time to the deadline, such as 18 of 24 hours."""
 FIRST_PAUSE = timedelta(seconds=300)
 LONGEST_PAUSE = timedelta(hours=1)
 MOST_DOUBLINGS = 4
-"""The pause has its longest then, and no number becomes too big for a time."""
+"""The pause is at its longest then."""
 
 
 def on_demand_only(run: Run, seen: Observation, now: datetime) -> Action:  # noqa: ARG001  # as every policy
-    """In the cheapest region; nothing else is ever asked for."""
-    if ending := _ended(run, seen):
-        return ending
-    if run.active is None:
-        return _submit(run, Provisioning.ON_DEMAND, cheapest(run, Provisioning.ON_DEMAND))
-    return Wait(reason="on-demand goes on")
+    """Submit one attempt on-demand in the cheapest region."""
+    return _ended(run, seen) or _on_demand(run)
 
 
-def article(run: Run, seen: Observation, now: datetime) -> Action:
-    """Spot for three quarters of the time, with a pause of 300 * 2^n s after a failed attempt; then on-demand.
+def fixed_spot_window(run: Run, seen: Observation, now: datetime) -> Action:
+    """Use spot for 75 % of the time to the deadline, with a pause of 300 * 2^n s after each attempt; then on-demand.
 
-    Given the benefit of the regions in turn, the cheapest first, of as many tries as that time holds, and of our bound
-    on the wait for a machine, without which it would wait for ever.
+    To its advantage it takes the regions in turn, the cheapest first, and bounds each wait by `provisioning_timeout`.
     """
     if ending := _ended(run, seen):
         return ending
-    over = run.submitted_at + SPOT_SHARE * (run.spec.deadline - run.submitted_at)
+    end = run.submitted_at + SPOT_SHARE * (run.spec.deadline - run.submitted_at)
     active = run.active
     if active is not None and active.provisioning is Provisioning.SPOT:
-        return _spot(run, active, now, over)
-    if active is not None:
-        return Wait(reason="on-demand goes on")
-    if now >= over:
-        return _submit(run, Provisioning.ON_DEMAND, cheapest(run, Provisioning.ON_DEMAND))
+        return _spot(run, active, now, end)
+    if active is not None or now >= end:
+        return _on_demand(run)
     failed = len(run.attempts)
     if failed:
         pause = min(FIRST_PAUSE * 2 ** min(failed - 1, MOST_DOUBLINGS), LONGEST_PAUSE)
-        until = min((run.attempts[-1].ended_at or now) + pause, over)
+        until = min((run.attempts[-1].ended_at or now) + pause, end)
         if now < until:
             return Wait(reason=f"pause after attempt {failed}", until=until)
     regions = run.spec.policy.cheapest_first(Provisioning.SPOT)
-    return _submit(run, Provisioning.SPOT, regions[failed % len(regions)])
+    return _submit(Provisioning.SPOT, regions[failed % len(regions)])
 
 
-def _spot(run: Run, active: Attempt, now: datetime, over: datetime) -> Action:
-    if now >= over:
-        return CancelAttempt(attempt=active.id, reason="the time for spot is over", why=CancelReason.FALLBACK)
+def _spot(run: Run, active: Attempt, now: datetime, end: datetime) -> Action:
+    if now >= end:
+        return CancelAttempt(attempt=active.id, reason="end of the spot window", why=CancelReason.FALLBACK)
     if active.state is JobState.RUNNING:
-        return Wait(reason="spot runs", until=over)
+        return Wait(reason="spot runs", until=end)
     until = active.intended_at + run.spec.policy.provisioning_timeout
     if now >= until:
         return CancelAttempt(attempt=active.id, reason="no capacity", why=CancelReason.NO_CAPACITY)
-    return Wait(reason="spot waits", until=min(until, over))
+    return Wait(reason="spot waits", until=min(until, end))
 
 
-def cheapest(run: Run, provisioning: Provisioning) -> str:
-    """The first region of those that cost least."""
-    return run.spec.policy.cheapest_first(provisioning)[0]
+def _on_demand(run: Run) -> Action:
+    if run.active is not None:
+        return Wait(reason="on-demand runs", until=NEVER)
+    return _submit(Provisioning.ON_DEMAND, run.spec.policy.cheapest_first(Provisioning.ON_DEMAND)[0])
 
 
 def _ended(run: Run, seen: Observation) -> Close | None:
     done = seen.completed_at is not None and run.active is None
-    return Close(reason="the model is complete", state=RunState.SUCCEEDED) if done else None
+    return Close(reason="model complete", state=RunState.SUCCEEDED) if done else None
 
 
-def _submit(run: Run, provisioning: Provisioning, region: str) -> Submit:
-    reason = f"from step {run.attempts[-1].last_step or 0}" if run.attempts else "from the beginning"
-    return Submit(reason=reason, provisioning=provisioning, region=region, timeout=LONGEST)
+def _submit(provisioning: Provisioning, region: str) -> Submit:
+    return Submit(reason=str(provisioning), provisioning=provisioning, region=region, timeout=LONGEST)

@@ -1,36 +1,39 @@
-"""Which capacity a forecast goes by: measured, from a file, or generated; and what of it does not fit the run."""
+"""Choose the capacity of a forecast: measured, from a file, or generated; and note where it does not fit the run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from spot.core.run import Machine
-from spot.simulation.trace_generator import generated
-from spot.simulation.traces import SHIPPED, Trace, TraceError
+from spot.simulation.traces import SHIPPED, Series, Trace, TraceError
 
 MEASURED_GPU = "NVIDIA_H100_80GB"
-MEASURED = f"of {MEASURED_GPU}, October 2025 ({SHIPPED})"
 LEAST_GENERATED = timedelta(days=90)
 TIMES_THE_DEADLINE = 10
 TIMES_UP_AND_DOWN = 100
-"""Of fewer the means would be luck."""
+"""A generated trace with fewer outages would not have the stated means."""
+UNLIMITED = 10**9
+"""Machines while there is capacity: the stated means apply to as many machines as the run needs."""
+
+_MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supply:
-    """The trace has the run's regions, whichever were measured."""
+    """Hold a trace that has every region of the run, and notes on where it comes from."""
 
     trace: Trace
     origin: str
     machines: int
-    """That must be had together: a count of the trace is of machines with one GPU."""
+    """How many must be available together; a trace counts machines with one GPU."""
     notes: tuple[str, ...]
 
 
 def measured(trace: Trace, machine: Machine, regions: Sequence[str]) -> Supply:
-    """The shipped trace, for regions and a GPU that may be other ones. Raises `TraceError` for more than it has."""
+    """Return the shipped trace, also for other GPUs and regions. Raise `TraceError` for more regions than it has."""
     notes = []
     if machine.accelerator != MEASURED_GPU:
         what = machine.accelerator or f"{machine.type} without a GPU"
@@ -39,52 +42,71 @@ def measured(trace: Trace, machine: Machine, regions: Sequence[str]) -> Supply:
     for region, source in sources.items():
         if source != region:
             notes.append(f"no capacity was measured in {region}: that of {source} is used")
-    return _supply(_renamed(trace, sources), f"measured, {MEASURED}", machine, notes)
+    origin = f"measured, of {MEASURED_GPU}, October 2025 ({SHIPPED})"
+    return _supply(_renamed(trace, sources), origin, machine, notes)
 
 
 def stand_ins(trace: Trace, regions: Sequence[str]) -> dict[str, str]:
-    """For each region the measured one whose capacity it is given: its own, else the first that is free.
-
-    Raises `TraceError` for more than there are.
-    """
+    """Return the measured region that each region uses: itself, or the first unused one. Raise `TraceError`."""
     spare, sources = [region for region in trace.regions if region not in regions], dict[str, str]()
     for region in regions:
         if region not in trace.series and not spare:
             known = ", ".join(trace.regions)
             raise TraceError(
-                f"no capacity was measured in {region}, and that of {known} is used already: fewer --regions,"
-                " or --trace, or --mtbf-hours"
+                f"no capacity was measured in {region}, and that of {known} is used already: name fewer --regions,"
+                " or use --trace or --mtbf-hours"
             )
         sources[region] = region if region in trace.series else spare.pop(0)
     return sources
 
 
 def from_file(trace: Trace, machine: Machine, regions: Sequence[str]) -> Supply:
-    """Raises `TraceError` for a region that it does not have."""
+    """Return a user's own trace. Raise `TraceError` for a region that it does not have."""
     return _supply(_renamed(trace, {region: region for region in regions}), f"measured, {trace.name}", machine, [])
 
 
 def assumed(
     regions: Sequence[str], machine: Machine, *, between: timedelta, outage: timedelta, deadline: timedelta, seed: int
 ) -> Supply:
-    """`between` is the mean time to a preemption, `outage` the mean time without capacity."""
+    """Generate capacity with a mean time `between` preemptions and a mean `outage`."""
     length = max(LEAST_GENERATED, TIMES_THE_DEADLINE * deadline, TIMES_UP_AND_DOWN * (between + outage))
     trace = generated(regions, between=between, outage=outage, length=length, seed=seed)
-    origin = (
-        f"generated: {between / timedelta(hours=1):g} h up and {outage / timedelta(minutes=1):g} min down on average,"
-        " both exponential"
-    )
+    up, down = between / timedelta(hours=1), outage / _MINUTE
+    origin = f"generated: {up:g} h up and {down:g} min down on average, both exponential"
     notes = ["measured outages are mostly shorter than their mean, and some last for days: expect worse than this"]
     return _supply(trace, origin, machine, notes)
 
 
-def _renamed(trace: Trace, sources: dict[str, str]) -> Trace:
-    for source in sources.values():
-        trace.known([source])
+def generated(regions: Sequence[str], *, between: timedelta, outage: timedelta, length: timedelta, seed: int) -> Trace:
+    """Return a trace whose up and down times are drawn from exponential distributions."""
+    minutes = length // _MINUTE
+    series = {}
+    for region in regions:
+        changes = list(_changes(random.Random(f"{seed} {region}"), between, outage, minutes))
+        series[region] = Series(
+            minutes=tuple(float(minute) for minute, _ in changes),
+            counts=tuple(UNLIMITED if up else 0 for _, up in changes),
+            known=((0, minutes),),
+        )
+    return Trace(name="generated capacity", start=datetime(2000, 1, 1, tzinfo=UTC), series=series)
+
+
+def _changes(rng: random.Random, between: timedelta, outage: timedelta, minutes: int) -> Iterator[tuple[int, bool]]:
+    """Yield each minute of a change, and whether there is capacity from then on."""
+    up = rng.random() < between / (between + outage)
+    at = 0.0
+    while at < minutes:
+        yield round(at), up
+        at += max(rng.expovariate(1 / ((between if up else outage) / _MINUTE)), 1.0)
+        up = not up
+
+
+def _renamed(trace: Trace, sources: Mapping[str, str]) -> Trace:
+    trace.known([*sources.values()])
     series = {region: trace.series[source] for region, source in sources.items()}
     return Trace(name=trace.name, start=trace.start, series=series)
 
 
 def _supply(trace: Trace, origin: str, machine: Machine, notes: Sequence[str]) -> Supply:
-    doubts = [line for line in [trace.doubts(trace.regions)] if line]
-    return Supply(trace=trace, origin=origin, machines=max(machine.accelerator_count, 1), notes=(*notes, *doubts))
+    gaps = [line for line in [trace.gap_warning(trace.regions)] if line]
+    return Supply(trace=trace, origin=origin, machines=max(machine.accelerator_count, 1), notes=(*notes, *gaps))

@@ -1,11 +1,12 @@
-"""The cloud of a replay: what becomes of each job, minute by minute, and what a supervisor can see of it."""
+"""Simulate the cloud of a replay: the life of each job, minute by minute, and what a supervisor sees of it."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
+from typing import Any
 
 from spot.core.job import JobState
 from spot.core.run import Attempt, Cancel, CancelReason, Observation, Outcome, Provisioning, Run, TrainingProgress
@@ -17,61 +18,60 @@ NEVER = 10**9
 
 
 class ReplayError(Exception):
-    """The policy asked for what a replay has no model of: a mistake in a program."""
+    """Report an action that a replay has no model of: a mistake in a policy."""
 
 
-class Phase(IntEnum):
+class JobPhase(IntEnum):
     WAITING = 0
     STARTING = 1
-    """Its machine is there, and paid for."""
+    """Its machine runs and is billed."""
     TRAINING = 2
     ENDED = 3
 
 
 @dataclass(slots=True, kw_only=True)
-class Job:
-    """Minutes since submit; `NEVER` is none."""
+class ReplayedJob:
+    """Hold one job; times are minutes since submit."""
 
     attempt: Attempt
     """As it was submitted."""
     runs_at: int
     lost_at: int
-    """When its machine is taken away, or its time is up."""
+    """When its machine is preempted, or its timeout ends."""
     lost_as: Outcome
-    phase: Phase = Phase.WAITING
+    phase: JobPhase = JobPhase.WAITING
     trains_at: int = NEVER
     base: int = 0
-    """What it trains on from."""
+    """The step that it resumes from."""
     due: int = NEVER
     """When its phase changes."""
     saved_at: int | None = None
-    """When its newest checkpoint that a later one needs was taken."""
+    """When it took its newest checkpoint that added steps."""
     ended: Attempt | None = None
 
 
 class Cloud:
-    """The jobs of one run. Steps are minutes of work."""
+    """Simulate the jobs of one run. A step is a minute of work."""
 
-    def __init__(self, run: Run, capacity: Capacity, draws: StartupTimes) -> None:
+    def __init__(self, run: Run, capacity: Capacity, times: StartupTimes) -> None:
         policy = run.spec.policy
         self.work = -(-policy.work // MINUTE)
         self.completed_at: int | None = None
-        self.jobs: list[Job] = []
-        """Those that live, at most two."""
+        self.jobs: list[ReplayedJob] = []
+        """The active ones, at most two."""
         self._submitted_at = run.submitted_at
         self._every = max(policy.max_checkpoint_interval // MINUTE, 1)
-        self._capacity, self._draws = capacity, draws
+        self._capacity, self._times = capacity, times
         self._saved, self._saved_at, self._saved_by = 0, 0, ""
 
-    def submit(self, attempt: Attempt, minute: int) -> Job:
-        """Raises `ReplayError` for what has no model."""
+    def submit(self, attempt: Attempt, minute: int) -> ReplayedJob:
+        """Create a job. Raise `ReplayError` for an attempt that a replay has no model of."""
         if self.jobs and (len(self.jobs) > 1 or attempt.replaces != self.jobs[0].attempt.id):
-            raise ReplayError(
-                f"{attempt.id} beside {', '.join(job.attempt.id for job in self.jobs)}, not to relieve it"
-            )
+            active = ", ".join(job.attempt.id for job in self.jobs)
+            raise ReplayError(f"{attempt.id} does not replace the only active attempt ({active})")
         runs_at, taken_at = self._machine(attempt.provisioning, attempt.region, minute)
         expires_at = runs_at + attempt.timeout // MINUTE
-        job = Job(
+        job = ReplayedJob(
             attempt=attempt,
             runs_at=runs_at,
             lost_at=min(taken_at, expires_at),
@@ -82,61 +82,61 @@ class Cloud:
         return job
 
     def _machine(self, provisioning: Provisioning, region: str, minute: int) -> tuple[int, int]:
-        """When it runs, and when it is taken away."""
+        """Return when the machine runs, and when it is preempted."""
         if provisioning is Provisioning.ON_DEMAND:
-            return minute + self._draws.provisioning(provisioning, region, minute), NEVER
+            return minute + self._times.provisioning(provisioning, region, minute), NEVER
         if provisioning is not Provisioning.SPOT or region not in self._capacity:
-            raise ReplayError(f"nothing is known of {provisioning} in {region!r}")
+            raise ReplayError(f"no capacity is known for {provisioning} in {region!r}")
         ups = self._capacity[region]
         for index in range(max(bisect_right(ups, (minute, NEVER)) - 1, 0), len(ups)):
             got, lost = max(ups[index][0], minute), ups[index][1]
-            if got < lost and (runs := got + self._draws.provisioning(provisioning, region, got)) < lost:
+            if got < lost and (runs := got + self._times.provisioning(provisioning, region, got)) < lost:
                 return runs, lost
         return NEVER, NEVER
 
     def cancel(self, attempt: str, why: CancelReason, minute: int) -> None:
-        """At once; one that trains saves first. Raises `ReplayError` for one that does not live."""
+        """End a job at once; a training job saves first. Raise `ReplayError` for an attempt that is not active."""
         job = next((job for job in self.jobs if job.attempt.id == attempt), None)
         if job is None:
-            raise ReplayError(f"{attempt} is to be cancelled, and does not live")
-        if job.phase is Phase.TRAINING:
+            raise ReplayError(f"{attempt} cannot be cancelled: it is not active")
+        outcome = Outcome.CANCELLED
+        if job.phase is JobPhase.TRAINING:
             self._save(job, minute)
-        never_ran = job.phase is Phase.WAITING
-        outcome = Outcome.NO_CAPACITY if never_ran and why is CancelReason.NO_CAPACITY else Outcome.CANCELLED
+        if job.phase is JobPhase.WAITING and why is CancelReason.NO_CAPACITY:
+            outcome = Outcome.NO_CAPACITY
         if why is CancelReason.HANDED_OVER:
             outcome = Outcome.HANDED_OVER
-        cancel = Cancel(at=self._moment(minute), why=why)
-        self._end(job, minute, JobState.CANCELLED, outcome, cancel)
+        self._end(job, minute, JobState.CANCELLED, outcome, Cancel(at=self._moment(minute), why=why))
 
     @property
     def due(self) -> int:
-        """When something changes next."""
+        """Return the minute of the next change."""
         return min((job.due for job in self.jobs), default=NEVER)
 
     def checkpoint_due(self, minute: int, *, only_first: bool) -> int:
-        """When the next checkpoint after `minute` will be there, or the first of its attempt."""
+        """Return the minute of the next checkpoint after `minute`, or only of the first one of its attempt."""
         for job in self.jobs:
-            if job.phase is Phase.TRAINING:
+            if job.phase is JobPhase.TRAINING:
                 saves = max(minute - job.trains_at, 0) // self._every
                 return NEVER if saves and only_first else job.trains_at + (saves + 1) * self._every
         return NEVER
 
     def change(self) -> bool:
-        """Let happen what is due next. Whether a supervisor can see it."""
+        """Make the next change; return whether a supervisor can see it."""
         job = min(self.jobs, key=lambda job: job.due)
         minute = job.due
         match job.phase:
-            case Phase.WAITING:
-                job.phase = Phase.STARTING
-                restore = self._draws.restore(job.attempt.provisioning, job.attempt.region, minute)
+            case JobPhase.WAITING:
+                job.phase = JobPhase.STARTING
+                restore = self._times.restore(job.attempt.provisioning, job.attempt.region, minute)
                 job.trains_at, job.due = minute + restore, min(minute + restore, job.lost_at)
-            case Phase.STARTING if job.lost_at <= minute:
+            case JobPhase.STARTING if job.lost_at <= minute:
                 self._lose(job, minute)
-            case Phase.STARTING if self.completed_at is not None:
+            case JobPhase.STARTING if self.completed_at is not None:
                 self._end(job, minute, JobState.SUCCEEDED, Outcome.SUCCEEDED)
-            case Phase.STARTING:
+            case JobPhase.STARTING:
                 return self._take_over(job, minute)
-            case Phase.TRAINING if job.base + minute - job.trains_at >= self.work:
+            case JobPhase.TRAINING if job.base + minute - job.trains_at >= self.work:
                 self.completed_at = minute
                 self._save(job, minute)
                 self._end(job, minute, JobState.SUCCEEDED, Outcome.SUCCEEDED)
@@ -144,41 +144,52 @@ class Cloud:
                 self._lose(job, minute)
         return True
 
-    def _take_over(self, job: Job, minute: int) -> bool:
-        """Its restore is done: what another one holds is handed to it. Whether there was one."""
-        holder = next((other for other in self.jobs if other is not job), None)
-        if holder is not None:
-            if holder.phase is Phase.TRAINING:
-                self._save(holder, minute)
-            self._end(holder, minute, JobState.FAILED, Outcome.HANDED_OVER)
-        job.phase, job.base = Phase.TRAINING, self._saved
+    def _take_over(self, job: ReplayedJob, minute: int) -> bool:
+        """Let a restored job train; it replaces another active one. Return whether there was one."""
+        replaced = next((other for other in self.jobs if other is not job), None)
+        if replaced is not None:
+            if replaced.phase is JobPhase.TRAINING:
+                self._save(replaced, minute)
+            self._end(replaced, minute, JobState.FAILED, Outcome.HANDED_OVER)
+        job.phase, job.base = JobPhase.TRAINING, self._saved
         job.due = min(minute + self.work - job.base, job.lost_at)
-        return holder is not None
+        return replaced is not None
 
-    def _lose(self, job: Job, minute: int) -> None:
-        if job.phase is Phase.TRAINING and (saves := (minute - job.trains_at) // self._every):
-            self._save(job, job.trains_at + saves * self._every)
+    def _lose(self, job: ReplayedJob, minute: int) -> None:
+        self._save_newest(job, minute)
         self._end(job, minute, JobState.FAILED, job.lost_as)
 
-    def _save(self, job: Job, minute: int) -> None:
+    def _save_newest(self, job: ReplayedJob, minute: int) -> None:
+        """Record the newest periodic checkpoint before `minute`."""
+        if job.phase is JobPhase.TRAINING and (saves := (minute - job.trains_at) // self._every):
+            self._save(job, job.trains_at + saves * self._every)
+
+    def _save(self, job: ReplayedJob, minute: int) -> None:
         step = job.base + minute - job.trains_at
         if step > self._saved:
             self._saved, self._saved_at, self._saved_by = step, minute, job.attempt.id
             job.saved_at = minute
 
-    def _end(self, job: Job, minute: int, state: JobState, outcome: Outcome, cancel: Cancel | None = None) -> None:
+    def _end(
+        self, job: ReplayedJob, minute: int, state: JobState, outcome: Outcome, cancel: Cancel | None = None
+    ) -> None:
         self.jobs.remove(job)
-        job.phase, job.due = Phase.ENDED, NEVER
-        ended_at = self._moment(minute)
-        job.ended = self._attempt(job, state, job.saved_at, ended_at, outcome, cancel)
+        job.phase, job.due = JobPhase.ENDED, NEVER
+        job.ended = self._attempt(
+            job,
+            state,
+            ended_at=self._moment(minute),
+            last_step=self._saved,
+            starts=1 if job.trains_at < NEVER else 0,
+            cancel=cancel,
+            outcome=outcome,
+        )
 
-    def shown(self, jobs: list[Job], minute: int) -> tuple[tuple[Attempt, ...], Observation]:
-        """These jobs, and what is in the bucket, as a supervisor sees it in this minute."""
+    def shown(self, jobs: list[ReplayedJob], minute: int) -> tuple[tuple[Attempt, ...], Observation]:
+        """Return the attempts of `jobs` and the state of the bucket, as a supervisor sees them in this minute."""
         for job in self.jobs:
-            if job.phase is Phase.TRAINING and (saves := (minute - job.trains_at) // self._every):
-                self._save(job, job.trains_at + saves * self._every)
-        attempts = tuple(job.ended or self._attempt(job, _STATES[job.phase], job.saved_at) for job in jobs)
-        return attempts, self._observation()
+            self._save_newest(job, minute)
+        return tuple(job.ended or self._attempt(job, _STATES[job.phase]) for job in jobs), self._observation()
 
     def _observation(self) -> Observation:
         progress = None
@@ -194,44 +205,29 @@ class Cloud:
         holder = self.jobs[0] if len(self.jobs) > 1 else None
         return Observation(
             progress=progress,
-            writer=holder.attempt.id if holder and holder.phase is not Phase.WAITING else None,
+            writer=holder.attempt.id if holder and holder.phase is not JobPhase.WAITING else None,
             completed_at=None if self.completed_at is None else self._moment(self.completed_at),
         )
 
-    def _attempt(
-        self,
-        job: Job,
-        state: JobState,
-        saved_at: int | None,
-        ended_at: datetime | None = None,
-        outcome: Outcome | None = None,
-        cancel: Cancel | None = None,
-    ) -> Attempt:
-        submitted = job.attempt
-        started_at = self._moment(job.runs_at) if state is not JobState.PENDING and job.trains_at < NEVER else None
-        return Attempt(
-            id=submitted.id,
-            provisioning=submitted.provisioning,
-            region=submitted.region,
-            intended_at=submitted.intended_at,
-            timeout=submitted.timeout,
-            from_step=submitted.from_step,
-            replaces=submitted.replaces,
-            job=submitted.job,
+    def _attempt(self, job: ReplayedJob, state: JobState, **ended: Any) -> Attempt:
+        started_at = self._moment(job.runs_at) if job.trains_at < NEVER else None
+        saved = job.saved_at is not None
+        return replace(
+            job.attempt,
             state=state,
             started_at=started_at,
             trainer_started_at=started_at,
-            advanced_at=self._moment(job.trains_at) if saved_at is not None else None,
-            saved_at=self._moment(saved_at) if saved_at is not None else None,
-            ended_at=ended_at,
-            last_step=self._saved if outcome else None,
-            starts=1 if started_at and outcome else 0,
-            cancel=cancel,
-            outcome=outcome,
+            advanced_at=self._moment(job.trains_at) if saved else None,
+            saved_at=self._moment(job.saved_at) if job.saved_at is not None else None,
+            **ended,
         )
 
     def _moment(self, minute: int) -> datetime:
         return self._submitted_at + minute * MINUTE
 
 
-_STATES = {Phase.WAITING: JobState.PENDING, Phase.STARTING: JobState.RUNNING, Phase.TRAINING: JobState.RUNNING}
+_STATES = {
+    JobPhase.WAITING: JobState.PENDING,
+    JobPhase.STARTING: JobState.RUNNING,
+    JobPhase.TRAINING: JobState.RUNNING,
+}

@@ -1,44 +1,44 @@
-"""What a run will cost and when it will be done: replays of it, with our policy and with what it is compared with."""
+"""Forecast the cost and the end of a run: replays of it, under this policy and under the baselines."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from spot.core.run import PolicyConfig, Provisioning, Run
-from spot.policy import decide
+from spot.core.run import Provisioning, Run
+from spot.policy.decide import decide
 from spot.simulation import baselines
-from spot.simulation.replay import Decide, Replayed, horizon, replay
-from spot.simulation.startup_times import Starts, StartupTimes
+from spot.simulation.replay import Decide, horizon, replay
+from spot.simulation.startup_times import StartupTimes
 from spot.simulation.windows import Windows
 
 CERTAIN = 3
-"""What never happened in n independent windows has, at 95 %, a probability below 3/n: the rule of three."""
-SOONEST = 5
-"""Minutes in which no machine is provisioned."""
+"""The rule of three: an event that never occurred in n independent windows has, at 95 %, a probability below 3/n."""
+PROGRESS_EVERY = 50
+"""Replays between two calls of the progress callback."""
 
 
 class Baseline(StrEnum):
-    """Who decides."""
+    """Name the policies of a forecast: this one, and those it is compared with."""
 
     OURS = "this policy"
     ON_DEMAND = "on-demand only"
-    ARTICLE = "the article's rule"
+    SPOT_WINDOW = "fixed 75 % Spot window"
 
 
 _DECIDES: dict[Baseline, Decide] = {
-    Baseline.OURS: decide.decide,
+    Baseline.OURS: decide,
     Baseline.ON_DEMAND: baselines.on_demand_only,
-    Baseline.ARTICLE: baselines.article,
+    Baseline.SPOT_WINDOW: baselines.fixed_spot_window,
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A run that is forecast."""
+    """Name a run to forecast."""
 
     label: str
     run: Run
@@ -49,30 +49,19 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """Some replays of one case; it goes to another process as it is."""
-
-    case: Case
-    rival: Baseline
-    windows: Windows
-    draws: StartupTimes
-    starts: Sequence[int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One replay."""
+class ReplayResult:
+    """Keep the figures of one replay."""
 
     start: int
     """Minutes from the start of the trace."""
     usd: float
     hours: float | None
-    """From submit to the model; None without one."""
+    """From submit to the model; None without a model."""
     missed: bool
-    """The deadline."""
+    """Whether the deadline was missed."""
     preemptions: int
     asked: int
-    """Machines asked for."""
+    """Number of attempts."""
     spot_hours: float
     on_demand_hours: float
     waited_hours: float
@@ -80,118 +69,122 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Samples:
-    """The replays of one case by one of those who decide."""
+class ReplayResults:
+    """Sum up the replays of one case under one policy."""
 
-    samples: tuple[Sample, ...]
+    replays: tuple[ReplayResult, ...]
     apart: int
     """Minutes between two starts whose windows do not overlap before the deadline."""
 
     @property
     def mean_usd(self) -> float:
-        return self.mean(lambda sample: sample.usd)
+        return self.mean(lambda result: result.usd)
 
-    def mean(self, value: Callable[[Sample], float]) -> float:
-        return sum(map(value, self.samples)) / len(self.samples)
+    def mean(self, value: Callable[[ReplayResult], float]) -> float:
+        return sum(map(value, self.replays)) / len(self.replays)
 
     @property
     def missed(self) -> int:
-        return sum(sample.missed for sample in self.samples)
+        return sum(result.missed for result in self.replays)
 
     @property
     def unfinished(self) -> int:
-        return sum(sample.hours is None for sample in self.samples)
+        return sum(result.hours is None for result in self.replays)
 
     @property
     def missed_at_most(self) -> float | None:
-        """With a probability of 95 %, where none was; None where some were."""
+        """Return the 95 % upper bound of the miss rate where no replay missed; None where some did."""
         return None if self.missed else min(CERTAIN / self.independent, 1.0)
 
     @property
     def independent(self) -> int:
-        """How many of its windows do not overlap, each taken as soon as it may be: what comes twice counts once."""
+        """Return how many windows do not overlap, taken greedily from the earliest on."""
         count, free = 0, -math.inf
-        for start in sorted({sample.start for sample in self.samples}):
+        for start in sorted({result.start for result in self.replays}):
             if start >= free:
                 count, free = count + 1, start + self.apart
         return count
 
     @property
     def usd(self) -> tuple[float, ...]:
-        """In order."""
-        return tuple(sorted(sample.usd for sample in self.samples))
+        """Return the costs in order."""
+        return tuple(sorted(result.usd for result in self.replays))
 
     @property
     def hours(self) -> tuple[float, ...]:
-        """In order, of those that were done at all."""
-        return tuple(sorted(sample.hours for sample in self.samples if sample.hours is not None))
+        """Return the durations of the finished replays in order."""
+        return tuple(sorted(result.hours for result in self.replays if result.hours is not None))
 
     @property
     def ends(self) -> tuple[float, ...]:
-        """The same of all: those that were never done come last, as infinite."""
+        """Return the durations of all replays in order; an unfinished one is infinite."""
         return (*self.hours, *[math.inf] * self.unfinished)
 
 
 def quantile(ordered: Sequence[float], share: float) -> float | None:
-    """Of values in order, the first that so many are not above; None of none."""
+    """Return the first of the ordered values that this share of them does not exceed; None of no values."""
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else None
-
-
-def starts_of(policy: PolicyConfig) -> Starts:
-    """As in the replay model, on-demand taking up to what the settings call its worst."""
-    model = Starts()
-    most = int(policy.worst_start / timedelta(minutes=1)) - model.restore[1]
-    return Starts(on_demand=(SOONEST, max(most, SOONEST)))
-
-
-def play(task: Task) -> list[Sample]:
-    """Raises `ReplayError`."""
-    run = task.case.run
-    minutes, decide = horizon(run), _DECIDES[task.rival]
-    return [
-        _sample(start, replay(run, decide, task.windows.capacity(start, minutes), task.draws.at(start)))
-        for start in task.starts
-    ]
-
-
-def _sample(start: int, replayed: Replayed) -> Sample:
-    minutes, done = replayed.minutes, replayed.completed_at
-    return Sample(
-        start=start,
-        usd=replayed.usd,
-        hours=None if done is None else done / 60,
-        missed=replayed.missed,
-        preemptions=replayed.preemptions,
-        asked=len(replayed.run.attempts),
-        spot_hours=minutes[Provisioning.SPOT] / 60,
-        on_demand_hours=minutes[Provisioning.ON_DEMAND] / 60,
-        waited_hours=replayed.waited / 60,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """Of one case, everyone on the very same windows and with the same luck."""
+    """Compare the policies in one case, on the same windows and with the same startup times."""
 
     case: Case
-    ours: Samples
-    on_demand: Samples
-    article: Samples
+    ours: ReplayResults
+    on_demand: ReplayResults
+    spot_window: ReplayResults
 
     @property
     def saving(self) -> float | None:
-        """The share of the cost of on-demand only; below 0 it is a loss. Without a model there is none: None."""
+        """Return the share saved of the cost of on-demand only, negative for a loss; None if a replay has no model."""
         return None if self.ours.unfinished else 1 - self.ours.mean_usd / self.on_demand.mean_usd
 
-    def of(self, rival: Baseline) -> Samples:
-        return {Baseline.OURS: self.ours, Baseline.ON_DEMAND: self.on_demand, Baseline.ARTICLE: self.article}[rival]
+    def of(self, baseline: Baseline) -> ReplayResults:
+        match baseline:
+            case Baseline.OURS:
+                return self.ours
+            case Baseline.ON_DEMAND:
+                return self.on_demand
+            case Baseline.SPOT_WINDOW:
+                return self.spot_window
 
 
-def forecast(case: Case, played: Iterable[tuple[Baseline, Sequence[Sample]]]) -> Forecast:
-    """From all that was played of this case."""
-    found: dict[Baseline, list[Sample]] = {rival: [] for rival in Baseline}
-    for rival, samples in played:
-        found[rival] += samples
+def forecasts(
+    cases: Sequence[Case], windows: Windows, times: StartupTimes, starts: Sequence[int], done: Callable[[int], None]
+) -> list[Forecast]:
+    """Replay every case from all `starts`; `done` is called with the number of further replays.
+
+    Raises `ReplayError` if a policy asks for something that a replay has no model of.
+    """
+    return [_forecast(case, windows, times, starts, done) for case in cases]
+
+
+def _forecast(
+    case: Case, windows: Windows, times: StartupTimes, starts: Sequence[int], done: Callable[[int], None]
+) -> Forecast:
     apart = math.ceil((case.run.spec.deadline - case.run.submitted_at) / timedelta(minutes=1))
-    ours, on_demand, article = (Samples(samples=tuple(found[rival]), apart=apart) for rival in Baseline)
-    return Forecast(case=case, ours=ours, on_demand=on_demand, article=article)
+    minutes = horizon(case.run)
+    found: dict[Baseline, list[ReplayResult]] = {baseline: [] for baseline in Baseline}
+    for number, start in enumerate(starts, 1):
+        capacity, later = windows.capacity(start, minutes), times.at(start)
+        for baseline, results in found.items():
+            replayed = replay(case.run, _DECIDES[baseline], capacity, later)
+            billed, end = replayed.minutes, replayed.completed_at
+            results.append(
+                ReplayResult(
+                    start=start,
+                    usd=replayed.usd,
+                    hours=None if end is None else end / 60,
+                    missed=replayed.missed,
+                    preemptions=replayed.preemptions,
+                    asked=len(replayed.run.attempts),
+                    spot_hours=billed[Provisioning.SPOT] / 60,
+                    on_demand_hours=billed[Provisioning.ON_DEMAND] / 60,
+                    waited_hours=replayed.waited / 60,
+                )
+            )
+        if number % PROGRESS_EVERY == 0 or number == len(starts):
+            done(((number - 1) % PROGRESS_EVERY + 1) * len(found))
+    ours, on_demand, spot_window = (ReplayResults(replays=tuple(found[baseline]), apart=apart) for baseline in Baseline)
+    return Forecast(case=case, ours=ours, on_demand=on_demand, spot_window=spot_window)

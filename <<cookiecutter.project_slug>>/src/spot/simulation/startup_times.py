@@ -1,59 +1,68 @@
-"""How long each start of a replay takes: known by region, kind and minute, so that every policy meets the same luck."""
+"""Draw how long each start of a replay takes: by region, provisioning and minute, the same for every policy."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
-from spot.core.run import Provisioning
+from spot.core.run import PolicyConfig, Provisioning
 
 SPAN = 10_080
-"""Minutes after which the luck begins again: a week."""
+"""Minutes after which the drawn times repeat: a week."""
+SOONEST = 5
+"""The fewest minutes in which a machine is provisioned."""
 KINDS = (Provisioning.SPOT, Provisioning.ON_DEMAND)
-"""Those whose starts a replay has a model of."""
+"""The provisionings that a replay can start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Starts:
-    """Least and most minutes, all between them equally likely."""
+class StartupRanges:
+    """State the least and most minutes of each part of a start; every minute between is equally likely."""
 
-    spot: tuple[int, int] = (5, 15)
-    """From the minute when there is capacity to RUNNING."""
-    on_demand: tuple[int, int] = (5, 15)
+    spot: tuple[int, int] = (SOONEST, 15)
+    """From the minute with capacity to RUNNING."""
+    on_demand: tuple[int, int] = (SOONEST, 15)
     """From submit to RUNNING."""
     restore: tuple[int, int] = (2, 6)
     """From RUNNING to the first new step."""
 
+    @classmethod
+    def of(cls, policy: PolicyConfig) -> StartupRanges:
+        """Return the default ranges, with on-demand up to the worst start of the settings."""
+        most = policy.worst_start // timedelta(minutes=1) - cls().restore[1]
+        return cls(on_demand=(SOONEST, max(most, SOONEST)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartupTimes:
-    """Minutes are since submit."""
+    """Hold the minutes of each start, by the minute since submit."""
 
     provisioned: Mapping[tuple[Provisioning, str], list[int]]
     restored: Mapping[tuple[Provisioning, str], list[int]]
     offset: int = 0
 
+    @classmethod
+    def drawn(cls, ranges: StartupRanges, regions: Iterable[str], seed: int) -> StartupTimes:
+        """Draw the times of each region independently of the other regions."""
+        provisioned, restored = {}, {}
+        for region in regions:
+            for kind in KINDS:
+                least, most = ranges.spot if kind is Provisioning.SPOT else ranges.on_demand
+                rng = random.Random(f"{seed} {kind} {region}")
+                provisioned[kind, region] = rng.choices(range(least, most + 1), k=SPAN)
+                restored[kind, region] = rng.choices(range(ranges.restore[0], ranges.restore[1] + 1), k=SPAN)
+        return cls(provisioned=provisioned, restored=restored)
+
     def provisioning(self, provisioning: Provisioning, region: str, minute: int) -> int:
-        """Minutes to RUNNING for a machine that was got in this minute. Raises KeyError for what was not drawn."""
+        """Return the minutes to RUNNING of a machine that is granted in this minute."""
         return self.provisioned[provisioning, region][(self.offset + minute) % SPAN]
 
     def restore(self, provisioning: Provisioning, region: str, minute: int) -> int:
-        """Minutes to the first new step for a machine that runs since this minute."""
+        """Return the minutes to the first new step of a machine that is RUNNING since this minute."""
         return self.restored[provisioning, region][(self.offset + minute) % SPAN]
 
     def at(self, offset: int) -> StartupTimes:
-        """The same luck, for a submit so many minutes later."""
+        """Return the same times for a submit `offset` minutes later."""
         return replace(self, offset=offset)
-
-
-def drawn(starts: Starts, regions: Iterable[str], seed: int) -> StartupTimes:
-    """Those of a region do not depend on which others there are."""
-    provisioned, restored = {}, {}
-    for region in regions:
-        for kind in KINDS:
-            least, most = starts.spot if kind is Provisioning.SPOT else starts.on_demand
-            luck = random.Random(f"{seed} {kind} {region}")
-            provisioned[kind, region] = luck.choices(range(least, most + 1), k=SPAN)
-            restored[kind, region] = luck.choices(range(starts.restore[0], starts.restore[1] + 1), k=SPAN)
-    return StartupTimes(provisioned=provisioned, restored=restored)

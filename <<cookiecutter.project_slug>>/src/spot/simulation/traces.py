@@ -80,7 +80,7 @@ class Trace:
             common = _both(common, self._of(region).known)
         return common
 
-    def doubts(self, regions: Sequence[str]) -> str | None:
+    def gap_warning(self, regions: Sequence[str]) -> str | None:
         """What of it is not known, as a sentence; None if there are no gaps."""
         known = self.known(regions)
         gaps = [(one[1], other[0]) for one, other in itertools.pairwise(known)]

@@ -1,4 +1,4 @@
-"""Stretches of a capacity trace, each as one run would have met it."""
+"""Cut windows out of a capacity trace, each as one run would have met it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from spot.simulation.traces import Spans, Trace, TraceError, merged
 
 Capacity = Mapping[str, Spans]
-"""By region, the minutes since submit in which there is capacity for all machines of the run."""
+"""By region, the minutes since submit with capacity for all machines of the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """Where a run of so many minutes can begin, and what it meets."""
+    """Hold where a run of `minutes` can begin, and the capacity it meets."""
 
     minutes: int
     known: Spans
@@ -24,11 +24,11 @@ class Windows:
 
     @property
     def starts(self) -> Sequence[range]:
-        """The minutes of each stretch at which one can begin: the deadline comes before the next gap."""
+        """Return the possible first minutes: the deadline comes before the next gap."""
         return [range(begin, end - self.minutes + 1) for begin, end in self.known if end - begin >= self.minutes]
 
     def drawn(self, number: int, seed: int) -> list[int]:
-        """So many starts at random, which may come more than once."""
+        """Draw random starts, with repetition."""
         stretches = self.starts
         before = [0, *itertools.accumulate(map(len, stretches))]
         picks = random.Random(f"{seed} windows").choices(range(before[-1]), k=number)
@@ -36,22 +36,22 @@ class Windows:
         return [stretches[index][pick - before[index]] for pick, index in places]
 
     def capacity(self, start: int, minutes: int) -> Capacity:
-        """From that minute of the trace on. After the end of its stretch comes the stretch's beginning again."""
+        """Return the capacity from `start` on. After the end of its stretch, the stretch begins again."""
         stretch = next(span for span in self.known if span[0] <= start < span[1])
         return {region: merged(_cut(ups, stretch, start, minutes)) for region, ups in self.ups.items()}
 
 
 def windows(trace: Trace, regions: Sequence[str], machines: int, minutes: int) -> Windows:
-    """Raises `TraceError` if a region is not in the trace or was not probed, or no stretch of it is so long."""
+    """Return the windows of a trace. Raise `TraceError` for an unknown region or too short a trace."""
     for region in regions:
         if not trace.known([region]):
-            raise TraceError(f"{trace.name}: fewer than two lines have a count of {region}: nothing is known of it")
+            raise TraceError(f"{trace.name}: {region} has counts in fewer than two lines; at least two are needed")
     known = trace.known(regions)
     longest = max((end - begin for begin, end in known), default=0)
     if longest < minutes:
         raise TraceError(
-            f"{trace.name}: its longest stretch without a gap is {longest / 60:.1f} h,"
-            f" and a run has {minutes / 60:.1f} h to its deadline: take a longer trace, or a nearer deadline"
+            f"{trace.name}: the longest stretch without a gap is {longest / 60:.1f} h, and the run has"
+            f" {minutes / 60:.1f} h to its deadline: take a longer trace or a nearer deadline"
         )
     ups = {region: trace.up(region, machines) for region in regions}
     return Windows(minutes=minutes, known=known, ups=ups)
