@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,8 +50,14 @@ def state(sample_data: Data) -> TrainingState:
     return new_state(sample_data)
 
 
+def learning_rate() -> list[str]:
+    """Return the flag of spot.toml, if it is set."""
+    rate = tomllib.loads((ROOT / "spot.toml").read_text(encoding="utf-8")).get("training", {}).get("learning-rate")
+    return ["--learning-rate", str(rate)] if rate else []
+
+
 def new_state(sample_data: Data) -> TrainingState:
-    flags = parse(["--max-steps", "30"], {})
+    flags = parse(["--max-steps", "30", *learning_rate()], {})
     compute = Compute(device=torch.device("cpu"), mixed=False, workers=0)
     return fresh_state(task_model, flags, compute, len(sample_data.train))
 

@@ -18,13 +18,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import learning_rate
 from safetensors.torch import load_file
 
 from spot.storage import paths
 from spot.trainer import Data
 
-STEPS = 24
-SMALL_BUFFER = 4608
+STEPS = 40
+"""Twice what the buffers below let the trainer run ahead of the test, and a few more."""
+SMALL_BUFFER = 1024
 LONGEST_S = 90.0
 ADVICE = """
 An interrupted run ended differently from an uninterrupted run. Usual causes:
@@ -42,6 +44,7 @@ class Attempt:
         where = ["--output-dir", f"{folder}/models", "--checkpoint-dir", f"{folder}/checkpoints", "--run", run]
         ours, theirs = socket.socketpair()
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
         ours.settimeout(LONGEST_S)
         self.manifests = folder / "checkpoints" / run / "manifests"
         self.output = ""
@@ -106,8 +109,8 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_run(
     root: Path, environ: dict[str, str], sample_data: Data, tmp_path: Path
 ) -> None:
     batch_size = min(64, -(-len(sample_data.train) // 8))
-    flags = ["--max-steps", str(STEPS), "--epochs", str(STEPS), "--batch-size", str(batch_size), "--workers", "2"]
-    flags += ["--device", "cpu", "--log-interval", "1e-9"]
+    flags = ["--max-steps", str(STEPS), "--epochs", str(STEPS), "--batch-size", str(batch_size), "--workers", "1"]
+    flags += ["--device", "cpu", "--log-interval", "1e-9", *learning_rate()]
     saving = ["--checkpoint-interval", "1e-9"]
 
     def start(run: str, *more: str) -> Attempt:

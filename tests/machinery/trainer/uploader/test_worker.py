@@ -31,7 +31,7 @@ from spot.trainer.uploader.messages import (
     Message,
     Mirror,
     Mirrored,
-    Offer,
+    OfferLease,
     Released,
     Save,
     Withdraw,
@@ -275,7 +275,7 @@ def test_the_lease_is_looked_after(either: Uploader) -> None:
     become(either.store, lambda held: held.requested_by(twin))
     assert either.hear() == HandOverRequested(successor=twin)
     wait_until(lambda: (lease.read(either.store, RUN) or NONE).heartbeat > 0)
-    either.process.send(Offer(successor=twin))
+    either.process.send(OfferLease(successor=twin))
     wait_until(lambda: (lease.read(either.store, RUN) or NONE).offered)
     become(either.store, lambda held: held.taken_by(twin))
     assert either.hear() == Lost(holder=twin)

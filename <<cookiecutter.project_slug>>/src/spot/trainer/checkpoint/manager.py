@@ -32,7 +32,7 @@ from spot.trainer.uploader.messages import (
     Lost,
     Mirror,
     Mirrored,
-    Offer,
+    OfferLease,
     Released,
     Save,
     Withdraw,
@@ -184,7 +184,7 @@ class CheckpointManager:
         if self.final_save(state, lambda: stop.remaining_s() if self.wanted else 0.0) and self._successor:
             _log.info("step %d: hand-over, offering the lease to %s", state.step, self._successor)
             self._offered_to = self._successor
-            self._send(Offer(successor=self._offered_to))
+            self._send(OfferLease(successor=self._offered_to))
             while self._offered_to and not stop.requested:
                 self.poll(STOP_POLL_S)
         self.saving_s = before + self._clock() - began
@@ -272,4 +272,4 @@ class CheckpointManager:
         self._in_flight, self._mirroring = None, False
         self._send(self._hold)
         if self._offered_to:
-            self._send(Offer(successor=self._offered_to))
+            self._send(OfferLease(successor=self._offered_to))

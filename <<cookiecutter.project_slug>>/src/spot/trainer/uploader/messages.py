@@ -62,7 +62,7 @@ class KeepLease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class OfferLease:
     """Command: training is paused at a durable step, offer the lease. Answered by `Declined` or `Lost`."""
 
     successor: str
@@ -120,7 +120,7 @@ class Lost:
     holder: str
 
 
-Command = Save | Withdraw | Mirror | KeepLease | Offer
+Command = Save | Withdraw | Mirror | KeepLease | OfferLease
 Event = Durable | Failed | Released | Mirrored | HandOverRequested | Declined | Lost
 Message = Command | Event
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (*get_args(Command), *get_args(Event))}

@@ -39,7 +39,7 @@ from spot.trainer.uploader.messages import (
     KeepLease,
     Mirror,
     Mirrored,
-    Offer,
+    OfferLease,
     Released,
     Save,
     Withdraw,
@@ -115,7 +115,7 @@ class Uploader:
                             open_store(self._store.uri, give_up_s=message.heartbeat_s), message
                         )
                         self._start(self._lease_keeper.serve, self._send)
-                    case Offer() if self._lease_keeper:
+                    case OfferLease() if self._lease_keeper:
                         self._lease_keeper.offer(message.successor)
 
     def _start(self, target: object, argument: object) -> None:
