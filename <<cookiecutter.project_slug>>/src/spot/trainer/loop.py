@@ -1,4 +1,4 @@
-"""Train: the loop, to be read top to bottom."""
+"""Train epochs of batches, evaluate, and save: the training loop, to be read top to bottom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resume: claim the lease, restore the newest good checkpoint, prepare the next checkpoint."""
+"""Claim the lease, restore the newest good checkpoint, and prepare the next checkpoint."""
 
 from __future__ import annotations
 

@@ -99,6 +99,7 @@ def _compute(flags: Flags) -> Compute:
 
 
 def fresh_state(task: TaskModel, flags: Flags, compute: Compute, samples: int) -> TrainingState:
+    """Seed the global generators, and return the state before the first step."""
     random.seed(flags.seed)
     np.random.seed(flags.seed % 2**32)
     torch.manual_seed(flags.seed)

@@ -20,7 +20,7 @@ class Identity:
     data: tuple[DataObject, ...]
 
     def draft(self, token: int, restored: Commit | None, saving_s: float) -> dict[str, Json]:
-        """The manifest of a checkpoint that is taken now, but for its parts and the progress of training."""
+        """Return the manifest of a checkpoint taken now, without its parts and progress fields."""
         return {
             "format": FORMAT,
             "run": self.run,

@@ -1,1 +1,1 @@
-"""Flags, signals, exit codes and logging of the trainer."""
+"""Provide flags, signals, errors and logging to the trainer. Imports no torch."""

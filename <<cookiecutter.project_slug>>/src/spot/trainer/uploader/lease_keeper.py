@@ -55,7 +55,7 @@ class LeaseKeeper:
                 send(event)
 
     def offer(self, successor: str) -> None:
-        """OfferLease the lease to this standby from the next look on, and look at once."""
+        """Offer the lease to this standby from the next look on, and look at once."""
         self._offer = _Offer(successor=successor, until=self.clock() + self.command.offer_s)
         self._woken.set()
 

@@ -1,4 +1,7 @@
-"""Define the messages between trainer and uploader: one JSON line each, over a socket pair."""
+"""Define the messages between trainer and uploader: one JSON line each, over a socket pair.
+
+The trainer sends commands, the uploader sends events.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Save:
-    """Command: upload the first `size` bytes of the buffer, then commit this manifest."""
+    """Upload the first `size` bytes of the buffer, then commit this manifest."""
 
     save: int
     """Counts the saves of this process from 1, so that no two saves share a part's name."""
@@ -35,14 +38,14 @@ class Save:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdraw:
-    """Command: stop reading the buffer. Answered by `Released`."""
+    """Stop reading the buffer. Answered by `Released`."""
 
     save: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
-    """Command: copy a local file to the store, over its last copy."""
+    """Copy a local file to the store, over its last copy."""
 
     path: str
     directory: str
@@ -51,7 +54,7 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepLease:
-    """Command: send heartbeats for the lease of this run and watch it. Only the first such command has an effect."""
+    """Send heartbeats for the lease of this run and watch it. Only the first such command has an effect."""
 
     run: str
     name: str
@@ -63,14 +66,14 @@ class KeepLease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferLease:
-    """Command: training is paused at a durable step, offer the lease. Answered by `Declined` or `Lost`."""
+    """Offer the lease: training is paused at a durable step. Answered by `Declined` or `Lost`."""
 
     successor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Durable:
-    """Event: the checkpoint is committed."""
+    """Report a committed checkpoint."""
 
     save: int
     step: int
@@ -79,7 +82,7 @@ class Durable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """Event: the commit failed, or its outcome is unknown."""
+    """Report a failed save, or an unknown outcome of its commit."""
 
     save: int
     step: int
@@ -89,33 +92,33 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
-    """Event: the buffer may be overwritten. A save past its last part still ends with `Durable`."""
+    """Report that the buffer may be overwritten. A save past its last part still ends with `Durable`."""
 
     save: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirrored:
-    """Event: the copy ended, successfully or not."""
+    """Report the end of a copy, successful or not."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandOverRequested:
-    """Event: this standby requests the lease; None: the request was withdrawn."""
+    """Report the standby that requests the lease, None once it has withdrawn."""
 
     successor: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declined:
-    """Event: the offer was not accepted, and this trainer keeps the lease."""
+    """Report that the offer was not accepted: this trainer keeps the lease."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """Event: another process holds the lease."""
+    """Report that another process holds the lease."""
 
     holder: str
 
