@@ -1,4 +1,4 @@
-"""Times and durations read as people write them."""
+"""Test the formats of times and durations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project on Google Cloud in which all is well, for tests to spoil."""
+"""Serve a Google Cloud project without a defect, which tests then add."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that answers as Google's APIs and registries do, with what a test puts there."""
+"""Serve canned answers of Google's APIs and registries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job is found again in the console, in its log and with gcloud."""
+"""Test the links and the command of a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sent to Vertex AI, as the real client library sends it."""
+"""Test the create request as the client library sends it."""
 
 from __future__ import annotations
 

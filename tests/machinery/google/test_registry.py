@@ -1,4 +1,4 @@
-"""An image is pinned to a digest, or refused: never to a tag, which can come to mean something else."""
+"""Test that an image is pinned by digest, or refused."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleServer]:
 
 @pytest.fixture
 def naps() -> list[float]:
-    """The seconds that would have been slept."""
+    """Collect the sleeps, in seconds."""
     return []
 
 
 def never(reference: Reference) -> str:
-    raise AssertionError(f"nobody is to be asked for {reference}")
+    raise AssertionError(f"unexpected request for {reference}")
 
 
 @pytest.mark.parametrize("host", ["us-central1-docker.pkg.dev", "gcr.io", "ghcr.io", "registry.example.com:5000"])

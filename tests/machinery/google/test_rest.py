@@ -1,4 +1,4 @@
-"""Asking Google's APIs: what passes is tried again, everything else is one clear line."""
+"""Test REST calls: transient errors are retried, all others are one clear line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleServer]:
 
 @pytest.fixture
 def naps() -> list[float]:
-    """The seconds that would have been slept."""
+    """Collect the sleeps, in seconds."""
     return []
 
 

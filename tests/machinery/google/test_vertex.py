@@ -1,4 +1,4 @@
-"""The real client of Vertex AI against the stand-in: every answer, and the want of one, gets its one meaning."""
+"""Test the Vertex AI client against the emulator: each answer, or none, has one meaning."""
 
 from __future__ import annotations
 
@@ -326,8 +326,8 @@ def test_an_error_in_a_form_that_is_not_googles_is_unavailable(body: bytes, says
         line(caught.value)
 
 
-def test_nobody_there_is_unavailable() -> None:
-    with socket.socket() as taken:  # bound, and nobody listens
+def test_a_closed_port_is_unavailable() -> None:
+    with socket.socket() as taken:  # bound, without a listener
         taken.bind(("127.0.0.1", 0))
         jobs = VertexJobs(f"http://127.0.0.1:{taken.getsockname()[1]}", give_up_s=0.001)
         calls: list[Call] = [lambda jobs, _name: jobs.create(RUN, ATTEMPT), *REPEATABLE]

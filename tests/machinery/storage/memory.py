@@ -1,4 +1,4 @@
-"""A store in this process's memory: no disk to wait for, and another writer can come between any two requests."""
+"""Keep objects in memory, and let a test write between two requests."""
 
 from __future__ import annotations
 

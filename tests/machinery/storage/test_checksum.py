@@ -1,4 +1,4 @@
-"""CRC32C of whatever holds bytes."""
+"""Test CRC32C of bytes and memoryviews."""
 
 from __future__ import annotations
 

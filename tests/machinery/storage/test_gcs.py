@@ -1,4 +1,4 @@
-"""A store in a bucket over a bad connection: what passes is tried again, what does not is said clearly."""
+"""Test the bucket over a bad connection: transient errors are retried, permanent ones are reported."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ TRANSIENT = [
 
 @pytest.fixture
 def direct(gs_uri: str) -> Store:
-    """The same objects, without the proxy."""
+    """Return the store without the proxy."""
     return open_store(gs_uri)
 
 
 @pytest.fixture
 def store(gs_uri: str, direct: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> GcsStore:  # noqa: ARG001
-    """Through the proxy, and quick to try again."""
+    """Return the store behind the proxy, with short delays."""
     monkeypatch.setenv(gcs.EMULATOR, proxy.url)
     return through(gs_uri)
 

@@ -1,4 +1,4 @@
-"""What a local directory promises beyond every store's promises."""
+"""Test the local store beyond the tests of every store."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ NOBODY = 65534
 
 
 def everything(root: Path) -> list[str]:
-    """All files, also those that a listing leaves out."""
+    """Return all files, also hidden ones."""
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
 
 @pytest.fixture
 def full_disk() -> Iterator[Path]:
-    """A directory on a disk of 1 MiB."""
+    """Mount a disk of 1 MiB."""
     privileged = [] if os.geteuid() == 0 else ["sudo", "-n"]
     with tempfile.TemporaryDirectory() as directory:
         mount = [*privileged, "mount", "-t", "tmpfs", "-o", "size=1m,mode=1777", "tmpfs", directory]
@@ -41,7 +41,7 @@ def full_disk() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def unprivileged() -> Iterator[None]:
-    """Root may write everywhere: be somebody else."""
+    """Drop the permissions of root, which may write everywhere."""
     user = os.geteuid()
     if user == 0:
         os.seteuid(NOBODY)

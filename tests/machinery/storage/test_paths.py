@@ -1,4 +1,4 @@
-"""The names in the bucket: what one function writes, another one reads."""
+"""Test that names in the bucket are parsed back."""
 
 from __future__ import annotations
 

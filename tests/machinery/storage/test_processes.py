@@ -1,4 +1,4 @@
-"""Several processes on one store: one wins, nothing is lost, and a killed one leaves nothing half done."""
+"""Test several processes on one store: one writer wins, and a killed process leaves no partial object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every store promises, on each of them."""
+"""Test the contract of `Store` on each store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is done to a store in whatever order, it answers as a dict would."""
+"""Test random operations on a store against a dict."""
 
 from __future__ import annotations
 

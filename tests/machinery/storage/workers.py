@@ -1,4 +1,4 @@
-"""What the tests let other processes do with a store: `python workers.py ACTION URI ARGUMENTS...`."""
+"""Run an action on a store in another process: `python workers.py ACTION URI ARGUMENTS...`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COUNTER, PRIZE = "counter", "prize"
 
 
 def race(uri: str, processes: str, increments: str) -> None:
-    """Many processes create one object, then count; print who was told to have created it."""
+    """Create an object in a race of processes, then count; print the creator."""
     importlib.import_module("spot.storage.gcs")  # once, before forking
     fork = multiprocessing.get_context("fork")
     start = fork.Barrier(int(processes))

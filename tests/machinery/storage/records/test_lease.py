@@ -1,4 +1,4 @@
-"""The writer's lease: one holder at a time, whoever races for it, and a token that only grows."""
+"""Test the lease: one holder at a time, and a fencing token that only grows."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def test_a_lease_is_read_back_exactly(written: Lease) -> None:
 
 
 @given(LEASES, NAMES)
-def test_every_claim_has_a_higher_term_and_nobody_waits(before: Lease, name: str) -> None:
-    """A successor that is dead would make the new holder stand still; one that lives asks anew."""
+def test_every_claim_has_a_higher_token_and_no_successor(before: Lease, name: str) -> None:
+    """A dead successor would pause the new holder; a live one asks again."""
     for after in (before.claimed_by(name), before.taken_by(name)):
         assert (after.token, after.holder) == (before.token + 1, name)
         assert (after.successor, after.offered, after.heartbeat) == (None, False, 0)
@@ -119,7 +119,7 @@ def test_before_the_first_claim_there_is_no_lease(store: Store) -> None:
     assert lease.claim(store, RUN, "a1.1") == Lease(token=1, holder="a1.1") == lease.read(store, RUN)
 
 
-def test_a_later_start_takes_the_lease_whoever_holds_it(store: Store) -> None:
+def test_a_later_start_takes_the_lease_from_any_holder(store: Store) -> None:
     lease.claim(store, RUN, "a1.1")
     lease.claim(store, RUN, "a1.2")
     assert lease.claim(store, RUN, "a2.1") == Lease(token=3, holder="a2.1") == lease.read(store, RUN)
@@ -133,7 +133,7 @@ def test_an_earlier_start_of_the_same_attempt_does_not_take_it_back(store: Store
     assert lease.read(store, RUN) == Lease(token=1, holder="a1.10")
 
 
-def test_a_start_of_an_attempt_that_was_relieved_does_not_take_it_back(store: Store) -> None:
+def test_a_start_of_an_attempt_that_was_replaced_does_not_take_it_back(store: Store) -> None:
     lease.claim(store, RUN, "a1.1")
     before = found(store)
     lease.change(store, RUN, before, before.lease.taken_by("a2.1"))

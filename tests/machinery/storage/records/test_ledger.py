@@ -1,4 +1,4 @@
-"""The ledger in both stores: nothing is lost, nothing is written twice, and what cannot be read is left alone."""
+"""Test the ledger in both stores: no lost update, no double write, no change of a damaged record."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_an_id_that_ends_like_another_is_not_taken_for_it(ledger: Ledger) -> Non
             ledger.find(other)
 
 
-def test_a_crash_between_close_and_move_is_repaired_by_whoever_comes_next(ledger: Ledger, store: Store) -> None:
+def test_a_crash_between_close_and_move_is_repaired_by_the_next_reconcile(ledger: Ledger, store: Store) -> None:
     record = ledger.write(ledger.create(OURS), ended(OURS))
     store.write(CLOSED_NAME, encode(record.run), if_generation=ABSENT)  # and there it died
     assert ledger.open_ids() == [ID]

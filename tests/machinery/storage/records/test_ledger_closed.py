@@ -1,4 +1,4 @@
-"""The closed runs of some time, found by their months."""
+"""Test the listing of closed runs by month."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Manifests: read back exactly, or refused with a reason."""
+"""Test that manifests are read back exactly, or refused with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Markers: every start has a number of its own, and a start without an end is told from one with."""
+"""Test markers: the number of each start is unique, and a start without an end is recognised."""
 
 from __future__ import annotations
 
