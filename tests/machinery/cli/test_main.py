@@ -31,6 +31,8 @@ HEAVY = (
     "google.auth",
     "google.cloud.storage",
     "google.protobuf",
+    "logging",
+    "pathlib",
     "pydantic",
     "requests",
     "rich",

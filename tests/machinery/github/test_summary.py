@@ -12,7 +12,7 @@ from spot.github import summary
 from spot.supervisor.reconcile import PassResult
 from spot.supervisor.service import RunsResult
 from tests.machinery import stories
-from tests.machinery.report.test_markdown import NASTY
+from tests.machinery.report.test_render import NASTY
 from tests.machinery.samples import after, attempt, ended, run, seen
 
 NOW = after(hours=5)

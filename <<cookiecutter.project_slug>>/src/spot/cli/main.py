@@ -1,20 +1,21 @@
-"""Parse the command line of `spot`. Nothing heavy is imported before a verb is chosen."""
+"""Parse the command line of `spot`. `spot --help` imports as little as it can."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from spot.core.errors import SpotError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 QUIET = ("google", "requests", "spot.storage", "urllib3")
 """Loggers of single retries; the final error is reported anyway."""
@@ -32,10 +33,10 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code. Report a known error in one line, or one line per mistake."""
-    _log_to_stderr()
     changes = False
     try:
         options = _parser().parse_args(arguments)
+        _log_to_stderr()
         changes = options.name in CHANGING
         code = int(getattr(import_module(options.module), options.name)(options))
         sys.stdout.flush()
@@ -55,6 +56,8 @@ def entry() -> None:
 
 
 def _log_to_stderr() -> None:
+    import logging
+
     formatter = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%SZ")
     formatter.converter = time.gmtime
     handler = logging.StreamHandler(sys.stderr)
@@ -112,7 +115,7 @@ def _parser() -> _Parser:
     add = _verb(verbs, "report", "report", "report cost and time of a run, or of many")
     add("run", nargs="?", metavar="RUN")
     add("--since", metavar="WHEN", help="report runs submitted since: 90d, 12h, 2026-09-01")
-    add("--html", type=Path, metavar="FILE", help="write the report as one page")
+    add("--html", type=_path, metavar="FILE", help="write the report as one page")
     add("--markdown", action="store_true", help="print Markdown for GitHub, with diagrams")
 
     add = _verb(verbs, "money", "prices", "show hourly prices on Vertex AI, fee included")
@@ -125,7 +128,7 @@ def _parser() -> _Parser:
 
     add = _verb(verbs, "forecast", "forecast", "replay a run: its cost, its end, its risk to be late")
     _shared(add, "--work-hours", "--deadline-hours", "--strategy", "--regions")
-    add("--trace", type=Path, metavar="CSV", help="replay this capacity (measured for H100s)")
+    add("--trace", type=_path, metavar="CSV", help="replay this capacity (measured for H100s)")
     add(
         "--mtbf-hours",
         type=_within(float, 0.01, 8760),
@@ -136,7 +139,7 @@ def _parser() -> _Parser:
     add("--replays", type=_within(int, 1, 100_000), metavar="N", help="replay N times (1000; 300 per case of a sweep)")
     add("--seed", type=_within(int, 0, 2**32), default=0, metavar="N", help="seed the random draws (0)")
     add("--sweep", choices=["deadline", "regions"], help="compare deadlines or regions")
-    add("--svg", type=Path, metavar="FILE", help="write the chart to FILE")
+    add("--svg", type=_path, metavar="FILE", help="write the chart to FILE")
 
     _verb(verbs, "doctor", "doctor", "check credentials, quota and configuration; print fixes")
 
@@ -150,7 +153,7 @@ def _parser() -> _Parser:
 
 def _verb(verbs: Any, module: str, name: str, text: str) -> Callable[..., Any]:
     parser = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
-    parser.add_argument("--settings", type=Path, default=Path("spot.toml"), metavar="FILE", help="(spot.toml)")
+    parser.add_argument("--settings", type=_path, default="spot.toml", metavar="FILE", help="(spot.toml)")
     parser.add_argument("--json", action="store_true", help="print JSON; watch prints a line per reconcile")
     parser.set_defaults(module=f"spot.cli.{module}", name=name)
     add: Callable[..., Any] = parser.add_argument
@@ -176,6 +179,12 @@ def _shared(add: Callable[..., Any], *flags: str) -> None:
 def rehearse(options: argparse.Namespace) -> NoReturn:
     """Replace this process by the demo, which may import the command line and not the reverse."""
     os.execv(sys.executable, [sys.executable, "-m", "spot.demo", *options.rest])
+
+
+def _path(text: str) -> Path:
+    from pathlib import Path
+
+    return Path(text)
 
 
 def _within(kind: type[float], least: float, most: float) -> Callable[[str], float]:
