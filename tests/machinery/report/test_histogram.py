@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spot.report.histogram import Scale, axis, bar, blocks, picture, scale
+from spot.report.histogram import LABEL, Scale, axis, bar, blocks, picture, scale
 from tests.machinery.simulation.forecasted import forecast, replays
 
 TEN = Scale(least=0, most=10, step=2)
@@ -51,9 +51,9 @@ def test_it_fits_and_each_lane_stands_below_its_place() -> None:
     assert axis.split() == ["$0", "$2", "$4", "$6", "$8", "$10"]
     fullest, ours, on_demand = lines[1], lines[2], lines[4]
     assert ours.startswith("this policy ")
-    assert [index for index, cell in enumerate(ours) if cell == "█"] == [20 + 24, 20 + 30, 20 + 36]
+    assert [index for index, cell in enumerate(ours) if cell == "█"] == [LABEL + 22, LABEL + 28, LABEL + 33]
     assert fullest.strip() == "█"
-    assert fullest.index("█") == 20 + 30
+    assert fullest.index("█") == LABEL + 28
     assert on_demand.index("█") == 79
 
 

@@ -12,7 +12,7 @@ from spot.report.histogram import Scale, hours_scale, spread, usd_scale
 from spot.report.render import render
 from spot.simulation.forecast import Baseline, Forecast
 
-WIDTH, LEFT, RIGHT, MARGIN = 760, 190, 30, 20
+WIDTH, LEFT, RIGHT, MARGIN = 760, 225, 30, 20
 LANE, BAR = 46, 26
 """Heights of a histogram, and of a bar of a sweep with its label."""
 BINS = 90
@@ -92,9 +92,9 @@ def _head(drawing: _Drawing, shown: ForecastResult) -> None:
     asked = f"{hours(policy.work)} of work, {time} to the deadline, {policy.strategy}, {', '.join(policy.regions)}"
     if shown.sweep:
         title = "What a later deadline buys" if shown.sweep == "deadline" else "What another region buys"
-        drawing.lines(title, 88, 16, "head", 24)
+        drawing.lines(title, 80, 16, "head", 24)
     else:
-        drawing.lines(headline(shown.forecasts[0]).plain, 88, 16, "head", 22)
+        drawing.lines(headline(shown.forecasts[0]).plain, 80, 16, "head", 22)
     for text in (f"{asked}. Capacity {shown.supply.origin}.", *shown.supply.notes, *shown.notes):
         drawing.lines(text, LINE - 10, 14, "soft", 18)
     drawing.y += 14
@@ -140,9 +140,9 @@ def _sweep(drawing: _Drawing, shown: ForecastResult) -> None:
     for found in shown.forecasts:
         case = found.case.run.spec
         star = " *" if (case.policy.regions, case.deadline) == own else ""
-        *above, last = textwrap.wrap(found.case.label + star, 24)
+        *above, last = textwrap.wrap(found.case.label + star, 26)
         for line in above:
-            drawing.lines(line, 24, 17, "name", 17)
+            drawing.lines(line, 26, 17, "name", 17)
         _bar(drawing, found, usd, last)
     drawing.axis(usd, "$", 26)
     drawing.text(LEFT, 14, "Bar: mean cost. Line: half of the replays. Blue: on-demand only.", "soft")

@@ -11,7 +11,7 @@ from rich.text import Text
 from spot.simulation.forecast import Baseline, Forecast, ReplayResults, quantile
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
-LABEL = 20
+LABEL = 24
 """Columns of the names on the left."""
 HEIGHT = 2
 """Lines of a histogram."""
