@@ -15,7 +15,9 @@ from spot.storage.records import ledger
 from spot.storage.records.lease import LeaseLost
 from spot.trainer.runtime.errors import StartAgain, TrainingError, UsageError
 
-NAMES = {"ids": lambda error: type(error).__name__}
+
+def name_of(error: SpotError) -> str:
+    return type(error).__name__
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,7 @@ NAMES = {"ids": lambda error: type(error).__name__}
         base.NewerFormat("no"),
         UsageError("no"),
     ],
-    **NAMES,
+    ids=name_of,
 )
 def test_a_failure_that_needs_a_change_exits_with_2(error: SpotError) -> None:
     assert (error.lines, error.exit_code) == (["no"], Exit.USAGE)
@@ -49,7 +51,7 @@ def test_a_failure_that_needs_a_change_exits_with_2(error: SpotError) -> None:
         LeaseLost("no"),
         StartAgain("no"),
     ],
-    **NAMES,
+    ids=name_of,
 )
 def test_a_transient_failure_exits_with_75_and_says_that_nothing_is_lost(error: SpotError) -> None:
     assert (error.lines, error.exit_code) == ([f"no ({TRY_AGAIN})"], Exit.AGAIN)
