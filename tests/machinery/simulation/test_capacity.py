@@ -50,7 +50,7 @@ def test_no_region_stands_for_two() -> None:
 
 def test_a_file_of_ones_own_must_have_the_regions() -> None:
     assert from_file(forecasted.TRACE, L4, ["us-central1"]).notes == ()
-    with pytest.raises(TraceError, match="region 'us-east4' is not in this trace, which has us-central1"):
+    with pytest.raises(TraceError, match="no region 'us-east4' in this trace, only us-central1"):
         from_file(forecasted.TRACE, L4, ["us-central1", "us-east4"])
 
 

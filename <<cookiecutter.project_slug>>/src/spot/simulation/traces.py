@@ -1,4 +1,4 @@
-"""Measured capacity: how many spot machines each region had to give, and when (docs/costs.md has the format)."""
+"""Read measured capacity: how many spot machines each region had, and when (format: docs/costs.md)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from spot.core.format import clock, counted
 
 SHIPPED = "gcp_h100_spot_counts_2025-10.csv"
 GAP = 3
-"""Probes of a region further apart than so many times its usual distance leave open what was between them."""
+"""Probes further apart than this multiple of their usual distance leave a gap between them."""
 
 LONGEST = timedelta(days=3660)
 
@@ -28,27 +28,27 @@ _MINUTE = timedelta(minutes=1)
 _ZONE = re.compile(r"(?P<region>[a-z]+-[a-z]+\d+)-[a-z]")
 
 Spans = tuple[tuple[int, int], ...]
-"""Minutes from, and up to but not at; in order, and none touches the next."""
+"""Half-open ranges of minutes, in order and apart."""
 
 
 class TraceError(SpotError):
-    """A capacity trace that cannot be used."""
+    """Report a capacity trace that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One region. Minutes are since the trace's start."""
+    """Hold the counts of one region; minutes are since the start of the trace."""
 
     minutes: tuple[float, ...]
     counts: tuple[int, ...]
-    """From each of these minutes on; the last for ever."""
+    """From each of `minutes` on; the last one for ever."""
     known: Spans
-    """Between the gaps."""
+    """The stretches between gaps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """Vertex AI picks the zone, so a region has what its best zone has."""
+    """Hold the capacity by region. Vertex AI picks the zone, so a region counts as its best zone."""
 
     name: str
     start: datetime
@@ -59,12 +59,12 @@ class Trace:
         return tuple(self.series)
 
     def count(self, region: str, after: timedelta) -> int:
-        """So long after the start; before it, as at the start. Raises `TraceError` for a region it does not have."""
+        """Return the count this long after the start, or at the start. Raise `TraceError` for an unknown region."""
         series = self._of(region)
         return series.counts[max(bisect_right(series.minutes, after / _MINUTE) - 1, 0)]
 
     def up(self, region: str, machines: int) -> Spans:
-        """When there was capacity for so many machines together. Raises `TraceError`."""
+        """Return when there was capacity for this many machines together. Raise `TraceError`."""
         series, end = self._of(region), self._end
         untils = (*series.minutes[1:], end)
         return merged(
@@ -74,22 +74,22 @@ class Trace:
         )
 
     def known(self, regions: Sequence[str]) -> Spans:
-        """Where none of these regions has a gap. Raises `TraceError`."""
+        """Return where none of these regions has a gap. Raise `TraceError`."""
         common: Spans = ((0, self._end),)
         for region in regions:
             common = _both(common, self._of(region).known)
         return common
 
     def gap_warning(self, regions: Sequence[str]) -> str | None:
-        """What of it is not known, as a sentence; None if there are no gaps."""
+        """Return a sentence about the gaps; None if there are none."""
         known = self.known(regions)
         gaps = [(one[1], other[0]) for one, other in itertools.pairwise(known)]
         if not gaps:
             return None
         begin, end = max(gaps, key=lambda gap: gap[1] - gap[0])
         return (
-            f"{self.name} has {counted(len(gaps), 'gap')}, the longest of {(end - begin) / 60:.1f} h from"
-            f" {clock(self.start + begin * _MINUTE)}: no replay reaches over one before its deadline"
+            f"{self.name} has {counted(len(gaps), 'gap')}, the longest {(end - begin) / 60:.1f} h from"
+            f" {clock(self.start + begin * _MINUTE)}: no replay crosses a gap before its deadline"
         )
 
     @property
@@ -99,12 +99,12 @@ class Trace:
     def _of(self, region: str) -> Series:
         if region not in self.series:
             known = ", ".join(self.series)
-            raise TraceError(f"{self.name}: region {region!r} is not in this trace, which has {known}")
+            raise TraceError(f"{self.name}: no region {region!r} in this trace, only {known}")
         return self.series[region]
 
 
 def merged(spans: Iterable[tuple[int, int]]) -> Spans:
-    """Of spans in order, those that touch as one, without the empty ones."""
+    """Join the spans that touch, and drop the empty ones; they must be in order."""
     found: list[tuple[int, int]] = []
     for begin, end in spans:
         if end <= begin:
@@ -123,13 +123,13 @@ def _both(one: Spans, other: Spans) -> Spans:
 
 @cache
 def shipped() -> Trace:
-    """The measured capacity that comes with the package: H100s, two weeks, four regions."""
+    """Return the trace of this package: H100 machines, two weeks, four regions."""
     with as_file(files("spot.simulation") / "assets" / SHIPPED) as path:
         return read(path, SHIPPED)
 
 
 def read(path: Path, name: str | None = None) -> Trace:
-    """Raises `TraceError`, which names the file, the line and the value."""
+    """Read a trace. Raise `TraceError` with the file, the line and the value."""
     name = name or str(path)
     rows = _rows(path, name)
     zones = _zones(name, rows[0])
@@ -138,12 +138,12 @@ def read(path: Path, name: str | None = None) -> Trace:
     for line, row in enumerate(rows[1:], 2):
         where = f"{name}, line {line}"
         if len(row) != len(rows[0]):
-            raise TraceError(f"{where}: {len(rows[0])} columns have names, but {len(row)} values are here")
+            raise TraceError(f"{where}: {len(row)} values for {len(rows[0])} named columns")
         times.append(_time(where, row[0]))
         if times[-1:] <= times[-2:-1]:
-            raise TraceError(f"{where}: {row[0]!r} is not after the time before it; sort the lines by time")
+            raise TraceError(f"{where}: {row[0]!r} is not after the previous time; sort the lines by time")
         if times[-1] - times[0] > LONGEST:
-            raise TraceError(f"{where}: {row[0]!r} is more than ten years after the first time: shorten the trace")
+            raise TraceError(f"{where}: {row[0]!r} is more than ten years after the first time; shorten the trace")
         cells.append([_count(where, cell) if cell else None for cell in row[1:]])
     minutes = tuple((time - times[0]) / _MINUTE for time in times)
     columns = [
@@ -155,7 +155,7 @@ def read(path: Path, name: str | None = None) -> Trace:
 
 
 def _series(minutes: tuple[float, ...], columns: Sequence[Sequence[int | None]]) -> Series:
-    """Of a region, from the columns of its zones."""
+    """Combine the columns of a region's zones."""
     counts = zip(*(_held(minutes, column) for column in columns), strict=True)
     probed = [
         minute
@@ -172,7 +172,7 @@ def _usual(minutes: Sequence[float]) -> float:
 
 
 def _held(minutes: Sequence[float], column: Sequence[int | None]) -> Iterator[int]:
-    """Where a zone was not probed its last count holds, for as long as what is no gap; else there is nothing."""
+    """Yield the counts of a zone. Its last count holds where it was not probed, but not over a gap; then 0."""
     usual = _usual([minute for minute, cell in zip(minutes, column, strict=True) if cell is not None])
     last, until = 0, -1.0
     for minute, cell in zip(minutes, column, strict=True):
@@ -182,7 +182,7 @@ def _held(minutes: Sequence[float], column: Sequence[int | None]) -> Iterator[in
 
 
 def _between_gaps(probed: Sequence[float], usual: float, end: float) -> Spans:
-    """What a probe says holds for the usual distance, and to the next probe, if that is not too far."""
+    """Return the known stretches: a probe holds to the next one, or over a gap for the usual distance."""
     untils = (
         later if later - earlier <= GAP * usual else earlier + usual for earlier, later in itertools.pairwise(probed)
     )
@@ -194,39 +194,39 @@ def _rows(path: Path, name: str) -> list[list[str]]:
     try:
         rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines(), strict=True))
     except OSError as error:
-        raise TraceError(f"{name}: this trace cannot be read: {error.strerror}") from error
+        raise TraceError(f"cannot read trace {name}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise TraceError(f"{name}: this trace cannot be read as CSV: {error}") from error
+        raise TraceError(f"cannot read trace {name} as CSV: {error}") from error
     while rows and not rows[-1]:
         rows.pop()
     if len(rows) < 2:
         raise TraceError(
-            f"{name}: a trace needs a line of column names and at least one of counts, this has {len(rows)}"
+            f"{name}: {counted(len(rows), 'line')}; a trace has a line of column names and lines of counts"
         )
     return rows
 
 
 def _zones(name: str, names: list[str]) -> list[str]:
-    """The region of each column of counts."""
+    """Return the region of each column of counts."""
     if len(names) < 2:
-        raise TraceError(f"{name}, line 1: there is no column for a zone, only {names}")
+        raise TraceError(f"{name}, line 1: no column for a zone, only {names}")
     if len(set(names)) < len(names):
-        raise TraceError(f"{name}, line 1: {max(names, key=names.count)!r} is the name of more than one column")
+        raise TraceError(f"{name}, line 1: {max(names, key=names.count)!r} names more than one column")
     found = [(zone, _ZONE.fullmatch(zone)) for zone in names[1:]]
     for zone, match in found:
         if not match:
-            raise TraceError(f"{name}, line 1: {zone!r} is no zone, such as us-central1-a")
+            raise TraceError(f"{name}, line 1: {zone!r} is not a zone such as us-central1-a")
     return [match["region"] for _, match in found if match]
 
 
 def _time(where: str, cell: str) -> datetime:
-    with contextlib.suppress(ValueError, OverflowError):  # the latter: in UTC it would be before the year 1
+    with contextlib.suppress(ValueError, OverflowError):  # OverflowError: before the year 1 in UTC
         if (at := datetime.fromisoformat(cell)).tzinfo is not None:
             return at.astimezone(UTC)
-    raise TraceError(f"{where}: {cell!r} is no time in UTC, such as 2025-10-04T00:10:00Z")
+    raise TraceError(f"{where}: {cell!r} is not a time with an offset, such as 2025-10-04T00:10:00Z")
 
 
 def _count(where: str, cell: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", cell):
-        raise TraceError(f"{where}: {cell!r} is no count of machines, which is a whole number from 0 up")
+        raise TraceError(f"{where}: {cell!r} is not a count of machines: a whole number from 0 up")
     return int(cell)
