@@ -68,7 +68,7 @@ def test_only_spot_is_limited(path: Path) -> None:
 
 
 def test_a_region_that_is_not_in_the_file_is_named_with_those_that_are(path: Path) -> None:
-    with pytest.raises(TraceError, match=r"'us-east4' is not in this trace, which has us-central1, europe-west1$"):
+    with pytest.raises(TraceError, match=r"no region 'us-east4' in this trace, only us-central1, europe-west1$"):
         spot(TraceCapacity(path, START), 0, "us-east4")
 
 
