@@ -1,7 +1,7 @@
-"""Trainer processes without the two seconds of importing torch: a process that has, and forks one per life.
+"""Fork trainer processes from a process that has imported torch, which saves two seconds per start.
 
-A life is what `python -m task` is from its first line on: its own process group, arguments, environment, output
-and exit code. The zygote has run no operation of torch when it forks, so a life computes what a fresh process does.
+A forked process has its own process group, arguments, environment, output and exit code, as `python -m task` does. The
+zygote has run no operation of torch when it forks, so a fork computes the same as a fresh process.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(slots=True)
 class Life:
-    """One trainer process."""
+    """Control one trainer process."""
 
     zygote: Zygote
     pid: int
     directory: Path
     code: int | None = None
-    """Its exit code once it is known to have ended; minus the signal's number if one killed it."""
+    """The exit code, minus the signal number after a kill; None while running."""
 
     @property
     def output(self) -> str:
-        """What it has written to standard output so far."""
+        """Return the standard output so far."""
         return (self.directory / "stdout").read_text()
 
     @property
     def errors(self) -> str:
-        """What it has written to standard error so far."""
+        """Return the standard error so far."""
         return (self.directory / "stderr").read_text()
 
     def kill(self, number: int = signal.SIGKILL, *, group: bool = True) -> None:
-        """Send a signal to its whole group, uploader and data workers included, or to the trainer alone."""
+        """Send a signal to the process group, with uploader and data workers, or to the trainer alone."""
         self.zygote.hear(0.0)
         if self.code is None:
             with contextlib.suppress(ProcessLookupError):
                 (os.killpg if group else os.kill)(self.pid, number)
 
     def wait(self, timeout_s: float = 120.0) -> int:
-        """The exit code. Raises `TimeoutError`, after killing it, if it does not end."""
+        """Return the exit code. Kill the process and raise `TimeoutError` if it does not end."""
         end = time.monotonic() + timeout_s
         while self.code is None:
             if time.monotonic() > end:
@@ -70,10 +70,10 @@ class Life:
 
 @dataclass(slots=True)
 class Zygote:
-    """Use as a context manager. Its end is the end of every life."""
+    """Start trainer processes; leaving the context kills them all."""
 
     env: Mapping[str, str] = field(default_factory=dict)
-    """Of all lives, on top of this process's own environment."""
+    """Variables of all trainers, on top of this process's environment."""
     _process: subprocess.Popen[bytes] | None = None
     _directory: tempfile.TemporaryDirectory[str] | None = None
     _lives: dict[int, Life] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Zygote:
 
     def __enter__(self) -> Self:
         self._directory = tempfile.TemporaryDirectory(prefix="zygote-")
-        # -P: the folders here are named for the packages they test, and must not hide them.
+        # -P: folders of tests have the names of packages and must not hide them.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "tests.machinery.zygote"],
             env={**os.environ, "PYTHONPATH": f"{SRC}{os.pathsep}{REPOSITORY}", "OMP_NUM_THREADS": "1", **self.env},
@@ -102,12 +102,12 @@ class Zygote:
         self._directory.cleanup()
 
     def start(self, args: Sequence[str], env_overrides: Mapping[str, str] | None = None) -> Life:
-        """Begin a life with these arguments; it is under way when this returns."""
+        """Start a trainer with these arguments."""
         assert self._process
         assert self._process.stdin
         self._starts += 1
         self._newest_directory.mkdir()
-        for name in ("stdout", "stderr"):  # it may be read before the life has come to write it
+        for name in ("stdout", "stderr"):  # may be read before the trainer opens it
             (self._newest_directory / name).touch()
         order = {"args": list(args), "env": dict(env_overrides or {}), "directory": str(self._newest_directory)}
         self._started = None
@@ -126,10 +126,10 @@ class Zygote:
         return Path(self._directory.name) / str(self._starts)
 
     def hear(self, timeout_s: float) -> None:
-        """Take in what the zygote has to say, waiting at most so long for its first word."""
+        """Handle messages of the zygote, waiting up to `timeout_s` for the first."""
         assert self._process
         assert self._process.stdout
-        # A proxy's thread kills while the test's own waits: one of them listens for both.
+        # A proxy's thread may kill while the test waits: one thread reads for both.
         if not self._listening.acquire(timeout=min(max(timeout_s, 0.0), 0.01)):
             return
         try:
@@ -153,9 +153,9 @@ class Zygote:
 
 
 def serve() -> None:
-    """The zygote's side: orders on standard input, news on standard output, until the input ends."""
+    """Run the zygote: read orders from standard input and report to standard output, until the input ends."""
     news = os.dup(1)
-    os.dup2(2, 1)  # no library's chatter among the news
+    os.dup2(2, 1)  # keep output of libraries out of the messages
     _import_everything()
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -187,7 +187,7 @@ def _import_everything() -> None:
         "spot.storage.local",
         "safetensors.torch",
         "tensorboardX",
-        "torch._inductor",  # PyTorch's optimizers load it when the first is made: one more second
+        "torch._inductor",  # loaded by the first optimizer, which takes a second
         "spot.trainer.training",
     ):
         importlib.import_module(module)
@@ -210,7 +210,7 @@ def _ended(alive: set[int]) -> list[tuple[int, int]]:
 def _fork(order: Mapping[str, Any]) -> int:
     zygote = os.getpid()
     if pid := os.fork():
-        with contextlib.suppress(OSError):  # the child does it, too: whoever is first
+        with contextlib.suppress(OSError):  # the child calls it as well
             os.setpgid(pid, pid)
         return pid
     try:
@@ -220,9 +220,10 @@ def _fork(order: Mapping[str, Any]) -> int:
 
 
 def _live(order: Mapping[str, Any], zygote: int) -> NoReturn:
-    """Become what `python -m task` would be."""
+    """Run as `python -m task` would."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits "ignore"
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
     if sys.platform == "linux":
@@ -238,7 +239,7 @@ def _live(order: Mapping[str, Any], zygote: int) -> NoReturn:
     from spot.trainer.main import entry
 
     entry(model="tests.machinery.fixture_task.model", data="tests.machinery.fixture_task.data")
-    raise AssertionError("the trainer's entry returns to nobody")
+    raise AssertionError("entry() ends the process")
 
 
 if __name__ == "__main__":
