@@ -9,7 +9,7 @@ import pytest
 
 from spot.config.load import load
 from spot.config.settings import Settings
-from spot.supervisor.submit import SubmitOptions, SubmitPlan, plan, run_of
+from spot.supervisor.submit import SubmitPlan, plan, run_of
 from spot.trainer.runtime.flags import parse
 
 IMAGE = "us-docker.pkg.dev/project/training/trainer@sha256:" + "0" * 64
@@ -24,7 +24,7 @@ def settings(root: Path) -> Settings:
 def submit_plan(settings: Settings) -> SubmitPlan:
     """Return the plan of a run with these settings, without asking the cloud."""
     now = datetime.now(UTC)
-    run = run_of(settings, SubmitOptions(), now, image=IMAGE, arguments=settings.arguments())
+    run = run_of(settings, None, now, image=IMAGE, arguments=settings.arguments())
     return plan(run, force=False, save=settings.save)
 
 
