@@ -1,7 +1,7 @@
-"""`python -m benchmarks.supervisor`: what a pass over the open runs costs, and that those that have ended cost nothing.
+"""Measure a reconcile of many open and closed runs, and `spot --help`: `python -m benchmarks.supervisor`.
 
-Against the Cloud Storage emulator and the stand-in for Vertex AI on loopback, with the real clients; a call is one
-request over HTTP. Every open run trains, which is what a pass finds nearly always.
+The real clients call the emulators of Cloud Storage and Vertex AI on loopback; a call is one request over HTTP. Every
+open run trains, as in most reconciles.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -61,7 +62,7 @@ TERMS = PolicyConfig(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """What one pass over all open runs took."""
+    """Hold the cost of one reconcile of all open runs."""
 
     seconds: float
     storage: int
@@ -74,15 +75,15 @@ class Figures:
     open_runs: int
     closed_runs: int
     begin: Pass
-    """The first pass, which creates every job."""
+    """The first reconcile, which creates every job."""
     alone: Pass
-    """One while all jobs run, and no run has ended yet."""
+    """A reconcile while all jobs run, without closed runs."""
     among: Pass
-    """The same, with the closed runs there."""
+    """The same among the closed runs."""
 
     @property
     def storage_per_open(self) -> float:
-        """Besides the one listing of them all."""
+        """Return calls besides the one listing of all open runs."""
         return (self.among.storage - 1) / self.open_runs
 
     @property
@@ -96,7 +97,7 @@ class Figures:
 
 
 class Clock:
-    """Moved by hand."""
+    """Tell a time that only the benchmark moves."""
 
     def __init__(self) -> None:
         self.time = START
@@ -108,11 +109,11 @@ class Clock:
         return self.time.timestamp()
 
     def sleep(self, seconds: float) -> None:
-        """Nothing is cancelled, so that nothing is waited for."""
+        """Return at once: without cancelled attempts nothing is waited for."""
 
 
 def measure(root: str, *, open_runs: int, closed_runs: int) -> Figures:
-    """`root` is an empty prefix of the bucket that the environment says how to reach."""
+    """Measure reconciles below `root`, an empty prefix of the emulated bucket."""
     clock, store = Clock(), open_store(root)
     with VertexServer(JobTable(ScriptedCapacity(), IdleLauncher(), clock)) as server:
         ledger = Ledger(store)
@@ -149,7 +150,7 @@ def _pass(supervisor: Supervisor, server: VertexServer) -> Pass:
 
 @contextlib.contextmanager
 def _requests() -> Iterator[Counter[str]]:
-    """Counts what goes over HTTP, by server. Every client of Google's sends through the same method."""
+    """Count HTTP requests by server. Every client of Google sends through the same method."""
     counts: Counter[str] = Counter()
     send = requests.Session.send
 
@@ -204,7 +205,7 @@ def _checkpoint(root: str, run: Run) -> None:
 
 
 def _close(store: Store, root: str, count: int) -> None:
-    """Runs of the last months."""
+    """Write closed runs of the last months."""
 
     def write(number: int) -> None:
         submitted = START - timedelta(hours=number)
@@ -219,11 +220,25 @@ def _close(store: Store, root: str, count: int) -> None:
 def show(figures: Figures) -> None:
     print(f"{figures.open_runs} open runs, {figures.closed_runs} closed ones")
     for what, it in [("that creates all jobs", figures.begin), ("while they train", figures.among)]:
-        print(f"a pass {what}: {it.seconds:.2f} s, {it.storage} calls to storage, {it.vertex} to Vertex AI")
+        print(f"a reconcile {what}: {it.seconds:.2f} s, {it.storage} calls to storage, {it.vertex} to Vertex AI")
     print(
         f"for each open run:   {figures.storage_per_open:g} calls to storage, {figures.vertex_per_open:g} to Vertex AI"
     )
     print(f"for each closed run: {figures.calls_per_closed:g} calls")
+
+
+def help_ratio(tries: int = 10) -> float:
+    """Return the time of `spot --help` in bare interpreters, the shortest of several tries each."""
+
+    def shortest(*words: str) -> float:
+        times = []
+        for _ in range(tries):
+            began = time.perf_counter()
+            subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, check=True)
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    return shortest("-m", "spot.cli.main", "--help") / shortest("-c", "pass")
 
 
 def main() -> int:
@@ -235,6 +250,7 @@ def main() -> int:
     with emulator(BUCKET) as url:
         os.environ["STORAGE_EMULATOR_HOST"] = url
         show(measure(f"gs://{BUCKET}/prefix", open_runs=flags.open, closed_runs=flags.closed))
+    print(f"spot --help takes {help_ratio():.1f} bare interpreters")
     return 0
 
 

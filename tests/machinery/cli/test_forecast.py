@@ -186,10 +186,10 @@ def test_what_cannot_be_forecast_is_refused_in_one_line(desk: Desk, kind: str) -
 
 ROWS = [f"2026-01-0{day}T{hour:02}:00:00Z,1,2" for day in (1, 2) for hour in range(24)]
 BAD_TRACES = {
-    "empty": ([], "a trace needs a line of column names and at least one of counts"),
-    "negative": ([*ROWS[:2], ROWS[2].replace(",1,", ",-1,")], "line 4: '-1' is no count of machines"),
-    "foreign": ([ROWS[0].replace(",1,", ",many,")], "line 2: 'many' is no count of machines"),
-    "unsorted": ([ROWS[1], ROWS[0]], "line 3: '2026-01-01T00:00:00Z' is not after the time before it"),
+    "empty": ([], "a trace has a line of column names and lines of counts"),
+    "negative": ([*ROWS[:2], ROWS[2].replace(",1,", ",-1,")], "line 4: '-1' is not a count of machines"),
+    "foreign": ([ROWS[0].replace(",1,", ",many,")], "line 2: 'many' is not a count of machines"),
+    "unsorted": ([ROWS[1], ROWS[0]], "line 3: '2026-01-01T00:00:00Z' is not after the previous time"),
     "gaps": ([*ROWS[:9], *ROWS[14:20]], "the longest stretch without a gap is 9.0 h, and the run has 12.0 h"),
     "holes": (
         [row if index < 9 or index > 14 else row[:20] + ",," for index, row in enumerate(ROWS[:20])],

@@ -10,7 +10,7 @@ import pytest
 from spot.core.run import Observation, Provisioning, Strategy
 from spot.policy.offers import Offers
 from spot.policy.slack import Slack
-from spot.supervisor.preflight import budget_note, errors, notes, warnings
+from spot.supervisor.preflight import budget_note, error, notes, warnings
 from tests.machinery import samples
 
 PRICES = {
@@ -22,7 +22,7 @@ PRICES = {
 def lines(*arguments: str, save_s: float | None = None, **changes: Any) -> list[str]:
     save = None if save_s is None else timedelta(seconds=save_s)
     run = samples.run(arguments=arguments, **{"usd_per_hour": PRICES, **changes})
-    return errors(run) + warnings(run, save)
+    return [*filter(None, [error(run)]), *warnings(run, save)]
 
 
 def test_a_good_run_is_not_refused() -> None:

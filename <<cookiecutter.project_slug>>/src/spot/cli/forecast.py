@@ -28,7 +28,7 @@ from spot.simulation.startup_times import StartupRanges, StartupTimes
 from spot.simulation.traces import Trace, read, shipped
 from spot.simulation.windows import windows
 from spot.supervisor import preflight
-from spot.supervisor.submit import SubmitError, plan, run_of
+from spot.supervisor.submit import SubmitError, overridden, plan, run_of
 
 REPLAYS, REPLAYS_OF_SWEEP = 1000, 300
 _MINUTE = timedelta(minutes=1)
@@ -88,7 +88,8 @@ def _replayed(cases: Sequence[Case], supply: Supply, number: int, seed: int) -> 
 
 def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
     """Return the run that a submit would record now, without pins. Raises `SpotError` as a submit does."""
-    run = run_of(settings, overrides(options), now, image=settings.cloud.image, arguments=settings.arguments())
+    settings = overridden(settings, overrides(options))
+    run = run_of(settings, None, now, image=settings.cloud.image, arguments=settings.arguments())
     if warnings := plan(run, force=True, save=settings.save).warnings:
         raise SubmitError(warnings[0])
     if without := run.spec.policy.unpriced:

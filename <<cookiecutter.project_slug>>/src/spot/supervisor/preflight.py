@@ -21,11 +21,6 @@ _KINDS = {
 }
 
 
-def errors(run: Run) -> list[str]:
-    """Return the findings that no `--force` overrides: the run could not keep its promises."""
-    return [line for line in (_unpriced(run),) if line]
-
-
 def warnings(run: Run, save: timedelta | None) -> list[str]:
     """Return the findings that `--force` overrides. `save` is the time until a checkpoint is durable."""
     return [line for line in (_slow_save(run, save), _long(run, save), _poor(run)) if line]
@@ -91,8 +86,8 @@ def _long(run: Run, save: timedelta | None) -> str | None:
     )
 
 
-def _unpriced(run: Run) -> str | None:
-    """Report a budget in regions without prices, where it cannot be enforced."""
+def error(run: Run) -> str | None:
+    """Report a budget in regions without prices, where it cannot be enforced. No `--force` overrides this."""
     policy = run.spec.policy
     kinds = {*_KINDS[policy.strategy], *([Provisioning.FLEX_START] if policy.flex_start else [])}
     unknown = [region for region in policy.regions if not kinds <= set(policy.usd_per_hour.get(region, {}))]

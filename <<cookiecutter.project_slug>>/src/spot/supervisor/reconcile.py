@@ -63,10 +63,6 @@ class PassResult:
         return replace(self, problem=line, needs_operator=error.exit_code is Exit.USAGE)
 
 
-def _no_report(run: Run, seen: Observation, now: datetime) -> None:
-    """Publish no report."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supervisor:
     """Hold everything that a reconcile works with. No state survives between two of them."""
@@ -75,7 +71,7 @@ class Supervisor:
     jobs: JobClient
     status: TrainingStatus
     clock: Clock
-    publish: Callable[[Run, Observation, datetime], object] = _no_report
+    publish: Callable[[Run, Observation, datetime], object] = lambda run, seen, now: None  # noqa: ARG005
     """Publish the report of a closed run; idempotent. Called before the run is filed, so that no crash skips it."""
 
     def reconcile(self) -> list[PassResult]:

@@ -97,13 +97,8 @@ def plan_submit(settings: Settings, options: SubmitOptions, now: datetime, *, gi
     image = settings.cloud.image if options.image is None else options.image
     if not image:
         raise SubmitError("no image of the trainer", fix="give --image, or set cloud.image in spot.toml")
-    run = run_of(
-        settings,
-        options,
-        now,
-        image=pin(image, ask_registry),
-        arguments=pinned_data(settings.arguments(), give_up_s=give_up_s),
-    )
+    arguments = pinned_data(settings.arguments(), give_up_s=give_up_s)
+    run = run_of(settings, options.run, now, image=pin(image, ask_registry), arguments=arguments)
     planned = plan(run, force=options.force, save=settings.save)
     policy = run.spec.policy
     if policy.budget_usd is None:
@@ -112,12 +107,11 @@ def plan_submit(settings: Settings, options: SubmitOptions, now: datetime, *, gi
     return replace(planned, notes=(*planned.notes, warning)) if warning else planned
 
 
-def run_of(settings: Settings, options: SubmitOptions, now: datetime, *, image: str, arguments: tuple[str, ...]) -> Run:
-    """Return the run that `settings` and `options` describe."""
-    settings = overridden(settings, options)
+def run_of(settings: Settings, run_id: str | None, now: datetime, *, image: str, arguments: tuple[str, ...]) -> Run:
+    """Return the run that the settings describe, with a new id unless there is one."""
     deadline = now + timedelta(hours=settings.policy.deadline_hours)
     spec = settings.spec(image=image, arguments=arguments, deadline=deadline, policy=settings.policy_config())
-    return Run(id=new_id(now) if options.run is None else options.run, spec=spec, submitted_at=now)
+    return Run(id=new_id(now) if run_id is None else run_id, spec=spec, submitted_at=now)
 
 
 def overridden(settings: Settings, options: SubmitOptions) -> Settings:
@@ -140,8 +134,8 @@ def plan(run: Run, *, force: bool, save: timedelta | None = None) -> SubmitPlan:
     """
     slack = Slack.of(run, Observation(), run.submitted_at)
     _check_id(run)
-    if errors := preflight.errors(run):
-        raise SubmitError(errors[0])
+    if error := preflight.error(run):
+        raise SubmitError(error)
     warnings = _late(run, slack) + preflight.warnings(run, save)
     if warnings and not force:
         raise SubmitError(f"{warnings[0]}. --force overrides this check")
