@@ -1,4 +1,4 @@
-"""The account of a run adds up, and calls a loss a loss."""
+"""Test that the account of a run adds up, and calls a loss a loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each hour of a machine is put down to, and that no hour is put down twice, or to what nobody knows."""
+"""Test that each billed hour belongs to exactly one phase."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress over time, and the least progress from which the deadline can still be met."""
+"""Test progress over time, and the least progress that can meet the deadline."""
 
 from __future__ import annotations
 

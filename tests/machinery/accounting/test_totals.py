@@ -1,4 +1,4 @@
-"""Many runs together: what is not known is left out of the money, and said."""
+"""Test totals of many runs; unknown prices are left out and counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SVG is one file that any browser shows, and says in words what it shows."""
+"""Test the SVG of a forecast: one file, described in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a report: whole, alone, and holding text where others wrote."""
+"""Test the HTML page of a report: self-contained, and safe with text from outside."""
 
 from __future__ import annotations
 

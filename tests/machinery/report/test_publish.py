@@ -1,4 +1,4 @@
-"""The page of a run that has ended is left in the bucket once, and its failure is nobody's."""
+"""Test that the page of a closed run is written once, and that a failure is logged only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report on a terminal of 80 columns."""
+"""Test reports on a terminal of 80 columns."""
 
 from __future__ import annotations
 

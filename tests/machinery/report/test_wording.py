@@ -1,4 +1,4 @@
-"""What a report says first, and how."""
+"""Test the headline and the facts of a report."""
 
 from __future__ import annotations
 
