@@ -135,7 +135,7 @@ def _flex_start(run: Run, offers: Offers, slack: Slack) -> Submit | Close | None
     """Return a FLEX_START attempt, once a round, if the slack covers its wait. Vertex AI ends that wait."""
     wait = run.spec.policy.provisioning_timeout
     regions = offers.flex_start
-    if not (run.spec.policy.flex_start and regions) or slack.left < slack.margin + slack.expected_start + wait:
+    if not regions or slack.left < slack.margin + slack.expected_start + wait:
         return None
     reason = f"no spot capacity in {_names(regions)}: FLEX_START for at most {hours(wait)}"
     tried = sum(attempt.provisioning is Provisioning.FLEX_START for attempt in run.attempts)

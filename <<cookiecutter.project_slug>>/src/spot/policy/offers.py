@@ -37,15 +37,15 @@ class Offers:
     def of(cls, run: Run, slack: Slack) -> Offers:
         """Compute all offers for a decision, once."""
         spent = run.usd_spent(slack.now) if run.spec.policy.budget_usd is not None else None
-        spot, flex_start, on_demand = (_offers(run, slack, spent, kind) for kind in _KINDS)
-        return cls(spot=spot, flex_start=flex_start, on_demand=on_demand)
+        return cls(
+            spot=_offers(run, slack, spent, Provisioning.SPOT),
+            flex_start=_offers(run, slack, spent, Provisioning.FLEX_START) if run.spec.policy.flex_start else (),
+            on_demand=_offers(run, slack, spent, Provisioning.ON_DEMAND),
+        )
 
     @property
     def on_demand_can_finish(self) -> bool:
         return bool(self.on_demand) and self.on_demand[0].finishes
-
-
-_KINDS = (Provisioning.SPOT, Provisioning.FLEX_START, Provisioning.ON_DEMAND)
 
 
 def _offers(run: Run, slack: Slack, spent: float | None, kind: Provisioning) -> tuple[Offer, ...]:
