@@ -1,4 +1,4 @@
-"""A run and what belongs to it, with plain values: a test names only what it is about."""
+"""Provide a run and its parts with plain values, so that a test states only what matters to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from spot.core.run import (
 T0 = datetime(2026, 11, 24, tzinfo=UTC)
 """When every run is submitted."""
 
-TERMS = PolicyConfig(
+POLICY = PolicyConfig(
     strategy=Strategy.HYBRID,
     regions=("us-central1", "us-east4"),
     hand_over=True,
@@ -52,7 +52,7 @@ SPEC = Spec(
     machine=Machine(type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100),
     service_account="",
     deadline=T0 + timedelta(hours=24),
-    policy=TERMS,
+    policy=POLICY,
 )
 ATTEMPT = Attempt(
     id="a1",
@@ -67,16 +67,16 @@ ATTEMPT = Attempt(
 
 
 def after(*, hours: float = 0, minutes: float = 0) -> datetime:
-    """So long after submit."""
+    """Return the moment this long after submit."""
     return T0 + timedelta(hours=hours, minutes=minutes)
 
 
 def policy(**changes: Any) -> PolicyConfig:
-    return replace(TERMS, **changes)
+    return replace(POLICY, **changes)
 
 
 def spec(**changes: Any) -> Spec:
-    """Of `policy` those that are named, of `Spec` the rest."""
+    """Return a spec; names of `PolicyConfig` change its policy."""
     ours = {name: changes.pop(name) for name in [*changes] if name in PolicyConfig.__slots__}
     return replace(SPEC, **{"policy": policy(**ours), **changes})
 
@@ -89,12 +89,12 @@ def run(*attempts: Attempt, **changes: Any) -> Run:
 
 
 def attempt(**changes: Any) -> Attempt:
-    """A spot attempt in us-central1 that waits for its machine."""
+    """Return a spot attempt in us-central1 that waits for its machine."""
     return replace(ATTEMPT, **changes)
 
 
 def ended(outcome: Outcome, *, at: datetime = T0, **changes: Any) -> Attempt:
-    """An attempt with this outcome."""
+    """Return an attempt with this outcome."""
     states = {Outcome.SUCCEEDED: JobState.SUCCEEDED, Outcome.CANCELLED: JobState.CANCELLED}
     return attempt(**{"state": states.get(outcome, JobState.FAILED), "outcome": outcome, "ended_at": at, **changes})
 
@@ -115,7 +115,7 @@ def progress(done: float, *, at: datetime = T0, **changes: Any) -> TrainingProgr
 def seen(
     done: float | None = None, *, completed_at: datetime | None = None, writer: str | None = None, **changes: Any
 ) -> Observation:
-    """What the bucket shows: no checkpoint, or `progress(done, ...)`."""
+    """Return the state of the bucket: no checkpoint, or `progress(done, ...)`."""
     found = progress(done, **changes) if done is not None else None
     return Observation(progress=found, completed_at=completed_at, writer=writer)
 

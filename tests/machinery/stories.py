@@ -1,4 +1,4 @@
-"""Runs as they happen, each with what the bucket shows of it and when it is looked at: to report on, and to look at."""
+"""Provide whole runs, each with the state of the bucket and a time to look at them, for reports and views."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Story:
 
 
 def moved(value: Any, *, by: timedelta) -> Any:
-    """The same with every time in it so much later."""
+    """Return the value with every time moved by `by`."""
     if isinstance(value, datetime):
         return value + by
     if isinstance(value, tuple):
@@ -61,7 +61,7 @@ def preempted() -> Story:
 
 
 def handed_over() -> Story:
-    """Spot is gone for hours, on-demand takes over, and a spot twin relieves it."""
+    """Spot is gone for hours, on-demand takes over, and a spot standby replaces it."""
     first = _attempt(0, ran=2.3, steps=120, outcome=Outcome.PREEMPTED)
     dry = [_none(2.6 + 0.35 * number, ("us-east4", "us-central1")[number % 2], 120) for number in range(8)]
     held = _attempt(
@@ -73,13 +73,13 @@ def handed_over() -> Story:
         outcome=Outcome.HANDED_OVER,
         lost=0.0,
     )
-    failed_twin = _none(12.6, "us-central1", 180)
+    failed_standby = _none(12.6, "us-central1", 180)
     standby = replace(
         _attempt(14.7, ran=5.3, region="us-east4", from_step=340, steps=STEPS, outcome=Outcome.SUCCEEDED),
         replaces="a10",
         advanced_at=after(hours=15.64),
     )
-    attempts = (first, *dry, held, replace(failed_twin, replaces="a10"), standby)
+    attempts = (first, *dry, held, replace(failed_standby, replaces="a10"), standby)
     return _story(*attempts, completed=20.15)
 
 
@@ -170,7 +170,7 @@ def _decisions(attempts: tuple[Attempt, ...], state: RunState, end: float | None
         for one in attempts
     ]
     if end is not None:
-        why = "the model is complete" if state is RunState.SUCCEEDED else f"a last word | <i>of</i> {state}"
+        why = "model complete" if state is RunState.SUCCEEDED else f"a last word | <i>of</i> {state}"
         made.append(Decision(at=after(hours=end), action=f"close as {state}", reason=why))
     return tuple(made)
 
