@@ -1,7 +1,7 @@
-"""`python -m benchmarks.policy`: what the policy costs, beside others and beside the least that could be paid.
+"""`python -m benchmarks.policy`: compare the cost of the policy with other policies and with the optimum.
 
-On windows of the capacity trace that comes with the package, at random, half of which were never looked at while the
-policy was tuned. Exits with 1 if a promise of docs/policy.md does not hold.
+Replays random windows of the shipped capacity trace; half of them were held back while the policy was tuned. Exits
+with 1 if a promise of docs/policy.md does not hold.
 """
 
 from __future__ import annotations
@@ -94,14 +94,14 @@ def _term(words: str) -> tuple[str, timedelta]:
 
 def _flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.policy", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a few windows: does it work, and is any deadline missed?")
+    parser.add_argument("--quick", action="store_true", help="replay a few windows only")
     parser.add_argument(
         "--set",
         type=_term,
         action="append",
         default=[],
         metavar="TERM=MINUTES",
-        help=f"a term of the runs that is not to be as in docs/policy.md: {', '.join(DURATIONS)}",
+        help=f"change a setting of docs/policy.md: {', '.join(DURATIONS)}",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the cost of every replay to FILE")
     return parser.parse_args()

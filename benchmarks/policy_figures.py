@@ -1,4 +1,4 @@
-"""From the cost of every replay to the figures that are reported, and whether each promise holds."""
+"""Sum up the cost of every replay, and check each promise."""
 
 from __future__ import annotations
 

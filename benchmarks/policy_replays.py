@@ -1,4 +1,4 @@
-"""Every policy on one window, and the least that it could have cost."""
+"""Replay every policy on one window, and compute the least possible cost."""
 
 from __future__ import annotations
 

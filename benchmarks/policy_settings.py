@@ -1,4 +1,4 @@
-"""What is replayed: the regions, the machines, the work, and the terms of the run (docs/policy.md)."""
+"""Define what is replayed: regions, machines, work and settings of the run (docs/policy.md)."""
 
 from __future__ import annotations
 
