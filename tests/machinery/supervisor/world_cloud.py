@@ -41,7 +41,7 @@ class Job:
 
 
 class Cloud:
-    """The jobs of one run, and what its trainer writes: `spot.google.vertex.JobClient` and `spot.supervisor.training_status.TrainingStatus` of a world.
+    """Provide the jobs of one run as a `JobClient`, and what its trainer writes as a `TrainingStatus`.
 
     A step of training takes a minute, so that the rate is exactly the stated one.
     """

@@ -185,7 +185,7 @@ def _this_run() -> str:
 def _needed(variable: str) -> str:
     if value := os.environ.get(variable):
         return value
-    raise GitHubError(f"{variable} is not set: infra/bootstrap.sh sets GCP_ variables, GitHub sets the others")
+    raise GitHubError(f"{variable} is not set: infra/bootstrap.sh sets GCP_ variables, GitHub sets GITHUB_ variables")
 
 
 def _append(variable: str, text: str) -> None:

@@ -139,7 +139,7 @@ def watched(ledger: Ledger, run_id: str | None) -> Sequence[str]:
 
 
 def watch(supervisor: Supervisor, run_ids: Sequence[str], before: RunsResult | None) -> RunsResult:
-    """Advance the runs that had not ended `before`; the others stay as they were shown."""
+    """Advance the runs that had not ended `before`, and keep the results of the ended runs."""
     closed = {one.run_id: one for one in before.runs if not one.is_open} if before else {}
     return RunsResult(runs=tuple(closed.get(run_id) or _reconciled(supervisor, run_id) for run_id in run_ids))
 
