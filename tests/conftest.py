@@ -42,6 +42,7 @@ _prefixes = itertools.count(1)
 def environment() -> Iterator[None]:
     """Set variables for this process and the processes that the tests start."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)  # tests need not survive a power failure
         patch.setenv("NO_GCE_CHECK", "true")  # google-auth asks the metadata address otherwise
         patch.setenv("PYTHONPATH", f"{SRC}{os.pathsep}{REPOSITORY}")
         for name in ("AIP_MODEL_DIR", "AIP_CHECKPOINT_DIR", "AIP_TENSORBOARD_LOG_DIR"):

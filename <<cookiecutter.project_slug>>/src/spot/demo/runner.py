@@ -22,7 +22,7 @@ from spot.storage.records.ledger import Ledger
 RUN = "rehearsal"
 MACHINE = Machine(type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100)
 EVENTS = timedelta(hours=3, minutes=30)
-"""The simulated time that the scenario takes beside the training and the starts of trainers."""
+"""The simulated time that the scenario takes in addition to the training and the starts of trainers."""
 STARTS = 4.5
 """The starts of trainers that fit into the deadline."""
 REFRESH_S = 0.05

@@ -1,6 +1,6 @@
 """Build the errors that Vertex AI reports for a job, with their google.rpc.Code.
 
-The texts are from Google's documentation; of the codes, only the one for a stockout is documented.
+The texts are from Google's documentation, which states the code of a stockout only.
 """
 
 from __future__ import annotations
