@@ -42,6 +42,7 @@ def test_a_trace_that_cannot_be_used_is_refused_before_anything_is_trained(
         path.write_text(content)
     assert main(["--trace", str(path)]) == 2
     said = capsys.readouterr()
-    assert said.err.startswith(f"rehearsal: {path}")
+    assert said.err.startswith("rehearsal: ")
+    assert str(path) in said.err
     assert said.err.count("\n") == 1
     assert said.out == ""

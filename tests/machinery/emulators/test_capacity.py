@@ -74,5 +74,5 @@ def test_a_region_that_is_not_in_the_file_is_named_with_those_that_are(path: Pat
 
 def test_a_bad_file_is_refused_before_anything_begins(path: Path) -> None:
     path.write_text(TRACE.replace("0,0,", "0,-2,"))
-    with pytest.raises(TraceError, match="line 4: '-2' is no count"):
+    with pytest.raises(TraceError, match="line 4: '-2' is not a count"):
         TraceCapacity(path, START)
