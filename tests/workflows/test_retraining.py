@@ -41,7 +41,7 @@ def test_a_scheduled_run_goes_through_a_preemption_to_its_end_and_supervise_is_o
     assert after_preemption.succeeded, after_preemption.log
     attempts = team.only_run().attempts
     assert [(one.outcome, one.from_step) for one in attempts] == [(Outcome.PREEMPTED, 0), (None, 400)]
-    assert "400 of 1000 steps" in after_preemption.summary
+    assert "400 of 1,000 steps" in after_preemption.summary
     assert "a1 spot preempted :crit, " in after_preemption.summary
 
     between = act.run("supervise.yml")

@@ -56,7 +56,7 @@ def test_an_open_run_is_reported_with_what_it_waits_for() -> None:
     assert "| state | ⏳ open, as of 2026-11-24 05:00 UTC |" in text
     assert "240 of 600 steps" in text
     assert "| deadline | 2026-11-25 00:00 UTC, in 19.0 h |" in text
-    assert text.endswith("\n\n240 of 600 steps. Waiting for: spot &#42;runs&#42;")
+    assert text.endswith("\n\nWaiting for: spot &#42;runs&#42;")
     assert "[job](https://console.cloud.google.com/vertex-ai/" in text
     assert "[log](https://console.cloud.google.com/logs/" in text
 

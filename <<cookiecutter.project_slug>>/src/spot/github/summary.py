@@ -71,5 +71,4 @@ def _plan(plan: SubmitPlan) -> str:
 def state(run: Run, seen: Observation | None, waiting_for: str, now: datetime) -> str:
     """Return the report of a run, and what an open run waits for. `seen` is None if the bucket was not read."""
     text = markdown.report(account(run, seen, now))
-    done = f"{seen.progress.step} of {seen.progress.total_steps} steps. " if seen and seen.progress else ""
-    return f"{text}\n\n{done}Waiting for: {plain(waiting_for)}" if run.state is RunState.OPEN else text
+    return f"{text}\n\nWaiting for: {plain(waiting_for)}" if run.state is RunState.OPEN else text
