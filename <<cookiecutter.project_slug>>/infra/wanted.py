@@ -1,7 +1,5 @@
 """Compare the cloud with the settings of this project; the scripts apply the differences with gcloud."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -11,8 +11,6 @@ This example reads a safetensors file with `inputs` (N, 8, 8) uint8, grey levels
 classes 0 to 9. Every fifth item is held out.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -7,8 +7,6 @@ running mean in a buffer (`register_buffer`), not in a plain attribute.
 This example is a small convolutional network for handwritten digits. Try it: `python -m task --epochs 3`.
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW, Optimizer

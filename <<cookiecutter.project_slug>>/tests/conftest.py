@@ -1,7 +1,5 @@
 """Prepare what the tests share: your task, loaded as the trainer loads it, and processes that can import it."""
 
-from __future__ import annotations
-
 import os
 import tomllib
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Test task/data.py: an item is a pure function of its index, epoch and seed, in every process."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 import subprocess

@@ -1,7 +1,5 @@
 """Test the image: it builds, trains, and saves on SIGTERM. Run by `nox -s image`, with docker or podman."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Test task/model.py: the contract with the trainer, that training learns, and that a checkpoint holds its state."""
 
-from __future__ import annotations
-
 import math
 from statistics import fmean
 

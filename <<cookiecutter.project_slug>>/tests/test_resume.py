@@ -3,8 +3,6 @@
 This is the most valuable test of the project. It starts `python -m task` as a Vertex AI machine does.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -61,7 +59,7 @@ class Attempt:
         theirs.close()
         ours.close()
 
-    def __enter__(self) -> Attempt:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,7 +1,5 @@
 """Test spot.toml: it loads, the trainer accepts its flags, the deadline can be met, the price is known."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from pathlib import Path
 

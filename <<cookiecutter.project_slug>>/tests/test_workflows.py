@@ -1,7 +1,5 @@
 """Test .github/workflows/: pinned actions, no default permissions, schedules that GitHub accepts."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Compute the cost, goodput and savings of a run from its record and the state of its bucket."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -3,8 +3,6 @@
 An unknown time is never estimated: the phases that it would separate stay together, or are `UNATTRIBUTED`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """Compute progress over time, and the work due: the least progress that can still meet the deadline."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

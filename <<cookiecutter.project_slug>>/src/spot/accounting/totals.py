@@ -1,7 +1,5 @@
 """Add up the accounts of many runs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """Write to standard output: tables as wide as the terminal, wide lines in a log, JSON for programs."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

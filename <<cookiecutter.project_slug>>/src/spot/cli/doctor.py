@@ -1,7 +1,5 @@
 """Run `spot doctor`: check credentials, quota and configuration, and print a fix for each failure."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from dataclasses import asdict
 

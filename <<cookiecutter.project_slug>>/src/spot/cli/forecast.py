@@ -1,7 +1,5 @@
 """Run `spot forecast`: replay a run over capacity, and show its cost, its end and its odds to be late."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import math

@@ -1,7 +1,5 @@
 """Render a forecast as text: its headline, its numbers, its chart and its assumptions. Nothing is printed here."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

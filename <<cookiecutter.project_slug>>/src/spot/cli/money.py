@@ -1,7 +1,5 @@
 """Run the verbs on prices: what an hour costs, and what a run will cost."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Run `spot report`: what a run, or every run of some time, cost, and where the time went."""
 
-from __future__ import annotations
-
 import re
 import sys
 from argparse import Namespace

@@ -1,7 +1,5 @@
 """Render plans and runs as text: their standing, attempts and decisions. Nothing is printed here."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 

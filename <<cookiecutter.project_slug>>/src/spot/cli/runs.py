@@ -1,7 +1,5 @@
 """Run the verbs on runs: submit, reconcile, watch, status, cancel, logs."""
 
-from __future__ import annotations
-
 import contextlib
 import getpass
 import json

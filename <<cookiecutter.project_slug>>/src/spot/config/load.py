@@ -1,7 +1,5 @@
 """Read spot.toml and report every mistake at once, one line each."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Define every key of spot.toml with its bounds and default; docs/settings.md explains each."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal

@@ -1,7 +1,5 @@
 """Check the flags of the trainer before a machine is paid for, with the trainer's own parser."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import fields

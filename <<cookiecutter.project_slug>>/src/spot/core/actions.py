@@ -1,7 +1,5 @@
 """Name the actions that the policy chooses and reconcile carries out."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 

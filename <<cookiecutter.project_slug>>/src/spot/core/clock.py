@@ -1,7 +1,5 @@
 """Tell the time and wait."""
 
-from __future__ import annotations
-
 import time
 from datetime import UTC, datetime
 from typing import Protocol

@@ -1,7 +1,5 @@
 """Define the exit codes and the errors that entry points report without a traceback."""
 
-from __future__ import annotations
-
 from enum import IntEnum
 
 TRY_AGAIN = "nothing is lost, try again"

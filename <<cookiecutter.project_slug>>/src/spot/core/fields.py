@@ -1,7 +1,5 @@
 """Hold the patterns and bounds that several packages check values by."""
 
-from __future__ import annotations
-
 import re
 
 MAX_REGIONS = 20

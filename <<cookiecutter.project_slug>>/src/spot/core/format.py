@@ -1,7 +1,5 @@
 """Format times, durations and states for decisions, tables and messages."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 from spot.core.run import Attempt

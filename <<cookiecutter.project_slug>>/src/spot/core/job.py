@@ -1,7 +1,5 @@
 """Describe a Vertex AI job. No I/O and no clock."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum

@@ -1,7 +1,5 @@
 """Build the tables of the command line and of the report. Nothing is printed here."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from rich.table import Table

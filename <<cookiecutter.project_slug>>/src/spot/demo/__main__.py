@@ -1,7 +1,5 @@
 """Rehearse a run with preemptions, missing capacity and a crash, and compare its model with the baseline's."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

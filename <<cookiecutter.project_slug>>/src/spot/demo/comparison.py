@@ -1,7 +1,5 @@
 """Compare the results of an interrupted run with those of the uninterrupted baseline."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Start storage, Vertex AI and a scaled clock on this machine, and stop them afterwards."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Iterator

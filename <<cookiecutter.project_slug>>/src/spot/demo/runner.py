@@ -1,7 +1,5 @@
 """Submit the run of a rehearsal and take it to its end."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

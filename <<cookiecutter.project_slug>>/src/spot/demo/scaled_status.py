@@ -1,7 +1,5 @@
 """Convert the training status to the time of the rehearsal: the trainer runs in real time."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from spot.core.run import Attempt, Observation, Run

@@ -1,7 +1,5 @@
 """Interrupt the run of `spot rehearse` with the faults of a month on Spot VMs, one after the other."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Run the real supervisor as a process that can be killed, on a scaled clock."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

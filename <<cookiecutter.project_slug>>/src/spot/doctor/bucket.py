@@ -1,7 +1,5 @@
 """Check that the bucket exists in a single region of the runs, and that deleted objects cost nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote

@@ -1,7 +1,5 @@
 """Check credentials, quota and configuration: independent checks in parallel, with a fix for each failure."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """Define the subject and the findings of `spot doctor`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any

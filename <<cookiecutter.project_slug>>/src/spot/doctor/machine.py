@@ -1,7 +1,5 @@
 """Check that each region has a zone with both the machine type and the GPU."""
 
-from __future__ import annotations
-
 from urllib.parse import quote
 
 from spot.doctor.finding import Finding, Subject, failed, ok

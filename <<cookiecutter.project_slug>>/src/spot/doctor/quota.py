@@ -1,7 +1,5 @@
 """Check that the quota of each region allows one machine with its GPUs and vCPUs, on spot and on demand."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Decide how many machines a region can provide at a time."""
 
-from __future__ import annotations
-
 import sys
 import threading
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Scale time: days of a rehearsal pass in minutes."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """Parse the request that creates a CustomJob of Vertex AI, and render the job for a response."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

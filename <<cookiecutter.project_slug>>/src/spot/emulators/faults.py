@@ -1,7 +1,5 @@
 """Inject faults into calls to the Vertex AI emulator, selected by a function of each call."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass

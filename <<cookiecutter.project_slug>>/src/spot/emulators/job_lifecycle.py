@@ -1,7 +1,5 @@
 """Move one job through its states, driven by the clock, by its process, and by calls."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta

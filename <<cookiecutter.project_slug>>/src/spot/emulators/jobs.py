@@ -1,7 +1,5 @@
 """Keep the jobs of the Vertex AI emulator, and allocate and preempt their machines. No HTTP."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import threading

@@ -1,7 +1,5 @@
 """Start the container of a job as a trainer process on this machine."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from signal import Signals

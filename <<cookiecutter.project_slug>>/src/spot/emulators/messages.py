@@ -3,8 +3,6 @@
 The texts are from Google's documentation, which states the code of a stockout only.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from spot.core.job import JobError

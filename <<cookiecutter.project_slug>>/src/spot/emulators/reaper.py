@@ -3,8 +3,6 @@
 PR_SET_PDEATHSIG does not suffice: it fires when the *thread* that started a process ends, and not for grandchildren.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

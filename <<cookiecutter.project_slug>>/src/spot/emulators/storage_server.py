@@ -1,7 +1,5 @@
 """Run fake-gcs-server, an in-memory Cloud Storage from a wheel, on loopback."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """Run the trainer as a process of its own group, and read its log."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

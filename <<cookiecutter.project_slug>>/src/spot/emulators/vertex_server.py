@@ -1,7 +1,5 @@
 """Serve the `customJobs` of Vertex AI over REST on loopback, for the real client library."""
 
-from __future__ import annotations
-
 import contextlib
 import http.server
 import itertools

@@ -1,7 +1,5 @@
 """Call the GitHub API: enable and disable workflows, and keep one issue per failed run."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The due changes follow from the ledger and the issues alone. So a reconcile that
 the next one, and no issue is opened twice.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Render runs as Markdown, for the summary of a workflow and the issue of a failed run."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from datetime import datetime

@@ -4,8 +4,6 @@ No run may stay open while supervise.yml is disabled. Retrain enables it before 
 Supervise disables it last, without an open run, and looks again. So a submit between these calls is never missed.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os

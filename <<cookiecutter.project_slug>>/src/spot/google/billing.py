@@ -1,7 +1,5 @@
 """List the SKUs of Compute Engine in the Cloud Billing Catalog. Only this module imports its client."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Callable, Iterator

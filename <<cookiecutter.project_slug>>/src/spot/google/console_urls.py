@@ -1,7 +1,5 @@
 """Build links to the Google Cloud console."""
 
-from __future__ import annotations
-
 from urllib.parse import quote
 
 

@@ -1,7 +1,5 @@
 """Build the CustomJob of an attempt, as plain values."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 

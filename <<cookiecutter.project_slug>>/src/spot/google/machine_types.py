@@ -3,8 +3,6 @@
 From Compute Engine's machine families (https://cloud.google.com/compute/docs/machine-resource).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Resolve the tag of an image to its digest, so that the image of a run cannot change."""
 
-from __future__ import annotations
-
 import os
 import re
 import time

@@ -1,7 +1,5 @@
 """Call Google's REST APIs with GET: credentials, retries, and a fix for each refusal."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import time

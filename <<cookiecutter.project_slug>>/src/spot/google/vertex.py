@@ -3,8 +3,6 @@
 A create has no request id and is never retried. After an ambiguous create the supervisor finds the job by its labels.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

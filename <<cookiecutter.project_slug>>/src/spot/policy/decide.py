@@ -11,8 +11,6 @@
 measured capacity.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from spot.core.actions import Action, CancelAttempt, Wait

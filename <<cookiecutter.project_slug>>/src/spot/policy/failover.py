@@ -1,7 +1,5 @@
 """Choose the next attempt: regions in turn, a pause after each round, and spot, FLEX_START or on-demand."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 

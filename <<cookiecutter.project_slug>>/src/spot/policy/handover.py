@@ -5,8 +5,6 @@ gets ready and asks for the lease; on-demand saves, offers the lease and exits. 
 ends attempts that are left over.
 """
 
-from __future__ import annotations
-
 from spot.core.actions import Action, CancelAttempt, Submit, Wait
 from spot.core.format import hours
 from spot.core.job import JobState

@@ -1,7 +1,5 @@
 """Decide whether a run has ended, and end the attempts that are still active then."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from spot.core.actions import Action, CancelAttempt, Close, Wait

@@ -1,7 +1,5 @@
 """Estimate the cost of a run in each region, on demand and on spot, with the expected preemptions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta

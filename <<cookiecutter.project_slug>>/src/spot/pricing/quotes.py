@@ -1,7 +1,5 @@
 """Quote the hourly price of a machine with GPUs and boot disk, as Vertex AI bills it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta

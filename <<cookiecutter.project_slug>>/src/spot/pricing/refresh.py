@@ -1,7 +1,5 @@
 """Assemble today's prices of machines, GPUs and disks from the SKUs of Google's Cloud Billing Catalog."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping

@@ -1,7 +1,5 @@
 """Read and write the price tables: the packaged prices of Compute Engine, and the project's own on top."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import io

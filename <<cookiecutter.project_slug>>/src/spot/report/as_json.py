@@ -1,7 +1,5 @@
 """Return reports as values for `--json`. docs/costs.md lists the keys; keys are only ever added."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any

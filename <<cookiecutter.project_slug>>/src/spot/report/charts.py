@@ -4,8 +4,6 @@ X is in percent of the width, Y in pixels, so that text keeps its size on a phon
 colours are in `report.css`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """Render a forecast as one SVG file: no network, light and dark."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field

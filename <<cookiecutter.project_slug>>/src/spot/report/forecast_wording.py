@@ -1,7 +1,5 @@
 """Word a forecast: its headline, its odds and its assumptions, for the terminal and the chart."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

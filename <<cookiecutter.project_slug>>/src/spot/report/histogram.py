@@ -1,7 +1,5 @@
 """Count values into the bins of a common scale, and draw a forecast with block characters."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Render a report as Markdown, with Mermaid diagrams, for a workflow's summary, an issue or a file."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta

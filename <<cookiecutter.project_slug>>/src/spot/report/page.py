@@ -1,7 +1,5 @@
 """Render a report as one HTML page: no network, no script, light and dark, for a phone and for paper."""
 
-from __future__ import annotations
-
 from spot.accounting.cost import Account, Verdict
 from spot.accounting.progress_curve import curve, horizon
 from spot.accounting.totals import Totals

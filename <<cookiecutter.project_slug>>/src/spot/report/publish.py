@@ -1,7 +1,5 @@
 """Write the page of a closed run to the bucket, as `<prefix>/reports/<run_id>/report.html`."""
 
-from __future__ import annotations
-
 import logging
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """Hold the rows of a report as formatted values, for terminal, Markdown and HTML alike."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Lay out a report for a terminal of 80 columns. Nothing is printed here."""
 
-from __future__ import annotations
-
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text

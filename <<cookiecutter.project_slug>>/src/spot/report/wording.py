@@ -1,7 +1,5 @@
 """Word a report: the texts that terminal, Markdown and HTML share."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from spot.accounting.cost import EVEN, Account, Verdict

@@ -1,7 +1,5 @@
 """Decide as the policies that a forecast compares this policy with."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait

@@ -1,7 +1,5 @@
 """Choose the capacity of a forecast: measured, from a file, or generated; and note where it does not fit the run."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Simulate the cloud of a replay: the life of each job, minute by minute, and what a supervisor sees of it."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta

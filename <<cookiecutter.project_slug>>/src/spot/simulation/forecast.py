@@ -1,7 +1,5 @@
 """Forecast the cost and the end of a run: replays of it, under this policy and under the baselines."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ replaces on-demand when it has restored: on-demand saves and ends, and nothing i
 its interval, and sees no more than in reality (docs/costs.md).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime

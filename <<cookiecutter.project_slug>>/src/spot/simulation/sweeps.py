@@ -1,7 +1,5 @@
 """Vary the deadline or the regions of a run, to forecast each case."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

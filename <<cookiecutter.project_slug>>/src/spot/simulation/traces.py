@@ -1,7 +1,5 @@
 """Read measured capacity: how many spot machines each region had, and when (format: docs/costs.md)."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import itertools

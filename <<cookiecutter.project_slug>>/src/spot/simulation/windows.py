@@ -1,7 +1,5 @@
 """Cut windows out of a capacity trace, each as one run would have met it."""
 
-from __future__ import annotations
-
 import itertools
 import random
 from bisect import bisect_left, bisect_right

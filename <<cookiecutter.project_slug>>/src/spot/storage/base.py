@@ -1,7 +1,5 @@
 """Define the interface of an object store, its values and its errors."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol

@@ -1,7 +1,5 @@
 """Compute CRC32C, the checksum that Cloud Storage keeps of every object."""
 
-from __future__ import annotations
-
 import google_crc32c
 
 CHUNK = 1 << 20

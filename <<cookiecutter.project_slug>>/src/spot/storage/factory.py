@@ -1,7 +1,5 @@
 """Open the store that a URI names."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from spot.storage.base import GIVE_UP_S, Store

@@ -1,7 +1,5 @@
 """Store objects in a local directory, with conditional, atomic and durable writes as in Cloud Storage."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl

@@ -1,7 +1,5 @@
 """Name the objects below the checkpoint and output directories (docs/checkpoints.md shows the tree)."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

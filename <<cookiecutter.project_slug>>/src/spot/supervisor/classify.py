@@ -5,8 +5,6 @@ second, its code third. Vertex AI has no state for a preemption: it reports the 
 Messages: https://cloud.google.com/vertex-ai/docs/training/troubleshooting and .../use-spot-vms
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from datetime import timedelta

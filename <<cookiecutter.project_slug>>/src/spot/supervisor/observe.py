@@ -3,8 +3,6 @@
 Only two repairs reach the cloud, and both are harmless: a recorded cancel is requested again, strays are cancelled.
 """
 
-from __future__ import annotations
-
 import logging
 from dataclasses import replace
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """Check a run before it is submitted: that it keeps its work and its budget. One line per finding, with the numbers."""
 
-from __future__ import annotations
-
 import math
 from datetime import timedelta
 

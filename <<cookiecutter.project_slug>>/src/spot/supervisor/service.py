@@ -3,8 +3,6 @@
 The command line and the workflows call these functions and render their results.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime

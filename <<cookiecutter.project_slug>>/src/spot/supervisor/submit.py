@@ -1,7 +1,5 @@
 """Plan a run: pin everything it reads, and check that it can meet its deadline and its budget."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import secrets

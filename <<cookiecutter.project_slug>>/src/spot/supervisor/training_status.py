@@ -1,7 +1,5 @@
 """Read what the trainer wrote to the bucket: checkpoints, markers, completion."""
 
-from __future__ import annotations
-
 import math
 from datetime import UTC, datetime, timedelta
 from typing import Protocol

@@ -1,7 +1,5 @@
 """Hold the state of one start of the trainer. Imports no torch."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, field
 

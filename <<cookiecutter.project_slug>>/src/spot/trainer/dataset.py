@@ -1,7 +1,5 @@
 """Define the contract of a task (its model and data modules), read pinned objects, and order the samples."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 import re

@@ -1,7 +1,5 @@
 """Train epochs of batches, evaluate, and save: the training loop, to be read top to bottom."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

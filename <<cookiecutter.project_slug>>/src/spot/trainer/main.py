@@ -1,7 +1,5 @@
 """Run one start of the trainer, from flags to exit code."""
 
-from __future__ import annotations
-
 import logging
 import os
 import secrets

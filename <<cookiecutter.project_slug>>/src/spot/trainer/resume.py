@@ -1,7 +1,5 @@
 """Claim the lease, restore the newest good checkpoint, and prepare the next checkpoint."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import time

@@ -1,7 +1,5 @@
 """Hold the whole training state, capture it into a checkpoint and restore it."""
 
-from __future__ import annotations
-
 import json
 import math
 import random

@@ -1,7 +1,5 @@
 """Write TensorBoard scalars to a local file, which the uploader copies along with checkpoints."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Callable

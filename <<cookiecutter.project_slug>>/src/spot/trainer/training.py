@@ -1,7 +1,5 @@
 """Build the training state, train it, save it and write the results: the part of a start that needs torch."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import logging

@@ -1,7 +1,5 @@
 """Read and encode `completion.json`, the record that makes a run complete."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ An open run is `runs/open/<run>.json`; a reconcile lists these objects only. A c
 the next reconcile repairs a crash between the two.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 A start without an end was killed or is alive. The markers also count the restarts that Vertex AI makes inside a job.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ PyTorch's copy waits for all its threads after every tensor, which takes ten tim
 thread takes the next piece until none is left, with one wait at the end.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 from collections import deque

@@ -1,7 +1,5 @@
 """Identify the run, attempt, start, settings and data that a checkpoint belongs to."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 

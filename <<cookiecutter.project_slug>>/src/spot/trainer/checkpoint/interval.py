@@ -1,7 +1,5 @@
 """Choose the checkpoint interval that wastes the least training time."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 A snapshot costs the loop one copy of the state into shared memory. The uploader does the rest, one save at a time.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

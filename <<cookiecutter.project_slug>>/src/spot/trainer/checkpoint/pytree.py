@@ -3,8 +3,6 @@
 Unlike unpickling, loading runs no code and needs no list of allowed classes.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

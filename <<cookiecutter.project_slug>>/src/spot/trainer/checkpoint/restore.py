@@ -1,7 +1,5 @@
 """Find the newest good checkpoint and read it; quarantine damaged checkpoints."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 from collections.abc import Callable

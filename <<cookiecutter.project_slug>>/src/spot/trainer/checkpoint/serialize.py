@@ -4,8 +4,6 @@ Format: 8 bytes with the header's length, a JSON header padded with spaces, the 
 (https://github.com/huggingface/safetensors#format). An extra tensor of bytes, `state.json`, holds all other values.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import dataclass

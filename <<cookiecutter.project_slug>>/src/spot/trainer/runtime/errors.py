@@ -1,7 +1,5 @@
 """Define how the trainer stops before it is finished, and the exit code of each way."""
 
-from __future__ import annotations
-
 from spot.core.errors import Exit, SpotError
 
 

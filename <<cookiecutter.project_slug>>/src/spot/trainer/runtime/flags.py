@@ -1,7 +1,5 @@
 """Parse the trainer's flags, with defaults from the environment variables of Vertex AI."""
 
-from __future__ import annotations
-
 import argparse
 import math
 from collections.abc import Callable, Mapping, Sequence

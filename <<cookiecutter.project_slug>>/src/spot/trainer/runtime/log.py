@@ -1,7 +1,5 @@
 """Log to standard output: Vertex AI records every line on standard error as an error."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import time

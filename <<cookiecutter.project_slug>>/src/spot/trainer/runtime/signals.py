@@ -1,7 +1,5 @@
 """Handle SIGTERM and SIGINT: react at once in every phase, and exit before the grace is over."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """Share memory between trainer and uploader: one anonymous file, reused for every checkpoint."""
 
-from __future__ import annotations
-
 import mmap
 import os
 import tempfile

@@ -3,8 +3,6 @@
 Runs in the uploader, so that training never waits for it. docs/checkpoints.md explains the protocol.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -3,8 +3,6 @@
 The trainer sends commands, the uploader sends events.
 """
 
-from __future__ import annotations
-
 import json
 import socket
 from collections.abc import Iterator

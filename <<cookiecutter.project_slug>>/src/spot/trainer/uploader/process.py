@@ -1,7 +1,5 @@
 """Start, restart and talk to the uploader process."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """Choose the checkpoints to keep."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from spot.storage.paths import Commit

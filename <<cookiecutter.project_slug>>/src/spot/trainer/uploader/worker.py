@@ -4,8 +4,6 @@ Runs as a process because a thread would compete with the training loop for the 
 the signals that end the trainer, and dies with the trainer.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import logging
