@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.paths import PROJECT
-from tests.template.baking import REPOSITORY, BakedProject, bake, copy_tracked
+from tests.paths import PROJECT, REPOSITORY
+from tests.template.baking import BakedProject, bake, copy_tracked
 
 PAGES = {path.name: path for path in (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))}
 BLOCK = re.compile(r"^ *```bash\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import pytest
 
+from tests.paths import REPOSITORY
 from tests.template import baking
 
 
@@ -14,7 +15,7 @@ class Bake(Protocol):
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return baking.copy_tracked(baking.REPOSITORY, tmp_path_factory.mktemp("template"))
+    return baking.copy_tracked(REPOSITORY, tmp_path_factory.mktemp("template"))
 
 
 @pytest.fixture

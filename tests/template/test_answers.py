@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pre_gen_project import refusals
-from tests.template.baking import REPOSITORY, BakedProject
+from tests.paths import REPOSITORY
+from tests.template.baking import BakedProject
 from tests.template.conftest import Bake
 
 TEMPLATE = REPOSITORY / "<<cookiecutter.project_slug>>"

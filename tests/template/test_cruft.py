@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.template.baking import PROJECT, REPOSITORY, copy_tracked
+from tests.paths import REPOSITORY
+from tests.template.baking import PROJECT, copy_tracked
 
 pytestmark = pytest.mark.cruft
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.template.baking import PROJECT, RENDERED, REPOSITORY, tracked
+from tests.paths import REPOSITORY
+from tests.template.baking import PROJECT, RENDERED, tracked
 
 TAG = re.compile(r"<< cookiecutter\b(?:(?!<<|>>).)*>>|<<%(?:(?!<<|>>).)*%>>|<<#(?:(?!<<|>>).)*#>>")
 PINNED_USE = re.compile(r"uses: [\w./-]+@[0-9a-f]{40} # v[0-9.]+")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.template.baking import REPOSITORY
+from tests.paths import REPOSITORY
 from tests.template.test_sources import sessions
 
 STUBS = REPOSITORY / "tests/workflows/stubs"

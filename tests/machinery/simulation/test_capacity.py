@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from spot.core.run import Machine
-from spot.simulation.capacity import Supply, assumed, from_file, generated, measured
+from spot.simulation.capacity import Supply, assumed, from_file, measured
 from spot.simulation.traces import Trace, TraceError, shipped
 from spot.simulation.windows import windows
 from tests.machinery.simulation import forecasted
@@ -76,7 +76,8 @@ def test_generated_capacity_comes_and_goes_so_often_that_its_means_are_those_sta
 
 
 def generated_trace(seed: int = 1) -> Trace:
-    return generated(["us-central1", "us-east4"], between=4 * HOUR, outage=HOUR, length=5000 * HOUR, seed=seed)
+    regions, deadline = ["us-central1", "us-east4"], 500 * HOUR
+    return assumed(regions, L4, between=4 * HOUR, outage=HOUR, deadline=deadline, seed=seed).trace
 
 
 def test_up_and_down_times_have_the_stated_means() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from spot.core.run import Strategy
 from spot.simulation.cloud import ReplayError
-from spot.simulation.forecast import PROGRESS_EVERY, Baseline, Case, Forecast, forecasts, quantile
+from spot.simulation.forecast import Baseline, Case, Forecast, compare, quantile
 from spot.simulation.startup_times import StartupRanges, StartupTimes
 from spot.simulation.traces import shipped
 from spot.simulation.windows import windows
@@ -26,8 +26,7 @@ def played(starts: Sequence[int] = (100, 3000, 9000), **changes: Any) -> Forecas
     case = Case(label="", run=samples.run(regions=REGIONS, reconcile_interval=timedelta(minutes=5), **changes))
     found = windows(shipped(), REGIONS, 8, 24 * 60)
     times = StartupTimes.drawn(StartupRanges(), REGIONS, seed=1)
-    (made,) = forecasts([case], found, times, starts, lambda _: None)
-    return made
+    return compare(case, found, times, starts)
 
 
 def test_everyone_is_replayed_on_the_same_windows() -> None:
@@ -36,15 +35,12 @@ def test_everyone_is_replayed_on_the_same_windows() -> None:
         assert [sample.start for sample in found.of(rival).replays] == [100, 3000, 9000]
 
 
-@pytest.mark.parametrize("number", [7, PROGRESS_EVERY, PROGRESS_EVERY + 1])
-def test_each_case_gets_its_own_replays_and_progress_is_reported_to_the_end(number: int) -> None:
+def test_each_case_gets_its_own_replays() -> None:
     cases = [Case(label=str(work), run=samples.run(work=timedelta(hours=work))) for work in (4, 8)]
-    told: list[int] = []
     found = windows(shipped(), REGIONS, 1, 24 * 60)
     times = StartupTimes.drawn(StartupRanges(), REGIONS, seed=1)
-    made = forecasts(cases, found, times, found.drawn(number, seed=1), told.append)
+    made = [compare(case, found, times, found.drawn(7, seed=1)) for case in cases]
     assert [one.case.label for one in made] == ["4", "8"]
-    assert sum(told) == 2 * 3 * number
     assert [one.on_demand.mean_usd for one in made] == [pytest.approx(4, abs=0.2), pytest.approx(8, abs=0.2)]
 
 
@@ -52,7 +48,7 @@ def test_a_region_without_capacity_data_is_an_error_and_no_number() -> None:
     case = Case(label="", run=samples.run(regions=("us-central1",)))
     found = windows(shipped(), ["us-east4"], 1, 24 * 60)
     with pytest.raises(ReplayError, match="no capacity is known for spot in 'us-central1'"):
-        forecasts([case], found, StartupTimes.drawn(StartupRanges(), ["us-east4"], seed=1), [0], lambda _: None)
+        compare(case, found, StartupTimes.drawn(StartupRanges(), ["us-east4"], seed=1), [0])
 
 
 def test_on_demand_only_costs_the_work_and_a_restore() -> None:

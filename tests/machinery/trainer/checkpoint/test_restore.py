@@ -201,7 +201,7 @@ def test_several_damaged_ones_are_passed_over(store: Store) -> None:
 def test_when_all_are_damaged_it_is_an_error_once_and_then_a_new_beginning(store: Store) -> None:
     for step in (10, 20):
         _overwrite_part(store, commit(store, step))
-    with pytest.raises(StartAgain, match=r"all 2 checkpoints of run run .* start again to begin from step 0"):
+    with pytest.raises(StartAgain, match=r"all 2 checkpoints of run run .* the next start begins at step 0"):
         restore(store)
     assert quarantine(store) == [10, 20]
     assert restore(store) is None
