@@ -21,7 +21,7 @@ from spot.report.forecast_svg import svg
 from spot.report.forecast_wording import FIGURES, ForecastResult
 from spot.simulation import sweeps
 from spot.simulation.capacity import Supply, assumed, from_file, measured, stand_ins
-from spot.simulation.forecast import Baseline, Case, Forecast, ReplayResult, ReplayResults, forecasts, quantile
+from spot.simulation.forecast import Baseline, Case, Forecast, ReplayResult, ReplayResults, compare, quantile
 from spot.simulation.startup_times import StartupRanges, StartupTimes
 from spot.simulation.traces import Trace, read, shipped
 from spot.simulation.windows import windows
@@ -81,7 +81,8 @@ def _replayed(cases: Sequence[Case], supply: Supply, number: int, seed: int) -> 
     found = windows(supply.trace, supply.trace.regions, supply.machines, -(-longest // _MINUTE))
     start_times = StartupTimes.drawn(StartupRanges.of(cases[0].run.spec.policy), supply.trace.regions, seed)
     _log.info("%d replays: %d cases, %d policies", number * len(cases) * len(Baseline), len(cases), len(Baseline))
-    return forecasts(cases, found, start_times, found.drawn(number, seed), lambda _: None)
+    starts = found.drawn(number, seed)
+    return [compare(case, found, start_times, starts) for case in cases]
 
 
 def _run(settings: Settings, options: Namespace, now: datetime) -> Run:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from spot.core.run import Machine
@@ -37,11 +37,9 @@ def measured(trace: Trace, machine: Machine, regions: Sequence[str]) -> Supply:
         what = machine.accelerator or f"{machine.type} without a GPU"
         notes.append(f"no capacity was measured for {what}: that of {MEASURED_GPU} is used")
     sources = stand_ins(trace, regions)
-    for region, source in sources.items():
-        if source != region:
-            notes.append(f"no capacity was measured in {region}: that of {source} is used")
-    origin = f"measured, of {MEASURED_GPU}, October 2025 ({SHIPPED})"
-    return _supply(_renamed(trace, sources), origin, machine, notes)
+    stood_in = [pair for pair in sources.items() if pair[0] != pair[1]]
+    notes += [f"no capacity was measured in {region}: that of {source} is used" for region, source in stood_in]
+    return _supply(trace, f"measured, of {MEASURED_GPU}, October 2025 ({SHIPPED})", machine, notes, sources)
 
 
 def stand_ins(trace: Trace, regions: Sequence[str]) -> dict[str, str]:
@@ -60,7 +58,7 @@ def stand_ins(trace: Trace, regions: Sequence[str]) -> dict[str, str]:
 
 def from_file(trace: Trace, machine: Machine, regions: Sequence[str]) -> Supply:
     """Return a user's own trace. Raise `TraceError` for a region that it does not have."""
-    return _supply(_renamed(trace, {region: region for region in regions}), f"measured, {trace.name}", machine, [])
+    return _supply(trace, f"measured, {trace.name}", machine, [], {region: region for region in regions})
 
 
 def assumed(
@@ -68,15 +66,6 @@ def assumed(
 ) -> Supply:
     """Generate capacity with a mean time `between` preemptions and a mean `outage`."""
     length = max(LEAST_GENERATED, TIMES_THE_DEADLINE * deadline, TIMES_UP_AND_DOWN * (between + outage))
-    trace = generated(regions, between=between, outage=outage, length=length, seed=seed)
-    up, down = between / timedelta(hours=1), outage / _MINUTE
-    origin = f"generated: {up:g} h up and {down:g} min down on average, both exponential"
-    notes = ["measured outages are mostly shorter than their mean, and some last for days: expect worse than this"]
-    return _supply(trace, origin, machine, notes)
-
-
-def generated(regions: Sequence[str], *, between: timedelta, outage: timedelta, length: timedelta, seed: int) -> Trace:
-    """Return a trace whose up and down times are drawn from exponential distributions."""
     minutes = length // _MINUTE
     series = {}
     for region in regions:
@@ -86,7 +75,11 @@ def generated(regions: Sequence[str], *, between: timedelta, outage: timedelta, 
             counts=tuple(UNLIMITED if up else 0 for _, up in changes),
             known=((0, minutes),),
         )
-    return Trace(name="generated capacity", start=datetime(2000, 1, 1, tzinfo=UTC), series=series)
+    trace = Trace(name="generated capacity", start=datetime(2000, 1, 1, tzinfo=UTC), series=series)
+    up, down = between / timedelta(hours=1), outage / _MINUTE
+    origin = f"generated: {up:g} h up and {down:g} min down on average, both exponential"
+    notes = ["measured outages are mostly shorter than their mean, and some last for days: expect worse than this"]
+    return _supply(trace, origin, machine, notes, {region: region for region in regions})
 
 
 def _changes(rng: random.Random, between: timedelta, outage: timedelta, minutes: int) -> Iterator[tuple[int, bool]]:
@@ -99,12 +92,8 @@ def _changes(rng: random.Random, between: timedelta, outage: timedelta, minutes:
         up = not up
 
 
-def _renamed(trace: Trace, sources: Mapping[str, str]) -> Trace:
+def _supply(trace: Trace, origin: str, machine: Machine, notes: Sequence[str], sources: Mapping[str, str]) -> Supply:
     trace.known([*sources.values()])
-    series = {region: trace.series[source] for region, source in sources.items()}
-    return Trace(name=trace.name, start=trace.start, series=series)
-
-
-def _supply(trace: Trace, origin: str, machine: Machine, notes: Sequence[str]) -> Supply:
+    trace = replace(trace, series={region: trace.series[source] for region, source in sources.items()})
     gaps = [line for line in [trace.gap_warning(trace.regions)] if line]
     return Supply(trace=trace, origin=origin, machines=max(machine.accelerator_count, 1), notes=(*notes, *gaps))

@@ -175,7 +175,7 @@ class Cloud:
         job.phase, job.due = JobPhase.ENDED, NEVER
         job.ended = self._attempt(
             job,
-            state,
+            state=state,
             ended_at=self._moment(minute),
             last_step=self._saved,
             starts=1 if job.trains_at < NEVER else 0,
@@ -187,9 +187,7 @@ class Cloud:
         """Return the attempts of `jobs` and the state of the bucket, as a supervisor sees them in this minute."""
         for job in self.jobs:
             self._save_newest(job, minute)
-        return tuple(job.ended or self._attempt(job, _STATES[job.phase]) for job in jobs), self._observation()
-
-    def _observation(self) -> Observation:
+        attempts = tuple(job.ended or self._attempt(job) for job in jobs)
         progress = None
         if self._saved:
             progress = TrainingProgress(
@@ -201,31 +199,19 @@ class Cloud:
                 at=self._moment(self._saved_at),
             )
         holder = self.jobs[0] if len(self.jobs) > 1 else None
-        return Observation(
+        return attempts, Observation(
             progress=progress,
             writer=holder.attempt.id if holder and holder.phase is not JobPhase.WAITING else None,
             completed_at=None if self.completed_at is None else self._moment(self.completed_at),
         )
 
-    def _attempt(self, job: ReplayedJob, state: JobState, **ended: Any) -> Attempt:
-        started_at = self._moment(job.runs_at) if job.trains_at < NEVER else None
-        saved = job.saved_at is not None
-        return replace(
-            job.attempt,
-            state=state,
-            started_at=started_at,
-            trainer_started_at=started_at,
-            advanced_at=self._moment(job.trains_at) if saved else None,
-            saved_at=self._moment(job.saved_at) if job.saved_at is not None else None,
-            **ended,
-        )
+    def _attempt(self, job: ReplayedJob, **seen: Any) -> Attempt:
+        if job.trains_at < NEVER:
+            started_at = self._moment(job.runs_at)
+            seen = {"state": JobState.RUNNING, "started_at": started_at, "trainer_started_at": started_at} | seen
+        if job.saved_at is not None:
+            seen |= {"advanced_at": self._moment(job.trains_at), "saved_at": self._moment(job.saved_at)}
+        return replace(job.attempt, **seen)
 
     def _moment(self, minute: int) -> datetime:
         return self._submitted_at + minute * MINUTE
-
-
-_STATES = {
-    JobPhase.WAITING: JobState.PENDING,
-    JobPhase.STARTING: JobState.RUNNING,
-    JobPhase.TRAINING: JobState.RUNNING,
-}

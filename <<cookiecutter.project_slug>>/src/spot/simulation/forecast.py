@@ -15,8 +15,6 @@ from spot.simulation.windows import Windows
 
 CERTAIN = 3
 """The rule of three: an event that never occurred in n independent windows has, at 95 %, a probability below 3/n."""
-PROGRESS_EVERY = 50
-"""Replays between two calls of the progress callback."""
 
 
 class Baseline(StrEnum):
@@ -139,32 +137,15 @@ class Forecast:
         return None if self.ours.unfinished else 1 - self.ours.mean_usd / self.on_demand.mean_usd
 
     def of(self, baseline: Baseline) -> ReplayResults:
-        match baseline:
-            case Baseline.OURS:
-                return self.ours
-            case Baseline.ON_DEMAND:
-                return self.on_demand
-            case Baseline.SPOT_WINDOW:
-                return self.spot_window
+        return dict(zip(Baseline, (self.ours, self.on_demand, self.spot_window), strict=True))[baseline]
 
 
-def forecasts(
-    cases: Sequence[Case], windows: Windows, times: StartupTimes, starts: Sequence[int], done: Callable[[int], None]
-) -> list[Forecast]:
-    """Replay every case from all `starts`; `done` is called with the number of further replays.
-
-    Raises `ReplayError` if a policy asks for something that a replay has no model of.
-    """
-    return [_forecast(case, windows, times, starts, done) for case in cases]
-
-
-def _forecast(
-    case: Case, windows: Windows, times: StartupTimes, starts: Sequence[int], done: Callable[[int], None]
-) -> Forecast:
+def compare(case: Case, windows: Windows, times: StartupTimes, starts: Sequence[int]) -> Forecast:
+    """Replay a case from all `starts`. Raise `ReplayError` for an action that a replay has no model of."""
     apart = math.ceil((case.run.spec.deadline - case.run.submitted_at) / timedelta(minutes=1))
     minutes = horizon(case.run)
     found: dict[Baseline, list[ReplayResult]] = {baseline: [] for baseline in Baseline}
-    for number, start in enumerate(starts, 1):
+    for start in starts:
         capacity, later = windows.capacity(start, minutes), times.at(start)
         for baseline, results in found.items():
             replayed = replay(case.run, _DECIDES[baseline], capacity, later)
@@ -182,7 +163,5 @@ def _forecast(
                     waited_hours=replayed.waited / 60,
                 )
             )
-        if number % PROGRESS_EVERY == 0 or number == len(starts):
-            done(((number - 1) % PROGRESS_EVERY + 1) * len(found))
     ours, on_demand, spot_window = (ReplayResults(replays=tuple(found[baseline]), apart=apart) for baseline in Baseline)
     return Forecast(case=case, ours=ours, on_demand=on_demand, spot_window=spot_window)

@@ -120,7 +120,8 @@ class _Replay:
     def _reconcile(self) -> Wait | None:
         """Act until the policy waits; return None once the run is closed."""
         for _ in range(MOST_ACTIONS):
-            run, seen, now = self._observe()
+            attempts, seen = self._cloud.shown(self._jobs, self._now)
+            run, now = replace(self._run, attempts=attempts), self._run.submitted_at + self._now * MINUTE
             action = self._decide(run, seen, now)
             if isinstance(action, Wait):
                 self._run = run
@@ -132,14 +133,12 @@ class _Replay:
                 case CancelAttempt():
                     self._cloud.cancel(action.attempt, action.why, self._now)
                 case Close():
-                    self._close(run, action, now)
+                    if run.active_attempts:
+                        active = ", ".join(attempt.id for attempt in run.active_attempts)
+                        raise ReplayError(f"the run cannot be closed: {active} is active")
+                    self._run = replace(run, state=action.state, ended_at=now, decisions=tuple(self._decisions))
                     return None
         raise ReplayError(f"{MOST_ACTIONS} actions in one reconcile, the last one for: {action.reason}")
-
-    def _observe(self) -> tuple[Run, Observation, datetime]:
-        run = self._run
-        attempts, seen = self._cloud.shown(self._jobs, self._now)
-        return replace(run, attempts=attempts), seen, run.submitted_at + self._now * MINUTE
 
     def _submit(self, action: Submit, seen: Observation, now: datetime) -> None:
         attempt_id = f"a{len(self._jobs) + 1}"
@@ -156,12 +155,6 @@ class _Replay:
         )
         self._jobs.append(self._cloud.submit(attempt, self._now))
 
-    def _close(self, run: Run, action: Close, now: datetime) -> None:
-        if run.active_attempts:
-            active = ", ".join(attempt.id for attempt in run.active_attempts)
-            raise ReplayError(f"the run cannot be closed: {active} is active")
-        self._run = replace(run, state=action.state, ended_at=now, decisions=tuple(self._decisions))
-
     def _next_reconcile(self, wait: Wait) -> int:
         """Return the first minute of the grid with something new to see, or at which time alone decides."""
         cloud, wake = self._cloud, NEVER
@@ -170,12 +163,9 @@ class _Replay:
         sight = NEVER
         while True:
             checkpoint = cloud.checkpoint_due(self._now, only_first=wait.until is not None)
-            following = self._on_grid(min(wake, sight, checkpoint))
+            following = -(-min(wake, sight, checkpoint) // self._interval) * self._interval
             if cloud.due > following or cloud.due == NEVER:
                 return following
             minute = cloud.due
             if cloud.change():
                 sight = min(sight, minute)
-
-    def _on_grid(self, minute: int) -> int:
-        return -(-minute // self._interval) * self._interval

@@ -37,31 +37,31 @@ class StartupRanges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartupTimes:
-    """Hold the minutes of each start, by the minute since submit."""
+    """Hold the minutes to RUNNING and the minutes of a restore, by the minute since submit."""
 
-    provisioned: Mapping[tuple[Provisioning, str], list[int]]
-    restored: Mapping[tuple[Provisioning, str], list[int]]
+    minutes: Mapping[tuple[Provisioning, str], list[tuple[int, int]]]
     offset: int = 0
 
     @classmethod
     def drawn(cls, ranges: StartupRanges, regions: Iterable[str], seed: int) -> StartupTimes:
         """Draw the times of each region independently of the other regions."""
-        provisioned, restored = {}, {}
+        minutes = {}
         for region in regions:
             for kind in KINDS:
                 least, most = ranges.spot if kind is Provisioning.SPOT else ranges.on_demand
                 rng = random.Random(f"{seed} {kind} {region}")
-                provisioned[kind, region] = rng.choices(range(least, most + 1), k=SPAN)
-                restored[kind, region] = rng.choices(range(ranges.restore[0], ranges.restore[1] + 1), k=SPAN)
-        return cls(provisioned=provisioned, restored=restored)
+                provisioned = rng.choices(range(least, most + 1), k=SPAN)
+                restored = rng.choices(range(ranges.restore[0], ranges.restore[1] + 1), k=SPAN)
+                minutes[kind, region] = list(zip(provisioned, restored, strict=True))
+        return cls(minutes=minutes)
 
     def provisioning(self, provisioning: Provisioning, region: str, minute: int) -> int:
         """Return the minutes to RUNNING of a machine that is granted in this minute."""
-        return self.provisioned[provisioning, region][(self.offset + minute) % SPAN]
+        return self.minutes[provisioning, region][(self.offset + minute) % SPAN][0]
 
     def restore(self, provisioning: Provisioning, region: str, minute: int) -> int:
         """Return the minutes to the first new step of a machine that is RUNNING since this minute."""
-        return self.restored[provisioning, region][(self.offset + minute) % SPAN]
+        return self.minutes[provisioning, region][(self.offset + minute) % SPAN][1]
 
     def at(self, offset: int) -> StartupTimes:
         """Return the same times for a submit `offset` minutes later."""

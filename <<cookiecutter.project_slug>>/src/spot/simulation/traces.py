@@ -75,7 +75,8 @@ class Trace:
         """Return where none of these regions has a gap. Raise `TraceError`."""
         common: Spans = ((0, self._end),)
         for region in regions:
-            common = _both(common, self._of(region).known)
+            pairs = itertools.product(common, self._of(region).known)
+            common = merged(sorted((max(a, c), min(b, d)) for (a, b), (c, d) in pairs))
         return common
 
     def gap_warning(self, regions: Sequence[str]) -> str | None:
@@ -114,11 +115,6 @@ def merged(spans: Iterable[tuple[int, int]]) -> Spans:
     return tuple(found)
 
 
-def _both(one: Spans, other: Spans) -> Spans:
-    shared = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
-    return merged(sorted(span for span in shared if span[0] < span[1]))
-
-
 @cache
 def shipped() -> Trace:
     """Return the trace of this package: H100 machines, two weeks, four regions."""
@@ -144,12 +140,11 @@ def read(path: Path, name: str | None = None) -> Trace:
             raise TraceError(f"{where}: {row[0]!r} is more than ten years after the first time; shorten the trace")
         cells.append([_count(where, cell) if cell else None for cell in row[1:]])
     minutes = tuple((time - times[0]) / _MINUTE for time in times)
-    columns = [
-        column for _, column in sorted(zip(zones, zip(*cells, strict=True), strict=True), key=lambda one: one[0])
-    ]
-    by_region = itertools.groupby(zip(sorted(zones), columns, strict=True), key=lambda one: one[0])
-    found = {region: _series(minutes, [column for _, column in group]) for region, group in by_region}
-    return Trace(name=name, start=times[0], series={region: found[region] for region in dict.fromkeys(zones)})
+    columns: dict[str, list[tuple[int | None, ...]]] = {}
+    for region, column in zip(zones, zip(*cells, strict=True), strict=True):
+        columns.setdefault(region, []).append(column)
+    series = {region: _series(minutes, found) for region, found in columns.items()}
+    return Trace(name=name, start=times[0], series=series)
 
 
 def _series(minutes: tuple[float, ...], columns: Sequence[Sequence[int | None]]) -> Series:
