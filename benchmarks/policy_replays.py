@@ -110,7 +110,7 @@ def _cost(job: Job, policy: Policy, work: int, stretches: Windows, draws: Startu
         work=work,
         ratio=found.usd / _on_demand_only(job.setting, work),
         missed=found.missed,
-        preemptions=found.preemptions,
+        preemptions=found.run.preemptions,
     )
 
 

@@ -1,6 +1,6 @@
 """Compute the cost, goodput and savings of a run from its record and the state of its bucket."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -79,8 +79,6 @@ class Account:
     attempts: tuple[AttemptCost, ...]
     wall: timedelta
     """From submit to `end`."""
-    covered: timedelta
-    """The part of it with at least one machine."""
     phases: Mapping[Phase, timedelta]
     """Of all attempts; the sum is `billed`."""
     on_demand: OnDemand | None
@@ -94,7 +92,12 @@ class Account:
 
     @property
     def without_machine(self) -> timedelta:
-        return self.wall - self.covered
+        """Return the part of `wall` without a machine; overlapping machines count once."""
+        covered, reached = timedelta(), self.run.submitted_at
+        for span in sorted((span for cost in self.attempts for span in cost.spans), key=lambda span: span.start):
+            covered += max(min(span.end, self.end) - max(span.start, reached), timedelta())
+            reached = max(reached, min(span.end, self.end))
+        return self.wall - covered
 
     @property
     def billed(self) -> timedelta:
@@ -155,7 +158,6 @@ def account(run: Run, observation: Observation | None, now: datetime) -> Account
         end=end,
         attempts=attempts,
         wall=max(end - run.submitted_at, timedelta()),
-        covered=_covered(attempts, run.submitted_at, end),
         phases=_phases(attempts),
         on_demand=_on_demand(run, () if verdict is Verdict.NO_MODEL else attempts),
         verdict=verdict,
@@ -184,10 +186,8 @@ def _is_complete(run: Run, observation: Observation | None) -> bool:
 
 
 def _attempt_cost(run: Run, attempt: Attempt, observation: Observation | None, now: datetime) -> AttemptCost:
-    until, billed = attempt.started_at or attempt.ended_at or now, timedelta()
-    spans = spans_of(run, attempt, observation, now)
-    if attempt.started_at:
-        billed = max((attempt.ended_at or now) - attempt.started_at, timedelta())
+    until, spans = attempt.started_at or attempt.ended_at or now, spans_of(run, attempt, observation, now)
+    billed = sum((span.end - span.start for span in spans), timedelta())
     price = run.spec.policy.price(attempt.region, attempt.provisioning)
     return AttemptCost(
         attempt=attempt,
@@ -198,15 +198,6 @@ def _attempt_cost(run: Run, attempt: Attempt, observation: Observation | None, n
         usd_per_hour=price,
         usd=(billed / HOUR * price if price is not None else None) if billed else 0.0,
     )
-
-
-def _covered(attempts: Iterable[AttemptCost], begin: datetime, end: datetime) -> timedelta:
-    """Return the time with at least one machine; overlaps count once."""
-    covered, reached = timedelta(), begin
-    for span in sorted((span for attempt in attempts for span in attempt.spans), key=lambda span: span.start):
-        covered += max(min(span.end, end) - max(span.start, reached), timedelta())
-        reached = max(reached, min(span.end, end))
-    return covered
 
 
 def _on_demand(run: Run, attempts: Sequence[AttemptCost]) -> OnDemand | None:

@@ -39,6 +39,10 @@ class Span:
     end: datetime
 
 
+_Marks = list[tuple[Phase, datetime | None]]
+"""Phases in order, each with its end; None is the end of the attempt."""
+
+
 def spans_of(run: Run, attempt: Attempt, observation: Observation | None, now: datetime) -> tuple[Span, ...]:
     """Return the phases of an attempt from machine to end, without a gap.
 
@@ -82,12 +86,11 @@ def saved_at(attempt: Attempt, observation: Observation | None) -> datetime | No
     return attempt.saved_at or (progress.at if progress and progress.attempt == attempt.id else None)
 
 
-def _marks(run: Run, attempt: Attempt, observation: Observation | None) -> list[tuple[Phase, datetime | None]]:
-    """Return the phases in order, each with its end; None is the end of the attempt."""
+def _marks(run: Run, attempt: Attempt, observation: Observation | None) -> _Marks:
     began, advanced = attempt.trainer_started_at, attempt.advanced_at
     if began is None and advanced is None:
         return [(_without_a_trainer(attempt), None)]
-    marks: list[tuple[Phase, datetime | None]] = []
+    marks: _Marks = []
     if began or not attempt.replaces:
         marks.append((Phase.STARTING, began or advanced))
     if attempt.replaces:
@@ -97,13 +100,11 @@ def _marks(run: Run, attempt: Attempt, observation: Observation | None) -> list[
     return [*marks, (Phase.RESTORING, advanced), *_from_the_first_step(run, attempt, observation)]
 
 
-def _from_the_first_step(
-    run: Run, attempt: Attempt, observation: Observation | None
-) -> list[tuple[Phase, datetime | None]]:
-    saved, over = (
-        saved_at(attempt, observation),
-        _replaced_at(run, attempt) or (observation.completed_at if observation else None),
-    )
+def _from_the_first_step(run: Run, attempt: Attempt, observation: Observation | None) -> _Marks:
+    saved, over = saved_at(attempt, observation), observation.completed_at if observation else None
+    if successor := successor_of(run, attempt):
+        # An upper bound: its final checkpoint may be superseded before a reconcile reads it.
+        over = successor.advanced_at
     if attempt.outcome is Outcome.SUCCEEDED:
         return [(Phase.TRAINING, over), (Phase.UNATTRIBUTED, None)]
     if attempt.outcome is Outcome.HANDED_OVER or attempt.ended_at is None:
@@ -113,14 +114,12 @@ def _from_the_first_step(
     return _without_recomputed(run, attempt, saved, Phase.LOST_WORK)
 
 
-def _without_recomputed(
-    run: Run, attempt: Attempt, until: datetime | None, rest: Phase
-) -> list[tuple[Phase, datetime | None]]:
+def _without_recomputed(run: Run, attempt: Attempt, until: datetime | None, rest: Phase) -> _Marks:
     """Return training until `until`, less the share of steps that a later attempt recomputed.
 
     A later attempt begins lower if the newest checkpoint was damaged.
     """
-    marks: list[tuple[Phase, datetime | None]] = [(Phase.TRAINING, until), (rest, None)]
+    marks: _Marks = [(Phase.TRAINING, until), (rest, None)]
     begun, ended, last = attempt.advanced_at, until or attempt.ended_at, attempt.last_step
     if begun is None or ended is None or last is None or last <= attempt.from_step:
         return marks
@@ -154,15 +153,6 @@ def _handed_over_at(run: Run, standby: Attempt) -> datetime | None:
     replaced = run.attempt(standby.replaces)
     known = [moment for moment in (replaced.ended_at if replaced else None, standby.advanced_at) if moment]
     return min(known, default=None)
-
-
-def _replaced_at(run: Run, attempt: Attempt) -> datetime | None:
-    """Return the first step of its standby, an upper bound of when the attempt stopped.
-
-    Its final checkpoint may be superseded before a reconcile reads it.
-    """
-    successor = successor_of(run, attempt)
-    return successor.advanced_at if successor else None
 
 
 def _steps_take(attempt: Attempt, observation: Observation | None) -> timedelta | None:

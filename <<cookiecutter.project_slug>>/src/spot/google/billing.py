@@ -59,13 +59,11 @@ def _page(url: str, client: CloudCatalogClient, request: ListSkusRequest, sleep:
             return error
 
     try:
-        answer = rest.persist(url, ask, busy=_busy, sleep=sleep)
+        answer = rest.persist(
+            url, ask, busy=lambda said: getattr(said, "code", None) in rest.TRANSIENT_STATUS, sleep=sleep
+        )
     except (ParseError, UnicodeDecodeError, AttributeError, TypeError) as error:  # also for the error of a proxy
         raise GoogleApiError(f"{url} answered without a list of SKUs") from error
     if isinstance(answer, GoogleAPICallError):
         raise rest.refusal(API, answer.response) from answer
     return ListSkusResponse.pb(answer)
-
-
-def _busy(answer: ListSkusResponse | GoogleAPICallError) -> bool:
-    return isinstance(answer, GoogleAPICallError) and answer.code in rest.TRANSIENT_STATUS

@@ -11,13 +11,10 @@ ROOT_LABEL, RUN_LABEL, ATTEMPT_LABEL = "root", "run", "attempt"
 
 def custom_job(run: Run, attempt: Attempt) -> dict[str, Any]:
     """Return the fields of google.cloud.aiplatform.v1.CustomJob."""
-    spec = run.spec
-    machine: dict[str, Any] = {"machine_type": spec.machine.type}
-    if spec.machine.accelerator:
-        machine |= {
-            "accelerator_type": spec.machine.accelerator,
-            "accelerator_count": spec.machine.accelerator_count,
-        }
+    spec, asked = run.spec, run.spec.machine
+    machine: dict[str, Any] = {"machine_type": asked.type}
+    if asked.accelerator:
+        machine |= {"accelerator_type": asked.accelerator, "accelerator_count": asked.accelerator_count}
     return {
         "display_name": f"{run.id}-{attempt.id}",
         "labels": _labels(run, attempt),
@@ -26,7 +23,7 @@ def custom_job(run: Run, attempt: Attempt) -> dict[str, Any]:
                 {
                     "machine_spec": machine,
                     "replica_count": 1,
-                    "disk_spec": {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": spec.machine.boot_disk_gb},
+                    "disk_spec": {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": asked.boot_disk_gb},
                     "container_spec": {"image_uri": spec.image, "args": _arguments(run, attempt)},
                 }
             ],

@@ -10,15 +10,9 @@ from dataclasses import dataclass
 ATTACHABLE_GPUS = ("NVIDIA_TESLA_T4", "NVIDIA_TESLA_V100", "NVIDIA_TESLA_P4", "NVIDIA_TESLA_P100")
 """GPUs that an n1 machine is given. They have a price of their own."""
 CATALOGUE_GPUS: Mapping[str, str] = {
-    "tesla t4": "NVIDIA_TESLA_T4",
-    "tesla p4": "NVIDIA_TESLA_P4",
-    "tesla p100": "NVIDIA_TESLA_P100",
-    "tesla v100": "NVIDIA_TESLA_V100",
-    "l4": "NVIDIA_L4",
-    "tesla a100": "NVIDIA_TESLA_A100",
-    "tesla a100 80gb": "NVIDIA_A100_80GB",
-    "h100 80gb": "NVIDIA_H100_80GB",
-}
+    name.removeprefix("NVIDIA_").replace("_", " ").lower(): name
+    for name in (*ATTACHABLE_GPUS, "NVIDIA_L4", "NVIDIA_TESLA_A100", "NVIDIA_H100_80GB")
+} | {"tesla a100 80gb": "NVIDIA_A100_80GB"}
 """Vertex AI's names by those in the price catalogue, in lower case, without `nvidia`."""
 _QUOTA_NAMES = {
     "NVIDIA_H100_80GB": "nvidia_h100",

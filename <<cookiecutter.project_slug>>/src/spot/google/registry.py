@@ -87,7 +87,9 @@ def pin(image: str, resolve: Resolve) -> str:
 def ask_registry(reference: Reference, *, sleep: Callable[[float], None] = time.sleep) -> str:
     """Return the digest that the registry has for a digest or tag. Raises `ImageError`."""
     try:
-        base, session = _registry(reference)
+        endpoint = os.environ.get(ENDPOINT, "").rstrip("/")
+        session = requests.Session() if endpoint else rest.authorized(rest.default_credentials())
+        base = endpoint or f"https://{reference.host}"
         response = rest.send(
             session,
             "HEAD",
@@ -98,25 +100,13 @@ def ask_registry(reference: Reference, *, sleep: Callable[[float], None] = time.
     except GoogleApiError as error:
         message = f"cannot ask for {reference}: {error.message}"
         raise ImageNotChecked(message, fix=error.fix, exit_code=error.exit_code) from error
-    return _answered(reference, response)
-
-
-def _registry(reference: Reference) -> tuple[str, requests.Session]:
-    if endpoint := os.environ.get(ENDPOINT):
-        return endpoint.rstrip("/"), requests.Session()
-    return f"https://{reference.host}", rest.authorized(rest.default_credentials())
-
-
-def _answered(reference: Reference, response: requests.Response) -> str:
     status = response.status_code
     if status == 404:
         raise ImageError(f"image {reference} does not exist", fix="push it first, or check its name")
-    if status in (401, 403):
-        message = f"{reference.host} answered {status} for {reference}"
-        fix = "check its name, and ask for roles/artifactregistry.reader on its repository"
-        raise ImageNotChecked(message, fix=fix)
     if not response.ok:
-        raise ImageNotChecked(f"{reference.host} answered {status} for {reference}", fix="try again later")
+        ask = "check its name, and ask for roles/artifactregistry.reader on its repository"
+        fix = ask if status in (401, 403) else "try again later"
+        raise ImageNotChecked(f"{reference.host} answered {status} for {reference}", fix=fix)
     digest = response.headers.get("Docker-Content-Digest", "")
     if not DIGEST.fullmatch(digest):
         raise ImageError(f"{reference.host} gives {digest!r} as the digest of {reference}: use {BY_DIGEST}")

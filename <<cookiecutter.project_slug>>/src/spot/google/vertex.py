@@ -91,7 +91,7 @@ class VertexJobs:
         return _snapshot(created)
 
     def get(self, name: str) -> JobSnapshot:
-        get = self._client(_region(name)).get_custom_job
+        get = self._client(name.split("/")[3]).get_custom_job
         return _snapshot(_call(f"cannot read {name}", lambda: get(name=name, timeout=CALL_S, retry=self._retry())))
 
     def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:
@@ -110,7 +110,7 @@ class VertexJobs:
     def cancel(self, name: str) -> None:
         from google.api_core import exceptions as api
 
-        cancel = self._client(_region(name)).cancel_custom_job
+        cancel = self._client(name.split("/")[3]).cancel_custom_job
         try:
             _call(f"cannot cancel {name}", lambda: cancel(name=name, timeout=CALL_S, retry=self._retry()))
         except JobNotFound:
@@ -209,10 +209,6 @@ def _snapshot(job: Any) -> JobSnapshot:
 
 def _moment(stamp: Any) -> datetime | None:
     return datetime.fromtimestamp(stamp.timestamp(), UTC) if stamp else None
-
-
-def _region(name: str) -> str:
-    return name.split("/")[3]
 
 
 def _line(error: BaseException) -> str:

@@ -13,11 +13,9 @@ from spot.google import billing
 from spot.google.machine_types import ATTACHABLE_GPUS, CATALOGUE_GPUS, PRICED
 from spot.pricing.table import DISK, FILE, MAX_USD_PER_HOUR, Rate, Rates
 
-HOURS_OF_A_MONTH = 730
-"""Hours in a month, as Google converts monthly prices."""
-
 _CORE, _RAM, _SSD = "core", "ram", "local ssd"
-_UNITS = {"h": 1.0, "GiBy.h": 1.0, "GiBy.mo": 1 / HOURS_OF_A_MONTH}
+_UNITS = {"h": 1.0, "GiBy.h": 1.0, "GiBy.mo": 1 / 730}
+"""Factors to a price for an hour; Google converts a month as 730 hours."""
 _SPOT = r"(?P<spot>(?:spot )?preemptible )?"
 _ATTACHED_TO_SPOT = r"(?P<spot> attached to spot preemptible vms)?"
 _INSTANCE = re.compile(_SPOT + r"(?P<series>n1 predefined|n2|e2|g2|a2|a3) instance (?P<what>core|ram) running in .+")

@@ -156,7 +156,7 @@ def compare(case: Case, windows: Windows, times: StartupTimes, starts: Sequence[
                     usd=replayed.usd,
                     hours=None if end is None else end / 60,
                     missed=replayed.missed,
-                    preemptions=replayed.preemptions,
+                    preemptions=replayed.run.preemptions,
                     asked=len(replayed.run.attempts),
                     spot_hours=billed[Provisioning.SPOT] / 60,
                     on_demand_hours=billed[Provisioning.ON_DEMAND] / 60,

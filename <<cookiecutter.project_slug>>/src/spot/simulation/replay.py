@@ -13,7 +13,7 @@ from datetime import datetime
 
 from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
 from spot.core.job import JobState
-from spot.core.run import Attempt, Decision, Observation, Outcome, Provisioning, Run
+from spot.core.run import Attempt, Decision, Observation, Provisioning, Run
 from spot.simulation.cloud import MINUTE, NEVER, Cloud, ReplayedJob, ReplayError
 from spot.simulation.startup_times import KINDS, StartupTimes
 from spot.simulation.windows import Capacity
@@ -56,18 +56,10 @@ class Replayed:
     @property
     def usd(self) -> float:
         """Return the cost. Raise `ReplayError` where a price is not known."""
-        usd = 0.0
-        for attempt in self.run.attempts:
-            begin, end = self._ran(attempt)
-            price = self.run.spec.policy.price(attempt.region, attempt.provisioning)
-            if end > begin and price is None:
-                raise ReplayError(f"no price is known for {attempt.provisioning} in {attempt.region}")
-            usd += (end - begin) / 60 * (price or 0.0)
+        usd = self.run.usd_spent(self.run.submitted_at + self.until * MINUTE)
+        if usd is None:
+            raise ReplayError(f"no price is known for one of {', '.join(self.run.spec.policy.regions)}")
         return usd
-
-    @property
-    def preemptions(self) -> int:
-        return sum(attempt.outcome is Outcome.PREEMPTED for attempt in self.run.attempts)
 
     @property
     def waited(self) -> int:
