@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spot.pricing.table import DISK, FILE, PriceError, Rate, beside, merged, packaged, parse, save, written
+from spot.pricing.table import DISK, FILE, PriceError, Rate, beside, packaged, parse, save, written
 
 HEAD = "resource,region,on_demand_usd_per_hour,spot_usd_per_hour,dated\n"
 LINE = "g2-standard-8,us-central1,0.9,0.4,2026-08-24\n"
@@ -51,8 +51,9 @@ def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
         ("a2-highgpu-1g", "us-east4"): Rate(on_demand=3.934354926, spot=2.360575, dated=None, source=FILE),
     }
 
-    path = save(rates, tmp_path)
+    save(rates, tmp_path)
 
+    path = tmp_path / FILE
     assert parse(path.read_text(), FILE, FILE) == rates
     assert path.read_text().splitlines()[1] == "a2-highgpu-1g,us-east4,3.934354926,2.360575,"  # sorted
     assert [found.name for found in tmp_path.iterdir()] == [FILE]
@@ -62,8 +63,9 @@ def test_fresh_prices_go_over_old_ones_and_what_they_lack_stays(tmp_path: Path) 
     (tmp_path / FILE).write_text(f"{HEAD}{LINE}c3-standard-4,mars-north1,2,1,\n")
     fresh = {("g2-standard-8", "us-central1"): Rate(on_demand=5, spot=3, dated=date(2027, 1, 1), source=FILE)}
 
-    rates = merged(tmp_path, fresh)
+    save(fresh, tmp_path)
 
+    rates = parse((tmp_path / FILE).read_text(), FILE, FILE)
     assert {key: rate.on_demand for key, rate in rates.items()} == {
         ("g2-standard-8", "us-central1"): 5,
         ("c3-standard-4", "mars-north1"): 2,
@@ -74,7 +76,7 @@ def test_fresh_prices_repair_a_table_that_cannot_be_read(tmp_path: Path) -> None
     (tmp_path / FILE).write_text(f"{CONFLICT}\n")
     fresh = {("g2-standard-8", "us-central1"): MINE}
 
-    save(merged(tmp_path, fresh), tmp_path)
+    save(fresh, tmp_path)
 
     assert beside(tmp_path).rate("g2-standard-8", "us-central1") == MINE
 

@@ -66,8 +66,10 @@ def by_phase(attempt: Attempt, spans: Iterable[Span], observation: Observation |
     for span in spans:
         found[span.phase] += span.end - span.start
     useful = found[Phase.TRAINING]
-    if (most := _steps_take(attempt, observation)) is not None:
-        useful = min(useful, most)
+    progress = observation.progress if observation else None
+    if attempt.starts > 1 and progress and progress.step > 0:  # restarts left no other record than the measured rate
+        reached = attempt.last_step if attempt.last_step is not None else progress.step
+        useful = min(useful, progress.trained * (max(reached - attempt.from_step, 0) / progress.step))
     saving = min(max(attempt.saving, timedelta()), useful)
     found[Phase.UNATTRIBUTED] += found[Phase.TRAINING] - useful
     found[Phase.TRAINING] = useful - saving
@@ -153,12 +155,3 @@ def _handed_over_at(run: Run, standby: Attempt) -> datetime | None:
     replaced = run.attempt(standby.replaces)
     known = [moment for moment in (replaced.ended_at if replaced else None, standby.advanced_at) if moment]
     return min(known, default=None)
-
-
-def _steps_take(attempt: Attempt, observation: Observation | None) -> timedelta | None:
-    """Return the time of its steps at the measured rate, if restarts inside the job left no other record."""
-    progress = observation.progress if observation else None
-    if attempt.starts <= 1 or progress is None or progress.step <= 0:
-        return None
-    reached = attempt.last_step if attempt.last_step is not None else progress.step
-    return progress.trained * (max(reached - attempt.from_step, 0) / progress.step)

@@ -21,7 +21,7 @@ from spot.core.run import Machine, Provisioning, Strategy
 from spot.core.tables import table
 from spot.pricing.estimate import MTBF, Assumptions, Course, Estimate, assumptions, estimates, on_demand, on_spot
 from spot.pricing.quotes import FEE, Quote, age_warning, described, quotes
-from spot.pricing.table import FILE, PriceError, merged, save
+from spot.pricing.table import FILE, PriceError, save
 from spot.supervisor.submit import overridden
 
 UNKNOWN = "no price is known"
@@ -120,7 +120,7 @@ def _refresh(settings: Settings, now: datetime) -> dict[str, int]:
 
     folder = settings.folder or Path()
     found = fetch(now.date())
-    save(merged(folder, found.rates), folder)
+    save(found.rates, folder)
     regions = {region for _, region in found.rates}
     counts = {"skus_read": found.read, "skus_used": found.used, "skus_unknown": found.unreadable}
     return {"prices": len(found.rates), "regions": len(regions), **counts}

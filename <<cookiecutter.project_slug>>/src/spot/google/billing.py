@@ -28,7 +28,11 @@ _log = logging.getLogger(__name__)
 
 def skus(*, sleep: Callable[[float], None]) -> Iterator[Any]:
     """Return all SKUs, as protocol buffers. Raises `GoogleApiError`, or `SpotError` if the list does not end."""
-    url, client = _open()
+    endpoint = os.environ.get(rest.ENDPOINT)
+    url = (endpoint or rest.GOOGLE).replace("{api}", API)
+    credentials = AnonymousCredentials() if endpoint else rest.default_credentials()  # type: ignore[no-untyped-call]
+    options = ClientOptions(api_endpoint=url)
+    client = CloudCatalogClient(transport="rest", credentials=credentials, client_options=options)
     request = ListSkusRequest(parent=COMPUTE_ENGINE, currency_code="USD", page_size=PAGE_SIZE)
     for _ in range(MAX_PAGES):
         page = _page(url, client, request, sleep)
@@ -38,15 +42,6 @@ def skus(*, sleep: Callable[[float], None]) -> Iterator[Any]:
             return
         request.page_token = page.next_page_token
     raise SpotError(f"the list of SKUs does not end after {MAX_PAGES} pages")
-
-
-def _open() -> tuple[str, CloudCatalogClient]:
-    endpoint = os.environ.get(rest.ENDPOINT)
-    url = (endpoint or rest.GOOGLE).replace("{api}", API)
-    credentials = AnonymousCredentials() if endpoint else rest.default_credentials()  # type: ignore[no-untyped-call]
-    return url, CloudCatalogClient(
-        transport="rest", credentials=credentials, client_options=ClientOptions(api_endpoint=url)
-    )
 
 
 def _page(url: str, client: CloudCatalogClient, request: ListSkusRequest, sleep: Callable[[float], None]) -> Any:

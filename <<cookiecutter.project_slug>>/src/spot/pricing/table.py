@@ -71,15 +71,7 @@ def packaged() -> PriceTable:
 
 def beside(folder: Path) -> PriceTable:
     """Return the packaged prices with the table in `folder`, if any, on top. Raise `PriceError`."""
-    own = _own(folder)
-    return PriceTable(rates={**packaged().rates, **own}) if own else packaged()
-
-
-def merged(folder: Path, fresh: Rates) -> Rates:
-    """Return the table in `folder` with `fresh` prices on top. An unreadable table is replaced."""
-    with contextlib.suppress(PriceError):
-        return {**_own(folder), **fresh}
-    return fresh
+    return PriceTable(rates={**packaged().rates, **_own(folder)})
 
 
 def _own(folder: Path) -> Rates:
@@ -126,18 +118,19 @@ def written(rates: Rates) -> str:
     return text.getvalue()
 
 
-def save(rates: Rates, folder: Path) -> Path:
-    """Replace the table in `folder` atomically. Raise `PriceError`."""
-    path = folder / FILE
-    fresh = path.with_suffix(".tmp")
+def save(fresh: Rates, folder: Path) -> None:
+    """Put prices on top of the table in `folder`; replace an unreadable table. Raise `PriceError`."""
+    path, rates = folder / FILE, fresh
+    with contextlib.suppress(PriceError):
+        rates = {**_own(folder), **fresh}
+    staged = path.with_suffix(".tmp")
     try:
-        fresh.write_text(written(rates), encoding="utf-8")
-        fresh.replace(path)
+        staged.write_text(written(rates), encoding="utf-8")
+        staged.replace(path)
     except OSError as error:
         raise PriceError(
             f"{path} cannot be written ({error.strerror}), the old prices stay", fix="check its permissions"
         ) from error
-    return path
 
 
 def _line(row: list[str], source: str) -> tuple[str, str, Rate]:

@@ -60,7 +60,8 @@ class Cloud:
         self._submitted_at = run.submitted_at
         self._every = max(policy.max_checkpoint_interval // MINUTE, 1)
         self._capacity, self._times = capacity, times
-        self._saved, self._saved_at, self._saved_by = 0, 0, ""
+        self._saved = 0
+        self._progress: TrainingProgress | None = None
 
     def submit(self, attempt: Attempt, minute: int) -> ReplayedJob:
         """Create a job. Raise `ReplayError` for an attempt that a replay has no model of."""
@@ -165,8 +166,15 @@ class Cloud:
     def _save(self, job: ReplayedJob, minute: int) -> None:
         step = job.base + minute - job.trains_at
         if step > self._saved:
-            self._saved, self._saved_at, self._saved_by = step, minute, job.attempt.id
-            job.saved_at = minute
+            self._saved, job.saved_at = step, minute
+            self._progress = TrainingProgress(
+                attempt=job.attempt.id,
+                step=step,
+                total_steps=self.work,
+                trained=step * MINUTE,
+                steps_per_hour=60.0,
+                at=self._moment(minute),
+            )
 
     def _end(
         self, job: ReplayedJob, minute: int, state: JobState, outcome: Outcome, cancel: Cancel | None = None
@@ -188,19 +196,9 @@ class Cloud:
         for job in self.jobs:
             self._save_newest(job, minute)
         attempts = tuple(job.ended or self._attempt(job) for job in jobs)
-        progress = None
-        if self._saved:
-            progress = TrainingProgress(
-                attempt=self._saved_by,
-                step=self._saved,
-                total_steps=self.work,
-                trained=self._saved * MINUTE,
-                steps_per_hour=60.0,
-                at=self._moment(self._saved_at),
-            )
         holder = self.jobs[0] if len(self.jobs) > 1 else None
         return attempts, Observation(
-            progress=progress,
+            progress=self._progress,
             writer=holder.attempt.id if holder and holder.phase is not JobPhase.WAITING else None,
             completed_at=None if self.completed_at is None else self._moment(self.completed_at),
         )

@@ -20,14 +20,9 @@ class Windows:
     known: Spans
     ups: Mapping[str, Spans]
 
-    @property
-    def starts(self) -> Sequence[range]:
-        """Return the possible first minutes: the deadline comes before the next gap."""
-        return [range(begin, end - self.minutes + 1) for begin, end in self.known if end - begin >= self.minutes]
-
     def drawn(self, number: int, seed: int) -> list[int]:
-        """Draw random starts, with repetition."""
-        stretches = self.starts
+        """Draw random starts, with repetition: the deadline comes before the next gap."""
+        stretches = [range(begin, end - self.minutes + 1) for begin, end in self.known if end - begin >= self.minutes]
         before = [0, *itertools.accumulate(map(len, stretches))]
         picks = random.Random(f"{seed} windows").choices(range(before[-1]), k=number)
         places = [(pick, bisect_right(before, pick) - 1) for pick in picks]
