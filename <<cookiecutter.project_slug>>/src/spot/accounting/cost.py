@@ -74,6 +74,8 @@ class Account:
     run: Run
     observation: Observation | None
     """None if the bucket could not be read."""
+    is_complete: bool
+    """Whether the model is complete, even if the job and the run are still open."""
     end: datetime
     """When the model was complete, else when the run ended, else now."""
     attempts: tuple[AttemptCost, ...]
@@ -84,11 +86,6 @@ class Account:
     on_demand: OnDemand | None
     """None if no region has a known price."""
     verdict: Verdict
-
-    @property
-    def is_complete(self) -> bool:
-        """Return whether the model is complete, even if the job and the run are still open."""
-        return _is_complete(self.run, self.observation)
 
     @property
     def without_machine(self) -> timedelta:
@@ -149,12 +146,19 @@ class Account:
 
 def account(run: Run, observation: Observation | None, now: datetime) -> Account:
     """Return the account of a run; `observation` is None if the bucket could not be read."""
-    end = _end(run, observation, now)
-    verdict = _verdict(run, observation, end)
+    completed_at = observation.completed_at if observation else None
+    is_complete = run.state is RunState.SUCCEEDED or (run.state is RunState.OPEN and completed_at is not None)
+    end = _end(run, completed_at if is_complete else None, now)
+    verdict = Verdict.MET if is_complete else Verdict.DUE
+    if run.state not in {RunState.OPEN, RunState.SUCCEEDED}:
+        verdict = Verdict.NO_MODEL
+    elif end > run.spec.deadline:
+        verdict = Verdict.MISSED
     attempts = tuple(_attempt_cost(run, attempt, observation, now) for attempt in run.attempts)
     return Account(
         run=run,
         observation=observation,
+        is_complete=is_complete,
         end=end,
         attempts=attempts,
         wall=max(end - run.submitted_at, timedelta()),
@@ -164,25 +168,11 @@ def account(run: Run, observation: Observation | None, now: datetime) -> Account
     )
 
 
-def _end(run: Run, observation: Observation | None, now: datetime) -> datetime:
-    if not _is_complete(run, observation):
+def _end(run: Run, completed_at: datetime | None, now: datetime) -> datetime:
+    if completed_at is None and run.state is not RunState.SUCCEEDED:
         return now if run.state is RunState.OPEN else run.ended_at or now
     succeeded = [one.ended_at for one in run.attempts if one.outcome is Outcome.SUCCEEDED and one.ended_at]
-    completed = observation.completed_at if observation else None
-    return completed or (succeeded[-1] if succeeded else None) or run.ended_at or now
-
-
-def _verdict(run: Run, observation: Observation | None, end: datetime) -> Verdict:
-    if run.state not in {RunState.OPEN, RunState.SUCCEEDED}:
-        return Verdict.NO_MODEL
-    if end > run.spec.deadline:
-        return Verdict.MISSED
-    return Verdict.MET if _is_complete(run, observation) else Verdict.DUE
-
-
-def _is_complete(run: Run, observation: Observation | None) -> bool:
-    completed = observation and observation.completed_at
-    return run.state is RunState.SUCCEEDED or (run.state is RunState.OPEN and bool(completed))
+    return completed_at or (succeeded[-1] if succeeded else None) or run.ended_at or now
 
 
 def _attempt_cost(run: Run, attempt: Attempt, observation: Observation | None, now: datetime) -> AttemptCost:

@@ -129,18 +129,17 @@ class Cloud:
                 job.phase = JobPhase.STARTING
                 restore = self._times.restore(job.attempt.provisioning, job.attempt.region, minute)
                 job.trains_at, job.due = minute + restore, min(minute + restore, job.lost_at)
-            case JobPhase.STARTING if job.lost_at <= minute:
-                self._lose(job, minute)
-            case JobPhase.STARTING if self.completed_at is not None:
-                self._end(job, minute, JobState.SUCCEEDED, Outcome.SUCCEEDED)
-            case JobPhase.STARTING:
-                return self._take_over(job, minute)
             case JobPhase.TRAINING if job.base + minute - job.trains_at >= self.work:
                 self.completed_at = minute
                 self._save(job, minute)
                 self._end(job, minute, JobState.SUCCEEDED, Outcome.SUCCEEDED)
+            case _ if job.lost_at <= minute:
+                self._save_newest(job, minute)
+                self._end(job, minute, JobState.FAILED, job.lost_as)
+            case _ if self.completed_at is not None:
+                self._end(job, minute, JobState.SUCCEEDED, Outcome.SUCCEEDED)
             case _:
-                self._lose(job, minute)
+                return self._take_over(job, minute)
         return True
 
     def _take_over(self, job: ReplayedJob, minute: int) -> bool:
@@ -153,10 +152,6 @@ class Cloud:
         job.phase, job.base = JobPhase.TRAINING, self._saved
         job.due = min(minute + self.work - job.base, job.lost_at)
         return replaced is not None
-
-    def _lose(self, job: ReplayedJob, minute: int) -> None:
-        self._save_newest(job, minute)
-        self._end(job, minute, JobState.FAILED, job.lost_as)
 
     def _save_newest(self, job: ReplayedJob, minute: int) -> None:
         """Record the newest periodic checkpoint before `minute`."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from spot.core.run import Run
 from spot.simulation.forecast import Case
@@ -21,13 +22,7 @@ def deadlines(run: Run, most: timedelta) -> list[Case]:
     nearest = math.ceil((policy.work + policy.worst_start + policy.reconcile_interval) / step) * step
     times = {nearest, *(round(factor * policy.work / step) * step for factor in DEADLINES)}
     found = sorted({own, *(time for time in times if nearest <= time <= most)})
-    return [
-        Case(
-            label=f"{round(time / _HOUR, 2):g} h",
-            run=replace(run, spec=replace(run.spec, deadline=run.submitted_at + time)),
-        )
-        for time in found
-    ]
+    return [_case(run, f"{round(time / _HOUR, 2):g} h", deadline=run.submitted_at + time) for time in found]
 
 
 def regions(run: Run, others: Sequence[str]) -> list[Case]:
@@ -38,10 +33,9 @@ def regions(run: Run, others: Sequence[str]) -> list[Case]:
     policy = run.spec.policy
     own = policy.regions
     together = [own[:number] for number in range(2, len(own) + 1)] or [(*own, other) for other in others]
-    return [
-        Case(
-            label=" + ".join(names),
-            run=replace(run, spec=replace(run.spec, policy=replace(policy, regions=names))),
-        )
-        for names in [*((region,) for region in own), *together]
-    ]
+    sets = [*((region,) for region in own), *together]
+    return [_case(run, " + ".join(names), policy=replace(policy, regions=names)) for names in sets]
+
+
+def _case(run: Run, label: str, **changes: Any) -> Case:
+    return Case(label=label, run=replace(run, spec=replace(run.spec, **changes)))
