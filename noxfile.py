@@ -27,6 +27,9 @@ TOOLS = (
 )
 
 
+PARALLEL = ("-n", "logical", "--maxprocesses", "4")
+
+
 def install(session: nox.Session, *packages: str) -> None:
     session.install("-c", "constraints.txt", "-c", f"{PROJECT}/constraints.txt", *packages)
 
@@ -94,14 +97,14 @@ def structure(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"])
 def tests(session: nox.Session) -> None:
     """Run the fast tests: the template's and the machinery's."""
-    marks = "not (chaos or cruft or image or infra or processes or workflows)"
-    tool(session, "-m", "pytest", "-n", "logical", "--maxprocesses", "4", "-m", marks, *session.posargs)
+    marks = "not (baked or chaos or cruft or image or infra or processes or workflows)"
+    tool(session, "-m", "pytest", *PARALLEL, "-m", marks, *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"])
 def processes(session: nox.Session) -> None:
     """Run the tests with real trainers and supervisors: signals, faults, a crash at every call."""
-    tool(session, "-m", "pytest", "-m", "processes and not chaos", *session.posargs)
+    tool(session, "-m", "pytest", *PARALLEL, "-m", "processes and not chaos", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
@@ -112,11 +115,12 @@ def chaos(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def baked(session: nox.Session) -> None:
-    """Bake a project from tracked files outside the repository and run its README's test command."""
+    """Run the README's test command in a baked project, and every check again with another task."""
     with outside() as folder:
         tool(session, "-m", "tests.template.baking", str(folder))
         with session.chdir(folder / SLUG):
             session.run("bash", "-euc", readme_line(Path("README.md"), "bin/nox"), env={"VIRTUAL_ENV": None})
+    tool(session, "-m", "pytest", "-m", "baked", *PARALLEL)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)

@@ -17,7 +17,7 @@ import pytest
 from tests.template.baking import BakedProject
 from tests.template.conftest import Bake
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.baked, pytest.mark.timeout(600)]
 
 GLOBAL_GENERATOR = ("sample.generator().gauss(0, self._noise)", "float(torch.randn(())) * self._noise")
 STATE_OUTSIDE = (
