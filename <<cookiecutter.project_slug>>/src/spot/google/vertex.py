@@ -176,10 +176,8 @@ def _call(what: str, call: Callable[[], _T]) -> _T:
         raise JobNotFound(f"{what}: {_line(error)}") from error
     except (api.Unauthorized, api.Forbidden) as error:
         raise PermissionDenied(f"{what}: {_line(error)}") from error
-    except api.RetryError as error:
-        raise TemporarilyUnavailable(f"{what}: {_line(error.cause or error)}") from error
-    except (api.GoogleAPICallError, requests.exceptions.RequestException, TransportError) as error:
-        raise TemporarilyUnavailable(f"{what}: {_line(error)}") from error
+    except (api.RetryError, api.GoogleAPICallError, requests.exceptions.RequestException, TransportError) as error:
+        raise TemporarilyUnavailable(f"{what}: {_line(getattr(error, 'cause', None) or error)}") from error
     except (ParseError, UnicodeDecodeError, AttributeError, TypeError) as error:  # also for the error of a proxy
         raise TemporarilyUnavailable(f"{what}: the answer is not Vertex AI's: {_line(error)}") from error
     except GoogleAuthError as error:

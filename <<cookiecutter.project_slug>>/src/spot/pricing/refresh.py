@@ -2,9 +2,10 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
+from itertools import product
 from typing import Any
 
 from spot.core import fields
@@ -54,7 +55,7 @@ class _Part:
     spot: bool
 
 
-_Prices = Mapping[tuple[_Part, str], float]
+_Prices = dict[tuple[_Part, str], float]
 """$/h of one unit, by part and region."""
 
 
@@ -76,7 +77,7 @@ def rates(skus: Iterable[Any], today: date) -> CatalogPrices:
 
     The SKUs are protocol buffers of google.cloud.billing.v1, from `billing.skus`.
     """
-    prices: dict[tuple[_Part, str], float] = {}
+    prices: _Prices = {}
     read = used = unreadable = 0
     for sku in skus:
         read += 1
@@ -90,7 +91,12 @@ def rates(skus: Iterable[Any], today: date) -> CatalogPrices:
         used += 1
         for region in regions:  # the highest price counts, because a budget must hold
             prices[part, region] = max(price, prices.get((part, region), 0.0))
-    return CatalogPrices(rates=_assembled(prices, today), read=read, used=used, unreadable=unreadable)
+    found: dict[tuple[str, str], Rate] = {}
+    for region, resource in product({region for _, region in prices}, (*PRICED, *ATTACHABLE_GPUS, DISK)):
+        on_demand, spot = (_usd(prices, resource, region, spot=spot) for spot in (False, True))
+        if on_demand is not None and spot is not None:
+            found[resource, region] = Rate(on_demand=on_demand, spot=spot, dated=today, source=FILE)
+    return CatalogPrices(rates=found, read=read, used=used, unreadable=unreadable)
 
 
 def _part(sku: Any) -> _Part | None:
@@ -120,16 +126,6 @@ def _price(sku: Any, part: _Part) -> tuple[list[str], float]:
     if not 0 < price < MAX_USD_PER_HOUR:
         raise ValueError(price)
     return [region for region in sku.service_regions if fields.REGION.fullmatch(region)], price
-
-
-def _assembled(prices: _Prices, today: date) -> Rates:
-    rates: dict[tuple[str, str], Rate] = {}
-    for region in {region for _, region in prices}:
-        for resource in (*PRICED, *ATTACHABLE_GPUS, DISK):
-            on_demand, spot = (_usd(prices, resource, region, spot=spot) for spot in (False, True))
-            if on_demand is not None and spot is not None:
-                rates[resource, region] = Rate(on_demand=on_demand, spot=spot, dated=today, source=FILE)
-    return rates
 
 
 def _usd(prices: _Prices, resource: str, region: str, *, spot: bool) -> float | None:
