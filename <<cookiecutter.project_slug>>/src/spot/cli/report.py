@@ -6,12 +6,13 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import RenderableType
 
-from spot.accounting.cost import account
+from spot.accounting.cost import Account, account
 from spot.accounting.totals import Totals
 from spot.cli import console
 from spot.config.load import load
@@ -25,6 +26,7 @@ from spot.supervisor.training_status import TrainingStatus
 
 READERS = 8
 LONGEST = timedelta(days=3650)
+_Found = TypeVar("_Found", Account, Totals)
 
 
 class ReportError(SpotError):
@@ -43,13 +45,7 @@ def report(options: Namespace) -> int:
     if since is None:
         return _one(options, ledger.find(options.run).run, reader, now)
     totals, unread = gather(ledger, reader, since, now)
-    _show(
-        options,
-        text=lambda: terminal.many(totals),
-        markdown=lambda: markdown.many(totals),
-        html=lambda: page.many(totals),
-        values=lambda: as_json.many(totals),
-    )
+    _show(options, totals, text=terminal.many, markdown=markdown.many, html=page.many, values=as_json.many)
     for run_id, problem in unread.items():
         print(f"spot: {run_id} is reported from its record alone: {problem}", file=sys.stderr)
     return Exit.DONE
@@ -95,13 +91,8 @@ def gather(
 def _one(options: Namespace, run: Run, reader: TrainingStatus, now: datetime) -> int:
     seen, problem = _seen(reader, run)
     found = account(run, seen, now)
-    _show(
-        options,
-        text=lambda: terminal.report(found),
-        markdown=lambda: markdown.report(found),
-        html=lambda: page.report(found),
-        values=lambda: as_json.report(found, problem),
-    )
+    values = partial(as_json.report, problem=problem)
+    _show(options, found, text=terminal.report, markdown=markdown.report, html=page.report, values=values)
     if problem is None:
         return Exit.DONE
     print(f"spot: {run.id} is reported from its record alone: {problem}", file=sys.stderr)
@@ -110,20 +101,21 @@ def _one(options: Namespace, run: Run, reader: TrainingStatus, now: datetime) ->
 
 def _show(
     options: Namespace,
+    found: _Found,
     *,
-    text: Callable[[], list[RenderableType]],
-    markdown: Callable[[], str],
-    html: Callable[[], str],
-    values: Callable[[], dict[str, Any]],
+    text: Callable[[_Found], list[RenderableType]],
+    markdown: Callable[[_Found], str],
+    html: Callable[[_Found], str],
+    values: Callable[[_Found], dict[str, Any]],
 ) -> None:
     if options.html:
-        _write(options.html, html())
+        _write(options.html, html(found))
     if options.markdown:
-        print(markdown())
+        print(markdown(found))
     elif options.json:
-        console.show(values(), [], as_json=True)
+        console.show(values(found), [], as_json=True)
     else:
-        console.write(*([f"written: {options.html}"] if options.html else text()))
+        console.write(*([f"written: {options.html}"] if options.html else text(found)))
 
 
 def _write(path: Path, page: str) -> None:

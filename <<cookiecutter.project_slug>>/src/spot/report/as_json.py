@@ -26,7 +26,7 @@ def report(account: Account, problem: str | None) -> dict[str, Any]:
         },
         "phases_hours": _phases(account.phases),
         "attempts": [_attempt(cost) for cost in account.attempts],
-        "decisions": [{"at": made.at, "action": made.action, "reason": made.reason} for made in run.decisions],
+        "decisions": [_named(made, "at", "action", "reason") for made in run.decisions],
         "model": run.model if run.state is RunState.SUCCEEDED else None,
         "problem": problem,
     }
@@ -41,11 +41,7 @@ def many(totals: Totals) -> dict[str, Any]:
         "totals": {
             "runs": len(totals.accounts),
             "runs_priced": len(totals.priced),
-            "usd": totals.usd,
-            "usd_on_demand": totals.usd_on_demand,
-            "usd_saved": totals.usd_saved,
-            "share_saved": totals.share_saved,
-            "is_loss": totals.is_loss,
+            **_named(totals, "usd", "usd_on_demand", "usd_saved", "share_saved", "is_loss"),
             "deadlines_met": totals.count(Verdict.MET),
             "deadlines_missed": totals.count(Verdict.MISSED),
             "without_model": totals.count(Verdict.NO_MODEL),
@@ -71,9 +67,7 @@ def _summary(account: Account) -> dict[str, Any]:
         "hours_to_spare": account.to_spare,
         "usd": account.usd,
         "usd_on_demand": account.on_demand.usd if account.on_demand else None,
-        "usd_saved": account.usd_saved,
-        "share_saved": account.share_saved,
-        "is_loss": account.is_loss,
+        **_named(account, "usd_saved", "share_saved", "is_loss"),
         "wall_hours": account.wall,
         "hours_without_machine": account.without_machine,
         "billed_hours": account.billed,
@@ -89,10 +83,7 @@ def _attempt(cost: AttemptCost) -> dict[str, Any]:
     attempt = cost.attempt
     return {
         "attempt": attempt.id,
-        "provisioning": attempt.provisioning,
-        "region": attempt.region,
-        "replaces": attempt.replaces,
-        "outcome": attempt.outcome,
+        **_named(attempt, "provisioning", "region", "replaces", "outcome"),
         "submitted_at": attempt.intended_at,
         "started_at": attempt.started_at,
         "handed_over_at": cost.handed_over_at,
@@ -108,6 +99,10 @@ def _attempt(cost: AttemptCost) -> dict[str, Any]:
         "console": console_urls.console(attempt.job) if attempt.job else None,
         "logs": console_urls.logs(attempt.job) if attempt.job else None,
     }
+
+
+def _named(value: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in names}
 
 
 def _phases(phases: Mapping[Phase, timedelta]) -> dict[str, timedelta]:

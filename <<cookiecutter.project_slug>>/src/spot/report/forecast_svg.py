@@ -20,38 +20,20 @@ _PLOT = WIDTH - LEFT - RIGHT
 _CLASSES = {Baseline.OURS: "ours", Baseline.ON_DEMAND: "demand", Baseline.SPOT_WINDOW: "window"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Text:
-    x: float
-    y: float
-    text: str
-    style: str
-    anchor: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rect:
-    x: float
-    y: float
-    width: float
-    height: float
-    style: str
-    radius: int
-
-
 @dataclass(slots=True, kw_only=True)
 class _Drawing:
     """Collect shapes from top to bottom; `y` is where the next part begins."""
 
     y: float = 14.0
-    texts: list[_Text] = field(default_factory=list)
-    rects: list[_Rect] = field(default_factory=list)
+    texts: list[dict[str, object]] = field(default_factory=list)
+    rects: list[dict[str, object]] = field(default_factory=list)
 
     def text(self, x: float, dy: float, text: str, style: str, anchor: str = "start") -> None:
-        self.texts.append(_Text(x=x, y=self.y + dy, text=text, style=style, anchor=anchor))
+        self.texts.append({"x": x, "y": self.y + dy, "text": text, "style": style, "anchor": anchor})
 
     def rect(self, x: float, dy: float, width: float, height: float, style: str, radius: int = 0) -> None:
-        self.rects.append(_Rect(x=x, y=self.y + dy, width=width, height=height, style=style, radius=radius))
+        size = {"x": x, "y": self.y + dy, "width": width, "height": height}
+        self.rects.append({**size, "style": style, "radius": radius})
 
     def lines(self, text: str, characters: int, dy: float, style: str, height: float) -> None:
         for line in textwrap.wrap(text, characters):
@@ -134,11 +116,8 @@ def _lane(drawing: _Drawing, policy: Baseline, number: str, counts: Sequence[int
 
 def _sweep(drawing: _Drawing, shown: ForecastResult) -> None:
     usd = usd_scale(shown.forecasts)
-    own = shown.run.spec.policy.regions, shown.run.spec.deadline
     for found in shown.forecasts:
-        case = found.case.run.spec
-        star = " *" if (case.policy.regions, case.deadline) == own else ""
-        *above, last = textwrap.wrap(found.case.label + star, 26)
+        *above, last = textwrap.wrap(found.case.label + (" *" if shown.is_own(found) else ""), 26)
         for line in above:
             drawing.lines(line, 26, 17, "name", 17)
         _bar(drawing, found, usd, last)

@@ -1,7 +1,7 @@
 """Render a report as Markdown, with Mermaid diagrams, for a workflow's summary, an issue or a file."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from spot.accounting.cost import Account
@@ -27,6 +27,7 @@ _AS_PLANNED = {None, Outcome.SUCCEEDED, Outcome.CANCELLED, Outcome.HANDED_OVER}
 def report(account: Account) -> str:
     """Return the report of one run."""
     run, found = account.run, curve(account)
+    hidden = len(run.attempts) - LAST_ATTEMPTS
     newest = replace(run, attempts=run.attempts[-LAST_ATTEMPTS:])
     return render(
         "report.md.j2",
@@ -41,7 +42,7 @@ def report(account: Account) -> str:
         progress=progress(found, run.submitted_at, horizon(account)) if found and run.attempts else "",
         phases=[*rows.phase_rows(account)],
         attempts=[rows.attempt_row(cost) for cost in account.attempts[-LAST_ATTEMPTS:]],
-        earlier=_earlier(len(run.attempts) - LAST_ATTEMPTS),
+        earlier=f"{counted(hidden, 'earlier attempt')} not shown" if hidden > 0 else "",
         most_letters=MOST_LETTERS,
         decisions=run.decisions[-LAST_DECISIONS:],
         decided=counted(len(run.decisions), "decision"),
@@ -63,26 +64,9 @@ def many(totals: Totals) -> str:
     )
 
 
-def places(attempt: Attempt) -> str:
-    """Return links to the job of an attempt and to its log."""
-    return f"[job]({console_urls.console(attempt.job)}) [log]({console_urls.logs(attempt.job)})" if attempt.job else ""
-
-
-def _earlier(hidden: int) -> str:
-    return f"{counted(hidden, 'earlier attempt')} not shown" if hidden > 0 else ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Bar:
-    name: str
-    tag: str
-    start: str
-    end: str
-
-
 def gantt(run: Run, now: datetime) -> str:
     """Return a Mermaid chart of the attempts, a section for each region."""
-    regions: dict[str, list[_Bar]] = {}
+    regions: dict[str, list[dict[str, str]]] = {}
     for attempt in run.attempts:
         regions.setdefault(attempt.region, []).extend(() if attempt.never_created else _bars(attempt, now))
     return render("gantt.mmd.j2", regions=regions, deadline=_time(run.spec.deadline))
@@ -99,7 +83,7 @@ def progress(found: Curve, begin: datetime, end: datetime) -> str:
     )
 
 
-def _bars(attempt: Attempt, now: datetime) -> Iterator[_Bar]:
+def _bars(attempt: Attempt, now: datetime) -> Iterator[dict[str, str]]:
     """Yield the wait and the work of an attempt."""
     end, name = attempt.ended_at or now, f"{attempt.id} {attempt.provisioning}"
     how = attempt.outcome or attempt.state.name.lower()
@@ -110,8 +94,8 @@ def _bars(attempt: Attempt, now: datetime) -> Iterator[_Bar]:
         yield _bar(f"{name} {how}", "active" if attempt.outcome in _AS_PLANNED else "crit", attempt.started_at, end)
 
 
-def _bar(name: str, tag: str, start: datetime, end: datetime) -> _Bar:
-    return _Bar(name=name, tag=tag, start=_time(start), end=_time(max(start, end)))
+def _bar(name: str, tag: str, start: datetime, end: datetime) -> dict[str, str]:
+    return {"name": name, "tag": tag, "start": _time(start), "end": _time(max(start, end))}
 
 
 def _time(moment: datetime) -> str:
