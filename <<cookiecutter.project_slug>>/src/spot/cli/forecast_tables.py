@@ -44,7 +44,7 @@ def _numbers(found: Forecast) -> Table:
         ("done after, median", lambda one: _hours(one, 0.5)),
         ("  95 % before", lambda one: _hours(one, 0.95)),
         ("late", lambda one: f"{one.missed} of {len(one.replays)}"),
-        ("late, share", _late),
+        ("late, share", lambda one: chance(one).replace("95 % upper bound", "<")),
     ]
     if any(found.of(baseline).unfinished for baseline in Baseline):
         rows.append(("no model", lambda one: f"{one.unfinished} of {len(one.replays)}"))
@@ -53,10 +53,6 @@ def _numbers(found: Forecast) -> Table:
     for name, figure in FIGURES.items():
         shown.add_row(name.replace("_", " "), *(f"{found.of(baseline).mean(figure):.1f}" for baseline in Baseline))
     return shown
-
-
-def _late(results: ReplayResults) -> str:
-    return chance(results).replace("95 % upper bound", "<")
 
 
 def _usd(samples: ReplayResults, share: float) -> str:

@@ -71,10 +71,8 @@ def prices(options: Namespace) -> int:
     }
     parts: list[RenderableType] = []
     if refreshed:
-        skus = (
-            f"{refreshed['skus_used']} of {refreshed['skus_read']} SKUs, {refreshed['skus_unknown']} in an unknown form"
-        )
-        parts += [Text(f"{FILE}: {refreshed['prices']} prices in {refreshed['regions']} regions, from {skus}"), ""]
+        found_in = "{prices} prices in {regions} regions, from {skus_used} of {skus_read} SKUs"
+        parts += [Text(f"{FILE}: {found_in}, {{skus_unknown}} in an unknown form".format(**refreshed)), ""]
     parts += [Text(f"$ per hour on Vertex AI: {described(machine)}"), ""]
     if not found and not unpriced:
         parts.append(f"{UNKNOWN} in any region")
@@ -170,15 +168,15 @@ def _courses_table(result: EstimateResult) -> Table:
     for name, course in ((Provisioning.ON_DEMAND, result.demand), (Provisioning.SPOT, result.spot)):
         if course:
             spare = result.deadline - course.total
-            slack = Text(f"{hours(spare)} of slack") if spare >= timedelta() else _late_by(-spare)
+            slack = (
+                Text(f"{hours(spare)} of slack")
+                if spare >= timedelta()
+                else Text(f"{hours(-spare)} late", style="bold red")
+            )
             shown.add_row(name, f"{course.preemptions:.1f}", hours(course.billed), hours(course.total), slack)
         else:
             shown.add_row(name, "", "", "never", "no progress between preemptions")
     return shown
-
-
-def _late_by(duration: timedelta) -> Text:
-    return Text(f"{hours(duration)} late", style="bold red")
 
 
 def _late(result: EstimateResult) -> Iterator[RenderableType]:

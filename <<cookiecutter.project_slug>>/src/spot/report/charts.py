@@ -59,8 +59,6 @@ class _Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
-    """One attempt: the wait for its machine, its phases and its id."""
-
     description: str
     bars: tuple[_Bar, ...]
     id: _Label | None
@@ -211,16 +209,16 @@ def _frame(account: Account, description: str, scale: _Scale, bottom: float) -> 
     """Return the times below a chart, the end of the run, and the deadline if it is in sight."""
     run = account.run
     end = "model" if account.is_complete else _ENDS[run.state]
-    moments = [_Moment(kind="end", text=f"{end} {_time(account.end)}", x=scale.x(account.end), y=24)]
+    moments = [_Moment(kind="end", text=f"{end} {clock(account.end)[11:16]}", x=scale.x(account.end), y=24)]
     if (due := run.spec.deadline) <= scale.end:
-        moments.append(_Moment(kind="deadline", text=f"deadline {_time(due)}", x=scale.x(due), y=11))
+        moments.append(_Moment(kind="deadline", text=f"deadline {clock(due)[11:16]}", x=scale.x(due), y=11))
     ticks = tuple(_tick(moment, scale, bottom) for moment in _ticks(scale))
     return _Frame(description=description, bottom=bottom, ticks=ticks, moments=tuple(moments))
 
 
 def _tick(moment: datetime, scale: _Scale, bottom: float) -> _Label:
     x, midnight = scale.x(moment), moment.hour == moment.minute == 0
-    text = f"{moment.day} {moment:%b}" if midnight else _time(moment)
+    text = f"{moment.day} {moment:%b}" if midnight else clock(moment)[11:16]
     return _Label(text=text, x=x, y=bottom + 15, style="first" if x < 4 else "left" if x > 96 else "")
 
 
@@ -232,10 +230,6 @@ def _ticks(scale: _Scale) -> list[datetime]:
     first = day + step * -((day - scale.begin) // step)
     ticks = [first + step * number for number in range(MOST_TICKS + 1)]
     return [moment for moment in ticks if scale.begin <= moment <= scale.end]
-
-
-def _time(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%H:%M}"
 
 
 def _path(points: Iterable[tuple[datetime, float]], scale: _Scale) -> str:

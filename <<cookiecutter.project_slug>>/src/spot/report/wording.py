@@ -40,7 +40,7 @@ def headline(account: Account) -> Headline:
         return Headline(text=f"{usd(0)}{so_far}: no machine ran", is_loss=False)
     against = f"{so_far}, {_against(account.usd_saved, account.share_saved)}"
     text = f"{usd(account.usd)}{' and no model' if account.verdict is Verdict.NO_MODEL else against}"
-    return _headline(text, is_loss=account.is_loss)
+    return Headline(text=f"{'LOSS: ' if account.is_loss else ''}{text}", is_loss=account.is_loss)
 
 
 def total_headline(totals: Totals) -> Headline:
@@ -54,11 +54,8 @@ def total_headline(totals: Totals) -> Headline:
         return Headline(text=f"{usd(0)} for {runs}: no machine ran", is_loss=False)
     no_model = totals.share_saved is None
     against = " and no model" if no_model else f", {_against(totals.usd_saved, totals.share_saved)}"
-    return _headline(f"{usd(totals.usd)} for {runs}{against}", is_loss=totals.is_loss)
-
-
-def _headline(text: str, *, is_loss: bool) -> Headline:
-    return Headline(text=f"LOSS: {text}" if is_loss else text, is_loss=is_loss)
+    loss = "LOSS: " if totals.is_loss else ""
+    return Headline(text=f"{loss}{usd(totals.usd)} for {runs}{against}", is_loss=totals.is_loss)
 
 
 def _against(saved: float | None, share: float | None) -> str:
