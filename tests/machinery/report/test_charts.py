@@ -68,7 +68,7 @@ def test_the_deadline_and_the_end_are_lines_and_a_deadline_far_beyond_is_left_ou
     calm = stories.calm()
     assert [moment.text for moment in of(calm).frame.moments] == ["model 10:36", "deadline 00:00"]
     far = replace(calm, run=replace(calm.run, spec=replace(calm.run.spec, deadline=after(hours=900))))
-    assert [moment.kind for moment in of(far).frame.moments] == ["end"]
+    assert [moment.style for moment in of(far).frame.moments] == ["end"]
 
 
 @pytest.mark.parametrize("hours", [0.02, 0.3, 1, 7, 24, 50, 170, 900, 9000])

@@ -25,6 +25,9 @@ from spot.pricing.table import FILE, PriceError, save
 from spot.supervisor.submit import overridden
 
 UNKNOWN = "no price is known"
+REFRESHED = (
+    "{prices} prices in {regions} regions, from {skus_used} of {skus_read} SKUs, {skus_unknown} in an unknown form"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +74,7 @@ def prices(options: Namespace) -> int:
     }
     parts: list[RenderableType] = []
     if refreshed:
-        found_in = "{prices} prices in {regions} regions, from {skus_used} of {skus_read} SKUs"
-        parts += [Text(f"{FILE}: {found_in}, {{skus_unknown}} in an unknown form".format(**refreshed)), ""]
+        parts += [Text(f"{FILE}: {REFRESHED.format_map(refreshed)}"), ""]
     parts += [Text(f"$ per hour on Vertex AI: {described(machine)}"), ""]
     if not found and not unpriced:
         parts.append(f"{UNKNOWN} in any region")

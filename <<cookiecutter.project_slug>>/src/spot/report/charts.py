@@ -65,25 +65,12 @@ class _Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Moment:
-    """A vertical line through the chart with a word beside it."""
-
-    kind: str
-    text: str
-    x: float
-    y: float
-
-    @property
-    def is_left(self) -> bool:
-        return self.x > 60
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Frame:
     description: str
     bottom: float
     ticks: tuple[_Label, ...]
-    moments: tuple[_Moment, ...]
+    moments: tuple[_Label, ...]
+    """Vertical lines through the chart; `style` names the kind."""
     head: float = HEAD
 
     @property
@@ -209,9 +196,9 @@ def _frame(account: Account, description: str, scale: _Scale, bottom: float) -> 
     """Return the times below a chart, the end of the run, and the deadline if it is in sight."""
     run = account.run
     end = "model" if account.is_complete else _ENDS[run.state]
-    moments = [_Moment(kind="end", text=f"{end} {clock(account.end)[11:16]}", x=scale.x(account.end), y=24)]
+    moments = [_Label(style="end", text=f"{end} {clock(account.end)[11:16]}", x=scale.x(account.end), y=24)]
     if (due := run.spec.deadline) <= scale.end:
-        moments.append(_Moment(kind="deadline", text=f"deadline {clock(due)[11:16]}", x=scale.x(due), y=11))
+        moments.append(_Label(style="deadline", text=f"deadline {clock(due)[11:16]}", x=scale.x(due), y=11))
     ticks = tuple(_tick(moment, scale, bottom) for moment in _ticks(scale))
     return _Frame(description=description, bottom=bottom, ticks=ticks, moments=tuple(moments))
 
