@@ -74,7 +74,7 @@ def prices(options: Namespace) -> int:
     }
     parts: list[RenderableType] = []
     if refreshed:
-        parts += [Text(REFRESHED.format_map(refreshed)), ""]
+        parts += [Text(f"{FILE}: {REFRESHED.format_map(refreshed)}"), ""]
     parts += [Text(f"$ per hour on Vertex AI: {described(machine)}"), ""]
     if not found and not unpriced:
         parts.append(f"{UNKNOWN} in any region")
