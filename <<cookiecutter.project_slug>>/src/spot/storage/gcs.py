@@ -103,7 +103,8 @@ class GcsStore:
         if not bucket or not uri.isprintable() or prefix.startswith("/") or "//" in prefix:
             raise ValueError(f"{uri!r} names no bucket: expected gs://bucket/prefix")
         if os.environ.get(EMULATOR, "").startswith("http://"):
-            return cls(bucket, prefix, credentials=AnonymousCredentials(), give_up_s=give_up_s)  # type: ignore[no-untyped-call]
+            anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
+            return cls(bucket, prefix, credentials=anonymous, give_up_s=give_up_s)
         try:
             credentials, _ = google.auth.default(scopes=[SCOPE])
         except auth_errors.DefaultCredentialsError as error:
