@@ -21,7 +21,7 @@ LINES, TEST_LINES, FILE_LINES, MODULES, COLUMNS = 17_500, 1_200, 300, 12, 120
 INTERPRETERS = {
     "supervisor": "spot.supervisor.service",
     "uploader": "spot.trainer.uploader.worker",
-    "trainer, before it trains": "spot.trainer.main",
+    "trainer, before it trains": "spot.trainer.main, spot.trainer.start",
     "command line": "spot.cli.main",
     "workflows": "spot.github.workflow",
 }

@@ -4,7 +4,7 @@ The trainer calls `build` and `build_optimizer` once per start, `loss` for each 
 and restores everything in the `state_dict` of model, optimizer and schedule, and nothing else: keep a counter or a
 running mean in a buffer (`register_buffer`), not in a plain attribute.
 
-This example is a small convolutional network for handwritten digits. Try it: `python -m task --epochs 3`.
+This example is a small convolutional network for handwritten digits. Try it: `python -m task --run try-1`.
 """
 
 from torch import Tensor, nn

@@ -236,7 +236,7 @@ def _live(order: Mapping[str, Any], zygote: int) -> NoReturn:
         os.dup2(opened, descriptor)
     os.closerange(3, 64)  # the zygote's own ends of its pipes
     sys.argv = ["trainer", *order["args"]]
-    from spot.trainer.main import entry
+    from spot.trainer.start import entry
 
     entry(model="tests.machinery.fixture_task.model", data="tests.machinery.fixture_task.data")
     raise AssertionError("entry() ends the process")

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from spot.accounting.phases import Phase
-from spot.cli.report import ReportError, moment
-from spot.core.errors import Exit
+from spot.cli.report import ReportError, gather, moment
+from spot.core.errors import Exit, TemporarilyUnavailable
 from spot.core.run import Run, RunState
-from spot.storage.base import ABSENT
+from spot.storage.base import ABSENT, Object
 from spot.storage.records.ledger import Ledger
+from spot.supervisor.training_status import BucketStatus
 from tests.machinery import stories
 from tests.machinery.desk import WEEKLY, Desk
+from tests.machinery.storage.memory import MemoryStore
 from tests.paths import PROJECT
 
 NIGHTLY = f"{WEEKLY[:9]}nightly"
@@ -164,3 +166,19 @@ def test_since_is_a_span_or_a_day(text: str, since: datetime) -> None:
 def test_what_is_no_time_in_the_past_is_refused(text: str) -> None:
     with pytest.raises(ReportError, match=re.escape(f"--since {text!r}: ")):
         moment(text, NOW)
+
+
+class Silent(MemoryStore):
+    """A bucket that lists its objects and answers no read."""
+
+    def read(self, name: str) -> Object:
+        raise TemporarilyUnavailable(f"cannot read {name}: 503")
+
+
+def test_a_bucket_that_does_not_answer_is_no_report_without_its_runs() -> None:
+    store = Silent()
+    run = stories.handed_over().run
+    ledger = Ledger(store)
+    ledger.file(ledger.create(replace(run, id="20261123-nightly")))
+    with pytest.raises(TemporarilyUnavailable):
+        gather(ledger, BucketStatus(), run.submitted_at - timedelta(days=1), run.submitted_at + timedelta(days=3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -264,6 +265,7 @@ def test_a_withdrawn_write_is_not_tried_again(store: GcsStore, proxy: Proxy) -> 
 
 
 def test_every_try_is_logged_with_its_reason(store: GcsStore, proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "spot.storage.gcs")  # the command line quiets it in tests before this one
     proxy.rule = each(Answer(503, "back end is away"), count=2)
     store.write("a", b"1", if_generation=ABSENT)
     assert len(caplog.messages) == 2

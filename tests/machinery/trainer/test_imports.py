@@ -38,3 +38,11 @@ def test_the_image_holds_exactly_the_packages_that_training_imports() -> None:
     assert set(re.findall(r"^!src/spot/(\w+)$", ignored, re.MULTILINE)) == imported
     copied = re.findall(r"^COPY (?!--)(\S+) ", dockerfile.replace("locks/${BUILD}.txt", "locks"), re.MULTILINE)
     assert sorted(copied) == sorted(re.findall(r"^!(.+)$", ignored, re.MULTILINE))
+
+
+def test_the_signals_are_taken_over_before_anything_slow_is_imported() -> None:
+    code = "import sys; from spot.trainer import entry; print(*sorted(n for n in sys.modules if n.startswith('spot.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "spot.trainer.runtime.signals" in loaded
+    assert not any(name.startswith(("spot.storage", "spot.trainer.main")) for name in loaded), loaded

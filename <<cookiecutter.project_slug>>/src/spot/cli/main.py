@@ -84,13 +84,13 @@ def _parser() -> _Parser:
     _shared(add, "--work-hours", "--deadline-hours", "--strategy", "--regions")
     add("--image", help="use this image; a tag is pinned to its digest [cloud.image]")
     add("--budget-usd", type=float, metavar="USD", help="limit the cost of the run [policy.budget_usd]")
-    add("--run", metavar="ID", help="set the id, as 20261130-weekly (drawn)")
+    add("--run", metavar="ID", help="set the run id (generated)")
     add("--force", action="store_true", help="override preflight checks")
     add("--dry-run", action="store_true", help="print the plan and the request, and do nothing")
     add("arguments", nargs="*", metavar="-- FLAG", help="override flags of [training]")
 
     add = _verb(verbs, "runs", "reconcile", "advance every open run, or one; idempotent")
-    add("run", nargs="?", metavar="RUN")
+    add("run", nargs="?", metavar="RUN", help="choose one run (every open run)")
 
     add = _verb(verbs, "runs", "watch", "reconcile until the runs have ended, and show them")
     add("run", nargs="?", metavar="RUN", help="watch one run (every open run)")
@@ -103,17 +103,17 @@ def _parser() -> _Parser:
     )
 
     add = _verb(verbs, "runs", "status", "show the open runs, or one with attempts and decisions")
-    add("run", nargs="?", metavar="RUN")
+    add("run", nargs="?", metavar="RUN", help="choose one run (every open run)")
 
     add = _verb(verbs, "runs", "cancel", "end a run; its checkpoints stay")
-    add("run", metavar="RUN")
+    add("run", metavar="RUN", help="choose the run")
 
     add = _verb(verbs, "runs", "logs", "print links to the log of an attempt")
-    add("run", metavar="RUN")
+    add("run", metavar="RUN", help="choose the run")
     add("--attempt", metavar="ID", help="choose the attempt (the newest with a job)")
 
     add = _verb(verbs, "report", "report", "report cost and time of a run, or of many")
-    add("run", nargs="?", metavar="RUN")
+    add("run", nargs="?", metavar="RUN", help="choose one run (every closed run since WHEN)")
     add("--since", metavar="WHEN", help="report runs submitted since: 90d, 12h, 2026-09-01")
     add("--html", type=_path, metavar="FILE", help="write the report as one page")
     add("--markdown", action="store_true", help="print Markdown for GitHub, with diagrams")
@@ -126,7 +126,7 @@ def _parser() -> _Parser:
     _shared(add, "--work-hours", "--regions")
     add("--mtbf-hours", type=_within(float, 0.01, 8760), metavar="H", help="assume a preemption every H hours (3.2)")
 
-    add = _verb(verbs, "forecast", "forecast", "replay a run: its cost, its end, its risk to be late")
+    add = _verb(verbs, "forecast", "forecast", "forecast cost, end and risk of missing the deadline")
     _shared(add, "--work-hours", "--deadline-hours", "--strategy", "--regions")
     add("--trace", type=_path, metavar="CSV", help="replay this capacity (measured for H100s)")
     add(
@@ -135,7 +135,12 @@ def _parser() -> _Parser:
         metavar="H",
         help="generate capacity: a preemption every H hours",
     )
-    add("--outage-minutes", type=_within(float, 0.01, 525_600), metavar="M", help="and outages of M minutes")
+    add(
+        "--outage-minutes",
+        type=_within(float, 0.01, 525_600),
+        metavar="M",
+        help="with outages of M minutes; needs --mtbf-hours",
+    )
     add("--replays", type=_within(int, 1, 100_000), metavar="N", help="replay N times (1000; 300 per case of a sweep)")
     add("--seed", type=_within(int, 0, 2**32), default=0, metavar="N", help="seed the random draws (0)")
     add("--sweep", choices=["deadline", "regions"], help="compare deadlines or regions")
@@ -153,8 +158,10 @@ def _parser() -> _Parser:
 
 def _verb(verbs: Any, module: str, name: str, text: str) -> Callable[..., Any]:
     parser = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
-    parser.add_argument("--settings", type=_path, default="spot.toml", metavar="FILE", help="(spot.toml)")
-    parser.add_argument("--json", action="store_true", help="print JSON; watch prints a line per reconcile")
+    parser.add_argument(
+        "--settings", type=_path, default="spot.toml", metavar="FILE", help="read the settings from FILE (spot.toml)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(module=f"spot.cli.{module}", name=name)
     add: Callable[..., Any] = parser.add_argument
     return add

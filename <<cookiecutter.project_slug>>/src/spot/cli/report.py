@@ -19,7 +19,8 @@ from spot.config.load import load
 from spot.core.errors import Exit, SpotError
 from spot.core.run import Observation, Run
 from spot.report import as_json, markdown, page, terminal
-from spot.storage.records.ledger import Ledger
+from spot.storage.base import Damaged, NewerFormat
+from spot.storage.records.ledger import InvalidRunId, Ledger, UnknownRun
 from spot.supervisor import service
 from spot.supervisor.submit import OLDEST_ID
 from spot.supervisor.training_status import TrainingStatus
@@ -129,7 +130,7 @@ def _read(ledger: Ledger, name: str) -> Run | str:
     """Return a run, or why it cannot be read."""
     try:
         return ledger.read_closed(name)
-    except SpotError as error:
+    except (Damaged, InvalidRunId, NewerFormat, UnknownRun) as error:
         return str(error)
 
 

@@ -13,6 +13,7 @@ from spot.core.run import Run, RunState
 from spot.github.api import GitHub, Issue, IssuesOff
 from spot.github.summary import state
 from spot.storage.records.ledger import Ledger
+from spot.supervisor.submit import OLDEST_ID
 
 MOST_LETTERS = 60_000
 """GitHub refuses a body of more than 65,536."""
@@ -30,8 +31,10 @@ class Due:
 
 
 def recent(ledger: Ledger, now: datetime) -> list[Run]:
-    """Return the closed runs of this month and the previous one. Raises `SpotError`."""
-    return [ledger.read_closed(name) for name in ledger.closed_since(now.replace(day=1) - timedelta(days=1), now)]
+    """Return the closed runs that were submitted this month or the previous one. Raises `SpotError`."""
+    since = (now.replace(day=1) - timedelta(days=1)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    dated = ledger.closed_since(since - OLDEST_ID, now)  # a re-run keeps the date of its workflow run
+    return [run for run in map(ledger.read_closed, dated) if run.submitted_at >= since]
 
 
 def due(runs: Sequence[Run], issues: Iterable[Issue]) -> Due:

@@ -76,17 +76,15 @@ def by_region(
 
 
 def age_warning(quotes: Iterable[Quote], now: datetime) -> str | None:
-    """Return a warning if the oldest of the prices may be outdated, or has a date to come; else None."""
-    day = min((one.dated for one in quotes if one.dated), default=now.date())
-    age = now.date() - day
-    if -timedelta(days=1) <= age <= OLD:  # another time zone may be a day ahead
+    """Return a warning if a price has a date to come, or the oldest may be outdated; else None."""
+    today, days = now.date(), [one.dated for one in quotes if one.dated]
+    oldest, newest = min(days, default=today), max(days, default=today)
+    if newest > today + timedelta(days=1):  # another time zone may be a day ahead
+        return f"prices of {newest} are dated after today, {today}: run spot prices --refresh"
+    if today - oldest <= OLD:
         return None
-    old = (
-        f"are {age.days} days old and spot prices change monthly"
-        if age > OLD
-        else f"are dated after today, {now:%Y-%m-%d}"
-    )
-    return f"prices of {day} {old}: run spot prices --refresh"
+    age = (today - oldest).days
+    return f"prices of {oldest} are {age} days old and spot prices change monthly: run spot prices --refresh"
 
 
 def described(machine: Machine) -> str:

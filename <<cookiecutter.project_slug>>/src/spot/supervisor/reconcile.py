@@ -95,7 +95,7 @@ class _Pass:
         try:
             return self._result(self._advance())
         except Conflict:
-            return self._result("another supervisor is reconciling it")
+            return replace(self._result("another supervisor is reconciling it"), run=None)  # the record has changed
         except UnknownRun:  # filed since it was listed
             return self._result("another supervisor filed it")
         except SpotError as error:
@@ -129,7 +129,11 @@ class _Pass:
         cancel_strays(run, to.jobs, to.clock.now())
         if may_have_strays(run, to.clock.now()):
             return f"{ended(run)}; a job whose create was given up may still appear"
-        to.publish(run, self._seen or to.status.observe(run), to.clock.now())
+        seen = self._seen or to.status.observe(run)
+        try:
+            to.publish(run, seen, to.clock.now())
+        except Exception:  # a report is no reason to keep a closed run open
+            _log.exception("%s: the report was not published", run.id)
         to.ledger.file(record)
         return ended(run)
 

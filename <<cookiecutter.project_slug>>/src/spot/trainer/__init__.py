@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spot.trainer.dataset import Data, Sample, Samples, TaskData, TaskModel, read_pinned
-    from spot.trainer.main import entry
     from spot.trainer.runtime.errors import UsageError
+    from spot.trainer.start import entry
 
 __all__ = ["Data", "Sample", "Samples", "TaskData", "TaskModel", "UsageError", "entry", "read_pinned"]
 
-_MODULES = {"entry": "main", "UsageError": "runtime.errors"}
+_MODULES = {"entry": "start", "UsageError": "runtime.errors"}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,6 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
 
 from spot.core.errors import Exit, SpotError
 from spot.storage.base import Conflict, Damaged, NotFound, Store
@@ -26,20 +25,6 @@ from spot.trainer.uploader.process import UploaderProcess
 from spot.trainer.uploader.timing import LeaseTiming
 
 _log = logging.getLogger(__name__)
-
-
-def entry(*, model: str, data: str) -> NoReturn:
-    """Train the task in the modules of these names and end the process with its exit code."""
-    stop = StopSignal()
-    stop.install()
-    try:
-        code = main(sys.argv[1:], os.environ, stop, Task(model=model, data=data))
-    except SystemExit as usage:  # --help
-        code = int(usage.code or 0)
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # threads may still be in a request
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal, task: Task) -> int:
