@@ -11,7 +11,9 @@ import torch
 from safetensors.torch import save
 from torch.amp.grad_scaler import GradScaler
 
+from spot.core.clock import SystemClock
 from spot.trainer.checkpoint.serialize import StagingWriter, parse
+from spot.trainer.context import Runtime
 from spot.trainer.dataset import Data, TaskModel
 from spot.trainer.loop import Compute, train
 from spot.trainer.progress import ProgressDisplay
@@ -116,10 +118,11 @@ def advance(state: TrainingState, case: Case, stop: StopSignal) -> bool:
             data,
             compute=Compute(device=torch.device("cpu"), mixed=case.mixed, workers=case.workers),
             seed=case.seed,
+            runtime=Runtime(),
             stop=stop,
             checkpointer=None,
-            progress=ProgressDisplay(1e9, terminal=False),
-            scalars=Scalars(None, "test"),
+            progress=ProgressDisplay(1e9, SystemClock(), terminal=False),
+            scalars=Scalars(None, "test", SystemClock()),
         )
     except Stopped:
         return False

@@ -24,6 +24,7 @@ from spot.trainer.uploader.lease_keeper import LeaseKeeper
 from spot.trainer.uploader.messages import Channel, Declined, HandOverRequested, Lost
 from spot.trainer.uploader.timing import LeaseTiming
 from spot.trainer.uploader.worker import Uploader
+from tests.machinery.clocks import ManualClock
 from tests.machinery.storage.memory import MemoryStore
 from tests.machinery.trainer.uploader.test_worker import draft_of
 
@@ -97,7 +98,7 @@ class World:
         self.chance = chance
         self.seen = seen
         self.store = BusyStore()
-        self.now = 0.0
+        self.clock = ManualClock()
         self.trainers: list[Trainer] = []
         self.ways: dict[Commit, list[Commit]] = {NOTHING: []}
         """To each checkpoint, itself first."""
@@ -162,7 +163,7 @@ class World:
         if self.chance.random() < 0.5:
             trainer.replaces = self.chance.choice([other for other in ATTEMPTS if other != attempt])
             trainer.standby = Standby(
-                self.store, RUN, trainer.name, TIMING, replaces=trainer.replaces, clock=lambda: self.now
+                self.store, RUN, trainer.name, TIMING, replaces=trainer.replaces, clock=self.clock
             )
             return
         came_before = any(lease.attempt_of(other.name) == attempt for other in self.trainers[:-1])
@@ -222,7 +223,7 @@ class World:
             return
         trainer.began = trainer.newest = next(iter(manifest.commits(self.store, RUN)), NOTHING)
         trainer.step = trainer.began.step
-        trainer.holding = LeaseKeeper(self.store, TIMING.hold(RUN, trainer.name), clock=lambda: self.now)
+        trainer.holding = LeaseKeeper(self.store, TIMING.hold(RUN, trainer.name), clock=self.clock)
 
     def train_and_save(self) -> None:
         trainer = self.one(lambda one: one.alive and one.began is not None and not one.offering)
@@ -306,7 +307,7 @@ class World:
             trainer.alive = False
 
     def wait(self) -> None:
-        self.now += self.chance.choice([1.0, TIMING.poll_s, TIMING.heartbeat_s, TIMING.dead_s / 2])
+        self.clock.sleep(self.chance.choice([1.0, TIMING.poll_s, TIMING.heartbeat_s, TIMING.dead_s / 2]))
 
 
 def is_later(name: str, other: str) -> bool:

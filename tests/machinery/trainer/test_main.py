@@ -14,7 +14,7 @@ from spot.storage import paths
 from spot.storage.factory import open_store
 from spot.storage.records.lease import LeaseLost
 from spot.trainer import training
-from spot.trainer.context import Start
+from spot.trainer.context import Runtime, Start
 from spot.trainer.main import main
 from spot.trainer.runtime.errors import StartAgain, TrainingError, UsageError
 from spot.trainer.runtime.signals import StopSignal
@@ -45,7 +45,7 @@ def run(folder: Path, fault: Exception, monkeypatch: pytest.MonkeyPatch, *, stop
     monkeypatch.setattr(training, "run_training", fails)
     monkeypatch.setattr("spot.trainer.main.configure", lambda: None)  # of the log, which is pytest's here
     where = ["--output-dir", str(folder / "models"), "--checkpoint-dir", str(folder / "checkpoints")]
-    return main(where, {}, StopSignal(), TASK)
+    return main(where, {}, StopSignal(), TASK, Runtime())
 
 
 @pytest.mark.parametrize(("fault", "code"), FAULTS.values(), ids=FAULTS)

@@ -10,22 +10,24 @@ import sys
 
 import pytest
 
+from spot.core.clock import SystemClock
 from spot.trainer.progress import ProgressDisplay
 from spot.trainer.runtime.log import configure
+from tests.machinery.clocks import ManualClock
 from tests.machinery.trainer.harness import Case, fresh
 from tests.paths import REPOSITORY, SRC
 
 
 def test_there_is_one_line_per_interval_and_one_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
-    now = 0.0
+    clock = ManualClock()
     state = fresh(Case(samples=80, batch_size=1, accumulate=1, epochs=1))
     state.steps_per_second = 2.0
-    with caplog.at_level(logging.INFO), ProgressDisplay(10.0, terminal=False, clock=lambda: now) as progress:
+    with caplog.at_level(logging.INFO), ProgressDisplay(10.0, clock, terminal=False) as progress:
         progress.begin(state)
         while not state.finished:
             state.counters.offset += 1
             state.stepped()
-            now += 0.5
+            clock.sleep(0.5)
             progress.stepped(state)
     lines = [record.getMessage() for record in caplog.records]
     assert [line.split(",")[0] for line in lines] == [
@@ -42,7 +44,7 @@ def test_a_line_names_the_newest_and_the_best_score(caplog: pytest.LogCaptureFix
     for step, score in ((1, 0.9), (2, 0.8)):
         state.counters.step = step
         state.evaluated(score, 1.0)
-    with caplog.at_level(logging.INFO), ProgressDisplay(1e-9, terminal=False) as progress:
+    with caplog.at_level(logging.INFO), ProgressDisplay(1e-9, SystemClock(), terminal=False) as progress:
         progress.stepped(state)
     assert "accuracy 0.8000 (best 0.9000 at step 1)" in caplog.text
 

@@ -12,7 +12,7 @@ from spot.storage.base import Entry
 from spot.storage.factory import open_store
 from spot.storage.local import LocalStore
 from spot.storage.records import lease, markers
-from spot.trainer.context import Saving, Start
+from spot.trainer.context import Runtime, Saving, Start
 from spot.trainer.loop import Compute
 from spot.trainer.resume import resume
 from spot.trainer.runtime.flags import parse
@@ -48,7 +48,7 @@ def saving(tmp_path: Path) -> Iterator[Saving]:
     store, buffer = SlowStore(str(tmp_path)), SharedBuffer()
     uploader = UploaderProcess(store.uri, buffer.fd, 3)
     markers.claim_start(store, RUN, "a2", {})
-    yield Saving(store=store, buffer=buffer, uploader=uploader, start=1, name=ME, timing=QUICK)
+    yield Saving(store=store, buffer=buffer, uploader=uploader, start=1, name=ME)
     uploader.close()
 
 
@@ -57,7 +57,10 @@ def test_a_holder_that_restores_for_long_gives_signs_of_life_and_hears_later_who
     standby: list[str], saving: Saving, tmp_path: Path
 ) -> None:
     start = Start(
-        task=TASK, flags=parse(["--run", RUN, "--attempt", "a2", *standby], {}), outputs=open_store(str(tmp_path))
+        task=TASK,
+        flags=parse(["--run", RUN, "--attempt", "a2", *standby], {}),
+        outputs=open_store(str(tmp_path)),
+        runtime=Runtime(timing=QUICK),
     )
     compute = Compute(device=torch.device("cpu"), mixed=False, workers=0)
     checkpointer = resume(start, saving, fresh(Case()), compute, ())

@@ -1,12 +1,13 @@
 """Hold the state of one start of the trainer. Imports no torch."""
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from spot.core.clock import Clock, SystemClock
 from spot.storage.base import Store
 from spot.trainer.runtime.flags import Flags
 from spot.trainer.uploader.buffer import SharedBuffer
-from spot.trainer.uploader.process import UploaderProcess
+from spot.trainer.uploader.process import Uploader, UploaderProcess
 from spot.trainer.uploader.timing import LeaseTiming
 
 
@@ -19,17 +20,28 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """Hold what a start takes from its surroundings. A rehearsal passes a virtual clock."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    timing: LeaseTiming = field(default_factory=LeaseTiming)
+    uploader: Callable[[str, int, int], Uploader] = UploaderProcess
+    """Starts the uploader for the URI of a store, the descriptor of the buffer, and the checkpoints to keep."""
+    on_step: Callable[[int, int], None] = lambda step, total: None  # noqa: ARG005
+    """Called after each optimizer step with its number and the total."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Saving:
     """Hold what checkpoints need before torch is loaded."""
 
     store: Store
     buffer: SharedBuffer
-    uploader: UploaderProcess
+    uploader: Uploader
     start: int
     """Counts the starts of this attempt, from 1."""
     name: str
     """The name of this process in the lease."""
-    timing: LeaseTiming
 
 
 @dataclass(slots=True)
@@ -39,8 +51,12 @@ class Start:
     task: Task
     flags: Flags
     outputs: Store
+    runtime: Runtime = field(default_factory=Runtime)
     saving: Saving | None = None
-    began: float = field(default_factory=time.monotonic)
     step: int | None = None
     durable_step: int | None = None
     done: bool = False
+    began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.runtime.clock.monotonic()

@@ -1,7 +1,6 @@
 """Train epochs of batches, evaluate, and save: the training loop, to be read top to bottom."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from spot.trainer.checkpoint.manager import CheckpointManager
+from spot.trainer.context import Runtime
 from spot.trainer.dataset import BatchSampler, Data, Sample, Samples, TaskModel
 from spot.trainer.progress import ProgressDisplay
 from spot.trainer.runtime.signals import StopSignal, leave_signals_to_the_parent, signals_held
@@ -42,7 +42,7 @@ def train(
     checkpointer: CheckpointManager | None,
     progress: ProgressDisplay,
     scalars: Scalars,
-    clock: Callable[[], float] = time.monotonic,
+    runtime: Runtime,
 ) -> None:
     """Train `state` until it is finished.
 
@@ -54,7 +54,7 @@ def train(
         seed=seed, size=plan.samples, batch_size=plan.batch_size, epoch=counters.epoch, offset=counters.offset
     )
     batches = _loader(data.train, order, compute)
-    first_step, began, carried = state.step, clock(), state.compute_seconds
+    first_step, began, carried = state.step, runtime.clock.monotonic(), state.compute_seconds
 
     while True:
         if state.evaluation_due:
@@ -80,7 +80,8 @@ def train(
             state.optimizer.zero_grad(set_to_none=True)
             state.scheduler.step()
             state.stepped()
-            elapsed = clock() - began
+            runtime.on_step(state.step, plan.total_steps)
+            elapsed = runtime.clock.monotonic() - began
             state.compute_seconds = carried + elapsed
             state.steps_per_second = (state.step - first_step) / elapsed if elapsed > 0 else 0.0
             progress.stepped(state)

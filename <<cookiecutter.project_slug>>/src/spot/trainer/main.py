@@ -5,7 +5,6 @@ import os
 import secrets
 import socket
 import sys
-import time
 from collections.abc import Mapping, Sequence
 
 from spot.core.errors import Exit, SpotError
@@ -14,20 +13,18 @@ from spot.storage.factory import open_store
 from spot.storage.records import completion, markers
 from spot.storage.records.lease import LeaseLost, process_name
 from spot.storage.records.manifest import Json
-from spot.trainer.context import Saving, Start, Task
+from spot.trainer.context import Runtime, Saving, Start, Task
 from spot.trainer.results import check_writable
 from spot.trainer.runtime.errors import Stopped, UsageError
 from spot.trainer.runtime.flags import Flags, parse
 from spot.trainer.runtime.log import configure
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.uploader.buffer import SharedBuffer
-from spot.trainer.uploader.process import UploaderProcess
-from spot.trainer.uploader.timing import LeaseTiming
 
 _log = logging.getLogger(__name__)
 
 
-def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal, task: Task) -> int:
+def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal, task: Task, runtime: Runtime) -> int:
     """Return the exit code. Report a failure as one line on standard error and in the ended marker."""
     configure()
     start: Start | None = None
@@ -36,12 +33,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal,
         flags = parse(arguments, environ)
         stop.grace_s = flags.grace
         with stop.interruptible():
-            start = Start(task=task, flags=flags, outputs=_open(flags.output_dir))
+            start = Start(task=task, flags=flags, outputs=_open(flags.output_dir), runtime=runtime)
             if completion.read(start.outputs, flags.run):
                 _log.info("run %s is complete: %s/%s", flags.run, start.outputs.uri, flags.run)
                 return Exit.DONE
             check_writable(start.outputs, flags.run)
-            start.saving = _announce(flags, LeaseTiming.of(environ)) if flags.enable_checkpointing else None
+            start.saving = _announce(flags, runtime) if flags.enable_checkpointing else None
             # cuBLAS is deterministic only with this variable, which is read when torch loads.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             from spot.trainer.training import run_training  # after the checks above: torch takes two seconds to load
@@ -75,10 +72,11 @@ def _open(uri: str) -> Store:
         raise UsageError(str(error)) from error
 
 
-def _announce(flags: Flags, timing: LeaseTiming) -> Saving:
+def _announce(flags: Flags, runtime: Runtime) -> Saving:
     """Write the started marker, which also proves write permission, and start the uploader."""
     store = _open(flags.checkpoint_dir)
     facts = {
+        "time": runtime.clock.now().isoformat(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "nonce": secrets.token_hex(8),
@@ -86,19 +84,21 @@ def _announce(flags: Flags, timing: LeaseTiming) -> Saving:
     }
     number = markers.claim_start(store, flags.run, flags.attempt, facts)
     buffer = SharedBuffer()
-    uploader = UploaderProcess(store.uri, buffer.fd, flags.keep)
+    uploader = runtime.uploader(store.uri, buffer.fd, flags.keep)
     name = process_name(flags.attempt, number)
-    return Saving(store=store, buffer=buffer, uploader=uploader, start=number, name=name, timing=timing)
+    return Saving(store=store, buffer=buffer, uploader=uploader, start=number, name=name)
 
 
 def _conclude(start: Start, saving: Saving, code: int, reason: str) -> None:
     """Write the ended marker. Without it this start counts as killed, so a failure is only logged."""
+    clock = start.runtime.clock
     facts: dict[str, Json] = {
+        "time": clock.now().isoformat(),
         "exit_code": code,
         "reason": reason,
         "step": start.step,
         "durable_step": start.durable_step,
-        "seconds": round(time.monotonic() - start.began, 3),
+        "seconds": round(clock.monotonic() - start.began, 3),
     }
     try:
         markers.write_end(saving.store, start.flags.run, start.flags.attempt, saving.start, facts)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
+from spot.core.clock import Clock
 from spot.trainer.state import TrainingState
 
 BAR_EVERY_S = 0.1
@@ -18,13 +17,11 @@ _log = logging.getLogger(__name__)
 class ProgressDisplay:
     """Show steps and scores. Use as a context manager; `interval_s` applies to log lines."""
 
-    def __init__(
-        self, interval_s: float, *, terminal: bool | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, interval_s: float, clock: Clock, *, terminal: bool | None = None) -> None:
         self._clock = clock
         self._bar: Any = _bar() if (sys.stdout.isatty() if terminal is None else terminal) else None
         self._every = BAR_EVERY_S if self._bar else interval_s
-        self._next = clock() + self._every
+        self._next = clock.monotonic() + self._every
 
     def __enter__(self) -> ProgressDisplay:
         if self._bar:
@@ -45,9 +42,9 @@ class ProgressDisplay:
     def stepped(self, state: TrainingState) -> None:
         """Show the step if the interval is over."""
         total = state.plan.total_steps
-        if self._clock() < self._next and state.step < total:
+        if self._clock.monotonic() < self._next and state.step < total:
             return
-        self._next = self._clock() + self._every
+        self._next = self._clock.monotonic() + self._every
         if self._bar:
             self._bar.update(self._bar.task_ids[0], completed=state.step, scores=_scores(state))
             return

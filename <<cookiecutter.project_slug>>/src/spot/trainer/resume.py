@@ -2,9 +2,7 @@
 
 import contextlib
 import logging
-import time
 
-from spot.storage.base import Store
 from spot.storage.records import lease, manifest, markers
 from spot.storage.records.lease import Lease
 from spot.storage.records.manifest import DataObject, Json, Manifest
@@ -18,7 +16,6 @@ from spot.trainer.loop import Compute
 from spot.trainer.runtime.errors import StartAgain, UsageError
 from spot.trainer.runtime.flags import Flags, Precision, Resume
 from spot.trainer.state import TrainingState
-from spot.trainer.uploader.buffer import SharedBuffer
 
 _log = logging.getLogger(__name__)
 
@@ -30,32 +27,33 @@ def resume(
 
     Return None if another attempt completed the run while this standby waited.
     """
-    flags, store = start.flags, saving.store
+    flags, store, runtime = start.flags, saving.store, start.runtime
     identity = Identity(
         run=flags.run, attempt=flags.attempt, start=saving.start, config=_config(flags, compute), data=objects
     )
     if flags.standby:
-        standby = Standby(store, flags.run, saving.name, saving.timing, replaces=flags.standby)
+        standby = Standby(store, flags.run, saving.name, runtime.timing, replaces=flags.standby, clock=runtime.clock)
         held, restored = _take_over(start, saving, state, identity, standby)
         if held is None:
             return None
     else:
         # Claim first: commits of the previous holder after this point are fenced off.
         held = lease.claim(store, flags.run, saving.name)
-        _look_after_lease(saving, flags.run)
+        _look_after_lease(start, saving)
         if flags.resume is Resume.NEVER:
             restore.quarantine_all(store, flags.run)
-        restored = _restore(store, state, saving.buffer, identity)
+        restored = _restore(start, saving, state, identity)
     start.durable_step = restored.step if restored else None
     return CheckpointManager(
         uploader=saving.uploader,
         buffer=saving.buffer,
         identity=identity,
         token=held.token,
-        timing=saving.timing,
+        timing=runtime.timing,
         interval_s=flags.checkpoint_interval,
         history=History(preemptions=markers.count_starts(store, flags.run) - 1, compute_seconds=state.compute_seconds),
         restored=restored.commit if restored else None,
+        clock=runtime.clock,
     )
 
 
@@ -64,32 +62,33 @@ def _take_over(
 ) -> tuple[Lease | None, Manifest | None]:
     """Restore, wait for the lease as a standby, and restore what was committed meanwhile."""
     run, store = identity.run, saving.store
-    restored = _restore(store, state, saving.buffer, identity)
+    restored = _restore(start, saving, state, identity)
     _log.info("step %d: standby, waiting for the lease", state.step)
     held = stand_by(standby, start.outputs)
     if held is None:
         _log.info("run %s is complete: %s/%s", run, start.outputs.uri, run)
         return None, None
-    _look_after_lease(saving, run)
+    _look_after_lease(start, saving)
     _log.info("step %d: hand-over complete, lease acquired", state.step)
     newest = next(iter(manifest.commits(store, run)), None)
     if newest != (restored.commit if restored else None):
-        again = _restore(store, state, saving.buffer, identity)
+        again = _restore(start, saving, state, identity)
         if restored and not again:
             raise StartAgain(f"all checkpoints of run {run} were deleted after step {restored.step} was restored")
         restored = again
     return held, restored
 
 
-def _look_after_lease(saving: Saving, run: str) -> None:
+def _look_after_lease(start: Start, saving: Saving) -> None:
     """Start heartbeats now: a restore may take longer than a holder may be silent."""
     with contextlib.suppress(EOFError):  # the checkpoint manager restarts a dead uploader and repeats the command
-        saving.uploader.send(saving.timing.hold(run, saving.name))
+        saving.uploader.send(start.runtime.timing.hold(start.flags.run, saving.name))
 
 
-def _restore(store: Store, state: TrainingState, buffer: SharedBuffer, identity: Identity) -> Manifest | None:
-    began = time.monotonic()
-    found = restore.newest_good(store, identity.run, buffer, lambda manifest: _accept(manifest, identity))
+def _restore(start: Start, saving: Saving, state: TrainingState, identity: Identity) -> Manifest | None:
+    clock = start.runtime.clock
+    began = clock.monotonic()
+    found = restore.newest_good(saving.store, identity.run, saving.buffer, lambda manifest: _accept(manifest, identity))
     if found is None:
         _log.info("step 0 of %d: run %s starts, no checkpoint found", state.plan.total_steps, identity.run)
         return None
@@ -102,7 +101,7 @@ def _restore(store: Store, state: TrainingState, buffer: SharedBuffer, identity:
         found.manifest.attempt,
         found.manifest.start,
         found.manifest.size / 1e6,
-        time.monotonic() - began,
+        clock.monotonic() - began,
     )
     return found.manifest
 

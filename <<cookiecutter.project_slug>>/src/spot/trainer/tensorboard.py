@@ -1,12 +1,11 @@
 """Write TensorBoard scalars to a local file, which the uploader copies along with checkpoints."""
 
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
+from spot.core.clock import Clock
 from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.state import TrainingState
 
@@ -16,11 +15,11 @@ SCALARS_EVERY_S = 1.0
 class Scalars:
     """Write one event file per start. A resume purges steps that an earlier start logged beyond its checkpoint."""
 
-    def __init__(self, directory: str | None, run: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, directory: str | None, run: str, clock: Clock) -> None:
         self._directory = directory
         self._run = run
         self._clock = clock
-        self._next = clock()
+        self._next = clock.monotonic()
         self._writer: SummaryWriter | None = None
         self._local: tempfile.TemporaryDirectory[str] | None = None
 
@@ -31,9 +30,9 @@ class Scalars:
             self._writer = SummaryWriter(self._local.name, purge_step=first_step or None, filename_suffix=f".{start}")
 
     def stepped(self, state: TrainingState) -> None:
-        if self._writer is None or self._clock() < self._next:
+        if self._writer is None or self._clock.monotonic() < self._next:
             return
-        self._next = self._clock() + SCALARS_EVERY_S
+        self._next = self._clock.monotonic() + SCALARS_EVERY_S
         self._writer.add_scalar("train/learning_rate", state.scheduler.get_last_lr()[0], state.step)
         self._writer.add_scalar("train/steps_per_second", state.steps_per_second, state.step)
 

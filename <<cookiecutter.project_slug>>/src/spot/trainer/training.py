@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import logging
 import random
-import time
 from functools import partial
 from typing import cast
 
@@ -51,10 +50,10 @@ def run_training(start: Start, stop: StopSignal) -> None:
             checkpointer = resume(start, start.saving, state, compute, dataset.objects)
             if checkpointer is None:
                 return
-        scalars = Scalars(flags.tensorboard_dir, flags.run)
+        scalars = Scalars(flags.tensorboard_dir, flags.run, start.runtime.clock)
         scalars.begin(state.step, f"{flags.attempt}.{start.saving.start if start.saving else 0}")
     try:
-        with ProgressDisplay(flags.log_interval) as progress:
+        with ProgressDisplay(flags.log_interval, start.runtime.clock) as progress:
             progress.begin(state)
             train(
                 state,
@@ -62,6 +61,7 @@ def run_training(start: Start, stop: StopSignal) -> None:
                 dataset,
                 compute=compute,
                 seed=flags.seed,
+                runtime=start.runtime,
                 stop=stop,
                 checkpointer=checkpointer,
                 progress=progress,
@@ -139,10 +139,10 @@ def _save_and_leave(state: TrainingState, stop: StopSignal, checkpointer: Checkp
 def _finish(
     start: Start, state: TrainingState, stop: StopSignal, checkpointer: CheckpointManager | None, scalars: Scalars
 ) -> None:
-    flags = start.flags
+    flags, clock = start.flags, start.runtime.clock
     if checkpointer:
-        end = time.monotonic() + LAST_SAVE_S
-        if not checkpointer.final_save(state, lambda: min(stop.remaining_s(), end - time.monotonic())):
+        end = clock.monotonic() + LAST_SAVE_S
+        if not checkpointer.final_save(state, lambda: min(stop.remaining_s(), end - clock.monotonic())):
             stop.check()
             raise TrainingError(f"the last checkpoint, step {state.step}, is not durable after {LAST_SAVE_S:.0f} s")
     with stop.interruptible():
@@ -169,7 +169,15 @@ def _finish(
         check_lease = partial(_check_lease, start.saving, flags.run) if start.saving else None
         if check_lease:
             check_lease()
-        write_results(start.outputs, flags.run, state.final_weights(), metrics, facts, check_lease=check_lease)
+        write_results(
+            start.outputs,
+            flags.run,
+            state.final_weights(),
+            metrics,
+            facts,
+            at=clock.now(),
+            check_lease=check_lease,
+        )
         start.done = True
         newest = counters.history[-1][state.score_name] if counters.history else float("nan")
         _log.info(

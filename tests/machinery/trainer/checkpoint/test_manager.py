@@ -26,6 +26,7 @@ from spot.trainer.runtime.errors import TrainingError
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.process import UploaderProcess
 from spot.trainer.uploader.timing import LeaseTiming
+from tests.machinery.clocks import ManualClock
 
 PATIENCE_S = 60.0
 
@@ -213,13 +214,13 @@ def test_signals_to_the_group_do_not_end_the_uploader(make: Make, uploaders: lis
 
 
 def test_a_save_is_due_when_the_interval_is_over_and_none_is_in_flight(make: Make) -> None:
-    now = 0.0
-    checkpointer, state = make(interval_s=10.0, clock=lambda: now), State().advance(1)
+    clock = ManualClock()
+    checkpointer, state = make(interval_s=10.0, clock=clock), State().advance(1)
     assert not checkpointer.due()
-    now = 10.0
+    clock.sleep(10.0)
     assert checkpointer.due()
     checkpointer.save(state)
-    now = 30.0
+    clock.sleep(20.0)
     assert not checkpointer.due()
     while checkpointer.busy:
         checkpointer.poll(1.0)

@@ -35,7 +35,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def standby(store: MemoryStore, clock: ManualClock) -> Standby:
-    return Standby(store, RUN, ME, TIMING, replaces=RELIEVED, clock=clock.monotonic)
+    return Standby(store, RUN, ME, TIMING, replaces=RELIEVED, clock=clock)
 
 
 def wait(standby: Standby, clock: ManualClock, seconds: float) -> Lease | None:
@@ -216,7 +216,7 @@ def complete(outputs: MemoryStore) -> None:
     outputs.write(paths.output(RUN, paths.COMPLETION), b'{"time": "2026-11-28T00:00:00Z"}', if_generation=ABSENT)
 
 
-def test_it_waits_until_the_lease_is_its_own(standby: Standby, store: MemoryStore) -> None:
+def test_it_waits_until_the_lease_is_its_own(standby: Standby, store: MemoryStore, clock: ManualClock) -> None:
     slept: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -224,13 +224,15 @@ def test_it_waits_until_the_lease_is_its_own(standby: Standby, store: MemoryStor
         if len(slept) == 3:
             become(store, now(store).offered_to_successor())
 
-    assert stand_by(standby, MemoryStore(), sleep=sleep) == now(store)
+    clock.on_sleep = sleep
+    assert stand_by(standby, MemoryStore()) == now(store)
     assert slept == [TIMING.poll_s] * 3
 
 
-def test_a_run_completed_meanwhile_needs_nobody(standby: Standby) -> None:
+def test_a_run_completed_meanwhile_needs_nobody(standby: Standby, clock: ManualClock) -> None:
     outputs = MemoryStore()
-    assert stand_by(standby, outputs, sleep=lambda _: complete(outputs)) is None
+    clock.on_sleep = lambda _: complete(outputs)
+    assert stand_by(standby, outputs) is None
 
 
 def test_a_store_that_does_not_answer_for_long_is_asked_again(store: MemoryStore, clock: ManualClock) -> None:
@@ -244,15 +246,16 @@ def test_a_store_that_does_not_answer_for_long_is_asked_again(store: MemoryStore
             return super().read(name)
 
     away = Away()
-    standby = Standby(away, RUN, ME, TIMING, replaces=RELIEVED, clock=clock.monotonic)
-    assert stand_by(standby, store, sleep=lambda _: None) == Lease(token=1, holder=ME, replaced=("a1",))
+    standby = Standby(away, RUN, ME, TIMING, replaces=RELIEVED, clock=clock)
+    assert stand_by(standby, store) == Lease(token=1, holder=ME, replaced=("a1",))
 
 
-def test_a_stop_withdraws_the_request(standby: Standby, store: MemoryStore) -> None:
+def test_a_stop_withdraws_the_request(standby: Standby, store: MemoryStore, clock: ManualClock) -> None:
     def stopped(_: float) -> None:
         assert now(store).successor == ME
         raise Stopped
 
+    clock.on_sleep = stopped
     with pytest.raises(Stopped):
-        stand_by(standby, MemoryStore(), sleep=stopped)
+        stand_by(standby, MemoryStore())
     assert now(store).successor is None

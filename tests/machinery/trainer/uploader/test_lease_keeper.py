@@ -45,7 +45,7 @@ def clock() -> ManualClock:
 @pytest.fixture
 def holding(store: FailingStore, clock: ManualClock) -> LeaseKeeper:
     hold = KeepLease(run=RUN, name=ME, poll_s=TIMING.poll_s, heartbeat_s=TIMING.heartbeat_s, offer_s=TIMING.offer_s)
-    return LeaseKeeper(store, hold, clock=clock.monotonic)
+    return LeaseKeeper(store, hold, clock=clock)
 
 
 def offer(holding: LeaseKeeper, store: MemoryStore) -> None:
@@ -197,7 +197,7 @@ def test_a_store_that_does_not_answer_changes_nothing(clock: ManualClock) -> Non
     store = Sometimes()
     lease.change(store, RUN, None, Lease(token=1, holder=ME, successor=TWIN))
     hold = KeepLease(run=RUN, name=ME, poll_s=0.0, heartbeat_s=TIMING.heartbeat_s, offer_s=TIMING.offer_s)
-    assert serve(LeaseKeeper(store, hold, clock=clock.monotonic)) == [
+    assert serve(LeaseKeeper(store, hold, clock=clock)) == [
         HandOverRequested(successor=TWIN),
         Lost(holder=TWIN),
     ]

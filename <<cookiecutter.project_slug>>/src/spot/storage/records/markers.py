@@ -17,7 +17,7 @@ STARTED, ENDED = "started", "ended"
 
 
 def claim_start(store: Store, run: str, attempt: str, facts: Mapping[str, object]) -> int:
-    """Write the next started marker of `attempt`. Return its number, from 1, unique to this process."""
+    """Write the next started marker of `attempt`, with `time` in `facts`. Return its number, unique, from 1."""
     numbers = [number for found, number, event in _parse(store, run) if found == attempt and event == STARTED]
     number = max(numbers, default=0) + 1
     while True:
@@ -30,7 +30,7 @@ def claim_start(store: Store, run: str, attempt: str, facts: Mapping[str, object
 
 
 def write_end(store: Store, run: str, attempt: str, start: int, facts: Mapping[str, object]) -> None:
-    """Write the ended marker of a start, with `exit_code` and `reason` in `facts`."""
+    """Write the ended marker of a start, with `time`, `exit_code` and `reason` in `facts`."""
     _write(store, paths.marker(run, attempt, start, ENDED), facts)
 
 
@@ -78,5 +78,4 @@ def _read(store: Store, name: str) -> Any:
 
 
 def _write(store: Store, name: str, facts: Mapping[str, object]) -> None:
-    text = json.dumps({"time": datetime.now(UTC).isoformat(), **facts}, indent=1)
-    store.write(name, text.encode(), if_generation=ABSENT)
+    store.write(name, json.dumps(facts, indent=1).encode(), if_generation=ABSENT)

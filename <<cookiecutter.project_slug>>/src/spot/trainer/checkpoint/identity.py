@@ -1,7 +1,7 @@
 """Identify the run, attempt, start, settings and data that a checkpoint belongs to."""
 
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from spot.storage.paths import Commit
 from spot.storage.records.manifest import FORMAT, DataObject, Json
@@ -17,8 +17,8 @@ class Identity:
     config: dict[str, Json]
     data: tuple[DataObject, ...]
 
-    def draft(self, token: int, restored: Commit | None, saving_s: float) -> dict[str, Json]:
-        """Return the manifest of a checkpoint taken now, without its parts and progress fields."""
+    def draft(self, token: int, restored: Commit | None, saving_s: float, now: datetime) -> dict[str, Json]:
+        """Return the manifest of a checkpoint taken at `now`, without its parts and progress fields."""
         return {
             "format": FORMAT,
             "run": self.run,
@@ -31,5 +31,5 @@ class Identity:
             "config": self.config,
             "data": [asdict(item) for item in self.data],
             "parts": [],
-            "time": datetime.now(UTC).isoformat(),
+            "time": now.isoformat(),
         }

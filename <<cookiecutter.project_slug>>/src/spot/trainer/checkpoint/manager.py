@@ -4,13 +4,13 @@ A snapshot costs the loop one copy of the state into shared memory. The uploader
 """
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
+from spot.core.clock import Clock, SystemClock
 from spot.storage.paths import Commit
 from spot.storage.records.lease import LeaseLost, process_name
 from spot.storage.records.manifest import Json
@@ -35,7 +35,7 @@ from spot.trainer.uploader.messages import (
     Save,
     Withdraw,
 )
-from spot.trainer.uploader.process import UploaderProcess
+from spot.trainer.uploader.process import Uploader
 from spot.trainer.uploader.timing import LeaseTiming
 
 DEATHS_IN_A_ROW = 3
@@ -75,7 +75,7 @@ class CheckpointManager:
     def __init__(
         self,
         *,
-        uploader: UploaderProcess,
+        uploader: Uploader,
         buffer: SharedBuffer,
         identity: Identity,
         token: int,
@@ -83,12 +83,12 @@ class CheckpointManager:
         interval_s: float | None,
         history: History,
         restored: Commit | None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
     ) -> None:
         self._uploader = uploader
         self._staging = StagingWriter(buffer)
         self._fixed_interval_s = interval_s
-        self._clock = clock
+        self._clock = clock or SystemClock()
         self._identity = identity
         self._history = history
         self._in_flight: _InFlight | None = None
@@ -99,7 +99,7 @@ class CheckpointManager:
         self._offered_to: str | None = None
         self._saves = 0
         self._deaths = 0
-        self._last_save = clock()
+        self._last_save = self._clock.monotonic()
         self.stall_s: float | None = None
         self.saving_s = 0.0
         self.durable_s = 0.0
@@ -126,7 +126,7 @@ class CheckpointManager:
         return self._successor is not None and not self._failing
 
     def due(self) -> bool:
-        return not self.busy and self._clock() - self._last_save >= self.interval_s
+        return not self.busy and self._clock.monotonic() - self._last_save >= self.interval_s
 
     def save(self, state: Saveable, *, prune: bool = True) -> None:
         """Take a snapshot and pass it to the uploader. No save may be in flight.
@@ -137,15 +137,15 @@ class CheckpointManager:
             raise RuntimeError("a save is in flight")
         if state.step == self.durable_step:
             return
-        began = self._clock()
+        began = self._clock.monotonic()
         tensors, rest = state.capture()
         size = self._staging.write(tensors, rest)
-        self._last_save = self._clock()
+        self._last_save = self._clock.monotonic()
         self.stall_s = self._last_save - began
         self.saving_s += self.stall_s
         self._saves += 1
         self._in_flight = _InFlight(self._saves, state.step, size)
-        draft = self._identity.draft(self._token, self._restored, self.saving_s)
+        draft = self._identity.draft(self._token, self._restored, self.saving_s, self._clock.now())
         self._send(Save(save=self._saves, size=size, manifest={**draft, **state.describe()}, prune=prune))
 
     def poll(self, timeout_s: float = 0.0) -> None:
@@ -178,14 +178,14 @@ class CheckpointManager:
         stands. Return as well when a save fails, so that an outage does not pause training: the next save that
         succeeds starts the hand-over again.
         """
-        began, before = self._clock(), self.saving_s
+        began, before = self._clock.monotonic(), self.saving_s
         if self.final_save(state, lambda: stop.remaining_s() if self.wanted else 0.0) and self._successor:
             _log.info("step %d: hand-over, offering the lease to %s", state.step, self._successor)
             self._offered_to = self._successor
             self._send(OfferLease(successor=self._offered_to))
             while self._offered_to and not stop.requested:
                 self.poll(STOP_POLL_S)
-        self.saving_s = before + self._clock() - began
+        self.saving_s = before + self._clock.monotonic() - began
 
     def mirror(self, path: str, directory: str, name: str) -> None:
         """Copy a log file to the store in the background, after the current copy."""
@@ -201,9 +201,9 @@ class CheckpointManager:
 
     def settle(self, timeout_s: float) -> None:
         """Wait for the save and the copy in flight."""
-        end = self._clock() + timeout_s
-        while (self._in_flight or self._mirroring) and self._clock() < end:
-            self.poll(end - self._clock())
+        end = self._clock.monotonic() + timeout_s
+        while (self._in_flight or self._mirroring) and self._clock.monotonic() < end:
+            self.poll(end - self._clock.monotonic())
 
     def _handle_message(self, message: messages.Message) -> None:
         flight = self._in_flight

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 
+from spot.core.clock import Clock, SystemClock
 from spot.core.errors import SpotError, TemporarilyUnavailable
 from spot.storage.base import Conflict, Store
 from spot.storage.records import completion, lease
@@ -22,7 +21,7 @@ WITHDRAW_S = 3.0
 _log = logging.getLogger(__name__)
 
 
-def stand_by(standby: Standby, outputs: Store, *, sleep: Callable[[float], None] = time.sleep) -> Lease | None:
+def stand_by(standby: Standby, outputs: Store) -> Lease | None:
     """Wait for the lease. Return None once the run is complete. Raise `LeaseLost` if another standby waits instead."""
     try:
         while True:
@@ -31,7 +30,7 @@ def stand_by(standby: Standby, outputs: Store, *, sleep: Callable[[float], None]
                     return None
                 if mine := standby.look():
                     return mine
-            sleep(standby.timing.poll_s)
+            standby.clock.sleep(standby.timing.poll_s)
     except Stopped:
         withdrawal = threading.Thread(target=standby.withdraw, daemon=True)
         withdrawal.start()
@@ -53,7 +52,7 @@ class Standby:
     timing: LeaseTiming
     _: KW_ONLY
     replaces: str
-    clock: Callable[[], float] = time.monotonic
+    clock: Clock = field(default_factory=SystemClock)
     _asked: bool = field(default=False, init=False)
     _generation: int = field(default=0, init=False)
     _unchanged_since: float = field(default=0.0, init=False)
@@ -89,7 +88,7 @@ class Standby:
 
     def _is_silent(self, generation: int) -> bool:
         """Return whether the lease stayed unchanged for `dead_s` of local time, under constant observation."""
-        now = self.clock()
+        now = self.clock.monotonic()
         if generation != self._generation or now - self._looked > self.timing.dead_s / 2:
             self._generation, self._unchanged_since = generation, now
         self._looked = now

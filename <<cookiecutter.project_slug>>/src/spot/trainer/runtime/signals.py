@@ -6,9 +6,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 
+from spot.core.clock import Clock, SystemClock
 from spot.trainer.runtime.errors import Stopped
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -27,9 +28,9 @@ class StopSignal:
     signal wakes it directly, without the interpreter, so that a hanging network or kernel launch cannot delay the exit.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self.grace_s = DEFAULT_GRACE_S
-        self._clock = clock
+        self._clock = clock or SystemClock()
         self._signal: int | None = None
         self._deadline = 0.0
         self._interruptible = False
@@ -54,7 +55,7 @@ class StopSignal:
 
     def remaining_s(self) -> float:
         """Return the seconds left to save and exit; infinite before a signal."""
-        return self._deadline - self._clock() if self.requested else float("inf")
+        return self._deadline - self._clock.monotonic() if self.requested else float("inf")
 
     def check(self) -> None:
         """Raise `Stopped` after a signal."""
@@ -74,7 +75,7 @@ class StopSignal:
     def _request(self, number: int) -> None:
         # Called by the main thread and by the watcher, with the same values.
         if self._signal is None:
-            self._deadline = self._clock() + self.grace_s * (1 - MARGIN)
+            self._deadline = self._clock.monotonic() + self.grace_s * (1 - MARGIN)
             self._signal = number
 
     def _handle(self, number: int, _: FrameType | None) -> None:

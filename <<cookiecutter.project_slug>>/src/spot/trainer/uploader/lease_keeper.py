@@ -5,10 +5,10 @@ Runs in the uploader, so that training never waits for it. docs/checkpoints.md e
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from spot.core.clock import Clock, SystemClock
 from spot.core.errors import SpotError
 from spot.storage.base import Conflict, NewerFormat, Store
 from spot.storage.records import lease
@@ -32,7 +32,7 @@ class LeaseKeeper:
 
     store: Store
     command: KeepLease
-    clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
+    clock: Clock = field(default_factory=SystemClock, kw_only=True)
     _woken: threading.Event = field(default_factory=threading.Event, init=False)
     _successor: str | None = field(default=None, init=False)
     _next_heartbeat: float = field(default=0.0, init=False)
@@ -54,7 +54,7 @@ class LeaseKeeper:
 
     def offer(self, successor: str) -> None:
         """Offer the lease to this standby from the next look on, and look at once."""
-        self._offer = _Offer(successor=successor, until=self.clock() + self.command.offer_s)
+        self._offer = _Offer(successor=successor, until=self.clock.monotonic() + self.command.offer_s)
         self._woken.set()
 
     def look(self) -> Event | None:
@@ -72,9 +72,9 @@ class LeaseKeeper:
         if found.lease.offered:  # by an uploader that died: the trainer repeats the offer if it still stands
             self._change(found, found.lease.without_request())
             return None
-        if found.lease.successor and self.clock() >= self._next_heartbeat:
+        if found.lease.successor and self.clock.monotonic() >= self._next_heartbeat:
             self._change(found, found.lease.with_heartbeat())
-            self._next_heartbeat = self.clock() + self.command.heartbeat_s
+            self._next_heartbeat = self.clock.monotonic() + self.command.heartbeat_s
         if found.lease.successor == self._successor:
             return None
         self._successor = found.lease.successor
@@ -83,7 +83,7 @@ class LeaseKeeper:
     def _look_after(self, offer: _Offer, found: Found) -> Declined | None:
         if found.lease.successor != offer.successor:  # the standby withdrew or was replaced
             return self._declined()
-        if self.clock() >= offer.until:
+        if self.clock.monotonic() >= offer.until:
             if not self._change(found, found.lease.without_request()):
                 return None  # possibly accepted at this moment: the next look decides
             return self._declined()
@@ -96,7 +96,7 @@ class LeaseKeeper:
 
         If the standby accepts later, the fencing token invalidates what this trainer commits from then on.
         """
-        if self._offer is None or self.clock() < self._offer.until:
+        if self._offer is None or self.clock.monotonic() < self._offer.until:
             return None
         return self._declined()
 

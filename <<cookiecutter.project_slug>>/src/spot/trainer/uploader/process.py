@@ -5,9 +5,30 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Protocol
 
 from spot.trainer.runtime.signals import signals_held
 from spot.trainer.uploader.messages import Channel, Message
+
+
+class Uploader(Protocol):
+    """Upload what the trainer sends."""
+
+    def send(self, message: Message) -> None:
+        """Send a command. Raise `EOFError` if the process is gone."""
+        ...
+
+    def receive(self, timeout_s: float) -> Iterator[Message]:
+        """Yield events, waiting up to `timeout_s` for the first. Raise `EOFError` if the process is gone."""
+        ...
+
+    def restart(self) -> int:
+        """Replace the process and return the exit code of the old process."""
+        ...
+
+    def close(self) -> None:
+        """Kill the process. Committed checkpoints stay, an upload in flight is lost."""
+        ...
 
 
 class UploaderProcess:
@@ -22,25 +43,21 @@ class UploaderProcess:
         return self._process.pid
 
     def send(self, message: Message) -> None:
-        """Send a command. Raise `EOFError` if the process is gone."""
         try:
             self._channel.send(message)
         except OSError:
             raise EOFError from None
 
     def receive(self, timeout_s: float) -> Iterator[Message]:
-        """Yield events, waiting up to `timeout_s` for the first. Raise `EOFError` if the process is gone."""
         return self._channel.receive(timeout_s)
 
     def restart(self) -> int:
-        """Replace the process and return the exit code of the old process."""
         self.close()
         code = self._process.returncode
         self._process, self._channel = _spawn(*self._arguments)
         return code
 
     def close(self) -> None:
-        """Kill the process. Committed checkpoints stay, an upload in flight is lost."""
         self._channel.close()
         self._process.kill()
         self._process.wait()
