@@ -12,6 +12,7 @@ import pytest
 from spot.core.errors import PermissionDenied, TemporarilyUnavailable
 from spot.storage import paths
 from spot.storage.factory import open_store
+from spot.storage.records import completion, manifest
 from spot.storage.records.lease import LeaseLost
 from spot.trainer import training
 from spot.trainer.context import Runtime, Start
@@ -54,6 +55,22 @@ def test_each_fault_has_its_exit_code_and_leaves_it_in_the_marker(
 ) -> None:
     assert run(tmp_path, fault, monkeypatch, stopped=False) == code
     assert (ended(tmp_path)["exit_code"], ended(tmp_path)["reason"]) == (code, str(fault))
+
+
+def test_a_complete_run_leaves_the_measured_time_of_its_evaluations_and_of_what_follows_the_last_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spot.trainer.main.configure", lambda: None)
+    where = ["--output-dir", str(tmp_path / "models"), "--checkpoint-dir", str(tmp_path / "checkpoints")]
+    assert main([*where, "--epochs", "3", "--max-steps", "5"], {}, StopSignal(), TASK, Runtime()) == 0
+    newest = manifest.newest(open_store(str(tmp_path / "checkpoints")), "default")
+    assert newest
+    assert newest.evaluations_left == 0
+    assert 0 < newest.longest_evaluation_seconds <= newest.evaluation_seconds < newest.compute_seconds
+    complete = completion.read(open_store(str(tmp_path / "models")), "default")
+    assert complete
+    assert complete.values["tail_seconds"] > 0
+    assert complete.values["compute_seconds"] == pytest.approx(newest.compute_seconds, abs=1e-3)
 
 
 @pytest.mark.parametrize("stopped", [False, True])

@@ -43,7 +43,7 @@ def test_a_line_names_the_newest_and_the_best_score(caplog: pytest.LogCaptureFix
     state = fresh(Case())
     for step, score in ((1, 0.9), (2, 0.8)):
         state.counters.step = step
-        state.evaluated(score, 1.0)
+        state.evaluated(score, 1.0, 0.5)
     with caplog.at_level(logging.INFO), ProgressDisplay(1e-9, SystemClock(), terminal=False) as progress:
         progress.stepped(state)
     assert "accuracy 0.8000 (best 0.9000 at step 1)" in caplog.text

@@ -30,15 +30,17 @@ plans = st.builds(
 def test_counting_batches_ends_at_the_planned_total(plan: TrainingPlan) -> None:
     state = fresh(Case())
     state.plan = plan
-    consumed, evaluations = 0, 0
+    consumed, evaluations, expected = 0, 0, state.evaluations_left
     while not state.finished:
         size = min(plan.batch_size, plan.samples - state.counters.offset)
         consumed += size
         if state.consumed([0] * size, torch.tensor(0.5)):
             state.stepped()
             if state.evaluation_due:
-                state.evaluated(0.5, 1.0)
+                state.evaluated(0.5, 1.0, 0.5)
                 evaluations += 1
+                assert state.evaluations_left == expected - evaluations
+    assert (state.evaluations_left, state.evaluation_seconds) == (0, evaluations / 2)
     assert state.step == plan.total_steps
     if plan.max_steps is None:
         assert (consumed, evaluations) == (plan.epochs * plan.samples, plan.epochs)
@@ -49,24 +51,24 @@ def test_the_train_loss_of_an_evaluation_is_the_mean_over_samples_since_the_last
     state = fresh(Case())
     state.consumed([1], torch.tensor(4.0))
     state.consumed([2, 3, 4], torch.tensor(0.0))
-    state.evaluated(0.1, 9.0)
+    state.evaluated(0.1, 9.0, 0.5)
     state.consumed([5], torch.tensor(7.0))
-    state.evaluated(0.1, 9.0)
+    state.evaluated(0.1, 9.0, 0.5)
     assert [entry["train_loss"] for entry in state.counters.history] == [1.0, 7.0]
 
 
 def test_patience_counts_evaluations_without_a_better_one() -> None:
     state = fresh(Case(patience=2))
     for score, out in ((0.5, False), (0.5, False), (0.6, False), (0.4, False), (0.6, True)):
-        state.evaluated(score, 1.0)
+        state.evaluated(score, 1.0, 0.5)
         assert state.out_of_patience == out
 
 
 def test_a_score_that_is_no_number_is_never_the_best() -> None:
     state = fresh(Case(patience=1))
-    assert not state.evaluated(float("nan"), 1.0)
-    assert state.evaluated(0.1, float("inf"))
-    assert not state.evaluated(float("nan"), 1.0)
+    assert not state.evaluated(float("nan"), 1.0, 0.5)
+    assert state.evaluated(0.1, float("inf"), 0.5)
+    assert not state.evaluated(float("nan"), 1.0, 0.5)
     assert state.counters.best_score == 0.1
     assert state.describe()["score"] is None
     json.dumps(state.describe(), allow_nan=False)

@@ -58,9 +58,12 @@ def train(
 
     while True:
         if state.evaluation_due:
+            started = runtime.clock.monotonic()
             with stop.interruptible():
                 mean_loss, score = evaluate(state, task, data.held_out, compute, seed)
-            improved = state.evaluated(score, mean_loss)
+            ended = runtime.clock.monotonic()
+            improved = state.evaluated(score, mean_loss, ended - started)
+            state.compute_seconds = carried + ended - began
             scalars.evaluated(state)
             if checkpointer and improved and not checkpointer.busy:
                 checkpointer.save(state)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING
 
+from spot.core.clock import Clock
 from spot.storage import paths
 from spot.storage.base import ABSENT, Conflict, NotFound, Store, Written
 from spot.storage.checksum import crc32c
@@ -36,14 +36,15 @@ def write_results(
     metrics: Mapping[str, Json],
     facts: Mapping[str, Json],
     *,
-    at: datetime,
+    clock: Clock,
+    ended: float,
     check_lease: Callable[[], None] | None,
 ) -> None:
     """Write the results once. Results of an earlier completion may be in use and are kept.
 
     A repetition after a kill at any point gives the same objects. `metrics` depends on the training alone, `facts`
-    also on this process. `at` is the time of the
-    completion. `check_lease` raises if another process holds the lease; None without checkpoints.
+    also on this process. `ended` is when training ended, by the monotonic clock. `check_lease` raises if another
+    process holds the lease; None without checkpoints.
     """
     from safetensors.torch import save  # loads torch, which the checks before training do without
 
@@ -52,7 +53,8 @@ def write_results(
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     model = _put(store, paths.output(run, paths.MODEL), save(contiguous), check_lease)
     scores = _put(store, paths.output(run, paths.METRICS), _json(metrics), check_lease)
-    record = completion.encode(run, at, facts, {paths.MODEL: model, paths.METRICS: scores})
+    timed = {**facts, "tail_seconds": round(clock.monotonic() - ended, 3)}
+    record = completion.encode(run, clock.now(), timed, {paths.MODEL: model, paths.METRICS: scores})
     name = paths.output(run, paths.COMPLETION)
     if check_lease:
         check_lease()

@@ -94,6 +94,8 @@ def _restore(start: Start, saving: Saving, state: TrainingState, identity: Ident
         return None
     state.restore(found.tensors, found.rest)
     state.compute_seconds = found.manifest.compute_seconds
+    state.evaluation_seconds = found.manifest.evaluation_seconds
+    state.longest_evaluation_seconds = found.manifest.longest_evaluation_seconds
     _log.info(
         "step %d of %d: resumed from the checkpoint of attempt %s start %d, %.1f MB in %.2f s",
         state.step,

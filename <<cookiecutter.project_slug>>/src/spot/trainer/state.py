@@ -74,6 +74,8 @@ class TrainingState:
     best_weights: dict[str, Tensor] | None = None
     compute_seconds: float = 0.0
     steps_per_second: float = 0.0
+    evaluation_seconds: float = 0.0
+    longest_evaluation_seconds: float = 0.0
     loss_sum: Tensor = field(init=False)
     loss_samples: int = 0
 
@@ -114,9 +116,17 @@ class TrainingState:
         if self.counters.offset >= self.plan.samples:
             self.counters.epoch, self.counters.offset = self.counters.epoch + 1, 0
 
-    def evaluated(self, score: float, loss: float) -> bool:
+    @property
+    def evaluations_left(self) -> int:
+        """Return how many evaluations follow, without an early stop."""
+        plan = self.plan
+        return -(-plan.total_steps // plan.steps_per_epoch) - -(-self.counters.evaluated_step // plan.steps_per_epoch)
+
+    def evaluated(self, score: float, loss: float, seconds: float) -> bool:
         """Record an evaluation, and return whether it is the best so far."""
         counters = self.counters
+        self.evaluation_seconds += seconds
+        self.longest_evaluation_seconds = max(self.longest_evaluation_seconds, seconds)
         counters.history.append(
             {
                 "step": counters.step,
@@ -153,6 +163,9 @@ class TrainingState:
             "epoch": self.counters.epoch,
             "steps_per_second": self.steps_per_second,
             "compute_seconds": self.compute_seconds,
+            "evaluation_seconds": self.evaluation_seconds,
+            "longest_evaluation_seconds": self.longest_evaluation_seconds,
+            "evaluations_left": self.evaluations_left,
             "metrics": newest,
             "score": newest.get(self.score_name),
         }

@@ -140,8 +140,9 @@ def _finish(
     start: Start, state: TrainingState, stop: StopSignal, checkpointer: CheckpointManager | None, scalars: Scalars
 ) -> None:
     flags, clock = start.flags, start.runtime.clock
+    ended = clock.monotonic()
     if checkpointer:
-        end = clock.monotonic() + LAST_SAVE_S
+        end = ended + LAST_SAVE_S
         if not checkpointer.final_save(state, lambda: min(stop.remaining_s(), end - clock.monotonic())):
             stop.check()
             raise TrainingError(f"the last checkpoint, step {state.step}, is not durable after {LAST_SAVE_S:.0f} s")
@@ -175,7 +176,8 @@ def _finish(
             state.final_weights(),
             metrics,
             facts,
-            at=clock.now(),
+            clock=clock,
+            ended=ended,
             check_lease=check_lease,
         )
         start.done = True

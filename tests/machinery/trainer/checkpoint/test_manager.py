@@ -49,6 +49,9 @@ class State:
             "epoch": 0,
             "steps_per_second": 1.0,
             "compute_seconds": float(self.step),
+            "evaluation_seconds": 0.0,
+            "longest_evaluation_seconds": 0.0,
+            "evaluations_left": 0,
             "metrics": {},
             "score": self.score,
         }

@@ -58,9 +58,16 @@ class Manifest:
     epoch: int
     steps_per_second: float
     compute_seconds: float
-    """Time in training over all attempts, without lost work."""
+    """Time in training and evaluations over all attempts, without lost work."""
+    evaluation_seconds: float
+    """The evaluations among `compute_seconds`."""
+    longest_evaluation_seconds: float
+    """0 before the first evaluation."""
+    evaluations_left: int
     saving_seconds: float
     """Time that training paused for checkpoints, since this start."""
+    save_seconds: float
+    """Time until the last save was durable; 0 for the first save of this start."""
     metrics: dict[str, float | None]
     """Of the newest evaluation, empty before the first; None for a value that was not finite."""
     score: float | None

@@ -146,6 +146,7 @@ class CheckpointManager:
         self._saves += 1
         self._in_flight = _InFlight(self._saves, state.step, size)
         draft = self._identity.draft(self._token, self._restored, self.saving_s, self._clock.now())
+        draft["save_seconds"] = round(self.durable_s, 3)
         self._send(Save(save=self._saves, size=size, manifest={**draft, **state.describe()}, prune=prune))
 
     def poll(self, timeout_s: float = 0.0) -> None:
