@@ -213,7 +213,8 @@ class World:
     def _train(self, job: EmulatedJob, attempt: str) -> None:
         """Write what the trainer of this job would have written by now."""
         if attempt not in self._starts:
-            self._starts[attempt] = markers.claim_start(self._checkpoints, self.run.id, attempt, {})
+            facts = {"time": self.clock.now().isoformat()}
+            self._starts[attempt] = markers.claim_start(self._checkpoints, self.run.id, attempt, facts)
             self._trained_until[attempt], self._from_step[attempt] = job.started_at, self.step
             if not stands_by(job):
                 lease.claim(self._checkpoints, self.run.id, lease.process_name(attempt, self._starts[attempt]))
@@ -291,7 +292,8 @@ class World:
 
     def _end(self, job: EmulatedJob, attempt: str, code: int) -> None:
         if code >= 0:  # who is killed writes nothing
-            markers.write_end(self._checkpoints, self.run.id, attempt, self._starts[attempt], {"exit_code": code})
+            facts = {"time": self.clock.now().isoformat(), "exit_code": code}
+            markers.write_end(self._checkpoints, self.run.id, attempt, self._starts[attempt], facts)
         self._ended.add(attempt)
         self.launcher.processes[job.name].end(code)
 

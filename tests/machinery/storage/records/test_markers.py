@@ -40,13 +40,11 @@ def test_ends_do_not_count_as_starts(store: Store) -> None:
     assert markers.claim_start(store, "run", "a", {}) == 2
 
 
-def test_a_marker_holds_the_time_and_what_it_is_told(store: Store) -> None:
-    start = markers.claim_start(store, "run", "a", {"host": "vm"})
-    markers.write_end(store, "run", "a", start, {"exit_code": 1, "reason": "why"})
-    started, ended = read(store, "a", 1, "started"), read(store, "a", 1, "ended")
-    assert started["host"] == "vm"
-    assert (ended["exit_code"], ended["reason"]) == (1, "why")
-    assert str(started["time"]) < str(ended["time"])
+def test_a_marker_holds_the_facts_of_its_start_or_end(store: Store) -> None:
+    started, ended = {"time": "2026-11-24T00:00:00+00:00", "host": "vm"}, {"exit_code": 1, "reason": "why"}
+    start = markers.claim_start(store, "run", "a", started)
+    markers.write_end(store, "run", "a", start, ended)
+    assert (read(store, "a", 1, "started"), read(store, "a", 1, "ended")) == (started, ended)
 
 
 def test_a_start_ends_once(store: Store) -> None:
