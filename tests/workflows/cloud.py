@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from spot.core.run import CancelRequest, Run
 from spot.emulators.capacity import ScriptedCapacity
-from spot.emulators.clock import ScaledClock
+from spot.core.clock import SystemClock
 from spot.emulators.faults import Method
 from spot.emulators.job_lifecycle import Behaviour
 from spot.emulators.jobs import JobTable
@@ -159,6 +159,6 @@ class Cloud:
 @contextmanager
 def cloud(uri: str, storage: str) -> Iterator[Cloud]:
     """`uri` is empty, and at the emulator `storage`."""
-    jobs = JobTable(ScriptedCapacity(), IdleLauncher(), ScaledClock(1.0, datetime.now(UTC)), AT_ONCE)
+    jobs = JobTable(ScriptedCapacity(), IdleLauncher(), SystemClock(), AT_ONCE)
     with github_server() as github, google_server() as registry, VertexServer(jobs) as vertex:
         yield Cloud(github=github, vertex=vertex, registry=registry, storage=storage, uri=uri)

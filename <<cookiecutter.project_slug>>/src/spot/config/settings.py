@@ -51,9 +51,10 @@ class CloudSettings(BaseModel):
         description=f'a list of 1 to {fields.MAX_REGIONS} regions, not zones, as in ["us-central1", "us-east4"]',
     )
     bucket: str = _text(
-        fields.BUCKET.pattern,
+        rf"{fields.BUCKET.pattern}|/[^\x00-\x1f]+",
         "3 to 63 of a-z, 0-9, - _ and ., a letter or digit at both ends; no gs://, no IP address, no google",
     )
+    """Or the absolute path of a directory that `spot rehearse --keep` wrote."""
     prefix: str = _text(
         r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*",
         "1 to 200 letters, digits and . _ -, a letter or digit first; / between folders, none at the ends",
@@ -170,7 +171,8 @@ class Settings(BaseModel):
     @property
     def root(self) -> str:
         """Return the URI above every object of the project."""
-        return f"gs://{self.cloud.bucket}/{self.cloud.prefix}"
+        kept = self.cloud.bucket.startswith("/")
+        return f"{'' if kept else 'gs://'}{self.cloud.bucket}/{self.cloud.prefix}"
 
     def machine(self) -> Machine:
         """Return the machine of every attempt; without an accelerator the count is 0."""

@@ -1,4 +1,4 @@
-"""Rehearse a run with preemptions, missing capacity and a crash, and compare its model with the baseline's."""
+"""Rehearse a run with preemptions, missing capacity and a crash, and compare its model with an uninterrupted one's."""
 
 import argparse
 import json
@@ -8,26 +8,48 @@ from pathlib import Path
 
 from rich.console import Console
 
+from spot.config.load import load
+from spot.config.settings import Settings
 from spot.core.errors import Exit, SpotError
+from spot.demo import keep
 from spot.demo.environment import Options, set_up
 from spot.demo.runner import Result, run_rehearsal
 from spot.demo.view import WIDTH, Timeline, ending
 from spot.storage.records import ledger
 
+STEPS = 500
+
+
+class DataError(SpotError):
+    """Report training data that a rehearsal cannot read."""
+
+    exit_code = Exit.USAGE
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Return 0 if the run met its deadline with the baseline's model, 1 if not, 2 for invalid arguments."""
     given = _parser().parse_args(arguments)
-    options = Options(epochs=given.epochs, seed=given.seed, data=given.data, trace=given.trace)
     console = Console(highlight=False, stderr=given.json)
     if not console.is_terminal:
         console.width = WIDTH
     try:
-        with Timeline(console) as timeline, set_up(options, timeline.log) as environment:
-            result = run_rehearsal(environment, timeline.show)
+        training = training_flags(load(given.settings), given.steps, given.data)
+        if given.keep:
+            keep.check(given.keep)
+        options = Options(training=training, seed=given.seed, trace=given.trace)
+        with Timeline(console, verbose=given.verbose) as timeline, set_up(options) as environment:
+            result = run_rehearsal(environment, timeline)
+            if given.keep:
+                keep.keep(given.keep)
+        if given.html:
+            from spot.report import page
+
+            given.html.write_text(page.report(result.account), encoding="utf-8")
     except (SpotError, OSError) as error:
         print(f"rehearsal: {error}", file=sys.stderr)
         return error.exit_code if isinstance(error, SpotError) else Exit.FAILED
+    except KeyboardInterrupt:
+        return 130
     console.print(ending(result))
     if given.json:
         json.dump(_values(result), sys.stdout, indent=1)
@@ -35,11 +57,26 @@ def main(arguments: list[str] | None = None) -> int:
     return Exit.DONE if result.succeeded else Exit.FAILED
 
 
+def training_flags(settings: Settings, steps: int, data: Path | None) -> tuple[str, ...]:
+    """Return the flags of [training], with at most `steps` steps and `data` instead of its own."""
+    training = settings.training
+    uri = str(training.get("data", "sample"))
+    if uri.startswith("gs://") and not data:
+        raise DataError(
+            f"training.data is {uri}, which a rehearsal cannot read", fix="download it, and give --data FILE"
+        )
+    fewest = min(steps, int(str(training.get("max-steps", steps))))
+    return (*settings.arguments(), "--max-steps", str(fewest), *(("--data", str(data)) if data else ()))
+
+
 def _values(result: Result) -> dict[str, object]:
-    comparison = result.comparison
+    comparison, account = result.comparison, result.account
     return {
         "run": json.loads(ledger.encode(result.snapshot.run)),
         "reached": dict(result.snapshot.reached),
+        "usd": account.usd,
+        "usd_on_demand": account.on_demand and account.on_demand.usd,
+        "seconds_to_spare": account.to_spare and account.to_spare.total_seconds(),
         "identical": comparison is not None and comparison.identical,
         "score": comparison and {comparison.score_name: comparison.score},
     }
@@ -47,11 +84,18 @@ def _values(result: Result) -> dict[str, object]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="spot rehearse", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--epochs", type=_whole(1), default=60, metavar="N", help="set the passes over the data (60)")
-    parser.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="set the seed of the training (0)")
-    parser.add_argument("--data", type=_file, metavar="FILE", help="train on a local file instead of the sample")
-    parser.add_argument("--trace", type=Path, metavar="CSV", help="replay measured capacity instead of the scenario")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
+    add = parser.add_argument
+    add("--steps", type=_whole(1), default=STEPS, metavar="N", help=f"train at most N steps ({STEPS})")
+    add("--seed", type=_whole(0), metavar="N", help="rehearse a random story instead of the scripted one")
+    add("--trace", type=Path, metavar="CSV", help="replay measured capacity instead of a story")
+    add("--data", type=_file, metavar="FILE", help="train on a local file instead of training.data")
+    add(
+        "--settings", type=Path, default=Path("spot.toml"), metavar="FILE", help="read [training] from FILE (spot.toml)"
+    )
+    add("--verbose", action="store_true", help="show the reason of each decision")
+    add("--html", type=Path, metavar="FILE", help="write the report of the run to FILE")
+    add("--keep", type=Path, metavar="DIR", help="keep the bucket in DIR, for spot status and spot report")
+    add("--json", action="store_true", help="print the result as JSON on standard output")
     return parser
 
 

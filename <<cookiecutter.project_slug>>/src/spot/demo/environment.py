@@ -1,72 +1,86 @@
-"""Start storage, Vertex AI and a scaled clock on this machine, and stop them afterwards."""
+"""Start storage, Vertex AI and the director of time on this machine, and stop them afterwards."""
 
 import os
-import time
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import timedelta
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest.mock import patch
 
-from spot.core.errors import Exit, SpotError
 from spot.core.format import hours
+from spot.core.run import Machine
+from spot.demo import participants
+from spot.demo.director import Director, Participant, RehearsalError
+from spot.demo.virtual_clock import EPOCH
 from spot.emulators.capacity import ScriptedCapacity, TraceCapacity
-from spot.emulators.clock import ScaledClock
 from spot.emulators.job_lifecycle import Behaviour
 from spot.emulators.jobs import JobTable
-from spot.emulators.launcher import TrainerLauncher
-from spot.emulators.reaper import Reaper
+from spot.emulators.launcher import Spec, arguments, variables
 from spot.emulators.storage_server import emulator
 from spot.emulators.vertex_server import VertexServer
-from spot.storage.factory import open_store
-from spot.storage.records import manifest
 
 BUCKET = "rehearsal"
 ROOT = f"gs://{BUCKET}/project"
 BASELINE = "baseline"
-WORK = timedelta(hours=2)
-"""The simulated duration of the training, whatever the speed of this machine."""
+MACHINE = Machine(type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100)
+WORK = timedelta(hours=7)
+"""The training time without interruption, in virtual time."""
+CHECKPOINT_INTERVAL = timedelta(minutes=10)
 PROVISIONING = timedelta(minutes=5)
-CHECKPOINT_S = 0.5
-GRACE_S = 10.0
+GRACE = timedelta(seconds=30)
+BASELINE_S = 1800.0
+"""The longest wait for the baseline after the run has ended, in real seconds."""
 ENVIRONMENT = {
     "NO_GCE_CHECK": "true",  # otherwise google-auth queries the metadata address
-    "LEASE_SPEED": "30",  # a hand-over takes a second or two instead of a minute
     "OMP_NUM_THREADS": "1",  # PyTorch's threads busy-wait on the cores that all processes here share
+    "PYTHONWARNINGS": "ignore",
 }
-LONGEST_S = 900.0
-"""No rehearsal takes this long: a process hangs."""
-
-
-class RehearsalError(SpotError):
-    """Report a rehearsal that did not reach its end."""
-
-    exit_code = Exit.FAILED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Hold the options of the command line."""
+    """Hold what is rehearsed."""
 
-    epochs: int
-    seed: int
-    data: Path | None
-    """A local file instead of the sample of the project."""
-    trace: Path | None
-    """Measured capacity instead of the scenario."""
+    training: tuple[str, ...]
+    """Flags of the trainer."""
+    seed: int | None = None
+    """Of a random story; None is the scripted one."""
+    trace: Path | None = None
+    """Measured capacity instead of a story."""
+    modules: Mapping[str, str] = field(default_factory=lambda: {"model": "task.model", "data": "task.data"})
+    """The task, as `entry` takes it."""
 
     @property
-    def training(self) -> tuple[str, ...]:
-        """Return the arguments of the trainer."""
+    def flags(self) -> tuple[str, ...]:
+        """Return the flags of trainers in virtual time."""
         return (
-            *("--epochs", str(self.epochs)),
-            *("--seed", str(self.seed)),
-            *(("--data", str(self.data)) if self.data else ()),
-            *("--checkpoint-interval", str(CHECKPOINT_S)),
-            *("--log-interval", "0.05"),
-            *("--device", "cpu"),  # the run requests a GPU that this machine may not have
+            *self.training,
+            *("--checkpoint-interval", f"{CHECKPOINT_INTERVAL.total_seconds():.0f}"),
+            *("--log-interval", "600", "--device", "cpu"),
+            *("--grace", "3600"),  # the guard of the grace runs in real time: here Vertex AI ends it
         )
+
+
+@dataclass(slots=True)
+class TrainerLauncher:
+    """Start the containers of jobs as participants of the rehearsal."""
+
+    director: Director
+    options: Options
+    environ: Mapping[str, str]
+    trainers: dict[str, Participant] = field(default_factory=dict)
+    """The newest of each attempt."""
+
+    def start(self, spec: Spec, job_name: str) -> Participant:  # noqa: ARG002  # Launcher
+        given = arguments(spec)
+        attempt = given[given.index("--attempt") + 1]
+        environ = {**self.environ, **variables(spec)}
+        trainer = self.director.start(attempt, participants.train, given, environ, self.options.modules, WORK)
+        self.trainers[attempt] = trainer
+        return trainer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,66 +88,70 @@ class Environment:
     """Hold what exists before the run is submitted."""
 
     options: Options
-    log: Callable[[str], None]
-    clock: ScaledClock
-    scale: float
-    start: timedelta
-    """The simulated time from the submit of an attempt to its first checkpoint."""
-    total_steps: int
+    director: Director
     capacity: ScriptedCapacity | TraceCapacity
     launcher: TrainerLauncher
     server: VertexServer
-    reaper: Reaper
+    baseline: BaseProcess
+    logs: Path
+
+    def start_supervisor(self, run: str) -> Participant:
+        return self.director.start("supervisor", participants.supervise, dict(os.environ), run, ROOT)
+
+    def wait_for_baseline(self) -> None:
+        """Raise `RehearsalError` if the uninterrupted training fails."""
+        self.baseline.join(BASELINE_S)
+        if self.baseline.exitcode != 0:
+            code = self.baseline.exitcode
+            ended = f"exited with {code}" if code is not None else f"still runs after {hours_of(BASELINE_S)}"
+            lines = _baseline_log(self.logs).read_text(errors="replace").splitlines()[-20:]
+            raise RehearsalError("\n".join([f"the uninterrupted training {ended}; its last lines:", *lines]))
+
+
+def hours_of(seconds: float) -> str:
+    return hours(timedelta(seconds=seconds))
 
 
 @contextmanager
-def set_up(
-    options: Options,
-    log: Callable[[str], None],
-    launcher_for: Callable[[Reaper], TrainerLauncher] = TrainerLauncher,
-) -> Iterator[Environment]:
-    """Train the baseline, set the clock by it, and start the emulators. Raise `RehearsalError` or `TraceError`."""
-    if options.trace:
-        TraceCapacity(options.trace, datetime.now(UTC))  # fail on an invalid trace before the training
+def set_up(options: Options) -> Iterator[Environment]:
+    """Start the emulators and the baseline training. Raise `TraceError` for an invalid trace."""
+    capacity = TraceCapacity(options.trace, EPOCH) if options.trace else ScriptedCapacity()
     with ExitStack() as stack:
+        logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-")))
         storage = stack.enter_context(emulator(BUCKET))
         stack.enter_context(patch.dict(os.environ, ENVIRONMENT, STORAGE_EMULATOR_HOST=storage))
-        reaper = stack.enter_context(Reaper())
-        launcher = launcher_for(reaper)
-        log(f"baseline: training {options.epochs} epochs without interruption")
-        started_s, trained_s, total_steps = _train_baseline(options, launcher)
-        scale = WORK.total_seconds() / trained_s
-        clock = ScaledClock(scale, datetime.now(UTC))
-        log(f"baseline: trained in {trained_s:.1f} s, scaled to {hours(WORK)}: 1 h passes in {3600 / scale:.1f} s")
-        capacity = TraceCapacity(options.trace, clock.now()) if options.trace else ScriptedCapacity()
-        behaviour = Behaviour(pending=PROVISIONING, grace_s=GRACE_S)
-        server = stack.enter_context(VertexServer(JobTable(capacity, launcher, clock, behaviour)))
+        director = Director(logs)
+        stack.callback(director.close)
+        launcher = TrainerLauncher(director, options, dict(os.environ))
+        jobs = JobTable(
+            capacity,
+            launcher,
+            director,
+            Behaviour(pending=PROVISIONING, grace_s=GRACE.total_seconds()),
+            monotonic=director.monotonic,
+        )
+        server = stack.enter_context(VertexServer(jobs))
         stack.enter_context(patch.dict(os.environ, VERTEX_ENDPOINT=server.url))
+        baseline = _start_baseline(director, options, _baseline_log(logs))
+        stack.callback(baseline.kill)
         yield Environment(
             options=options,
-            log=log,
-            clock=clock,
-            scale=scale,
-            start=PROVISIONING + timedelta(seconds=(started_s + CHECKPOINT_S) * scale),
-            total_steps=total_steps,
+            director=director,
             capacity=capacity,
             launcher=launcher,
             server=server,
-            reaper=reaper,
+            baseline=baseline,
+            logs=logs,
         )
 
 
-def _train_baseline(options: Options, launcher: TrainerLauncher) -> tuple[float, float, int]:
-    """Return the seconds of start and end, the seconds of training, and the number of steps."""
-    uris = ("--run", BASELINE, "--output-dir", f"{ROOT}/models", "--checkpoint-dir", f"{ROOT}/checkpoints")
-    spec = {"workerPoolSpecs": [{"containerSpec": {"args": [*uris, *options.training]}}]}
-    began = time.monotonic()
-    process = launcher.start(spec, BASELINE)
-    code = process.wait(LONGEST_S)
-    took_s = time.monotonic() - began
-    newest = manifest.newest(open_store(f"{ROOT}/checkpoints"), BASELINE)
-    if code != 0 or newest is None:
-        ended = f"exited with {code}" if code is not None else f"still runs after {LONGEST_S:.0f} s"
-        raise RehearsalError("\n".join([f"the baseline training {ended}; its last lines:", *process.lines[-20:]]))
-    trained_s = min(max(newest.compute_seconds, 1.0), took_s)
-    return took_s - trained_s, trained_s, newest.total_steps
+def _baseline_log(logs: Path) -> Path:
+    return logs / f"{BASELINE}.log"
+
+
+def _start_baseline(director: Director, options: Options, log: Path) -> BaseProcess:
+    log.touch()
+    where = ("--run", BASELINE, "--output-dir", f"{ROOT}/models", "--enable-checkpointing", "false")
+    return director.fork(
+        participants.train_baseline, str(log), (*options.flags, *where), dict(os.environ), options.modules
+    )

@@ -1,31 +1,30 @@
 """Submit the run of a rehearsal and take it to its end."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
-from spot.core.format import hours
-from spot.core.run import Machine, Observation, PolicyConfig, Run, RunState, Spec, Strategy
+from spot.accounting.cost import Account, account
+from spot.core.run import Decision, PolicyConfig, Run, RunState, Spec, Strategy
 from spot.demo.comparison import Comparison, compare
-from spot.demo.environment import BASELINE, LONGEST_S, ROOT, WORK, Environment, RehearsalError
-from spot.demo.scaled_status import ScaledStatus
-from spot.demo.scenario import REGIONS, AttemptView, Controls, scenario
-from spot.demo.supervisor_process import KILLED, SupervisorOptions, SupervisorProcess
+from spot.demo.director import Participant, RehearsalError
+from spot.demo.environment import BASELINE, CHECKPOINT_INTERVAL, MACHINE, PROVISIONING, ROOT, WORK, Environment
+from spot.demo.participants import LOADING, RECONCILE_INTERVAL
+from spot.demo.scenario import REGIONS, AttemptView, Controls, Script, random_scenario, scenario
 from spot.emulators.capacity import ScriptedCapacity, TraceCapacity
 from spot.pricing import quotes
 from spot.storage.factory import open_store
 from spot.storage.records.ledger import Ledger
+from spot.supervisor.training_status import BucketStatus
 
-RUN = "rehearsal"
-MACHINE = Machine(type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100)
-EVENTS = timedelta(hours=3, minutes=30)
-"""The simulated time that the scenario takes in addition to the training and the starts of trainers."""
-STARTS = 4.5
-"""The starts of trainers that fit into the deadline."""
-REFRESH_S = 0.05
-
-Script = Callable[[Controls], Iterator[None]]
+RUN = "20260105-060000-rehearsal"
+DEADLINE = timedelta(hours=11, minutes=30)
+TICK_S = 5.0
+"""The longest virtual time between two looks at jobs and story."""
+START = PROVISIONING + LOADING + timedelta(minutes=2)
+"""From a submit to the first new step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +33,13 @@ class Snapshot:
 
     now: datetime
     run: Run
-    seen: Observation
     reached: Mapping[str, int]
-    """The last step that the trainer of each attempt logged."""
+    """The last step of each attempt that trained."""
+    total_steps: int = 0
+
+    @property
+    def step(self) -> int:
+        return max(self.reached.values(), default=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,114 +47,169 @@ class Result:
     """Hold the end of a rehearsal."""
 
     snapshot: Snapshot
+    account: Account
     comparison: Comparison | None
     """None if the run did not succeed."""
 
     @property
     def succeeded(self) -> bool:
         """Return whether the run met its deadline with the model of the baseline."""
-        at = self.snapshot.seen.completed_at
-        in_time = at is not None and at <= self.snapshot.run.spec.deadline
+        spare = self.account.to_spare
+        in_time = spare is not None and spare >= timedelta()
         return in_time and self.comparison is not None and self.comparison.identical
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Describe what happened; `detail` gives the reason of a decision."""
+
+    at: datetime
+    text: str
+    detail: str = ""
+
+
+class Watcher:
+    """Receive what happens in a rehearsal."""
+
+    def event(self, event: Event) -> None: ...
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Receive the state of the run, many times a second."""
+
+
 def run_rehearsal(
-    environment: Environment, show: Callable[[Snapshot], None], script: Script = scenario, run: Run | None = None
+    environment: Environment, watcher: Watcher, script: Script | None = None, run: Run | None = None
 ) -> Result:
-    """Submit the run, by default that of the scenario, and reconcile it to its end. Raise `RehearsalError`.
-
-    `show` is called many times a second.
-    """
-    runner = _Runner(environment, script, run or new_run(environment))
-    snapshot = runner.snapshot()
-    end = time.monotonic() + LONGEST_S
-    while snapshot.run.state is RunState.OPEN:
-        if time.monotonic() > end:
-            raise RehearsalError(f"run {snapshot.run.id} is still open after {LONGEST_S:.0f} s: a process hangs")
-        runner.advance()
-        snapshot = runner.snapshot()
-        show(snapshot)
-        time.sleep(REFRESH_S)
-    succeeded = snapshot.run.state is RunState.SUCCEEDED
-    return Result(snapshot=snapshot, comparison=compare(ROOT, BASELINE, RUN) if succeeded else None)
+    """Submit the run, by default that of the scenario, and reconcile it to its end. Raise `RehearsalError`."""
+    rehearsal = _Rehearsal(environment, watcher, script or _story(environment), run or new_run(environment))
+    snapshot = rehearsal.play()
+    run, now = snapshot.run, snapshot.now
+    succeeded = run.state is RunState.SUCCEEDED
+    if succeeded:
+        environment.wait_for_baseline()
+    return Result(
+        snapshot=snapshot,
+        account=account(run, BucketStatus().observe(run), now),
+        comparison=compare(ROOT, BASELINE, run.id) if succeeded else None,
+    )
 
 
-class _Runner:
-    def __init__(self, environment: Environment, script: Script, run: Run) -> None:
-        self._environment = environment
+class _Rehearsal:
+    def __init__(self, environment: Environment, watcher: Watcher, script: Script, run: Run) -> None:
+        self._environment, self._watcher = environment, watcher
+        self._director, self._jobs = environment.director, environment.server.jobs
         self._ledger = Ledger(open_store(ROOT))
-        self._status = ScaledStatus(environment.clock, environment.scale)
-        spec = run.spec
-        due = f"due in {hours(spec.deadline - run.submitted_at)}, in {' or '.join(spec.policy.regions)}"
-        environment.log(f"run {run.id}: {hours(WORK)} of training, {due}")
         self._run = self._ledger.create(run).run
-        self._durable_step = 0
+        self._running: dict[str, Participant] = {}
         self._reached: dict[str, int] = {}
-        self._script = self._start(script)
-        self._supervisor = self._supervise()
-
-    def advance(self) -> None:
-        """Inject what is due, and replace a supervisor that was killed."""
+        self._total_steps = 0
+        self._script = iter(()) if environment.options.trace else script(self._controls())
         next(self._script, None)
-        code = self._supervisor.process.poll()
-        if code == KILLED:
-            self._environment.log("new supervisor started: it reads the state of the run from the bucket")
-            self._supervisor = self._supervise()
-        elif code:
-            errors = self._supervisor.errors[-20:]
-            raise RehearsalError("\n".join([f"the supervisor exited with {code}; its last lines:", *errors]))
+        self._supervisor = environment.start_supervisor(run.id)
+        self._reconciled, self._killed = -1, ""
 
-    def snapshot(self) -> Snapshot:
-        self._run = self._ledger.find(RUN).run
-        for attempt in self._run.attempts:
-            process = self._environment.launcher.processes.get(attempt.job or "")
-            if process:
-                self._reached[attempt.id] = max(self._reached.get(attempt.id, 0), process.step)
-        seen = self._status.observe(self._run)
-        self._durable_step = seen.progress.step if seen.progress else 0
-        return Snapshot(now=self._environment.clock.now(), run=self._run, seen=seen, reached=dict(self._reached))
+    def play(self) -> Snapshot:
+        """Let time pass until the run has ended."""
+        while True:
+            self._settle()
+            snapshot = self._snapshot()
+            self._watcher.show(snapshot)
+            if self._run.state is not RunState.OPEN:
+                return snapshot
+            now = self._director.monotonic()
+            self._director.step(now - now % TICK_S + TICK_S)
 
-    def _start(self, script: Script) -> Iterator[None]:
-        environment = self._environment
-        if not isinstance(environment.capacity, ScriptedCapacity):
-            return iter(())
-        return script(
-            Controls(
-                capacity=environment.capacity,
-                jobs=environment.server.jobs,
-                server=environment.server,
-                training=self._training,
-                active=lambda: self._run.active,
-                kill_supervisor=lambda: self._supervisor.kill(),  # noqa: PLW0108  # the supervisor at that time
-                log=environment.log,
-            )
+    def _settle(self) -> None:
+        """Carry out all that is due at this moment."""
+        self._director.settle()
+        self._follow_supervisor()
+        self._jobs.advance()
+        self._director.settle()
+        self._jobs.advance()
+        self._follow_trainers()
+        next(self._script, None)
+        self._director.settle()
+        self._jobs.advance()
+
+    def _follow_supervisor(self) -> None:
+        supervisor = self._supervisor
+        if supervisor.exit_code is None and supervisor.request == self._reconciled:
+            return
+        self._reconciled = supervisor.request
+        before, self._run = self._run, self._ledger.find(self._run.id).run
+        for decision in self._run.decisions[len(before.decisions) :]:
+            self._watcher.event(_decided(decision))
+        if supervisor.exit_code == -signal.SIGKILL:
+            self._log(f"the supervisor was killed {self._killed}: a new one reads the bucket")
+            self._supervisor, self._reconciled = self._environment.start_supervisor(self._run.id), -1
+            self._director.settle()
+        elif supervisor.exit_code:
+            said = f"the supervisor exited with {supervisor.exit_code}; its last lines:"
+            raise RehearsalError("\n".join([said, *supervisor.last_lines()]))
+
+    def _follow_trainers(self) -> None:
+        for attempt, trainer in self._environment.launcher.trainers.items():
+            if step := trainer.status.get("step", 0):
+                if self._running.get(attempt) is not trainer:
+                    self._log(f"{attempt} trains from step {step - 1}")
+                    self._running[attempt] = trainer
+                self._reached[attempt] = max(self._reached.get(attempt, 0), step)
+                self._total_steps = trainer.status["total"]
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(
+            now=self._director.now(), run=self._run, reached=dict(self._reached), total_steps=self._total_steps
         )
 
-    def _supervise(self) -> SupervisorProcess:
-        environment = self._environment
-        offset = environment.clock.now().timestamp() - environment.scale * time.time()
-        options = SupervisorOptions(run=RUN, root=ROOT, scale=environment.scale, offset=offset)
-        return SupervisorProcess(options, environment.log, environment.reaper)
+    def _log(self, text: str) -> None:
+        self._watcher.event(Event(at=self._director.now(), text=text))
+
+    def _controls(self) -> Controls:
+        capacity = self._environment.capacity
+        assert isinstance(capacity, ScriptedCapacity)
+        return Controls(
+            capacity=capacity,
+            jobs=self._jobs,
+            server=self._environment.server,
+            training=self._training,
+            active=lambda: self._run.active,
+            now=self._director.now,
+            kill_supervisor=self._kill_supervisor,
+            log=self._log,
+        )
+
+    def _kill_supervisor(self, when: str) -> None:
+        self._killed = when
+        self._supervisor.kill()
 
     def _training(self) -> AttemptView | None:
         attempt = self._run.active
-        process = self._environment.launcher.processes.get(attempt.job or "") if attempt else None
-        if attempt is None or process is None or process.poll() is not None or not process.step:
+        trainer = self._environment.launcher.trainers.get(attempt.id) if attempt else None
+        if attempt is None or trainer is None or trainer.exit_code is not None or "step" not in trainer.status:
             return None
         return AttemptView(
             job=str(attempt.job),
             attempt=attempt.id,
             provisioning=attempt.provisioning,
-            step=process.step,
-            total_steps=self._environment.total_steps,
-            durable_step=self._durable_step,
+            step=trainer.status["step"],
+            total_steps=trainer.status["total"],
+            durable_step=trainer.status.get("durable", attempt.from_step),
         )
+
+
+def _story(environment: Environment) -> Script:
+    seed = environment.options.seed
+    return scenario if seed is None else partial(random_scenario, seed=seed)
+
+
+def _decided(decision: Decision) -> Event:
+    return Event(at=decision.at, text=f"supervisor: {decision.action}", detail=decision.reason)
 
 
 def new_run(environment: Environment) -> Run:
     """Return a run with a deadline that leaves time for the scenario."""
-    now, start = environment.clock.now(), environment.start
-    regions = environment.capacity.regions if isinstance(environment.capacity, TraceCapacity) else REGIONS
+    now, capacity = environment.director.now(), environment.capacity
+    regions = capacity.regions if isinstance(capacity, TraceCapacity) else REGIONS
     policy = PolicyConfig(
         strategy=Strategy.HYBRID,
         regions=regions,
@@ -159,11 +217,11 @@ def new_run(environment: Environment) -> Run:
         flex_start=False,
         work=WORK,
         provisioning_timeout=timedelta(minutes=20),
-        expected_start=start,
-        worst_start=1.5 * start + timedelta(minutes=10),
-        reconcile_interval=timedelta(minutes=12),
-        max_checkpoint_interval=timedelta(minutes=10),
-        reserve=timedelta(minutes=60),
+        expected_start=START,
+        worst_start=2 * START + timedelta(minutes=10),
+        reconcile_interval=RECONCILE_INTERVAL + timedelta(minutes=2),
+        max_checkpoint_interval=CHECKPOINT_INTERVAL,
+        reserve=timedelta(minutes=45),
         max_preemptions=None,
         max_errors=0,
         disable_retries=True,
@@ -174,10 +232,10 @@ def new_run(environment: Environment) -> Run:
         project="rehearsal",
         root=ROOT,
         image="trainer",
-        arguments=environment.options.training,
+        arguments=environment.options.flags,
         machine=MACHINE,
         service_account="training@rehearsal.iam.gserviceaccount.com",
-        deadline=now + WORK + EVENTS + STARTS * start,
+        deadline=now + DEADLINE,
         policy=policy,
     )
     return Run(id=RUN, spec=spec, submitted_at=now)

@@ -1,7 +1,9 @@
-"""Interrupt the run of `spot rehearse` with the faults of a month on Spot VMs, one after the other."""
+"""Interrupt the run of a rehearsal: the scripted story, and random ones."""
 
+import random
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 
 from spot.core.run import Attempt, Provisioning
@@ -13,8 +15,10 @@ from spot.emulators.vertex_server import VertexServer
 EMPTY, SCARCE = "us-east4", "us-central1"
 """The cheaper region starts without spot capacity; the more expensive region runs out of it."""
 REGIONS = (EMPTY, SCARCE)
-UNSAVED_STEPS = 10
+UNSAVED_STEPS = 8
 """Steps after the newest checkpoint before a preemption without warning."""
+ON_DEMAND_FIRST = timedelta(minutes=20)
+"""Training on demand before spot capacity is back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,35 +41,65 @@ class Controls:
     jobs: JobTable
     server: VertexServer
     training: Callable[[], AttemptView | None]
-    """Returns the active attempt once its trainer runs."""
+    """Returns the active attempt once its trainer trains."""
     active: Callable[[], Attempt | None]
-    kill_supervisor: Callable[[], None]
+    now: Callable[[], datetime]
+    kill_supervisor: Callable[[str], None]
+    """Kills it and says when."""
     log: Callable[[str], None]
 
 
+Script = Callable[[Controls], Iterator[None]]
+
+
 def scenario(controls: Controls) -> Iterator[None]:
-    """Wait for each condition, then inject the next fault; resumed many times a second until the run ends."""
+    """Wait for each condition, then inject the next fault; resumed at each moment until the run ends."""
     controls.capacity.set(EMPTY, Provisioning.SPOT, 0)
     controls.log(f"no spot capacity in {EMPTY}")
 
-    view = yield from _wait_for(controls, share=0.1)
-    controls.log(f"{view.attempt} preempted (SIGTERM): the trainer saves")
+    view = yield from _wait_for(controls, share=0.2)
+    controls.log(f"{view.attempt} is preempted with a warning (SIGTERM): the trainer saves")
     controls.jobs.preempt(view.job, save=True)
 
-    view = yield from _wait_for(controls, share=0.2, unsaved=UNSAVED_STEPS, after=view.job)
-    controls.log(f"{view.attempt} preempted without warning (SIGKILL): unsaved steps are lost")
+    view = yield from _wait_for(controls, share=0.4, unsaved=UNSAVED_STEPS, after=view.job)
+    lost = view.step - view.durable_step
+    controls.log(f"{view.attempt} is preempted without warning (SIGKILL): {lost} unsaved steps are lost")
     controls.jobs.preempt(view.job, save=False)
     controls.server.rule = each(LostReply(partial(_crash, controls)), where=on(Method.CREATE), count=1)
 
-    view = yield from _wait_for(controls, share=0.3, after=view.job)
-    controls.log(f"{view.attempt} preempted (SIGTERM): no spot capacity in {EMPTY} or {SCARCE}")
+    view = yield from _wait_for(controls, share=0.6, after=view.job)
+    controls.log(f"{view.attempt} is preempted (SIGTERM): no spot capacity in {EMPTY} or {SCARCE}")
     controls.capacity.set(SCARCE, Provisioning.SPOT, 0)
 
-    while not ((active := controls.active()) and active.provisioning is Provisioning.ON_DEMAND):
+    while not ((view := controls.training()) and view.provisioning is Provisioning.ON_DEMAND):
         yield
-    controls.log(f"{active.id} is the fallback to on-demand; spot capacity is back in both regions")
+    until = controls.now() + ON_DEMAND_FIRST
+    while controls.now() < until:
+        yield
+    controls.log("spot capacity is back in both regions")
     controls.capacity.set(EMPTY, Provisioning.SPOT, UNLIMITED)
     controls.capacity.set(SCARCE, Provisioning.SPOT, UNLIMITED)
+
+
+def random_scenario(controls: Controls, seed: int) -> Iterator[None]:
+    """Preempt attempts, change capacity and kill supervisors at random moments."""
+    chance = random.Random(seed)  # a story, no secret
+    while True:
+        for region in REGIONS:
+            count = chance.choice([0, UNLIMITED, UNLIMITED])
+            controls.capacity.set(region, Provisioning.SPOT, count)
+            controls.log(f"{'no ' if count == 0 else ''}spot capacity in {region}")
+        until = controls.now() + timedelta(minutes=chance.uniform(5, 150))
+        if chance.random() < 1 / 3:
+            controls.server.rule = each(LostReply(partial(_crash, controls)), where=on(Method.CREATE), count=1)
+        while controls.now() < until:
+            yield
+        if chance.random() < 1 / 4:
+            controls.kill_supervisor("between two reconciles")
+        if (view := controls.training()) and view.provisioning is Provisioning.SPOT:
+            save = chance.random() < 1 / 2
+            controls.log(f"{view.attempt} is preempted {'(SIGTERM)' if save else 'without warning (SIGKILL)'}")
+            controls.jobs.preempt(view.job, save=save)
 
 
 def _wait_for(
@@ -84,5 +118,4 @@ def _wait_for(
 
 
 def _crash(controls: Controls) -> None:
-    controls.kill_supervisor()
-    controls.log("supervisor killed after Vertex AI created the job, before it received the reply")
+    controls.kill_supervisor("after Vertex AI created the job, before it has the reply")

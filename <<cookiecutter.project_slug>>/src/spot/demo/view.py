@@ -1,10 +1,7 @@
-"""Show a rehearsal: live on a terminal, as plain lines elsewhere, and as tables at its end."""
+"""Show a rehearsal: one line per event, the state on a terminal, and a table at its end."""
 
-from __future__ import annotations
-
-import threading
-from collections import deque
 from datetime import datetime, timedelta
+from typing import Self
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -13,79 +10,72 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from spot.accounting.cost import Account
 from spot.core.format import hours, state_of
 from spot.core.run import Attempt
-from spot.demo.runner import Result, Snapshot
+from spot.demo.comparison import Comparison
+from spot.demo.runner import Event, Result, Snapshot, Watcher
+from spot.demo.virtual_clock import EPOCH
 
-LAST_LINES = 10
 WIDTH = 120
-BAR = 40
+BAR = 30
 RIGHT = {"at", "waited", "ran", "lost", "cost"}
 """The columns with numbers."""
 
 
-class Timeline:
-    """Show events and the state of the run within its context; safe in any thread."""
+class Timeline(Watcher):
+    """Print events as they happen, with their reasons if `verbose`. Use as a context manager."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._lines: deque[str] = deque(maxlen=LAST_LINES)
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
+        self._console, self._verbose = console, verbose
         self._snapshot: Snapshot | None = None
-        self._lock = threading.Lock()
-        self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
+        self._live = Live(console=console, get_renderable=self._state, refresh_per_second=8, transient=True)
 
-    def __enter__(self) -> Timeline:
-        if self._live:
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live:
-            self._live.stop()
+        self._live.stop()
 
-    def log(self, line: str) -> None:
-        """Show an event with its time."""
-        with self._lock:
-            stamp = since(self._snapshot.now, self._snapshot) if self._snapshot else ""
-            stamped = f"{stamp:>9}  {line}"
-            self._lines.append(stamped)
-            if not self._live:
-                print(stamped, file=self._console.file, flush=True)
-        self._draw()
+    def event(self, event: Event) -> None:
+        detail = f": {event.detail}" if self._verbose and event.detail else ""
+        line = Text(f"{since(event.at):>8}  {event.text}{detail}")
+        self._console.print(line, no_wrap=not self._verbose, overflow="fold" if self._verbose else "ellipsis")
 
     def show(self, snapshot: Snapshot) -> None:
-        """Replace the shown state."""
         self._snapshot = snapshot
-        self._draw()
 
-    def _draw(self) -> None:
-        if self._live is None:
-            return
-        parts: list[RenderableType] = []
-        if self._snapshot:
-            parts = [_clock(self._snapshot), attempts(self._snapshot)]
-        with self._lock:
-            parts += [Text(line, overflow="ellipsis", no_wrap=True) for line in self._lines]
-        self._live.update(Group(*parts))
-
-
-def since(moment: datetime, snapshot: Snapshot) -> str:
-    """Return the time since the submit, as `+3 h 05 min`."""
-    minutes = round((moment - snapshot.run.submitted_at) / timedelta(minutes=1))
-    return f"+{minutes // 60} h {minutes % 60:02d} min"
+    def _state(self) -> RenderableType:
+        if self._snapshot is None:
+            return ""
+        snapshot, spec = self._snapshot, self._snapshot.run.spec
+        table = Table.grid(padding=(0, 2))
+        table.add_row(
+            since(snapshot.now),
+            ProgressBar(total=snapshot.total_steps or 1, completed=snapshot.step, width=BAR),
+            f"step {snapshot.step} of {snapshot.total_steps}, due in {hours(spec.deadline - snapshot.now)}",
+        )
+        return table
 
 
-def _short(moment: datetime, snapshot: Snapshot) -> str:
-    return since(moment, snapshot).removesuffix(" min")
+def since(moment: datetime) -> str:
+    """Return the time since the submit, as `+3:05`."""
+    minutes = int((moment - EPOCH) / timedelta(minutes=1))
+    return f"+{minutes // 60}:{minutes % 60:02d}"
 
 
-def attempts(snapshot: Snapshot) -> Table:
+def attempts(result: Result) -> Table:
     """Return the attempts as a table that fits 80 columns."""
-    table = _table("at", "", "where", "waited", "ran", "outcome", "steps", "lost", "cost")
+    table = Table(box=box.SIMPLE, show_edge=False, padding=0)
+    for name in ("at", "", "where", "waited", "ran", "outcome", "steps", "lost", "cost"):
+        table.add_column(name, justify="right" if name in RIGHT else "left", overflow="fold")
+    snapshot = result.snapshot
     for attempt in snapshot.run.attempts:
         reached, lost = _reached(attempt, snapshot), _lost(attempt, snapshot)
         table.add_row(
-            _short(attempt.intended_at, snapshot),
+            since(attempt.intended_at),
             attempt.id,
             f"{attempt.provisioning} {attempt.region}",
             hours((attempt.started_at or attempt.ended_at or snapshot.now) - attempt.intended_at),
@@ -99,68 +89,54 @@ def attempts(snapshot: Snapshot) -> Table:
 
 
 def ending(result: Result) -> RenderableType:
-    """Return attempts, decisions and the comparison with the baseline."""
-    snapshot = result.snapshot
-    decisions = _table("at", "decision", "reason", title="decisions of the supervisor")
-    for decision in snapshot.run.decisions:
-        decisions.add_row(_short(decision.at, snapshot), decision.action, decision.reason)
-    return Group("", attempts(snapshot), "", decisions, "", *_verdict(result))
-
-
-def _table(*names: str, title: str | None = None) -> Table:
-    """Return an empty table that wraps long cells."""
-    table = Table(box=box.SIMPLE, show_edge=False, padding=0, title=title, title_justify="left")
-    for name in names:
-        table.add_column(name, justify="right" if name in RIGHT else "left", overflow="fold")
-    return table
-
-
-def _verdict(result: Result) -> list[Text]:
-    snapshot, comparison = result.snapshot, result.comparison
-    run = snapshot.run
+    """Return the attempts, the score, and cost, deadline and model in a line each."""
+    comparison, run = result.comparison, result.snapshot.run
     if comparison is None:
-        return [Text(f"run {run.id} ended: {run.state}", style="bold red")]
-    at = snapshot.seen.completed_at or snapshot.now
-    early = run.spec.deadline - at
-    lost = sum(_lost(attempt, snapshot) or 0 for attempt in run.attempts)
-    when = f"{hours(early)} before the deadline" if early >= timedelta() else f"{hours(-early)} LATE"
+        return Group("", attempts(result), "", Text(f"run {run.id} ended: {run.state}", style="bold red"))
+    lost = sum(_lost(attempt, result.snapshot) or 0 for attempt in run.attempts)
+    steps = f"{comparison.steps} steps, {lost} of them computed twice"
+    score = f"{comparison.score_name} {comparison.score:.4f} on held-out data"
+    verdict = (_cost_line(result.account), _deadline_line(result.account), _model_line(comparison))
+    return Group("", attempts(result), "", f"{steps}; {score}", "", *verdict)
+
+
+def _cost_line(bill: Account) -> Text:
+    if bill.usd is None or bill.on_demand is None or bill.share_saved is None:
+        return Text("cost: no price is known")
+    verdict = f"{abs(bill.share_saved):.0%} {'saved' if bill.share_saved > 0 else 'MORE'}"
+    text = f"cost      ${bill.usd:.2f}, on demand ${bill.on_demand.usd:.2f}: {verdict}"
+    return Text(text, style=_style(bill.share_saved > 0))
+
+
+def _deadline_line(bill: Account) -> Text:
+    spare = bill.to_spare or timedelta()
+    in_time = spare >= timedelta()
+    return Text(
+        f"deadline  {f'met, {hours(spare)} to spare' if in_time else f'{hours(-spare)} LATE'}", style=_style(in_time)
+    )
+
+
+def _model_line(comparison: Comparison) -> Text:
     same = {True: "identical", False: "DIFFERENT"}
-    return [
-        Text(f"complete at {since(at, snapshot)}, {when}; {comparison.steps} steps, {lost} recomputed"),
-        Text(f"{comparison.score_name} {comparison.score:.4f} on held-out data"),
-        Text(
-            f"against the baseline: weights {same[comparison.same_weights]}, metrics {same[comparison.same_metrics]},"
-            f" order {same[comparison.same_order]}",
-            style="bold green" if comparison.identical else "bold red",
-        ),
-    ]
+    text = (
+        f"weights   {same[comparison.same_weights]} to an uninterrupted training;"
+        f" metrics {same[comparison.same_metrics]}, order {same[comparison.same_order]}"
+    )
+    return Text(text, style=_style(comparison.identical))
 
 
-def _clock(snapshot: Snapshot) -> RenderableType:
-    run, progress = snapshot.run, snapshot.seen.progress
-    whole = (run.spec.deadline - run.submitted_at).total_seconds()
-    gone = (snapshot.now - run.submitted_at).total_seconds()
-    table = Table(box=None, show_header=False)
-    table.add_row(
-        "time",
-        ProgressBar(total=whole, completed=gone, width=BAR),
-        f"{since(snapshot.now, snapshot)} of {hours(run.spec.deadline - run.submitted_at)}",
-    )
-    done, total = (progress.step, progress.total_steps) if progress else (0, 1)
-    table.add_row(
-        "steps", ProgressBar(total=total, completed=done, width=BAR), f"step {done} of {total}" if progress else ""
-    )
-    return table
+def _style(good: bool) -> str:
+    return "bold green" if good else "bold red"
 
 
 def _reached(attempt: Attempt, snapshot: Snapshot) -> int:
-    """Return the last step that the trainer logged or saved; 0 if it made none."""
-    logged = snapshot.reached.get(attempt.id, 0)
-    return max(logged, attempt.last_step or 0) if logged else 0
+    """Return the last step of an attempt; 0 if it made none."""
+    reached = snapshot.reached.get(attempt.id, 0)
+    return max(reached, attempt.last_step or 0) if reached else 0
 
 
 def _lost(attempt: Attempt, snapshot: Snapshot) -> int | None:
-    """Return the steps after the last checkpoint, which the next start recomputes; None while unknown."""
+    """Return the steps after the last checkpoint, which the next start computes again; None while unknown."""
     reached = _reached(attempt, snapshot)
     return max(reached - attempt.last_step, 0) if reached and attempt.last_step is not None else None
 

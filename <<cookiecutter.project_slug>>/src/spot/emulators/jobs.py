@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from signal import SIGKILL
 
 from spot.core.clock import Clock
 from spot.core.job import JobState
@@ -21,7 +20,6 @@ from spot.emulators.job_lifecycle import Behaviour, JobLifecycle
 from spot.emulators.launcher import Launcher
 
 MAX_PAGE = 100
-CLOSE_S = 10.0
 _FIRST_ID = 10**18
 _CONDITION = re.compile(r'labels\.([a-z0-9_-]+)="([a-z0-9_-]*)"')
 
@@ -123,16 +121,6 @@ class JobTable:
         """Advance every job to the clock's time."""
         with self._lock:
             self._advance()
-
-    def close(self) -> None:
-        """Kill the running processes, and wait for their end."""
-        with self._lock:
-            left = [job.process for job in self._open.values() if job.process]
-        for process in left:
-            process.interrupt(SIGKILL)
-        end = time.monotonic() + CLOSE_S
-        while any(process.poll() is None for process in left) and time.monotonic() < end:
-            time.sleep(0.01)
 
     @contextlib.contextmanager
     def _changing(self, name: str, change: str, *states: JobState) -> Iterator[tuple[JobLifecycle, datetime]]:

@@ -1,12 +1,8 @@
-"""Start the container of a job as a trainer process on this machine."""
+"""Define how the container of a job is started on this machine, and what Vertex AI gives it."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from signal import Signals
 from typing import Any, Protocol
-
-from spot.emulators.reaper import Reaper
-from spot.emulators.trainer_process import TRAINER, TrainerProcess
 
 Spec = Mapping[str, Any]
 """The `jobSpec` of a CustomJob in JSON."""
@@ -28,26 +24,6 @@ class Launcher(Protocol):
     def start(self, spec: Spec, job_name: str) -> Process:
         """Start the container of a job; raise `OSError` if that fails."""
         ...
-
-
-class TrainerLauncher:
-    """Start the trainer of this project in a process group of its own."""
-
-    def __init__(
-        self, reaper: Reaper, environ: Mapping[str, str] = os.environ, *, program: Sequence[str] = TRAINER
-    ) -> None:
-        self._reaper, self._environ, self._program = reaper, environ, program
-        self.processes: dict[str, TrainerProcess] = {}
-        """The newest of each job."""
-
-    def start(self, spec: Spec, job_name: str) -> TrainerProcess:
-        for earlier in self.processes.values():
-            if earlier.poll() is not None:
-                self._reaper.forget(earlier.group)
-        process = TrainerProcess(arguments(spec), {**self._environ, **variables(spec)}, program=self._program)
-        self._reaper.add(process.group)
-        self.processes[job_name] = process
-        return process
 
 
 def variables(spec: Spec) -> dict[str, str]:

@@ -20,7 +20,6 @@ from spot.emulators.custom_job import InvalidJob, parse, render
 from spot.emulators.faults import Call, Method, Reply, Rule, never
 from spot.emulators.jobs import JobTable, UnknownJob, WrongState
 
-TICK_S = 0.05
 _STATUS = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -42,7 +41,7 @@ _METHODS = {
 
 
 class VertexServer:
-    """Serve `jobs` at `url` within its context, and kill their processes on exit."""
+    """Serve `jobs` at `url` within its context."""
 
     def __init__(self, jobs: JobTable, rule: Rule = never) -> None:
         self.jobs = jobs
@@ -60,30 +59,20 @@ class VertexServer:
 
         self._server = Server(("127.0.0.1", 0), partial(_Handler, self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._threads = [
-            threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True),
-            threading.Thread(target=self._tick, daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.closing.set()
         self._server.shutdown()
         self._server.server_close()
-        for thread in self._threads:
-            thread.join()
-        self.jobs.close()
+        self._thread.join()
 
     def note(self, call: Call) -> Call:
         numbered = replace(call, number=next(self._numbers))
         self.calls.append(numbered)
         return numbered
-
-    def _tick(self) -> None:
-        while not self.closing.wait(TICK_S):
-            self.jobs.advance()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

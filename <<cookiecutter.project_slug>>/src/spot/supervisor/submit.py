@@ -92,6 +92,8 @@ def plan_submit(settings: Settings, options: SubmitOptions, now: datetime, *, gi
     Raises `SubmitError` for a run that cannot be submitted, `SpotError` if a pin cannot be read.
     """
     settings = overridden(settings, options)
+    if not settings.root.startswith("gs://"):
+        raise SubmitError(f"cloud.bucket is the directory {settings.cloud.bucket}, which no machine of Vertex AI reads")
     image = settings.cloud.image if options.image is None else options.image
     if not image:
         raise SubmitError("no image of the trainer", fix="give --image, or set cloud.image in spot.toml")

@@ -1,0 +1,72 @@
+"""Keep the bucket of a rehearsal in a directory, with settings that `spot status` and `spot report` read."""
+
+import os
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from spot.core.errors import Exit, SpotError
+from spot.demo.environment import BUCKET, MACHINE, ROOT, WORK
+from spot.demo.runner import DEADLINE
+from spot.demo.scenario import REGIONS
+from spot.storage.factory import open_store
+from spot.storage.records import ledger
+from spot.storage.records.ledger import CLOSED
+
+HOUR = timedelta(hours=1)
+SETTINGS = """\
+name = "rehearsal"
+
+[cloud]
+project = "rehearsal"
+regions = {regions}
+bucket = "{bucket}"
+prefix = "{prefix}"
+
+[machine]
+type = "{machine}"
+accelerator = "{accelerator}"
+
+[policy]
+deadline_hours = {deadline_hours}
+work_hours = {work_hours}
+"""
+
+
+class KeepError(SpotError):
+    """Report a directory that cannot take the bucket."""
+
+    exit_code = Exit.USAGE
+
+
+def check(directory: Path) -> None:
+    """Raise `KeepError` if the directory has content."""
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise KeepError(f"--keep {directory} exists and is no empty directory", fix="give a new directory")
+
+
+def keep(directory: Path) -> None:
+    """Copy the bucket to `directory`, each object as a file of the same generation."""
+    prefix, store = ROOT.removeprefix(f"gs://{BUCKET}/"), open_store(ROOT)
+    root = directory.resolve() / prefix
+    for entry in store.list(""):
+        path, found = root / entry.name, store.read(entry.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_moved(found.data, entry.name, root) if entry.name.startswith(CLOSED) else found.data)
+        os.utime(path, ns=(found.generation, found.generation))  # a local store's generation
+    text = SETTINGS.format(
+        regions=list(REGIONS),
+        bucket=directory.resolve(),
+        prefix=prefix,
+        machine=MACHINE.type,
+        accelerator=MACHINE.accelerator,
+        deadline_hours=DEADLINE / HOUR,
+        work_hours=WORK / HOUR,
+    )
+    (directory / "spot.toml").write_text(text.replace("'", '"'), encoding="utf-8")
+
+
+def _moved(record: bytes, name: str, root: Path) -> bytes:
+    """Return the record of a run whose objects are below `root`."""
+    run = ledger.decode(record, name)
+    return ledger.encode(replace(run, spec=replace(run.spec, root=str(root))))

@@ -1,0 +1,106 @@
+"""Upload in virtual time: the real uploader makes each upload at its virtual end."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from spot.core.errors import SpotError
+from spot.demo.virtual_clock import VirtualClock
+from spot.storage.factory import open_store
+from spot.trainer.uploader.lease_keeper import LeaseKeeper
+from spot.trainer.uploader.messages import (
+    Durable,
+    Failed,
+    KeepLease,
+    Message,
+    Mirror,
+    Mirrored,
+    OfferLease,
+    Released,
+    Save,
+    Withdraw,
+)
+from spot.trainer.uploader.process import UploaderProcess
+
+UPLOAD_S = 10.0
+NEVER = float("inf")
+
+
+class PacedUploader:
+    """Keep a save back for `UPLOAD_S`, so that a kill before then finds nothing of it in the bucket.
+
+    The lease is watched from this process, at virtual times.
+    """
+
+    def __init__(self, clock: VirtualClock, store_uri: str, buffer_fd: int, keep: int) -> None:
+        self._clock, self._uri = clock, store_uri
+        self._process = UploaderProcess(store_uri, buffer_fd, keep)
+        self._events: list[Message] = []
+        self._save: Save | None = None
+        self._save_at = NEVER
+        self._keeper: LeaseKeeper | None = None
+        self._look_at = NEVER
+
+    def send(self, message: Message) -> None:
+        match message:
+            case KeepLease() if self._keeper:
+                pass
+            case KeepLease():
+                self._keeper = LeaseKeeper(open_store(self._uri), message, clock=self._clock)
+                self._look_at = self._clock.monotonic() + message.poll_s
+            case OfferLease() if self._keeper:
+                self._keeper.offer(message.successor)
+                self._look_at = self._clock.monotonic()
+            case Save():
+                self._save, self._save_at = message, self._clock.monotonic() + UPLOAD_S
+            case Withdraw():
+                if self._save and self._save.save == message.save:
+                    self._save, self._save_at = None, NEVER
+                self._events.append(Released(save=message.save))
+            case _:
+                self._execute(message)
+
+    def receive(self, timeout_s: float) -> Iterator[Message]:
+        end = self._clock.monotonic() + timeout_s
+        while True:
+            if self._save and self._clock.monotonic() >= self._save_at:
+                save, self._save, self._save_at = self._save, None, NEVER
+                self._execute(save)
+            if self._keeper and self._clock.monotonic() >= self._look_at:
+                self._look(self._keeper)
+            if self._events or self._clock.monotonic() >= end:
+                events, self._events = self._events, []
+                return iter(events)
+            self._clock.sleep(min(end, self._save_at, self._look_at) - self._clock.monotonic())
+
+    def restart(self) -> int:
+        self._save, self._save_at = None, NEVER
+        return self._process.restart()
+
+    def close(self) -> None:
+        self._process.close()
+
+    def _execute(self, command: Message) -> None:
+        """Have the real uploader execute a command now, and keep its answer."""
+        self._process.send(command)
+        while True:
+            for event in self._process.receive(1.0):
+                match event:
+                    case Durable():
+                        self._clock.status["durable"] = event.step
+                        self._events.append(replace(event, seconds=UPLOAD_S))
+                    case _:
+                        self._events.append(event)
+                match command, event:
+                    case (Save(), Durable() | Failed()) if event.save == command.save:
+                        return
+                    case (Mirror(), Mirrored()) if event.path == command.path:
+                        return
+
+    def _look(self, keeper: LeaseKeeper) -> None:
+        self._look_at = self._clock.monotonic() + keeper.command.poll_s
+        try:
+            event = keeper.look()
+        except SpotError:
+            event = keeper.overdue()
+        if event:
+            self._events.append(event)

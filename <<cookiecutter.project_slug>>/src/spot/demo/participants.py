@@ -1,0 +1,87 @@
+"""Run trainers and supervisor of a rehearsal, each in a process forked from one that has imported everything."""
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import NoReturn
+
+from spot.core.run import RunState
+from spot.demo.paced_uploader import PacedUploader
+from spot.demo.virtual_clock import VirtualClock
+from spot.google.vertex import VertexJobs
+from spot.storage.factory import open_store
+from spot.storage.records.ledger import Ledger
+from spot.supervisor.reconcile import Supervisor
+from spot.supervisor.training_status import BucketStatus
+from spot.trainer.context import Runtime
+from spot.trainer.start import entry
+from spot.trainer.uploader.process import Uploader
+
+RECONCILE_INTERVAL = timedelta(minutes=5)
+LOADING = timedelta(minutes=1)
+"""From the start of the trainer's process to its restore."""
+PR_SET_PDEATHSIG = 1
+
+
+def train(
+    end: socket.socket,
+    log: str,
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    modules: Mapping[str, str],
+    work: timedelta,
+) -> NoReturn:
+    """Run the real trainer. Its steps take equal shares of `work` in virtual time."""
+    _become(log, environ)
+    clock = VirtualClock(end)
+
+    def on_step(step: int, total: int) -> None:
+        clock.status |= {"step": step, "total": total}
+        clock.wait(clock.monotonic() + work.total_seconds() / total)  # a signal ends the step at once
+
+    def uploader(store_uri: str, buffer_fd: int, keep: int) -> Uploader:
+        clock.sleep(LOADING.total_seconds())  # the real trainer loads torch just after this
+        return PacedUploader(clock, store_uri, buffer_fd, keep)
+
+    sys.argv = ["task", *arguments]
+    entry(**modules, runtime=Runtime(clock=clock, uploader=uploader, on_step=on_step))
+
+
+def train_baseline(log: str, arguments: Sequence[str], environ: Mapping[str, str], modules: Mapping[str, str]) -> None:
+    """Train without interruption, in real time."""
+    _become(log, environ)
+    sys.argv = ["task", *arguments]
+    entry(**modules)
+
+
+def supervise(end: socket.socket, log: str, environ: Mapping[str, str], run: str, root: str) -> None:
+    """Reconcile the run at every interval until it ends."""
+    _become(log, environ)
+    clock = VirtualClock(end)
+    ledger = Ledger(open_store(root))
+    supervisor = Supervisor(ledger=ledger, jobs=VertexJobs(), status=BucketStatus(), clock=clock)
+    while True:
+        result = supervisor.reconcile_run(run)
+        if result.problem:
+            print(result.problem, flush=True)
+        if result.run is None or result.run.state is not RunState.OPEN:
+            return
+        clock.sleep(RECONCILE_INTERVAL.total_seconds())
+
+
+def _become(log: str, environ: Mapping[str, str]) -> None:
+    """Leave the process group of the rehearsal, die with it, and write to the log."""
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.environ.clear()
+    os.environ.update(environ)
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
+    for output in (1, 2):
+        os.dup2(descriptor, output)
+    os.close(descriptor)
