@@ -97,7 +97,7 @@ def structure(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"])
 def tests(session: nox.Session) -> None:
     """Run the fast tests: the template's and the machinery's."""
-    marks = "not (baked or chaos or cruft or image or infra or processes or workflows)"
+    marks = "not (baked or chaos or cruft or image or infra or processes or rehearsals or workflows)"
     tool(session, "-m", "pytest", *PARALLEL, "-m", marks, *session.posargs)
 
 
@@ -111,6 +111,13 @@ def processes(session: nox.Session) -> None:
 def chaos(session: nox.Session) -> None:
     """Interrupt training at random for minutes and compare the models."""
     tool(session, "-m", "pytest", "-m", "chaos", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"], default=False)
+def rehearsals(session: nox.Session) -> None:
+    """Rehearse six times under load, and 50 random stories; CI plays a few."""
+    few = ("-k", "quiet or stopped or [0] or [1]") if "CI" in os.environ else ()
+    tool(session, "-m", "pytest", "-m", "rehearsals", *few, *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)

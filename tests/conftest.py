@@ -30,7 +30,7 @@ settings.register_profile("long", deadline=None, max_examples=20_000)
 settings.load_profile("unhurried")
 
 BUCKET = "bucket"
-LONGEST_S = {"chaos": 900, "cruft": 900, "image": 1800, "infra": 600, "workflows": 900}
+LONGEST_S = {"chaos": 900, "cruft": 900, "image": 1800, "infra": 600, "rehearsals": 1200, "workflows": 900}
 """The time-out by mark; `timeout` in pyproject.toml is for the rest."""
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: its threads busy-wait on cores that the tests share
 # A background job ignores SIGINT, and so do the processes that it starts.
