@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from spot.core.clock import SystemClock
 from spot.core.run import CancelRequest, Run
 from spot.emulators.capacity import ScriptedCapacity
-from spot.core.clock import SystemClock
 from spot.emulators.faults import Method
 from spot.emulators.job_lifecycle import Behaviour
 from spot.emulators.jobs import JobTable

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from spot.accounting.cost import Account, account
+from spot.core.format import hours
 from spot.core.run import Decision, PolicyConfig, Run, RunState, Spec, Strategy
 from spot.demo.comparison import Comparison, compare
 from spot.demo.director import Participant, RehearsalError
@@ -100,6 +101,8 @@ class _Rehearsal:
         self._director, self._jobs = environment.director, environment.server.jobs
         self._ledger = Ledger(open_store(ROOT))
         self._run = self._ledger.create(run).run
+        due = f"due in {hours(run.spec.deadline - run.submitted_at)}, in {' or '.join(run.spec.policy.regions)}"
+        self._log(f"submitted: {hours(WORK)} of training, {due}; time is virtual")
         self._running: dict[str, Participant] = {}
         self._reached: dict[str, int] = {}
         self._total_steps = 0
@@ -140,7 +143,7 @@ class _Rehearsal:
         for decision in self._run.decisions[len(before.decisions) :]:
             self._watcher.event(_decided(decision))
         if supervisor.exit_code == -signal.SIGKILL:
-            self._log(f"the supervisor was killed {self._killed}: a new one reads the bucket")
+            self._log(f"the supervisor is killed {self._killed}; a new one reads the bucket")
             self._supervisor, self._reconciled = self._environment.start_supervisor(self._run.id), -1
             self._director.settle()
         elif supervisor.exit_code:
@@ -151,7 +154,8 @@ class _Rehearsal:
         for attempt, trainer in self._environment.launcher.trainers.items():
             if step := trainer.status.get("step", 0):
                 if self._running.get(attempt) is not trainer:
-                    self._log(f"{attempt} trains from step {step - 1}")
+                    [replaced] = [one.replaces for one in self._run.attempts if one.id == attempt]
+                    self._log(f"{attempt} {f'replaces {replaced} and ' if replaced else ''}trains from step {step - 1}")
                     self._running[attempt] = trainer
                 self._reached[attempt] = max(self._reached.get(attempt, 0), step)
                 self._total_steps = trainer.status["total"]

@@ -118,4 +118,4 @@ def _wait_for(
 
 
 def _crash(controls: Controls) -> None:
-    controls.kill_supervisor("after Vertex AI created the job, before it has the reply")
+    controls.kill_supervisor("before it has the reply to its create")
