@@ -9,7 +9,7 @@ from functools import partial
 
 from spot.core.run import Run
 from spot.demo.environment import ROOT, Environment, Options, set_up
-from spot.demo.runner import Event, Result, Watcher, new_run, run_rehearsal
+from spot.demo.runner import Event, Result, Snapshot, new_run, run_rehearsal
 from spot.demo.scenario import Controls
 from spot.emulators.faults import Method
 from spot.storage.factory import open_store
@@ -21,13 +21,15 @@ OPTIONS = Options(training=("--epochs", "100", "--max-steps", "150"), modules=TA
 
 
 @dataclass(slots=True)
-class Recorder(Watcher):
+class Recorder:
     """Keep what happened."""
 
     events: list[Event] = field(default_factory=list)
 
     def event(self, event: Event) -> None:
         self.events.append(event)
+
+    def show(self, snapshot: Snapshot) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Protocol
 
 from spot.accounting.cost import Account, account
 from spot.core.format import hours
@@ -69,13 +70,14 @@ class Event:
     detail: str = ""
 
 
-class Watcher:
+class Watcher(Protocol):
     """Receive what happens in a rehearsal."""
 
     def event(self, event: Event) -> None: ...
 
     def show(self, snapshot: Snapshot) -> None:
         """Receive the state of the run, many times a second."""
+        ...
 
 
 def run_rehearsal(
@@ -101,8 +103,8 @@ class _Rehearsal:
         self._director, self._jobs = environment.director, environment.server.jobs
         self._ledger = Ledger(open_store(ROOT))
         self._run = self._ledger.create(run).run
-        due = f"due in {hours(run.spec.deadline - run.submitted_at)}, in {' or '.join(run.spec.policy.regions)}"
-        self._log(f"submitted: {hours(WORK)} of training, {due}; time is virtual")
+        due = hours(run.spec.deadline - run.submitted_at)
+        self._log(f"submitted: {hours(WORK)} of training, due in {due}; time is virtual")
         self._running: dict[str, Participant] = {}
         self._reached: dict[str, int] = {}
         self._total_steps = 0

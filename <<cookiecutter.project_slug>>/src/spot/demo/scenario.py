@@ -15,8 +15,8 @@ from spot.emulators.vertex_server import VertexServer
 EMPTY, SCARCE = "us-east4", "us-central1"
 """The cheaper region starts without spot capacity; the more expensive region runs out of it."""
 REGIONS = (EMPTY, SCARCE)
-UNSAVED_STEPS = 8
-"""Steps after the newest checkpoint before a preemption without warning."""
+UNSAVED = 1 / 60
+"""The share of the training that is not saved at a preemption without warning."""
 ON_DEMAND_FIRST = timedelta(minutes=20)
 """Training on demand before spot capacity is back."""
 
@@ -61,7 +61,7 @@ def scenario(controls: Controls) -> Iterator[None]:
     controls.log(f"{view.attempt} is preempted with a warning (SIGTERM): the trainer saves")
     controls.jobs.preempt(view.job, save=True)
 
-    view = yield from _wait_for(controls, share=0.4, unsaved=UNSAVED_STEPS, after=view.job)
+    view = yield from _wait_for(controls, share=0.4, unsaved=UNSAVED, after=view.job)
     lost = view.step - view.durable_step
     controls.log(f"{view.attempt} is preempted without warning (SIGKILL): {lost} unsaved steps are lost")
     controls.jobs.preempt(view.job, save=False)
@@ -103,15 +103,15 @@ def random_scenario(controls: Controls, seed: int) -> Iterator[None]:
 
 
 def _wait_for(
-    controls: Controls, *, share: float, unsaved: int = 0, after: str = ""
+    controls: Controls, *, share: float, unsaved: float = 0.0, after: str = ""
 ) -> Generator[None, None, AttemptView]:
-    """Wait for a spot attempt other than `after` at a share of the steps, with so many steps unsaved."""
+    """Wait for a spot attempt other than `after` at a share of the steps, with so much of it unsaved."""
     while True:
         view = controls.training()
         if (
             view
             and (view.provisioning is Provisioning.SPOT and view.job != after)
-            and (view.step >= share * view.total_steps and view.step - view.durable_step >= unsaved)
+            and (view.step >= share * view.total_steps and view.step - view.durable_step >= unsaved * view.total_steps)
         ):
             return view
         yield

@@ -14,7 +14,7 @@ from spot.accounting.cost import Account
 from spot.core.format import hours, state_of
 from spot.core.run import Attempt
 from spot.demo.comparison import Comparison
-from spot.demo.runner import Event, Result, Snapshot, Watcher
+from spot.demo.runner import Event, Result, Snapshot
 from spot.demo.virtual_clock import EPOCH
 
 WIDTH = 120
@@ -23,7 +23,7 @@ RIGHT = {"at", "waited", "ran", "lost", "cost"}
 """The columns with numbers."""
 
 
-class Timeline(Watcher):
+class Timeline:
     """Print events as they happen, with their reasons if `verbose`. Use as a context manager."""
 
     def __init__(self, console: Console, *, verbose: bool = False) -> None:
@@ -49,7 +49,7 @@ class Timeline(Watcher):
 
     def _state(self) -> RenderableType:
         if self._snapshot is None:
-            return ""
+            return "starting Cloud Storage, Vertex AI and a training for comparison"
         snapshot, spec = self._snapshot, self._snapshot.run.spec
         table = Table.grid(padding=(0, 2))
         table.add_row(
@@ -105,27 +105,30 @@ def _cost_line(bill: Account) -> Text:
         return Text("cost: no price is known")
     verdict = f"{abs(bill.share_saved):.0%} {'saved' if bill.share_saved > 0 else 'MORE'}"
     text = f"cost      ${bill.usd:.2f}, on demand ${bill.on_demand.usd:.2f}: {verdict}"
-    return Text(text, style=_style(bill.share_saved > 0))
+    return Text(text, style=_style(good=bill.share_saved > 0))
 
 
 def _deadline_line(bill: Account) -> Text:
     spare = bill.to_spare or timedelta()
     in_time = spare >= timedelta()
     return Text(
-        f"deadline  {f'met, {hours(spare)} to spare' if in_time else f'{hours(-spare)} LATE'}", style=_style(in_time)
+        f"deadline  {f'met, {hours(spare)} to spare' if in_time else f'{hours(-spare)} LATE'}",
+        style=_style(good=in_time),
     )
 
 
 def _model_line(comparison: Comparison) -> Text:
+    if comparison.identical:
+        return Text("weights   identical to an uninterrupted training, metrics and order too", style=_style(good=True))
     same = {True: "identical", False: "DIFFERENT"}
     text = (
-        f"weights   {same[comparison.same_weights]} to an uninterrupted training;"
-        f" metrics {same[comparison.same_metrics]}, order {same[comparison.same_order]}"
+        f"weights   {same[comparison.same_weights]}, metrics {same[comparison.same_metrics]},"
+        f" order {same[comparison.same_order]}"
     )
-    return Text(text, style=_style(comparison.identical))
+    return Text(text, style=_style(good=False))
 
 
-def _style(good: bool) -> str:
+def _style(*, good: bool) -> str:
     return "bold green" if good else "bold red"
 
 
