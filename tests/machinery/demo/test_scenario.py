@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -10,11 +11,19 @@ import pytest
 
 from spot.core.job import JobState
 from spot.core.run import Attempt, Provisioning
-from spot.demo.scenario import EMPTY, SCARCE, UNSAVED_STEPS, AttemptView, Controls, scenario
+from spot.demo.scenario import (
+    EMPTY,
+    ON_DEMAND_FIRST,
+    SCARCE,
+    UNSAVED_STEPS,
+    AttemptView,
+    Controls,
+    random_scenario,
+    scenario,
+)
 from spot.emulators.custom_job import EmulatedJob
 from spot.emulators.faults import Call, LostReply, Method
 from spot.emulators.vertex_server import VertexServer
-from tests.machinery import samples
 from tests.machinery.emulators.world import PROJECT, World, custom_job
 
 SPOT = Provisioning.SPOT
@@ -29,25 +38,25 @@ class Rehearsal:
     view: AttemptView | None = None
     active: Attempt | None = None
     told: list[str] = field(default_factory=list)
-    supervisors_killed: int = 0
+    supervisors_killed: list[str] = field(default_factory=list)
     script: Iterator[None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.script = scenario(
-            Controls(
-                capacity=self.world.capacity,
-                jobs=self.world.jobs,
-                server=self.server,
-                training=lambda: self.view,
-                active=lambda: self.active,
-                kill_supervisor=self._kill,
-                log=self.told.append,
-            )
-        )
+        self.script = scenario(self.controls)
         next(self.script)
 
-    def _kill(self) -> None:
-        self.supervisors_killed += 1
+    @property
+    def controls(self) -> Controls:
+        return Controls(
+            capacity=self.world.capacity,
+            jobs=self.world.jobs,
+            server=self.server,
+            training=lambda: self.view,
+            active=lambda: self.active,
+            now=self.world.clock.now,
+            kill_supervisor=self.supervisors_killed.append,
+            log=self.told.append,
+        )
 
     def runs(self, step: int, durable: int) -> EmulatedJob:
         """An attempt in the second region that has come so far of 100 steps."""
@@ -82,18 +91,18 @@ def test_the_first_region_is_dry_from_the_beginning_and_the_second_is_not(rehear
 
 def test_nothing_happens_before_its_cue(rehearsal: Rehearsal) -> None:
     assert rehearsal.go_on() == []
-    job = rehearsal.runs(step=9, durable=9)
+    job = rehearsal.runs(step=19, durable=19)
     assert rehearsal.go_on() == []
     assert rehearsal.state(job) is JobState.RUNNING
 
 
 def to_the_warning(rehearsal: Rehearsal) -> None:
-    first = rehearsal.runs(step=10, durable=10)
+    first = rehearsal.runs(step=20, durable=20)
     assert "SIGTERM" in rehearsal.go_on()[0]
     assert rehearsal.state(first) is JobState.FAILED
 
 
-def test_a_tenth_of_the_way_the_machine_is_taken_with_a_warning(rehearsal: Rehearsal) -> None:
+def test_a_fifth_of_the_way_the_machine_is_taken_with_a_warning(rehearsal: Rehearsal) -> None:
     to_the_warning(rehearsal)
     assert [process.poll() for process in rehearsal.world.launcher.processes.values()] == [143]
 
@@ -124,7 +133,7 @@ def test_the_create_after_that_takes_effect_and_its_supervisor_dies(rehearsal: R
     fault = rehearsal.server.rule(call)
     assert isinstance(fault, LostReply)
     fault.meanwhile()
-    assert rehearsal.supervisors_killed == 1
+    assert rehearsal.supervisors_killed == ["before it has the reply to its create"]
     assert rehearsal.server.rule(call) is None
 
 
@@ -139,13 +148,57 @@ def test_at_last_the_second_region_has_no_machine_either(rehearsal: Rehearsal) -
     assert rehearsal.go_on() == []
 
 
-def test_once_on_demand_is_asked_for_there_is_spot_again_everywhere(rehearsal: Rehearsal) -> None:
+def test_once_on_demand_has_trained_for_a_while_there_is_spot_again_everywhere(rehearsal: Rehearsal) -> None:
     test_at_last_the_second_region_has_no_machine_either(rehearsal)
     rehearsal.runs(step=60, durable=60)
     assert rehearsal.go_on() == []
-    rehearsal.active = samples.attempt(provisioning=Provisioning.ON_DEMAND)
-    assert "fallback to on-demand" in rehearsal.go_on()[0]
+    assert rehearsal.view
+    rehearsal.view = replace(rehearsal.view, provisioning=Provisioning.ON_DEMAND)
+    assert rehearsal.go_on() == []
+    rehearsal.world.clock.advance(ON_DEMAND_FIRST)
+    assert rehearsal.go_on() == ["spot capacity is back in both regions"]
     assert all(
         rehearsal.world.capacity.limit(region, SPOT, rehearsal.world.clock.now()) > 0 for region in (EMPTY, SCARCE)
     )
     assert rehearsal.go_on() == []
+
+
+def test_a_seed_draws_the_same_story_again(world: World) -> None:
+    assert told(world, seed=3) == told(world, seed=3) != told(world, seed=4)
+
+
+def told(world: World, seed: int) -> list[tuple[timedelta, str]]:
+    """Return what a random scenario logs in ten days, and when."""
+    rehearsal, began = Rehearsal(world, VertexServer(world.jobs)), world.clock.now()
+    rehearsal.told.clear()
+    events = list[tuple[timedelta, str]]()
+    script = random_scenario(rehearsal.controls, seed)
+    for _ in itertools.repeat(None, 10 * 24 * 12):
+        next(script)
+        events += [(world.clock.now() - began, line) for line in rehearsal.told]
+        rehearsal.told.clear()
+        world.advance(minutes=5)
+    return events
+
+
+def test_a_random_story_preempts_what_trains_on_spot_and_kills_supervisors(rehearsal: Rehearsal) -> None:
+    job = rehearsal.runs(step=1, durable=0)
+    script = random_scenario(rehearsal.controls, seed=0)
+    while not rehearsal.supervisors_killed or rehearsal.view:
+        next(script)
+        if rehearsal.state(job).ended:
+            rehearsal.view = None
+    assert rehearsal.state(job) is JobState.FAILED
+    assert any(line.startswith("a1 is preempted") for line in rehearsal.told)
+    assert rehearsal.supervisors_killed[0] == "between two reconciles"
+
+
+def test_a_random_story_leaves_a_trainer_alone_that_saves_because_its_job_was_cancelled(rehearsal: Rehearsal) -> None:
+    rehearsal.world.launcher.on_sigterm = None
+    job = rehearsal.runs(step=1, durable=0)
+    rehearsal.world.jobs.cancel(job.name)
+    script = random_scenario(rehearsal.controls, seed=0)
+    for _ in range(10 * 24 * 60):
+        next(script)
+        rehearsal.world.clock.advance(timedelta(minutes=1))
+    assert not any("is preempted" in line for line in rehearsal.told)

@@ -23,7 +23,7 @@ from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.lease_keeper import LeaseKeeper
 from spot.trainer.uploader.messages import Channel, Declined, HandOverRequested, Lost
 from spot.trainer.uploader.timing import LeaseTiming
-from spot.trainer.uploader.worker import Uploader
+from spot.trainer.uploader.worker import Worker
 from tests.machinery.clocks import ManualClock
 from tests.machinery.storage.memory import MemoryStore
 from tests.machinery.trainer.uploader.test_worker import draft_of
@@ -80,7 +80,7 @@ class Trainer:
     step: int = 0
     on_the_wire: list[Manifest] = field(default_factory=list)
     """Commits asked for, not yet carried out. They outlive it."""
-    uploader: Uploader
+    uploader: Worker
     to_prune: Manifest | None = None
     """After this commit of its own."""
     wanted: str | None = None
@@ -158,7 +158,7 @@ class World:
             return
         attempt = self.chance.choice(ATTEMPTS[: len(self.trainers) + 1])
         name = lease.process_name(attempt, markers.claim_start(self.store, RUN, attempt, {}))
-        trainer = Trainer(name=name, uploader=Uploader(self.store, *UNUSED, KEEP))
+        trainer = Trainer(name=name, uploader=Worker(self.store, *UNUSED, KEEP))
         self.trainers.append(trainer)
         if self.chance.random() < 0.5:
             trainer.replaces = self.chance.choice([other for other in ATTEMPTS if other != attempt])

@@ -36,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
         training = training_flags(load(given.settings), given.steps, given.data)
         if given.keep:
             keep.check(given.keep)
+        if given.html:
+            given.html.open("a").close()  # fails now instead of after the rehearsal
         options = Options(training=training, seed=given.seed, trace=given.trace)
         with Timeline(console, verbose=given.verbose) as timeline, set_up(options) as environment:
             result = run_rehearsal(environment, timeline)
@@ -86,8 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="spot rehearse", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--steps", type=_whole(1), default=STEPS, metavar="N", help=f"train at most N steps ({STEPS})")
-    add("--seed", type=_whole(0), metavar="N", help="rehearse a random story instead of the scripted one")
-    add("--trace", type=Path, metavar="CSV", help="replay measured capacity instead of a story")
+    either = parser.add_mutually_exclusive_group().add_argument
+    either("--seed", type=_whole(0), metavar="N", help="rehearse a random story instead of the scripted one")
+    either("--trace", type=Path, metavar="CSV", help="replay measured capacity instead of a story")
     add("--data", type=_file, metavar="FILE", help="train on a local file instead of training.data")
     add(
         "--settings", type=Path, default=Path("spot.toml"), metavar="FILE", help="read [training] from FILE (spot.toml)"

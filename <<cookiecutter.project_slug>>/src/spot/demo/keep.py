@@ -40,9 +40,14 @@ class KeepError(SpotError):
 
 
 def check(directory: Path) -> None:
-    """Raise `KeepError` if the directory has content."""
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise KeepError(f"--keep {directory} exists and is no empty directory", fix="give a new directory")
+    """Make the directory. Raise `KeepError` if that fails, or if it has content."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        reason = "it is not empty" if any(directory.iterdir()) else ""
+    except OSError as error:
+        reason = str(error.strerror)
+    if reason:
+        raise KeepError(f"--keep {directory}: {reason}", fix="give a new directory")
 
 
 def keep(directory: Path) -> None:

@@ -55,7 +55,7 @@ def train_baseline(log: str, arguments: Sequence[str], environ: Mapping[str, str
     """Train without interruption, in real time."""
     _become(log, environ)
     sys.argv = ["task", *arguments]
-    entry(**modules)
+    entry(**modules, runtime=Runtime())
 
 
 def supervise(end: socket.socket, log: str, environ: Mapping[str, str], run: str, root: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
+from spot.core.job import JobState
 from spot.core.run import Attempt, Provisioning
 from spot.emulators.capacity import UNLIMITED, ScriptedCapacity
 from spot.emulators.faults import LostReply, Method, each, on
@@ -71,7 +72,7 @@ def scenario(controls: Controls) -> Iterator[None]:
     controls.log(f"{view.attempt} is preempted (SIGTERM): no spot capacity in {EMPTY} or {SCARCE}")
     controls.capacity.set(SCARCE, Provisioning.SPOT, 0)
 
-    while not ((view := controls.training()) and view.provisioning is Provisioning.ON_DEMAND):
+    while not ((newest := controls.training()) and newest.provisioning is Provisioning.ON_DEMAND):
         yield
     until = controls.now() + ON_DEMAND_FIRST
     while controls.now() < until:
@@ -96,7 +97,12 @@ def random_scenario(controls: Controls, seed: int) -> Iterator[None]:
             yield
         if chance.random() < 1 / 4:
             controls.kill_supervisor("between two reconciles")
-        if (view := controls.training()) and view.provisioning is Provisioning.SPOT:
+        view = controls.training()
+        if (
+            view
+            and view.provisioning is Provisioning.SPOT
+            and controls.jobs.get(view.job).state is JobState.RUNNING  # not cancelled
+        ):
             save = chance.random() < 1 / 2
             controls.log(f"{view.attempt} is preempted {'(SIGTERM)' if save else 'without warning (SIGKILL)'}")
             controls.jobs.preempt(view.job, save=save)

@@ -39,8 +39,8 @@ class VirtualClock:
     def wait(self, until: float) -> float:
         """Wait until this virtual time, or until a signal, and return the time."""
         self._number += 1
-        self._end.sendall(json.dumps([self._number, until, self.status]).encode() + b"\n")
         try:
+            self._end.sendall(json.dumps([self._number, until, self.status]).encode() + b"\n")
             self._receive()
         except BaseException:  # raised by a signal handler: the director sends the time right after a signal
             self._receive()

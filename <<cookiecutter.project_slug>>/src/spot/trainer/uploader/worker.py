@@ -78,7 +78,7 @@ class _Job:
             self._past_reading = True
 
 
-class Uploader:
+class Worker:
     """Execute the trainer's commands, with one thread per save and `STREAMS` threads for its parts."""
 
     def __init__(self, store: Store, buffer: SharedBuffer, channel: Channel, keep: int) -> None:
@@ -247,7 +247,7 @@ def main() -> None:
     store = open_store(sys.argv[5])
     os.nice(NICENESS)  # training has priority over uploads
     with contextlib.suppress(EOFError, OSError):  # the trainer has exited
-        Uploader(store, SharedBuffer(buffer_fd), channel, keep).serve()
+        Worker(store, SharedBuffer(buffer_fd), channel, keep).serve()
     os._exit(0)  # without waiting for threads in a request
 
 
