@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -15,7 +16,7 @@ from spot.demo.scenario import (
     EMPTY,
     ON_DEMAND_FIRST,
     SCARCE,
-    UNSAVED_STEPS,
+    UNSAVED,
     AttemptView,
     Controls,
     random_scenario,
@@ -109,7 +110,7 @@ def test_a_fifth_of_the_way_the_machine_is_taken_with_a_warning(rehearsal: Rehea
 
 def test_the_kill_without_a_warning_waits_until_there_is_something_to_lose(rehearsal: Rehearsal) -> None:
     to_the_warning(rehearsal)
-    second = rehearsal.runs(step=60, durable=60 - UNSAVED_STEPS + 1)
+    second = rehearsal.runs(step=60, durable=60 - math.ceil(UNSAVED * 100) + 1)
     assert rehearsal.go_on() == []
     assert rehearsal.view
     rehearsal.view = replace(rehearsal.view, step=61)

@@ -113,7 +113,7 @@ def test_the_end_is_cost_deadline_and_weights_in_a_line_each() -> None:
     assert cost.startswith("cost      $3.95, on demand $")
     assert cost.endswith(" saved")
     assert deadline == "deadline  met, 15.0 h to spare"
-    assert weights == "weights   identical to an uninterrupted training; metrics identical, order identical"
+    assert weights == "weights   identical to an uninterrupted training, metrics and order too"
 
 
 def test_the_end_hides_neither_lateness_nor_a_difference_nor_a_higher_cost() -> None:
@@ -124,7 +124,7 @@ def test_the_end_hides_neither_lateness_nor_a_difference_nor_a_higher_cost() -> 
     cost, deadline, weights = shown(ending(found)).splitlines()[-3:]
     assert cost.endswith(" MORE")
     assert deadline == "deadline  60 min LATE"
-    assert weights == "weights   DIFFERENT to an uninterrupted training; metrics identical, order identical"
+    assert weights == "weights   DIFFERENT, metrics identical, order identical"
     assert not found.succeeded
 
 
