@@ -150,6 +150,26 @@ def test_without_checkpoints_it_trains_and_leaves_none(local: Trainer, undisturb
     assert not open_store(f"{local.uri}/checkpoints").list("")
 
 
+def test_data_workers_on_a_tiny_shared_memory_are_refused_before_training(tmp_path: Path) -> None:
+    flags = f"--workers 8 --batch-size 512 --output-dir {tmp_path}/models --checkpoint-dir {tmp_path}/checkpoints"
+    train = f"exec {sys.executable} -P -m tests.machinery.fixture_task {flags}"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs -o size=1m none /dev/shm || exit 77; {train}"],
+        env={**os.environ, "PYTHONPATH": f"{SRC}{os.pathsep}{REPOSITORY}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip(f"mounting a tmpfs needs root: {done.stderr.strip()}")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr == (
+        "trainer: --workers 8 needs 2 MB of shared memory for batches of 512 samples, and /dev/shm has 1 MB:"
+        " use fewer workers, or --workers 0\n"
+    )
+    assert "step" not in done.stdout
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """3.5 MB, room for one checkpoint."""

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from spot.storage.factory import open_store
-from tests.machinery.proxy import Answer, Fault, LostReply, Proxy, Request, Reset, Slow, Truncate, each
+from tests.machinery.proxy import Answer, Fault, LostReply, Proxy, Request, Reset, Slow, Truncate, each, never
 from tests.machinery.trainer.conftest import Trainer
 from tests.machinery.trainer.faults import Faulty, Result, assert_whole, is_commit, is_part, said, second
 from tests.machinery.zygote import Life, Zygote
@@ -103,13 +103,40 @@ def test_a_lost_reply_to_a_commit_is_a_commit(faulty: Faulty, undisturbed: Resul
     faulty.assert_undisturbed(undisturbed)
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409])
+def test_one_refusal_of_a_store_that_accepted_a_save_leaves_no_trace(
+    status: int, faulty: Faulty, undisturbed: Result
+) -> None:
+    faulty.proxy.rule = second(is_commit, Answer(status, "no"))
+    life = faulty.start()
+    assert life.wait() == 0, life.output + life.errors
+    assert "checkpoint not saved" in life.output
+    faulty.assert_undisturbed(undisturbed)
+
+
 @pytest.mark.parametrize("where", [pytest.param(is_part, marks=pytest.mark.chaos), is_commit])
-def test_a_permission_lost_on_the_way_ends_training_with_the_reason(
+def test_a_permission_lost_for_good_ends_this_start_and_not_the_run(
     where: Callable[[Request], bool], faulty: Faulty, undisturbed: Result
 ) -> None:
-    reason = "robot@example.com does not have storage.objects.create access"
-    faulty.proxy.rule = second(where, Answer(403, reason))
-    assert f"403 {reason}" in said(faulty.start(), 2)
+    reason, asked = "robot@example.com does not have storage.objects.create access", itertools.count(1)
+    faulty.proxy.rule = each(Answer(403, reason), where=lambda request: where(request) and next(asked) > 1)
+    line = said(faulty.start(), 75)
+    assert f"403 {reason}" in line
+    assert "refused 5 times" in line
+    faulty.proxy.rule = never
+    faulty.assert_goes_on(undisturbed)
+
+
+def test_a_store_that_refuses_from_the_start_is_a_mistake_of_a_setting(faulty: Faulty) -> None:
+    faulty.proxy.rule = each(Answer(403, "no access"), where=is_part)
+    assert "403 no access; refused 5 times" in said(faulty.start(), 2)
+    assert faulty.steps() == []
+
+
+def test_results_refused_after_a_save_are_written_by_the_next_start(faulty: Faulty, undisturbed: Result) -> None:
+    faulty.proxy.rule = each(Answer(403, "no access"), where=lambda request: request.name.endswith("metrics.json"))
+    assert "403 no access" in said(faulty.start(), 75)
+    faulty.proxy.rule = never
     faulty.assert_goes_on(undisturbed)
 
 
@@ -149,13 +176,15 @@ def test_a_killed_uploader_is_replaced(faulty: Faulty, undisturbed: Result) -> N
     faulty.assert_undisturbed(undisturbed)
 
 
-def test_an_uploader_that_dies_again_and_again_is_an_error(faulty: Faulty, undisturbed: Result) -> None:
+def test_an_uploader_that_dies_again_and_again_ends_this_start_and_not_the_run(
+    faulty: Faulty, undisturbed: Result
+) -> None:
     commits = itertools.count(1)
 
     def rule(request: Request, life: Callable[[], Life]) -> Fault | None:
         return kill_uploader(life()) if is_commit(request) and next(commits) > 1 else None
 
-    assert "the uploader died 3 times without a checkpoint, last with exit code -9" in said(faulty.start_with(rule), 1)
+    assert "the uploader died 3 times without a checkpoint, last with exit code -9" in said(faulty.start_with(rule), 75)
     faulty.assert_goes_on(undisturbed)
 
 

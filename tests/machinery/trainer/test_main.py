@@ -23,7 +23,7 @@ from tests.machinery.fixture_task import TASK
 
 FAULTS = {
     "a bug": (RuntimeError("CUDA error"), 1),
-    "training cannot go on": (TrainingError("the uploader died 3 times"), 1),
+    "training cannot go on": (TrainingError("the uploader failed"), 1),
     "a setting": (UsageError("--epochs"), 2),
     "a permission": (PermissionDenied("cannot write"), 2),
     "no answer": (TemporarilyUnavailable("no answer for 120 s"), 75),

@@ -1,7 +1,9 @@
 """Train epochs of batches, evaluate, and save: the training loop, to be read top to bottom."""
 
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,10 +13,14 @@ from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.context import Runtime
 from spot.trainer.dataset import BatchSampler, Data, Sample, Samples, TaskModel
 from spot.trainer.progress import ProgressDisplay
+from spot.trainer.runtime.errors import UsageError
 from spot.trainer.runtime.signals import StopSignal, leave_signals_to_the_parent, signals_held
 from spot.trainer.state import TrainingState
 from spot.trainer.tensorboard import Scalars
 
+SHARED_MEMORY = "/dev/shm"
+PREFETCHED = 2
+"""Batches that each data worker prepares ahead."""
 Batch = tuple[list[int], Tensor, Tensor]
 """Indices of the samples, inputs, targets."""
 
@@ -120,6 +126,31 @@ def evaluate(
     return float(loss) / len(samples), float(score) / len(samples)
 
 
+def check_shared_memory(data: Data, batch_size: int, compute: Compute) -> None:
+    """Raise `UsageError` if the batches that data workers prepare do not fit into shared memory."""
+    if not compute.workers or not Path(SHARED_MEMORY).exists():
+        return
+    disk = os.statvfs(SHARED_MEMORY)
+    free, ahead = disk.f_bavail * disk.f_frsize, compute.workers * PREFETCHED * batch_size
+    # A worker reads the sample: a data set may open its files on the first read, and must not do so before the fork.
+    one = replace(compute, workers=1, device=torch.device("cpu"))
+    try:
+        _, inputs, targets = next(_loader(data.train, [[Sample(seed=0, epoch=0, index=0)]], one))
+    except RuntimeError as error:
+        if "shared memory" not in str(error):
+            raise
+        needed = "more shared memory for a single sample"
+    else:
+        size = (ahead + min(ahead, len(data.held_out))) * (inputs.nbytes + targets.nbytes)
+        if size <= free:
+            return
+        needed = f"{size / 1e6:.0f} MB of shared memory for batches of {batch_size} samples"
+    raise UsageError(
+        f"--workers {compute.workers} needs {needed}, and {SHARED_MEMORY} has {free / 1e6:.0f} MB: use fewer workers,"
+        " or --workers 0"
+    )
+
+
 class _Indexed(Dataset[tuple[int, Tensor, Tensor]]):
     """Add its index to each item, so that the digest of the order covers what was really read."""
 
@@ -135,6 +166,7 @@ def _loader(samples: Samples, batches: object, compute: Compute) -> Iterator[Bat
         _Indexed(samples),
         batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of batches will do
         num_workers=compute.workers,
+        prefetch_factor=PREFETCHED if compute.workers else None,
         worker_init_fn=leave_signals_to_the_parent,
         pin_memory=compute.device.type == "cuda",
         # Otherwise each iterator draws its seed from the global generator, and a resume draws once more.

@@ -11,16 +11,17 @@ import numpy as np
 import torch
 from torch.amp.grad_scaler import GradScaler
 
+from spot.core.errors import PermissionDenied
 from spot.storage.records import lease
 from spot.storage.records.lease import LeaseLost
 from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.context import Saving, Start
 from spot.trainer.dataset import TaskData, TaskModel
-from spot.trainer.loop import Compute, train
+from spot.trainer.loop import Compute, check_shared_memory, train
 from spot.trainer.progress import ProgressDisplay
 from spot.trainer.results import write_results
 from spot.trainer.resume import resume
-from spot.trainer.runtime.errors import Stopped, TrainingError, UsageError
+from spot.trainer.runtime.errors import StartAgain, Stopped, UsageError
 from spot.trainer.runtime.flags import Device, Flags, Precision
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.state import TrainingPlan, TrainingState, finite
@@ -36,14 +37,15 @@ _log = logging.getLogger(__name__)
 def run_training(start: Start, stop: StopSignal) -> None:
     """Train to the end, as a standby after a hand-over.
 
-    Raise `Stopped` after a save on a signal, `LeaseLost` when another attempt trains the run, and `UsageError` or
-    `TrainingError` when no attempt can.
+    Raise `Stopped` after a save on a signal, `LeaseLost` when another attempt trains the run, `StartAgain` when this
+    start cannot go on, and `UsageError` or `TrainingError` when no attempt can.
     """
     flags = start.flags
     with stop.interruptible():
         compute = _compute(flags)
         task = cast(TaskModel, importlib.import_module(start.task.model))
         dataset = cast(TaskData, importlib.import_module(start.task.data)).load(flags.data)
+        check_shared_memory(dataset, flags.batch_size, compute)
         state = fresh_state(task, flags, compute, len(dataset.train))
         checkpointer = None
         if start.saving:
@@ -76,6 +78,10 @@ def run_training(start: Start, stop: StopSignal) -> None:
         if checkpointer and checkpointer.durable_step == state.step:  # no step in the logs is computed again
             scalars.copy(checkpointer, last=True)
             checkpointer.settle(LOGS_S)
+        raise
+    except PermissionDenied as error:
+        if checkpointer and checkpointer.saved:  # the store accepted writes of this start
+            raise StartAgain(str(error)) from error
         raise
     finally:
         start.step = state.step
@@ -145,7 +151,7 @@ def _finish(
         end = ended + LAST_SAVE_S
         if not checkpointer.final_save(state, lambda: min(stop.remaining_s(), end - clock.monotonic())):
             stop.check()
-            raise TrainingError(f"the last checkpoint, step {state.step}, is not durable after {LAST_SAVE_S:.0f} s")
+            raise StartAgain(f"the last checkpoint, step {state.step}, is not durable after {LAST_SAVE_S:.0f} s")
     with stop.interruptible():
         if checkpointer:
             scalars.copy(checkpointer, last=True)

@@ -22,7 +22,7 @@ from spot.trainer.checkpoint.identity import Identity
 from spot.trainer.checkpoint.interval import History
 from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.checkpoint.restore import newest_good
-from spot.trainer.runtime.errors import TrainingError
+from spot.trainer.runtime.errors import StartAgain
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.process import UploaderProcess
 from spot.trainer.uploader.timing import LeaseTiming
@@ -184,7 +184,7 @@ def test_a_killed_uploader_is_replaced_and_the_next_save_is_durable(
     assert found(store) == (2, 2.0)
 
 
-def test_an_uploader_that_cannot_live_is_an_error(make: Make, uploaders: list[UploaderProcess]) -> None:
+def test_an_uploader_that_cannot_live_ends_this_start(make: Make, uploaders: list[UploaderProcess]) -> None:
     checkpointer, state = make(), State().advance(1)
 
     def kill_and_save() -> None:
@@ -195,8 +195,38 @@ def test_an_uploader_that_cannot_live_is_an_error(make: Make, uploaders: list[Up
 
     kill_and_save()
     kill_and_save()
-    with pytest.raises(TrainingError, match="died 3 times without a checkpoint"):
+    with pytest.raises(StartAgain, match="died 3 times without a checkpoint"):
         kill_and_save()
+
+
+def test_refusals_for_ten_minutes_end_this_start_and_a_save_between_them_forgives(
+    make: Make, store: Store, tmp_path: Path
+) -> None:
+    if store.uri.startswith("gs://"):
+        pytest.skip("takes the folder of a local store away")
+    clock = ManualClock()
+    checkpointer, state, folder = make(clock=clock), State(), Path(store.uri)
+
+    def refused_after(seconds: float) -> None:
+        clock.sleep(seconds)
+        checkpointer.save(state.advance(state.step + 1))
+        while checkpointer.busy:
+            checkpointer.poll(1.0)
+
+    save_durably(checkpointer, state.advance(1))
+    folder.rename(tmp_path / "away")
+    folder.write_text("a file in the place of the folder")
+    for seconds in (100.0, 400.0, 199.0):
+        refused_after(seconds)
+    folder.unlink()
+    (tmp_path / "away").rename(folder)
+    save_durably(checkpointer, state.advance(10))
+    folder.rename(tmp_path / "away")
+    folder.write_text("a file in the place of the folder")
+    refused_after(300.0)
+    refused_after(599.0)
+    with pytest.raises(StartAgain, match="refused 3 times in 600 s"):
+        refused_after(1.0)
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads /proc: needs Linux")

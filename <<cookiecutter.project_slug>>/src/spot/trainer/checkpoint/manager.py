@@ -17,7 +17,7 @@ from spot.storage.records.manifest import Json
 from spot.trainer.checkpoint.identity import Identity
 from spot.trainer.checkpoint.interval import History, automatic_interval_s, worth_withdrawing
 from spot.trainer.checkpoint.serialize import StagingWriter
-from spot.trainer.runtime.errors import TrainingError, UsageError
+from spot.trainer.runtime.errors import StartAgain, TrainingError, UsageError
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.uploader import messages
 from spot.trainer.uploader.buffer import SharedBuffer
@@ -39,6 +39,10 @@ from spot.trainer.uploader.process import Uploader
 from spot.trainer.uploader.timing import LeaseTiming
 
 DEATHS_IN_A_ROW = 3
+REFUSED_SAVES, REFUSED_S = 5, 600.0
+"""After so many saves, or seconds, without a save that the store accepted, this start ends."""
+RETRY_S = 2.0
+"""The pause before a failed last save is repeated: the store refuses at once."""
 STOP_POLL_S = 0.2
 """The longest delay until a stop is noticed during the pause of a hand-over."""
 
@@ -95,6 +99,9 @@ class CheckpointManager:
         self._mirroring = False
         self._next_mirror: Mirror | None = None
         self._failing = False
+        self._refused_at: list[float] = []
+        self.saved = False
+        """Whether a save of this start has succeeded."""
         self._successor: str | None = None
         self._offered_to: str | None = None
         self._saves = 0
@@ -152,7 +159,7 @@ class CheckpointManager:
     def poll(self, timeout_s: float = 0.0) -> None:
         """Handle the uploader's events, waiting up to `timeout_s` for the first.
 
-        Raise `UsageError` or `TrainingError` when no save can succeed any more, and `LeaseLost`.
+        Raise `UsageError`, `StartAgain` or `TrainingError` when no save can succeed any more, and `LeaseLost`.
         """
         try:
             for message in self._uploader.receive(timeout_s):
@@ -168,6 +175,8 @@ class CheckpointManager:
             self._send(Withdraw(save=old.save))
         while self.durable_step != state.step and remaining_s() > 0:
             if not self._in_flight:
+                if self._failing:
+                    self.poll(min(remaining_s(), RETRY_S))
                 self.save(state, prune=False)
             self.poll(min(max(remaining_s(), 0.0), 1.0))
         return self.durable_step == state.step
@@ -211,7 +220,7 @@ class CheckpointManager:
         mine = flight is not None and getattr(message, "save", None) == flight.save
         match message:
             case Durable():
-                self._deaths, self._failing = 0, False
+                self._deaths, self._failing, self._refused_at, self.saved = 0, False, [], True
                 self.durable_step = max(self.durable_step or 0, message.step)
                 if flight and mine:
                     self.durable_s = message.seconds
@@ -245,13 +254,15 @@ class CheckpointManager:
 
     def _on_failure(self, failed: Failed) -> None:
         text = f"step {failed.step}: checkpoint not saved: {failed.reason}"
-        match failed.fault:
-            case Fault.TRANSIENT:
-                _log.warning("%s; step %s is durable, next save in %.3g s", text, self.durable_step, self.interval_s)
-            case Fault.DENIED:
-                raise UsageError(text)
-            case Fault.BUG:
-                raise TrainingError(text)
+        if failed.fault == Fault.BUG:
+            raise TrainingError(text)
+        if failed.fault == Fault.DENIED:  # a permission or a bucket may be missing for moments only
+            self._refused_at.append(self._clock.monotonic())
+            lasted = self._refused_at[-1] - self._refused_at[0]
+            if len(self._refused_at) >= REFUSED_SAVES or lasted >= REFUSED_S:
+                refused = f"{text}; refused {len(self._refused_at)} times in {lasted:.0f} s"
+                raise StartAgain(refused) if self.saved else UsageError(refused)
+        _log.warning("%s; step %s is durable, next save in %.3g s", text, self.durable_step, self.interval_s)
 
     def _send(self, message: messages.Command) -> None:
         try:
@@ -264,7 +275,7 @@ class CheckpointManager:
         self._deaths += 1
         code = self._uploader.restart()
         if self._deaths >= DEATHS_IN_A_ROW:
-            raise TrainingError(
+            raise StartAgain(
                 f"the uploader died {self._deaths} times without a checkpoint, last with exit code {code}: check memory"
             )
         _log.warning("the uploader died with exit code %d: restarted, step %s is durable", code, self.durable_step)
