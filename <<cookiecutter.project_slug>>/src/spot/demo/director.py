@@ -68,10 +68,14 @@ class Participant:
         self.signals.append((self, number))
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Signal the process group now."""
-        assert self.process.pid is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
+        """Signal the process group now, or the process while it has no group yet."""
+        pid = self.process.pid
+        assert pid is not None
+        try:
+            os.killpg(pid, number)
+        except ProcessLookupError:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def wake(self, now: float) -> None:
         self.until = None

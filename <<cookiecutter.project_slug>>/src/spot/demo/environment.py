@@ -10,7 +10,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest.mock import patch
 
-from spot.core.format import hours
 from spot.core.run import Machine
 from spot.demo import participants
 from spot.demo.director import Director, Participant, RehearsalError
@@ -59,7 +58,7 @@ class Options:
         return (
             *self.training,
             *("--checkpoint-interval", f"{CHECKPOINT_INTERVAL.total_seconds():.0f}"),
-            *("--log-interval", "600", "--device", "cpu"),
+            *("--enable-checkpointing", "true", "--log-interval", "600", "--device", "cpu"),
             *("--grace", "3600"),  # the guard of the grace runs in real time: here Vertex AI ends it
         )
 
@@ -103,13 +102,9 @@ class Environment:
         self.baseline.join(BASELINE_S)
         if self.baseline.exitcode != 0:
             code = self.baseline.exitcode
-            ended = f"exited with {code}" if code is not None else f"still runs after {hours_of(BASELINE_S)}"
+            ended = f"exited with {code}" if code is not None else f"still runs after {BASELINE_S:.0f} s"
             lines = _baseline_log(self.logs).read_text(errors="replace").splitlines()[-20:]
             raise RehearsalError("\n".join([f"the uninterrupted training {ended}; its last lines:", *lines]))
-
-
-def hours_of(seconds: float) -> str:
-    return hours(timedelta(seconds=seconds))
 
 
 @contextmanager
