@@ -33,7 +33,7 @@ def test_a_skip_fails_the_run_only_in_ci(ci: str, test: str, status: int, tmp_pa
             ".",
         ],
         cwd=tmp_path,
-        env={**os.environ, "CI": ci, "PYTHONPATH": str(REPOSITORY)},
+        env={**os.environ, "CI": ci, "PYTHONPATH": str(REPOSITORY), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,

@@ -13,18 +13,18 @@ SCORE = "accuracy"
 def build() -> nn.Module:
     """Return the model with fresh weights."""
     return nn.Sequential(
-        nn.Conv2d(1, 32, 3, padding=1),
-        nn.BatchNorm2d(32),
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
         nn.ReLU(),
-        nn.Conv2d(32, 64, 3, padding=1),
-        nn.BatchNorm2d(64),
+        nn.Conv2d(8, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Flatten(),
         nn.Dropout(0.3),
-        nn.Linear(64 * 4 * 4, 128),
+        nn.Linear(16 * 4 * 4, 512),
         nn.ReLU(),
-        nn.Linear(128, 10),
+        nn.Linear(512, 10),
     )
 
 

@@ -146,7 +146,7 @@ def api() -> Iterator[tuple[VertexServer, Api]]:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("when", When)
+@pytest.mark.parametrize("when", [pytest.param(When.BEFORE, marks=pytest.mark.chaos), When.AFTER])
 def test_a_kill_changes_no_result_with_the_real_client_and_a_real_store_either(
     when: When, tmp_path: Path, api: tuple[VertexServer, Api]
 ) -> None:
@@ -154,7 +154,9 @@ def test_a_kill_changes_no_result_with_the_real_client_and_a_real_store_either(
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("fault", [Reset(), LostReply()], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "fault", [pytest.param(Reset(), id="before", marks=pytest.mark.chaos), pytest.param(LostReply(), id="after")]
+)
 def test_any_connection_to_vertex_may_break(fault: Injection, tmp_path: Path, api: tuple[VertexServer, Api]) -> None:
     server, serve = api
     calls(tmp_path, serve, open_store)
@@ -170,8 +172,15 @@ def test_any_connection_to_vertex_may_break(fault: Injection, tmp_path: Path, ap
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("when", When)
-@pytest.mark.parametrize("scene", [FALLBACK, HAND_OVER], ids=["fallback", "hand-over"])
+@pytest.mark.parametrize(
+    ("scene", "when"),
+    [
+        pytest.param(FALLBACK, When.BEFORE, id="fallback-before"),
+        pytest.param(HAND_OVER, When.AFTER, id="hand-over-after"),
+        pytest.param(FALLBACK, When.AFTER, id="fallback-after", marks=pytest.mark.chaos),
+        pytest.param(HAND_OVER, When.BEFORE, id="hand-over-before", marks=pytest.mark.chaos),
+    ],
+)
 def test_any_call_at_all_may_go_unanswered(scene: Scene, when: When, tmp_path: Path) -> None:
     assert walk(tmp_path, unanswered, when, any_call, scene=scene) > 100
 

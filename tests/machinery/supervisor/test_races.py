@@ -198,7 +198,16 @@ def test_one_that_stalls_at_any_of_its_calls_does_no_harm(stall: timedelta, name
 
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    ("name", "most"), [("create", 99), ("create-again", 99), ("cancel", 3), ("close", 99), ("relieve", 99)]
+    ("name", "most"),
+    [
+        ("create", 99),
+        ("create-again", 99),
+        ("cancel", 2),
+        pytest.param("cancel", 3, marks=pytest.mark.chaos),
+        ("close", 99),
+        ("relieve", 2),
+        pytest.param("relieve", 99, marks=pytest.mark.chaos),
+    ],
 )
 def test_in_every_order_of_their_calls_two_do_what_one_does(name: str, most: int, tmp_path: Path) -> None:
     begin, check = SITUATIONS[name]
@@ -281,9 +290,9 @@ def machine(folder: Path) -> type[RuleBasedStateMachine]:
 
 
 def test_whatever_two_supervisors_do_the_run_comes_to_its_end(tmp_path: Path) -> None:
-    run_state_machine_as_test(machine(tmp_path), settings=settings(max_examples=8, stateful_step_count=25))
+    run_state_machine_as_test(machine(tmp_path), settings=settings(max_examples=20, stateful_step_count=30))
 
 
-@pytest.mark.processes
+@pytest.mark.chaos
 def test_whatever_two_supervisors_do_for_long_the_run_comes_to_its_end(tmp_path: Path) -> None:
     run_state_machine_as_test(machine(tmp_path), settings=settings(max_examples=150, stateful_step_count=60))

@@ -117,7 +117,7 @@ def test_the_same_data_elsewhere_is_the_same_data(
 def test_another_model_is_refused_by_the_first_difference(begun: Trainer, tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY / "tests/machinery/fixture_task", tmp_path / "tests/machinery/fixture_task")
     model = tmp_path / "tests/machinery/fixture_task/model.py"
-    model.write_text(model.read_text().replace("128", "96"))
+    model.write_text(model.read_text().replace("512", "384"))
     where = ["--output-dir", f"{begun.uri}/models", "--checkpoint-dir", f"{begun.uri}/checkpoints", "--epochs", "3"]
     done = subprocess.run(
         [sys.executable, "-m", "tests.machinery.fixture_task", *where],
@@ -129,7 +129,7 @@ def test_another_model_is_refused_by_the_first_difference(begun: Trainer, tmp_pa
     )
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
-    assert "another model: model.9.weight is float32 (128, 1024) in it and float32 (96, 1024) here" in line
+    assert "another model: model.9.weight is float32 (512, 256) in it and float32 (384, 256) here" in line
 
 
 def test_resume_never_begins_anew_and_sets_the_old_checkpoints_aside(

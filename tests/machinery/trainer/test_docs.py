@@ -29,7 +29,7 @@ def test_the_example_that_replaces_model_and_data_trains_and_resumes(tmp_path: P
     table = "\n".join(",".join(map(str, [*row, sum(row)])) for row in rows)
     (tmp_path / "table.csv").write_text(table)
     command = [sys.executable, "-m", "task", "--data", "table.csv", "--batch-size", "20"]
-    command += ["--epochs", "400", "--checkpoint-interval", "0.1", "--log-interval", "0.01"]
+    command += ["--epochs", "150", "--checkpoint-interval", "0.1", "--log-interval", "0.01"]
     env = {**os.environ, "PYTHONPATH": str(SRC)}
     first = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True)
     assert first.stdout

@@ -17,16 +17,16 @@ from tests.machinery.trainer.conftest import Trainer
 from tests.machinery.trainer.faults import Faulty, Result, assert_whole, is_commit, is_part, said, second
 from tests.machinery.zygote import Life, Zygote
 
-FAULTS: list[Fault] = [
-    Answer(429),
-    Reset(),
-    Answer(500),
-    Truncate(3),
-    LostReply(),
-    Reset(5000),
-    Answer(503),
-    Truncate(0),
-]
+FAULTS: dict[str, Fault] = {
+    "answer 429": Answer(429),
+    "reset": Reset(),
+    "answer 500": Answer(500),
+    "truncated reply": Truncate(3),
+    "lost reply": LostReply(),
+    "reset in the body": Reset(5000),
+    "answer 503": Answer(503),
+    "empty reply": Truncate(0),
+}
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def faulty(zygote: Zygote, gs_uri: str, proxy: Proxy) -> Faulty:
 
 
 def test_every_kind_of_passing_fault_in_turn_leaves_no_trace(faulty: Faulty, undisturbed: Result) -> None:
-    faults = itertools.cycle(FAULTS)
+    faults = itertools.cycle(FAULTS.values())
     faulty.proxy.rule = lambda request: next(faults) if request.number % 4 == 0 else None
     assert faulty.start().wait() == 0
     assert len(faulty.proxy.requests) > 3 * len(FAULTS)
@@ -43,7 +43,7 @@ def test_every_kind_of_passing_fault_in_turn_leaves_no_trace(faulty: Faulty, und
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("fault", FAULTS, ids=repr)
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_bursts_of_one_fault_leave_no_trace(fault: Fault, faulty: Faulty, undisturbed: Result) -> None:
     faulty.proxy.rule = lambda request: fault if request.number % 9 < 3 else None
     assert faulty.start().wait(300) == 0

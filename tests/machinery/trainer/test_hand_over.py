@@ -24,7 +24,7 @@ from tests.machinery.trainer.test_signals import wait_for
 from tests.machinery.zygote import Life, Zygote
 
 SPEED = "40"
-FLAGS = ("--epochs", "12", "--checkpoint-interval", "0.3", "--log-interval", "0.3")
+FLAGS = ("--epochs", "20", "--checkpoint-interval", "0.3", "--log-interval", "0.3")
 HOLDER, TWIN, NEXT = "a4", "a5", "a6"
 Where = Callable[[Request], bool]
 
@@ -155,7 +155,7 @@ def test_the_successor_goes_on_at_the_very_step_the_holder_left(pair: Pair, undi
     twin.kill(signal.SIGCONT)
     assert twin.wait() == 0, twin.output + twin.errors
     assert re.search(r"step \d+: standby", twin.output)
-    assert f"step {handed_over[1]} of 276: resumed from the checkpoint of attempt a4" in twin.output
+    assert f"step {handed_over[1]} of 460: resumed from the checkpoint of attempt a4" in twin.output
     assert pair.completed_by() == TWIN
     assert pair.trainer.result() == undisturbed_longer
     assert_whole(pair.checkpoints)

@@ -20,6 +20,8 @@ from tests.machinery.zygote import Life
 PATIENCE_S = 60.0
 
 Undisturbed = tuple[bytes, bytes]
+ON_CLOUD_STORAGE = pytest.mark.parametrize("uri", ["gs"], indirect=True)
+"""For a promise that does not depend on the kind of store."""
 
 
 def wait_for(life: Life, pattern: str) -> re.Match[str]:
@@ -66,6 +68,7 @@ def test_in_training_the_last_finished_step_is_durable(trainer: Trainer, undistu
     assert trainer.result() == undisturbed
 
 
+@ON_CLOUD_STORAGE
 def test_in_start_up_it_leaves_at_once_with_nothing_lost(trainer: Trainer, undisturbed: Undisturbed) -> None:
     first = trainer.start("--checkpoint-interval", "1000")
     wait_for(first, r"step 30 of")
@@ -85,6 +88,7 @@ def test_in_start_up_it_leaves_at_once_with_nothing_lost(trainer: Trainer, undis
     assert trainer.result() == undisturbed
 
 
+@ON_CLOUD_STORAGE
 def test_a_second_signal_changes_nothing(trainer: Trainer, undisturbed: Undisturbed) -> None:
     life = trainer.start("--checkpoint-interval", "1000")
     wait_for(life, r"step 20 of")
@@ -98,6 +102,7 @@ def test_a_second_signal_changes_nothing(trainer: Trainer, undisturbed: Undistur
     assert trainer.result() == undisturbed
 
 
+@ON_CLOUD_STORAGE
 def test_interrupt_from_the_keyboard_saves_as_well(trainer: Trainer) -> None:
     life = trainer.start("--checkpoint-interval", "1000")
     wait_for(life, r"step 10 of")
@@ -106,6 +111,7 @@ def test_interrupt_from_the_keyboard_saves_as_well(trainer: Trainer) -> None:
     assert trainer.newest() is not None
 
 
+@ON_CLOUD_STORAGE
 def test_data_workers_do_not_die_before_the_step_is_done(trainer: Trainer, undisturbed: Undisturbed) -> None:
     life = trainer.start("--workers", "2", "--checkpoint-interval", "1000")
     wait_for(life, r"step 10 of")
@@ -118,6 +124,7 @@ def test_data_workers_do_not_die_before_the_step_is_done(trainer: Trainer, undis
     assert trainer.result() == undisturbed
 
 
+@ON_CLOUD_STORAGE
 def test_a_data_worker_that_dies_while_the_trainer_leaves_does_not_matter(trainer: Trainer) -> None:
     life = trainer.start("--workers", "2", "--checkpoint-interval", "1000")
     wait_for(life, r"step 10 of")
@@ -149,6 +156,7 @@ def test_a_complete_run_is_not_trained_again(trainer: Trainer, undisturbed: Undi
     assert trainer.result() == undisturbed
 
 
+@ON_CLOUD_STORAGE
 def test_a_stop_in_an_evaluation_or_a_save_leaves_no_trace(trainer: Trainer, undisturbed: Undisturbed) -> None:
     """Signals at the first word of each kind that the trainer says, wherever that finds it."""
     for pattern in (r"step 23 of", r"step 2[4-9]: checkpoint durable|step [3-9]\d: checkpoint durable", r"step 69 of"):
