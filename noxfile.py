@@ -112,7 +112,7 @@ def chaos(session: nox.Session) -> None:
 def rehearsals(session: nox.Session) -> None:
     """Rehearse six times under load, and 50 random stories; CI plays a few."""
     few = ("-k", "quiet or stopped or [0] or [1]") if "CI" in os.environ else ()
-    tool(session, "-m", "pytest", "-m", "rehearsals", *few, *session.posargs)
+    tool(session, "-m", "pytest", "-m", "rehearsals", "tests/machinery", *few, *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
