@@ -1,4 +1,4 @@
-"""The holder's side: it hears what the lease asks for, gives signs of life, and an offer has an end."""
+"""The holder's side of the lease: requests of a standby, heartbeats, and offers that expire."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.machinery.clocks import ManualClock
 from tests.machinery.storage.memory import MemoryStore
 from tests.machinery.trainer.leases import RUN, TIMING, become, now, pass_time
 
-ME, TWIN = "a1.1", "a2.1"
+ME, STANDBY = "a1.1", "a2.1"
 
 
 class FailingStore(MemoryStore):
-    """Does not answer while `away`."""
+    """Raise `TemporarilyUnavailable` while `away`."""
 
     away = False
 
@@ -43,142 +43,142 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def holding(store: FailingStore, clock: ManualClock) -> LeaseKeeper:
-    hold = KeepLease(run=RUN, name=ME, poll_s=TIMING.poll_s, heartbeat_s=TIMING.heartbeat_s, offer_s=TIMING.offer_s)
-    return LeaseKeeper(store, hold, clock=clock)
+def keeper(store: FailingStore, clock: ManualClock) -> LeaseKeeper:
+    command = KeepLease(run=RUN, name=ME, poll_s=TIMING.poll_s, heartbeat_s=TIMING.heartbeat_s, offer_s=TIMING.offer_s)
+    return LeaseKeeper(store, command, clock=clock)
 
 
-def offer(holding: LeaseKeeper, store: MemoryStore) -> None:
-    """To the twin, which has asked. The next look makes it."""
-    become(store, now(store).requested_by(TWIN))
-    holding.look()
-    holding.offer(TWIN)
+def offer(keeper: LeaseKeeper, store: MemoryStore) -> None:
+    """Let the standby request the lease, and offer it: the next look writes the offer."""
+    become(store, now(store).requested_by(STANDBY))
+    keeper.look()
+    keeper.offer(STANDBY)
 
 
-def test_a_lease_that_nobody_wants_is_only_read(holding: LeaseKeeper, store: FailingStore, clock: ManualClock) -> None:
+def test_a_lease_without_a_request_is_only_read(keeper: LeaseKeeper, store: FailingStore, clock: ManualClock) -> None:
     before = lease.look(store, RUN)
     for _ in range(10):
-        assert holding.look() is None
+        assert keeper.look() is None
         pass_time(clock, TIMING.heartbeat_s)
     assert lease.look(store, RUN) == before
 
 
-def test_who_wants_it_is_told_once(holding: LeaseKeeper, store: FailingStore) -> None:
-    become(store, now(store).requested_by(TWIN))
-    assert holding.look() == HandOverRequested(successor=TWIN)
-    assert holding.look() is None
+def test_each_request_is_reported_once(keeper: LeaseKeeper, store: FailingStore) -> None:
+    become(store, now(store).requested_by(STANDBY))
+    assert keeper.look() == HandOverRequested(successor=STANDBY)
+    assert keeper.look() is None
     become(store, now(store).requested_by("a3.1"))
-    assert holding.look() == HandOverRequested(successor="a3.1")
+    assert keeper.look() == HandOverRequested(successor="a3.1")
     become(store, now(store).without_request())
-    assert holding.look() == HandOverRequested(successor=None)
+    assert keeper.look() == HandOverRequested(successor=None)
 
 
-def test_it_shows_that_it_lives_while_somebody_waits(
-    holding: LeaseKeeper, store: FailingStore, clock: ManualClock
+def test_it_sends_heartbeats_while_a_standby_waits(
+    keeper: LeaseKeeper, store: FailingStore, clock: ManualClock
 ) -> None:
-    become(store, now(store).requested_by(TWIN))
-    beats = []
+    become(store, now(store).requested_by(STANDBY))
+    heartbeats = []
     for _ in range(9):
-        holding.look()
-        beats.append(now(store).heartbeat)
+        keeper.look()
+        heartbeats.append(now(store).heartbeat)
         pass_time(clock, TIMING.heartbeat_s / 2)
-    assert beats == [1, 1, 2, 2, 3, 3, 4, 4, 5]
+    assert heartbeats == [1, 1, 2, 2, 3, 3, 4, 4, 5]
 
 
-def test_a_lost_lease_is_told_with_who_has_it(holding: LeaseKeeper, store: FailingStore) -> None:
+def test_a_lost_lease_is_reported_with_its_new_holder(keeper: LeaseKeeper, store: FailingStore) -> None:
     lease.claim(store, RUN, "a3.1")
-    assert holding.look() == Lost(holder="a3.1")
+    assert keeper.look() == Lost(holder="a3.1")
 
 
-def test_a_deleted_lease_is_not_lost(holding: LeaseKeeper, store: FailingStore) -> None:
+def test_a_deleted_lease_is_not_lost(keeper: LeaseKeeper, store: FailingStore) -> None:
     store.delete("run/writer.json")
-    assert holding.look() is None
+    assert keeper.look() is None
 
 
-def test_nobody_stands_still_for_longer_than_an_offer_lasts_though_somebody_deleted_the_lease(
-    holding: LeaseKeeper, store: FailingStore, clock: ManualClock
+def test_training_continues_after_the_time_of_an_offer_even_if_the_lease_is_deleted(
+    keeper: LeaseKeeper, store: FailingStore, clock: ManualClock
 ) -> None:
-    offer(holding, store)
+    offer(keeper, store)
     store.delete("run/writer.json")
-    assert holding.look() is None
+    assert keeper.look() is None
     pass_time(clock, TIMING.offer_s)
-    assert holding.look() == Declined()
+    assert keeper.look() == Declined()
 
 
-def test_a_lease_of_a_newer_program_is_not_ours(holding: LeaseKeeper, store: FailingStore) -> None:
+def test_a_lease_in_a_newer_format_is_lost(keeper: LeaseKeeper, store: FailingStore) -> None:
     before = lease.look(store, RUN)
     assert before
     store.write("run/writer.json", b'{"format": 2}', if_generation=before.generation)
-    assert holding.look() == Lost(holder="a newer program")
+    assert keeper.look() == Lost(holder="a newer program")
 
 
-def test_an_offer_stands_until_it_is_accepted(holding: LeaseKeeper, store: FailingStore, clock: ManualClock) -> None:
-    offer(holding, store)
-    assert holding.look() is None
+def test_an_offer_stands_until_it_is_accepted(keeper: LeaseKeeper, store: FailingStore, clock: ManualClock) -> None:
+    offer(keeper, store)
+    assert keeper.look() is None
     assert now(store).offered
     pass_time(clock, TIMING.offer_s - 1)
-    assert holding.look() is None
-    become(store, now(store).taken_by(TWIN))
-    assert holding.look() == Lost(holder=TWIN)
+    assert keeper.look() is None
+    become(store, now(store).taken_by(STANDBY))
+    assert keeper.look() == Lost(holder=STANDBY)
 
 
-def test_an_offer_that_nobody_accepts_is_withdrawn_and_the_request_with_it(
-    holding: LeaseKeeper, store: FailingStore, clock: ManualClock
+def test_an_offer_that_is_not_accepted_is_withdrawn_and_the_request_with_it(
+    keeper: LeaseKeeper, store: FailingStore, clock: ManualClock
 ) -> None:
-    offer(holding, store)
-    holding.look()
+    offer(keeper, store)
+    keeper.look()
     pass_time(clock, TIMING.offer_s)
-    assert holding.look() == Declined()
+    assert keeper.look() == Declined()
     assert (now(store).offered, now(store).successor, now(store).holder) == (False, None, ME)
-    assert holding.look() is None
-    become(store, now(store).requested_by(TWIN))  # it lives, and asks anew
-    assert holding.look() == HandOverRequested(successor=TWIN)
+    assert keeper.look() is None
+    become(store, now(store).requested_by(STANDBY))  # it is alive, and asks again
+    assert keeper.look() == HandOverRequested(successor=STANDBY)
 
 
-def test_an_offer_accepted_in_the_moment_of_its_withdrawal_is_accepted(
-    holding: LeaseKeeper, store: FailingStore, clock: ManualClock
+def test_an_offer_accepted_at_the_moment_of_its_withdrawal_is_accepted(
+    keeper: LeaseKeeper, store: FailingStore, clock: ManualClock
 ) -> None:
-    offer(holding, store)
-    holding.look()
+    offer(keeper, store)
+    keeper.look()
     pass_time(clock, TIMING.offer_s)
-    store.before_next_write = lambda: become(store, now(store).taken_by(TWIN))
-    assert holding.look() is None
-    assert holding.look() == Lost(holder=TWIN)
+    store.before_next_write = lambda: become(store, now(store).taken_by(STANDBY))
+    assert keeper.look() is None
+    assert keeper.look() == Lost(holder=STANDBY)
 
 
 @pytest.mark.parametrize("new", [None, "a3.1"])
-def test_an_offer_to_one_who_waits_no_more_is_over(holding: LeaseKeeper, store: FailingStore, new: str | None) -> None:
-    offer(holding, store)
-    holding.look()
+def test_an_offer_ends_when_its_standby_withdraws_or_is_replaced(
+    keeper: LeaseKeeper, store: FailingStore, new: str | None
+) -> None:
+    offer(keeper, store)
+    keeper.look()
     become(store, now(store).requested_by(new) if new else now(store).without_request())
-    assert holding.look() == Declined()
-    assert holding.look() == (HandOverRequested(successor=new) if new else None)
+    assert keeper.look() == Declined()
+    assert keeper.look() == (HandOverRequested(successor=new) if new else None)
     assert not now(store).offered
 
 
-def test_an_offer_of_an_uploader_that_died_is_withdrawn_unless_it_is_made_again(
-    holding: LeaseKeeper, store: FailingStore
-) -> None:
-    become(store, now(store).requested_by(TWIN).offered_to_successor())
-    holding.offer(TWIN)
-    assert holding.look() is None
+def test_an_offer_of_a_dead_uploader_stands_if_it_is_repeated(keeper: LeaseKeeper, store: FailingStore) -> None:
+    become(store, now(store).requested_by(STANDBY).offered_to_successor())
+    keeper.offer(STANDBY)
+    assert keeper.look() is None
     assert now(store).offered
 
 
-def test_an_offer_that_the_trainer_does_not_know_of_is_withdrawn(holding: LeaseKeeper, store: FailingStore) -> None:
-    become(store, now(store).requested_by(TWIN).offered_to_successor())
-    holding.look()
+def test_an_offer_that_is_not_repeated_is_withdrawn(keeper: LeaseKeeper, store: FailingStore) -> None:
+    become(store, now(store).requested_by(STANDBY).offered_to_successor())
+    keeper.look()
     assert (now(store).offered, now(store).successor) == (False, None)
 
 
-def serve(holding: LeaseKeeper) -> list[object]:
-    """All that it tells until the lease is lost."""
-    told: list[object] = []
-    thread = threading.Thread(target=holding.serve, args=(told.append,), daemon=True)
+def serve(keeper: LeaseKeeper) -> list[object]:
+    """Return the events until the lease is lost."""
+    events: list[object] = []
+    thread = threading.Thread(target=keeper.serve, args=(events.append,), daemon=True)
     thread.start()
     thread.join(60)
     assert not thread.is_alive()
-    return told
+    return events
 
 
 def test_a_store_that_does_not_answer_changes_nothing(clock: ManualClock) -> None:
@@ -191,30 +191,30 @@ def test_a_store_that_does_not_answer_changes_nothing(clock: ManualClock) -> Non
                 raise SpotError("no answer")
             found = super().read(name)
             if self.reads == 9:
-                self.write(name, Lease(token=2, holder=TWIN).to_json(), if_generation=found.generation)
+                self.write(name, Lease(token=2, holder=STANDBY).to_json(), if_generation=found.generation)
             return super().read(name)
 
     store = Sometimes()
-    lease.change(store, RUN, None, Lease(token=1, holder=ME, successor=TWIN))
-    hold = KeepLease(run=RUN, name=ME, poll_s=0.0, heartbeat_s=TIMING.heartbeat_s, offer_s=TIMING.offer_s)
-    assert serve(LeaseKeeper(store, hold, clock=clock)) == [
-        HandOverRequested(successor=TWIN),
-        Lost(holder=TWIN),
+    lease.change(store, RUN, None, Lease(token=1, holder=ME, successor=STANDBY))
+    command = KeepLease(run=RUN, name=ME, poll_s=0.0, heartbeat_s=TIMING.heartbeat_s, offer_s=TIMING.offer_s)
+    assert serve(LeaseKeeper(store, command, clock=clock)) == [
+        HandOverRequested(successor=STANDBY),
+        Lost(holder=STANDBY),
     ]
 
 
-def test_nobody_stands_still_for_longer_than_an_offer_lasts_though_the_store_does_not_answer(
-    holding: LeaseKeeper, store: FailingStore, clock: ManualClock
+def test_training_continues_after_the_time_of_an_offer_even_if_the_store_does_not_answer(
+    keeper: LeaseKeeper, store: FailingStore, clock: ManualClock
 ) -> None:
-    offer(holding, store)
-    holding.look()
+    offer(keeper, store)
+    keeper.look()
     store.away = True
-    assert holding.overdue() is None
+    assert keeper.overdue() is None
     pass_time(clock, TIMING.offer_s)
-    assert holding.overdue() == Declined()
-    assert holding.overdue() is None
+    assert keeper.overdue() == Declined()
+    assert keeper.overdue() is None
     store.away = False
-    assert holding.look() is None
+    assert keeper.look() is None
     assert (now(store).offered, now(store).successor) == (False, None)
-    become(store, now(store).requested_by(TWIN))
-    assert holding.look() == HandOverRequested(successor=TWIN)
+    become(store, now(store).requested_by(STANDBY))
+    assert keeper.look() == HandOverRequested(successor=STANDBY)
