@@ -8,6 +8,8 @@ usage="bash infra/bootstrap.sh [--dry-run] [--repository OWNER/NAME | --reposito
 apis=(
     aiplatform artifactregistry cloudresourcemanager compute iam iamcredentials logging serviceusage storage sts
 )
+# What src/spot/google/vertex.py calls.
+jobs_permissions=aiplatform.customJobs.cancel,aiplatform.customJobs.create,aiplatform.customJobs.get,aiplatform.customJobs.list
 
 enable_apis() {
     local enabled api
@@ -128,21 +130,40 @@ make_provider() {
     esac
 }
 
+make_role() {
+    local listed described differs
+    listed=$(look '' iam roles list --project="$project" --format='value(name.basename())')
+    if ! grep -qxF "$jobs_role" <<<"$listed"; then
+        change create created "role $jobs_role" iam roles create "$jobs_role" --project="$project" --quiet \
+            --title="Training jobs" --description="$made_by" --stage=GA --permissions="$jobs_permissions"
+        return
+    fi
+    described=$(look '{}' iam roles describe "$jobs_role" --project="$project" --format=json)
+    differs=$(wanted role "$jobs_permissions" <<<"$described")
+    if [ -n "$differs" ]; then
+        change update updated "role $jobs_role" iam roles update "$jobs_role" --project="$project" --quiet \
+            --permissions="$jobs_permissions"
+    else
+        say exists "role $jobs_role"
+    fi
+}
+
 grant_roles() {
-    local on role member policy holds
+    local on role member below policy holds condition
     local last=''
-    while read -r -u 3 on role member; do
+    while read -r -u 3 on role member below; do
         policy_of "$on"
         if [ "$on" != "$last" ]; then
             policy=$(look '{}' "${group[@]}" get-iam-policy "${target[@]}" --format=json)
             last=$on
         fi
-        holds=$(wanted granted "$role" "$member" <<<"$policy")
+        holds=$(wanted granted "$role" "$member" "$bucket" "$below" <<<"$policy")
         if [ -n "$holds" ]; then
             say exists "$role on $what to $member"
         else
+            condition=$(wanted condition "$bucket" "$below")
             change grant granted "$role on $what to $member" "${group[@]}" add-iam-policy-binding "${target[@]}" \
-                --role="$role" --member="$member" --condition=None
+                --role="$role" --member="$member" --condition="$condition"
         fi
     done 3< <(roles)
 }
@@ -176,6 +197,7 @@ main() {
     make_registry
     make_pool
     make_provider
+    make_role
     grant_roles
     tell_github
 }

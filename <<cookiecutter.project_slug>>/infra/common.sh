@@ -88,6 +88,7 @@ prepare() {
     name=github-$repository_id
     made_by="Made by infra/bootstrap.sh for the GitHub repository $repository_id"
     ci_account=$name@$project.iam.gserviceaccount.com
+    jobs_role=github_$repository_id
     registry=$region-docker.pkg.dev/$project/$name
 }
 
@@ -152,18 +153,21 @@ change() { # VERB PARTICIPLE WHAT ARGUMENT ... of gcloud
     fi
 }
 
-# Every role of each account: resource, role, member.
+# Every role of each account: resource, role, member, and the names of the objects that the role is limited to.
+# Google checks the right to list objects on the bucket, so the roles that list have no limit.
 roles() {
     local ci=serviceAccount:$ci_account training=serviceAccount:$training_account
     local pool=projects/$number/locations/global/workloadIdentityPools/$name
     cat <<TABLE
-project roles/aiplatform.user $ci
-project roles/logging.logWriter $training
-bucket roles/storage.objectAdmin $ci
-bucket roles/storage.objectAdmin $training
-images roles/artifactregistry.writer $ci
-training roles/iam.serviceAccountUser $ci
-ci roles/iam.workloadIdentityUser principalSet://iam.googleapis.com/$pool/attribute.repository_id/$repository_id
+project projects/$project/roles/$jobs_role $ci any
+project roles/logging.logWriter $training any
+bucket roles/storage.objectViewer $ci any
+bucket roles/storage.objectUser $ci $prefix/
+bucket roles/storage.objectViewer $training any
+bucket roles/storage.objectUser $training $prefix/checkpoints/,$prefix/models/,$prefix/tensorboard/
+images roles/artifactregistry.writer $ci any
+training roles/iam.serviceAccountUser $ci any
+ci roles/iam.workloadIdentityUser principalSet://iam.googleapis.com/$pool/attribute.repository_id/$repository_id any
 TABLE
 }
 

@@ -51,19 +51,20 @@ refuse_while_runs_are_open() {
 }
 
 revoke_roles() {
-    local on role member policy holds
+    local on role member below policy holds condition
     local last=''
-    while read -r -u 3 on role member; do
+    while read -r -u 3 on role member below; do
         is_to_go "$on" "$member" || continue
         policy_of "$on"
         if [ "$on" != "$last" ]; then
             policy=$(look '{}' "${group[@]}" get-iam-policy "${target[@]}" --format=json)
             last=$on
         fi
-        holds=$(wanted granted "$role" "$member" <<<"$policy")
+        holds=$(wanted granted "$role" "$member" "$bucket" "$below" <<<"$policy")
         if [ -n "$dry_run$holds" ]; then
+            condition=$(wanted condition "$bucket" "$below")
             change revoke revoked "$role on $what from $member" "${group[@]}" remove-iam-policy-binding "${target[@]}" \
-                --role="$role" --member="$member" --condition=None
+                --role="$role" --member="$member" --condition="$condition"
         fi
     done 3< <(roles)
 }
@@ -168,6 +169,7 @@ main() {
     remove_registry
     remove_bucket
     say kept "APIs: other software may use them"
+    say kept "role $jobs_role: Google would block its name for 37 days"
 }
 
 main "$@"

@@ -18,6 +18,8 @@ KEPT_IMAGES = 300
 An open run may use an old image, which this number keeps until a hundred newer images exist.
 """
 UPLOAD_DAYS = 7
+TITLE = "Objects by name"
+"""Of a condition. Google compares it when a role is revoked."""
 ISSUER = "https://token.actions.githubusercontent.com"
 MAPPING = {
     "google.subject": "assertion.repository_id",  # a subject has at most 127 bytes, too few for `sub` with a branch
@@ -161,10 +163,28 @@ def provider(repository: str, owner: str, listed: list[Json]) -> list[str]:
     return [] if same else ["differs"]
 
 
-def granted(role: str, member: str, policy: Json) -> list[str]:
-    """Return `granted`, or nothing. Conditional roles do not count."""
+def role(permissions: str, described: Json) -> list[str]:
+    """Return `differs`, or nothing."""
+    return [] if sorted(described.get("includedPermissions", ())) == permissions.split(",") else ["differs"]
+
+
+def condition(bucket_name: str, below: str) -> list[str]:
+    """Return the condition of a role as gcloud takes it: objects below these names only, `None` for `any`."""
+    expression = _expression(bucket_name, below)
+    return [f"expression={expression},title={TITLE}" if expression else "None"]
+
+
+def _expression(bucket_name: str, below: str) -> str:
+    names = [] if below == "any" else below.split(",")
+    return " || ".join(f'resource.name.startsWith("projects/_/buckets/{bucket_name}/objects/{name}")' for name in names)
+
+
+def granted(role_name: str, member: str, bucket_name: str, below: str, policy: Json) -> list[str]:
+    """Return `granted`, or nothing. A role with another condition does not count."""
     holds = any(
-        binding["role"] == role and member in binding["members"] and "condition" not in binding
+        binding["role"] == role_name
+        and member in binding["members"]
+        and binding.get("condition", {}).get("expression", "") == _expression(bucket_name, below)
         for binding in policy.get("bindings", [])
     )
     return ["granted"] if holds else []
@@ -176,9 +196,11 @@ ANSWERS: Mapping[str, Callable[..., list[str]]] = {
     "cleanup": cleanup,
     "provider-flags": provider_flags,
     "provider": provider,
+    "role": role,
+    "condition": condition,
     "granted": granted,
 }
-READS_INPUT = ("bucket", "cleanup", "provider", "granted")
+READS_INPUT = ("bucket", "cleanup", "provider", "role", "granted")
 
 
 def main(question: str, *arguments: str) -> int:

@@ -54,6 +54,7 @@ class Cloud:
     registries: dict[str, Json] = field(default_factory=dict)
     pools: dict[str, Json] = field(default_factory=dict)
     providers: dict[str, Json] = field(default_factory=dict)
+    custom_roles: dict[str, Json] = field(default_factory=dict)
     policies: dict[str, Json] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
     """Names of buckets of other projects."""
@@ -68,10 +69,10 @@ class Cloud:
                 return handle(self, call, **match.groupdict())
         raise Refused(400, f"this cloud has no {call}")
 
-    def roles(self) -> set[tuple[str, str, str]]:
-        """Return the granted roles as resource, role, member."""
+    def roles(self) -> set[tuple[str, str, str, str]]:
+        """Return the granted roles as resource, role, member, condition."""
         return {
-            (resource, binding["role"], member)
+            (resource, binding["role"], member, binding.get("condition", {}).get("expression", ""))
             for resource, policy in self.policies.items()
             for binding in policy.get("bindings", [])
             for member in binding["members"]
@@ -221,6 +222,24 @@ def _undelete_pool(cloud: Cloud, call: Call, pool: str) -> Json:
     return _done(cloud.pools[pool]["name"])
 
 
+def _custom_roles(cloud: Cloud, call: Call) -> Json:
+    return {"roles": [{"name": role["name"], "title": role["title"]} for role in cloud.custom_roles.values()]}
+
+
+def _make_custom_role(cloud: Cloud, call: Call) -> Json:
+    name = f"projects/{PROJECT}/roles/{call.body['roleId']}"
+    return _new(cloud.custom_roles, call.body["roleId"], {**call.body["role"], "name": name})
+
+
+def _custom_role(cloud: Cloud, call: Call, role: str) -> Json:
+    return _found(cloud.custom_roles, role)
+
+
+def _change_custom_role(cloud: Cloud, call: Call, role: str) -> Json:
+    _found(cloud.custom_roles, role).update(call.body)
+    return cloud.custom_roles[role]
+
+
 def _providers(cloud: Cloud, call: Call, pool: str) -> Json:
     _found(cloud.pools, pool)
     return {"workloadIdentityPoolProviders": list(cloud.providers.values())}
@@ -265,6 +284,7 @@ def _check_member(cloud: Cloud, member: str) -> None:
 
 _ACCOUNT = r"/v1/projects/[^/]+/serviceAccounts/(?P<resource>[^/:]+)"
 _REGISTRY = rf"/v1/projects/{PROJECT}/locations/us-central1/repositories"
+_ROLES = rf"/v1/projects/{PROJECT}/roles"
 _POOLS = rf"/v1/projects/{PROJECT}/locations/global/workloadIdentityPools"
 _ONE_POOL = rf"{_POOLS}/(?P<pool>[^/:]+)"
 
@@ -287,6 +307,10 @@ ROUTES: list[tuple[str, Callable[..., Json]]] = [
     (rf"GET {_REGISTRY}/(?P<registry>[^/:]+)", _registry),
     (rf"PATCH {_REGISTRY}/(?P<registry>[^/:]+)", _change_registry),
     (rf"DELETE {_REGISTRY}/(?P<registry>[^/:]+)", _delete_registry),
+    (rf"GET {_ROLES}", _custom_roles),
+    (rf"POST {_ROLES}", _make_custom_role),
+    (rf"GET {_ROLES}/(?P<role>[^/:]+)", _custom_role),
+    (rf"PATCH {_ROLES}/(?P<role>[^/:]+)", _change_custom_role),
     (rf"GET {_POOLS}", _pools),
     (rf"POST {_POOLS}", _make_pool),
     (rf"DELETE {_ONE_POOL}", _delete_pool),

@@ -91,7 +91,7 @@ def test_a_dry_run_calls_nothing_and_shows_every_command(project: Project, scrip
     assert not called.exists()
     done = [line for line in ended.lines if line.startswith("would ")]
     commands = [line for line in ended.lines if line.startswith("gcloud ")]
-    assert len(done) == len(commands) == (15 if script == "bootstrap.sh" else 10)
+    assert len(done) == len(commands) == (18 if script == "bootstrap.sh" else 12)
 
 
 def test_a_dry_run_needs_no_gcloud(project: Project) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pytest
 from tests.infra.cloud import Cloud
 from tests.infra.cloud_server import served
 from tests.infra.scripts import APIS_NEEDED, IDS, Ended, Project
+from tests.paths import PROJECT
 
 pytestmark = pytest.mark.infra
 
@@ -27,19 +29,35 @@ WORKFLOWS = (
 POOL = "/v1/projects/acme-ml/locations/global/workloadIdentityPools/github-22"
 PROVIDER = "projects/4711/locations/global/workloadIdentityPools/github-22/providers/github"
 REGISTRY = "/v1/projects/acme-ml/locations/us-central1/repositories/github-22"
+JOBS_ROLE = "projects/acme-ml/roles/github_22"
+OURS = f"projects/_/buckets/{BUCKET}/objects/churn/"
+
+
+def below(*names: str) -> str:
+    """Return the condition of a role that is limited to objects below these names."""
+    return " || ".join(f'resource.name.startsWith("{OURS}{name}")' for name in names)
+
+
 ROLES = {
-    ("acme-ml", "roles/aiplatform.user", f"serviceAccount:{CI}"),
-    ("acme-ml", "roles/logging.logWriter", f"serviceAccount:{TRAINING}"),
-    (BUCKET, "roles/storage.objectAdmin", f"serviceAccount:{CI}"),
-    (BUCKET, "roles/storage.objectAdmin", f"serviceAccount:{TRAINING}"),
-    ("github-22", "roles/artifactregistry.writer", f"serviceAccount:{CI}"),
-    (TRAINING, "roles/iam.serviceAccountUser", f"serviceAccount:{CI}"),
-    (CI, "roles/iam.workloadIdentityUser", WORKFLOWS),
+    ("acme-ml", JOBS_ROLE, f"serviceAccount:{CI}", ""),
+    ("acme-ml", "roles/logging.logWriter", f"serviceAccount:{TRAINING}", ""),
+    (BUCKET, "roles/storage.objectViewer", f"serviceAccount:{CI}", ""),
+    (BUCKET, "roles/storage.objectUser", f"serviceAccount:{CI}", below("")),
+    (BUCKET, "roles/storage.objectViewer", f"serviceAccount:{TRAINING}", ""),
+    (
+        BUCKET,
+        "roles/storage.objectUser",
+        f"serviceAccount:{TRAINING}",
+        below("checkpoints/", "models/", "tensorboard/"),
+    ),
+    ("github-22", "roles/artifactregistry.writer", f"serviceAccount:{CI}", ""),
+    (TRAINING, "roles/iam.serviceAccountUser", f"serviceAccount:{CI}", ""),
+    (CI, "roles/iam.workloadIdentityUser", WORKFLOWS, ""),
 }
 THEIR_RULE = {"action": {"type": "Delete"}, "condition": {"age": 5, "matchesPrefix": ["tmp/"]}}
 THEIRS = f"{BUCKET}/others/a"
 MADE_BY = "Made by infra/bootstrap.sh for the GitHub repository {}"
-SOMEBODY = ("acme-ml", "roles/viewer", "user:somebody@example.com")
+SOMEBODY = ("acme-ml", "roles/viewer", "user:somebody@example.com", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +115,13 @@ def repaired(world: World, again: Step) -> Step:  # noqa: ARG001
     cloud.pools["github-22"]["state"] = "DELETED"
     cloud.providers["github"]["state"] = "DELETED"
     cloud.providers["github"]["attributeCondition"] = "assertion.repository_owner_id == '11'"
+    cloud.custom_roles["github_22"]["includedPermissions"].append("aiplatform.endpoints.predict")
     cloud.policies["acme-ml"]["bindings"] = [
         binding for binding in cloud.policies["acme-ml"]["bindings"] if binding["role"] != "roles/logging.logWriter"
     ]
+    for binding in cloud.policies[BUCKET]["bindings"]:
+        if TRAINING in binding["members"][0]:
+            binding.get("condition", {})["expression"] = below("")
     return world.step("bootstrap.sh")
 
 
@@ -135,6 +157,13 @@ def still_gone(world: World, gone: Step, refused: Step) -> Step:  # noqa: ARG001
 def test_each_account_gets_its_roles_and_nothing_else(fresh: Step) -> None:
     assert fresh.ended.code == 0, fresh.ended.err
     assert fresh.cloud.roles() == ROLES | {SOMEBODY}
+
+
+def test_ci_may_call_what_the_client_of_vertex_ai_calls_and_nothing_else(fresh: Step) -> None:
+    client = (PROJECT / "src/spot/google/vertex.py").read_text(encoding="utf-8")
+    called = set(re.findall(r"\b(cancel|create|get|list|update|delete)_custom_jobs?\b", client))
+    role = fresh.cloud.custom_roles["github_22"]
+    assert role["includedPermissions"] == [f"aiplatform.customJobs.{verb}" for verb in sorted(called)]
 
 
 def test_github_is_let_in_by_the_numbers_of_one_repository(fresh: Step) -> None:
@@ -209,9 +238,13 @@ def test_what_somebody_changed_is_put_right_and_nothing_else_is_touched(again: S
         f"POST {POOL}:undelete",
         f"POST {POOL}/providers/github:undelete",
         f"PATCH {POOL}/providers/github",
+        "PATCH /v1/projects/acme-ml/roles/github_22",
         "POST /v1/projects/acme-ml:setIamPolicy",
+        f"PUT /storage/v1/b/{BUCKET}/iam",
     ]
-    assert repaired.cloud.roles() == again.cloud.roles()
+    wider = (BUCKET, "roles/storage.objectUser", f"serviceAccount:{TRAINING}", below(""))
+    assert repaired.cloud.roles() == again.cloud.roles() | {wider}
+    assert repaired.cloud.custom_roles == again.cloud.custom_roles
     assert repaired.cloud.registries == again.cloud.registries
     assert repaired.cloud.providers == again.cloud.providers
     assert repaired.cloud.buckets[BUCKET]["softDeletePolicy"] == {"retentionDurationSeconds": "0"}
@@ -266,6 +299,7 @@ def test_a_second_teardown_changes_nothing(still_gone: Step) -> None:
         "gone images us-central1-docker.pkg.dev/acme-ml/github-22",
         "kept bucket gs",
         "kept APIs",
+        "kept role github_22",
     ]
 
 

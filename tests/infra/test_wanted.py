@@ -143,14 +143,36 @@ def test_a_provider_that_lets_in_others_or_nobody_is_seen(change: dict[str, Any]
     assert wanted.provider("22", "11", [PROVIDER | change]) == [answer]
 
 
-def test_a_role_counts_for_its_member_alone_and_without_a_condition() -> None:
-    binding = {"role": "roles/logging.logWriter", "members": [MEMBER]}
-    conditional = binding | {"condition": {"title": "until Friday"}}
-    assert wanted.granted("roles/logging.logWriter", MEMBER, {"bindings": [binding]}) == ["granted"]
-    assert wanted.granted("roles/logging.logWriter", MEMBER, {"bindings": [conditional]}) == []
-    assert wanted.granted("roles/logging.logWriter", "serviceAccount:other@x", {"bindings": [binding]}) == []
-    assert wanted.granted("roles/logging.admin", MEMBER, {"bindings": [binding]}) == []
-    assert wanted.granted("roles/logging.logWriter", MEMBER, {}) == []
+def test_a_role_counts_for_its_member_alone_and_with_its_own_condition() -> None:
+    def granted(role: str, member: str, below: str, *bindings: dict[str, Any]) -> list[str]:
+        return wanted.granted(role, member, "acme", below, {"bindings": list(bindings)})
+
+    role, below = "roles/storage.objectUser", "churn/models/,churn/checkpoints/"
+    [condition] = wanted.condition("acme", below)
+    expression = condition.removeprefix("expression=").removesuffix(",title=Objects by name")
+    plain = {"role": role, "members": [MEMBER]}
+    conditional = plain | {"condition": {"title": "until Friday", "expression": expression}}
+    assert granted(role, MEMBER, "any", plain) == granted(role, MEMBER, below, conditional) == ["granted"]
+    assert granted(role, MEMBER, below, plain) == granted(role, MEMBER, "any", conditional) == []
+    assert granted(role, MEMBER, "churn/models/", conditional) == []
+    assert granted(role, "serviceAccount:other@x", "any", plain) == []
+    assert granted("roles/storage.admin", MEMBER, "any", plain) == []
+    assert wanted.granted(role, MEMBER, "acme", "any", {}) == []
+
+
+def test_a_condition_names_the_objects_below_each_prefix() -> None:
+    assert wanted.condition("acme", "any") == ["None"]
+    assert wanted.condition("acme", "churn/models/,churn/tensorboard/") == [
+        'expression=resource.name.startsWith("projects/_/buckets/acme/objects/churn/models/") || '
+        'resource.name.startsWith("projects/_/buckets/acme/objects/churn/tensorboard/"),title=Objects by name'
+    ]
+
+
+def test_a_role_with_a_permission_more_or_less_differs() -> None:
+    assert wanted.role("a.get,a.list", {"includedPermissions": ["a.list", "a.get"]}) == []
+    assert wanted.role("a.get,a.list", {"includedPermissions": ["a.get", "a.list", "a.set"]}) == ["differs"]
+    assert wanted.role("a.get,a.list", {"includedPermissions": ["a.get"]}) == ["differs"]
+    assert wanted.role("a.get,a.list", {}) == ["differs"]
 
 
 @pytest.mark.parametrize(
