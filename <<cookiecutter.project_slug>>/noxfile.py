@@ -80,15 +80,15 @@ def image(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def lock(session: nox.Session) -> None:
-    """Write the hash-locked requirements of the image to locks/."""
+    """Write the hash-locked requirements of the image and of the workflows to locks/."""
     session.install("-c", "constraints.txt", "uv")
-    for build in ("cpu", "cuda"):
+    for build, extra, version in (("cpu", "train", "3.11"), ("cuda", "train", "3.11"), ("spot", "spot", "3.13")):
         cpu = build == "cpu"
         torch = (*torch_index(), "--index-strategy", "unsafe-best-match") if cpu else ()
-        where = ("pyproject.toml", "--extra", "train", "-c", "constraints.txt", "-o", f"locks/{build}.txt")
+        where = ("pyproject.toml", "--extra", extra, "-c", "constraints.txt", "-o", f"locks/{build}.txt")
         what = (
             "--python-version",
-            "3.11",
+            version,
             "--python-platform",
             "x86_64-manylinux_2_28",
             "--generate-hashes",

@@ -8,7 +8,7 @@ import pytest
 
 from tests.paths import PROJECT
 
-BUILDS = ("cpu", "cuda")
+BUILDS = ("cpu", "cuda", "spot")
 PIN = re.compile(r"(\S+)==(\S+) \\((?:\n    --hash=sha256:[0-9a-f]{64}(?: \\)?)+)\n")
 
 

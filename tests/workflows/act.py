@@ -17,7 +17,7 @@ from tests.paths import PROJECT
 from tests.workflows.cloud import IMAGES, Cloud
 
 STUBS = Path(__file__).parent / "stubs"
-COPIED = (".github", "src", "pyproject.toml", "constraints.txt", "README.md")
+COPIED = (".github", "locks", "src", "pyproject.toml", "constraints.txt", "README.md")
 CRON = "17 3 * * 1"
 TIMEOUT_S = 120
 _USES = re.compile(r"uses: ([\w-]+)/([\w-]+)@([0-9a-f]{40})")
@@ -129,7 +129,6 @@ class Act:
         return {
             "STUB_PROGRAMS": str(programs),
             "STUB_BUILDS": str(self.builds),
-            "PYTHONPATH": "src",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 

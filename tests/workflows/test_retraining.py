@@ -121,7 +121,7 @@ def test_the_image_is_built_for_the_commit_and_pushed(act: Act) -> None:
         f"COMMIT={act.commit}",
         "REPOSITORY=https://github.com/acme/churn",
     ]
-    assert lines(act.installs) == ["install -c constraints.txt .[spot]"] * 2
+    assert lines(act.installs) == ["install --require-hashes --no-deps --only-binary :all: -r locks/spot.txt"] * 2
     [freed] = lines(act.as_root)
     assert freed.startswith("rm -rf /usr/local/lib/android ")
 
