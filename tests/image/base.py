@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from tests.image.engine import BUILD_S, Engine
 
-BASE = "docker.io/library/python:3.11-slim-bookworm"
+BASE = "localhost/base-of-the-trainer"
+"""Stands in for the image in the Dockerfile, which names it by a digest that no image made here can have."""
 PACKAGES = "python3,python3-venv,python3-pip"
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*")
 SOURCES = ("index-url", "extra-index-url", "find-links", "trusted-host")

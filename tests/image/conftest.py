@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,7 +43,9 @@ def build(engine: Engine) -> Callable[[Path, str], None]:
         "COMMIT": COMMIT,
         "REPOSITORY": REPOSITORY,
     }
-    return lambda folder, tag: engine.build(folder, tag, arguments=arguments, volumes=volumes)
+    [pinned] = set(re.findall(r"^FROM (\S+@sha256:[0-9a-f]{64})", (PROJECT / "Dockerfile").read_text(), re.MULTILINE))
+    contexts = {pinned: base.BASE}
+    return lambda folder, tag: engine.build(folder, tag, arguments=arguments, volumes=volumes, contexts=contexts)
 
 
 @pytest.fixture(scope="session")
