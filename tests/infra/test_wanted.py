@@ -162,10 +162,11 @@ def test_a_role_counts_for_its_member_alone_and_with_its_own_condition() -> None
 
 def test_a_condition_names_the_objects_below_each_prefix() -> None:
     assert wanted.condition("acme", "any") == ["None"]
-    assert wanted.condition("acme", "churn/models/,churn/tensorboard/") == [
+    [condition] = wanted.condition("acme", "churn/models/,churn/tensorboard/")
+    assert condition == (
         'expression=resource.name.startsWith("projects/_/buckets/acme/objects/churn/models/") || '
         'resource.name.startsWith("projects/_/buckets/acme/objects/churn/tensorboard/"),title=Objects by name'
-    ]
+    )
 
 
 def test_a_role_with_a_permission_more_or_less_differs() -> None:

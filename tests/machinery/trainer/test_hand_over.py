@@ -155,7 +155,7 @@ def test_the_successor_goes_on_at_the_very_step_the_holder_left(pair: Pair, undi
     twin.kill(signal.SIGCONT)
     assert twin.wait() == 0, twin.output + twin.errors
     assert re.search(r"step \d+: standby", twin.output)
-    assert f"step {handed_over[1]} of 460: resumed from the checkpoint of attempt a4" in twin.output
+    assert f"step {handed_over[1]} of 460: resumed from the checkpoint of run default attempt a4" in twin.output
     assert pair.completed_by() == TWIN
     assert pair.trainer.result() == undisturbed_longer
     assert_whole(pair.checkpoints)

@@ -41,7 +41,8 @@ def curve(account: Account) -> Curve | None:
     total = progress.total_steps if progress else made if run.state is RunState.SUCCEEDED else 0
     if not total:
         return None
-    points, reached = [(run.submitted_at, 0.0)], 0.0
+    reached = run.attempts[0].from_step / total if run.attempts else 0.0  # above 0 if the run resumes another
+    points = [(run.submitted_at, reached)]
     for cost in sorted(account.attempts, key=lambda cost: cost.attempt.advanced_at or account.end):
         attempt, saved = cost.attempt, _saved_at(run, cost, observation)
         if attempt.advanced_at is None or saved is None:

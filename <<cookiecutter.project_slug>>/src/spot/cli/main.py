@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 QUIET = ("google", "requests", "spot.storage", "urllib3")
 """Loggers of single retries; the final error is reported anyway."""
-CHANGING = frozenset({"submit", "reconcile", "watch", "cancel"})
+CHANGING = frozenset({"submit", "resume", "reconcile", "watch", "cancel"})
 """Verbs after which jobs may be running."""
 INTERRUPTED, BROKEN_PIPE = 128 + signal.SIGINT, 128 + signal.SIGPIPE
 DESCRIPTION = "Retrain on Spot VMs of Vertex AI: submit a run, and let the supervisor finish it before its deadline."
@@ -81,13 +81,13 @@ def _parser() -> _Parser:
     verbs = parser.add_subparsers(metavar="VERB", required=True, parser_class=_Parser)
 
     add = _verb(verbs, "runs", "submit", "submit a run and return; flags of the trainer follow --")
-    _shared(add, "--work-hours", "--deadline-hours", "--strategy", "--regions")
-    add("--image", help="use this image; a tag is pinned to its digest [cloud.image]")
-    add("--budget-usd", type=float, metavar="USD", help="limit the cost of the run [policy.budget_usd]")
-    add("--run", metavar="ID", help="set the run id (generated)")
-    add("--force", action="store_true", help="override preflight checks")
-    add("--dry-run", action="store_true", help="print the plan and the request, and do nothing")
+    _shared(add, "--work-hours")
+    _submitting(add)
     add("arguments", nargs="*", metavar="-- FLAG", help="override flags of [training]")
+
+    add = _verb(verbs, "runs", "resume", "continue a failed run from its checkpoints, as a new run")
+    add("parent", metavar="RUN", help="choose the failed or cancelled run")
+    _submitting(add)
 
     add = _verb(verbs, "runs", "reconcile", "advance every open run, or one; idempotent")
     add("run", nargs="?", metavar="RUN", help="choose one run (every open run)")
@@ -165,6 +165,16 @@ def _verb(verbs: Any, module: str, name: str, text: str) -> Callable[..., Any]:
     parser.set_defaults(module=f"spot.cli.{module}", name=name)
     add: Callable[..., Any] = parser.add_argument
     return add
+
+
+def _submitting(add: Callable[..., Any]) -> None:
+    """Add the options of the verbs that submit."""
+    _shared(add, "--deadline-hours", "--strategy", "--regions")
+    add("--image", help="use this image; a tag is pinned to its digest [cloud.image]")
+    add("--budget-usd", type=float, metavar="USD", help="limit the cost of the run [policy.budget_usd]")
+    add("--run", metavar="ID", help="set the run id (generated)")
+    add("--force", action="store_true", help="override preflight checks")
+    add("--dry-run", action="store_true", help="print the plan and the request, and do nothing")
 
 
 def _shared(add: Callable[..., Any], *flags: str) -> None:

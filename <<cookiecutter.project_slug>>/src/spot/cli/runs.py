@@ -31,7 +31,15 @@ from spot.supervisor.submit import SubmitOptions, SubmitPlan
 
 def submit(options: Namespace) -> int:
     """Submit a run, or print its plan."""
-    planned = service.plan(load(options.settings), overrides(options), _now())
+    return _submit(options, service.plan(load(options.settings), overrides(options), _now()))
+
+
+def resume(options: Namespace) -> int:
+    """Continue a failed run as a new run, or print its plan."""
+    return _submit(options, service.plan_of_resume(load(options.settings), options.parent, overrides(options), _now()))
+
+
+def _submit(options: Namespace, planned: SubmitPlan) -> int:
     facts: RenderableType = run_tables.plan_facts(planned)
     if options.dry_run:
         where = f"projects/{planned.run.spec.project}/locations/{planned.first.region}/customJobs"

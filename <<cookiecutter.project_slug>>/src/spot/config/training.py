@@ -18,6 +18,7 @@ RESERVED: Final[Mapping[str, str]] = {
     "checkpoint-dir": "it follows from cloud.bucket and cloud.prefix",
     "tensorboard-dir": "it follows from cloud.bucket and cloud.prefix",
     "standby": "the supervisor decides which attempt replaces another",
+    "from-run": "spot resume names the run to resume",
     "resume": "every attempt resumes from the newest checkpoint",
 }
 """The flags that the supervisor sets, each with the reason."""

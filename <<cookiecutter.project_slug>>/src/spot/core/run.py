@@ -212,12 +212,24 @@ class CancelRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """Record the closed run that a run resumes, as it was at submit."""
+
+    run: str
+    checkpoints: str
+    """The run with the newest checkpoint: `run`, or its own ancestor if `run` has none."""
+    usd: float | None
+    """Cost of `run` and its ancestors, None if a price is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """Record one retraining."""
 
     id: str
     spec: Spec
     submitted_at: datetime
+    parent: Parent | None = None
     state: RunState = RunState.OPEN
     ended_at: datetime | None = None
     attempts: tuple[Attempt, ...] = ()

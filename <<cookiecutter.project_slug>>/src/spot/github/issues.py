@@ -74,6 +74,7 @@ def body(run: Run, now: datetime, workflow_run: str) -> str:
         f"<!-- spot run {run.id} -->",
         f"Seen by [this workflow run]({workflow_run}). Log: `spot logs {run.id}`. The checkpoints are kept.",
         state(run, None, why, now),
+        f"After a fix, continue from the newest checkpoint: `gh workflow run retrain.yml -f resume={run.id}`.",
         "This issue closes automatically when a later run has succeeded.",
     ]
     return "\n\n".join(parts)[:MOST_LETTERS]

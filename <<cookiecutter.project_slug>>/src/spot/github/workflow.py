@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from spot.config.load import load
+from spot.config.settings import Settings
 from spot.core.clock import SystemClock
 from spot.core.errors import Exit, SpotError
 from spot.core.run import Observation, Run, RunState
@@ -23,7 +24,8 @@ from spot.github.api import GitHub, GitHubError
 from spot.google import registry
 from spot.storage.records.ledger import Ledger, UnknownRun
 from spot.supervisor import service
-from spot.supervisor.submit import SubmitError, SubmitOptions
+from spot.supervisor.resume import resumed_id
+from spot.supervisor.submit import SubmitError, SubmitOptions, SubmitPlan
 
 RETRAIN, SUPERVISE, KEEP_ALIVE = "retrain.yml", "supervise.yml", "keep-alive.yml"
 SETTINGS = Path("spot.toml")
@@ -66,24 +68,31 @@ def find_image() -> int:
 def retrain() -> int:
     """Submit a run with the inputs of the workflow."""
     options, settings, now = submit_options(os.environ), load(SETTINGS), datetime.now(UTC)
+    resumes = os.environ.get("RESUME", "").strip()
     if os.environ.get("DRY_RUN") == "true":
-        _append("GITHUB_STEP_SUMMARY", summary.planned(service.plan(settings, options, now)))
+        _append("GITHUB_STEP_SUMMARY", summary.planned(_planned(settings, options, resumes, now)))
         return Exit.DONE
     github = GitHub.of_this_workflow()
     github.revive(RETRAIN)
     github.switch(SUPERVISE, on=True)
-    run_id = _run_id(github)
+    run_id = resumed_id(resumes) if resumes else _run_id(github)
     ledger = service.ledger_of(settings)
     try:
         if before := _find(ledger, run_id):
             _append("GITHUB_STEP_SUMMARY", summary.submitted_before(before, now))
             return Exit.DONE
-        plan = service.plan(settings, replace(options, run=run_id), now)
+        plan = _planned(settings, replace(options, run=run_id), resumes, now)
         result = service.submit(service.supervisor_of(settings, SystemClock(), _publish), plan)
         _append("GITHUB_STEP_SUMMARY", summary.submitted(result, now))
         return result.exit_code
     finally:
         github.switch(SUPERVISE, on=True)
+
+
+def _planned(settings: Settings, options: SubmitOptions, resumes: str, now: datetime) -> SubmitPlan:
+    if resumes:
+        return service.plan_of_resume(settings, resumes, options, now)
+    return service.plan(settings, options, now)
 
 
 def supervise() -> int:

@@ -70,4 +70,5 @@ def _arguments(run: Run, attempt: Attempt) -> list[str]:
     # An attempt whose GPU PyTorch cannot use must fail at once: training on its CPU costs as much.
     device = ("--device", "cuda") if run.spec.machine.accelerator and "--device" not in run.spec.arguments[::2] else ()
     standby = ("--standby", attempt.replaces) if attempt.replaces else ()
-    return [*(item for pair in places.items() for item in pair), *standby, *device, *run.spec.arguments]
+    parent = ("--from-run", run.parent.checkpoints) if run.parent else ()
+    return [*(item for pair in places.items() for item in pair), *standby, *parent, *device, *run.spec.arguments]

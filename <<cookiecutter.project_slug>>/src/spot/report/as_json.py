@@ -60,6 +60,8 @@ def _summary(account: Account) -> dict[str, Any]:
     return {
         "run": run.id,
         "state": run.state,
+        "parent": run.parent.run if run.parent else None,
+        "parent_usd": run.parent.usd if run.parent else None,
         "submitted_at": run.submitted_at,
         "end": account.end,
         "deadline": run.spec.deadline,

@@ -6,7 +6,7 @@ from spot.accounting.cost import EVEN, Account, Verdict
 from spot.accounting.phases import Phase
 from spot.accounting.totals import Totals
 from spot.core.format import clock, counted, hours
-from spot.core.run import Outcome, RunState
+from spot.core.run import Outcome, Parent, RunState
 
 MEANING = {
     Phase.TRAINING: "steps that count",
@@ -74,6 +74,7 @@ def facts(account: Account) -> list[tuple[str, str]]:
         *([("why", run.decisions[-1].reason)] if has_no_model and run.decisions else []),
         ("deadline", f"{clock(run.spec.deadline)}, {deadline(account)}"),
         ("cost", _cost(account)),
+        *([("resumes", _parent(run.parent, account.usd))] if run.parent else []),
         ("on-demand", _on_demand(account)),
     ]
     if has_no_model and account.is_loss:
@@ -176,6 +177,12 @@ def _cost(account: Account) -> str:
         parts[kind] = parts.get(kind, 0.0) + (cost.usd or 0.0)
     paid = [f"{usd(amount)} {kind}" for kind, amount in parts.items() if amount]
     return f"at most {usd(account.usd)}{': ' + ', '.join(paid) if len(paid) > 1 else ''}"
+
+
+def _parent(parent: Parent, own: float | None) -> str:
+    if parent.usd is None or own is None:
+        return f"run {parent.run}, of unknown cost"
+    return f"run {parent.run}, which cost at most {usd(parent.usd)}: together {usd(parent.usd + own)}"
 
 
 def _on_demand(account: Account) -> str:

@@ -17,6 +17,7 @@ from spot.storage.base import Conflict
 from spot.storage.factory import open_store
 from spot.storage.records.ledger import Ledger
 from spot.supervisor.reconcile import PassResult, Supervisor, ended
+from spot.supervisor.resume import plan_resume
 from spot.supervisor.submit import SubmitError, SubmitOptions, SubmitPlan, plan_submit
 from spot.supervisor.training_status import BucketStatus, TrainingStatus
 
@@ -111,6 +112,11 @@ def supervisor_of(settings: Settings, clock: Clock, publish: Publish) -> Supervi
 def plan(settings: Settings, options: SubmitOptions, now: datetime) -> SubmitPlan:
     """Return what a submit would do, and do nothing. Raises `SubmitError` for a run that cannot be submitted."""
     return plan_submit(settings, options, now, give_up_s=GIVE_UP_S)
+
+
+def plan_of_resume(settings: Settings, run_id: str, options: SubmitOptions, now: datetime) -> SubmitPlan:
+    """Return the run that would resume `run_id`, and do nothing. Raises `SubmitError` if it cannot be resumed."""
+    return plan_resume(settings, ledger_of(settings), status_reader(), run_id, options, now)
 
 
 def submit(supervisor: Supervisor, plan: SubmitPlan) -> SubmitResult:

@@ -24,6 +24,7 @@ from spot.supervisor import preflight
 
 OLDEST_ID = timedelta(days=31)
 """The oldest date in the id of a new run. GitHub allows a workflow run to be run again for 30 days."""
+NOTHING_SEEN = Observation()
 _GENERATION = re.compile(r"#\d+$")
 
 
@@ -92,15 +93,28 @@ def plan_submit(settings: Settings, options: SubmitOptions, now: datetime, *, gi
     Raises `SubmitError` for a run that cannot be submitted, `SpotError` if a pin cannot be read.
     """
     settings = overridden(settings, options)
+    image = pinned_image(settings, options)
+    arguments = pinned_data(settings.arguments(), give_up_s=give_up_s)
+    return plan_priced(settings, options, run_of(settings, options.run, now, image=image, arguments=arguments))
+
+
+def pinned_image(settings: Settings, options: SubmitOptions) -> str:
+    """Return the image by digest. Raises `SubmitError` without an image, or for a bucket on this machine."""
     if not settings.root.startswith("gs://"):
         raise SubmitError(f"cloud.bucket is the directory {settings.cloud.bucket}, which no machine of Vertex AI reads")
     image = settings.cloud.image if options.image is None else options.image
     if not image:
         raise SubmitError("no image of the trainer", fix="give --image, or set cloud.image in spot.toml")
-    arguments = pinned_data(settings.arguments(), give_up_s=give_up_s)
-    run = run_of(settings, options.run, now, image=pin(image, ask_registry), arguments=arguments)
-    planned = plan(run, force=options.force, save=settings.save)
-    policy = run.spec.policy
+    return pin(image, ask_registry)
+
+
+def plan_priced(settings: Settings, options: SubmitOptions, run: Run, seen: Observation = NOTHING_SEEN) -> SubmitPlan:
+    """Return the plan of `run`, with a note if its prices are old."""
+    planned, policy, now = (
+        plan(run, force=options.force, save=settings.save, seen=seen),
+        run.spec.policy,
+        run.submitted_at,
+    )
     if policy.budget_usd is None:
         return planned
     warning = age_warning(quotes(settings.machine(), policy.regions, settings.price_table()), now)
@@ -127,22 +141,30 @@ def overridden(settings: Settings, options: SubmitOptions) -> Settings:
     return override(settings, {"cloud": regions, "policy": given}, options.arguments)
 
 
-def plan(run: Run, *, force: bool, save: timedelta | None = None) -> SubmitPlan:
+def plan(run: Run, *, force: bool, save: timedelta | None = None, seen: Observation = NOTHING_SEEN) -> SubmitPlan:
     """Return the plan of `run`. `save` is the time until a checkpoint is durable, None if unknown.
+
+    `seen` has the progress of the run to resume.
 
     Raises `SubmitError` with the numbers if a check fails; `force` overrides the warnings among them.
     """
-    slack = Slack.of(run, Observation(), run.submitted_at)
+    slack = Slack.of(run, seen, run.submitted_at)
     _check_id(run)
-    if error := preflight.error(run):
+    checked = run
+    if run.parent:  # only the work left costs money and time
+        left = replace(run.spec.policy, work=slack.work)
+        checked = replace(run, spec=replace(run.spec, policy=left))
+    if error := preflight.error(checked):
         raise SubmitError(error)
-    warnings = _late(run, slack) + preflight.warnings(run, save)
+    warnings = _late(checked, slack) + preflight.warnings(checked, save)
     if warnings and not force:
         raise SubmitError(f"{warnings[0]}. --force overrides this check")
-    action = decide(run, Observation(), run.submitted_at)
+    action = decide(run, seen, run.submitted_at)
     if not isinstance(action, Submit):
         raise SubmitError(f"the run would end before its first attempt: {action.reason}")
-    return SubmitPlan(run=run, action=action, slack=slack, warnings=tuple(warnings), notes=tuple(preflight.notes(run)))
+    return SubmitPlan(
+        run=run, action=action, slack=slack, warnings=tuple(warnings), notes=tuple(preflight.notes(checked))
+    )
 
 
 def _check_id(run: Run) -> None:

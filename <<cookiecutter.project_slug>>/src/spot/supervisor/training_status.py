@@ -1,6 +1,7 @@
 """Read what the trainer wrote to the bucket: checkpoints, markers, completion."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -32,10 +33,11 @@ class BucketStatus:
     def observe(self, run: Run) -> Observation:
         checkpoints = self._store(f"{run.spec.root}/checkpoints")
         newest = manifest.newest(checkpoints, run.id)
+        inherited = manifest.newest(checkpoints, run.parent.checkpoints) if run.parent and not newest else None
         held = lease.read(checkpoints, run.id) if any(one.replaces for one in run.attempts) else None
         complete = completion.read(self._store(f"{run.spec.root}/models"), run.id)
         return Observation(
-            progress=_progress(newest) if newest else None,
+            progress=_progress(newest) if newest else _inherited(inherited) if inherited else None,
             writer=held.attempt if held else None,
             completed_at=complete.time if complete else None,
         )
@@ -60,6 +62,11 @@ def _progress(newest: Manifest) -> TrainingProgress:
         from_step=newest.from_step,
         saving=timedelta(seconds=_at_least_0(newest.saving_seconds)),
     )
+
+
+def _inherited(newest: Manifest) -> TrainingProgress:
+    """Return the progress of a parent, which no attempt of this run has made."""
+    return replace(_progress(newest), attempt=newest.run, saving=timedelta())
 
 
 def _at_least_0(number: float) -> float:

@@ -2,7 +2,9 @@
 
 import contextlib
 import logging
+from dataclasses import replace
 
+from spot.storage.paths import Commit
 from spot.storage.records import lease, manifest, markers
 from spot.storage.records.lease import Lease
 from spot.storage.records.manifest import DataObject, Json, Manifest
@@ -52,7 +54,7 @@ def resume(
         timing=runtime.timing,
         interval_s=flags.checkpoint_interval,
         history=History(preemptions=markers.count_starts(store, flags.run) - 1, compute_seconds=state.compute_seconds),
-        restored=restored.commit if restored else None,
+        restored=_resumed_from(restored, flags.run),
         clock=runtime.clock,
     )
 
@@ -71,7 +73,7 @@ def _take_over(
     _look_after_lease(start, saving)
     _log.info("step %d: hand-over complete, lease acquired", state.step)
     newest = next(iter(manifest.commits(store, run)), None)
-    if newest != (restored.commit if restored else None):
+    if newest != (restored.commit if restored and restored.run == run else None):
         again = _restore(start, saving, state, identity)
         if restored and not again:
             raise StartAgain(f"all checkpoints of run {run} were deleted after step {restored.step} was restored")
@@ -88,7 +90,14 @@ def _look_after_lease(start: Start, saving: Saving) -> None:
 def _restore(start: Start, saving: Saving, state: TrainingState, identity: Identity) -> Manifest | None:
     clock = start.runtime.clock
     began = clock.monotonic()
-    found = restore.newest_good(saving.store, identity.run, saving.buffer, lambda manifest: _accept(manifest, identity))
+    parent = start.flags.from_run
+    runs = (identity.run, parent) if parent else (identity.run,)
+    for run in runs:  # the parent's checkpoints count until this run has its own
+        found = restore.newest_good(saving.store, run, saving.buffer, lambda manifest: _accept(manifest, identity))
+        if found:
+            break
+    if found is None and parent:
+        raise UsageError(f"--from-run {parent}: it has no checkpoint in {saving.store.uri}, nor has run {identity.run}")
     if found is None:
         _log.info("step 0 of %d: run %s starts, no checkpoint found", state.plan.total_steps, identity.run)
         return None
@@ -97,15 +106,23 @@ def _restore(start: Start, saving: Saving, state: TrainingState, identity: Ident
     state.evaluation_seconds = found.manifest.evaluation_seconds
     state.longest_evaluation_seconds = found.manifest.longest_evaluation_seconds
     _log.info(
-        "step %d of %d: resumed from the checkpoint of attempt %s start %d, %.1f MB in %.2f s",
+        "step %d of %d: resumed from the checkpoint of run %s attempt %s start %d, %.1f MB in %.2f s",
         state.step,
         state.plan.total_steps,
+        found.manifest.run,
         found.manifest.attempt,
         found.manifest.start,
         found.manifest.size / 1e6,
         clock.monotonic() - began,
     )
     return found.manifest
+
+
+def _resumed_from(restored: Manifest | None, run: str) -> Commit | None:
+    """Return the commit that new manifests name. A fencing token of another run has no meaning in this run."""
+    if restored is None:
+        return None
+    return restored.commit if restored.run == run else replace(restored.commit, token=0)
 
 
 def _config(flags: Flags, compute: Compute) -> dict[str, Json]:

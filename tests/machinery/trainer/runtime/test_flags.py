@@ -60,8 +60,16 @@ def test_who_stands_by_needs_checkpoints_to_go_on_from(more: list[str], words: s
 
 
 def test_no_attempt_relieves_itself() -> None:
-    with pytest.raises(UsageError, match="--standby a2 is this attempt itself: name the attempt to replace"):
+    with pytest.raises(UsageError, match="--standby a2 names itself: name another one"):
         parse(["--attempt", "a2", "--standby", "a2"], {})
+
+
+def test_no_run_starts_from_itself_or_without_checkpoints() -> None:
+    assert parse(["--run", "r2", "--from-run", "r1"], {}).from_run == "r1"
+    with pytest.raises(UsageError, match="--from-run r2 names itself: name another one"):
+        parse(["--run", "r2", "--from-run", "r2"], {})
+    with pytest.raises(UsageError, match="--from-run resumes from a checkpoint: it needs"):
+        parse(["--run", "r2", "--from-run", "r1", "--resume", "never"], {})
 
 
 def test_the_articles_flags_are_understood() -> None:

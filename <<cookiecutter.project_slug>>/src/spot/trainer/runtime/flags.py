@@ -49,6 +49,8 @@ class Flags:
     attempt: str
     standby: str | None
     """The attempt that this standby replaces."""
+    from_run: str | None
+    """The run whose checkpoints this run starts from."""
     epochs: int
     max_steps: int | None
     batch_size: int
@@ -78,10 +80,13 @@ class _Parser(argparse.ArgumentParser):
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Flags:
     """Return the flags. Raise `UsageError` with one line: flag, value and what is allowed."""
     flags = Flags(**vars(_parser(environ).parse_args(arguments)))
-    if flags.standby and not (flags.enable_checkpointing and flags.resume is Resume.AUTO):
-        raise UsageError("--standby resumes from a checkpoint: it needs --enable-checkpointing true and --resume auto")
-    if flags.standby == flags.attempt:
-        raise UsageError(f"--standby {flags.standby} is this attempt itself: name the attempt to replace")
+    for flag, value, own in (("--standby", flags.standby, flags.attempt), ("--from-run", flags.from_run, flags.run)):
+        if value and not (flags.enable_checkpointing and flags.resume is Resume.AUTO):
+            raise UsageError(
+                f"{flag} resumes from a checkpoint: it needs --enable-checkpointing true and --resume auto"
+            )
+        if value == own:
+            raise UsageError(f"{flag} {value} names itself: name another one")
     return flags
 
 
@@ -106,6 +111,7 @@ def _parser(environ: Mapping[str, str]) -> _Parser:
     where.add_argument("--data", type=_location, default="sample", metavar="URI", help="train on this file")
     where.add_argument("--run", type=_id, default="default", metavar="ID", help="name this run")
     where.add_argument("--attempt", type=_id, default="local", metavar="ID", help="name this attempt of the run")
+    where.add_argument("--from-run", type=_id, metavar="ID", help="start from the checkpoints of this run")
     where.add_argument("--standby", type=_id, metavar="ATTEMPT", help="wait as a standby and replace this attempt")
 
     training = parser.add_argument_group("training: a run resumes only with the values it started with")

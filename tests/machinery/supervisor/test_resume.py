@@ -1,0 +1,220 @@
+"""Test that a failed run continues as a new run: from its checkpoints, with its flags, and once only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from spot.core.clock import SystemClock
+from spot.core.run import Parent, RunState
+from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.jobs import JobTable
+from spot.emulators.launcher import TrainerLauncher
+from spot.emulators.reaper import Reaper
+from spot.storage import paths
+from spot.storage.factory import open_store
+from spot.storage.records import manifest
+from spot.supervisor.resume import resumed_id
+from tests.machinery.desk import AT_ONCE, IMAGE, WEEKLY, Desk
+
+AGAIN, THIRD = f"{WEEKLY}-r1", f"{WEEKLY}-r2"
+FIXED = IMAGE.replace("0123", "4567")
+SHORT = ("--epochs", "3", "--log-interval", "0.001", "--checkpoint-interval", "0.01")
+CRASHING = """
+from tests.machinery.fixture_task.model import *
+from tests.machinery.fixture_task import model
+import time
+
+calls = 0
+
+
+def loss(outputs, targets):
+    global calls
+    calls += 1
+    if calls > 40:
+        time.sleep(1)  # for the checkpoint on its way
+        raise ValueError("a bug in the eighth hour")
+    return model.loss(outputs, targets)
+"""
+
+
+def failed(desk: Desk, run_id: str = WEEKLY, *, step: int | None = 40) -> None:
+    """Submit a run, or take up its first attempt, that fails after a checkpoint at `step`."""
+    if run_id == WEEKLY:
+        desk.submit(WEEKLY, "--deadline-hours", "12")
+    if step is not None:
+        desk.checkpoint(run_id, step, 100)
+    desk.fail(run_id)
+    assert desk.spot("reconcile", run_id).code == 1
+    assert desk.run(run_id).state is RunState.FAILED
+
+
+def flags_of(desk: Desk, run_id: str) -> dict[str, str]:
+    [job] = desk.server.jobs.list("acme-ml", "us-east4", f'labels.run="{run_id}"').jobs
+    args: Sequence[str] = job.request.spec["workerPoolSpecs"][0]["containerSpec"]["args"]
+    return dict(zip(args[::2], args[1::2], strict=True))
+
+
+def test_a_failed_run_continues_as_a_new_run_with_its_flags_and_a_new_deadline(desk: Desk) -> None:
+    failed(desk)
+    before = desk.run(WEEKLY)
+    desk.settings({"training.epochs": "99"})
+    said = desk.spot("resume", WEEKLY, "--image", FIXED, "--deadline-hours", "6")
+    assert said.code == 0, said.err
+    new = desk.run(AGAIN)
+    assert new.parent == Parent(run=WEEKLY, checkpoints=WEEKLY, usd=pytest.approx(0.0, abs=0.01))
+    assert (new.state, new.spec.image, new.spec.arguments) == (RunState.OPEN, FIXED, before.spec.arguments)
+    assert new.spec.deadline - new.submitted_at == timedelta(hours=6)
+    flags = flags_of(desk, AGAIN)
+    assert (flags["--run"], flags["--from-run"], flags["--epochs"]) == (AGAIN, WEEKLY, "20")
+    assert desk.run(WEEKLY) == before
+
+
+def test_a_deadline_is_planned_with_the_work_left(desk: Desk) -> None:
+    failed(desk, step=95)
+    too_short = ("--deadline-hours", "1", "--strategy", "hybrid")
+    assert desk.spot("submit", *too_short).code == 2
+    said = desk.spot("resume", WEEKLY, *too_short)
+    assert said.code == 0, said.err
+    assert desk.run(AGAIN).attempts[0].from_step == 95
+    [one] = desk.spot("reconcile", AGAIN, "--json").json
+    assert one["step"] == 95
+
+
+def test_the_steps_of_the_parent_are_no_progress_of_the_new_run(desk: Desk) -> None:
+    failed(desk)
+    desk.spot("resume", WEEKLY)
+    desk.spot("reconcile", AGAIN)
+    [attempt] = desk.run(AGAIN).attempts
+    assert (attempt.id, attempt.advanced_at, attempt.saved_at) == ("a1", None, None)
+
+
+def test_the_report_names_the_parent_and_what_it_cost(desk: Desk) -> None:
+    failed(desk)
+    desk.spot("resume", WEEKLY)
+    failed(desk, AGAIN)
+    desk.spot("resume", AGAIN)
+    report = desk.spot("report", THIRD, "--json").json
+    costs = [desk.spot("report", run_id, "--json").json["usd"] for run_id in (WEEKLY, AGAIN)]
+    assert (report["parent"], report["parent_usd"]) == (AGAIN, pytest.approx(sum(costs), abs=1e-3))
+    assert f"resumes        run {AGAIN}, which cost at most $" in desk.spot("report", THIRD).out
+    assert desk.spot("report", WEEKLY, "--json").json["parent"] is None
+
+
+def test_a_new_run_that_fails_before_its_first_checkpoint_passes_on_those_of_its_parent(desk: Desk) -> None:
+    failed(desk)
+    desk.spot("resume", WEEKLY)
+    failed(desk, AGAIN, step=None)
+    assert desk.spot("resume", AGAIN).code == 0
+    parent = desk.run(THIRD).parent
+    assert parent
+    assert (parent.run, parent.checkpoints) == (AGAIN, WEEKLY)
+    assert flags_of(desk, THIRD)["--from-run"] == WEEKLY
+    desk.checkpoint(THIRD, 60, 100)
+    desk.fail(THIRD)
+    desk.spot("reconcile", THIRD)
+    desk.spot("resume", THIRD)
+    assert flags_of(desk, f"{WEEKLY}-r3")["--from-run"] == THIRD
+
+
+def test_a_repeated_command_starts_no_second_run_and_names_the_first(desk: Desk) -> None:
+    failed(desk)
+    desk.spot("resume", WEEKLY)
+    said = desk.spot("resume", WEEKLY, "--image", FIXED)
+    assert (said.code, said.out) == (2, "")
+    told = f"spot: run {WEEKLY} was resumed as run {AGAIN}, which is"
+    assert said.err == f"{told} open (fix: spot status {AGAIN})\n"
+    assert desk.jobs_of(AGAIN) == 1
+    failed(desk, AGAIN)
+    assert desk.spot("resume", WEEKLY).err == f"{told} failed (fix: spot resume {AGAIN})\n"
+
+
+def test_a_dry_run_shows_the_plan_and_records_nothing(desk: Desk) -> None:
+    failed(desk)
+    before = desk.objects()
+    said = desk.spot("resume", WEEKLY, "--dry-run", "--json")
+    assert said.code == 0, said.err
+    assert said.json["plan"]["run"] == AGAIN
+    assert desk.objects() == before
+
+
+def test_a_cancelled_run_can_be_resumed_under_another_id(desk: Desk) -> None:
+    desk.submit(WEEKLY)
+    desk.checkpoint(WEEKLY, 40, 100)
+    desk.spot("cancel", WEEKLY)
+    assert desk.spot("resume", WEEKLY, "--run", f"{WEEKLY}-fixed").code == 0
+    assert flags_of(desk, f"{WEEKLY}-fixed")["--from-run"] == WEEKLY
+
+
+def refusal(desk: Desk, run_id: str) -> str:
+    before = desk.objects()
+    said = desk.spot("resume", run_id)
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert desk.objects() == before
+    return said.err.removeprefix("spot: ").rstrip()
+
+
+def test_what_cannot_be_resumed_is_refused_in_one_sentence(desk: Desk) -> None:
+    assert refusal(desk, "nope").startswith("there is no run nope in gs://")
+    desk.submit(WEEKLY)
+    assert refusal(desk, WEEKLY) == f"run {WEEKLY} is open and resumes automatically (fix: spot status {WEEKLY})"
+    desk.fail(WEEKLY)
+    desk.spot("reconcile", WEEKLY)
+    assert refusal(desk, WEEKLY) == f"run {WEEKLY} has no checkpoint: submit a new run (fix: spot submit)"
+    done = f"{WEEKLY}-2"
+    desk.submit(done)
+    desk.complete(done)
+    desk.spot("reconcile", done)
+    assert refusal(desk, done) == f"run {done} has succeeded: submit a new run (fix: spot submit)"
+
+
+@pytest.mark.parametrize(("before", "after"), [("r", "r-r1"), ("r-r1", "r-r2"), ("r-r9", "r-r10"), ("r-rx", "r-rx-r1")])
+def test_the_id_of_a_resume_follows_from_that_of_the_run(before: str, after: str) -> None:
+    assert resumed_id(before) == after
+
+
+def ran(desk: Desk, reaper: Reaper, program: Sequence[str], run_id: str, *verb: str) -> int:
+    """Run a verb and the trainer of its job as a process, and return the exit code of the reconcile after its end."""
+    launcher = TrainerLauncher(reaper, os.environ, program=program)
+    desk.server.jobs = JobTable(ScriptedCapacity(), launcher, SystemClock(), AT_ONCE)
+    said = desk.spot(*verb)
+    assert said.code == 0, said.err
+    desk.job(run_id)
+    [process] = launcher.processes.values()
+    assert process.wait(120) is not None
+    code = desk.spot("reconcile", run_id).code
+    assert code in {0, 1}, process.lines
+    return code
+
+
+@pytest.mark.processes
+def test_a_trainer_that_crashes_and_a_fixed_one_end_with_the_weights_of_an_uninterrupted_run(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "crashing.py").write_text(CRASHING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    program = "from spot.trainer import entry; entry(model='{}', data='tests.machinery.fixture_task.data')"
+    broken, fixed = (
+        (sys.executable, "-c", program.format(model)) for model in ("crashing", "tests.machinery.fixture_task.model")
+    )
+    flags = ("--", "--device", "cpu", *SHORT)
+    whole = f"{WEEKLY}-whole"
+    with Reaper() as reaper:
+        assert ran(desk, reaper, fixed, whole, "submit", "--run", whole, *flags) == 0
+        assert ran(desk, reaper, broken, WEEKLY, "submit", "--run", WEEKLY, *flags) == 1
+        assert desk.run(WEEKLY).state is RunState.FAILED
+        left = manifest.newest(open_store(f"{desk.root}/checkpoints"), WEEKLY)
+        assert left
+        assert ran(desk, reaper, fixed, AGAIN, "resume", WEEKLY, "--image", FIXED) == 0
+    new = desk.run(AGAIN)
+    assert new.state is RunState.SUCCEEDED
+    [attempt] = new.attempts
+    assert attempt.from_step == left.step > 0
+    models = open_store(f"{desk.root}/models")
+    for name in (paths.MODEL, paths.METRICS):
+        assert models.read(f"{AGAIN}/{name}").data == models.read(f"{whole}/{name}").data
