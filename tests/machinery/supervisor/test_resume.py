@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from spot.core.clock import SystemClock
-from spot.core.run import Parent, RunState
+from spot.core.run import RunState
 from spot.emulators.capacity import ScriptedCapacity
 from spot.emulators.jobs import JobTable
 from spot.emulators.launcher import TrainerLauncher
@@ -67,7 +67,8 @@ def test_a_failed_run_continues_as_a_new_run_with_its_flags_and_a_new_deadline(d
     said = desk.spot("resume", WEEKLY, "--image", FIXED, "--deadline-hours", "6")
     assert said.code == 0, said.err
     new = desk.run(AGAIN)
-    assert new.parent == Parent(run=WEEKLY, checkpoints=WEEKLY, usd=pytest.approx(0.0, abs=0.01))
+    assert new.parent
+    assert (new.parent.run, new.parent.checkpoints, new.parent.usd) == (WEEKLY, WEEKLY, pytest.approx(0.0, abs=0.01))
     assert (new.state, new.spec.image, new.spec.arguments) == (RunState.OPEN, FIXED, before.spec.arguments)
     assert new.spec.deadline - new.submitted_at == timedelta(hours=6)
     flags = flags_of(desk, AGAIN)
