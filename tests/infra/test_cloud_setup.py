@@ -54,6 +54,8 @@ ROLES = {
     (TRAINING, "roles/iam.serviceAccountUser", f"serviceAccount:{CI}", ""),
     (CI, "roles/iam.workloadIdentityUser", WORKFLOWS, ""),
 }
+WIDER = (BUCKET, "roles/storage.objectUser", f"serviceAccount:{TRAINING}", below(""))
+"""A manual change of a role's condition."""
 THEIR_RULE = {"action": {"type": "Delete"}, "condition": {"age": 5, "matchesPrefix": ["tmp/"]}}
 THEIRS = f"{BUCKET}/others/a"
 MADE_BY = "Made by infra/bootstrap.sh for the GitHub repository {}"
@@ -242,8 +244,7 @@ def test_what_somebody_changed_is_put_right_and_nothing_else_is_touched(again: S
         "POST /v1/projects/acme-ml:setIamPolicy",
         f"PUT /storage/v1/b/{BUCKET}/iam",
     ]
-    wider = (BUCKET, "roles/storage.objectUser", f"serviceAccount:{TRAINING}", below(""))
-    assert repaired.cloud.roles() == again.cloud.roles() | {wider}
+    assert repaired.cloud.roles() == again.cloud.roles() | {WIDER}
     assert repaired.cloud.custom_roles == again.cloud.custom_roles
     assert repaired.cloud.registries == again.cloud.registries
     assert repaired.cloud.providers == again.cloud.providers
@@ -268,7 +269,8 @@ def test_taking_down_first_locks_github_out(shared: Step) -> None:
 
 def test_an_account_that_another_repository_made_stays_with_its_roles(shared: Step) -> None:
     assert shared.cloud.accounts.keys() == {TRAINING, NEIGHBOUR}
-    assert shared.cloud.roles() == {SOMEBODY} | {role for role in ROLES if role[2] == f"serviceAccount:{TRAINING}"}
+    kept = {role for role in ROLES if role[2] == f"serviceAccount:{TRAINING}"}
+    assert shared.cloud.roles() == {SOMEBODY, WIDER} | kept
     assert f"kept account {TRAINING}: created for another repository or by hand" in shared.ended.lines
 
 

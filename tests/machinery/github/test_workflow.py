@@ -319,3 +319,38 @@ def test_a_registry_that_does_not_say_stops_the_workflow(team: Cloud, capsys: py
 def test_a_message_cannot_begin_a_command_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     workflow._annotate("error", "100 %\n::set-output name=x::y")
     assert capsys.readouterr().out == "::error::100 %25%0A::set-output name=x::y\n"
+
+
+def test_a_failed_run_is_resumed_once_also_when_the_workflow_runs_again(
+    team: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow.retrain()
+    failed = team.only_run().id
+    team.checkpoint(400)
+    team.crash()
+    assert workflow.supervise() == Exit.FAILED
+    assert f"retrain.yml -f resume={failed}`" in team.github.issues[0]["body"]
+    monkeypatch.setenv("RESUME", f" {failed} ")
+    assert workflow.retrain() == Exit.DONE
+    new = team.only_run()
+    assert (new.id, new.attempts[0].from_step) == (f"{failed}-r1", 400)
+    assert new.parent
+    assert new.parent.run == failed
+    assert workflow.retrain() == Exit.DONE
+    assert team.only_run() == new
+    assert supervised(team)
+
+
+def test_a_resume_with_other_flags_or_of_no_run_is_refused(team: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESUME", "../champion")
+    assert workflow.main(["retrain"]) == Exit.USAGE
+    monkeypatch.delenv("RESUME")
+    workflow.retrain()
+    failed = team.only_run().id
+    team.crash()
+    workflow.supervise()
+    monkeypatch.setenv("RESUME", failed)
+    monkeypatch.setenv("ARGUMENTS", "--epochs 7")
+    with pytest.raises(SubmitError, match=f"the flags --epochs 7 cannot change: a resume keeps those of run {failed}"):
+        workflow.retrain()
+    assert team.ledger.open_ids() == []
