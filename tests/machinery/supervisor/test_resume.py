@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,8 +18,7 @@ from spot.core.clock import SystemClock
 from spot.core.run import RunState
 from spot.emulators.capacity import ScriptedCapacity
 from spot.emulators.jobs import JobTable
-from spot.emulators.launcher import TrainerLauncher
-from spot.emulators.reaper import Reaper
+from spot.emulators.launcher import Spec, arguments
 from spot.storage import paths
 from spot.storage.factory import open_store
 from spot.storage.records import manifest
@@ -68,7 +71,8 @@ def test_a_failed_run_continues_as_a_new_run_with_its_flags_and_a_new_deadline(d
     assert said.code == 0, said.err
     new = desk.run(AGAIN)
     assert new.parent
-    assert (new.parent.run, new.parent.checkpoints, new.parent.usd) == (WEEKLY, WEEKLY, pytest.approx(0.0, abs=0.01))
+    assert (new.parent.run, new.parent.checkpoints) == (WEEKLY, WEEKLY)
+    assert new.parent.usd == pytest.approx(0.0, abs=0.01)
     assert (new.state, new.spec.image, new.spec.arguments) == (RunState.OPEN, FIXED, before.spec.arguments)
     assert new.spec.deadline - new.submitted_at == timedelta(hours=6)
     flags = flags_of(desk, AGAIN)
@@ -179,18 +183,55 @@ def test_the_id_of_a_resume_follows_from_that_of_the_run(before: str, after: str
     assert resumed_id(before) == after
 
 
-def ran(desk: Desk, reaper: Reaper, program: Sequence[str], run_id: str, *verb: str) -> int:
-    """Run a verb and the trainer of its job as a process, and return the exit code of the reconcile after its end."""
-    launcher = TrainerLauncher(reaper, os.environ, program=program)
-    desk.server.jobs = JobTable(ScriptedCapacity(), launcher, SystemClock(), AT_ONCE)
-    said = desk.spot(*verb)
-    assert said.code == 0, said.err
-    desk.job(run_id)
-    [process] = launcher.processes.values()
-    assert process.wait(120) is not None
-    code = desk.spot("reconcile", run_id).code
-    assert code in {0, 1}, process.lines
-    return code
+@dataclass(slots=True)
+class Trainer:
+    """Run the container of a job as a process group."""
+
+    process: subprocess.Popen[bytes]
+
+    def poll(self) -> int | None:
+        return self.process.poll()
+
+    def interrupt(self, number: signal.Signals) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+
+
+@dataclass(slots=True)
+class Trainers:
+    """Start the containers of jobs with a program in the place of their image."""
+
+    program: Sequence[str]
+    started: list[Trainer] = field(default_factory=list)
+
+    def start(self, spec: Spec, job_name: str) -> Trainer:  # noqa: ARG002  # of the protocol
+        self.started.append(Trainer(subprocess.Popen([*self.program, *arguments(spec)], start_new_session=True)))
+        return self.started[-1]
+
+
+@contextmanager
+def image(desk: Desk, model: str) -> Iterator[Trainers]:
+    """Let jobs train this model; no trainer outlives the context."""
+    program = f"from spot.trainer import entry; entry(model='{model}', data='tests.machinery.fixture_task.data')"
+    trainers = Trainers((sys.executable, "-c", program))
+    desk.server.jobs = JobTable(ScriptedCapacity(), trainers, SystemClock(), AT_ONCE)
+    try:
+        yield trainers
+    finally:
+        for trainer in trainers.started:
+            trainer.interrupt(signal.SIGKILL)
+            trainer.process.wait()
+
+
+def ran(desk: Desk, model: str, run_id: str, *verb: str) -> int:
+    """Run a verb and the trainer of its job, and return the exit code of the reconcile after its end."""
+    with image(desk, model) as trainers:
+        said = desk.spot(*verb)
+        assert said.code == 0, said.err
+        desk.job(run_id)
+        [trainer] = trainers.started
+        trainer.process.wait(120)
+        return desk.spot("reconcile", run_id).code
 
 
 @pytest.mark.processes
@@ -199,19 +240,13 @@ def test_a_trainer_that_crashes_and_a_fixed_one_end_with_the_weights_of_an_unint
 ) -> None:
     (tmp_path / "crashing.py").write_text(CRASHING)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    program = "from spot.trainer import entry; entry(model='{}', data='tests.machinery.fixture_task.data')"
-    broken, fixed = (
-        (sys.executable, "-c", program.format(model)) for model in ("crashing", "tests.machinery.fixture_task.model")
-    )
-    flags = ("--", "--device", "cpu", *SHORT)
-    whole = f"{WEEKLY}-whole"
-    with Reaper() as reaper:
-        assert ran(desk, reaper, fixed, whole, "submit", "--run", whole, *flags) == 0
-        assert ran(desk, reaper, broken, WEEKLY, "submit", "--run", WEEKLY, *flags) == 1
-        assert desk.run(WEEKLY).state is RunState.FAILED
-        left = manifest.newest(open_store(f"{desk.root}/checkpoints"), WEEKLY)
-        assert left
-        assert ran(desk, reaper, fixed, AGAIN, "resume", WEEKLY, "--image", FIXED) == 0
+    fixed, whole, flags = "tests.machinery.fixture_task.model", f"{WEEKLY}-whole", ("--", "--device", "cpu", *SHORT)
+    assert ran(desk, fixed, whole, "submit", "--run", whole, *flags) == 0
+    assert ran(desk, "crashing", WEEKLY, "submit", "--run", WEEKLY, *flags) == 1
+    assert desk.run(WEEKLY).state is RunState.FAILED
+    left = manifest.newest(open_store(f"{desk.root}/checkpoints"), WEEKLY)
+    assert left
+    assert ran(desk, fixed, AGAIN, "resume", WEEKLY, "--image", FIXED) == 0
     new = desk.run(AGAIN)
     assert new.state is RunState.SUCCEEDED
     [attempt] = new.attempts

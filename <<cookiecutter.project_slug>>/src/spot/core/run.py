@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from spot.core.job import JobError, JobState
+from spot.core.parent import Parent
 
 
 class Provisioning(StrEnum):
@@ -209,17 +210,6 @@ class Decision:
 class CancelRequest:
     at: datetime
     by: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parent:
-    """Record the closed run that a run resumes, as it was at submit."""
-
-    run: str
-    checkpoints: str
-    """The run with the newest checkpoint: `run`, or its own ancestor if `run` has none."""
-    usd: float | None
-    """Cost of `run` and its ancestors, None if a price is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

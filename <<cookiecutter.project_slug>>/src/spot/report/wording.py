@@ -6,7 +6,8 @@ from spot.accounting.cost import EVEN, Account, Verdict
 from spot.accounting.phases import Phase
 from spot.accounting.totals import Totals
 from spot.core.format import clock, counted, hours
-from spot.core.run import Outcome, Parent, RunState
+from spot.core.parent import Parent
+from spot.core.run import Outcome, RunState
 
 MEANING = {
     Phase.TRAINING: "steps that count",

@@ -10,7 +10,8 @@ from datetime import datetime
 
 from spot.accounting.cost import account
 from spot.config.settings import Settings
-from spot.core.run import Observation, Parent, Run, RunState
+from spot.core.parent import Parent
+from spot.core.run import Observation, Run, RunState
 from spot.storage.records.ledger import Ledger, UnknownRun
 from spot.supervisor.submit import (
     SubmitError,

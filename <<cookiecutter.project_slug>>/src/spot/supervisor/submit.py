@@ -110,14 +110,11 @@ def pinned_image(settings: Settings, options: SubmitOptions) -> str:
 
 def plan_priced(settings: Settings, options: SubmitOptions, run: Run, seen: Observation = NOTHING_SEEN) -> SubmitPlan:
     """Return the plan of `run`, with a note if its prices are old."""
-    planned, policy, now = (
-        plan(run, force=options.force, save=settings.save, seen=seen),
-        run.spec.policy,
-        run.submitted_at,
-    )
+    planned = plan(run, force=options.force, save=settings.save, seen=seen)
+    policy = run.spec.policy
     if policy.budget_usd is None:
         return planned
-    warning = age_warning(quotes(settings.machine(), policy.regions, settings.price_table()), now)
+    warning = age_warning(quotes(settings.machine(), policy.regions, settings.price_table()), run.submitted_at)
     return replace(planned, notes=(*planned.notes, warning)) if warning else planned
 
 

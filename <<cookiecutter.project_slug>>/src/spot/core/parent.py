@@ -1,0 +1,14 @@
+"""Define what a run records of the run that it resumes."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """Record the closed run that a run resumes, as it was at submit."""
+
+    run: str
+    checkpoints: str
+    """The run with the newest checkpoint: `run`, or its own ancestor if `run` has none."""
+    usd: float | None
+    """Cost of `run` and its ancestors, None if a price is not known."""
