@@ -244,8 +244,7 @@ class Run:
     @property
     def preemptions(self) -> int:
         """Return the count of preemptions, including restarts inside a job."""
-        inside = sum(max(attempt.starts - 1, 0) for attempt in self.attempts)
-        return inside + sum(attempt.outcome is Outcome.PREEMPTED for attempt in self.attempts)
+        return sum(max(one.starts - 1, 0) + (one.outcome is Outcome.PREEMPTED) for one in self.attempts)
 
     def attempt(self, attempt_id: str | None) -> Attempt | None:
         return next((one for one in self.attempts if one.id == attempt_id), None) if attempt_id else None
