@@ -1,4 +1,4 @@
-"""The policies to compare with do what they are known for."""
+"""The baselines of the benchmark follow their published rules."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ REGION, OTHER = "us-central1", "us-east4"
 WORK = 16 * 60
 NOTHING: Spans = ()
 ALWAYS: Spans = ((0, 10**9),)
-LUCK: StartupTimes = StartupTimes.drawn(StartupRanges(), (REGION, OTHER), seed=0)
+STARTUP_TIMES: StartupTimes = StartupTimes.drawn(StartupRanges(), (REGION, OTHER), seed=0)
 BOTH = pytest.mark.parametrize("decide", [uniform_progress, greedy])
 
 
 def replayed(decide: Decide, *spot: Spans, work: int = WORK, starts: StartupRanges | None = None) -> Replayed:
-    """With this spot capacity, in one region or in two."""
+    """Replay a run with this spot capacity, in one region or in two."""
     regions = (REGION, OTHER)[: len(spot)]
     setting = Setting(regions=regions, gpus=1)
-    luck = StartupTimes.drawn(starts, regions, seed=0) if starts else LUCK
-    return replay(run(setting, work, hand_over=False), decide, dict(zip(regions, spot, strict=True)), luck)
+    startup_times = StartupTimes.drawn(starts, regions, seed=0) if starts else STARTUP_TIMES
+    return replay(run(setting, work, hand_over=False), decide, dict(zip(regions, spot, strict=True)), startup_times)
 
 
 def minute(attempt: Attempt, found: Replayed) -> int:
-    """When it was asked for."""
+    """Return the minute of its submit."""
     return (attempt.intended_at - found.run.submitted_at) // MINUTE
 
 
@@ -43,25 +43,25 @@ def first_on_demand(found: Replayed) -> int:
 
 
 @BOTH
-def test_spot_that_runs_is_never_left(decide: Decide) -> None:
+def test_running_spot_is_never_cancelled(decide: Decide) -> None:
     assert kinds(replayed(decide, ALWAYS)) == [Provisioning.SPOT]
 
 
 @BOTH
 @pytest.mark.parametrize("up", [1, 25, 40, 90, 300])
-def test_the_deadline_is_met_whatever_spot_does_and_however_slow_on_demand_is(decide: Decide, up: int) -> None:
+def test_the_deadline_is_met_with_any_spot_capacity_and_the_slowest_on_demand_start(decide: Decide, up: int) -> None:
     capacity = tuple((begin, begin + up) for begin in range(0, DEADLINE, 2 * up))
     slowest = StartupRanges(on_demand=(15, 15), restore=(6, 6))
     assert not replayed(decide, capacity, work=20 * 60, starts=slowest).missed
 
 
 @BOTH
-def test_every_region_is_asked_in_turn_for_as_long_as_ours_asks(decide: Decide) -> None:
+def test_regions_are_tried_in_turn_with_the_provisioning_timeout_of_our_policy(decide: Decide) -> None:
     found = replayed(decide, NOTHING, ((90, DEADLINE),))
     assert [(it.region, minute(it, found)) for it in found.run.attempts[:2]] == [(REGION, 0), (OTHER, 20)]
 
 
-def test_uniform_progress_takes_on_demand_once_it_is_behind_and_every_region_was_tried() -> None:
+def test_uniform_progress_starts_on_demand_once_it_is_behind_and_every_region_was_tried() -> None:
     assert first_on_demand(replayed(uniform_progress, NOTHING)) == 20
     assert first_on_demand(replayed(uniform_progress, NOTHING, NOTHING)) == 40
 
@@ -73,7 +73,7 @@ def test_uniform_progress_waits_for_spot_while_it_is_ahead() -> None:
     assert behind <= first_on_demand(found) <= behind + 20
 
 
-def test_uniform_progress_leaves_on_demand_when_it_is_two_starts_ahead() -> None:
+def test_uniform_progress_returns_to_spot_when_it_is_two_starts_ahead() -> None:
     found = replayed(uniform_progress, ((400, DEADLINE),))
     on_demand = next(it for it in found.run.attempts if it.provisioning is Provisioning.ON_DEMAND)
     after = found.run.attempts[found.run.attempts.index(on_demand) + 1]

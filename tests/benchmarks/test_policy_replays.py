@@ -48,13 +48,13 @@ def test_where_there_is_no_spot_the_optimum_is_on_demand_that_restores_quickest(
 
 
 def test_on_demand_that_takes_an_hour_is_late_unless_the_settings_say_so() -> None:
-    told = SLOW_SETTINGS[0]
-    untold = Setting(regions=told.regions, gpus=told.gpus)
-    slowest = StartupTimes.drawn(replace(told.starts, on_demand=(60, 60)), told.regions, seed=0)
-    nothing: Capacity = dict.fromkeys(told.regions, ())
+    with_starts = SLOW_SETTINGS[0]
+    without_starts = Setting(regions=with_starts.regions, gpus=with_starts.gpus)
+    slowest = StartupTimes.drawn(replace(with_starts.starts, on_demand=(60, 60)), with_starts.regions, seed=0)
+    nothing: Capacity = dict.fromkeys(with_starts.regions, ())
     missed = [
         replay(run(setting, 12 * 60, hand_over=False), DECIDE[Policy.ALONE], nothing, slowest).missed
-        for setting in (told, untold)
+        for setting in (with_starts, without_starts)
     ]
     assert missed == [False, True]
 

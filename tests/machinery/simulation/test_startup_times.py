@@ -1,4 +1,4 @@
-"""Every policy meets the same luck, whatever it does and whichever regions there are."""
+"""Drawn start-up times depend on seed, region and minute only, so that every policy meets the same ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SPOT, ON_DEMAND = Provisioning.SPOT, Provisioning.ON_DEMAND
 STARTS = StartupRanges(spot=(5, 15), on_demand=(20, 60), restore=(2, 6))
 
 
-def test_each_start_takes_as_long_as_was_stated_and_each_of_these_minutes_comes() -> None:
+def test_start_up_times_cover_exactly_the_stated_ranges() -> None:
     draws = StartupTimes.drawn(STARTS, ["us-central1"], seed=1)
     minutes = range(2000)
     assert {draws.provisioning(SPOT, "us-central1", minute) for minute in minutes} == set(range(5, 16))
@@ -17,16 +17,16 @@ def test_each_start_takes_as_long_as_was_stated_and_each_of_these_minutes_comes(
     assert {draws.restore(SPOT, "us-central1", minute) for minute in minutes} == set(range(2, 7))
 
 
-def test_another_region_changes_nothing_and_another_seed_does() -> None:
-    alone, beside = (
+def test_another_region_changes_no_draw_and_another_seed_does() -> None:
+    alone, among_two = (
         StartupTimes.drawn(STARTS, regions, seed=1) for regions in (["us-east4"], ["us-central1", "us-east4"])
     )
     other = StartupTimes.drawn(STARTS, ["us-east4"], seed=2)
-    luck = [[one.provisioning(SPOT, "us-east4", minute) for minute in range(50)] for one in (alone, beside, other)]
-    assert luck[0] == luck[1] != luck[2]
+    drawn = [[one.provisioning(SPOT, "us-east4", minute) for minute in range(50)] for one in (alone, among_two, other)]
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_a_later_submit_meets_later_luck() -> None:
+def test_a_later_submit_meets_later_draws() -> None:
     draws = StartupTimes.drawn(STARTS, ["us-central1"], seed=1)
     for minute in range(20):
         assert draws.at(30).restore(SPOT, "us-central1", minute) == draws.restore(SPOT, "us-central1", 30 + minute)

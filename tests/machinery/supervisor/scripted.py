@@ -1,4 +1,4 @@
-"""A policy that does what it was told at the minute it was told to, and a world whose luck is known."""
+"""Provide a policy that follows a script, minute by minute, and constant start-up times."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from spot.simulation.startup_times import StartupRanges, StartupTimes
 
 MINUTE = timedelta(minutes=1)
 PROVISIONED, RESTORED = 5, 2
-"""Minutes, of every start."""
+"""Minutes of every start-up."""
 
 
-def luck(regions: Sequence[str] = ("us-central1", "us-east4")) -> StartupTimes:
+def startup_times(regions: Sequence[str] = ("us-central1", "us-east4")) -> StartupTimes:
     always = (PROVISIONED, PROVISIONED)
     return StartupTimes.drawn(
         StartupRanges(spot=always, on_demand=always, restore=(RESTORED, RESTORED)), regions, seed=0
@@ -29,15 +29,15 @@ def submit(
     replaces: str | None = None,
     timeout: timedelta = timedelta(days=7),
 ) -> Submit:
-    return Submit(reason="told", provisioning=provisioning, region=region, timeout=timeout, replaces=replaces)
+    return Submit(reason="scripted", provisioning=provisioning, region=region, timeout=timeout, replaces=replaces)
 
 
 def cancel(attempt: str, why: CancelReason = CancelReason.FALLBACK) -> CancelAttempt:
-    return CancelAttempt(reason="told", attempt=attempt, why=why)
+    return CancelAttempt(reason="scripted", attempt=attempt, why=why)
 
 
 def follow(script: Mapping[int, Action]) -> Decide:
-    """Each action once, at the first pass from its minute on; the run is closed when its model is complete."""
+    """Return each action once, at the first reconcile from its minute on; close the run when its model is complete."""
     left = dict(sorted(script.items()))
 
     def decide(run: Run, seen: Observation, now: datetime) -> Action:
@@ -45,7 +45,7 @@ def follow(script: Mapping[int, Action]) -> Decide:
             return Close(reason="complete", state=RunState.SUCCEEDED)
         for minute in left:
             at = run.submitted_at + minute * MINUTE
-            return left.pop(minute) if at <= now else Wait(reason="told", until=at)
-        return Wait(reason="nothing more was told")
+            return left.pop(minute) if at <= now else Wait(reason="scripted", until=at)
+        return Wait(reason="end of the script")
 
     return decide

@@ -1,4 +1,4 @@
-"""Every byte is copied once, whatever the sizes, and what is not plain memory is told apart."""
+"""Every byte is copied once, for any sizes, and only plain memory is copied byte by byte."""
 
 from __future__ import annotations
 
