@@ -172,7 +172,6 @@ class Director:
         """Kill the processes."""
         for participant in self._participants:
             participant.kill()
-            participant.process.kill()  # it may not lead its process group yet
         for participant in self._participants:
             participant.process.join()
 

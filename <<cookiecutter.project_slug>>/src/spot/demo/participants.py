@@ -1,17 +1,18 @@
 """Run trainers and supervisor of a rehearsal, each in a process forked from one that has imported everything."""
 
-import ctypes
 import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from multiprocessing import parent_process
 from typing import NoReturn
 
 from spot.core.run import RunState
 from spot.demo.paced_uploader import PacedUploader
-from spot.demo.virtual_clock import VirtualClock
+from spot.demo.virtual_clock import DIRECTOR_GONE, VirtualClock
 from spot.google.vertex import VertexJobs
 from spot.storage.factory import open_store
 from spot.storage.records.ledger import Ledger
@@ -24,7 +25,6 @@ from spot.trainer.uploader.process import Uploader
 RECONCILE_INTERVAL = timedelta(minutes=5)
 LOADING = timedelta(minutes=1)
 """From the start of the trainer's process to its restore."""
-PR_SET_PDEATHSIG = 1
 
 
 def train(
@@ -74,14 +74,21 @@ def supervise(end: socket.socket, log: str, environ: Mapping[str, str], run: str
 
 
 def _become(log: str, environ: Mapping[str, str]) -> None:
-    """Leave the process group of the rehearsal, die with it, and write to the log."""
+    """Leave the process group of the rehearsal, end with its director, and write to the log."""
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_end_with_the_director, daemon=True).start()
     os.environ.clear()
     os.environ.update(environ)
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     for output in (1, 2):
         os.dup2(descriptor, output)
     os.close(descriptor)
+
+
+def _end_with_the_director() -> None:
+    """End also a process that works, or has no clock, once the director is gone."""
+    director = parent_process()
+    assert director
+    director.join()
+    os._exit(DIRECTOR_GONE)
