@@ -1,5 +1,6 @@
 """Keep the bucket of a rehearsal in a directory, with settings that `spot status` and `spot report` read."""
 
+import json
 import os
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +21,7 @@ name = "rehearsal"
 [cloud]
 project = "rehearsal"
 regions = {regions}
-bucket = "{bucket}"
+bucket = {bucket}
 prefix = "{prefix}"
 
 [machine]
@@ -60,15 +61,15 @@ def keep(directory: Path) -> None:
         path.write_bytes(_moved(found.data, entry.name, root) if entry.name.startswith(CLOSED) else found.data)
         os.utime(path, ns=(found.generation, found.generation))  # a local store's generation
     text = SETTINGS.format(
-        regions=list(REGIONS),
-        bucket=directory.resolve(),
+        regions=json.dumps(REGIONS),
+        bucket=json.dumps(str(directory.resolve()), ensure_ascii=False),
         prefix=prefix,
         machine=MACHINE.type,
         accelerator=MACHINE.accelerator,
         deadline_hours=DEADLINE / HOUR,
         work_hours=WORK / HOUR,
     )
-    (directory / "spot.toml").write_text(text.replace("'", '"'), encoding="utf-8")
+    (directory / "spot.toml").write_text(text, encoding="utf-8")
 
 
 def _moved(record: bytes, name: str, root: Path) -> bytes:
