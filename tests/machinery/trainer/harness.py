@@ -1,4 +1,4 @@
-"""Training in this process on a few digits, stopped wherever a test wants, and carried over by bytes alone."""
+"""Train in this process on a few digits, stop at any place, and restore from bytes alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.machinery.fixture_task.data import load
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A small training."""
+    """Describe a small training."""
 
     samples: int = 50
     batch_size: int = 8
@@ -52,11 +52,11 @@ class Case:
 
 
 class StopAfter(StopSignal):
-    """Asks for a stop at the n-th place where the loop looks for one: before and after each batch and evaluation."""
+    """Stop at the n-th check of the loop: it checks before and after each batch and evaluation."""
 
-    def __init__(self, looks: int | None) -> None:
+    def __init__(self, checks: int | None) -> None:
         super().__init__()
-        self.left = looks
+        self.left = checks
 
     def check(self) -> None:
         if self.left is not None:
@@ -67,7 +67,7 @@ class StopAfter(StopSignal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """All that must not depend on interruptions."""
+    """Hold the results that must not depend on interruptions."""
 
     weights: bytes
     history: list[dict[str, float]] = field(repr=False)
@@ -91,7 +91,7 @@ _DATA = load("sample")
 
 
 def fresh(case: Case) -> TrainingState:
-    """A state as a start of the trainer builds it, after generators that were used otherwise."""
+    """Return a state as a start of the trainer builds it, with seeded generators."""
     random.seed(case.seed)
     np.random.seed(case.seed)
     torch.manual_seed(case.seed)
@@ -109,7 +109,7 @@ def fresh(case: Case) -> TrainingState:
 
 
 def advance(state: TrainingState, case: Case, stop: StopSignal) -> bool:
-    """Train on; whether to the end."""
+    """Continue training, and return whether it reached the end."""
     data = Data(train=_Few(_DATA.train, case.samples), held_out=_Few(_DATA.held_out, 10), objects=())  # type: ignore[arg-type]
     try:
         train(
@@ -130,7 +130,7 @@ def advance(state: TrainingState, case: Case, stop: StopSignal) -> bool:
 
 
 def carried_over(state: TrainingState, case: Case) -> TrainingState:
-    """What a later start of the trainer makes of this state."""
+    """Return the state as a later start of the trainer restores it."""
     buffer = SharedBuffer()
     size = StagingWriter(buffer).write(*state.capture())
     image = bytearray(buffer.view(size)[:size])
@@ -141,16 +141,16 @@ def carried_over(state: TrainingState, case: Case) -> TrainingState:
 
 
 def disturb() -> None:
-    """Leave every generator somewhere else."""
+    """Advance every generator."""
     random.random()
     np.random.random()
     torch.rand(3)
 
 
-def run(case: Case, looks: list[int]) -> Result:
-    """Train to the end, stopped after each of `looks` in turn."""
+def run(case: Case, checks: list[int]) -> Result:
+    """Train to the end, stopped after each number of checks in turn."""
     state = fresh(case)
-    for count in looks:
+    for count in checks:
         if advance(state, case, StopAfter(count)):
             break
         state = carried_over(state, case)

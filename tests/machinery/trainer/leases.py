@@ -1,4 +1,4 @@
-"""The writer's lease of one run, as the tests of its two sides see and change it."""
+"""Read and change the lease of one run in the tests of its holder and its standby."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def now(store: Store) -> Lease:
 
 
 def become(store: Store, new: Lease) -> None:
-    """What another process makes of it."""
+    """Change the lease as another process does."""
     lease.change(store, RUN, lease.look(store, RUN), new)
 
 

@@ -1,7 +1,7 @@
-"""Holders, successors and writers that do not know that they were replaced, in any order: always one line.
+"""Check random walks of holders, standbys and replaced writers: always one lineage, and no safe step lost.
 
-Each look at the lease is one read and one change; whatever another one can do between the two is done there, and so it
-is between any two requests of a pruning. Once in a walk, when there are checkpoints, somebody deletes the lease.
+Each look at the lease is one read and one change. Looks of other trainers happen between the two, and any events happen
+between the requests of a pruning. Once in a walk, after the first commit, the lease is deleted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.machinery.trainer.uploader.test_worker import draft_of
 
 RUN = "run"
 TIMING = LeaseTiming()
-NOTHING = Commit(step=0, token=0, from_step=0, from_token=0)
+UNTRAINED = Commit(step=0, token=0, from_step=0, from_token=0)
 WALKS, EVENTS, STARTS = 150, 150, 7
 ATTEMPTS = [f"a{number}" for number in range(1, STARTS + 1)]
 KEEP = 2
@@ -38,23 +38,23 @@ UNUSED = SharedBuffer(), Channel(socket.socketpair()[0])
 
 
 class BusyStore(MemoryStore):
-    """`meanwhile` is called before each request, and asks for more itself."""
+    """Call `meanwhile` before each request; requests within it do not call it again."""
 
     meanwhile: Callable[[], None] | None = None
 
     def list(self, prefix: str) -> list[Entry]:
-        self._let_others()
+        self._run_meanwhile()
         return super().list(prefix)
 
     def read(self, name: str) -> Object:
-        self._let_others()
+        self._run_meanwhile()
         return super().read(name)
 
     def delete(self, name: str) -> None:
-        self._let_others()
+        self._run_meanwhile()
         super().delete(name)
 
-    def _let_others(self) -> None:
+    def _run_meanwhile(self) -> None:
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile:
             meanwhile()
@@ -63,36 +63,36 @@ class BusyStore(MemoryStore):
 
 @dataclass(eq=False, kw_only=True)
 class Trainer:
-    """One start. It may be frozen for any time between any two things it does: then others do them."""
+    """One start of a trainer. Other trainers may act between any two of its actions, as if it were frozen."""
 
     name: str
     alive: bool = True
     replaces: str | None = None
-    """The attempt in whose place it is, which may start only later."""
+    """The attempt that it replaces, which may start only later."""
     standby: Standby | None = None
-    """Until the lease is its own."""
+    """None once the trainer holds the lease."""
     lease: Lease | None = None
-    """Its own, as far as it knows."""
-    began: Commit | None = None
-    """None until it has looked for the checkpoint to go on from."""
-    holding: LeaseKeeper | None = None
-    newest: Commit = NOTHING
+    """The lease of this trainer, as far as it knows."""
+    restored: Commit | None = None
+    """The checkpoint that it resumed from; None before."""
+    keeper: LeaseKeeper | None = None
+    newest: Commit = UNTRAINED
     step: int = 0
-    on_the_wire: list[Manifest] = field(default_factory=list)
-    """Commits asked for, not yet carried out. They outlive it."""
+    in_flight: list[Manifest] = field(default_factory=list)
+    """Commits that are sent and not yet executed. They may arrive after the trainer's end."""
     uploader: Worker
     to_prune: Manifest | None = None
-    """After this commit of its own."""
+    """The commit after which the uploader prunes."""
     wanted: str | None = None
     offering: bool = False
 
     @property
     def looks(self) -> bool:
-        return self.alive and (self.standby is not None or self.holding is not None)
+        return self.alive and (self.standby is not None or self.keeper is not None)
 
 
 class World:
-    """What happens in one walk, by the dice of `chance`; `seen` counts what there was to see."""
+    """Run the events of one walk, drawn by `chance`; `seen` counts events by kind."""
 
     def __init__(self, chance: random.Random, seen: Counter[str]) -> None:
         self.chance = chance
@@ -100,16 +100,16 @@ class World:
         self.store = BusyStore()
         self.clock = ManualClock()
         self.trainers: list[Trainer] = []
-        self.ways: dict[Commit, list[Commit]] = {NOTHING: []}
-        """To each checkpoint, itself first."""
+        self.lineages: dict[Commit, list[Commit]] = {UNTRAINED: []}
+        """The lineage of each checkpoint, newest first."""
         self.committed: list[Commit] = []
         self.replaced: set[str] = set()
-        """Attempts in whose place, or after which, a successor has trained."""
+        """Attempts that a standby replaced."""
         self.safe = 0
-        """Of all steps that were committed while their writer had the lease, the last."""
+        """The highest step committed while its writer held the lease."""
         self.deletes_lease = True
 
-    def go(self) -> None:
+    def step_and_check(self) -> None:
         self.happen()
         self.check()
 
@@ -119,7 +119,7 @@ class World:
             self.look: 10,
             self.restore: 6,
             self.train_and_save: 6,
-            self.carry_out: 4,
+            self.execute_commit: 4,
             self.offer: 4,
             self.prune: 4,
             self.kill: 1,
@@ -134,26 +134,26 @@ class World:
             self.happen()
 
     def check(self) -> None:
-        """One line, whole; what counts beside it lies further back than all that is kept."""
+        """Assert one complete lineage; committed checkpoints outside of it are older than all that is kept."""
         listed = manifest.listed(self.store, RUN)
-        counting = manifest.committed_lineage(listed)
-        newest = max(self.committed, key=lambda commit: (commit.token, commit.step), default=NOTHING)
-        line = [commit for commit in self.ways[newest] if commit in listed]
-        assert counting[:KEEP] == line[:KEEP]
-        assert [commit for commit in counting if commit in line] == line
-        assert line[:1] == [newest] * bool(self.committed)
+        committed = manifest.committed_lineage(listed)
+        newest = max(self.committed, key=lambda commit: (commit.token, commit.step), default=UNTRAINED)
+        lineage = [commit for commit in self.lineages[newest] if commit in listed]
+        assert committed[:KEEP] == lineage[:KEEP]
+        assert [commit for commit in committed if commit in lineage] == lineage
+        assert lineage[:1] == [newest] * bool(self.committed)
         assert newest.step >= self.safe
         parts = {entry.name for entry in self.store.list(paths.data(RUN))}
-        assert all(part.name in parts for commit in line for part in manifest.read(self.store, RUN, commit).parts)
-        terms = [trainer.lease.token for trainer in self.trainers if trainer.lease]
-        assert len(terms) == len(set(terms))
+        assert all(part.name in parts for commit in lineage for part in manifest.read(self.store, RUN, commit).parts)
+        tokens = [trainer.lease.token for trainer in self.trainers if trainer.lease]
+        assert len(tokens) == len(set(tokens))
 
     def one(self, fits: Callable[[Trainer], bool]) -> Trainer | None:
         fitting = [trainer for trainer in self.trainers if fits(trainer)]
         return self.chance.choice(fitting) if fitting else None
 
     def start(self) -> None:
-        """Another attempt, or one again."""
+        """Start a new attempt, or an earlier one again."""
         if len(self.trainers) == STARTS:
             return
         attempt = self.chance.choice(ATTEMPTS[: len(self.trainers) + 1])
@@ -166,16 +166,16 @@ class World:
                 self.store, RUN, trainer.name, TIMING, replaces=trainer.replaces, clock=self.clock
             )
             return
-        came_before = any(lease.attempt_of(other.name) == attempt for other in self.trainers[:-1])
+        restarted = any(lease.attempt_of(other.name) == attempt for other in self.trainers[:-1])
         try:
             trainer.lease = lease.claim(self.store, RUN, trainer.name)
         except LeaseLost:
-            self.seen["came again" if came_before else "came late"] += 1
+            self.seen["restarted" if restarted else "late start"] += 1
             trainer.alive = False
         assert trainer.alive == (attempt not in self.replaced)
 
     def look(self) -> None:
-        """Perhaps with another look, of another one, between its read and its change."""
+        """Let a trainer look at the lease, possibly with a look of another one between its read and its change."""
         trainer, other = self.one(lambda one: one.looks), self.one(lambda one: one.looks)
         if trainer is None or other is None:
             return
@@ -186,9 +186,9 @@ class World:
 
     def look_once(self, trainer: Trainer) -> None:
         if trainer.standby:
-            return self.look_of_successor(trainer, trainer.standby)
-        assert trainer.holding
-        match trainer.holding.look():
+            return self.look_of_standby(trainer, trainer.standby)
+        assert trainer.keeper
+        match trainer.keeper.look():
             case Lost():
                 self.seen["handed over" if trainer.offering else "lost"] += 1
                 trainer.alive = False
@@ -200,7 +200,7 @@ class World:
                 trainer.offering, trainer.wanted = False, None
         return None
 
-    def look_of_successor(self, trainer: Trainer, standby: Standby) -> None:
+    def look_of_standby(self, trainer: Trainer, standby: Standby) -> None:
         before = lease.read(self.store, RUN)
         try:
             trainer.lease = standby.look()
@@ -217,23 +217,23 @@ class World:
             self.seen["accepted" if before and before.offered else "taken"] += 1
 
     def restore(self) -> None:
-        """After the claim, however long after."""
-        trainer = self.one(lambda one: one.alive and one.lease is not None and one.began is None)
+        """Let a trainer that holds the lease resume, at any time after its claim."""
+        trainer = self.one(lambda one: one.alive and one.lease is not None and one.restored is None)
         if trainer is None:
             return
-        trainer.began = trainer.newest = next(iter(manifest.commits(self.store, RUN)), NOTHING)
-        trainer.step = trainer.began.step
-        trainer.holding = LeaseKeeper(self.store, TIMING.hold(RUN, trainer.name), clock=self.clock)
+        trainer.restored = trainer.newest = next(iter(manifest.commits(self.store, RUN)), UNTRAINED)
+        trainer.step = trainer.restored.step
+        trainer.keeper = LeaseKeeper(self.store, TIMING.hold(RUN, trainer.name), clock=self.clock)
 
     def train_and_save(self) -> None:
-        trainer = self.one(lambda one: one.alive and one.began is not None and not one.offering)
-        if trainer and not trainer.on_the_wire:
+        trainer = self.one(lambda one: one.alive and one.restored is not None and not one.offering)
+        if trainer and not trainer.in_flight:
             trainer.step += self.chance.randint(1, 3)
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
         assert trainer.lease
-        assert trainer.began
+        assert trainer.restored
         attempt, _, start = trainer.name.rpartition(".")
         part = paths.part(RUN, trainer.step, attempt, int(start), 1, 0)
         written = self.store.write(part, b"", if_generation=ABSENT)
@@ -241,27 +241,27 @@ class World:
             draft_of(trainer.step, int(start), self.chance.choice([None, 0.5, 0.9])),
             attempt=attempt,
             token=trainer.lease.token,
-            from_step=trainer.began.step,
-            from_token=trainer.began.token,
+            from_step=trainer.restored.step,
+            from_token=trainer.restored.token,
             parts=(Part(name=part, size=0, crc32c=0, generation=written.generation),),
         )
-        self.ways[saved.commit] = [saved.commit, *self.ways[trainer.newest]]
+        self.lineages[saved.commit] = [saved.commit, *self.lineages[trainer.newest]]
         trainer.newest = saved.commit
-        trainer.on_the_wire.append(saved)
+        trainer.in_flight.append(saved)
 
-    def carry_out(self) -> None:
-        """A commit, whatever has become of its writer."""
-        if writer := self.one(lambda one: bool(one.on_the_wire)):
-            self.carry_out_of(writer)
+    def execute_commit(self) -> None:
+        """Execute a commit in flight, even of a writer that has ended."""
+        if writer := self.one(lambda one: bool(one.in_flight)):
+            self.execute_commit_of(writer)
 
-    def carry_out_of(self, writer: Trainer) -> None:
-        saved = writer.to_prune = writer.on_the_wire.pop()
+    def execute_commit_of(self, writer: Trainer) -> None:
+        saved = writer.to_prune = writer.in_flight.pop()
         commit = saved.commit
         before = manifest.commits(self.store, RUN)
         self.store.write(saved.name, saved.to_json(), if_generation=ABSENT)
         self.committed.append(commit)
         if any(other.token > commit.token for other in before):
-            self.seen["too late"] += 1
+            self.seen["outside the lineage"] += 1
             assert manifest.commits(self.store, RUN)[:KEEP] == before[:KEEP]
         elif commit.token == max(trainer.lease.token for trainer in self.trainers if trainer.lease):
             self.safe = max(self.safe, commit.step)
@@ -269,7 +269,7 @@ class World:
             self.seen["late"] += 1
 
     def prune(self) -> None:
-        """While others go on."""
+        """Prune while other trainers continue."""
         trainer = self.one(lambda one: one.alive and one.to_prune is not None)
         if trainer is None:
             return
@@ -285,21 +285,21 @@ class World:
         if self.deletes_lease and self.committed:
             self.store.delete(paths.writer(RUN))
             self.deletes_lease = False
-            self.replaced.clear()  # nobody knows of them any more
+            self.replaced.clear()  # the record of them is deleted
             self.seen["deleted"] += 1
 
     def offer(self) -> None:
-        """Make the very state durable first, as the trainer does."""
+        """Offer the lease, after making the current state durable as the trainer does."""
         trainer = self.one(lambda one: one.alive and one.wanted is not None and not one.offering)
         if trainer is None:
             return
-        assert trainer.holding
+        assert trainer.keeper
         assert trainer.wanted
         if trainer.newest.step != trainer.step:
             self.save(trainer)
-        if trainer.on_the_wire:
-            self.carry_out_of(trainer)
-        trainer.holding.offer(trainer.wanted)
+        if trainer.in_flight:
+            self.execute_commit_of(trainer)
+        trainer.keeper.offer(trainer.wanted)
         trainer.offering = True
 
     def kill(self) -> None:
@@ -311,16 +311,17 @@ class World:
 
 
 def is_later(name: str, other: str) -> bool:
-    """Both start with the attempt, and no start has two digits here."""
+    """Return whether `name` is a later start of the same attempt. No start has two digits here."""
     return lease.attempt_of(name) == lease.attempt_of(other) and name > other
 
 
-def test_in_any_order_of_events_there_is_one_line_and_nothing_that_was_safe_is_lost() -> None:
+def test_in_any_order_of_events_there_is_one_lineage_and_no_safe_step_is_lost() -> None:
     seen: Counter[str] = Counter()
     for seed in range(WALKS):
         world = World(random.Random(seed), seen)
         for _ in range(EVENTS):
-            world.go()
-    relief = ("accepted", "handed over", "declined", "taken", "lost")
-    rare = {what: seen[what] for what in (*relief, "came late", "came again", "late", "too late", "pruned", "deleted")}
+            world.step_and_check()
+    hand_over = ("accepted", "handed over", "declined", "taken", "lost")
+    starts, commits = ("late start", "restarted"), ("late", "outside the lineage")
+    rare = {event: seen[event] for event in (*hand_over, *starts, *commits, "pruned", "deleted")}
     assert min(rare.values()) >= 10, rare

@@ -1,4 +1,4 @@
-"""The checkpointer and its real uploader when another start wants the lease: the very state, or training goes on."""
+"""When a standby requests the lease, the checkpointer hands over the exact state, or training continues."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from tests.machinery.proxy import Fault, Proxy, Request
 from tests.machinery.trainer.checkpoint.test_manager import PATIENCE_S, State, found
 from tests.machinery.trainer.faults import is_part
 
-RUN, ME, TWIN = "run", "a.1", "b.1"
+RUN, ME, STANDBY = "run", "a.1", "b.1"
 QUICK = LeaseTiming(poll_s=0.01, heartbeat_s=0.05, offer_s=0.1, dead_s=60.0)
 PATIENT = LeaseTiming(poll_s=0.01, heartbeat_s=0.05, offer_s=60.0, dead_s=60.0)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """One kind is enough: what the kinds have in common is tested elsewhere."""
+    """Return a local store: other tests cover what the kinds have in common."""
     return open_store(str(tmp_path / "store"))
 
 
@@ -51,12 +51,12 @@ def buffer() -> SharedBuffer:
     return SharedBuffer()
 
 
-def wanted_by_twin(
+def requested_by_standby(
     store: Store, uploader: UploaderProcess, buffer: SharedBuffer, timing: LeaseTiming
 ) -> CheckpointManager:
-    """A checkpointer that has heard of it."""
+    """Return a checkpointer that has received the request of a standby."""
     token = lease.claim(store, RUN, ME).token
-    become(store, lambda held: held.requested_by(TWIN))
+    become(store, lambda held: held.requested_by(STANDBY))
     checkpointer = CheckpointManager(
         uploader=uploader,
         buffer=buffer,
@@ -67,11 +67,11 @@ def wanted_by_twin(
         history=History(preemptions=0, compute_seconds=0.0),
         restored=None,
     )
-    until(lambda: hears(checkpointer))
+    until(lambda: receives_request(checkpointer))
     return checkpointer
 
 
-def hears(checkpointer: CheckpointManager) -> bool:
+def receives_request(checkpointer: CheckpointManager) -> bool:
     checkpointer.poll(0.1)
     return checkpointer.wanted
 
@@ -90,32 +90,33 @@ def held(store: Store) -> Lease:
 
 
 def become(store: Store, change: Callable[[Lease], Lease]) -> None:
-    """What the twin makes of the lease."""
+    """Change the lease as the standby does."""
     there = lease.look(store, RUN)
     assert there
     lease.change(store, RUN, there, change(there.lease))
 
 
 def accept(store: Store) -> threading.Thread:
-    standby = Standby(store, RUN, TWIN, PATIENT, replaces="a")
+    """Accept the lease in a thread, once it is offered."""
+    standby = Standby(store, RUN, STANDBY, PATIENT, replaces="a")
     thread = threading.Thread(target=lambda: until(lambda: standby.look() is not None), daemon=True)
     thread.start()
     return thread
 
 
-def test_what_is_handed_over_is_the_very_state(store: Store, uploader: UploaderProcess, buffer: SharedBuffer) -> None:
-    checkpointer = wanted_by_twin(store, uploader, buffer, PATIENT)
-    twin = accept(store)
+def test_the_exact_state_is_handed_over(store: Store, uploader: UploaderProcess, buffer: SharedBuffer) -> None:
+    checkpointer = requested_by_standby(store, uploader, buffer, PATIENT)
+    standby = accept(store)
     with pytest.raises(LeaseLost, match=r"handed over to b\.1 at step 7"):
         checkpointer.hand_over(State().advance(7), StopSignal())
-    twin.join(PATIENCE_S)
+    standby.join(PATIENCE_S)
     assert found(store) == (7, 7.0)
 
 
-def test_what_nobody_accepts_is_trained_on_and_the_pause_is_known(
+def test_training_continues_after_an_offer_that_is_not_accepted_and_the_pause_is_recorded(
     store: Store, uploader: UploaderProcess, buffer: SharedBuffer
 ) -> None:
-    checkpointer, state = wanted_by_twin(store, uploader, buffer, QUICK), State()
+    checkpointer, state = requested_by_standby(store, uploader, buffer, QUICK), State()
     checkpointer.hand_over(state.advance(7), StopSignal())
     assert not checkpointer.wanted
     assert held(store) == Lease(token=1, holder=ME, heartbeat=held(store).heartbeat)
@@ -128,70 +129,68 @@ def test_what_nobody_accepts_is_trained_on_and_the_pause_is_known(
 def test_a_stop_ends_the_wait_and_leaves_the_offer(
     store: Store, uploader: UploaderProcess, buffer: SharedBuffer
 ) -> None:
-    checkpointer, stop = wanted_by_twin(store, uploader, buffer, PATIENT), StopSignal()
+    checkpointer, stop = requested_by_standby(store, uploader, buffer, PATIENT), StopSignal()
     stop._request(signal.SIGTERM)
     checkpointer.hand_over(State().advance(7), stop)
     assert found(store) == (7, 7.0)
     until(lambda: held(store).offered)
 
 
-def test_after_a_save_that_fails_training_goes_on_until_one_succeeds(
+def test_training_continues_after_a_failed_save_and_offers_after_the_next(
     store: Store, uploader: UploaderProcess, buffer: SharedBuffer
 ) -> None:
-    checkpointer, state = wanted_by_twin(store, uploader, buffer, PATIENT), State()
+    checkpointer, state = requested_by_standby(store, uploader, buffer, PATIENT), State()
     store.write(paths.part(RUN, 7, "a", 1, 1, 0), b"in the way", if_generation=ABSENT)
     checkpointer.hand_over(state.advance(7), StopSignal())
     assert (checkpointer.wanted, checkpointer.busy, checkpointer.durable_step) == (False, False, None)
     assert not held(store).offered
     checkpointer.save(state.advance(8))
-    until(lambda: hears(checkpointer))
-    twin = accept(store)
+    until(lambda: receives_request(checkpointer))
+    standby = accept(store)
     with pytest.raises(LeaseLost, match=r"handed over to b\.1 at step 9"):
         checkpointer.hand_over(state.advance(9), StopSignal())
-    twin.join(PATIENCE_S)
+    standby.join(PATIENCE_S)
 
 
-def test_when_the_twin_has_gone_training_goes_on_before_the_save_is_durable(
+def test_training_continues_before_the_save_is_durable_if_the_standby_withdraws(
     gs_uri: str, proxy: Proxy, buffer: SharedBuffer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, go_on = open_store(gs_uri), threading.Event()
+    store, resumed = open_store(gs_uri), threading.Event()
 
     def withdrawn_and_slow(request: Request) -> Fault | None:
         if is_part(request):
-            until(lambda: held(store).heartbeat > 0)  # from here on the holder only reads the lease, for a while
+            until(lambda: held(store).heartbeat > 0)  # afterwards the holder only reads the lease
             become(store, Lease.without_request)
-            go_on.wait(PATIENCE_S)
+            resumed.wait(PATIENCE_S)
         return None
 
     proxy.rule = withdrawn_and_slow
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
     uploader = UploaderProcess(gs_uri, buffer.fd, 3)
-    checkpointer = wanted_by_twin(
+    checkpointer = requested_by_standby(
         store, uploader, buffer, LeaseTiming(poll_s=0.01, heartbeat_s=60.0, offer_s=60.0, dead_s=60.0)
     )
     checkpointer.hand_over(State().advance(7), StopSignal())
     assert (checkpointer.wanted, checkpointer.busy) == (False, True)
-    go_on.set()
+    resumed.set()
     checkpointer.settle(PATIENCE_S)
     assert checkpointer.durable_step == 7
     assert not held(store).offered
     uploader.close()
 
 
-def test_a_lost_lease_is_noticed_by_whoever_hears_the_uploader_out(
+def test_the_checkpointer_raises_once_the_uploader_reports_a_lost_lease(
     store: Store, uploader: UploaderProcess, buffer: SharedBuffer
 ) -> None:
-    checkpointer = wanted_by_twin(store, uploader, buffer, PATIENT)
+    checkpointer = requested_by_standby(store, uploader, buffer, PATIENT)
     lease.claim(store, RUN, "c.1")
     with pytest.raises(LeaseLost, match=r"process c\.1 holds the lease of run run"):
-        until(lambda: not hears(checkpointer))
+        until(lambda: not receives_request(checkpointer))
 
 
 @pytest.mark.processes
-def test_the_uploader_that_replaces_a_killed_one_makes_the_same_offer(
-    store: Store, uploader: UploaderProcess, buffer: SharedBuffer
-) -> None:
-    checkpointer = wanted_by_twin(store, uploader, buffer, PATIENT)
+def test_a_restarted_uploader_repeats_the_offer(store: Store, uploader: UploaderProcess, buffer: SharedBuffer) -> None:
+    checkpointer = requested_by_standby(store, uploader, buffer, PATIENT)
 
     def kill_and_accept() -> None:
         until(lambda: held(store).offered)
@@ -200,8 +199,8 @@ def test_the_uploader_that_replaces_a_killed_one_makes_the_same_offer(
         until(lambda: uploader.pid != first)
         accept(store)
 
-    twin = threading.Thread(target=kill_and_accept, daemon=True)
-    twin.start()
+    standby = threading.Thread(target=kill_and_accept, daemon=True)
+    standby.start()
     with pytest.raises(LeaseLost, match=r"handed over to b\.1 at step 7"):
         checkpointer.hand_over(State().advance(7), StopSignal())
-    twin.join(PATIENCE_S)
+    standby.join(PATIENCE_S)

@@ -1,4 +1,4 @@
-"""Who has claimed the lease looks after it while the restore goes on, however long that takes."""
+"""The lease is kept from its claim on, during a restore of any length."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.process import UploaderProcess
 from tests.machinery.fixture_task import TASK
 from tests.machinery.trainer.harness import Case, fresh
-from tests.machinery.trainer.test_lease_loss import QUICK, hears, until
+from tests.machinery.trainer.test_lease_loss import QUICK, receives_request, until
 
-RUN, ME, TWIN = "run", "a2.1", "a3.1"
+RUN, ME, STANDBY = "run", "a2.1", "a3.1"
 
 
 class SlowStore(LocalStore):
-    """Once the lease is ours, it answers no listing before a twin has asked for it and seen that we live."""
+    """Delay the first listing after our claim until a standby has requested the lease and seen a heartbeat."""
 
-    asked = False
+    requested = False
 
     def list(self, prefix: str) -> list[Entry]:
         there = lease.look(self, RUN)
-        if there and there.lease.holder == ME and not self.asked:
-            self.asked = True
-            lease.change(self, RUN, there, there.lease.requested_by(TWIN))
-            until(self.shown)
+        if there and there.lease.holder == ME and not self.requested:
+            self.requested = True
+            lease.change(self, RUN, there, there.lease.requested_by(STANDBY))
+            until(self.has_heartbeat)
         return super().list(prefix)
 
-    def shown(self) -> bool:
+    def has_heartbeat(self) -> bool:
         held = lease.read(self, RUN)
         return held is not None and held.heartbeat > 0
 
@@ -53,7 +53,7 @@ def saving(tmp_path: Path) -> Iterator[Saving]:
 
 
 @pytest.mark.parametrize("standby", [[], ["--standby", "a1"]])
-def test_a_holder_that_restores_for_long_gives_signs_of_life_and_hears_later_who_waits(
+def test_a_holder_sends_heartbeats_during_a_long_restore_and_receives_the_request_after_it(
     standby: list[str], saving: Saving, tmp_path: Path
 ) -> None:
     start = Start(
@@ -65,4 +65,4 @@ def test_a_holder_that_restores_for_long_gives_signs_of_life_and_hears_later_who
     compute = Compute(device=torch.device("cpu"), mixed=False, workers=0)
     checkpointer = resume(start, saving, fresh(Case()), compute, ())
     assert checkpointer
-    until(lambda: hears(checkpointer))
+    until(lambda: receives_request(checkpointer))

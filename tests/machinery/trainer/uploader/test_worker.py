@@ -1,4 +1,4 @@
-"""The uploader's process, driven through its channel: commits whole checkpoints or says why not."""
+"""The uploader's process commits complete checkpoints, or reports the failure with its reason."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ TAIL = 60
 
 @dataclass(slots=True)
 class Uploader:
-    """The trainer's side of the channel."""
+    """Drive an uploader as the trainer does, through its channel."""
 
     store: Store
     keep: int = 2
@@ -58,35 +58,35 @@ class Uploader:
     buffer: SharedBuffer = field(default_factory=SharedBuffer)
     saves: int = 0
     process: UploaderProcess = field(init=False)
-    heard: list[Message] = field(default_factory=list)
+    received: list[Message] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         lease.claim(self.store, RUN, lease.process_name("a", self.start))
         self.process = UploaderProcess(self.store.uri, self.buffer.fd, self.keep)
 
     def save(self, step: int, data: bytes, *, score: float | None = None, prune: bool = True, **changes: object) -> int:
-        """Order a save; its number."""
+        """Order a save and return its number."""
         self.saves += 1
         self.buffer.view(len(data))[: len(data)] = data
         draft = {"format": 1, **asdict(draft_of(step, self.start, score)), **changes}
         self.process.send(Save(save=self.saves, size=len(data), manifest=draft, prune=prune))
         return self.saves
 
-    def hear(self) -> Message:
-        """The next thing it says."""
-        if not self.heard:
-            self.heard.extend(self.process.receive(PATIENCE_S))
-        return self.heard.pop(0)
+    def next_message(self) -> Message:
+        """Return the next message."""
+        if not self.received:
+            self.received.extend(self.process.receive(PATIENCE_S))
+        return self.received.pop(0)
 
     def durable(self, step: int, data: bytes, **options: object) -> None:
         save = self.save(step, data, **options)  # type: ignore[arg-type]
-        message = self.hear()
+        message = self.next_message()
         assert isinstance(message, Durable), message
         assert (message.save, message.step) == (save, step)
 
     def failed(self, step: int, data: bytes = b"data", **options: object) -> tuple[Why, str]:
         save = self.save(step, data, **options)  # type: ignore[arg-type]
-        message = self.hear()
+        message = self.next_message()
         assert isinstance(message, Failed), message
         assert (message.save, message.step) == (save, step)
         return message.fault, message.reason
@@ -120,7 +120,7 @@ def draft_of(step: int, start: int = 1, score: float | None = None) -> Manifest:
 
 
 def content(store: Store, step: int) -> bytes:
-    """The bytes of a committed checkpoint, checked against its manifest."""
+    """Return the bytes of a committed checkpoint, checked against its manifest."""
     whole = b""
     for part in read(store, step).parts:
         view = memoryview(bytearray(part.size))
@@ -146,7 +146,7 @@ def steps_of_parts(store: Store) -> list[int]:
 
 @pytest.fixture
 def uploader(tmp_path: Path) -> Iterator[Uploader]:
-    """To a local directory."""
+    """Start an uploader to a local directory."""
     uploader = Uploader(open_store(str(tmp_path / "store")))
     yield uploader
     uploader.process.close()
@@ -154,7 +154,7 @@ def uploader(tmp_path: Path) -> Iterator[Uploader]:
 
 @pytest.fixture
 def either(store: Store) -> Iterator[Uploader]:
-    """To each kind of store."""
+    """Start an uploader to each kind of store."""
     uploader = Uploader(store)
     yield uploader
     uploader.process.close()
@@ -162,7 +162,7 @@ def either(store: Store) -> Iterator[Uploader]:
 
 @pytest.fixture
 def remote(gs_uri: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Uploader]:
-    """Through the proxy; its `store` is not."""
+    """Start an uploader through the proxy; `store` bypasses it."""
     store = open_store(gs_uri)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
     uploader = Uploader(store)
@@ -170,13 +170,13 @@ def remote(gs_uri: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterat
     uploader.process.close()
 
 
-def test_a_save_is_committed_whole_under_the_manifest_it_was_given(either: Uploader) -> None:
+def test_a_save_is_committed_completely_with_its_manifest(either: Uploader) -> None:
     either.durable(7, b"the state")
     assert content(either.store, 7) == b"the state"
     assert replace(read(either.store, 7), parts=()) == draft_of(7)
 
 
-def test_one_save_after_the_other_from_one_buffer(uploader: Uploader) -> None:
+def test_one_buffer_serves_saves_of_any_size_in_turn(uploader: Uploader) -> None:
     for step, data in ((1, b"short"), (2, b"longer" * 100_000), (3, b"tiny")):
         uploader.durable(step, data, prune=False)
     assert [content(uploader.store, step) for step in (1, 2, 3)] == [b"short", b"longer" * 100_000, b"tiny"]
@@ -206,15 +206,15 @@ def test_the_newest_and_the_best_are_kept(either: Uploader) -> None:
     assert [content(either.store, step) for step in (2, 5, 6)] == [b"2", b"5", b"6"]
 
 
-def test_nothing_is_pruned_on_the_way_out(remote: Uploader, proxy: Proxy) -> None:
+def test_a_save_without_pruning_deletes_nothing(remote: Uploader, proxy: Proxy) -> None:
     for step in range(1, 6):
         remote.durable(step, b"data", prune=False)
     assert steps(remote.store) == [5, 4, 3, 2, 1]
     assert {request.method for request in proxy.requests} == {"POST"}
 
 
-def test_parts_that_no_manifest_names_go_unless_they_are_newer(uploader: Uploader) -> None:
-    """Torn uploads of killed starts go; what a save that is under way has written already stays."""
+def test_parts_without_a_manifest_are_deleted_unless_they_are_newer(uploader: Uploader) -> None:
+    """Torn uploads of killed starts are deleted; newer parts may belong to a save in progress."""
     torn = [paths.part(RUN, step, "a", 9, 1, 0) for step in (3, 5, 8)]
     for name in torn:
         uploader.store.write(name, b"torn", if_generation=ABSENT)
@@ -224,12 +224,12 @@ def test_parts_that_no_manifest_names_go_unless_they_are_newer(uploader: Uploade
 
 
 def wait_until(satisfied: Callable[[], bool]) -> None:
-    """Pruning comes after the word that the save is durable, and is not announced."""
+    """Wait for an effect without a message, such as pruning, which comes after the message that a save is durable."""
     for _ in range(1000):
         if satisfied():
             return
         threading.Event().wait(0.01)
-    raise AssertionError("it never came to pass")
+    raise AssertionError("the condition never became true")
 
 
 def test_manifests_are_deleted_before_their_parts(remote: Uploader, proxy: Proxy) -> None:
@@ -244,7 +244,7 @@ def test_manifests_are_deleted_before_their_parts(remote: Uploader, proxy: Proxy
 
 
 def test_a_writer_that_has_lost_its_lease_prunes_nothing(remote: Uploader, proxy: Proxy) -> None:
-    """Its successor may be about to restore what it would delete, or may be writing it."""
+    """Its successor may be restoring or writing the checkpoints that it would delete."""
     lease.claim(remote.store, RUN, "b.1")
     for step in range(1, 7):
         remote.durable(step, b"data")
@@ -252,9 +252,9 @@ def test_a_writer_that_has_lost_its_lease_prunes_nothing(remote: Uploader, proxy
     assert {request.method for request in proxy.requests} == {"GET", "POST"}
 
 
-def test_what_does_not_count_is_pruned(store: Store) -> None:
-    beyond = draft_of(9)
-    store.write(beyond.name, beyond.to_json(), if_generation=ABSENT)
+def test_checkpoints_outside_the_lineage_are_pruned(store: Store) -> None:
+    outside = draft_of(9)
+    store.write(outside.name, outside.to_json(), if_generation=ABSENT)
     uploader = Uploader(store, start=2)
     assert steps(store) == [9]
     uploader.durable(5, b"data")
@@ -263,33 +263,33 @@ def test_what_does_not_count_is_pruned(store: Store) -> None:
     uploader.process.close()
 
 
-def test_a_manifest_of_nonsense_does_not_keep_others_from_being_pruned(uploader: Uploader) -> None:
-    """It stays for the start that comes upon it, which sets it aside."""
-    nonsense = paths.manifest(RUN, draft_of(1).commit)
-    uploader.store.write(nonsense, b"nonsense", if_generation=ABSENT)
+def test_a_damaged_manifest_does_not_stop_pruning(uploader: Uploader) -> None:
+    """It stays until a start finds and quarantines it."""
+    damaged = paths.manifest(RUN, draft_of(1).commit)
+    uploader.store.write(damaged, b"damaged", if_generation=ABSENT)
     for step in (2, 3, 4):
         uploader.durable(step, b"data")
     wait_until(lambda: steps(uploader.store) == [4, 3, 1] and steps_of_parts(uploader.store) == [3, 4])
 
 
-def test_the_lease_is_looked_after(either: Uploader) -> None:
-    me, twin = lease.process_name("a", 1), "b.1"
+def test_the_uploader_keeps_the_lease(either: Uploader) -> None:
+    me, standby = lease.process_name("a", 1), "b.1"
     for _ in range(2):  # the checkpointer repeats it
         either.process.send(KeepLease(run=RUN, name=me, poll_s=0.01, heartbeat_s=0.01, offer_s=60.0))
-    become(either.store, lambda held: held.requested_by(twin))
-    assert either.hear() == HandOverRequested(successor=twin)
-    wait_until(lambda: (lease.read(either.store, RUN) or NONE).heartbeat > 0)
-    either.process.send(OfferLease(successor=twin))
-    wait_until(lambda: (lease.read(either.store, RUN) or NONE).offered)
-    become(either.store, lambda held: held.taken_by(twin))
-    assert either.hear() == Lost(holder=twin)
+    become(either.store, lambda held: held.requested_by(standby))
+    assert either.next_message() == HandOverRequested(successor=standby)
+    wait_until(lambda: (lease.read(either.store, RUN) or NO_LEASE).heartbeat > 0)
+    either.process.send(OfferLease(successor=standby))
+    wait_until(lambda: (lease.read(either.store, RUN) or NO_LEASE).offered)
+    become(either.store, lambda held: held.taken_by(standby))
+    assert either.next_message() == Lost(holder=standby)
 
 
-NONE = Lease(token=0, holder="")
+NO_LEASE = Lease(token=0, holder="")
 
 
 def become(store: Store, change: Callable[[Lease], Lease]) -> None:
-    """What another process makes of the lease."""
+    """Change the lease as another process does."""
     while True:
         found = lease.look(store, RUN)
         assert found
@@ -316,17 +316,17 @@ def test_a_failure_to_prune_is_no_failure_to_save(remote: Uploader, proxy: Proxy
 
 
 def test_a_withdrawn_save_is_released_at_once_and_never_committed(remote: Uploader, proxy: Proxy) -> None:
-    begun = threading.Event()
+    started = threading.Event()
 
     def rule(request: Request) -> Fault | None:
-        begun.set()
+        started.set()
         return Slow(5e5) if is_part(request) else None
 
     proxy.rule = rule
     save = remote.save(1, bytes(8 << 20))
-    assert begun.wait(PATIENCE_S)
+    assert started.wait(PATIENCE_S)
     remote.process.send(Withdraw(save=save))
-    assert remote.hear() == Released(save=save)
+    assert remote.next_message() == Released(save=save)
     proxy.rule = never
     remote.durable(2, b"fresh")
     assert steps(remote.store) == [2]
@@ -334,41 +334,41 @@ def test_a_withdrawn_save_is_released_at_once_and_never_committed(remote: Upload
 
 
 def test_a_save_withdrawn_after_its_last_byte_is_not_committed(remote: Uploader, proxy: Proxy) -> None:
-    arrived, go_on = threading.Event(), threading.Event()
+    arrived, resumed = threading.Event(), threading.Event()
 
     def rule(request: Request) -> None:
-        if is_part(request) and not go_on.is_set():
+        if is_part(request) and not resumed.is_set():
             arrived.set()
-            assert go_on.wait(PATIENCE_S)
+            assert resumed.wait(PATIENCE_S)
 
     proxy.rule = rule
     save = remote.save(1, b"stale")
     assert arrived.wait(PATIENCE_S)
     remote.process.send(Withdraw(save=save))
-    assert remote.hear() == Released(save=save)
-    go_on.set()
+    assert remote.next_message() == Released(save=save)
+    resumed.set()
     remote.durable(2, b"fresh")
     assert steps(remote.store) == [2]
 
 
-def test_a_withdrawal_that_comes_too_late_leaves_the_save_to_its_commit(remote: Uploader, proxy: Proxy) -> None:
-    arrived, go_on = threading.Event(), threading.Event()
+def test_a_save_withdrawn_during_its_commit_is_committed(remote: Uploader, proxy: Proxy) -> None:
+    arrived, resumed = threading.Event(), threading.Event()
 
     def rule(request: Request) -> Fault | None:
         if is_commit(request):
             arrived.set()
-            assert go_on.wait(PATIENCE_S)
+            assert resumed.wait(PATIENCE_S)
         return None
 
     proxy.rule = rule
     first = remote.save(1, b"first")
     assert arrived.wait(PATIENCE_S)
     remote.process.send(Withdraw(save=first))
-    assert remote.hear() == Released(save=first)
+    assert remote.next_message() == Released(save=first)
     second = remote.save(2, b"second")  # into the same memory
-    go_on.set()
-    heard = {remote.hear(), remote.hear()}
-    assert {(message.save, message.step) for message in heard if isinstance(message, Durable)} == {
+    resumed.set()
+    messages = {remote.next_message(), remote.next_message()}
+    assert {(message.save, message.step) for message in messages if isinstance(message, Durable)} == {
         (first, 1),
         (second, 2),
     }
@@ -376,7 +376,7 @@ def test_a_withdrawal_that_comes_too_late_leaves_the_save_to_its_commit(remote: 
 
 
 @pytest.mark.parametrize("where", [is_part, is_commit])
-def test_a_refusal_is_reported_as_one_with_its_reason(
+def test_a_refusal_is_reported_as_denied_with_its_reason(
     remote: Uploader, proxy: Proxy, where: Callable[[Request], bool]
 ) -> None:
     proxy.rule = each(Answer(403, "no permission"), where=where)
@@ -394,41 +394,41 @@ def test_a_part_damaged_on_its_way_fails_the_save_and_the_next_one_succeeds(remo
     assert content(remote.store, 1) == bytes(1000)
 
 
-def test_resets_and_errors_on_the_way_are_waited_out(remote: Uploader, proxy: Proxy) -> None:
+def test_resets_and_server_errors_are_retried(remote: Uploader, proxy: Proxy) -> None:
     faults: Iterator[Fault] = iter([Reset(100), Answer(503)])
     proxy.rule = lambda _: next(faults, None)
     remote.durable(1, b"data" * 1000)
     assert content(remote.store, 1) == b"data" * 1000
 
 
-def test_a_step_that_an_uploader_before_it_committed_counts_as_durable(either: Uploader) -> None:
-    """One that died before it could say so."""
+def test_a_step_that_an_earlier_uploader_committed_counts_as_durable(either: Uploader) -> None:
+    """The earlier uploader died before it reported the commit."""
     committed = replace(draft_of(1), parts=(Part(name="elsewhere", size=4, crc32c=crc32c(b"data"), generation=1),))
     either.store.write(committed.name, committed.to_json(), if_generation=ABSENT)
     either.durable(1, b"data")
     assert read(either.store, 1) == committed
 
 
-def test_an_order_that_makes_no_sense_is_reported_and_survived(uploader: Uploader) -> None:
+def test_an_invalid_order_is_reported_and_the_uploader_continues(uploader: Uploader) -> None:
     fault, _ = uploader.failed(1, b"data", config="not a dict")
     assert fault in {Why.BUG, Why.TRANSIENT}
     uploader.durable(2, b"data")
 
 
-def test_signals_to_the_group_do_not_end_it(uploader: Uploader) -> None:
+def test_signals_to_the_process_group_do_not_end_the_uploader(uploader: Uploader) -> None:
     uploader.durable(1, b"data")
     for number in (signal.SIGTERM, signal.SIGINT):
         os.kill(uploader.process.pid, number)
     uploader.durable(2, b"data")
 
 
-def test_a_log_is_copied_over_its_last_copy(either: Uploader, tmp_path: Path) -> None:
+def test_a_log_replaces_its_last_copy(either: Uploader, tmp_path: Path) -> None:
     log = tmp_path / "events"
     target = f"{either.store.uri}/logs"
     for text in (b"one", b"one, two"):
         log.write_bytes(text)
         either.process.send(Mirror(path=str(log), directory=target, name="run/events"))
-        assert either.hear() == Mirrored(path=str(log))
+        assert either.next_message() == Mirrored(path=str(log))
         assert open_store(target).read("run/events").data == text
 
 
@@ -438,12 +438,12 @@ def test_a_log_that_cannot_be_copied_is_no_failure(tmp_path: Path, directory: st
     log = tmp_path / "events"
     log.write_bytes(b"text")
     uploader.process.send(Mirror(path=str(log), directory=directory, name="run/events"))
-    assert uploader.hear() == Mirrored(path=str(log))
+    assert uploader.next_message() == Mirrored(path=str(log))
     uploader.durable(1, b"data")
     uploader.process.close()
 
 
-def test_another_process_takes_over_the_same_buffer(uploader: Uploader) -> None:
+def test_a_restarted_uploader_uses_the_same_buffer(uploader: Uploader) -> None:
     uploader.durable(1, b"data")
     os.kill(uploader.process.pid, signal.SIGKILL)
     with pytest.raises(EOFError):
