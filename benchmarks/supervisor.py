@@ -30,7 +30,8 @@ from spot.emulators.vertex_server import VertexServer
 from spot.google.vertex import VertexJobs
 from spot.storage.base import ABSENT, Store
 from spot.storage.factory import open_store
-from spot.storage.records.ledger import CLOSED, Ledger, encode
+from spot.storage.records.codec import encode
+from spot.storage.records.ledger import CLOSED, Ledger
 from spot.storage.records.manifest import Manifest
 from spot.supervisor.reconcile import Supervisor
 from spot.supervisor.training_status import BucketStatus
@@ -120,7 +121,7 @@ def measure(root: str, *, open_runs: int, closed_runs: int) -> Figures:
         supervisor = Supervisor(
             ledger=ledger,
             jobs=VertexJobs(server.url),
-            status=BucketStatus(),
+            status=BucketStatus(root),
             clock=clock,
         )
         runs = [_run(root, number) for number in range(open_runs)]
@@ -199,7 +200,7 @@ def _checkpoint(root: str, run: Run) -> None:
         save_seconds=0.0,
         metrics={},
         score=None,
-        time=(START + timedelta(hours=1)).isoformat(),
+        time=START + timedelta(hours=1),
         config={},
         data=(),
         parts=(),

@@ -19,13 +19,13 @@ from spot.emulators.capacity import ScriptedCapacity
 from spot.emulators.job_lifecycle import Behaviour
 from spot.emulators.jobs import JobTable
 from spot.emulators.vertex_server import VertexServer
-from spot.storage import paths
 from spot.storage.base import ABSENT, Store
 from spot.storage.factory import open_store
 from spot.storage.records.ledger import Ledger
 from spot.storage.records.manifest import Manifest
 from tests.machinery.emulators.idle import IdleLauncher, finish
 from tests.machinery.spot_toml import GOOD, changed
+from tests.machinery.storage.completed import complete
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 IMAGE = f"us-central1-docker.pkg.dev/acme-ml/images/trainer@{DIGEST}"
@@ -104,8 +104,7 @@ class Desk:
 
     def complete(self, run_id: str) -> None:
         """Write the completion as the trainer does, and end it."""
-        facts = {"format": 1, "run": run_id, "time": datetime.now(UTC).isoformat()}
-        self.put(f"models/{paths.output(run_id, paths.COMPLETION)}", json.dumps(facts).encode())
+        complete(open_store(f"{self.root}/models"), run_id, datetime.now(UTC))
         finish(self.server.jobs, self.job(run_id))
 
     def checkpoint(self, run_id: str, step: int, total_steps: int) -> None:
@@ -129,7 +128,7 @@ class Desk:
             save_seconds=0.0,
             metrics={},
             score=None,
-            time=datetime.now(UTC).isoformat(),
+            time=datetime.now(UTC),
             config={},
             data=(),
             parts=(),

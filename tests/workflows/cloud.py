@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from spot.storage.records.ledger import CLOSED, OPEN, Ledger
 from spot.storage.records.manifest import Manifest
 from tests.machinery.emulators.idle import IdleLauncher, finish
 from tests.machinery.google.google_server import Answer, GoogleServer, google_server
+from tests.machinery.storage.completed import complete
 from tests.workflows.github_server import REPOSITORY, GitHubServer, github_server
 
 IMAGES = "us-central1-docker.pkg.dev/acme-ml/images"
@@ -128,7 +128,7 @@ class Cloud:
             save_seconds=0.0,
             metrics={},
             score=None,
-            time=datetime.now(UTC).isoformat(),
+            time=datetime.now(UTC),
             config={},
             data=(),
             parts=(),
@@ -138,8 +138,7 @@ class Cloud:
     def complete(self) -> None:
         """The model is there, and the trainer exits."""
         run = self.only_run()
-        content = json.dumps({"time": datetime.now(UTC).isoformat()}).encode()
-        self._store("models").write(f"{run.id}/completion.json", content, if_generation=0)
+        complete(self._store("models"), run.id, datetime.now(UTC))
         finish(self.vertex.jobs, self._job())
 
     def push(self, commit: str, digest: str) -> None:

@@ -181,4 +181,6 @@ def test_a_bucket_that_does_not_answer_is_no_report_without_its_runs() -> None:
     ledger = Ledger(store)
     ledger.file(ledger.create(replace(run, id="20261123-nightly")))
     with pytest.raises(TemporarilyUnavailable):
-        gather(ledger, BucketStatus(), run.submitted_at - timedelta(days=1), run.submitted_at + timedelta(days=3))
+        gather(
+            ledger, BucketStatus(ledger.uri), run.submitted_at - timedelta(days=1), run.submitted_at + timedelta(days=3)
+        )

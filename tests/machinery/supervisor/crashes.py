@@ -5,7 +5,6 @@ Vertex AI is the stand-in without processes, the trainer only writes what it wou
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,7 +17,6 @@ from spot.emulators.custom_job import EmulatedJob
 from spot.emulators.job_lifecycle import Behaviour
 from spot.emulators.jobs import JobTable as Vertex
 from spot.google.vertex import JobClient
-from spot.storage import paths
 from spot.storage.base import ABSENT, Store
 from spot.storage.factory import open_store
 from spot.storage.records import lease, markers
@@ -29,6 +27,7 @@ from spot.supervisor.training_status import BucketStatus, TrainingStatus
 from tests.machinery import samples
 from tests.machinery.clocks import ManualClock
 from tests.machinery.emulators.idle import IdleLauncher
+from tests.machinery.storage.completed import complete
 from tests.machinery.storage.memory import MemoryStore
 from tests.machinery.supervisor.direct_jobs import DirectJobs
 from tests.machinery.supervisor.watched import (
@@ -127,7 +126,7 @@ class World:
     _checkpoints: Store = field(init=False)
     _models: Store = field(init=False)
     _jobs: JobClient = field(init=False)
-    _evidence: TrainingStatus = field(default_factory=BucketStatus)
+    _evidence: TrainingStatus = field(init=False)
     _starts: dict[str, int] = field(default_factory=dict)
     """Of the attempts whose trainer runs: the number of its start."""
     _ended: set[str] = field(default_factory=set)
@@ -141,6 +140,7 @@ class World:
         self._store = self.records(self.root)
         self._checkpoints, self._models = open_store(f"{self.root}/checkpoints"), open_store(f"{self.root}/models")
         self._jobs = self.jobs(self.vertex)
+        self._evidence = BucketStatus(self.root)
         self.ledger = Ledger(self._store)
         if not self.scene.spot_in_second:
             self.capacity.set(SECOND, Provisioning.SPOT, 0)
@@ -278,7 +278,7 @@ class World:
             save_seconds=0.0,
             metrics={},
             score=None,
-            time=self.clock.now().isoformat(),
+            time=self.clock.now(),
             config={},
             data=(),
             parts=(),
@@ -287,8 +287,7 @@ class World:
 
     def complete(self) -> None:
         """Write the completion manifest."""
-        text = json.dumps({"time": self.clock.now().isoformat()})
-        self._models.write(paths.output(self.run.id, paths.COMPLETION), text.encode(), if_generation=ABSENT)
+        complete(self._models, self.run.id, self.clock.now())
 
     def _end(self, job: EmulatedJob, attempt: str, code: int) -> None:
         if code >= 0:  # who is killed writes nothing

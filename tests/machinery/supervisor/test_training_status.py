@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -16,6 +16,7 @@ from spot.storage.records import lease, markers
 from spot.storage.records.manifest import Manifest
 from spot.supervisor.training_status import BucketStatus
 from tests.machinery import samples
+from tests.machinery.storage.completed import complete
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 MANIFEST = Manifest(
@@ -37,7 +38,7 @@ MANIFEST = Manifest(
     save_seconds=0.0,
     metrics={},
     score=None,
-    time="2026-11-24T13:00:00+01:00",
+    time=datetime(2026, 11, 24, 13, tzinfo=timezone(timedelta(hours=1))),
     config={},
     data=(),
     parts=(),
@@ -63,49 +64,43 @@ def commit(store: Store, manifest: Manifest) -> None:
     store.write(manifest.name, manifest.to_json(), if_generation=ABSENT)
 
 
-def complete(store: Store, data: bytes) -> None:
-    store.write(paths.output("run-1", paths.COMPLETION), data, if_generation=ABSENT)
-
-
 def test_of_a_run_that_wrote_nothing_nothing_is_known(run: Run) -> None:
-    assert BucketStatus().observe(run) == Observation()
-    assert BucketStatus().starts(run, run.attempts[0]) == markers.AttemptStarts(count=0, exit_code=None)
+    assert BucketStatus(run.spec.root).observe(run) == Observation()
+    assert BucketStatus(run.spec.root).starts(run, run.attempts[0]) == markers.AttemptStarts(count=0, exit_code=None)
 
 
 def test_progress_is_that_of_the_newest_manifest(run: Run, checkpoints: Store) -> None:
     for step in (100, 300, 200):
         commit(checkpoints, replace(MANIFEST, step=step))
     commit(checkpoints, replace(MANIFEST, run="run-10", step=500))
-    progress = BucketStatus().observe(run).progress
+    progress = BucketStatus(run.spec.root).observe(run).progress
     assert progress is not None
     assert (progress.attempt, progress.step, progress.total_steps) == ("a2", 300, 600)
     assert (progress.at, progress.at.tzinfo) == (NOON, UTC)
 
 
 @pytest.mark.parametrize(
-    ("per_second", "compute_seconds", "per_hour", "trained_s"),
+    ("per_second", "per_hour"),
     [
-        pytest.param(0.02, 6000.0, 72, 6000, id="measured"),
-        pytest.param(0.0, 0.0, 0, 0, id="nothing-is-known"),
-        pytest.param(float("nan"), float("nan"), 0, 0, id="not-a-number"),
-        pytest.param(float("inf"), float("inf"), 0, 0, id="infinite"),
-        pytest.param(-1.0, -1.0, 0, 0, id="negative"),
+        pytest.param(0.02, 72, id="measured"),
+        pytest.param(0.0, 0, id="nothing-is-known"),
+        pytest.param(1e-9, 0, id="slower-than-any-calendar"),
     ],
 )
 def test_rate_and_training_time_are_the_manifests_if_they_can_be(
-    per_second: float, compute_seconds: float, per_hour: float, trained_s: float, run: Run, checkpoints: Store
+    per_second: float, per_hour: float, run: Run, checkpoints: Store
 ) -> None:
-    commit(checkpoints, replace(MANIFEST, steps_per_second=per_second, compute_seconds=compute_seconds))
-    progress = BucketStatus().observe(run).progress
+    commit(checkpoints, replace(MANIFEST, steps_per_second=per_second))
+    progress = BucketStatus(run.spec.root).observe(run).progress
     assert progress is not None
     assert progress.steps_per_hour == pytest.approx(per_hour)
-    assert progress.trained == timedelta(seconds=trained_s)
+    assert progress.trained == timedelta(seconds=6000)
 
 
 def test_a_damaged_manifest_does_not_hide_the_one_before_it(run: Run, checkpoints: Store) -> None:
     commit(checkpoints, replace(MANIFEST, step=200))
     checkpoints.write(MANIFEST.name, b"{", if_generation=ABSENT)
-    progress = BucketStatus().observe(run).progress
+    progress = BucketStatus(run.spec.root).observe(run).progress
     assert progress is not None
     assert progress.step == 200
 
@@ -114,34 +109,21 @@ def test_a_manifest_of_a_newer_program_is_no_progress_to_guess_at(run: Run, chec
     data = json.dumps({**json.loads(MANIFEST.to_json()), "format": 2}).encode()
     checkpoints.write(MANIFEST.name, data, if_generation=ABSENT)
     with pytest.raises(NewerFormat, match="format 2"):
-        BucketStatus().observe(run)
-
-
-def test_a_time_that_is_none_is_named(run: Run, checkpoints: Store) -> None:
-    commit(checkpoints, replace(MANIFEST, time="noon"))
-    with pytest.raises(Damaged, match="'noon'"):
-        BucketStatus().observe(run)
+        BucketStatus(run.spec.root).observe(run)
 
 
 def test_who_holds_the_lease_is_looked_up_once_a_twin_was_there(run: Run, checkpoints: Store) -> None:
     lease.claim(checkpoints, "run-1", "a2.1")
-    assert BucketStatus().observe(run).writer is None
+    assert BucketStatus(run.spec.root).observe(run).writer is None
     standby = samples.attempt(id="a2", replaces="a1")
-    assert BucketStatus().observe(replace(run, attempts=(*run.attempts, standby))).writer == "a2"
+    assert BucketStatus(run.spec.root).observe(replace(run, attempts=(*run.attempts, standby))).writer == "a2"
 
 
 def test_a_complete_model_is_complete_since_its_manifest_says_so(run: Run, models: Store) -> None:
-    complete(models, json.dumps({"time": "2026-11-24T13:00:00+01:00"}).encode())
-    completed_at = BucketStatus().observe(run).completed_at
+    complete(models, "run-1", datetime(2026, 11, 24, 13, tzinfo=timezone(timedelta(hours=1))))
+    completed_at = BucketStatus(run.spec.root).observe(run).completed_at
     assert completed_at == NOON
     assert completed_at.utcoffset() == timedelta()
-
-
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"{}", b'{"time": 7}', b'{"time": "noon"}', b"\xff"])
-def test_a_completion_manifest_that_is_none_is_named(data: bytes, run: Run, models: Store) -> None:
-    complete(models, data)
-    with pytest.raises(Damaged, match=r"models/run-1/completion\.json"):
-        BucketStatus().observe(run)
 
 
 def test_the_starts_of_an_attempt_are_counted_and_the_newest_end_counts(run: Run, checkpoints: Store) -> None:
@@ -151,14 +133,18 @@ def test_the_starts_of_an_attempt_are_counted_and_the_newest_end_counts(run: Run
         markers.write_end(checkpoints, "run-1", "a1", start, {"exit_code": code})
     markers.claim_start(checkpoints, "run-1", "a10", {})
     first = datetime(2026, 11, 24, 2, tzinfo=UTC)
-    assert BucketStatus().starts(run, attempt) == markers.AttemptStarts(count=2, exit_code=1, started_at=first)
-    markers.claim_start(checkpoints, "run-1", "a1", {})
-    assert BucketStatus().starts(run, attempt) == markers.AttemptStarts(count=3, exit_code=None, started_at=first)
+    assert BucketStatus(run.spec.root).starts(run, attempt) == markers.AttemptStarts(
+        count=2, exit_code=1, started_at=first
+    )
+    markers.claim_start(checkpoints, "run-1", "a1", {"time": NOON.isoformat()})
+    assert BucketStatus(run.spec.root).starts(run, attempt) == markers.AttemptStarts(
+        count=3, exit_code=None, started_at=first
+    )
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"{}", b'{"exit_code": null}', b'{"exit_code": "x"}'])
 def test_an_end_that_cannot_be_read_is_named(data: bytes, run: Run, checkpoints: Store) -> None:
-    markers.claim_start(checkpoints, "run-1", "a1", {})
+    markers.claim_start(checkpoints, "run-1", "a1", {"time": NOON.isoformat()})
     checkpoints.write(paths.marker("run-1", "a1", 1, markers.ENDED), data, if_generation=ABSENT)
     with pytest.raises(Damaged, match="checkpoints/run-1/attempts/a1"):
-        BucketStatus().starts(run, run.attempts[0])
+        BucketStatus(run.spec.root).starts(run, run.attempts[0])

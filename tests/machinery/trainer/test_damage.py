@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from spot.storage.records.manifest import FORMAT
+from spot.storage.records.codec import FORMAT
 from tests.machinery.proxy import Proxy
 from tests.machinery.trainer.conftest import Trainer
 from tests.machinery.trainer.faults import RUN, Faulty, Result, said
@@ -85,5 +85,5 @@ def test_a_checkpoint_of_a_newer_program_is_left_alone(faulty: Faulty) -> None:
     rewrite(faulty, newest, lambda text: json.dumps({**json.loads(text), "format": FORMAT + 1}).encode())
     before = faulty.checkpoints.list(f"{RUN}/manifests/") + faulty.checkpoints.list(f"{RUN}/data/")
     line = said(faulty.trainer.start(), 2)
-    assert f"has format {FORMAT + 1}, this program reads up to {FORMAT}: use a newer image" in line
+    assert f"has format {FORMAT + 1}, this program reads up to {FORMAT}: use a newer version of spot" in line
     assert faulty.checkpoints.list(f"{RUN}/manifests/") + faulty.checkpoints.list(f"{RUN}/data/") == before

@@ -38,8 +38,8 @@ def test_completion_pins_what_was_written(store: Store) -> None:
     assert found is not None
     for name in (paths.MODEL, paths.METRICS):
         written = store.read(paths.output("run", name))
-        assert found.values["objects"][name]["generation"] == written.generation
-        assert found.values["objects"][name]["size"] == len(written.data)
+        assert found.objects[name].generation == written.generation
+        assert found.objects[name].size == len(written.data)
     assert torch.equal(load(store.read("run/model.safetensors").data)["w"], WEIGHTS["w"])
     assert json.loads(store.read("run/metrics.json").data) == METRICS
 
@@ -89,8 +89,8 @@ def completed_by(store: Store) -> str:
     found = completion.read(store, "run")
     assert found is not None
     for name in (paths.MODEL, paths.METRICS):
-        assert found.values["objects"][name]["generation"] == store.read(paths.output("run", name)).generation
-    return str(found.values["attempt"])
+        assert found.objects[name].generation == store.read(paths.output("run", name)).generation
+    return str(json.loads(store.read(COMPLETION).data)["attempt"])
 
 
 def test_results_of_a_writer_that_was_relieved_are_replaced() -> None:

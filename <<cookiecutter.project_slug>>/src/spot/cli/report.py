@@ -42,7 +42,8 @@ def report(options: Namespace) -> int:
         raise ReportError("--json and --markdown both write to standard output: choose one")
     now = datetime.now(UTC)
     since = None if options.since is None else moment(options.since, now)
-    ledger, reader = service.ledger_of(load(options.settings)), service.status_reader()
+    settings = load(options.settings)
+    ledger, reader = service.ledger_of(settings), service.status_reader(settings)
     if since is None:
         return _one(options, ledger.find(options.run).run, reader, now)
     totals, unread = gather(ledger, reader, since, now)

@@ -22,7 +22,8 @@ from spot.core.format import clock
 from spot.core.run import Observation, Run
 from spot.google import console_urls
 from spot.policy.slack import Slack
-from spot.storage.records.ledger import Ledger, encode
+from spot.storage.records.codec import encode
+from spot.storage.records.ledger import Ledger
 from spot.supervisor import service
 from spot.supervisor.reconcile import PassResult, Supervisor, describe
 from spot.supervisor.service import RunsResult
@@ -76,7 +77,8 @@ def watch(options: Namespace) -> int:
 
 def status(options: Namespace) -> int:
     """Show the open runs, or one run."""
-    result = service.status(service.ledger_of(load(options.settings)), service.status_reader(), options.run)
+    settings = load(options.settings)
+    result = service.status(service.ledger_of(settings), service.status_reader(settings), options.run)
     now = _now()
     values = [_standing_values(one, now) for one in result.runs]
     document = values if options.run is None else values[0]

@@ -35,7 +35,7 @@ Hours = Annotated[float, _number(8760)]
 Minutes = Annotated[float, _number(10080)]
 Count = Annotated[int, Field(ge=0, le=1_000_000, description="a whole number from 0 to 1000000")]
 Truth = Annotated[bool, Field(description="true or false")]
-Region = Annotated[str, Field(pattern=rf"\A{fields.REGION.pattern}\Z")]
+RegionName = Annotated[str, Field(pattern=rf"\A{fields.REGION.pattern}\Z")]
 
 
 class CloudSettings(BaseModel):
@@ -43,8 +43,8 @@ class CloudSettings(BaseModel):
 
     model_config = _STRICT
 
-    project: str = _text(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", "an id: 6 to 30 of a-z, 0-9 and -, a letter first, no - last")
-    regions: tuple[Region, ...] = Field(
+    project: str = _text(fields.PROJECT.pattern, "an id: 6 to 30 of a-z, 0-9 and -, a letter first, no - last")
+    regions: tuple[RegionName, ...] = Field(
         strict=False,  # TOML has lists only
         min_length=1,
         max_length=fields.MAX_REGIONS,
@@ -61,7 +61,7 @@ class CloudSettings(BaseModel):
         most=200,
     )
     service_account: str = _text(
-        r"[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com|",
+        fields.SERVICE_ACCOUNT.pattern,
         "the e-mail address of a service account, as training@my-project.iam.gserviceaccount.com",
         default="",
         most=200,
@@ -91,9 +91,9 @@ class MachineSettings(BaseModel):
 
     model_config = _STRICT
 
-    type: str = _text(r"[a-z][a-z0-9]*(-[a-z0-9]+)+", "a machine type of Compute Engine, as g2-standard-8", most=63)
+    type: str = _text(fields.MACHINE_TYPE.pattern, "a machine type of Compute Engine, as g2-standard-8", most=63)
     accelerator: str = _text(
-        "none|NVIDIA_[A-Z0-9_]+", '"none", or a GPU by its name in Vertex AI, as NVIDIA_L4', most=63
+        f"none|{fields.ACCELERATOR.pattern}", '"none", or a GPU by its name in Vertex AI, as NVIDIA_L4', most=63
     )
     accelerator_count: int = Field(1, ge=1, le=1, validate_default=True, description=ONE_GPU)
     boot_disk_gb: int = Field(100, ge=50, le=64_000, description="a whole number from 50 to 64000")

@@ -1,6 +1,10 @@
-"""Hold the patterns and bounds that several packages check values by."""
+"""Hold the patterns and bounds of values, for settings and for records of the bucket.
+
+A record annotates a field with its pattern or its `Bounds`; `storage.records.codec` checks both when it decodes.
+"""
 
 import re
+from typing import Annotated, NamedTuple
 
 MAX_REGIONS = 20
 
@@ -10,12 +14,57 @@ ID_ALLOWED = "1 to 63 of a-z, 0-9, _ and -, a letter or digit first"
 
 REGION = re.compile(r"[a-z]{2,20}-[a-z]{4,20}[0-9]{1,2}")
 
+PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
+
 BUCKET = re.compile(
     r"(?!goog)(?!.*google)(?!.*\.\.)(?![0-9]+\.[0-9]+\.[0-9]+\.[0-9]+\Z)[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"
 )
 
+ROOT = re.compile(r"(gs:/)?(/[A-Za-z0-9._-]+)+")
+"""URIs of a project's objects: `gs://bucket/prefix`, or a directory."""
+
+SERVICE_ACCOUNT = re.compile(r"[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com|")
+
+MACHINE_TYPE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")
+ACCELERATOR = re.compile(r"NVIDIA_[A-Z0-9_]+")
+
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 """Digests of container images."""
+
+IMAGE = re.compile(rf"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+@{DIGEST.pattern}")
+"""Images by digest."""
+
+JOB = re.compile(rf"projects/[a-z0-9-]{{1,63}}/locations/(?P<region>{REGION.pattern})/customJobs/[0-9]{{1,40}}")
+"""Resource names of jobs. The region becomes part of a host name."""
+
+PROCESS = re.compile(rf"{ID.pattern}\.[0-9]{{1,6}}")
+"""Starts of an attempt, as `a4.1`."""
+
+
+class Bounds(NamedTuple):
+    """Hold the least and the largest value of a number."""
+
+    least: float
+    most: float
+
+
+Id = Annotated[str, ID]
+Region = Annotated[str, REGION]
+Project = Annotated[str, PROJECT]
+Root = Annotated[str, ROOT]
+ServiceAccount = Annotated[str, SERVICE_ACCOUNT]
+MachineType = Annotated[str, MACHINE_TYPE]
+Accelerator = Annotated[str, ACCELERATOR]
+Image = Annotated[str, IMAGE]
+JobName = Annotated[str, JOB]
+Process = Annotated[str, PROCESS]
+Count = Annotated[int, Bounds(0, 10**10 - 1)]
+"""Steps, starts and fencing tokens: at most 10 digits in an object name."""
+Size = Annotated[int, Bounds(0, 2**63 - 1)]
+"""Bytes and generations."""
+Crc32c = Annotated[int, Bounds(0, 2**32 - 1)]
+Quantity = Annotated[float, Bounds(0, 1e9)]
+"""Seconds, rates and dollars."""
 
 _SHOWN = 60
 

@@ -1,13 +1,13 @@
 """Define runs, attempts and observations. No I/O and no clock."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Self
 
+from spot.core import fields
 from spot.core.job import JobError, JobState
 from spot.core.parent import Parent
 
@@ -71,10 +71,10 @@ class CancelReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    type: str
-    accelerator: str | None
-    accelerator_count: int
-    boot_disk_gb: int
+    type: fields.MachineType
+    accelerator: fields.Accelerator | None
+    accelerator_count: fields.Count
+    boot_disk_gb: fields.Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ class PolicyConfig:
     """Hold the settings of the policy, pinned at submit."""
 
     strategy: Strategy
-    regions: tuple[str, ...]
+    regions: tuple[fields.Region, ...]
     """Ordered by preference among regions of equal price."""
     hand_over: bool
     """Whether a spot standby may replace an on-demand attempt. Needs quota for both."""
@@ -102,12 +102,12 @@ class PolicyConfig:
     """Most training time that a preemption can cost: one interval and one save."""
     reserve: timedelta
     """Slack above the safety margin at which on-demand starts, so that a spot standby can still replace it."""
-    max_preemptions: int | None
-    max_errors: int
+    max_preemptions: fields.Count | None
+    max_errors: fields.Count
     disable_retries: bool
     """Whether Vertex AI must not restart spot attempts inside a job."""
-    budget_usd: float | None
-    usd_per_hour: Mapping[str, Mapping[Provisioning, float]]
+    budget_usd: fields.Quantity | None
+    usd_per_hour: Mapping[fields.Region, Mapping[Provisioning, fields.Quantity]]
     """By region; a missing entry has no known price."""
 
     def price(self, region: str, provisioning: Provisioning) -> float | None:
@@ -128,15 +128,15 @@ class PolicyConfig:
 class Spec:
     """Hold the request of a run, pinned at submit."""
 
-    project: str
+    project: fields.Project
     """The Google Cloud project."""
-    root: str
+    root: fields.Root
     """URI of the project, as `gs://bucket/prefix`."""
-    image: str
+    image: fields.Image
     arguments: tuple[str, ...]
     """Flags of the trainer, without locations, run and attempt."""
     machine: Machine
-    service_account: str
+    service_account: fields.ServiceAccount
     deadline: datetime
     policy: PolicyConfig
 
@@ -153,16 +153,16 @@ class Cancel:
 class Attempt:
     """Record one CustomJob of a run, from the intent to create it to its outcome."""
 
-    id: str
+    id: fields.Id
     provisioning: Provisioning
-    region: str
+    region: fields.Region
     intended_at: datetime
     timeout: timedelta
-    from_step: int
+    from_step: fields.Count
     """Step of the run when the attempt was decided."""
-    replaces: str | None = None
+    replaces: fields.Id | None = None
     """The active attempt that this standby is to replace."""
-    job: str | None = None
+    job: fields.JobName | None = None
     """Resource name of the job; None until the create is known to have taken effect."""
     state: JobState = JobState.UNSPECIFIED
     started_at: datetime | None = None
@@ -175,9 +175,9 @@ class Attempt:
     saving: timedelta = timedelta()
     """Time that training paused for checkpoints."""
     ended_at: datetime | None = None
-    last_step: int | None = None
+    last_step: fields.Count | None = None
     """Step of the run when the attempt ended."""
-    starts: int = 0
+    starts: fields.Count = 0
     """Starts of the trainer; more than one if Vertex AI restarted it inside the job."""
     cancel: Cancel | None = None
     outcome: Outcome | None = None
@@ -216,7 +216,7 @@ class CancelRequest:
 class Run:
     """Record one retraining."""
 
-    id: str
+    id: fields.Id
     spec: Spec
     submitted_at: datetime
     parent: Parent | None = None
@@ -254,7 +254,7 @@ class Run:
         """Return the URI of the model, once there is one."""
         return f"{self.spec.root}/models/{self.id}"
 
-    def with_attempt(self, attempt: Attempt) -> Run:
+    def with_attempt(self, attempt: Attempt) -> Self:
         """Return the run with a new version of one of its attempts."""
         return replace(self, attempts=tuple(attempt if one.id == attempt.id else one for one in self.attempts))
 

@@ -15,7 +15,7 @@ from spot.demo import keep
 from spot.demo.environment import Options, set_up
 from spot.demo.runner import Result, run_rehearsal
 from spot.demo.view import WIDTH, Timeline, ending
-from spot.storage.records import ledger
+from spot.storage.records.codec import encode
 
 STEPS = 500
 
@@ -74,7 +74,7 @@ def training_flags(settings: Settings, steps: int, data: Path | None) -> tuple[s
 def _values(result: Result) -> dict[str, object]:
     comparison, account = result.comparison, result.account
     return {
-        "run": json.loads(ledger.encode(result.snapshot.run)),
+        "run": json.loads(encode(result.snapshot.run)),
         "reached": dict(result.snapshot.reached),
         "usd": account.usd,
         "usd_on_demand": account.on_demand and account.on_demand.usd,

@@ -92,7 +92,7 @@ def run_rehearsal(
         environment.wait_for_baseline()
     return Result(
         snapshot=snapshot,
-        account=account(run, BucketStatus().observe(run), now),
+        account=account(run, BucketStatus(ROOT).observe(run), now),
         comparison=compare(ROOT, BASELINE, run.id) if succeeded else None,
     )
 
@@ -237,7 +237,7 @@ def new_run(environment: Environment) -> Run:
     spec = Spec(
         project="rehearsal",
         root=ROOT,
-        image="trainer",
+        image=f"localhost/trainer@sha256:{'0' * 64}",
         arguments=environment.options.flags,
         machine=MACHINE,
         service_account="training@rehearsal.iam.gserviceaccount.com",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from spot.core import fields
 from spot.core.errors import Exit, SpotError
 
 ABSENT = 0
@@ -40,9 +41,9 @@ class Cancelled(Exception):
 class Written:
     """Describe the object that a write created."""
 
-    generation: int
-    size: int
-    crc32c: int
+    generation: fields.Size
+    size: fields.Size
+    crc32c: fields.Crc32c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

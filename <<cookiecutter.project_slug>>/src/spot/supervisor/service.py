@@ -92,9 +92,9 @@ def ledger_of(settings: Settings) -> Ledger:
     return Ledger(open_store(settings.root, give_up_s=GIVE_UP_S))
 
 
-def status_reader() -> BucketStatus:
+def status_reader(settings: Settings) -> BucketStatus:
     """Return a reader of checkpoints, markers and completions."""
-    return BucketStatus(give_up_s=GIVE_UP_S)
+    return BucketStatus(settings.root, give_up_s=GIVE_UP_S)
 
 
 def supervisor_of(settings: Settings, clock: Clock, publish: Publish) -> Supervisor:
@@ -103,7 +103,7 @@ def supervisor_of(settings: Settings, clock: Clock, publish: Publish) -> Supervi
     return Supervisor(
         ledger=ledger,
         jobs=VertexJobs(give_up_s=GIVE_UP_S),
-        status=status_reader(),
+        status=status_reader(settings),
         clock=clock,
         publish=lambda run, seen, now: publish(run, seen, ledger, now),
     )

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal,
         stop.grace_s = flags.grace
         with stop.interruptible():
             start = Start(task=task, flags=flags, outputs=_open(flags.output_dir), runtime=runtime)
-            if completion.read(start.outputs, flags.run):
+            if completion.is_complete(start.outputs, flags.run):
                 _log.info("run %s is complete: %s/%s", flags.run, start.outputs.uri, flags.run)
                 return Exit.DONE
             check_writable(start.outputs, flags.run)

@@ -48,7 +48,7 @@ def write_results(
     """
     from safetensors.torch import save  # loads torch, which the checks before training do without
 
-    if check_lease and completion.read(store, run) is not None:
+    if check_lease and completion.is_complete(store, run):
         return
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     model = _put(store, paths.output(run, paths.MODEL), save(contiguous), check_lease)

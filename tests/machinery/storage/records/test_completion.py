@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from spot.storage import paths
-from spot.storage.base import ABSENT, Damaged, Written
+from spot.storage.base import ABSENT, Damaged
 from spot.storage.records import completion
+from tests.machinery.storage.completed import complete
 from tests.machinery.storage.memory import MemoryStore
 
 NAME = paths.output("run", paths.COMPLETION)
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
-MODEL = Written(generation=7, size=3, crc32c=9)
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
     store = MemoryStore()
     assert completion.read(store, "run") is None
-
-    store.write(NAME, completion.encode("run", NOON, {"attempt": "a1"}, {paths.MODEL: MODEL}), if_generation=ABSENT)
+    assert not completion.is_complete(store, "run")
+    complete(store, "run", NOON)
     found = completion.read(store, "run")
-
     assert found is not None
-    assert found.time == NOON
-    assert found.values == {
-        "format": 1,
-        "run": "run",
-        "time": NOON.isoformat(),
-        "attempt": "a1",
-        "objects": {paths.MODEL: {"generation": 7, "size": 3, "crc32c": 9}},
-    }
+    assert (found.run, found.time) == ("run", NOON)
+    assert found.objects[paths.MODEL].generation == store.read(paths.output("run", paths.MODEL)).generation
+    assert completion.is_complete(store, "run")
 
 
 @pytest.mark.parametrize(
@@ -41,4 +37,36 @@ def test_an_invalid_record_is_damaged_and_named(data: bytes) -> None:
     store = MemoryStore()
     store.write(NAME, data, if_generation=ABSENT)
     with pytest.raises(Damaged, match=f"{NAME} is not a completion record"):
+        completion.read(store, "run")
+    assert not completion.is_complete(store, "run")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"run": "another"}, "is of run another"),
+        ({"time": "9999-12-31T23:59:59+00:00"}, "not between 2000 and 2200"),
+        ({"objects": {}}, "names no generation of model.safetensors that exists"),
+        (
+            {"objects": {paths.MODEL: {"generation": 7, "size": 17, "crc32c": 1}}},
+            "names no generation of model.safetensors that exists",
+        ),
+    ],
+)
+def test_a_record_of_something_else_completes_no_run(changes: dict[str, Any], says: str) -> None:
+    store = MemoryStore()
+    complete(store, "run", NOON)
+    found = store.read(NAME)
+    text = json.dumps({**json.loads(found.data), **changes}).encode()
+    store.write(NAME, text, if_generation=found.generation)
+    with pytest.raises(Damaged, match=f"{NAME}.*{says}.*: move it away"):
+        completion.read(store, "run")
+
+
+def test_a_model_that_was_replaced_since_completes_no_run() -> None:
+    store = MemoryStore()
+    complete(store, "run", NOON)
+    model = paths.output("run", paths.MODEL)
+    store.write(model, b"another", if_generation=store.read(model).generation)
+    with pytest.raises(Damaged, match=r"names no generation of model\.safetensors that exists"):
         completion.read(store, "run")

@@ -99,18 +99,23 @@ def test_an_offer_is_for_the_successor_it_was_made_to(before: Lease, name: str) 
                 {"heartbeat": None},
                 {"replaced": 1},
                 {"replaced": [1]},
-                {"more": 1},
+                {"token": -1},
+                {"token": 10**10},
+                {"holder": "a1"},
+                {"holder": "a/b.1"},
+                {"successor": "a1.\n"},
+                {"replaced": ["A"]},
             )
         ),
     ],
 )
 def test_nonsense_is_named_with_what_to_do(text: bytes) -> None:
-    with pytest.raises(Damaged, match=r"^gs://b/writer\.json is not a lease: delete it, and the next start"):
+    with pytest.raises(Damaged, match=r"^gs://b/writer\.json is not a lease \(.*\): delete it, and the next start"):
         Lease.from_json(text, "gs://b/writer.json")
 
 
 def test_a_newer_programs_lease_is_left_alone() -> None:
-    with pytest.raises(NewerFormat, match="name has format 2, this program reads up to 1: use a newer image"):
+    with pytest.raises(NewerFormat, match="name has format 2, this program reads up to 1: use a newer version of spot"):
         Lease.from_json(json.dumps({"format": 2, "all": "different"}).encode(), "name")
 
 

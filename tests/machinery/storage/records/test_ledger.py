@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spot.core import fields
 from spot.core.errors import SpotError
 from spot.core.job import JobError, JobState
 from spot.core.run import (
@@ -30,7 +31,8 @@ from spot.core.run import (
     Strategy,
 )
 from spot.storage.base import ABSENT, Conflict, Damaged, NewerFormat, Store
-from spot.storage.records.ledger import InvalidRunId, Ledger, RunExists, UnknownRun, decode, encode
+from spot.storage.records.codec import encode
+from spot.storage.records.ledger import InvalidRunId, Ledger, RunExists, UnknownRun, decode
 from tests.machinery import samples
 
 ID = "20261124-060000-0a1b"
@@ -177,12 +179,12 @@ def record_with(change: Callable[[dict[str, Any]], object]) -> bytes:
         pytest.param(b"\xff", Damaged, "utf-8", id="not-text"),
         pytest.param(b"[]", Damaged, "", id="a-list"),
         pytest.param(b"null", Damaged, "", id="null"),
-        pytest.param(b"[" * 200_000, Damaged, "recursion", id="too-deep"),
+        pytest.param(b"[" * 200_000, Damaged, "nested too deep", id="too-deep"),
         pytest.param(b"1" * 5000, Damaged, "digits", id="a-number-too-long"),
         pytest.param(b"{}", Damaged, "format", id="no-format"),
         pytest.param(record_with(lambda run: run.update(format="1")), Damaged, "format is '1'", id="a-format-as-text"),
         pytest.param(
-            record_with(lambda run: run.update(format=True)), Damaged, "format is True", id="a-format-as-truth"
+            record_with(lambda run: run.update(format=True)), Damaged, "format is true", id="a-format-as-truth"
         ),
         pytest.param(record_with(lambda run: run.update(format=0)), Damaged, "format is 0", id="format-0"),
         pytest.param(record_with(lambda run: run.update(format=2)), NewerFormat, "format 2", id="a-future-format"),
@@ -191,7 +193,7 @@ def record_with(change: Callable[[dict[str, Any]], object]) -> bytes:
         pytest.param(
             record_with(lambda run: run["attempts"][0].update(region=[])),
             Damaged,
-            "attempts.0.region",
+            "attempts: region",
             id="deep-inside",
         ),
         pytest.param(record_with(lambda run: run.update(state="asleep")), Damaged, "state", id="no-such-state"),
@@ -223,23 +225,24 @@ def test_a_record_that_cannot_be_used_is_named_and_left_as_it_is(
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 TIMES = st.datetimes(
-    datetime(2000, 1, 1),  # noqa: DTZ001  # the strategy adds the offset
-    datetime(2100, 1, 1),  # noqa: DTZ001
+    datetime(2000, 1, 2),  # noqa: DTZ001  # the strategy adds the offset
+    datetime(2199, 1, 1),  # noqa: DTZ001
     timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-8))]),
 )
-DURATIONS = st.timedeltas(timedelta(days=-10), timedelta(days=10_000))
-WHOLE = st.integers(-(2**70), 2**70)
-MONEY = st.floats(allow_nan=False, allow_infinity=False)
-ERRORS = st.builds(JobError, code=WHOLE, message=TEXT)
+DURATIONS = st.timedeltas(timedelta(), timedelta(days=3660))
+WHOLE = st.integers(0, 10**10 - 1)
+MONEY = st.floats(0, 1e9)
+ERRORS = st.builds(JobError, code=st.integers(-(2**62), 2**62), message=TEXT)
+IDS, REGIONS = (st.from_regex(pattern, fullmatch=True) for pattern in (fields.ID, fields.REGION))
 ATTEMPTS = st.builds(
     Attempt,
-    id=TEXT,
+    id=IDS,
     provisioning=st.sampled_from(Provisioning),
-    region=TEXT,
+    region=REGIONS,
     intended_at=TIMES,
     timeout=DURATIONS,
     from_step=WHOLE,
-    job=st.none() | TEXT,
+    job=st.none() | st.from_regex(fields.JOB, fullmatch=True),
     state=st.sampled_from(JobState),
     started_at=st.none() | TIMES,
     advanced_at=st.none() | TIMES,
@@ -253,7 +256,7 @@ ATTEMPTS = st.builds(
 TERMS = st.builds(
     PolicyConfig,
     strategy=st.sampled_from(Strategy),
-    regions=st.lists(TEXT, max_size=3).map(tuple),
+    regions=st.lists(REGIONS, max_size=3).map(tuple),
     hand_over=st.booleans(),
     flex_start=st.booleans(),
     work=DURATIONS,
@@ -267,22 +270,28 @@ TERMS = st.builds(
     max_errors=WHOLE,
     disable_retries=st.booleans(),
     budget_usd=st.none() | MONEY,
-    usd_per_hour=st.dictionaries(TEXT, st.dictionaries(st.sampled_from(Provisioning), MONEY), max_size=2),
+    usd_per_hour=st.dictionaries(REGIONS, st.dictionaries(st.sampled_from(Provisioning), MONEY), max_size=2),
 )
 SPECS = st.builds(
     Spec,
-    project=TEXT,
-    root=TEXT,
-    image=TEXT,
+    project=st.from_regex(fields.PROJECT, fullmatch=True),
+    root=st.from_regex(fields.ROOT, fullmatch=True),
+    image=st.from_regex(fields.IMAGE, fullmatch=True),
     arguments=st.lists(TEXT, max_size=3).map(tuple),
-    machine=st.builds(Machine, type=TEXT, accelerator=st.none() | TEXT, accelerator_count=WHOLE, boot_disk_gb=WHOLE),
-    service_account=TEXT,
+    machine=st.builds(
+        Machine,
+        type=st.from_regex(fields.MACHINE_TYPE, fullmatch=True),
+        accelerator=st.none() | st.from_regex(fields.ACCELERATOR, fullmatch=True),
+        accelerator_count=WHOLE,
+        boot_disk_gb=WHOLE,
+    ),
+    service_account=st.from_regex(fields.SERVICE_ACCOUNT, fullmatch=True),
     deadline=TIMES,
     policy=TERMS,
 )
 RUNS = st.builds(
     Run,
-    id=TEXT,
+    id=IDS,
     spec=SPECS,
     submitted_at=TIMES,
     state=st.sampled_from(RunState),
@@ -298,7 +307,7 @@ RUNS = st.builds(
 def test_what_is_decoded_is_what_was_encoded(run: Run) -> None:
     data = encode(run)
     assert decode(data, "object") == run
-    assert encode(decode(data, "object")) == data
+    assert decode(encode(decode(data, "object")), "object") == run
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)

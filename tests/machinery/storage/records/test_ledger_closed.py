@@ -9,7 +9,8 @@ import pytest
 
 from spot.core.run import Run, RunState
 from spot.storage.base import ABSENT, Damaged
-from spot.storage.records.ledger import Ledger, UnknownRun, encode
+from spot.storage.records.codec import encode
+from spot.storage.records.ledger import Ledger, UnknownRun
 from tests.machinery import samples
 from tests.machinery.storage.memory import MemoryStore
 
@@ -53,7 +54,10 @@ def test_what_else_lies_there_is_no_run_and_a_broken_record_is_named(store: Memo
     store.write("runs/closed/2027/01/notes.txt", b"", if_generation=ABSENT)
     store.write("runs/closed/2027/01/other.json", encode(samples.run(id="nightly")), if_generation=ABSENT)
     [name] = Ledger(store).closed_since(NOW, NOW)
-    with pytest.raises(Damaged, match=r"runs/closed/2027/01/other\.json holds run nightly"):
+    with pytest.raises(Damaged, match=r"runs/closed/2027/01/other\.json' is not the name of a closed run"):
         Ledger(store).read_closed(name)
+    store.write("runs/closed/2027/01/20270101-a.json", encode(samples.run(id="nightly")), if_generation=ABSENT)
+    with pytest.raises(Damaged, match=r"runs/closed/2027/01/20270101-a\.json holds run nightly"):
+        Ledger(store).read_closed("runs/closed/2027/01/20270101-a.json")
     with pytest.raises(UnknownRun):
-        Ledger(store).read_closed("runs/closed/2027/01/gone.json")
+        Ledger(store).read_closed("runs/closed/2027/01/20270102-gone.json")

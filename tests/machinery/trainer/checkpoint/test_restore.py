@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 import torch
@@ -18,7 +19,8 @@ from spot.storage.checksum import crc32c
 from spot.storage.gcs import GcsStore
 from spot.storage.paths import Commit
 from spot.storage.records import manifest
-from spot.storage.records.manifest import FORMAT, Manifest, Part
+from spot.storage.records.codec import FORMAT
+from spot.storage.records.manifest import Manifest, Part
 from spot.trainer.checkpoint.restore import Restored, newest_good, quarantine_all
 from spot.trainer.checkpoint.serialize import StagingWriter
 from spot.trainer.runtime.errors import StartAgain, UsageError
@@ -59,7 +61,7 @@ def commit(store: Store, step: int) -> Manifest:
         save_seconds=0.0,
         metrics={},
         score=None,
-        time="2026-01-01T00:00:00+00:00",
+        time=datetime(2026, 1, 1, tzinfo=UTC),
         config={},
         data=(),
         parts=tuple(parts),

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,7 @@ def draft_of(step: int, start: int = 1, score: float | None = None) -> Manifest:
         save_seconds=0.0,
         metrics={},
         score=score,
-        time="2026-01-01T00:00:00+00:00",
+        time=datetime(2026, 1, 1, tzinfo=UTC),
         config={"seed": 0},
         data=(),
         parts=(),

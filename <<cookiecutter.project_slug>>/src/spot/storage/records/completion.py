@@ -1,45 +1,65 @@
 """Read and encode `completion.json`, the record that makes a run complete."""
 
 import json
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
+from datetime import datetime
 
+from spot.core import fields
 from spot.storage import paths
 from spot.storage.base import Damaged, NotFound, Store, Written
+from spot.storage.records import codec
 from spot.storage.records.manifest import Json
 
-FORMAT = 1
+FIX = "move it away"
+RESULTS = (paths.MODEL, paths.METRICS)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """Hold the record of a complete run."""
 
+    run: fields.Id
     time: datetime
-    values: Mapping[str, Json]
-    """The whole record."""
+    objects: Mapping[str, Written]
+    """The results, by name in the folder of the run."""
 
 
 def read(store: Store, run: str) -> Completion | None:
-    """Return the completion, None if the run is not complete. Raises `Damaged`."""
+    """Return the completion, None if the run is not complete.
+
+    Raises `Damaged` if it is of another run, or names results that do not exist.
+    """
     name = paths.output(run, paths.COMPLETION)
     try:
         data = store.read(name).data
     except NotFound:
         return None
+    found = codec.decode(Completion, data, f"{store.uri}/{name}", "a completion record", FIX)
+    if found.run != run:
+        raise Damaged(f"{store.uri}/{name} is of run {found.run}: {FIX}")
+    there = {(entry.name, entry.generation, entry.size) for entry in store.list(f"{run}/")}
+    for result in RESULTS:
+        pinned = found.objects.get(result)
+        if pinned is None or (paths.output(run, result), pinned.generation, pinned.size) not in there:
+            raise Damaged(f"{store.uri}/{name} names no generation of {result} that exists: {FIX}")
+    return found
+
+
+def is_complete(store: Store, run: str) -> bool:
+    """Return whether the run is complete. A damaged record does not count: the trainer overwrites it at its end."""
     try:
-        values: dict[str, Json] = json.loads(data)
-        return Completion(time=datetime.fromisoformat(values["time"]).astimezone(UTC), values=values)
-    except (ValueError, LookupError, TypeError, RecursionError, OverflowError) as error:
-        raise Damaged(f"{store.uri}/{name} is not a completion record ({error}): move it away") from error
+        return read(store, run) is not None
+    except Damaged as error:
+        _log.warning("%s", error)
+        return False
 
 
 def encode(run: str, time: datetime, facts: Mapping[str, Json], objects: Mapping[str, Written]) -> bytes:
     """Return the record of a run that is complete with these objects."""
-    pinned = {
-        name: {"generation": written.generation, "size": written.size, "crc32c": written.crc32c}
-        for name, written in objects.items()
-    }
-    values = {"format": FORMAT, "run": run, "time": time.isoformat(), **facts, "objects": pinned}
+    pinned = {name: asdict(written) for name, written in objects.items()}
+    values = {"format": codec.FORMAT, "run": run, "time": time.isoformat(), **facts, "objects": pinned}
     return json.dumps(values, indent=1, sort_keys=True).encode()

@@ -6,18 +6,19 @@ with every claim and is part of each manifest's name, so that writes of a former
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, replace
+import logging
+from dataclasses import dataclass, replace
 
+from spot.core import fields
 from spot.core.errors import Exit, SpotError
 from spot.storage import paths
-from spot.storage.base import ABSENT, Conflict, Damaged, NewerFormat, NotFound, Store
-from spot.storage.records import manifest, markers
-
-FORMAT = 1
+from spot.storage.base import ABSENT, Conflict, Damaged, NotFound, Store
+from spot.storage.records import codec, manifest, markers
 
 CLAIMS_OF_A_START = 100
 """Bound of the claims of one start since the newest commit."""
+
+_log = logging.getLogger(__name__)
 
 
 class LeaseLost(SpotError):
@@ -30,16 +31,16 @@ class LeaseLost(SpotError):
 class Lease:
     """Hold the state of the lease. Methods return the next state. Processes are named as in `a4.1`."""
 
-    token: int
+    token: fields.Count
     """Fencing token: 1 higher with every claim."""
-    holder: str
-    successor: str | None = None
+    holder: fields.Process
+    successor: fields.Process | None = None
     """The standby that asks to replace the holder."""
     offered: bool = False
     """Whether the holder has made its state durable, and waits for the successor to accept."""
-    heartbeat: int = 0
+    heartbeat: fields.Count = 0
     """Grows while a successor waits and the holder is alive."""
-    replaced: tuple[str, ...] = ()
+    replaced: tuple[fields.Id, ...] = ()
     """Attempts that lost the lease for good: no later start of them may claim it."""
 
     @property
@@ -74,37 +75,16 @@ class Lease:
         return replace(self, heartbeat=self.heartbeat + 1)
 
     def to_json(self) -> bytes:
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1).encode()
+        return codec.encode(self)
 
     @classmethod
     def from_json(cls, text: bytes, name: str) -> Lease:
         """Return the lease in a record. Raises `Damaged` or `NewerFormat` with `name`."""
-        try:
-            values = json.loads(text)
-            if (found := int(values.pop("format"))) > FORMAT:
-                raise NewerFormat(f"{name} has format {found}, this program reads up to {FORMAT}: use a newer image")
-            lease = cls(**{**values, "replaced": tuple(values["replaced"])})
-            _check(lease)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise Damaged(f"{name} is not a lease: delete it, and the next start creates another") from error
-        return lease
+        return codec.decode(cls, text, name, "a lease", "delete it, and the next start creates another")
 
 
 def _with(attempts: tuple[str, ...], attempt: str) -> tuple[str, ...]:
     return attempts if attempt in attempts else (*attempts, attempt)
-
-
-def _check(lease: Lease) -> None:
-    right = (
-        type(lease.token) is int
-        and isinstance(lease.holder, str)
-        and isinstance(lease.successor, str | None)
-        and isinstance(lease.offered, bool)
-        and type(lease.heartbeat) is int
-        and all(isinstance(attempt, str) for attempt in lease.replaced)
-    )
-    if not right:
-        raise TypeError
 
 
 def process_name(attempt: str, start: int) -> str:
@@ -159,7 +139,7 @@ def claim(store: Store, run: str, name: str, replaces: str | None = None) -> Lea
     Raises `LeaseLost` if the holder is a later start of the same attempt, or if the attempt was replaced.
     """
     while True:
-        found = look(store, run)
+        found, generation = _look_for_claim(store, run)
         if found and found.lease.holder == name:  # the reply to this claim was lost
             return found.lease
         if found and attempt_of(name) in found.lease.replaced:
@@ -170,10 +150,20 @@ def claim(store: Store, run: str, name: str, replaces: str | None = None) -> Lea
             yield_to_later_start(name, found.lease.holder)
         lease = (found.lease if found else _before_the_first(store, run)).claimed_by(name, replaces)
         try:
-            change(store, run, found, lease)
+            store.write(paths.writer(run), lease.to_json(), if_generation=generation)
         except Conflict:
             continue
         return lease
+
+
+def _look_for_claim(store: Store, run: str) -> tuple[Found | None, int]:
+    """Return the lease, None if a claim starts anew, and the generation that a claim replaces."""
+    try:
+        found = look(store, run)
+    except Damaged as error:
+        _log.warning("claiming the lease anew: %s", error)
+        return None, store.read(paths.writer(run)).generation
+    return found, found.generation if found else ABSENT
 
 
 def _before_the_first(store: Store, run: str) -> Lease:

@@ -5,21 +5,22 @@ An open run is `runs/open/<run>.json`; a reconcile lists these objects only. A c
 the next reconcile repairs a crash between the two.
 """
 
-import json
+import logging
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from typing import Any
 
 from spot.core.errors import SpotError
-from spot.core.fields import ID, ID_ALLOWED
+from spot.core.fields import ID, ID_ALLOWED, shown
 from spot.core.run import Run, RunState
-from spot.storage.base import ABSENT, Conflict, Damaged, NewerFormat, NotFound, Store
+from spot.storage.base import ABSENT, Conflict, Damaged, NotFound, Store
+from spot.storage.records import codec
+from spot.storage.records.codec import encode
 
-FORMAT = 1
 OPEN = "runs/open/"
 CLOSED = "runs/closed/"
+
+_log = logging.getLogger(__name__)
 
 
 class UnknownRun(SpotError):
@@ -72,8 +73,11 @@ class Ledger:
 
     def open_ids(self) -> list[str]:
         """Return the ids of all runs that are open or not moved yet."""
-        names = (entry.name for entry in self.store.list(OPEN))
-        return [name.removeprefix(OPEN).removesuffix(".json") for name in names if name.endswith(".json")]
+        names = [entry.name.removeprefix(OPEN) for entry in self.store.list(OPEN)]
+        ids = [name.removesuffix(".json") for name in names if name.endswith(".json")]
+        for other in (name for name in ids if not ID.fullmatch(name)):
+            _log.warning("%s/%s%s.json is not the record of a run: move it away", self.uri, OPEN, shown(other))
+        return [name for name in ids if ID.fullmatch(name)]
 
     def read(self, run_id: str) -> Record:
         """Return an open run."""
@@ -101,7 +105,10 @@ class Ledger:
 
     def read_closed(self, name: str) -> Run:
         """Return the closed run in this object."""
-        return self._read(name, name.rpartition("/")[2].removesuffix(".json")).run
+        run_id = name.rpartition("/")[2].removesuffix(".json")
+        if name != _closed_name(run_id):
+            raise Damaged(f"{self.uri}/{shown(name)} is not the name of a closed run: move it away")
+        return self._read(name, run_id).run
 
     def file(self, record: Record) -> None:
         """Move an ended run to the closed runs. Idempotent, also after a crash."""
@@ -127,52 +134,9 @@ class Ledger:
         return Record(run=run, generation=found.generation)
 
 
-def encode(run: Run) -> bytes:
-    """Return the record of a run."""
-    values: dict[str, Any] = _adapter().dump_python(run, mode="json")
-    return json.dumps({"format": FORMAT, **values}, indent=1).encode()
-
-
 def decode(data: bytes, name: str) -> Run:
     """Return the run of a record. Raises `Damaged` or `NewerFormat` with the name of the object."""
-    from pydantic import ValidationError
-
-    try:
-        values = json.loads(data)
-        found = values.pop("format")
-        if type(found) is not int or found < 1:
-            raise TypeError(f"format is {found!r}")
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise _damaged(name, str(error) or type(error).__name__) from error
-    if found > FORMAT:
-        raise NewerFormat(f"{name} has format {found}, this program reads up to {FORMAT}: use a newer version of spot")
-    try:
-        run: Run = _adapter().validate_python(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise _damaged(name, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    if _has_naive_time(_adapter().dump_python(run)):
-        raise _damaged(name, "a time has no offset from UTC")
-    return run
-
-
-def _damaged(name: str, reason: str) -> Damaged:
-    return Damaged(f"{name} is not the record of a run ({' '.join(reason.split())}): restore it, or move it away")
-
-
-def _has_naive_time(value: object) -> bool:
-    if isinstance(value, dict):
-        return any(map(_has_naive_time, value.values()))
-    if isinstance(value, tuple):
-        return any(map(_has_naive_time, value))
-    return isinstance(value, datetime) and value.tzinfo is None
-
-
-@cache
-def _adapter() -> Any:
-    from pydantic import TypeAdapter  # takes 0.1 s, which `spot --help` does not need
-
-    return TypeAdapter(Run)
+    return codec.decode(Run, data, name, "the record of a run", "restore it, or move it away")
 
 
 def _open_name(run_id: str) -> str:

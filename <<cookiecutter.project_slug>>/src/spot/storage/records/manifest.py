@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from spot.core import fields
 from spot.storage import paths
-from spot.storage.base import Damaged, NewerFormat, NotFound, Store
+from spot.storage.base import Damaged, NotFound, Store
 from spot.storage.paths import Commit
+from spot.storage.records import codec
 
-FORMAT = 1
-
+QUARANTINED = "the next start quarantines it"
 
 Json = Any
-"""A JSON value. `_checked` checks each field, so that a recursive type has no use."""
+"""A JSON value of bounded depth, with finite numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +26,9 @@ class Part:
     """Describe one object of a checkpoint."""
 
     name: str
-    size: int
-    crc32c: int
-    generation: int
+    size: fields.Size
+    crc32c: fields.Crc32c
+    generation: fields.Size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,45 +36,45 @@ class DataObject:
     """Describe an object of the training data; `generation` is 0 for a local file."""
 
     uri: str
-    size: int
-    crc32c: int
-    generation: int
+    size: fields.Size
+    crc32c: fields.Crc32c
+    generation: fields.Size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """Describe a committed checkpoint."""
 
-    run: str
-    attempt: str
-    start: int
+    run: fields.Id
+    attempt: fields.Id
+    start: fields.Count
     """Number of the start within the attempt, from 1."""
-    token: int
+    token: fields.Count
     """Fencing token of the writer."""
-    from_step: int
+    from_step: fields.Count
     """Step of the checkpoint that the writer resumed from; 0 for none."""
-    from_token: int
-    step: int
-    total_steps: int
-    epoch: int
-    steps_per_second: float
-    compute_seconds: float
+    from_token: fields.Count
+    step: fields.Count
+    total_steps: fields.Count
+    epoch: fields.Count
+    steps_per_second: fields.Quantity
+    compute_seconds: fields.Quantity
     """Time in training and evaluations over all attempts, without lost work."""
-    evaluation_seconds: float
+    evaluation_seconds: fields.Quantity
     """The evaluations among `compute_seconds`."""
-    longest_evaluation_seconds: float
+    longest_evaluation_seconds: fields.Quantity
     """0 before the first evaluation."""
-    evaluations_left: int
-    saving_seconds: float
+    evaluations_left: fields.Count
+    saving_seconds: fields.Quantity
     """Time that training paused for checkpoints, since this start."""
-    save_seconds: float
+    save_seconds: fields.Quantity
     """Time until the last save was durable; 0 for the first save of this start."""
     metrics: dict[str, float | None]
     """Of the newest evaluation, empty before the first; None for a value that was not finite."""
     score: float | None
     """The metric that ranks checkpoints: higher is better."""
-    time: str
-    """When the snapshot was taken, ISO 8601, UTC."""
+    time: datetime
+    """When the snapshot was taken."""
     config: dict[str, Json]
     """Values that the result depends on: a resume with other values is refused."""
     data: tuple[DataObject, ...]
@@ -94,46 +95,12 @@ class Manifest:
         return paths.manifest(self.run, self.commit)
 
     def to_json(self) -> bytes:
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True).encode()
+        return codec.encode(self)
 
     @classmethod
     def from_json(cls, text: bytes, name: str) -> Manifest:
         """Return the manifest in a record. Raises `Damaged` or `NewerFormat` with `name`."""
-        try:
-            return cls.from_values(json.loads(text), name)
-        except ValueError as error:
-            raise Damaged(f"{name} is not a manifest ({error}): the next start quarantines it") from error
-
-    @classmethod
-    def from_values(cls, values: dict[str, Json], name: str) -> Manifest:
-        """Return the manifest in parsed JSON. Raises the same errors."""
-        try:
-            if (found := int(values.pop("format"))) > FORMAT:
-                raise NewerFormat(f"{name} has format {found}, this program reads up to {FORMAT}: use a newer image")
-            values["parts"] = tuple(Part(**_checked(Part, part)) for part in values["parts"])
-            values["data"] = tuple(DataObject(**_checked(DataObject, item)) for item in values["data"])
-            return cls(**_checked(cls, values))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise Damaged(f"{name} is not a manifest ({error}): the next start quarantines it") from error
-
-
-_TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "float": (int, float),
-    "float | None": (int, float, type(None)),
-    "dict[str, float | None]": (dict,),
-    "dict[str, Json]": (dict,),
-    "tuple[DataObject, ...]": (tuple,),
-    "tuple[Part, ...]": (tuple,),
-}
-
-
-def _checked(kind: type, values: dict[str, Json]) -> dict[str, Json]:
-    for field, annotation in kind.__annotations__.items():
-        if not isinstance(values[field], _TYPES[annotation]) or isinstance(values[field], bool):
-            raise TypeError(f"{field} is {values[field]!r}")
-    return values
+        return codec.decode(cls, text, name, "a manifest", QUARANTINED)
 
 
 def committed_lineage(commits: Iterable[Commit]) -> list[Commit]:
@@ -167,7 +134,10 @@ def listed(store: Store, run: str) -> list[Commit]:
 def read(store: Store, run: str, commit: Commit) -> Manifest:
     """Return the manifest of a commit. Raises `NotFound`, `Damaged` or `NewerFormat`."""
     name = paths.manifest(run, commit)
-    return Manifest.from_json(store.read(name).data, f"{store.uri}/{name}")
+    found = Manifest.from_json(store.read(name).data, f"{store.uri}/{name}")
+    if found.name != name:
+        raise Damaged(f"{store.uri}/{name} holds the manifest {found.name}: {QUARANTINED}")
+    return found
 
 
 def newest(store: Store, run: str) -> Manifest | None:

@@ -7,13 +7,27 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from typing import Annotated, TypeVar
 
+from spot.core.fields import Bounds
 from spot.storage import paths
-from spot.storage.base import ABSENT, Conflict, Damaged, Store
+from spot.storage.base import ABSENT, Conflict, Store
+from spot.storage.records import codec
 
 STARTED, ENDED = "started", "ended"
+
+_Kind = TypeVar("_Kind")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Start:
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    exit_code: Annotated[int, Bounds(-255, 255)]
 
 
 def claim_start(store: Store, run: str, attempt: str, facts: Mapping[str, object]) -> int:
@@ -50,15 +64,10 @@ def starts(store: Store, run: str, attempt: str) -> AttemptStarts:
     found = [(number, event) for name, number, event in _parse(store, run) if name == attempt]
     numbers = [number for number, event in found if event == STARTED]
     newest, exit_code, started_at = max(numbers, default=0), None, None
-    try:
-        if (newest, ENDED) in found:
-            exit_code = int(_read(store, paths.marker(run, attempt, newest, ENDED))["exit_code"])
-        if numbers:
-            time = _read(store, paths.marker(run, attempt, min(numbers), STARTED))["time"]
-            started_at = datetime.fromisoformat(time).astimezone(UTC)
-    except (ValueError, LookupError, TypeError) as error:
-        where = f"{store.uri}/{paths.markers(run)}{attempt}"
-        raise Damaged(f"{where} has an invalid marker ({error}): move it away") from error
+    if (newest, ENDED) in found:
+        exit_code = _read(_End, store, paths.marker(run, attempt, newest, ENDED)).exit_code
+    if numbers:
+        started_at = _read(_Start, store, paths.marker(run, attempt, min(numbers), STARTED)).time
     return AttemptStarts(count=len(numbers), exit_code=exit_code, started_at=started_at)
 
 
@@ -68,14 +77,15 @@ def count_starts(store: Store, run: str) -> int:
 
 
 def _parse(store: Store, run: str) -> list[tuple[str, int, str]]:
-    pattern = re.compile(rf"{re.escape(paths.markers(run))}([^/]+)/(\d+)-({STARTED}|{ENDED})\.json")
+    pattern = re.compile(rf"{re.escape(paths.markers(run))}([^/]+)/([0-9]{{1,6}})-({STARTED}|{ENDED})\.json")
     matches = (pattern.fullmatch(entry.name) for entry in store.list(paths.markers(run)))
     return [(match[1], int(match[2]), match[3]) for match in matches if match]
 
 
-def _read(store: Store, name: str) -> Any:
-    return json.loads(store.read(name).data)
+def _read(kind: type[_Kind], store: Store, name: str) -> _Kind:
+    return codec.decode(kind, store.read(name).data, f"{store.uri}/{name}", "a marker", "move it away")
 
 
 def _write(store: Store, name: str, facts: Mapping[str, object]) -> None:
-    store.write(name, json.dumps(facts, indent=1).encode(), if_generation=ABSENT)
+    text = json.dumps({"format": codec.FORMAT, **facts}, indent=1)
+    store.write(name, text.encode(), if_generation=ABSENT)

@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from spot.storage.paths import Commit
-from spot.storage.records.manifest import FORMAT, DataObject, Json
+from spot.storage.records.codec import FORMAT
+from spot.storage.records.manifest import DataObject, Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

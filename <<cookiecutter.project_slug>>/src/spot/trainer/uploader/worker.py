@@ -6,6 +6,7 @@ the signals that end the trainer, and dies with the trainer.
 
 import contextlib
 import ctypes
+import json
 import logging
 import os
 import signal
@@ -127,7 +128,7 @@ class Worker:
         order, began = job.order, time.monotonic()
         step = order.manifest["step"]
         try:
-            committed = self._commit(job, Manifest.from_values(order.manifest, "this save"))
+            committed = self._commit(job, Manifest.from_json(json.dumps(order.manifest).encode(), "this save"))
         except Cancelled:
             _log.info("step %d: upload withdrawn for a newer one", step)
             return
