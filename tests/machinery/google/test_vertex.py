@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -14,13 +15,14 @@ from typing import Protocol
 import pytest
 
 from spot.core.errors import PermissionDenied, TemporarilyUnavailable
-from spot.core.job import JobError, JobState
+from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Provisioning
 from spot.emulators.capacity import ScriptedCapacity
 from spot.emulators.faults import Injection, LostReply, Method, each, on
 from spot.emulators.jobs import JobTable as Vertex
 from spot.emulators.vertex_server import VertexServer
 from spot.google import vertex
+from spot.google.job_spec import labels
 from spot.google.vertex import JobNotFound, RequestRejected, VertexJobs
 from tests.machinery import samples
 from tests.machinery.clocks import ManualClock
@@ -42,10 +44,16 @@ RUN = samples.run(samples.attempt(job=None), id="20261124-060000-0a1b")
 REGION = ATTEMPT.region
 UNKNOWN = f"projects/1/locations/{REGION}/customJobs/1"
 
+
+def get(jobs: VertexJobs, name: str) -> JobSnapshot:
+    """Ask for the job of this name, as that of `ATTEMPT`."""
+    return jobs.get(RUN, replace(ATTEMPT, job=name))
+
+
 Call = Callable[[VertexJobs, str], object]
 """One that may be repeated, of a job of this name."""
 REPEATABLE: list[Call] = [
-    lambda jobs, name: jobs.get(name),
+    lambda jobs, name: get(jobs, name),
     lambda jobs, _name: jobs.find(RUN, ATTEMPT),
     lambda jobs, name: jobs.cancel(name),
 ]
@@ -103,19 +111,19 @@ def test_a_job_is_created_followed_and_found(jobs: VertexJobs, world: World) -> 
     assert (created.state, created.created_at) == (JobState.QUEUED, samples.T0)
     assert (created.started_at, created.ended_at, created.error) == (None, None, None)
     world.pass_time(hours=1)
-    running = jobs.get(created.name)
-    assert running == jobs.find(RUN, ATTEMPT)
+    running = get(jobs, created.name)
+    assert [running] == jobs.find(RUN, ATTEMPT)
     assert running.state is JobState.RUNNING
     assert running.started_at == samples.after(minutes=5.5)
     finish(world.vertex, created.name)
-    assert jobs.get(created.name) == replace(running, state=JobState.SUCCEEDED, ended_at=samples.after(hours=1))
+    assert get(jobs, created.name) == replace(running, state=JobState.SUCCEEDED, ended_at=samples.after(hours=1))
 
 
 def test_every_time_is_in_utc(jobs: VertexJobs, world: World) -> None:
     name = jobs.create(RUN, ATTEMPT).name
     world.pass_time(hours=1)
     finish(world.vertex, name)
-    sighting = jobs.get(name)
+    sighting = get(jobs, name)
     for moment in (sighting.created_at, sighting.started_at, sighting.ended_at):
         assert moment is not None
         assert moment.tzinfo is UTC
@@ -127,15 +135,15 @@ def test_a_job_is_found_by_the_labels_of_its_attempt_alone(jobs: VertexJobs) -> 
     other_root = replace(RUN, spec=replace(RUN.spec, root="gs://bucket/another-prefix"))
     for run, attempt in ((other_run, ATTEMPT), (RUN, second), (RUN, elsewhere), (other_root, ATTEMPT)):
         jobs.create(run, attempt)
-    assert jobs.find(RUN, ATTEMPT) is None
+    assert jobs.find(RUN, ATTEMPT) == []
     ours = jobs.create(RUN, ATTEMPT)
-    assert jobs.find(RUN, ATTEMPT) == ours
+    assert jobs.find(RUN, ATTEMPT) == [ours]
 
 
 def test_a_job_is_found_among_more_than_one_page_of_them(jobs: VertexJobs, server: VertexServer) -> None:
     for _ in range(101):
         jobs.create(RUN, ATTEMPT)
-    assert jobs.find(RUN, ATTEMPT) is not None
+    assert len(jobs.find(RUN, ATTEMPT)) == 101
     assert [call.method for call in server.calls[101:]] == [Method.LIST, Method.LIST]
 
 
@@ -143,10 +151,10 @@ def test_what_vertex_says_of_a_failure_is_kept_as_it_said_it_once_it_does(jobs: 
     name = jobs.create(RUN, ATTEMPT).name
     world.pass_time(hours=1)
     world.vertex.preempt(name, save=True)
-    failed = jobs.get(name)
+    failed = get(jobs, name)
     assert (failed.state, failed.error) == (JobState.FAILED, None)
     world.pass_time(minutes=2)
-    assert jobs.get(name).error == samples.stockout(REGION)
+    assert get(jobs, name).error == samples.stockout(REGION)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +221,7 @@ def test_a_create_that_is_not_answered_is_not_sent_again(
     server.rule = first()
     found = jobs.find(RUN, ATTEMPT)
     made = [job.name for job in world.vertex.list("our-project", REGION).jobs]
-    assert made == ([found.name] if found else [])
+    assert made == [job.name for job in found]
     assert bool(made) is isinstance(fault, LostReply | Slow)
 
 
@@ -242,8 +250,24 @@ def test_what_may_be_repeated_is(call: Call, server: VertexServer) -> None:
 
 def test_a_job_that_does_not_exist_is_gone(jobs: VertexJobs) -> None:
     with pytest.raises(JobNotFound) as caught:
-        jobs.get(UNKNOWN)
+        get(jobs, UNKNOWN)
     assert UNKNOWN in line(caught.value)
+
+
+def test_a_job_with_the_labels_of_another_run_is_not_the_runs(jobs: VertexJobs) -> None:
+    """Its name may stand in the record of a run that somebody wrote."""
+    foreign = jobs.create(replace(RUN, id="another"), ATTEMPT)
+    with pytest.raises(JobNotFound, match="has not the labels of a1"):
+        get(jobs, foreign.name)
+
+
+def test_jobs_of_other_labels_in_an_answer_are_none_of_the_runs(says: Says) -> None:
+    """A server that ignores the filter shows every job."""
+    own = {"name": UNKNOWN, "createTime": "2026-11-24T02:00:00Z", "labels": labels(RUN, ATTEMPT)}
+    older = {**own, "name": UNKNOWN[:-1] + "7", "createTime": "2026-11-24T01:00:00Z"}
+    foreign = {**own, "name": UNKNOWN[:-1] + "8", "labels": {"run": RUN.id}}
+    found = VertexJobs(says(json.dumps({"customJobs": [foreign, own, older]}).encode())).find(RUN, ATTEMPT)
+    assert [job.name for job in found] == [older["name"], own["name"]]
 
 
 def test_a_region_that_is_not_found_says_nothing_of_a_job(jobs: VertexJobs, server: VertexServer) -> None:
@@ -256,10 +280,10 @@ def test_a_cancel_takes_effect_and_may_be_asked_for_again_and_too_late(jobs: Ver
     name = jobs.create(RUN, ATTEMPT).name
     jobs.cancel(name)
     jobs.cancel(name)
-    assert jobs.get(name).state is JobState.CANCELLING
+    assert get(jobs, name).state is JobState.CANCELLING
     world.pass_time(minutes=1)
     jobs.cancel(name)
-    assert jobs.get(name).state is JobState.CANCELLED
+    assert get(jobs, name).state is JobState.CANCELLED
     jobs.cancel(UNKNOWN)
 
 
@@ -300,16 +324,17 @@ def says() -> Iterator[Says]:
 
 @pytest.mark.filterwarnings("ignore:Unrecognized JobState")
 def test_a_state_that_is_not_known_yet_is_unspecified(says: Says) -> None:
-    url = says(f'{{"name": "{UNKNOWN}", "state": 42, "createTime": "2026-11-24T00:00:00Z", "news": 1}}'.encode())
-    sighting = VertexJobs(url).get(UNKNOWN)
+    labelled = json.dumps(labels(RUN, ATTEMPT))
+    body = f'{{"name": "{UNKNOWN}", "state": 42, "createTime": "2026-11-24T00:00:00Z", "labels": {labelled}, "news": 1}}'
+    sighting = get(VertexJobs(says(body.encode())), UNKNOWN)
     assert sighting.state is JobState.UNSPECIFIED
     assert not sighting.state.ended
 
 
-@pytest.mark.parametrize("body", [b"<html>Sign in</html>", b'{"name": ', b"[]", b'{"state": {}}', b"{}", b"\xff"])
+@pytest.mark.parametrize("body", [b"<html>Sign in</html>", b'{"name": ', b"[]", b'{"state": {}}', b"{}", b'{"name": "x"}', b"\xff"])
 def test_an_answer_that_is_none_is_unavailable(body: bytes, says: Says) -> None:
     jobs = VertexJobs(says(body), give_up_s=0.001)
-    calls: list[Call] = [lambda jobs, _name: jobs.create(RUN, ATTEMPT), lambda jobs, name: jobs.get(name)]
+    calls: list[Call] = [lambda jobs, _name: jobs.create(RUN, ATTEMPT), lambda jobs, name: get(jobs, name)]
     for call in calls:
         with pytest.raises(TemporarilyUnavailable, match="the answer is not Vertex AI's") as caught:
             call(jobs, UNKNOWN)
@@ -346,7 +371,7 @@ def test_without_credentials_it_says_how_to_get_some(tmp_path: Path, monkeypatch
     monkeypatch.delenv(vertex.ENDPOINT, raising=False)
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
-    calls: list[Call] = [lambda jobs, _name: jobs.create(RUN, ATTEMPT), lambda jobs, name: jobs.get(name)]
+    calls: list[Call] = [lambda jobs, _name: jobs.create(RUN, ATTEMPT), lambda jobs, name: get(jobs, name)]
     for call in calls:
         with pytest.raises(PermissionDenied, match="gcloud auth application-default login") as caught:
             call(VertexJobs(), UNKNOWN)

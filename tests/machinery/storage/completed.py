@@ -15,5 +15,5 @@ def complete(models: Store, run: str, at: datetime) -> None:
         name: models.write(paths.output(run, name), name.encode(), if_generation=ABSENT)
         for name in (paths.MODEL, paths.METRICS)
     }
-    record = completion.encode(run, at, {"attempt": "a1"}, objects)
+    record = completion.encode(run, at, {"attempt": "a1", "compute_seconds": 60.0, "tail_seconds": 1.0}, objects)
     models.write(paths.output(run, paths.COMPLETION), record, if_generation=ABSENT)

@@ -20,15 +20,15 @@ class DirectJobs:
         except InvalidJob as error:
             raise RequestRejected(str(error), JobError(code=400, message=str(error))) from error
 
-    def get(self, name: str) -> JobSnapshot:
+    def get(self, run: Run, attempt: Attempt) -> JobSnapshot:  # noqa: ARG002  # a JobClient
         try:
-            return _sighting(self._vertex.get(name))
+            return _sighting(self._vertex.get(str(attempt.job)))
         except UnknownJob as error:
             raise JobNotFound(str(error)) from error
 
-    def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:
+    def find(self, run: Run, attempt: Attempt) -> list[JobSnapshot]:
         found = self._vertex.list(run.spec.project, attempt.region, label_filter(run, attempt)).jobs
-        return _sighting(found[0]) if found else None
+        return [_sighting(job) for job in reversed(found)]
 
     def cancel(self, name: str) -> None:
         try:

@@ -13,7 +13,7 @@ from spot.core.run import Attempt, Cancel, CancelReason, Observation, Outcome, P
 from spot.google.vertex import CREATE_S, JobNotFound
 from spot.storage.records.markers import AttemptStarts
 from spot.supervisor.observe import GIVE_UP_AFTER, GIVE_UP_UNHEARD_AFTER, NOT_FOUND, STRAYS_FOR, observe
-from spot.supervisor.reconcile import CREATE_WITHIN
+from spot.supervisor.reconcile import CREATE_WITHIN, is_settling
 from tests.machinery import samples
 
 NAME = str(samples.ATTEMPT.job)
@@ -38,24 +38,26 @@ class Seen:
     marked: AttemptStarts = UNMARKED
     answers: bool = True
     """Whether it can be looked for by labels."""
+    extras: tuple[JobSnapshot, ...] = ()
+    """Newer jobs with the labels of the attempt."""
     cancelled: list[str] = field(default_factory=list)
     looked_for: list[str] = field(default_factory=list)
 
     def create(self, run: Run, attempt: Attempt) -> JobSnapshot:  # noqa: ARG002  # Jobs
         raise AssertionError("a look creates nothing")
 
-    def get(self, name: str) -> JobSnapshot:
-        assert name == NAME
+    def get(self, run: Run, attempt: Attempt) -> JobSnapshot:  # noqa: ARG002  # Jobs
+        assert attempt.job == NAME
         if self.error:
             raise self.error
         assert self.sighting
         return self.sighting
 
-    def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:  # noqa: ARG002  # Jobs
+    def find(self, run: Run, attempt: Attempt) -> list[JobSnapshot]:  # noqa: ARG002  # Jobs
         self.looked_for.append(attempt.id)
         if not self.answers:
             raise TemporarilyUnavailable("no answer")
-        return self.sighting
+        return [self.sighting, *self.extras] if self.sighting else []
 
     def cancel(self, name: str) -> None:
         self.cancelled.append(name)
@@ -205,9 +207,9 @@ def test_the_model_is_looked_for_after_the_job_that_makes_it() -> None:
     order: list[str] = []
 
     class Noted(Seen):
-        def get(self, name: str) -> JobSnapshot:
+        def get(self, run: Run, attempt: Attempt) -> JobSnapshot:
             order.append("job")
-            return super().get(name)
+            return super().get(run, attempt)
 
         def observe(self, run: Run) -> Observation:
             order.append("bucket")
@@ -264,11 +266,33 @@ def test_a_job_that_had_vanished_and_is_there_again_is_a_stray() -> None:
 
 def test_a_region_that_does_not_answer_does_not_keep_a_run_from_its_own() -> None:
     class Elsewhere(Seen):
-        def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:  # noqa: ARG002
+        def find(self, run: Run, attempt: Attempt) -> list[JobSnapshot]:  # noqa: ARG002
             raise TemporarilyUnavailable("no answer")
 
     started = sighting(JobState.RUNNING)
     assert last(look(samples.run(GIVEN_UP, samples.attempt()), Elsewhere(started))).state is JobState.RUNNING
+
+
+def test_of_two_jobs_of_one_create_the_older_is_kept_and_the_newer_is_cancelled() -> None:
+    name = NAME.replace("customJobs/1", "customJobs/2")
+    world = Seen(extras=(replace(SIGHTING, name=name),))
+    assert last(look(samples.run(LOST), world, minutes=1)).job == NAME
+    assert world.cancelled == [name]
+
+
+def test_no_time_of_another_clock_is_later_than_the_look() -> None:
+    """A job that ended in the future would be waited for in every turn of the reconcile."""
+    ahead = samples.after(hours=5)
+    world = Seen(
+        sighting(JobState.FAILED, started_at=ahead, ended_at=ahead),
+        observation=samples.seen(1, at=ahead, completed_at=ahead),
+    )
+    found, seen = observe(samples.run(samples.attempt()), world, world, samples.after(minutes=10))
+    now = samples.after(minutes=10)
+    times = (last(found).started_at, last(found).ended_at, last(found).advanced_at, last(found).saved_at)
+    assert (*times, seen.completed_at) == (now,) * 5
+    assert is_settling(last(found), now)
+    assert not is_settling(replace(last(found), ended_at=ahead), now)
 
 
 def test_strays_are_not_looked_for_for_ever() -> None:

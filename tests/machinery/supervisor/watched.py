@@ -84,12 +84,12 @@ class WatchedJobs:
         created: JobSnapshot = self._around(f"create {attempt.region}", lambda: self._jobs.create(run, attempt))
         return created
 
-    def get(self, name: str) -> JobSnapshot:
-        found: JobSnapshot = self._around(f"get {name}", lambda: self._jobs.get(name))
+    def get(self, run: Run, attempt: Attempt) -> JobSnapshot:
+        found: JobSnapshot = self._around(f"get {attempt.job}", lambda: self._jobs.get(run, attempt))
         return found
 
-    def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:
-        found: JobSnapshot | None = self._around(f"find {attempt.id}", lambda: self._jobs.find(run, attempt))
+    def find(self, run: Run, attempt: Attempt) -> list[JobSnapshot]:
+        found: list[JobSnapshot] = self._around(f"find {attempt.id}", lambda: self._jobs.find(run, attempt))
         return found
 
     def cancel(self, name: str) -> None:

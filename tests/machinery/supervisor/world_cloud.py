@@ -101,11 +101,11 @@ class Cloud:
             raise TemporarilyUnavailable("no answer")
         return self._shown(job)
 
-    def get(self, name: str) -> JobSnapshot:
-        return self._shown(self.jobs[name])
+    def get(self, run: Run, attempt: Attempt) -> JobSnapshot:  # noqa: ARG002  # there is one run
+        return self._shown(self.jobs[str(attempt.job)])
 
-    def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:  # noqa: ARG002  # there is one run
-        return next((self._shown(job) for job in self.jobs.values() if job.attempt.id == attempt.id), None)
+    def find(self, run: Run, attempt: Attempt) -> list[JobSnapshot]:  # noqa: ARG002  # there is one run
+        return [self._shown(job) for job in self.jobs.values() if job.attempt.id == attempt.id]
 
     def cancel(self, name: str) -> None:
         job = self.jobs[name]

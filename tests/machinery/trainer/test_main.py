@@ -69,8 +69,8 @@ def test_a_complete_run_leaves_the_measured_time_of_its_evaluations_and_of_what_
     assert 0 < newest.longest_evaluation_seconds <= newest.evaluation_seconds < newest.compute_seconds
     complete = completion.read(open_store(str(tmp_path / "models")), "default")
     assert complete
-    assert complete.values["tail_seconds"] > 0
-    assert complete.values["compute_seconds"] == pytest.approx(newest.compute_seconds, abs=1e-3)
+    assert complete.tail_seconds > 0
+    assert complete.compute_seconds == pytest.approx(newest.compute_seconds, abs=1e-3)
 
 
 @pytest.mark.parametrize("stopped", [False, True])

@@ -33,7 +33,9 @@ def test_a_run_without_completion_is_not_complete(store: Store) -> None:
 
 
 def test_completion_pins_what_was_written(store: Store) -> None:
-    write_results(store, "run", WEIGHTS, METRICS, {"attempt": "a"}, clock=CLOCK, ended=0.0, check_lease=None)
+    write_results(
+        store, "run", WEIGHTS, METRICS, {"attempt": "a"}, clock=CLOCK, ended=CLOCK.monotonic(), check_lease=None
+    )
     found = completion.read(store, "run")
     assert found is not None
     for name in (paths.MODEL, paths.METRICS):
@@ -46,15 +48,15 @@ def test_completion_pins_what_was_written(store: Store) -> None:
 
 def test_what_a_killed_start_left_is_replaced(store: Store) -> None:
     store.write("run/model.safetensors", b"of a start that did not get to the end", if_generation=ABSENT)
-    write_results(store, "run", WEIGHTS, METRICS, {}, clock=CLOCK, ended=0.0, check_lease=None)
+    write_results(store, "run", WEIGHTS, METRICS, {}, clock=CLOCK, ended=CLOCK.monotonic(), check_lease=None)
     assert torch.equal(load(store.read("run/model.safetensors").data)["w"], WEIGHTS["w"])
     assert completion.read(store, "run")
 
 
 def test_only_one_process_completes_a_run(store: Store) -> None:
-    write_results(store, "run", WEIGHTS, METRICS, {}, clock=CLOCK, ended=0.0, check_lease=None)
+    write_results(store, "run", WEIGHTS, METRICS, {}, clock=CLOCK, ended=CLOCK.monotonic(), check_lease=None)
     with pytest.raises(TrainingError, match="another process completed run run"):
-        write_results(store, "run", WEIGHTS, METRICS, {}, clock=CLOCK, ended=0.0, check_lease=None)
+        write_results(store, "run", WEIGHTS, METRICS, {}, clock=CLOCK, ended=CLOCK.monotonic(), check_lease=None)
 
 
 class Killed(Exception): ...
@@ -76,7 +78,16 @@ class KillingStore(MemoryStore):
 def left_half_done(store: KillingStore, weights: Mapping[str, Tensor]) -> None:
     store.kills = True
     with pytest.raises(Killed):
-        write_results(store, "run", weights, METRICS, {"attempt": "killed"}, clock=CLOCK, ended=0.0, check_lease=held)
+        write_results(
+            store,
+            "run",
+            weights,
+            METRICS,
+            {"attempt": "killed"},
+            clock=CLOCK,
+            ended=CLOCK.monotonic(),
+            check_lease=held,
+        )
     store.kills = False
 
 
@@ -96,7 +107,9 @@ def completed_by(store: Store) -> str:
 def test_results_of_a_writer_that_was_relieved_are_replaced() -> None:
     store = KillingStore()
     left_half_done(store, OTHER_WEIGHTS)
-    write_results(store, "run", WEIGHTS, METRICS, {"attempt": "holder"}, clock=CLOCK, ended=0.0, check_lease=held)
+    write_results(
+        store, "run", WEIGHTS, METRICS, {"attempt": "holder"}, clock=CLOCK, ended=CLOCK.monotonic(), check_lease=held
+    )
     assert completed_by(store) == "holder"
     assert torch.equal(load(store.read("run/model.safetensors").data)["w"], WEIGHTS["w"])
 
@@ -109,7 +122,9 @@ def test_a_completion_of_a_writer_that_was_relieved_is_replaced_if_it_lands_amon
         with contextlib.suppress(Conflict):
             store.write(COMPLETION, b'{"attempt": "former", "time": "2026-11-28T00:00:00Z"}', if_generation=ABSENT)
 
-    write_results(store, "run", WEIGHTS, METRICS, {"attempt": "holder"}, clock=CLOCK, ended=0.0, check_lease=late)
+    write_results(
+        store, "run", WEIGHTS, METRICS, {"attempt": "holder"}, clock=CLOCK, ended=CLOCK.monotonic(), check_lease=late
+    )
     assert completed_by(store) == "holder"
 
 
@@ -123,7 +138,7 @@ def test_a_completion_that_lands_late_names_what_is_there() -> None:
         METRICS,
         {"attempt": "former"},
         clock=CLOCK,
-        ended=0.0,
+        ended=CLOCK.monotonic(),
         check_lease=lambda: left_half_done(store, WEIGHTS),
     )
     assert completed_by(store) == "former"
@@ -132,9 +147,13 @@ def test_a_completion_that_lands_late_names_what_is_there() -> None:
 @pytest.mark.parametrize("weights", [WEIGHTS, OTHER_WEIGHTS])
 def test_a_run_that_another_start_completed_stays_as_it_is(weights: Mapping[str, Tensor], store: Store) -> None:
     """This one began before that, and trained on; or it was frozen, and the lease is deleted by now."""
-    write_results(store, "run", WEIGHTS, METRICS, {"attempt": "first"}, clock=CLOCK, ended=0.0, check_lease=held)
+    write_results(
+        store, "run", WEIGHTS, METRICS, {"attempt": "first"}, clock=CLOCK, ended=CLOCK.monotonic(), check_lease=held
+    )
     before = store.list("")
-    write_results(store, "run", weights, METRICS, {"attempt": "late"}, clock=CLOCK, ended=0.0, check_lease=held)
+    write_results(
+        store, "run", weights, METRICS, {"attempt": "late"}, clock=CLOCK, ended=CLOCK.monotonic(), check_lease=held
+    )
     assert store.list("") == before
     assert completed_by(store) == "first"
 
@@ -145,7 +164,7 @@ def test_a_writer_that_was_relieved_replaces_nothing(store: Store) -> None:
 
     store.write("run/model.safetensors", b"the holder's", if_generation=ABSENT)
     with pytest.raises(LeaseLost):
-        write_results(store, "run", WEIGHTS, METRICS, {}, clock=CLOCK, ended=0.0, check_lease=relieved)
+        write_results(store, "run", WEIGHTS, METRICS, {}, clock=CLOCK, ended=CLOCK.monotonic(), check_lease=relieved)
     assert store.read("run/model.safetensors").data == b"the holder's"
     assert completion.read(store, "run") is None
 

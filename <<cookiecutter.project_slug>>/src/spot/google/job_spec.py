@@ -17,7 +17,7 @@ def custom_job(run: Run, attempt: Attempt) -> dict[str, Any]:
         machine |= {"accelerator_type": asked.accelerator, "accelerator_count": asked.accelerator_count}
     return {
         "display_name": f"{run.id}-{attempt.id}",
-        "labels": _labels(run, attempt),
+        "labels": labels(run, attempt),
         "job_spec": {
             "worker_pool_specs": [
                 {
@@ -35,10 +35,10 @@ def custom_job(run: Run, attempt: Attempt) -> dict[str, Any]:
 
 def label_filter(run: Run, attempt: Attempt) -> str:
     """Return the filter that finds the job of an attempt."""
-    return " AND ".join(f'labels.{name}="{value}"' for name, value in _labels(run, attempt).items())
+    return " AND ".join(f'labels.{name}="{value}"' for name, value in labels(run, attempt).items())
 
 
-def _labels(run: Run, attempt: Attempt) -> dict[str, str]:
+def labels(run: Run, attempt: Attempt) -> dict[str, str]:
     """Return labels that are unique, although other repositories of the project may use the same run id."""
     root = hashlib.sha256(run.spec.root.encode()).hexdigest()[:16]
     return {ROOT_LABEL: root, RUN_LABEL: run.id, ATTEMPT_LABEL: attempt.id}
@@ -71,4 +71,5 @@ def _arguments(run: Run, attempt: Attempt) -> list[str]:
     device = ("--device", "cuda") if run.spec.machine.accelerator and "--device" not in run.spec.arguments[::2] else ()
     standby = ("--standby", attempt.replaces) if attempt.replaces else ()
     parent = ("--from-run", run.parent.checkpoints) if run.parent else ()
-    return [*(item for pair in places.items() for item in pair), *standby, *parent, *device, *run.spec.arguments]
+    # The last of two equal flags counts: no argument of a record redirects what the trainer writes.
+    return [*run.spec.arguments, *device, *(item for pair in places.items() for item in pair), *standby, *parent]

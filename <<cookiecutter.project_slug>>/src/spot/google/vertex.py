@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar, cast
 
 from spot.core.errors import LOGIN, Exit, PermissionDenied, SpotError, TemporarilyUnavailable
+from spot.core.fields import JOB, PROJECT, REGION, shown
 from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Attempt, Run
-from spot.google.job_spec import custom_job, label_filter
+from spot.google.job_spec import custom_job, label_filter, labels
 from spot.storage.base import root_cause
 
 ENDPOINT = "VERTEX_ENDPOINT"
@@ -23,6 +24,8 @@ CREATE_S = 60.0
 CALL_S = 30.0
 GIVE_UP_S = 60.0
 """Time for retries of idempotent calls."""
+MOST_LETTERS = 2000
+"""Of a message, which the ledger keeps."""
 ON_THE_WAY = frozenset({409, 499})
 """Statuses of a call that was aborted or cancelled: they say nothing about the job."""
 
@@ -45,17 +48,21 @@ class JobNotFound(SpotError):
     exit_code = Exit.AGAIN
 
 
+class UnsafeRequest(SpotError):
+    """Report a project, region or job name that could lead a request, and its access token, to another host."""
+
+
 class JobClient(Protocol):
     """Manage the custom jobs of a project. Each method may raise `PermissionDenied` or `TemporarilyUnavailable`."""
 
     def create(self, run: Run, attempt: Attempt) -> JobSnapshot:
         """Create the job of `attempt`. Raises `RequestRejected`."""
 
-    def get(self, name: str) -> JobSnapshot:
-        """Return the job. Raises `JobNotFound`."""
+    def get(self, run: Run, attempt: Attempt) -> JobSnapshot:
+        """Return the job that `attempt` names. Raises `JobNotFound`, also for a job with other labels."""
 
-    def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:
-        """Return the job with the labels of `attempt` in its region."""
+    def find(self, run: Run, attempt: Attempt) -> list[JobSnapshot]:
+        """Return the jobs with the labels of `attempt` in its region, oldest first."""
 
     def cancel(self, name: str) -> None:
         """Request the end of a job; an ended job is no error."""
@@ -73,8 +80,7 @@ class VertexJobs:
     def create(self, run: Run, attempt: Attempt) -> JobSnapshot:
         from google.api_core.exceptions import ClientError
 
-        client = self._client(attempt.region)
-        parent = f"projects/{run.spec.project}/locations/{attempt.region}"
+        parent, client = _parent(run, attempt), self._client(attempt.region)
         job = custom_job(run, attempt)
         try:
             created = _call(
@@ -90,13 +96,17 @@ class VertexJobs:
             raise TemporarilyUnavailable(str(error)) from error
         return _snapshot(created)
 
-    def get(self, name: str) -> JobSnapshot:
-        get = self._client(name.split("/")[3]).get_custom_job
-        return _snapshot(_call(f"cannot read {name}", lambda: get(name=name, timeout=CALL_S, retry=self._retry())))
+    def get(self, run: Run, attempt: Attempt) -> JobSnapshot:
+        name = str(attempt.job)
+        get = self._client_of(name).get_custom_job
+        job = _call(f"cannot read {name}", lambda: get(name=name, timeout=CALL_S, retry=self._retry()))
+        snapshot = _snapshot(job)
+        if not _has_labels(job, run, attempt):
+            raise JobNotFound(f"{name} has not the labels of {attempt.id} of run {run.id}")
+        return snapshot
 
-    def find(self, run: Run, attempt: Attempt) -> JobSnapshot | None:
-        parent = f"projects/{run.spec.project}/locations/{attempt.region}"
-        request = {"parent": parent, "filter": label_filter(run, attempt)}
+    def find(self, run: Run, attempt: Attempt) -> list[JobSnapshot]:
+        request = {"parent": _parent(run, attempt), "filter": label_filter(run, attempt)}
         client = self._client(attempt.region)
         try:
             found = _call(
@@ -105,12 +115,13 @@ class VertexJobs:
             )
         except JobNotFound as error:  # the project or the region, not the job
             raise TemporarilyUnavailable(str(error)) from error
-        return _snapshot(found[0]) if found else None
+        ours = [_snapshot(job) for job in found if _has_labels(job, run, attempt)]
+        return sorted(ours, key=lambda job: (job.created_at, job.name))
 
     def cancel(self, name: str) -> None:
         from google.api_core import exceptions as api
 
-        cancel = self._client(name.split("/")[3]).cancel_custom_job
+        cancel = self._client_of(name).cancel_custom_job
         try:
             _call(f"cannot cancel {name}", lambda: cancel(name=name, timeout=CALL_S, retry=self._retry()))
         except JobNotFound:
@@ -119,7 +130,14 @@ class VertexJobs:
             if not isinstance(error.__cause__, api.FailedPrecondition | api.BadRequest):  # it has ended
                 raise
 
+    def _client_of(self, job: str) -> Any:
+        if not (match := JOB.fullmatch(job)):
+            raise UnsafeRequest(f"{shown(job)} is not the name of a job: no request was sent")
+        return self._client(match["region"])
+
     def _client(self, region: str) -> Any:
+        if not REGION.fullmatch(region):
+            raise UnsafeRequest(f"{shown(region)} is not a region: no request was sent")
         with self._lock:
             if region not in self._clients:
                 self._clients[region] = _open(self._endpoint.format(region=region))
@@ -134,6 +152,16 @@ class VertexJobs:
             api.ServerError, api.TooManyRequests, requests.exceptions.ConnectionError, requests.exceptions.Timeout
         )
         return Retry(predicate=transient, initial=0.5, maximum=8.0, timeout=self._give_up_s)
+
+
+def _parent(run: Run, attempt: Attempt) -> str:
+    if not PROJECT.fullmatch(run.spec.project):
+        raise UnsafeRequest(f"{shown(run.spec.project)} is not a project: no request was sent")
+    return f"projects/{run.spec.project}/locations/{attempt.region}"
+
+
+def _has_labels(job: Any, run: Run, attempt: Attempt) -> bool:
+    return labels(run, attempt).items() <= dict(job.labels).items()
 
 
 def wire(run: Run, attempt: Attempt) -> dict[str, Any]:
@@ -188,8 +216,8 @@ def _call(what: str, call: Callable[[], _T]) -> _T:
 
 
 def _snapshot(job: Any) -> JobSnapshot:
-    if not job.name:
-        raise TemporarilyUnavailable("the answer is not Vertex AI's: its job has no name")
+    if not JOB.fullmatch(job.name):
+        raise TemporarilyUnavailable(f"the answer is not Vertex AI's: its job has the name {shown(job.name)}")
     try:
         state = JobState(int(job.state))
     except ValueError:  # a new state
@@ -201,7 +229,7 @@ def _snapshot(job: Any) -> JobSnapshot:
         created_at=_moment(job.create_time) or datetime.now(UTC),
         started_at=_moment(job.start_time),
         ended_at=_moment(job.end_time),
-        error=JobError(code=said.code, message=said.message) if said.code or said.message else None,
+        error=JobError(code=said.code, message=said.message[:MOST_LETTERS]) if said.code or said.message else None,
     )
 
 
@@ -214,4 +242,4 @@ def _line(error: BaseException) -> str:
     text = str(getattr(error, "message", "") or root_cause(error))
     with contextlib.suppress(AttributeError, ValueError, LookupError, TypeError):
         text = str(cast("Any", error).response.json()["error"]["message"])
-    return " ".join(text.split()) or type(error).__name__
+    return " ".join(text.encode(errors="replace").decode().split())[:MOST_LETTERS] or type(error).__name__

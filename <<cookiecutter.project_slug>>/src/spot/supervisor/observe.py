@@ -33,7 +33,7 @@ def observe(run: Run, jobs: JobClient, status: TrainingStatus, now: datetime) ->
     cancel_strays(run, jobs, now)
     # Jobs first: a trainer writes its completion before its job ends, so the bucket is never older than the jobs.
     snapshots = [(active, _look(run, active, jobs, now)) for active in run.active_attempts]
-    seen = status.observe(run)
+    seen = _until(status.observe(run), now)
     for active, snapshot in snapshots:
         if snapshot is None:
             if now - active.intended_at > GIVE_UP_AFTER:
@@ -56,27 +56,48 @@ def _look(run: Run, active: Attempt, jobs: JobClient, now: datetime) -> JobSnaps
     """
     if active.job:
         try:
-            return jobs.get(active.job)
+            return jobs.get(run, active)
         except JobNotFound as error:
             _log.warning("%s: %s", run.id, error)
     try:
-        return jobs.find(run, active)
+        found = jobs.find(run, active)
     except TemporarilyUnavailable as error:
         has_budget = run.spec.policy.budget_usd is not None
         if active.job or has_budget or now - active.intended_at <= GIVE_UP_UNHEARD_AFTER:
             raise
         _log.warning("%s: %s", run.id, error)
         return None
+    for extra in found[1:]:
+        _cancel_extra(run, active, extra, jobs)
+    return found[0] if found else None
+
+
+def _cancel_extra(run: Run, attempt: Attempt, extra: JobSnapshot, jobs: JobClient) -> None:
+    """Cancel a job that no attempt stands for."""
+    if not extra.state.ended and extra.state is not JobState.CANCELLING:
+        _log.warning("%s: cancelling job %s, which %s does not need", run.id, extra.name, attempt.id)
+        jobs.cancel(extra.name)
+
+
+def _until(seen: Observation, now: datetime) -> Observation:
+    """Return an observation without times after `now`: the clock of a trainer's machine may be ahead."""
+    progress, completed_at = seen.progress, seen.completed_at
+    return replace(
+        seen,
+        progress=progress and replace(progress, at=min(progress.at, now)),
+        completed_at=completed_at and min(completed_at, now),
+    )
 
 
 def _merged(active: Attempt, snapshot: JobSnapshot, seen: Observation, now: datetime) -> Attempt:
-    """Merge a snapshot and the newest progress into `active`. Known times are kept."""
+    """Merge a snapshot and the newest progress into `active`. Known times are kept, and none is after `now`."""
+    started_at, ended_at = (at and min(at, now) for at in (snapshot.started_at, snapshot.ended_at))
     active = replace(
         active,
         job=snapshot.name,
         state=snapshot.state,
-        started_at=active.started_at or snapshot.started_at,
-        ended_at=active.ended_at or ((snapshot.ended_at or now) if snapshot.state.ended else None),
+        started_at=active.started_at or started_at,
+        ended_at=active.ended_at or ((ended_at or now) if snapshot.state.ended else None),
         error=snapshot.error or active.error,
     )
     progress = seen.progress
@@ -162,10 +183,8 @@ def cancel_strays(run: Run, jobs: JobClient, now: datetime) -> None:
         if not _given_up_recently(attempt, now):
             continue
         try:
-            stray = jobs.find(run, attempt)
-            if stray and not stray.state.ended and stray.state is not JobState.CANCELLING:
-                _log.warning("%s: cancelling stray job %s of %s", run.id, stray.name, attempt.id)
-                jobs.cancel(stray.name)
+            for stray in jobs.find(run, attempt):
+                _cancel_extra(run, attempt, stray, jobs)
         except SpotError as error:  # another region must not block this run
             _log.warning("%s: cannot look for a stray job of %s: %s", run.id, attempt.id, error)
 

@@ -209,9 +209,8 @@ class _Pass:
 
 def is_settling(active: Attempt, now: datetime) -> bool:
     """Return whether the end of `active`, or its error, is near enough to wait for in this reconcile."""
-    if active.state.ended:
-        return active.ended_at is not None and now < active.ended_at + SETTLE
-    return active.cancel is not None and now < active.cancel.at + SETTLE
+    since = active.ended_at if active.state.ended else active.cancel and active.cancel.at
+    return since is not None and since <= now < since + SETTLE
 
 
 def ended(run: Run) -> str:

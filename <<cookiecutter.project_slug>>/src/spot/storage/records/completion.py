@@ -26,6 +26,10 @@ class Completion:
     time: datetime
     objects: Mapping[str, Written]
     """The results, by name in the folder of the run."""
+    compute_seconds: fields.Quantity = 0.0
+    """Time in training and evaluations over all attempts, without lost work."""
+    tail_seconds: fields.Quantity = 0.0
+    """From the end of training to this record."""
 
 
 def read(store: Store, run: str) -> Completion | None:
