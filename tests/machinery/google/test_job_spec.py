@@ -48,15 +48,15 @@ def test_without_an_account_vertex_takes_its_own() -> None:
     assert "serviceAccount" not in wire(run, run.attempts[0])["jobSpec"]
 
 
-def test_the_trainer_is_told_where_things_are_before_its_own_flags() -> None:
+def test_the_trainer_is_told_where_things_are_after_its_own_flags_which_cannot_redirect_it() -> None:
     arguments = pool(samples.run(samples.attempt()))["containerSpec"]["args"]
     assert arguments == [
+        *("--epochs", "20"),
+        *("--device", "cuda"),
         *("--run", "run-1", "--attempt", "a1"),
         *("--output-dir", "gs://bucket/prefix/models"),
         *("--checkpoint-dir", "gs://bucket/prefix/checkpoints"),
         *("--tensorboard-dir", "gs://bucket/prefix/tensorboard"),
-        *("--device", "cuda"),
-        *("--epochs", "20"),
     ]
 
 
@@ -66,7 +66,7 @@ def test_a_gpu_that_is_paid_for_is_insisted_on_unless_the_flags_name_a_device() 
     chosen = ("--device", "auto", "--epochs", "20")
     arguments = pool(samples.run(samples.attempt(), arguments=chosen))["containerSpec"]["args"]
     assert arguments.count("--device") == 1
-    assert tuple(arguments[-4:]) == chosen
+    assert tuple(arguments[:4]) == chosen
 
 
 @pytest.mark.parametrize(

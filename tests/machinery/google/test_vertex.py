@@ -53,7 +53,7 @@ def get(jobs: VertexJobs, name: str) -> JobSnapshot:
 Call = Callable[[VertexJobs, str], object]
 """One that may be repeated, of a job of this name."""
 REPEATABLE: list[Call] = [
-    lambda jobs, name: get(jobs, name),
+    get,
     lambda jobs, _name: jobs.find(RUN, ATTEMPT),
     lambda jobs, name: jobs.cancel(name),
 ]
@@ -325,16 +325,20 @@ def says() -> Iterator[Says]:
 @pytest.mark.filterwarnings("ignore:Unrecognized JobState")
 def test_a_state_that_is_not_known_yet_is_unspecified(says: Says) -> None:
     labelled = json.dumps(labels(RUN, ATTEMPT))
-    body = f'{{"name": "{UNKNOWN}", "state": 42, "createTime": "2026-11-24T00:00:00Z", "labels": {labelled}, "news": 1}}'
+    body = (
+        f'{{"name": "{UNKNOWN}", "state": 42, "createTime": "2026-11-24T00:00:00Z", "labels": {labelled}, "news": 1}}'
+    )
     sighting = get(VertexJobs(says(body.encode())), UNKNOWN)
     assert sighting.state is JobState.UNSPECIFIED
     assert not sighting.state.ended
 
 
-@pytest.mark.parametrize("body", [b"<html>Sign in</html>", b'{"name": ', b"[]", b'{"state": {}}', b"{}", b'{"name": "x"}', b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"<html>Sign in</html>", b'{"name": ', b"[]", b'{"state": {}}', b"{}", b'{"name": "x"}', b"\xff"]
+)
 def test_an_answer_that_is_none_is_unavailable(body: bytes, says: Says) -> None:
     jobs = VertexJobs(says(body), give_up_s=0.001)
-    calls: list[Call] = [lambda jobs, _name: jobs.create(RUN, ATTEMPT), lambda jobs, name: get(jobs, name)]
+    calls: list[Call] = [lambda jobs, _name: jobs.create(RUN, ATTEMPT), get]
     for call in calls:
         with pytest.raises(TemporarilyUnavailable, match="the answer is not Vertex AI's") as caught:
             call(jobs, UNKNOWN)
@@ -371,7 +375,7 @@ def test_without_credentials_it_says_how_to_get_some(tmp_path: Path, monkeypatch
     monkeypatch.delenv(vertex.ENDPOINT, raising=False)
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
-    calls: list[Call] = [lambda jobs, _name: jobs.create(RUN, ATTEMPT), lambda jobs, name: get(jobs, name)]
+    calls: list[Call] = [lambda jobs, _name: jobs.create(RUN, ATTEMPT), get]
     for call in calls:
         with pytest.raises(PermissionDenied, match="gcloud auth application-default login") as caught:
             call(VertexJobs(), UNKNOWN)

@@ -209,7 +209,8 @@ class _Pass:
 
 def is_settling(active: Attempt, now: datetime) -> bool:
     """Return whether the end of `active`, or its error, is near enough to wait for in this reconcile."""
-    since = active.ended_at if active.state.ended else active.cancel and active.cancel.at
+    cancelled_at = active.cancel.at if active.cancel else None
+    since = active.ended_at if active.state.ended else cancelled_at
     return since is not None and since <= now < since + SETTLE
 
 

@@ -44,7 +44,8 @@ def test_a_marker_holds_the_facts_of_its_start_or_end(store: Store) -> None:
     started, ended = {"time": "2026-11-24T00:00:00+00:00", "host": "vm"}, {"exit_code": 1, "reason": "why"}
     start = markers.claim_start(store, "run", "a", started)
     markers.write_end(store, "run", "a", start, ended)
-    assert (read(store, "a", 1, "started"), read(store, "a", 1, "ended")) == (started, ended)
+    found = (read(store, "a", 1, "started"), read(store, "a", 1, "ended"))
+    assert found == ({"format": 1, **started}, {"format": 1, **ended})
 
 
 def test_a_start_ends_once(store: Store) -> None:
