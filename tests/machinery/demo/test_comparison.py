@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from spot.demo.comparison import compare
 from spot.storage import paths
 from spot.storage.base import ABSENT, NotFound
 from spot.storage.factory import open_store
+from spot.storage.records import completion
 
 METRICS = {"score": "accuracy", "final": {"accuracy": 0.75}, "steps": 9, "history": [1, 2], "samples_digest": "abc"}
 
@@ -19,10 +21,12 @@ METRICS = {"score": "accuracy", "final": {"accuracy": 0.75}, "steps": 9, "histor
 def write(root: Path, run: str, *, weights: bytes = b"weights", complete: bool = True, **changes: object) -> None:
     models = open_store(f"{root}/models")
     contents = {paths.MODEL: weights, paths.METRICS: json.dumps({**METRICS, **changes}).encode()}
+    written = {
+        name: models.write(paths.output(run, name), content, if_generation=ABSENT) for name, content in contents.items()
+    }
     if complete:
-        contents[paths.COMPLETION] = b'{"time": "2026-11-28T00:00:00Z"}'
-    for name, content in contents.items():
-        models.write(paths.output(run, name), content, if_generation=ABSENT)
+        record = completion.encode(run, datetime(2026, 11, 28, tzinfo=UTC), {}, written)
+        models.write(paths.output(run, paths.COMPLETION), record, if_generation=ABSENT)
 
 
 def test_the_same_twice_is_identical(tmp_path: Path) -> None:

@@ -4,17 +4,25 @@ import contextlib
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
+from rich.segment import Segment
+
+from spot.core.fields import terminal
 
 WIDE = 160
 """Columns outside a terminal."""
 
 
 class _Console(Console):
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Replace control characters: texts of Vertex AI and of the bucket must not steer a terminal."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(terminal(segment.text), segment.style)
+
     def on_broken_pipe(self) -> None:
         """Raise, because rich would exit with the code of a failed run."""
         raise BrokenPipeError

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from spot.core.errors import SpotError
+from spot.core.fields import terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,10 +59,14 @@ def entry() -> None:
 def _log_to_stderr() -> None:
     import logging
 
-    formatter = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%SZ")
-    formatter.converter = time.gmtime
+    class Formatter(logging.Formatter):
+        converter = time.gmtime
+
+        def format(self, record: logging.LogRecord) -> str:
+            return terminal(super().format(record))
+
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
+    handler.setFormatter(Formatter("%(asctime)s %(message)s", "%H:%M:%SZ"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -69,7 +74,7 @@ def _log_to_stderr() -> None:
 
 def _fail(lines: Sequence[str], code: int = INTERRUPTED) -> int:
     for line in lines:
-        print(f"spot: {line}", file=sys.stderr)
+        print(f"spot: {terminal(line)}", file=sys.stderr)
     return code
 
 

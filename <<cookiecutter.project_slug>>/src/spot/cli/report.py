@@ -17,10 +17,10 @@ from spot.accounting.totals import Totals
 from spot.cli import console
 from spot.config.load import load
 from spot.core.errors import Exit, SpotError
+from spot.core.fields import one_line
 from spot.core.run import Observation, Run
 from spot.report import as_json, markdown, page, terminal
-from spot.storage.base import Damaged, NewerFormat
-from spot.storage.records.ledger import InvalidRunId, Ledger, UnknownRun
+from spot.storage.records.ledger import Ledger
 from spot.supervisor import service
 from spot.supervisor.submit import OLDEST_ID
 from spot.supervisor.training_status import TrainingStatus
@@ -75,7 +75,7 @@ def gather(
     The date of an id may be older than the submit, see `OLDEST_ID`. Raises `SpotError`.
     """
     with ThreadPoolExecutor(READERS) as pool:
-        read = list(pool.map(lambda name: _read(ledger, name), ledger.closed_since(since - OLDEST_ID, now)))
+        read = list(pool.map(ledger.closed_or_reason, ledger.closed_since(since - OLDEST_ID, now)))
         runs = sorted(
             (run for run in read if isinstance(run, Run) and since <= run.submitted_at <= now),
             key=lambda run: (run.submitted_at, run.id),
@@ -127,17 +127,9 @@ def _write(path: Path, page: str) -> None:
         raise ReportError(f"--html {str(path)!r} cannot be written: {error.strerror}") from error
 
 
-def _read(ledger: Ledger, name: str) -> Run | str:
-    """Return a run, or why it cannot be read."""
-    try:
-        return ledger.read_closed(name)
-    except (Damaged, InvalidRunId, NewerFormat, UnknownRun) as error:
-        return str(error)
-
-
 def _seen(reader: TrainingStatus, run: Run) -> tuple[Observation | None, str | None]:
     """Return what the bucket says about a run, or why it cannot be read."""
     try:
         return reader.observe(run), None
     except SpotError as error:
-        return None, " ".join(str(error).split())
+        return None, one_line(error)

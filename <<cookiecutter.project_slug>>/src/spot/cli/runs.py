@@ -18,6 +18,7 @@ from spot.cli import console, run_tables
 from spot.config.load import load
 from spot.core.clock import SystemClock
 from spot.core.errors import Exit
+from spot.core.fields import one_line
 from spot.core.format import clock
 from spot.core.run import Observation, Run
 from spot.google import console_urls
@@ -160,7 +161,7 @@ def _new_lines() -> Callable[[RunsResult, datetime], None]:
             line = run_tables.line(one, now)
             if shown.get(one.run_id) != line:
                 shown[one.run_id] = line
-                print(f"{clock(now)} {line}", flush=True)
+                print(f"{clock(now)} {one_line(line)}", flush=True)
 
     return show
 

@@ -66,7 +66,19 @@ Crc32c = Annotated[int, Bounds(0, 2**32 - 1)]
 Quantity = Annotated[float, Bounds(0, 1e9)]
 """Seconds, rates and dollars."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that move a cursor, change the order of text or cannot be written."""
 _SHOWN = 60
+
+
+def terminal(text: str) -> str:
+    """Return `text` without control characters, for a terminal or a log. Line feeds are kept."""
+    return "\n".join(_CONTROL.sub("\ufffd", line) for line in text.split("\n"))
+
+
+def one_line(text: object) -> str:
+    """Return `text` on one line, without control characters."""
+    return terminal(" ".join(str(text).split()))
 
 
 def shown(value: object) -> str:

@@ -30,11 +30,16 @@ class Due:
     """Why issues are closed."""
 
 
-def recent(ledger: Ledger, now: datetime) -> list[Run]:
-    """Return the closed runs that were submitted this month or the previous one. Raises `SpotError`."""
+def recent(ledger: Ledger, now: datetime) -> tuple[list[Run], list[str]]:
+    """Return the closed runs submitted this month or the previous one, and why others cannot be read.
+
+    Raises `SpotError` if they cannot be listed.
+    """
     since = (now.replace(day=1) - timedelta(days=1)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     dated = ledger.closed_since(since - OLDEST_ID, now)  # a re-run keeps the date of its workflow run
-    return [run for run in map(ledger.read_closed, dated) if run.submitted_at >= since]
+    found = [ledger.closed_or_reason(name) for name in dated]
+    runs = [run for run in found if isinstance(run, Run) and run.submitted_at >= since]
+    return runs, [reason for reason in found if isinstance(reason, str)]
 
 
 def due(runs: Sequence[Run], issues: Iterable[Issue]) -> Due:

@@ -1,6 +1,7 @@
 """Render runs as Markdown, for the summary of a workflow and the issue of a failed run."""
 
 import json
+import logging
 import shlex
 from datetime import datetime
 
@@ -15,6 +16,8 @@ from spot.supervisor.submit import SubmitPlan
 
 MOST_BYTES = 900_000
 """GitHub drops a whole summary above 1 MiB."""
+
+_log = logging.getLogger(__name__)
 
 
 def planned(plan: SubmitPlan) -> str:
@@ -68,5 +71,9 @@ def _plan(plan: SubmitPlan) -> str:
 
 def state(run: Run, seen: Observation | None, waiting_for: str, now: datetime) -> str:
     """Return the report of a run, and what an open run waits for. `seen` is None if the bucket was not read."""
-    text = markdown.report(account(run, seen, now))
+    try:
+        text = markdown.report(account(run, seen, now))
+    except Exception:  # a defect in one report must not hide the other runs and their alarms
+        _log.exception("%s: no report", run.id)
+        text = f"### {run.id}\n\nThe report failed: see the log of this step."
     return f"{text}\n\nWaiting for: {plain(waiting_for)}" if run.state is RunState.OPEN else text

@@ -18,6 +18,7 @@ from spot.config.load import load
 from spot.config.settings import Settings
 from spot.core.clock import SystemClock
 from spot.core.errors import Exit, SpotError
+from spot.core.fields import terminal
 from spot.core.run import Observation, Run, RunState
 from spot.github import issues, summary
 from spot.github.api import GitHub, GitHubError
@@ -33,9 +34,17 @@ AS_SET = "as in spot.toml"
 """The choice of a strategy that overrides nothing."""
 
 
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a line in which GitHub finds no command: it reads commands from logs as well."""
+        return terminal(super().format(record)).replace("::", ": :").replace("##[", "# #[")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code. GitHub shows each known error on the page of the workflow run."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for name in ("google", "spot.storage", "urllib3"):  # single retries; the final error is reported anyway
         logging.getLogger(name).setLevel(logging.ERROR)
     verbs = {"find-image": find_image, "retrain": retrain, "supervise": supervise, "keep-alive": keep_alive}
@@ -167,7 +176,10 @@ def _report(ledger: Ledger, ended: Sequence[Run], github: GitHub, now: datetime)
     """Open and close issues once a run has ended, or none is open. Return the failures not reported before."""
     failed = {run.id for run in ended if run.state is RunState.FAILED}
     if ended or not ledger.open_ids():
-        runs = {run.id: run for run in [*issues.recent(ledger, now), *ended]}
+        closed, unreadable = issues.recent(ledger, now)
+        for reason in unreadable:
+            _annotate("warning", reason)
+        runs = {run.id: run for run in [*closed, *ended]}
         failed |= {run.id for run in issues.report([*runs.values()], github, now, workflow_run=_this_run())}
     return sorted(failed)
 
@@ -202,7 +214,7 @@ def _append(variable: str, text: str) -> None:
 
 
 def _annotate(kind: str, line: str) -> None:
-    escaped = line.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    escaped = terminal(line).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     print(f"::{kind}::{escaped}", flush=True)
 
 

@@ -1,5 +1,6 @@
 """Build links to the Google Cloud console."""
 
+import shlex
 from urllib.parse import quote
 
 
@@ -19,7 +20,9 @@ def logs(job: str) -> str:
 def follow(job: str) -> str:
     """Return the command that follows the log of a job."""
     project, region, number = _parts(job)
-    return f"gcloud ai custom-jobs stream-logs {number} --region={region} --project={project}"
+    return shlex.join(
+        ["gcloud", "ai", "custom-jobs", "stream-logs", number, f"--region={region}", f"--project={project}"]
+    )
 
 
 def storage(uri: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar, cast
@@ -164,7 +165,10 @@ def refusal(api: str, response: requests.Response) -> GoogleApiError:
             if detail.get("reason") == "SERVICE_DISABLED":
                 where = detail["metadata"]
                 project = where["consumer"].removeprefix("projects/")
-                fix, denied = f"gcloud services enable {where['service']} --project={project}", False
+                fix, denied = (
+                    shlex.join(["gcloud", "services", "enable", where["service"], f"--project={project}"]),
+                    False,
+                )
     said = " ".join(said.split()).rstrip(".")
     return GoogleApiError(f"{api} answered {status}: {said}", status=status, fix=fix, denied=denied)
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+from spot.core.fields import one_line
 from spot.core.format import clock
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ def render(template: str, **values: object) -> str:
 
 def plain(text: object) -> str:
     """Return `text` on one line, without any meaning in Markdown or HTML."""
-    line = " ".join(str(text).split())
-    return re.sub(r"[\\`*_{}\[\]<>#|!~@&$]", lambda match: f"&#{ord(match[0])};", line)
+    return re.sub(r"[\\`*_{}\[\]<>#|!~@&$]|:(?=//)|(?<=www)\.", lambda match: f"&#{ord(match[0])};", one_line(text))
 
 
 def label(text: object) -> str:

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
 from spot.core.clock import Clock
 from spot.core.errors import Exit, PermissionDenied, SpotError, TemporarilyUnavailable
+from spot.core.fields import one_line
 from spot.core.run import Attempt, Cancel, Decision, Observation, Run, RunState
 from spot.google.vertex import JobClient, RequestRejected
 from spot.policy.decide import decide
@@ -59,8 +60,7 @@ class PassResult:
 
     def failed(self, error: SpotError) -> PassResult:
         """Return this result with an error that stopped it."""
-        line = " ".join(str(error).split())
-        return replace(self, problem=line, needs_operator=error.exit_code is Exit.USAGE)
+        return replace(self, problem=one_line(error), needs_operator=error.exit_code is Exit.USAGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,8 @@ class Supervisor:
     clock: Clock
     publish: Callable[[Run, Observation, datetime], object] = lambda run, seen, now: None  # noqa: ARG005
     """Publish the report of a closed run; idempotent. Called before the run is filed, so that no crash skips it."""
+    check: Callable[[Run], object] = lambda run: None  # noqa: ARG005
+    """Raise `SpotError` for a run that the settings do not allow, before any request for it."""
 
     def reconcile(self) -> list[PassResult]:
         """Advance every open run. Raises `SpotError` if they cannot be listed."""
@@ -102,11 +104,15 @@ class _Pass:
             result = self._result("a successful read").failed(error)
             _log.warning("%s: %s", self._id, result.problem)
             return result
+        except Exception as error:  # no run may stop the supervision of the others
+            _log.exception("%s", self._id)
+            return self._result("a person").failed(SpotError(f"{type(error).__name__}: {error}"))
 
     def _advance(self) -> str:
         """Act until the policy waits, and return what it waits for."""
         to = self._to
         record = self._keep(to.ledger.read(self._id))
+        to.check(record.run)
         for _ in range(MOST_TURNS):
             if record.run.state is not RunState.OPEN:
                 return self._file(record)

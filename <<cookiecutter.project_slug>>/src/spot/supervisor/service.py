@@ -16,6 +16,7 @@ from spot.google.vertex import VertexJobs
 from spot.storage.base import Conflict
 from spot.storage.factory import open_store
 from spot.storage.records.ledger import Ledger
+from spot.supervisor import pinned
 from spot.supervisor.reconcile import PassResult, Supervisor, ended
 from spot.supervisor.resume import plan_resume
 from spot.supervisor.submit import SubmitError, SubmitOptions, SubmitPlan, plan_submit
@@ -106,6 +107,7 @@ def supervisor_of(settings: Settings, clock: Clock, publish: Publish) -> Supervi
         status=status_reader(settings),
         clock=clock,
         publish=lambda run, seen, now: publish(run, seen, ledger, now),
+        check=lambda run: pinned.check(run, settings),
     )
 
 

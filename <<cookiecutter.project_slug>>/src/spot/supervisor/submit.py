@@ -20,7 +20,7 @@ from spot.policy.decide import decide
 from spot.policy.slack import Slack
 from spot.pricing.quotes import age_warning, quotes
 from spot.storage.factory import open_object, open_store
-from spot.supervisor import preflight
+from spot.supervisor import pinned, preflight
 
 OLDEST_ID = timedelta(days=31)
 """The oldest date in the id of a new run. GitHub allows a workflow run to be run again for 30 days."""
@@ -110,6 +110,7 @@ def pinned_image(settings: Settings, options: SubmitOptions) -> str:
 
 def plan_priced(settings: Settings, options: SubmitOptions, run: Run, seen: Observation = NOTHING_SEEN) -> SubmitPlan:
     """Return the plan of `run`, with a note if its prices are old."""
+    pinned.check(run, settings)
     planned = plan(run, force=options.force, save=settings.save, seen=seen)
     policy = run.spec.policy
     if policy.budget_usd is None:

@@ -3,7 +3,9 @@
 import contextlib
 import logging
 from dataclasses import replace
+from functools import partial
 
+from spot.storage.base import Damaged
 from spot.storage.paths import Commit
 from spot.storage.records import lease, manifest, markers
 from spot.storage.records.lease import Lease
@@ -12,6 +14,7 @@ from spot.trainer.checkpoint import restore
 from spot.trainer.checkpoint.identity import Identity
 from spot.trainer.checkpoint.interval import History
 from spot.trainer.checkpoint.manager import CheckpointManager
+from spot.trainer.checkpoint.restore import Restored
 from spot.trainer.checkpoint.standby import Standby, stand_by
 from spot.trainer.context import Saving, Start
 from spot.trainer.loop import Compute
@@ -93,7 +96,9 @@ def _restore(start: Start, saving: Saving, state: TrainingState, identity: Ident
     parent = start.flags.from_run
     runs = (identity.run, parent) if parent else (identity.run,)
     for run in runs:  # the parent's checkpoints count until this run has its own
-        found = restore.newest_good(saving.store, run, saving.buffer, lambda manifest: _accept(manifest, identity))
+        found = restore.newest_good(
+            saving.store, run, saving.buffer, lambda manifest: _accept(manifest, identity), partial(_load, state)
+        )
         if found:
             break
     if found is None and parent:
@@ -101,7 +106,6 @@ def _restore(start: Start, saving: Saving, state: TrainingState, identity: Ident
     if found is None:
         _log.info("step 0 of %d: run %s starts, no checkpoint found", state.plan.total_steps, identity.run)
         return None
-    state.restore(found.tensors, found.rest)
     state.compute_seconds = found.manifest.compute_seconds
     state.evaluation_seconds = found.manifest.evaluation_seconds
     state.longest_evaluation_seconds = found.manifest.longest_evaluation_seconds
@@ -123,6 +127,12 @@ def _resumed_from(restored: Manifest | None, run: str) -> Commit | None:
     if restored is None:
         return None
     return restored.commit if restored.run == run else replace(restored.commit, token=0)
+
+
+def _load(state: TrainingState, found: Restored) -> None:
+    state.restore(found.tensors, found.rest)
+    if state.step != found.manifest.step:
+        raise Damaged(f"the checkpoint of step {found.manifest.step} holds the state of step {state.step}")
 
 
 def _config(flags: Flags, compute: Compute) -> dict[str, Json]:

@@ -13,6 +13,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from spot.storage.base import Damaged
 from spot.storage.records.manifest import Json
 from spot.trainer.checkpoint import pytree
 from spot.trainer.dataset import extend_digest
@@ -177,17 +178,27 @@ class TrainingState:
         return tensors, json.dumps(rest).encode()
 
     def restore(self, tensors: dict[str, Tensor], rest: bytes) -> None:
-        """Load a captured state. Raise `UsageError` if it belongs to another model or optimizer."""
-        packed = json.loads(rest)
+        """Load a captured state.
+
+        Raise `UsageError` if it belongs to another model or optimizer, `Damaged` if it is no state.
+        """
+        try:
+            self._restore(tensors, json.loads(rest))
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+            # Other errors of torch are those of the device: they must not quarantine a good checkpoint.
+            raise Damaged(f"the checkpoint holds no valid state: {error!r}") from error
+
+    def _restore(self, tensors: dict[str, Tensor], packed: dict[str, Json]) -> None:
         own: dict[str, Tensor] = {}
         pytree.pack(self.model.state_dict(), "model", own)
         _same_shapes(own, {name: value for name, value in tensors.items() if name.startswith("model.")})
         parts = {name: pytree.unpack(value, tensors) for name, value in packed.items()}
+        model, optimizer, scheduler, scaler = (parts[name] for name in ("model", "optimizer", "scheduler", "scaler"))
         try:
-            self.model.load_state_dict(parts["model"])
-            self.optimizer.load_state_dict(parts["optimizer"])
-            self.scheduler.load_state_dict(parts["scheduler"])
-            self.scaler.load_state_dict(parts["scaler"])
+            self.model.load_state_dict(model)
+            self.optimizer.load_state_dict(optimizer)
+            self.scheduler.load_state_dict(scheduler)
+            self.scaler.load_state_dict(scaler)
         except (ValueError, RuntimeError, KeyError) as error:
             raise UsageError(f"the checkpoint is of another model or optimizer: {error}; use another --run") from error
         device = next(self.model.parameters()).device
@@ -237,7 +248,10 @@ def _generators() -> dict[str, Any]:
 def _set_generators(states: dict[str, Any]) -> None:
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
-    torch.set_rng_state(states["torch"])
+    try:
+        torch.set_rng_state(states["torch"])
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
     if torch.cuda.is_available() and states["cuda"]:
         torch.cuda.set_rng_state_all(states["cuda"])
 

@@ -12,6 +12,7 @@ import torch
 from torch.amp.grad_scaler import GradScaler
 
 from spot.core.errors import PermissionDenied
+from spot.storage.base import Damaged
 from spot.storage.records import lease
 from spot.storage.records.lease import LeaseLost
 from spot.trainer.checkpoint.manager import CheckpointManager
@@ -203,6 +204,9 @@ def _finish(
 
 
 def _check_lease(saving: Saving, run: str) -> None:
-    held = lease.read(saving.store, run)
+    try:
+        held = lease.read(saving.store, run)
+    except Damaged as error:
+        raise StartAgain(f"{error}; the next start claims the lease anew") from error
     if held and held.holder != saving.name:
         raise LeaseLost(f"process {held.holder} holds the lease of run {run}")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
 from spot.core.errors import TemporarilyUnavailable
 from spot.storage import paths
 from spot.storage.base import ABSENT, Object
+from spot.storage.paths import Commit
 from spot.storage.records import lease
 from spot.storage.records.lease import Lease, LeaseLost
 from spot.trainer.checkpoint.standby import Standby, stand_by
 from spot.trainer.runtime.errors import Stopped
 from tests.machinery.clocks import ManualClock
+from tests.machinery.storage.completed import complete
 from tests.machinery.storage.memory import MemoryStore
 from tests.machinery.trainer.leases import RUN, TIMING, become, now, pass_time
 
@@ -203,6 +206,16 @@ def test_a_sign_of_life_in_the_last_moment_counts(standby: Standby, store: Memor
     assert now(store).holder == HOLDER
 
 
+def test_a_damaged_lease_is_claimed_anew_above_every_earlier_token(standby: Standby, store: MemoryStore) -> None:
+    there = store.read(paths.writer(RUN))
+    store.write(paths.writer(RUN), b'{"format": 1, "token": 1e999}', if_generation=there.generation)
+    commit = Commit(step=10, token=7, from_step=0, from_token=0)
+    store.write(paths.manifest(RUN, commit), b"", if_generation=ABSENT)
+    mine = standby.look()
+    assert mine is not None
+    assert (mine.holder, mine.token, mine.replaced) == (ME, 8, (RELIEVED,))
+
+
 def test_a_request_is_withdrawn_if_it_is_its_own(standby: Standby, store: MemoryStore) -> None:
     standby.look()
     standby.withdraw()
@@ -210,10 +223,6 @@ def test_a_request_is_withdrawn_if_it_is_its_own(standby: Standby, store: Memory
     become(store, now(store).requested_by("a3.1"))
     standby.withdraw()
     assert now(store).successor == "a3.1"
-
-
-def complete(outputs: MemoryStore) -> None:
-    outputs.write(paths.output(RUN, paths.COMPLETION), b'{"time": "2026-11-28T00:00:00Z"}', if_generation=ABSENT)
 
 
 def test_it_waits_until_the_lease_is_its_own(standby: Standby, store: MemoryStore, clock: ManualClock) -> None:
@@ -231,7 +240,7 @@ def test_it_waits_until_the_lease_is_its_own(standby: Standby, store: MemoryStor
 
 def test_a_run_completed_meanwhile_needs_nobody(standby: Standby, clock: ManualClock) -> None:
     outputs = MemoryStore()
-    clock.on_sleep = lambda _: complete(outputs)
+    clock.on_sleep = lambda _: complete(outputs, RUN, datetime(2026, 11, 28, tzinfo=UTC))
     assert stand_by(standby, outputs) is None
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from spot.core.errors import SpotError
 from spot.core.fields import ID, ID_ALLOWED, shown
 from spot.core.run import Run, RunState
-from spot.storage.base import ABSENT, Conflict, Damaged, NotFound, Store
+from spot.storage.base import ABSENT, Conflict, Damaged, NewerFormat, NotFound, Store
 from spot.storage.records import codec
 from spot.storage.records.codec import encode
 
@@ -109,6 +109,13 @@ class Ledger:
         if name != _closed_name(run_id):
             raise Damaged(f"{self.uri}/{shown(name)} is not the name of a closed run: move it away")
         return self._read(name, run_id).run
+
+    def closed_or_reason(self, name: str) -> Run | str:
+        """Return the closed run in this object, or why it cannot be read."""
+        try:
+            return self.read_closed(name)
+        except (Damaged, InvalidRunId, NewerFormat, UnknownRun) as error:
+            return str(error)
 
     def file(self, record: Record) -> None:
         """Move an ended run to the closed runs. Idempotent, also after a crash."""

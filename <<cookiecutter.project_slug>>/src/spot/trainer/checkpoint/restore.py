@@ -36,12 +36,18 @@ class Restored:
     rest: bytes
 
 
-def newest_good(store: Store, run: str, buffer: SharedBuffer, accept: Callable[[Manifest], None]) -> Restored | None:
+def newest_good(
+    store: Store,
+    run: str,
+    buffer: SharedBuffer,
+    accept: Callable[[Manifest], None],
+    load: Callable[[Restored], None] = lambda _: None,
+) -> Restored | None:
     """Return the newest undamaged checkpoint, None if there never was one.
 
-    `accept` raises for a checkpoint of another configuration. A damaged checkpoint is quarantined, so that training
-    can commit its step again. A store that does not answer is no damage. Raise `StartAgain` if every checkpoint is
-    damaged.
+    `accept` raises for a checkpoint of another configuration, `load` raises `Damaged` for an invalid state. A damaged
+    checkpoint is quarantined, so that training can commit its step again. A store that does not answer is no damage.
+    Raise `StartAgain` if every checkpoint is damaged.
     """
     damaged = 0
     for _ in range(LISTINGS):
@@ -51,6 +57,8 @@ def newest_good(store: Store, run: str, buffer: SharedBuffer, accept: Callable[[
                 found = manifest.read(store, run, commit)
                 accept(found)
                 tensors, rest = _read(store, found, buffer)
+                restored = Restored(manifest=found, tensors=tensors, rest=rest)
+                load(restored)
             except NotFound:
                 vanished = True
             except Damaged as error:
@@ -59,7 +67,7 @@ def newest_good(store: Store, run: str, buffer: SharedBuffer, accept: Callable[[
                 else:
                     vanished = True
             else:
-                return Restored(manifest=found, tensors=tensors, rest=rest)
+                return restored
         if not vanished:
             break
     if damaged:
@@ -77,8 +85,10 @@ def quarantine_all(store: Store, run: str) -> None:
 
 
 def _read(store: Store, found: Manifest, buffer: SharedBuffer) -> tuple[dict[str, Tensor], bytes]:
-    if not found.parts or min(part.size for part in found.parts) <= 0:
-        raise Damaged(f"the manifest of step {found.step} names no parts or an empty part")
+    named = {part.name: part.size for part in found.parts}
+    there = {entry.name: entry.size for entry in store.list(paths.data(found.run))}
+    if not 0 < len(named) == len(found.parts) or 0 in named.values() or not named.items() <= there.items():
+        raise Damaged(f"the manifest of step {found.step} names no parts, or parts that {store.uri} does not have")
     view = buffer.view(found.size)[: found.size]
     starts = [sum(part.size for part in found.parts[:index]) for index in range(len(found.parts))]
     with ThreadPoolExecutor(STREAMS, thread_name_prefix="restore") as pool:

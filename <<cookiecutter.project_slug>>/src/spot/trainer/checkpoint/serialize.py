@@ -130,7 +130,7 @@ def parse(view: memoryview) -> tuple[dict[str, Tensor], bytes]:
                 raise Damaged(f"tensor {name} lies outside the bytes that the header allows")
             tensors[name] = whole[start + first : start + last].view(dtype).view(shape)
         return tensors, bytes(tensors.pop(STATE).numpy())
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise Damaged(f"the bytes of the checkpoint are no safetensors file: {error}") from error
 
 

@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass, field
 
 from spot.core.clock import Clock, SystemClock
 from spot.core.errors import SpotError, TemporarilyUnavailable
-from spot.storage.base import Conflict, Store
+from spot.storage.base import Conflict, Damaged, Store
 from spot.storage.records import completion, lease
 from spot.storage.records.lease import Found, Lease, LeaseLost
 from spot.trainer.runtime.errors import Stopped
@@ -60,7 +60,10 @@ class Standby:
 
     def look(self) -> Lease | None:
         """Return the lease once acquired. Raise `LeaseLost` if another standby waits instead, `SpotError`."""
-        found = lease.look(self.store, self.run)
+        try:
+            found = lease.look(self.store, self.run)
+        except Damaged:  # a claim replaces it
+            found = None
         if found is None or found.lease.attempt == lease.attempt_of(self.name):
             return lease.claim(self.store, self.run, self.name, self.replaces)
         held = found.lease
