@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
+import re
 import sys
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rich.console import Group
+from rich.text import Text
 
 from spot.cli import console
 from spot.core.tables import facts
@@ -36,6 +42,16 @@ def test_text_is_not_broken_so_that_it_can_be_copied(capsys: pytest.CaptureFixtu
 def test_what_looks_like_markup_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     console.write("[bold]:smile:[/nothing]")
     assert capsys.readouterr().out == "[bold]:smile:[/nothing]\n"
+
+
+@given(st.text(max_size=30) | st.text(st.sampled_from("a\x1b[2J\x07\r\x9b\u202e\ud800\n"), max_size=20))
+@example("\x1b]0;title\x07\x1b[2J\x1b[1;31mgone")
+@settings(max_examples=200, deadline=None)
+def test_no_text_steers_a_terminal_wherever_it_stands(text: str) -> None:
+    written = io.StringIO()
+    with contextlib.redirect_stdout(written):
+        console.write(text, Text(text, style="bold red"), facts([("name", text)]), Group(Text(text)))
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", written.getvalue())
 
 
 def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,14 +82,14 @@ def test_every_key_of_the_json_is_documented_and_every_documented_key_is_there(d
 def test_the_runs_of_some_time_are_added_up_and_a_broken_record_is_named(desk: Desk, tmp_path: Path) -> None:
     for number, story in enumerate((stories.calm(), stories.loss(), stories.failed())):
         kept(desk, story, ago=timedelta(days=2 * number + 1), run_id=f"{WEEKLY}-{number}")
-    month = f"{datetime.now(UTC):%Y/%m}"
-    desk.store().write(f"runs/closed/{month}/broken.json", b"nonsense", if_generation=ABSENT)
+    month, broken = f"{datetime.now(UTC):%Y/%m}", f"{datetime.now(UTC):%Y%m%d}-broken"
+    desk.store().write(f"runs/closed/{month}/{broken}.json", b"nonsense", if_generation=ABSENT)
     values = desk.spot("report", "--since", "4d", "--json").json
     assert [one["run"] for one in values["runs"]] == [f"{WEEKLY}-1", f"{WEEKLY}-0"]
     assert values["totals"]["usd"] == pytest.approx(16.45 + 5.2)
     assert values["totals"]["is_loss"] is True
     [skipped] = values["skipped"]
-    assert f"runs/closed/{month}/broken.json is not the record of a run" in skipped
+    assert f"runs/closed/{month}/{broken}.json is not the record of a run" in skipped
     said = desk.spot("report", "--since", "90d", "--html", str(tmp_path / "runs.html"), "--markdown")
     assert said.code == Exit.DONE
     assert "## 3 runs submitted since" in said.out

@@ -15,6 +15,7 @@ from spot.core.job import JobError
 from spot.core.run import Decision, Outcome, Run, RunState
 from spot.github import issues
 from spot.github.api import GitHub, Issue
+from spot.storage.base import ABSENT
 from spot.storage.factory import open_store
 from spot.storage.records.ledger import Ledger
 from tests.machinery.samples import after, ended, run
@@ -134,5 +135,7 @@ def test_runs_of_this_month_and_the_last_are_recent_and_none_before(tmp_path: Pa
         submitted = datetime.strptime(name[:8], "%Y%m%d").replace(tzinfo=UTC)
         ledger.file(ledger.create(run(id=name, submitted_at=submitted, state=RunState.FAILED)))
     ledger.create(run(id="20261003-1"))
-    found = issues.recent(ledger, datetime(2026, 10, day, 12, tzinfo=UTC))
+    store.write("runs/closed/2026/10/junk.json", b"[" * 100_000, if_generation=ABSENT)
+    found, unreadable = issues.recent(ledger, datetime(2026, 10, day, 12, tzinfo=UTC))
+    assert ["runs/closed/2026/10/junk.json" in line for line in unreadable] == [True]
     assert sorted(one.id for one in found) == ["20260901-1", "20261001-1", "20261002-1"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from spot.core.errors import Exit
-from spot.core.run import Outcome, RunState
+from spot.core.run import Attempt, Outcome, Run, RunState
 from spot.emulators.faults import Call, Method
 from spot.github import workflow
 from spot.storage.factory import open_store
@@ -44,6 +46,12 @@ def team(gs_uri: str, emulator_url: str, tmp_path: Path, monkeypatch: pytest.Mon
         for name, value in given.items():
             monkeypatch.setenv(name, value)
         yield world
+
+
+def theirs(team: Cloud, *attempts: Attempt, **changes: Any) -> Run:
+    """A run that the settings of the team allow."""
+    place = {"project": "acme-ml", "root": team.uri, "service_account": "training@acme-ml.iam.gserviceaccount.com"}
+    return run(*attempts, **{"image": f"{IMAGES}/trainer@{DIGEST}", **place, **changes})
 
 
 def supervised(team: Cloud) -> bool:
@@ -179,7 +187,7 @@ def test_a_submit_beside_a_pass_that_switches_off_ends_with_it_on(team: Cloud) -
 def test_a_pass_beside_a_submit_that_recorded_its_run_ends_with_it_on(team: Cloud) -> None:
     def submits(call: str) -> None:
         if call.endswith("disable"):  # the pass has seen no run
-            team.ledger.create(run())
+            team.ledger.create(theirs(team))
 
     team.github.on_call = submits
     assert workflow.main(["supervise"]) == Exit.DONE
@@ -212,7 +220,7 @@ def test_whatever_call_github_refuses_a_failure_is_reported_once_and_then_all_is
 def test_a_failure_is_reported_at_once_while_another_run_goes_on(team: Cloud) -> None:
     assert workflow.main(["retrain"]) == Exit.DONE
     going_on = team.only_run().id
-    team.ledger.create(run(ended(Outcome.TRAINING_FAILED), id="20261124-failed"))
+    team.ledger.create(theirs(team, ended(Outcome.TRAINING_FAILED), id="20261124-failed"))
     assert workflow.main(["supervise"]) == Exit.FAILED
     assert [issue["title"] for issue in team.github.issues] == ["Retraining 20261124-failed failed"]
     assert team.ledger.open_ids() == [going_on]
@@ -220,13 +228,13 @@ def test_a_failure_is_reported_at_once_while_another_run_goes_on(team: Cloud) ->
 
 
 def test_a_run_that_fails_after_months_is_reported_too(team: Cloud) -> None:
-    team.ledger.create(run(ended(Outcome.TRAINING_FAILED), id="20250101-old"))
+    team.ledger.create(theirs(team, ended(Outcome.TRAINING_FAILED), id="20250101-old"))
     assert workflow.main(["supervise"]) == Exit.FAILED
     assert [issue["title"] for issue in team.github.issues] == ["Retraining 20250101-old failed"]
 
 
 def test_without_issues_in_the_repository_the_pass_is_red_and_all_is_switched_off(team: Cloud) -> None:
-    team.ledger.create(run(ended(Outcome.TRAINING_FAILED)))
+    team.ledger.create(theirs(team, ended(Outcome.TRAINING_FAILED)))
     team.github.failing = [0, 410]
     assert workflow.main(["supervise"]) == Exit.FAILED
     assert (team.github.issues, team.github.states["supervise.yml"]) == ([], OFF)
@@ -265,6 +273,49 @@ def test_a_broken_record_fails_each_pass_and_keeps_the_others_going(
     assert team.creates() == 2
     assert supervised(team)
     assert "20261124-broken" in capsys.readouterr().out
+
+
+HOSTILE = {
+    "deep": b"[" * 200_000,
+    "huge": b'{"format": 1, "id": ' + b"9" * 400 + b"}",
+    "infinite": b'{"format": 1, "spec": 1e999}',
+    "newer": b'{"format": 7}',
+}
+
+
+def test_hostile_objects_of_other_runs_stop_no_supervision_and_no_alarm(
+    team: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store(team.uri)
+    for name, data in HOSTILE.items():
+        store.write(f"runs/open/20261124-{name}.json", data, if_generation=0)
+        store.write(f"runs/closed/{datetime.now(UTC):%Y/%m}/junk-{name}.json", data, if_generation=0)
+    store.write("runs/open/no such id.json", b"", if_generation=0)
+    team.ledger.create(theirs(team, ended(Outcome.TRAINING_FAILED), id="20261125-failed"))
+    assert workflow.main(["supervise"]) == Exit.FAILED
+    assert [issue["title"] for issue in team.github.issues] == ["Retraining 20261125-failed failed"]
+    said = capsys.readouterr().out
+    assert all(f"20261124-{name}" in said and f"junk-{name}.json" in said for name in HOSTILE)
+
+
+def test_junk_among_the_closed_runs_does_not_keep_supervise_on(team: Cloud) -> None:
+    month = f"{datetime.now(UTC):%Y/%m}"
+    for name, data in HOSTILE.items():
+        open_store(team.uri).write(f"runs/closed/{month}/{name}.json", data, if_generation=0)
+    assert workflow.main(["supervise"]) == Exit.DONE
+    assert team.github.states["supervise.yml"] == OFF
+
+
+def test_a_run_of_another_project_gets_no_job_and_waits_for_a_person(
+    team: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign = {"project": "foreign", "root": "gs://foreign/x", "image": f"ghcr.io/foreign/x@{DIGEST}"}
+    for name, value in foreign.items():
+        team.ledger.create(theirs(team, id=f"20261125-{name}", **{name: value}))
+    assert workflow.main(["supervise"]) == Exit.USAGE
+    assert team.creates() == 0
+    assert capsys.readouterr().out.count("no request is sent for it") == len(foreign)
+    assert supervised(team)
 
 
 def test_a_cancelled_run_is_no_failure(team: Cloud) -> None:
@@ -319,6 +370,8 @@ def test_a_registry_that_does_not_say_stops_the_workflow(team: Cloud, capsys: py
 def test_a_message_cannot_begin_a_command_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     workflow._annotate("error", "100 %\n::set-output name=x::y")
     assert capsys.readouterr().out == "::error::100 %25%0A::set-output name=x::y\n"
+    record = logging.LogRecord("spot", logging.INFO, "", 0, "%s", ("no\n::add-mask::x\n##[error]\x1b[2J",), None)
+    assert workflow._Formatter("%(message)s").format(record) == "no\n: :add-mask: :x\n# #[error]\ufffd[2J"
 
 
 def test_a_failed_run_is_resumed_once_also_when_the_workflow_runs_again(

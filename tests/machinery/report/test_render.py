@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from spot.report.render import code, label, plain, render, table
 from tests.paths import SRC
@@ -18,6 +22,32 @@ def test_what_somebody_else_wrote_stays_on_its_line_and_means_nothing() -> None:
     shown = plain(NASTY)
     assert not set(shown) & set("|`<>[]*@$\n")
     assert shown.startswith("a&#124;b")
+
+
+OUTSIDE = st.text(st.sampled_from("ab1 \n\t`*_[]()<>!#|~@&;:/.-+=$\\\"'{}%\x1b\u202e"), max_size=40) | st.text(
+    max_size=20
+)
+
+
+@given(OUTSIDE)
+@example("[a](https://evil.example) https://evil.example www.evil.example <b>x</b> ![i](x)\n\n# head")
+@settings(max_examples=300, deadline=None)
+def test_any_text_from_outside_is_one_paragraph_of_markdown(text: str) -> None:
+    html = MarkdownIt("commonmark").enable("table").render(f"why: {plain(text)}")
+    assert re.fullmatch(r"<p>[^<>]*</p>\n", html)
+    assert "://" not in plain(text)
+    assert "www." not in plain(text)
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", html.removesuffix("\n"))
+
+
+@given(OUTSIDE)
+@example("us-central1\n```\n# Approved\n[click](https://evil.example)")
+@settings(max_examples=200, deadline=None)
+def test_any_label_from_outside_stays_in_its_line_of_mermaid(text: str) -> None:
+    assert re.fullmatch(r"[\w -]*", label(text))
+    chart = render("gantt.mmd.j2", regions={text: []}, deadline="2026-11-25 00:00:00")
+    assert len(chart.splitlines()) == 7
+    assert "```" not in chart
 
 
 def test_code_ends_where_it_should() -> None:

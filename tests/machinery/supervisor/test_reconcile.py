@@ -1,10 +1,11 @@
-"""A reconcile closes what has ended, whatever the report does."""
+"""A reconcile closes what has ended, whatever the report does, and no run stops the others."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
 
+from spot.core.errors import SpotError
 from spot.core.run import Observation, Run, RunState
 from spot.storage.records.ledger import Ledger
 from spot.supervisor.reconcile import Supervisor
@@ -36,3 +37,43 @@ def test_a_report_that_fails_keeps_no_closed_run_open() -> None:
     )
     [result] = supervisor.reconcile()
     assert (result.problem, ledger.open_ids()) == (None, [])
+
+
+def test_a_defect_in_one_run_stops_the_reconcile_of_no_other() -> None:
+    class Fails(NothingSeen):
+        def observe(self, run: Run) -> Observation:
+            if run.id == "a":
+                raise ZeroDivisionError("a defect\n\x1b[2J")
+            return Observation()
+
+    ledger, world = Ledger(MemoryStore()), World()
+    for run_id in ("a", "b"):
+        ledger.create(samples.run(id=run_id))
+    supervisor = Supervisor(
+        ledger=ledger,
+        jobs=DirectJobs(world.jobs),
+        status=Fails(),  # type: ignore[arg-type]
+        clock=ManualClock(samples.T0),
+    )
+    broken, other = supervisor.reconcile()
+    assert (broken.problem, broken.needs_operator) == ("ZeroDivisionError: a defect \ufffd[2J", True)
+    assert (other.problem, other.needs_operator) == (None, False)
+    assert other.actions
+
+
+def test_a_run_that_is_not_allowed_is_asked_for_nowhere() -> None:
+    def refuse(run: Run) -> None:
+        raise SpotError(f"run {run.id} is not ours")
+
+    ledger, world = Ledger(MemoryStore()), World()
+    ledger.create(samples.run(id="a"))
+    supervisor = Supervisor(
+        ledger=ledger,
+        jobs=DirectJobs(world.jobs),
+        status=NothingSeen(),  # type: ignore[arg-type]
+        clock=ManualClock(samples.T0),
+        check=refuse,
+    )
+    [result] = supervisor.reconcile()
+    assert (result.problem, result.needs_operator, result.actions) == ("run a is not ours", True, ())
+    assert ledger.read("a").run.attempts == ()

@@ -170,6 +170,7 @@ def test_without_an_image_nothing_begins(desk: Desk) -> None:
 
 
 def test_an_image_by_tag_is_pinned_to_its_digest(desk: Desk) -> None:
+    desk.settings({"cloud.project": '"my-project"'})
     with google_project():
         request = request_of(desk, "--image", TAG)
     image = request["jobSpec"]["workerPoolSpecs"][0]["containerSpec"]["imageUri"]

@@ -60,7 +60,7 @@ def _log_to_stderr() -> None:
     import logging
 
     class Formatter(logging.Formatter):
-        converter = time.gmtime
+        converter = staticmethod(time.gmtime)
 
         def format(self, record: logging.LogRecord) -> str:
             return terminal(super().format(record))

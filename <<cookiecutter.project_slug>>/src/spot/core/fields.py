@@ -20,7 +20,7 @@ BUCKET = re.compile(
     r"(?!goog)(?!.*google)(?!.*\.\.)(?![0-9]+\.[0-9]+\.[0-9]+\.[0-9]+\Z)[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"
 )
 
-ROOT = re.compile(r"(gs:/)?(/[A-Za-z0-9._-]+)+")
+ROOT = re.compile(r"gs:/(/[A-Za-z0-9._-]+)+|/[^\x00-\x1f\x7f-\x9f\u2028-\u202e\ud800-\udfff]*")
 """URIs of a project's objects: `gs://bucket/prefix`, or a directory."""
 
 SERVICE_ACCOUNT = re.compile(r"[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com|")

@@ -11,8 +11,8 @@ from spot.demo.environment import BUCKET, MACHINE, ROOT, WORK
 from spot.demo.runner import DEADLINE
 from spot.demo.scenario import REGIONS
 from spot.storage.factory import open_store
-from spot.storage.records import ledger
-from spot.storage.records.ledger import CLOSED
+from spot.storage.records.codec import encode
+from spot.storage.records.ledger import CLOSED, decode
 
 HOUR = timedelta(hours=1)
 SETTINGS = """\
@@ -74,5 +74,5 @@ def keep(directory: Path) -> None:
 
 def _moved(record: bytes, name: str, root: Path) -> bytes:
     """Return the record of a run whose objects are below `root`."""
-    run = ledger.decode(record, name)
-    return ledger.encode(replace(run, spec=replace(run.spec, root=str(root))))
+    run = decode(record, name)
+    return encode(replace(run, spec=replace(run.spec, root=str(root))))

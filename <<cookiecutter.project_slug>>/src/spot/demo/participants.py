@@ -63,7 +63,7 @@ def supervise(end: socket.socket, log: str, environ: Mapping[str, str], run: str
     _become(log, environ)
     clock = VirtualClock(end)
     ledger = Ledger(open_store(root))
-    supervisor = Supervisor(ledger=ledger, jobs=VertexJobs(), status=BucketStatus(), clock=clock)
+    supervisor = Supervisor(ledger=ledger, jobs=VertexJobs(), status=BucketStatus(root), clock=clock)
     while True:
         result = supervisor.reconcile_run(run)
         if result.problem:

@@ -15,13 +15,12 @@ def check(run: Run, settings: Settings) -> None:
 
     A run that is cancelled or has ended creates no attempt, so that only its place matters.
     """
-    spec, cloud, fix = run.spec, settings.cloud, "restore spot.toml, or move the record of the run away"
+    spec, cloud = run.spec, settings.cloud
     pairs: list[tuple[str, object, object]] = [
         ("cloud.project", spec.project, cloud.project),
         ("cloud.bucket and cloud.prefix", spec.root, settings.root),
     ]
     if not run.cancel_request and run.state is RunState.OPEN:
-        fix = f"restore spot.toml, or spot cancel {run.id}"
         repository = spec.image.partition("@")[0]
         pairs += [
             ("the machine", spec.machine, settings.machine()),
@@ -34,7 +33,10 @@ def check(run: Run, settings: Settings) -> None:
         ]
     for name, pinned, ours in pairs:
         if pinned != ours:
-            raise ForeignRun(f"run {run.id} has {shown(pinned)} as {name}, spot.toml has {shown(ours)}", fix=fix)
+            raise ForeignRun(
+                f"run {run.id} has {shown(pinned)} as {name}, spot.toml has {shown(ours)}: no request is sent for it",
+                fix=f"correct spot.toml, or end an open run with spot cancel {run.id}",
+            )
 
 
 def _ours(settings: Settings) -> str:
