@@ -233,7 +233,7 @@ DURATIONS = st.timedeltas(timedelta(), timedelta(days=3660))
 WHOLE = st.integers(0, 10**10 - 1)
 MONEY = st.floats(0, 1e9)
 ERRORS = st.builds(JobError, code=st.integers(-(2**62), 2**62), message=TEXT)
-IDS, REGIONS = (st.from_regex(pattern, fullmatch=True) for pattern in (fields.ID, fields.REGION))
+IDS, REGIONS = st.from_regex(fields.ID, fullmatch=True), st.sampled_from(["us-central1", "northamerica-northeast2"])
 ATTEMPTS = st.builds(
     Attempt,
     id=IDS,
@@ -242,7 +242,8 @@ ATTEMPTS = st.builds(
     intended_at=TIMES,
     timeout=DURATIONS,
     from_step=WHOLE,
-    job=st.none() | st.from_regex(fields.JOB, fullmatch=True),
+    job=st.none()
+    | st.sampled_from(["projects/our-project/locations/us-central1/customJobs/1", str(samples.ATTEMPT.job)]),
     state=st.sampled_from(JobState),
     started_at=st.none() | TIMES,
     advanced_at=st.none() | TIMES,
@@ -274,18 +275,18 @@ TERMS = st.builds(
 )
 SPECS = st.builds(
     Spec,
-    project=st.from_regex(fields.PROJECT, fullmatch=True),
-    root=st.from_regex(fields.ROOT, fullmatch=True),
-    image=st.from_regex(fields.IMAGE, fullmatch=True),
+    project=st.sampled_from(["our-project", "abc-12"]),
+    root=st.sampled_from(["gs://bucket/prefix", "gs://b.c/d/e_f", "/tmp/a folder"]),
+    image=st.sampled_from([samples.SPEC.image, f"localhost:5000/a/b@sha256:{1:064x}"]),
     arguments=st.lists(TEXT, max_size=3).map(tuple),
     machine=st.builds(
         Machine,
-        type=st.from_regex(fields.MACHINE_TYPE, fullmatch=True),
-        accelerator=st.none() | st.from_regex(fields.ACCELERATOR, fullmatch=True),
+        type=st.sampled_from(["g2-standard-8", "n1-highmem-2"]),
+        accelerator=st.none() | st.just("NVIDIA_L4"),
         accelerator_count=WHOLE,
         boot_disk_gb=WHOLE,
     ),
-    service_account=st.from_regex(fields.SERVICE_ACCOUNT, fullmatch=True),
+    service_account=st.sampled_from(["", "training@our-project.iam.gserviceaccount.com"]),
     deadline=TIMES,
     policy=TERMS,
 )
