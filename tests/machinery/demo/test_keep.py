@@ -85,7 +85,8 @@ def test_the_run_is_complete_in_its_new_place(directory: Path, rehearsed: Run) -
     store = open_store(load(directory / "spot.toml").root)
     run = Ledger(store).find(RUN).run
     assert run == replace(rehearsed, spec=replace(rehearsed.spec, root=store.uri))
-    before, after = BucketStatus().observe(rehearsed), BucketStatus().observe(run)
+    before = BucketStatus(rehearsed.spec.root).observe(rehearsed)
+    after = BucketStatus(store.uri).observe(run)
     assert after.completed_at == before.completed_at
     assert after.completed_at
 
@@ -94,10 +95,9 @@ def test_the_objects_of_the_completion_record_have_its_generations(directory: Pa
     store: Store = open_store(f"{load(directory / 'spot.toml').root}/models")
     done = completion.read(store, RUN)
     assert done
-    pinned = done.values["objects"]
-    assert set(pinned) == {paths.MODEL, paths.METRICS}
-    for name, facts in pinned.items():
-        assert store.read(paths.output(RUN, name)).generation == facts["generation"]
+    assert set(done.objects) == {paths.MODEL, paths.METRICS}
+    for name, written in done.objects.items():
+        assert store.read(paths.output(RUN, name)).generation == written.generation
     view = memoryview(bytearray(len(WEIGHTS)))
     store.read_into(paths.output(RUN, paths.MODEL), view, generation=pinned[paths.MODEL]["generation"])
     assert bytes(view) == WEIGHTS

@@ -118,7 +118,7 @@ def plan(settings: Settings, options: SubmitOptions, now: datetime) -> SubmitPla
 
 def plan_of_resume(settings: Settings, run_id: str, options: SubmitOptions, now: datetime) -> SubmitPlan:
     """Return the run that would resume `run_id`, and do nothing. Raises `SubmitError` if it cannot be resumed."""
-    return plan_resume(settings, ledger_of(settings), status_reader(), run_id, options, now)
+    return plan_resume(settings, ledger_of(settings), status_reader(settings), run_id, options, now)
 
 
 def submit(supervisor: Supervisor, plan: SubmitPlan) -> SubmitResult:
