@@ -32,7 +32,7 @@ PR_SET_PDEATHSIG = 1
 
 
 @dataclass(slots=True)
-class Life:
+class TrainerProcess:
     """Control one trainer process."""
 
     zygote: Zygote
@@ -53,7 +53,7 @@ class Life:
 
     def kill(self, number: int = signal.SIGKILL, *, group: bool = True) -> None:
         """Send a signal to the process group, with uploader and data workers, or to the trainer alone."""
-        self.zygote.hear(0.0)
+        self.zygote.receive(0.0)
         if self.code is None:
             with contextlib.suppress(ProcessLookupError):
                 (os.killpg if group else os.kill)(self.pid, number)
@@ -65,7 +65,7 @@ class Life:
             if time.monotonic() > end:
                 self.kill()
                 raise TimeoutError(f"still alive after {timeout_s:.0f} s:\n{self.output}{self.errors}")
-            self.zygote.hear(end - time.monotonic())
+            self.zygote.receive(end - time.monotonic())
         return self.code
 
 
@@ -77,10 +77,10 @@ class Zygote:
     """Variables of all trainers, on top of this process's environment."""
     _process: subprocess.Popen[bytes] | None = None
     _directory: tempfile.TemporaryDirectory[str] | None = None
-    _lives: dict[int, Life] = field(default_factory=dict)
+    _trainers: dict[int, TrainerProcess] = field(default_factory=dict)
     _starts: int = 0
     _received: bytes = b""
-    _started: Life | None = None
+    _started: TrainerProcess | None = None
     _listening: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> Self:
@@ -97,12 +97,12 @@ class Zygote:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         assert self._process
         assert self._directory
-        for life in list(self._lives.values()):
-            life.kill()
+        for process in list(self._trainers.values()):
+            process.kill()
         self._process.communicate()
         self._directory.cleanup()
 
-    def start(self, args: Sequence[str], env_overrides: Mapping[str, str] | None = None) -> Life:
+    def start(self, args: Sequence[str], env_overrides: Mapping[str, str] | None = None) -> TrainerProcess:
         """Start a trainer with these arguments."""
         assert self._process
         assert self._process.stdin
@@ -118,7 +118,7 @@ class Zygote:
         while self._started is None:
             if time.monotonic() > end:
                 raise TimeoutError(f"no process after {START_S:.0f} s")
-            self.hear(end - time.monotonic())
+            self.receive(end - time.monotonic())
         return self._started
 
     @property
@@ -126,7 +126,7 @@ class Zygote:
         assert self._directory
         return Path(self._directory.name) / str(self._starts)
 
-    def hear(self, timeout_s: float) -> None:
+    def receive(self, timeout_s: float) -> None:
         """Handle messages of the zygote, waiting up to `timeout_s` for the first."""
         assert self._process
         assert self._process.stdout
@@ -136,26 +136,26 @@ class Zygote:
         try:
             descriptor = self._process.stdout.fileno()
             if select.select([descriptor], [], [], max(timeout_s, 0.0))[0]:
-                self._take_in(os.read(descriptor, 1 << 16))
+                self._handle(os.read(descriptor, 1 << 16))
         finally:
             self._listening.release()
 
-    def _take_in(self, data: bytes) -> None:
+    def _handle(self, data: bytes) -> None:
         if not data:
-            raise RuntimeError("the zygote is gone")
+            raise RuntimeError("the zygote has ended")
         *lines, self._received = (self._received + data).split(b"\n")
         for line in lines:
-            word: dict[str, Any] = json.loads(line)
-            if "started" in word:
-                pid = word["started"]
-                self._started = self._lives[pid] = Life(self, pid, self._newest_directory)
+            message: dict[str, Any] = json.loads(line)
+            if "started" in message:
+                pid = message["started"]
+                self._started = self._trainers[pid] = TrainerProcess(self, pid, self._newest_directory)
             else:
-                self._lives.pop(word["ended"]).code = word["code"]
+                self._trainers.pop(message["ended"]).code = message["code"]
 
 
 def serve() -> None:
     """Run the zygote: read orders from standard input and report to standard output, until the input ends."""
-    news = os.dup(1)
+    reports = os.dup(1)
     os.dup2(2, 1)  # keep output of libraries out of the messages
     _import_everything()
     woken, wake = os.pipe()
@@ -168,7 +168,7 @@ def serve() -> None:
         if woken in ready:
             os.read(woken, 1 << 10)
             for pid, code in _ended(alive):
-                _say(news, {"ended": pid, "code": code})
+                _report(reports, {"ended": pid, "code": code})
         if 0 in ready:
             data = os.read(0, 1 << 16)
             if not data:
@@ -177,7 +177,7 @@ def serve() -> None:
             for line in lines:
                 pid = _fork(json.loads(line))
                 alive.add(pid)
-                _say(news, {"started": pid})
+                _report(reports, {"started": pid})
     for pid in alive:
         os.killpg(pid, signal.SIGKILL)
 
@@ -194,8 +194,8 @@ def _import_everything() -> None:
         importlib.import_module(module)
 
 
-def _say(news: int, word: Mapping[str, int]) -> None:
-    os.write(news, json.dumps(word).encode() + b"\n")
+def _report(reports: int, message: Mapping[str, int]) -> None:
+    os.write(reports, json.dumps(message).encode() + b"\n")
 
 
 def _ended(alive: set[int]) -> list[tuple[int, int]]:
@@ -215,7 +215,7 @@ def _fork(order: Mapping[str, Any]) -> int:
             os.setpgid(pid, pid)
         return pid
     try:
-        _live(order, zygote)
+        _run_trainer(order, zygote)
     finally:
         os._exit(70)
 
@@ -225,8 +225,8 @@ def faster(speed: float) -> LeaseTiming:
     return LeaseTiming(**{name: seconds / speed for name, seconds in asdict(LeaseTiming()).items()})
 
 
-def _live(order: Mapping[str, Any], zygote: int) -> NoReturn:
-    """Run as `python -m task` would."""
+def _run_trainer(order: Mapping[str, Any], zygote: int) -> NoReturn:
+    """Run the trainer as `python -m task` does."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits "ignore"

@@ -1,4 +1,4 @@
-"""Trainer processes: the zygote they come from, and the run that nothing interrupted, to compare with."""
+"""Start trainer processes, and train without interruption for comparison."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spot.storage.base import NotFound
 from spot.storage.factory import open_store
 from spot.storage.records import manifest
 from spot.storage.records.manifest import Manifest
-from tests.machinery.zygote import Life, Zygote
+from tests.machinery.zygote import TrainerProcess, Zygote
 
 SHORT = ("--epochs", "3", "--log-interval", "0.001", "--checkpoint-interval", "0.05")
 
@@ -25,13 +25,13 @@ def zygote(emulator_url: str) -> Iterator[Zygote]:
 
 @dataclass(frozen=True, slots=True)
 class Trainer:
-    """Starts of the trainer on one run at `uri`."""
+    """Start the trainer on one run at `uri`."""
 
     zygote: Zygote
     uri: str
     env: Mapping[str, str] = field(default_factory=dict)
 
-    def start(self, *flags: str) -> Life:
+    def start(self, *flags: str) -> TrainerProcess:
         where = ("--output-dir", f"{self.uri}/models", "--checkpoint-dir", f"{self.uri}/checkpoints")
         return self.zygote.start([*where, *SHORT, *flags], self.env)
 
@@ -39,7 +39,7 @@ class Trainer:
         return manifest.newest(open_store(f"{self.uri}/checkpoints"), "default")
 
     def result(self) -> tuple[bytes, bytes]:
-        """Weights and metrics."""
+        """Return weights and metrics."""
         store = open_store(f"{self.uri}/models")
         weights, metrics = (store.read(paths.output("default", name)) for name in (paths.MODEL, paths.METRICS))
         return weights.data, metrics.data
@@ -54,13 +54,13 @@ class Trainer:
 
 @pytest.fixture
 def trainer(zygote: Zygote, uri: str) -> Trainer:
-    """Of both stores."""
+    """Return a trainer for each kind of store."""
     return Trainer(zygote, uri)
 
 
 @pytest.fixture(scope="session")
 def undisturbed(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
-    """Weights and metrics of the short training when nothing happens."""
+    """Return weights and metrics of the short training without interruption."""
     trainer = Trainer(zygote, str(tmp_path_factory.mktemp("undisturbed")))
     assert trainer.start().wait() == 0
     return trainer.result()

@@ -1,4 +1,4 @@
-"""One run of the trainer through the proxy: what the tests of faults have in common."""
+"""Run the trainer through the proxy, and check its results and checkpoints after faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spot.storage.records import manifest
 from spot.storage.records.manifest import Manifest
 from tests.machinery.proxy import Fault, LostReply, Proxy, Request, Rule, each, never
 from tests.machinery.trainer.conftest import Trainer
-from tests.machinery.zygote import Life
+from tests.machinery.zygote import TrainerProcess
 
 RUN = "default"
 Result = tuple[bytes, bytes]
@@ -24,17 +24,19 @@ Result = tuple[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Faulty:
-    """A run whose starts meet the faults of `proxy`; `trainer` is the same run without them."""
+    """Start a run through the faults of `proxy`; `trainer` starts the same run without them."""
 
     trainer: Trainer
     proxy: Proxy
 
-    def start(self, *flags: str) -> Life:
+    def start(self, *flags: str) -> TrainerProcess:
         return replace(self.trainer, env={"STORAGE_EMULATOR_HOST": self.proxy.url}).start(*flags)
 
-    def start_with(self, rule: Callable[[Request, Callable[[], Life]], Fault | None], *flags: str) -> Life:
-        """Start under a rule that is also given the life it is about."""
-        future = Future[Life]()
+    def start_with(
+        self, rule: Callable[[Request, Callable[[], TrainerProcess]], Fault | None], *flags: str
+    ) -> TrainerProcess:
+        """Start under a rule that also gets the process."""
+        future = Future[TrainerProcess]()
         self.proxy.rule = lambda request: rule(request, future.result)
         future.set_result(self.start(*flags))
         return future.result()
@@ -44,11 +46,11 @@ class Faulty:
         return open_store(f"{self.trainer.uri}/checkpoints")
 
     def steps(self) -> list[int]:
-        """Of the committed checkpoints, newest first."""
+        """Return the steps of the committed checkpoints, newest first."""
         return [commit.step for commit in manifest.commits(self.checkpoints, RUN)]
 
     def name(self, step: int) -> str:
-        """Of the manifest of this step."""
+        """Return the name of the manifest of this step."""
         [name] = [paths.manifest(RUN, one) for one in manifest.commits(self.checkpoints, RUN) if one.step == step]
         return name
 
@@ -56,27 +58,27 @@ class Faulty:
         return Manifest.from_json(self.checkpoints.read(self.name(step)).data, "the manifest")
 
     def train_until_killed_after_commits(self, count: int) -> None:
-        """Leave so many checkpoints, the newest of them just committed."""
+        """Train, and kill the trainer right after its `count`-th commit."""
         commits = itertools.count(1)
 
-        def rule(request: Request, life: Callable[[], Life]) -> Fault | None:
-            return LostReply(life().kill) if is_commit(request) and next(commits) == count else None
+        def rule(request: Request, process: Callable[[], TrainerProcess]) -> Fault | None:
+            return LostReply(process().kill) if is_commit(request) and next(commits) == count else None
 
         assert self.start_with(rule).wait() == -signal.SIGKILL
         self.proxy.rule = never
 
     def assert_undisturbed(self, expected: Result) -> None:
-        """The result is the one of a run that nothing interrupted, and every checkpoint left is whole."""
+        """Assert the result of an uninterrupted run, and complete checkpoints."""
         assert self.trainer.result() == expected
-        assert_whole(self.checkpoints)
+        assert_complete(self.checkpoints)
 
-    def assert_goes_on(self, expected: Result) -> None:
-        """The next start, without faults, finds the newest checkpoint and ends as if nothing had happened."""
+    def assert_continues(self, expected: Result) -> None:
+        """Assert that a start without faults resumes from the newest checkpoint and reaches the expected result."""
         newest = self.trainer.newest()
         assert newest
-        life = self.trainer.start()
-        assert life.wait() == 0, life.output + life.errors
-        assert f"step {newest.step} of {newest.total_steps}: resumed" in life.output
+        process = self.trainer.start()
+        assert process.wait() == 0, process.output + process.errors
+        assert f"step {newest.step} of {newest.total_steps}: resumed" in process.output
         self.assert_undisturbed(expected)
 
 
@@ -89,22 +91,22 @@ def is_part(request: Request) -> bool:
 
 
 def second(where: Callable[[Request], bool], fault: Fault) -> Rule:
-    """`fault` for the second request that satisfies `where`."""
+    """Return a rule that injects `fault` into the second request that satisfies `where`."""
     seen = itertools.count(1)
     return each(fault, where=lambda request: where(request) and next(seen) == 2)
 
 
-def said(life: Life, code: int) -> str:
-    """The one line on standard error with which the trainer left."""
-    assert life.wait() == code, life.output + life.errors
-    [line] = life.errors.splitlines()
+def error_line(process: TrainerProcess, code: int) -> str:
+    """Assert the exit code, and return the only line on standard error."""
+    assert process.wait() == code, process.output + process.errors
+    [line] = process.errors.splitlines()
     assert line.startswith("trainer: ")
-    assert "Traceback" not in life.output
+    assert "Traceback" not in process.output
     return line
 
 
-def assert_whole(store: Store) -> None:
-    """Every committed checkpoint is readable and undamaged."""
+def assert_complete(store: Store) -> None:
+    """Assert that every committed checkpoint is readable and undamaged."""
     for commit in manifest.commits(store, RUN):
         for part in manifest.read(store, RUN, commit).parts:
             view = memoryview(bytearray(part.size))

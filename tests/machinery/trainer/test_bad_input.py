@@ -1,4 +1,4 @@
-"""What cannot be done is one clear line on standard error and exit 2, and nothing is lost."""
+"""Invalid input exits with 2 and one clear line on standard error, and loses nothing."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from spot.storage.records import manifest
 from tests.machinery.fixture_task.data import generated
 from tests.machinery.trainer.conftest import Trainer
 from tests.machinery.trainer.test_signals import wait_for
-from tests.machinery.zygote import Life, Zygote
+from tests.machinery.zygote import TrainerProcess, Zygote
 from tests.paths import REPOSITORY, SRC
 
 
-def refusal(life: Life) -> str:
-    """The one line that the trainer said and left."""
-    assert life.wait() == 2, life.output + life.errors
-    [line] = life.errors.splitlines()
+def refusal(process: TrainerProcess) -> str:
+    """Assert exit 2, and return the only line on standard error."""
+    assert process.wait() == 2, process.output + process.errors
+    [line] = process.errors.splitlines()
     assert line.startswith("trainer: ")
-    assert "Traceback" not in life.output
+    assert "Traceback" not in process.output
     return line
 
 
@@ -38,12 +38,12 @@ def local(zygote: Zygote, tmp_path: Path) -> Trainer:
 
 
 @pytest.fixture
-def begun(local: Trainer) -> Trainer:
-    """A run that was stopped on its way."""
-    life = local.start()
-    wait_for(life, r"step 25 of")
-    life.kill(signal.SIGTERM)
-    assert life.wait() == 143
+def stopped(local: Trainer) -> Trainer:
+    """Return a run that was stopped before its end."""
+    process = local.start()
+    wait_for(process, r"step 25 of")
+    process.kill(signal.SIGTERM)
+    assert process.wait() == 143
     return local
 
 
@@ -65,14 +65,14 @@ def begun(local: Trainer) -> Trainer:
         (["--output-dir", "/dev/null"], ["/dev/null", "Not a directory"]),
     ],
 )
-def test_what_cannot_work_is_refused_before_training(flags: list[str], words: list[str], local: Trainer) -> None:
-    life = local.start(*flags)
-    line = refusal(life)
+def test_invalid_flags_are_refused_before_training(flags: list[str], words: list[str], local: Trainer) -> None:
+    process = local.start(*flags)
+    line = refusal(process)
     assert all(word in line for word in words), line
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_a_gpu_that_is_not_there_is_not_replaced_by_a_cpu(local: Trainer) -> None:
+def test_a_missing_gpu_is_not_replaced_by_a_cpu(local: Trainer) -> None:
     assert "--device cuda: PyTorch finds no GPU" in refusal(local.start("--device", "cuda"))
 
 
@@ -85,40 +85,40 @@ def test_a_gpu_that_is_not_there_is_not_replaced_by_a_cpu(local: Trainer) -> Non
         (["--precision", "mixed"], ["started with --precision full", "with --precision mixed"]),
     ],
 )
-def test_a_run_goes_on_only_with_the_settings_it_began_with(
-    begun: Trainer, undisturbed: tuple[bytes, bytes], flags: list[str], words: list[str]
+def test_a_run_continues_only_with_its_first_settings(
+    stopped: Trainer, undisturbed: tuple[bytes, bytes], flags: list[str], words: list[str]
 ) -> None:
-    before = begun.newest()
-    line = refusal(begun.start(*flags))
+    before = stopped.newest()
+    line = refusal(stopped.start(*flags))
     assert all(word in line for word in [*words, "another --run"]), line
-    assert begun.newest() == before
+    assert stopped.newest() == before
     if flags[0] == "--seed":
-        assert begun.start().wait() == 0
-        assert begun.result() == undisturbed
+        assert stopped.start().wait() == 0
+        assert stopped.result() == undisturbed
 
 
-def test_a_run_goes_on_only_on_the_data_it_began_with(begun: Trainer, tmp_path: Path) -> None:
+def test_a_run_continues_only_on_its_first_data(stopped: Trainer, tmp_path: Path) -> None:
     tensors = generated()
     tensors["inputs"][0, 0, 0] += 1
     save_file(tensors, tmp_path / "other.safetensors")
-    line = refusal(begun.start("--data", str(tmp_path / "other.safetensors")))
+    line = refusal(stopped.start("--data", str(tmp_path / "other.safetensors")))
     assert "started on sample" in line
     assert "other.safetensors" in line
 
 
-def test_the_same_data_elsewhere_is_the_same_data(
-    begun: Trainer, undisturbed: tuple[bytes, bytes], tmp_path: Path
+def test_a_run_continues_on_the_same_data_at_another_place(
+    stopped: Trainer, undisturbed: tuple[bytes, bytes], tmp_path: Path
 ) -> None:
     save_file(generated(), tmp_path / "copy.safetensors")
-    assert begun.start("--data", str(tmp_path / "copy.safetensors")).wait() == 0
-    assert begun.result() == undisturbed
+    assert stopped.start("--data", str(tmp_path / "copy.safetensors")).wait() == 0
+    assert stopped.result() == undisturbed
 
 
-def test_another_model_is_refused_by_the_first_difference(begun: Trainer, tmp_path: Path) -> None:
+def test_another_model_is_refused_with_the_first_difference(stopped: Trainer, tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY / "tests/machinery/fixture_task", tmp_path / "tests/machinery/fixture_task")
     model = tmp_path / "tests/machinery/fixture_task/model.py"
     model.write_text(model.read_text().replace("512", "384"))
-    where = ["--output-dir", f"{begun.uri}/models", "--checkpoint-dir", f"{begun.uri}/checkpoints", "--epochs", "3"]
+    where = ["--output-dir", f"{stopped.uri}/models", "--checkpoint-dir", f"{stopped.uri}/checkpoints", "--epochs", "3"]
     done = subprocess.run(
         [sys.executable, "-m", "tests.machinery.fixture_task", *where],
         cwd=tmp_path,
@@ -132,16 +132,16 @@ def test_another_model_is_refused_by_the_first_difference(begun: Trainer, tmp_pa
     assert "another model: model.9.weight is float32 (512, 256) in it and float32 (384, 256) here" in line
 
 
-def test_resume_never_begins_anew_and_sets_the_old_checkpoints_aside(
-    begun: Trainer, undisturbed: tuple[bytes, bytes]
+def test_resume_never_starts_at_step_0_and_quarantines_the_old_checkpoints(
+    stopped: Trainer, undisturbed: tuple[bytes, bytes]
 ) -> None:
-    before = manifest.commits(open_store(f"{begun.uri}/checkpoints"), "default")
-    life = begun.start("--resume", "never")
-    assert life.wait() == 0
-    assert "resumed" not in life.output
-    assert begun.result() == undisturbed
-    aside = open_store(f"{begun.uri}/checkpoints").list("default/quarantine/")
-    assert len(aside) == len(before)
+    before = manifest.commits(open_store(f"{stopped.uri}/checkpoints"), "default")
+    process = stopped.start("--resume", "never")
+    assert process.wait() == 0
+    assert "resumed" not in process.output
+    assert stopped.result() == undisturbed
+    quarantined = open_store(f"{stopped.uri}/checkpoints").list("default/quarantine/")
+    assert len(quarantined) == len(before)
 
 
 def test_without_checkpoints_it_trains_and_leaves_none(local: Trainer, undisturbed: tuple[bytes, bytes]) -> None:
@@ -172,7 +172,7 @@ def test_data_workers_on_a_tiny_shared_memory_are_refused_before_training(tmp_pa
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """3.5 MB, room for one checkpoint."""
+    """Mount a disk of 3.5 MB, with room for one checkpoint."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -188,15 +188,15 @@ def test_a_full_disk_stops_the_training_and_keeps_the_last_checkpoint(
     local: Trainer, small_disk: Path, undisturbed: tuple[bytes, bytes]
 ) -> None:
     where = ["--checkpoint-dir", str(small_disk)]
-    begun = local.start(*where, "--checkpoint-interval", "1000")
-    wait_for(begun, r"step 5 of")  # before the first evaluation, which would be saved
-    begun.kill(signal.SIGTERM)
-    assert begun.wait() == 143
+    stopped = local.start(*where, "--checkpoint-interval", "1000")
+    wait_for(stopped, r"step 5 of")  # before the first evaluation, which would be saved
+    stopped.kill(signal.SIGTERM)
+    assert stopped.wait() == 143
     line = refusal(local.start(*where))
     assert "No space left on device" in line
     assert str(small_disk) in line
     shutil.copytree(small_disk, Path(local.uri) / "checkpoints", copy_function=shutil.copy2)
-    life = local.start()
-    assert life.wait() == 0
-    assert "resumed" in life.output
+    process = local.start()
+    assert process.wait() == 0
+    assert "resumed" in process.output
     assert local.result() == undisturbed

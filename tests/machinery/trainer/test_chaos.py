@@ -1,4 +1,4 @@
-"""Interrupted at random moments, by both signals, on both stores: always the same model, never a torn checkpoint."""
+"""Interruptions at random moments, by both signals, on both stores, change no model and damage no checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spot.storage.checksum import crc32c
 from spot.storage.factory import open_store
 from spot.storage.records import manifest
 from tests.machinery.trainer.conftest import Trainer
-from tests.machinery.zygote import Life, Zygote
+from tests.machinery.zygote import TrainerProcess, Zygote
 
 pytestmark = pytest.mark.chaos
 
@@ -28,16 +28,16 @@ VARIANTS = {
     "saving-always": ("--checkpoint-interval", "0.001"),
     "saving-seldom": ("--checkpoint-interval", "0.4"),
 }
-LIVES = 60
-"""More than these runs take, as SIGTERM loses nothing."""
+MAX_STARTS = 60
+"""More than these runs take, because SIGTERM loses nothing."""
 
 
 @pytest.fixture(scope="session")
 def results(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bytes, bytes]]:
-    """Of each variant, when nothing happens."""
+    """Return the result of each variant without interruption."""
     found = {}
     for name, flags in VARIANTS.items():
-        trainer = Trainer(zygote, str(tmp_path_factory.mktemp("peace")))
+        trainer = Trainer(zygote, str(tmp_path_factory.mktemp("uninterrupted")))
         assert trainer.start(*flags).wait() == 0
         found[name] = trainer.result()
     return found
@@ -50,17 +50,17 @@ def test_random_interruptions_leave_no_trace(
 ) -> None:
     chance = random.Random(f"{variant}/{seed}/{trainer.uri.startswith('gs')}")
     moments: Counter[str] = Counter()
-    for _ in range(LIVES):
-        life = trainer.start(*VARIANTS[variant])
-        _let_live(life, chance.uniform(0.05, 0.9))
+    for _ in range(MAX_STARTS):
+        process = trainer.start(*VARIANTS[variant])
+        _run_for(process, chance.uniform(0.05, 0.9))
         numbers = chance.choices([[signal.SIGTERM], [signal.SIGKILL], [signal.SIGTERM, signal.SIGKILL]], [5, 4, 2])[0]
         for number in numbers:
-            life.kill(number)
-            _let_live(life, chance.uniform(0.0, 0.1))
-        assert life.wait() in {0, 143, -signal.SIGTERM, -signal.SIGKILL}, life.output + life.errors
-        moments[_moment(life)] += 1
-        _assert_every_checkpoint_is_whole(trainer)
-        if life.code == 0:
+            process.kill(number)
+            _run_for(process, chance.uniform(0.0, 0.1))
+        assert process.wait() in {0, 143, -signal.SIGTERM, -signal.SIGKILL}, process.output + process.errors
+        moments[_moment(process)] += 1
+        _assert_checkpoints_complete(trainer)
+        if process.code == 0:
             break
     else:
         assert trainer.start(*VARIANTS[variant]).wait() == 0
@@ -68,22 +68,22 @@ def test_random_interruptions_leave_no_trace(
     assert trainer.result() == results[variant]
 
 
-def _let_live(life: Life, seconds: float) -> None:
+def _run_for(process: TrainerProcess, seconds: float) -> None:
     end = time.monotonic() + seconds
-    while life.code is None and (left := end - time.monotonic()) > 0:
-        life.zygote.hear(left)
+    while process.code is None and (left := end - time.monotonic()) > 0:
+        process.zygote.receive(left)
 
 
-def _moment(life: Life) -> str:
-    """Where the end found it, as far as its words tell."""
-    if life.code == 0:
+def _moment(process: TrainerProcess) -> str:
+    """Return the phase that was interrupted, according to the output."""
+    if process.code == 0:
         return "nothing"
-    if not re.search(r"starts, no checkpoint|resumed", life.output):
+    if not re.search(r"starts, no checkpoint|resumed", process.output):
         return "start-up"
-    return "last save" if re.search(r"\(100 %\)", life.output) else "training"
+    return "last save" if re.search(r"\(100 %\)", process.output) else "training"
 
 
-def _assert_every_checkpoint_is_whole(trainer: Trainer) -> None:
+def _assert_checkpoints_complete(trainer: Trainer) -> None:
     store = open_store(f"{trainer.uri}/checkpoints")
     for commit in manifest.commits(store, "default"):
         try:

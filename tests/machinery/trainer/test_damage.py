@@ -1,4 +1,4 @@
-"""Checkpoints that others spoilt, and others who write beside us: never a wrong model, never a silent one."""
+"""A damaged checkpoint never leads to a wrong model, and is always reported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from spot.storage.records.codec import FORMAT
 from tests.machinery.proxy import Proxy
 from tests.machinery.trainer.conftest import Trainer
-from tests.machinery.trainer.faults import RUN, Faulty, Result, said
+from tests.machinery.trainer.faults import RUN, Faulty, Result, error_line
 from tests.machinery.zygote import Zygote
 
 
@@ -52,30 +52,30 @@ def nonsense_manifest(faulty: Faulty, newest: int) -> None:
         pytest.param(nonsense_manifest, marks=pytest.mark.chaos),
     ],
 )
-def test_a_damaged_checkpoint_is_set_aside_loudly_for_the_one_before(
+def test_a_damaged_checkpoint_is_quarantined_with_a_warning_and_the_one_before_is_used(
     damage: Callable[[Faulty, int], None], faulty: Faulty, undisturbed: Result
 ) -> None:
     faulty.train_until_killed_after_commits(2)
     newest, older = faulty.steps()
     damage(faulty, newest)
-    life = faulty.trainer.start()
-    assert life.wait() == 0, life.output + life.errors
-    assert f"WARNING step {newest}: checkpoint quarantined: " in life.output
-    assert re.search(rf"step {older} of \d+: resumed", life.output)
+    process = faulty.trainer.start()
+    assert process.wait() == 0, process.output + process.errors
+    assert f"WARNING step {newest}: checkpoint quarantined: " in process.output
+    assert re.search(rf"step {older} of \d+: resumed", process.output)
     assert len(faulty.checkpoints.list(f"{RUN}/quarantine/{newest:010d}-")) == 1
     faulty.assert_undisturbed(undisturbed)
 
 
-def test_when_all_checkpoints_are_damaged_the_next_start_begins_anew(faulty: Faulty, undisturbed: Result) -> None:
+def test_when_all_checkpoints_are_damaged_the_next_start_begins_at_step_0(faulty: Faulty, undisturbed: Result) -> None:
     faulty.train_until_killed_after_commits(2)
     for step in faulty.steps():
         overwritten_part(faulty, step)
-    line = said(faulty.trainer.start(), 75)
+    line = error_line(faulty.trainer.start(), 75)
     assert "all 2 checkpoints of run default" in line
     assert "the next start begins at step 0" in line
-    life = faulty.trainer.start()
-    assert life.wait() == 0
-    assert "run default starts, no checkpoint found" in life.output
+    process = faulty.trainer.start()
+    assert process.wait() == 0
+    assert "run default starts, no checkpoint found" in process.output
     faulty.assert_undisturbed(undisturbed)
 
 
@@ -84,6 +84,6 @@ def test_a_checkpoint_of_a_newer_program_is_left_alone(faulty: Faulty) -> None:
     newest = faulty.steps()[0]
     rewrite(faulty, newest, lambda text: json.dumps({**json.loads(text), "format": FORMAT + 1}).encode())
     before = faulty.checkpoints.list(f"{RUN}/manifests/") + faulty.checkpoints.list(f"{RUN}/data/")
-    line = said(faulty.trainer.start(), 2)
+    line = error_line(faulty.trainer.start(), 2)
     assert f"has format {FORMAT + 1}, this program reads up to {FORMAT}: use a newer version of spot" in line
     assert faulty.checkpoints.list(f"{RUN}/manifests/") + faulty.checkpoints.list(f"{RUN}/data/") == before

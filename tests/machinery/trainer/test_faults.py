@@ -1,4 +1,4 @@
-"""Trainer processes on a store that fails in every way: the same model, or one clear line and nothing lost."""
+"""With any fault of the store, a trainer reaches the same model, or ends with one clear line and loses nothing."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import requests
 from spot.storage.factory import open_store
 from tests.machinery.proxy import Answer, Fault, LostReply, Proxy, Request, Reset, Slow, Truncate, each, never
 from tests.machinery.trainer.conftest import Trainer
-from tests.machinery.trainer.faults import Faulty, Result, assert_whole, is_commit, is_part, said, second
-from tests.machinery.zygote import Life, Zygote
+from tests.machinery.trainer.faults import Faulty, Result, assert_complete, error_line, is_commit, is_part, second
+from tests.machinery.zygote import TrainerProcess, Zygote
 
 FAULTS: dict[str, Fault] = {
     "answer 429": Answer(429),
@@ -34,7 +34,7 @@ def faulty(zygote: Zygote, gs_uri: str, proxy: Proxy) -> Faulty:
     return Faulty(Trainer(zygote, gs_uri), proxy)
 
 
-def test_every_kind_of_passing_fault_in_turn_leaves_no_trace(faulty: Faulty, undisturbed: Result) -> None:
+def test_every_kind_of_transient_fault_in_turn_leaves_no_trace(faulty: Faulty, undisturbed: Result) -> None:
     faults = itertools.cycle(FAULTS.values())
     faulty.proxy.rule = lambda request: next(faults) if request.number % 4 == 0 else None
     assert faulty.start().wait() == 0
@@ -58,48 +58,48 @@ def test_a_slow_server_changes_nothing(faulty: Faulty, undisturbed: Result) -> N
 
 
 @pytest.mark.chaos
-def test_a_server_that_is_down_for_a_while_is_waited_for(faulty: Faulty, undisturbed: Result) -> None:
-    """For 20 requests: half a minute, as the tries grow further apart."""
+def test_requests_to_a_server_that_is_down_for_a_while_are_retried(faulty: Faulty, undisturbed: Result) -> None:
+    """The server fails 20 requests, which takes half a minute of retries with back-off."""
     down, commits = iter(range(20)), itertools.count(1)
-    begun = False
+    failing = False
 
     def rule(request: Request) -> Fault | None:
-        nonlocal begun
-        begun = begun or (is_commit(request) and next(commits) == 2)
-        return Reset() if begun and next(down, None) is not None else None
+        nonlocal failing
+        failing = failing or (is_commit(request) and next(commits) == 2)
+        return Reset() if failing and next(down, None) is not None else None
 
     faulty.proxy.rule = rule
-    life = faulty.start()
-    assert life.wait(300) == 0
+    process = faulty.start()
+    assert process.wait(300) == 0
     assert next(down, None) is None
-    assert "retrying" in life.output
+    assert "retrying" in process.output
     faulty.assert_undisturbed(undisturbed)
 
 
-def test_a_stop_while_the_server_is_away_keeps_to_its_grace_and_to_the_last_checkpoint(
+def test_a_stop_while_the_server_is_down_keeps_to_its_grace_and_leaves_the_last_checkpoint(
     faulty: Faulty, undisturbed: Result
 ) -> None:
     commits = itertools.count(1)
-    gone = False
+    down = False
 
-    def rule(request: Request, life: Callable[[], Life]) -> Fault | None:
-        nonlocal gone
+    def rule(request: Request, process: Callable[[], TrainerProcess]) -> Fault | None:
+        nonlocal down
         if is_commit(request) and next(commits) == 2:
-            gone = True
-            life().kill(signal.SIGTERM)
-        return Reset() if gone else None
+            down = True
+            process().kill(signal.SIGTERM)
+        return Reset() if down else None
 
     assert faulty.start_with(rule, "--grace", "1").wait() == 143
     faulty.proxy.rule = each(Reset(), count=0)
     assert len(faulty.steps()) == 1
-    faulty.assert_goes_on(undisturbed)
+    faulty.assert_continues(undisturbed)
 
 
-def test_a_lost_reply_to_a_commit_is_a_commit(faulty: Faulty, undisturbed: Result) -> None:
+def test_a_commit_with_a_lost_reply_counts(faulty: Faulty, undisturbed: Result) -> None:
     faulty.proxy.rule = second(is_commit, LostReply())
-    life = faulty.start()
-    assert life.wait() == 0, life.output + life.errors
-    assert "not saved" not in life.output
+    process = faulty.start()
+    assert process.wait() == 0, process.output + process.errors
+    assert "not saved" not in process.output
     faulty.assert_undisturbed(undisturbed)
 
 
@@ -108,39 +108,39 @@ def test_one_refusal_of_a_store_that_accepted_a_save_leaves_no_trace(
     status: int, faulty: Faulty, undisturbed: Result
 ) -> None:
     faulty.proxy.rule = second(is_commit, Answer(status, "no"))
-    life = faulty.start()
-    assert life.wait() == 0, life.output + life.errors
-    assert "checkpoint not saved" in life.output
+    process = faulty.start()
+    assert process.wait() == 0, process.output + process.errors
+    assert "checkpoint not saved" in process.output
     faulty.assert_undisturbed(undisturbed)
 
 
 @pytest.mark.parametrize("where", [pytest.param(is_part, marks=pytest.mark.chaos), is_commit])
-def test_a_permission_lost_for_good_ends_this_start_and_not_the_run(
+def test_a_permission_lost_for_good_ends_the_start_and_not_the_run(
     where: Callable[[Request], bool], faulty: Faulty, undisturbed: Result
 ) -> None:
-    reason, asked = "robot@example.com does not have storage.objects.create access", itertools.count(1)
-    faulty.proxy.rule = each(Answer(403, reason), where=lambda request: where(request) and next(asked) > 1)
-    line = said(faulty.start(), 75)
+    reason, requested = "robot@example.com does not have storage.objects.create access", itertools.count(1)
+    faulty.proxy.rule = each(Answer(403, reason), where=lambda request: where(request) and next(requested) > 1)
+    line = error_line(faulty.start(), 75)
     assert f"403 {reason}" in line
     assert "refused 5 times" in line
     faulty.proxy.rule = never
-    faulty.assert_goes_on(undisturbed)
+    faulty.assert_continues(undisturbed)
 
 
-def test_a_store_that_refuses_from_the_start_is_a_mistake_of_a_setting(faulty: Faulty) -> None:
+def test_a_store_that_refuses_every_save_is_a_configuration_error(faulty: Faulty) -> None:
     faulty.proxy.rule = each(Answer(403, "no access"), where=is_part)
-    assert "403 no access; refused 5 times" in said(faulty.start(), 2)
+    assert "403 no access; refused 5 times" in error_line(faulty.start(), 2)
     assert faulty.steps() == []
 
 
 def test_results_refused_after_a_save_are_written_by_the_next_start(faulty: Faulty, undisturbed: Result) -> None:
     faulty.proxy.rule = each(Answer(403, "no access"), where=lambda request: request.name.endswith("metrics.json"))
-    assert "403 no access" in said(faulty.start(), 75)
+    assert "403 no access" in error_line(faulty.start(), 75)
     faulty.proxy.rule = never
-    faulty.assert_goes_on(undisturbed)
+    faulty.assert_continues(undisturbed)
 
 
-def test_a_bucket_deleted_on_the_way_ends_training_with_its_name(
+def test_a_bucket_deleted_during_training_ends_it_with_the_name_of_the_bucket(
     zygote: Zygote, emulator_url: str, proxy: Proxy
 ) -> None:
     buckets = f"{emulator_url}/storage/v1/b"
@@ -153,51 +153,51 @@ def test_a_bucket_deleted_on_the_way_ends_training_with_its_name(
         requests.delete(f"{buckets}/doomed", timeout=60).raise_for_status()
 
     proxy.rule = each(LostReply(delete_bucket), where=is_commit, count=1)
-    assert "bucket gs://doomed does not exist" in said(Faulty(Trainer(zygote, "gs://doomed"), proxy).start(), 2)
+    assert "bucket gs://doomed does not exist" in error_line(Faulty(Trainer(zygote, "gs://doomed"), proxy).start(), 2)
 
 
-def kill_uploader(life: Life) -> Fault:
-    """End it in the middle of its request."""
-    for process in psutil.Process(life.pid).children():
-        if "spot.trainer.uploader.worker" in process.cmdline():
-            os.kill(process.pid, signal.SIGKILL)
+def kill_uploader(process: TrainerProcess) -> Fault:
+    """Kill the uploader during its request."""
+    for child in psutil.Process(process.pid).children():
+        if "spot.trainer.uploader.worker" in child.cmdline():
+            os.kill(child.pid, signal.SIGKILL)
     return Reset()
 
 
-def test_a_killed_uploader_is_replaced(faulty: Faulty, undisturbed: Result) -> None:
+def test_a_killed_uploader_is_restarted(faulty: Faulty, undisturbed: Result) -> None:
     parts = itertools.count(1)
 
-    def rule(request: Request, life: Callable[[], Life]) -> Fault | None:
-        return kill_uploader(life()) if is_part(request) and next(parts) == 2 else None
+    def rule(request: Request, process: Callable[[], TrainerProcess]) -> Fault | None:
+        return kill_uploader(process()) if is_part(request) and next(parts) == 2 else None
 
-    life = faulty.start_with(rule)
-    assert life.wait() == 0, life.output + life.errors
-    assert "the uploader died with exit code -9: restarted" in life.output
+    process = faulty.start_with(rule)
+    assert process.wait() == 0, process.output + process.errors
+    assert "the uploader died with exit code -9: restarted" in process.output
     faulty.assert_undisturbed(undisturbed)
 
 
-def test_an_uploader_that_dies_again_and_again_ends_this_start_and_not_the_run(
-    faulty: Faulty, undisturbed: Result
-) -> None:
+def test_an_uploader_that_dies_repeatedly_ends_the_start_and_not_the_run(faulty: Faulty, undisturbed: Result) -> None:
     commits = itertools.count(1)
 
-    def rule(request: Request, life: Callable[[], Life]) -> Fault | None:
-        return kill_uploader(life()) if is_commit(request) and next(commits) > 1 else None
+    def rule(request: Request, process: Callable[[], TrainerProcess]) -> Fault | None:
+        return kill_uploader(process()) if is_commit(request) and next(commits) > 1 else None
 
-    assert "the uploader died 3 times without a checkpoint, last with exit code -9" in said(faulty.start_with(rule), 75)
-    faulty.assert_goes_on(undisturbed)
+    assert "the uploader died 3 times without a checkpoint, last with exit code -9" in error_line(
+        faulty.start_with(rule), 75
+    )
+    faulty.assert_continues(undisturbed)
 
 
 def test_the_uploader_does_not_outlive_a_killed_trainer(faulty: Faulty) -> None:
     uploaders: list[psutil.Process] = []
 
-    def rule(request: Request, life: Callable[[], Life]) -> Fault | None:
+    def rule(request: Request, process: Callable[[], TrainerProcess]) -> Fault | None:
         if is_part(request) and not uploaders:
-            uploaders.extend(psutil.Process(life().pid).children())
-            life().kill(group=False)
+            uploaders.extend(psutil.Process(process().pid).children())
+            process().kill(group=False)
         return Slow(1e5) if uploaders else None
 
     assert faulty.start_with(rule).wait() == -signal.SIGKILL
     gone, alive = psutil.wait_procs(uploaders, timeout=60)
     assert (len(gone), alive) == (1, [])
-    assert_whole(faulty.checkpoints)
+    assert_complete(faulty.checkpoints)

@@ -9,20 +9,20 @@ from spot.storage.factory import open_store
 from spot.storage.records import manifest
 from spot.storage.records.manifest import Manifest
 from tests.machinery.trainer.conftest import SHORT, Trainer
-from tests.machinery.zygote import Life
+from tests.machinery.zygote import TrainerProcess
 
 SELDOM = ("--checkpoint-interval", "3600")
 
 
-def started(trainer: Trainer, run: str, *flags: str) -> Life:
+def started(trainer: Trainer, run: str, *flags: str) -> TrainerProcess:
     where = ("--output-dir", f"{trainer.uri}/models", "--checkpoint-dir", f"{trainer.uri}/checkpoints")
     return trainer.zygote.start([*where, *SHORT, "--run", run, *flags], trainer.env)
 
 
-def until(life: Life, words: str) -> None:
-    while words not in life.output:
-        life.zygote.hear(0.01)
-        assert life.code is None, life.output + life.errors
+def until(process: TrainerProcess, words: str) -> None:
+    while words not in process.output:
+        process.zygote.receive(0.01)
+        assert process.code is None, process.output + process.errors
 
 
 def newest(trainer: Trainer, run: str) -> Manifest:
@@ -84,7 +84,7 @@ def test_once_it_has_a_checkpoint_the_parent_is_not_read_again(trainer: Trainer,
 
 
 def test_without_a_checkpoint_of_either_run_it_ends_at_once(trainer: Trainer) -> None:
-    life = started(trainer, "r2", "--from-run", "r1")
-    assert life.wait() == 2
+    process = started(trainer, "r2", "--from-run", "r1")
+    assert process.wait() == 2
     places = f"{trainer.uri}/checkpoints, nor has run r2"
-    assert life.errors == f"trainer: --from-run r1: it has no checkpoint in {places}\n"
+    assert process.errors == f"trainer: --from-run r1: it has no checkpoint in {places}\n"

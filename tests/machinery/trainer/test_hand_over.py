@@ -1,4 +1,4 @@
-"""A warm hand-over between real trainers, and the death of either at each of its steps: always the same model."""
+"""A hand-over between real trainers, also if either dies at any of its steps, yields the same model."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from spot.storage.records import lease, manifest
 from spot.storage.records.manifest import Manifest
 from tests.machinery.proxy import Fault, LostReply, Proxy, Request, Reset
 from tests.machinery.trainer.conftest import Trainer
-from tests.machinery.trainer.faults import RUN, Result, assert_whole, is_commit, is_part, said
+from tests.machinery.trainer.faults import RUN, Result, assert_complete, error_line, is_commit, is_part
 from tests.machinery.trainer.test_signals import wait_for
-from tests.machinery.zygote import Life, Zygote
+from tests.machinery.zygote import TrainerProcess, Zygote
 
 SPEED = "40"
 FLAGS = ("--epochs", "20", "--checkpoint-interval", "0.3", "--log-interval", "0.3")
-HOLDER, TWIN, NEXT = "a4", "a5", "a6"
+HOLDER, STANDBY, NEXT = "a4", "a5", "a6"
 Where = Callable[[Request], bool]
 
 
@@ -35,30 +35,30 @@ def is_lease(request: Request) -> bool:
 
 @dataclass(slots=True)
 class Side:
-    """The holder, or its successor: each reaches the store in its own way."""
+    """Run the holder or the standby, each through a proxy of its own."""
 
     trainer: Trainer
     proxy: Proxy
     attempt: str
-    life: Future[Life] = field(default_factory=Future)
+    started: Future[TrainerProcess] = field(default_factory=Future)
 
-    def start(self, *flags: str) -> Life:
+    def start(self, *flags: str) -> TrainerProcess:
         env = {"STORAGE_EMULATOR_HOST": self.proxy.url, "LEASE_SPEED": SPEED}
-        self.life.set_result(replace(self.trainer, env=env).start(*FLAGS, "--attempt", self.attempt, *flags))
-        return self.life.result()
+        self.started.set_result(replace(self.trainer, env=env).start(*FLAGS, "--attempt", self.attempt, *flags))
+        return self.started.result()
 
     def kill(self) -> None:
-        self.life.result().kill()
+        self.started.result().kill()
 
-    def at(self, moment: Sequence[Where], happens: Callable[[], Fault | None]) -> None:
-        """When a request of each of these kinds was made, in this order, the last one meets what happens."""
-        left = list(moment)
+    def at(self, moment: Sequence[Where], inject: Callable[[], Fault | None]) -> None:
+        """Call `inject` at the last of these requests, after the ones before it in this order."""
+        expected = list(moment)
 
         def rule(request: Request) -> Fault | None:
-            if left and left[0](request):
-                del left[0]
-                if not left:
-                    return happens()
+            if expected and expected[0](request):
+                del expected[0]
+                if not expected:
+                    return inject()
             return None
 
         self.proxy.rule = rule
@@ -66,23 +66,23 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A run, its holder, and the successor that is started once the holder has saved something."""
+    """Run a holder, and a standby that starts once the holder has committed a checkpoint."""
 
     trainer: Trainer
     holder: Side
-    twin: Side
+    standby: Side
 
-    def start(self) -> tuple[Life, Life]:
+    def start(self) -> tuple[TrainerProcess, TrainerProcess]:
         holder = self.holder.start()
         wait_for(holder, r"checkpoint durable")
-        return holder, self.twin.start("--standby", HOLDER)
+        return holder, self.standby.start("--standby", HOLDER)
 
     @property
     def checkpoints(self) -> Store:
         return open_store(f"{self.trainer.uri}/checkpoints")
 
     def completed_by(self) -> str:
-        """The attempt that did; the next one is started if neither could."""
+        """Return the attempt that completed the run. Start the next one if both have ended."""
         if not self.trainer.complete():
             assert self.trainer.start(*FLAGS, "--attempt", NEXT).wait() == 0
         name = paths.output(RUN, paths.COMPLETION)
@@ -98,8 +98,8 @@ class Pair:
 @pytest.fixture
 def pair(zygote: Zygote, gs_uri: str, emulator_url: str) -> Iterator[Pair]:
     trainer = Trainer(zygote, gs_uri)
-    with Proxy(emulator_url) as one, Proxy(emulator_url) as other:
-        yield Pair(trainer, Side(trainer, one, HOLDER), Side(trainer, other, TWIN))
+    with Proxy(emulator_url) as for_holder, Proxy(emulator_url) as for_standby:
+        yield Pair(trainer, Side(trainer, for_holder, HOLDER), Side(trainer, for_standby, STANDBY))
 
 
 @pytest.fixture(scope="session")
@@ -110,93 +110,93 @@ def undisturbed_longer(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory)
 
 
 def killed(*sides: Side, after: bool) -> Callable[[], Fault]:
-    """All at once: before the request has taken effect, or after."""
+    """Return a fault that kills these sides before or after the request takes effect."""
 
     def kill() -> None:
         for side in sides:
             side.kill()
 
-    def happens() -> Fault:
+    def inject() -> Fault:
         if after:
             return LostReply(kill)
         kill()
         return Reset()
 
-    return happens
+    return inject
 
 
-BEAT = [is_lease, is_lease]  # after its claim
-SAVED = [*BEAT, is_commit]
+HEARTBEAT = [is_lease, is_lease]  # after its claim
+SAVED = [*HEARTBEAT, is_commit]
 OFFERED = [*SAVED, is_lease]
-ASKED = [is_lease]
+REQUESTED = [is_lease]
 ACCEPTED = [is_lease, is_lease]
 FIRST_SAVE = [*ACCEPTED, is_part]
 
 
-def test_the_successor_goes_on_at_the_very_step_the_holder_left(pair: Pair, undisturbed_longer: Result) -> None:
+def test_the_standby_continues_at_exactly_the_step_of_the_holder(pair: Pair, undisturbed_longer: Result) -> None:
     frozen = threading.Event()
 
     def freeze() -> None:
-        pair.twin.life.result().kill(signal.SIGSTOP)
+        pair.standby.started.result().kill(signal.SIGSTOP)
         frozen.set()
 
-    pair.twin.at(FIRST_SAVE, freeze)
-    holder, twin = pair.start()
-    line = said(holder, 75)
+    pair.standby.at(FIRST_SAVE, freeze)
+    holder, standby = pair.start()
+    line = error_line(holder, 75)
     handed_over = re.fullmatch(r"trainer: handed over to a5\.1 at step (\d+)", line)
     assert handed_over, line
     marker = json.loads(pair.checkpoints.read(paths.marker(RUN, HOLDER, 1, "ended")).data)
     assert (marker["exit_code"], marker["reason"]) == (75, line.removeprefix("trainer: "))
     assert marker["durable_step"] == int(handed_over[1])
-    # Vertex AI may start the holder's container again: it does not take the run back.
+    # Vertex AI may restart the holder's container: it cannot claim the lease again.
     assert frozen.wait(60)
-    again = pair.trainer.start(*FLAGS, "--attempt", HOLDER)
-    assert "attempt a4 was replaced: the lease of run default is a5.1's" in said(again, 75)
-    twin.kill(signal.SIGCONT)
-    assert twin.wait() == 0, twin.output + twin.errors
-    assert re.search(r"step \d+: standby", twin.output)
-    assert f"step {handed_over[1]} of 460: resumed from the checkpoint of run default attempt a4" in twin.output
-    assert pair.completed_by() == TWIN
+    restarted = pair.trainer.start(*FLAGS, "--attempt", HOLDER)
+    assert "attempt a4 was replaced: the lease of run default is a5.1's" in error_line(restarted, 75)
+    standby.kill(signal.SIGCONT)
+    assert standby.wait() == 0, standby.output + standby.errors
+    assert re.search(r"step \d+: standby", standby.output)
+    assert f"step {handed_over[1]} of 460: resumed from the checkpoint of run default attempt a4" in standby.output
+    assert pair.completed_by() == STANDBY
     assert pair.trainer.result() == undisturbed_longer
-    assert_whole(pair.checkpoints)
+    assert_complete(pair.checkpoints)
 
 
 @pytest.mark.parametrize(
     ("moment", "after"),
     [
-        pytest.param(BEAT, True, marks=pytest.mark.chaos),
+        pytest.param(HEARTBEAT, True, marks=pytest.mark.chaos),
         pytest.param(SAVED, False, marks=pytest.mark.chaos),
         (SAVED, True),
         pytest.param(OFFERED, False, marks=pytest.mark.chaos),
         (OFFERED, True),
     ],
 )
-def test_when_the_holder_dies_the_successor_goes_on_by_itself(
+def test_a_standby_replaces_a_dead_holder(
     moment: Sequence[Where], after: bool, pair: Pair, undisturbed_longer: Result
 ) -> None:
     pair.holder.at(moment, killed(pair.holder, after=after))
-    holder, twin = pair.start()
+    holder, standby = pair.start()
     assert holder.wait() == -signal.SIGKILL, holder.output + holder.errors
-    assert twin.wait() == 0, twin.output + twin.errors
-    assert pair.completed_by() == TWIN
+    assert standby.wait() == 0, standby.output + standby.errors
+    assert pair.completed_by() == STANDBY
     assert pair.trainer.result() == undisturbed_longer
-    assert_whole(pair.checkpoints)
+    assert_complete(pair.checkpoints)
 
 
 @pytest.mark.parametrize(
     ("moment", "after"),
     [
-        pytest.param(ASKED, False, marks=pytest.mark.chaos),
-        (ASKED, True),
+        pytest.param(REQUESTED, False, marks=pytest.mark.chaos),
+        (REQUESTED, True),
         pytest.param(ACCEPTED, False, marks=pytest.mark.chaos),
     ],
 )
-def test_when_the_successor_dies_before_it_has_accepted_the_holder_goes_on(
+def test_the_holder_continues_if_the_standby_dies_before_it_accepts(
     moment: Sequence[Where], after: bool, pair: Pair, undisturbed_longer: Result
 ) -> None:
-    pair.twin.at(moment, killed(pair.twin, after=after))
-    holder, twin = pair.start()
-    assert twin.wait() == -signal.SIGKILL, twin.output + twin.errors
+    pair.standby.at(moment, killed(pair.standby, after=after))
+    holder, standby = pair.start()
+    assert standby.wait() == -signal.SIGKILL, standby.output + standby.errors
     assert holder.wait() == 0, holder.output + holder.errors
     assert pair.completed_by() == HOLDER
     assert pair.trainer.result() == undisturbed_longer
@@ -205,51 +205,51 @@ def test_when_the_successor_dies_before_it_has_accepted_the_holder_goes_on(
 @pytest.mark.parametrize(
     ("moment", "after"), [(ACCEPTED, True), pytest.param(FIRST_SAVE, False, marks=pytest.mark.chaos)]
 )
-def test_when_the_successor_dies_after_that_the_next_attempt_goes_on(
+def test_the_next_attempt_continues_if_the_standby_dies_after_it_accepted(
     moment: Sequence[Where], after: bool, pair: Pair, undisturbed_longer: Result
 ) -> None:
-    pair.twin.at(moment, killed(pair.twin, after=after))
-    holder, twin = pair.start()
-    assert twin.wait() == -signal.SIGKILL, twin.output + twin.errors
-    assert "handed over to a5.1" in said(holder, 75)
-    left = pair.newest().step
-    assert f"at step {left}" in holder.errors
+    pair.standby.at(moment, killed(pair.standby, after=after))
+    holder, standby = pair.start()
+    assert standby.wait() == -signal.SIGKILL, standby.output + standby.errors
+    assert "handed over to a5.1" in error_line(holder, 75)
+    handed_over_at = pair.newest().step
+    assert f"at step {handed_over_at}" in holder.errors
     assert pair.completed_by() == NEXT
     assert pair.trainer.result() == undisturbed_longer
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize(("who", "moment"), [("holder", OFFERED), ("twin", ACCEPTED)])
-def test_when_both_die_the_next_attempt_goes_on(
-    who: str, moment: Sequence[Where], pair: Pair, undisturbed_longer: Result
+@pytest.mark.parametrize(("side_name", "moment"), [("holder", OFFERED), ("standby", ACCEPTED)])
+def test_the_next_attempt_continues_if_both_die(
+    side_name: str, moment: Sequence[Where], pair: Pair, undisturbed_longer: Result
 ) -> None:
-    side = pair.holder if who == "holder" else pair.twin
-    side.at(moment, killed(pair.holder, pair.twin, after=True))
-    for life in pair.start():
-        assert life.wait() == -signal.SIGKILL, life.output + life.errors
-    left = pair.newest().step
+    side = pair.holder if side_name == "holder" else pair.standby
+    side.at(moment, killed(pair.holder, pair.standby, after=True))
+    for process in pair.start():
+        assert process.wait() == -signal.SIGKILL, process.output + process.errors
+    handed_over_at = pair.newest().step
     assert pair.completed_by() == NEXT
     assert pair.trainer.result() == undisturbed_longer
-    assert left > 0
+    assert handed_over_at > 0
 
 
-def test_a_holder_that_comes_late_leaves_the_run_to_its_successor(pair: Pair, undisturbed_longer: Result) -> None:
-    twin = pair.twin.start("--standby", HOLDER)
-    wait_for(twin, r"checkpoint durable")
-    assert "attempt a4 was replaced: the lease of run default is a5.1's" in said(pair.holder.start(), 75)
-    assert twin.wait() == 0, twin.output + twin.errors
-    assert pair.completed_by() == TWIN
+def test_a_holder_that_starts_late_leaves_the_run_to_its_standby(pair: Pair, undisturbed_longer: Result) -> None:
+    standby = pair.standby.start("--standby", HOLDER)
+    wait_for(standby, r"checkpoint durable")
+    assert "attempt a4 was replaced: the lease of run default is a5.1's" in error_line(pair.holder.start(), 75)
+    assert standby.wait() == 0, standby.output + standby.errors
+    assert pair.completed_by() == STANDBY
     assert pair.trainer.result() == undisturbed_longer
 
 
 @pytest.mark.chaos
-def test_a_successor_that_is_stopped_leaves_the_holder_alone(pair: Pair, undisturbed_longer: Result) -> None:
+def test_a_stopped_standby_withdraws_its_request(pair: Pair, undisturbed_longer: Result) -> None:
     holder = pair.holder.start()
     wait_for(holder, r"checkpoint durable")
     holder.kill(signal.SIGSTOP)
-    pair.twin.at(ASKED, lambda: pair.twin.life.result().kill(signal.SIGTERM))
-    twin = pair.twin.start("--standby", HOLDER)
-    assert twin.wait() == 143, twin.output + twin.errors
+    pair.standby.at(REQUESTED, lambda: pair.standby.started.result().kill(signal.SIGTERM))
+    standby = pair.standby.start("--standby", HOLDER)
+    assert standby.wait() == 143, standby.output + standby.errors
     held = lease.read(pair.checkpoints, RUN)
     assert held
     assert (held.attempt, held.successor) == (HOLDER, None)
@@ -260,45 +260,43 @@ def test_a_successor_that_is_stopped_leaves_the_holder_alone(pair: Pair, undistu
 
 
 @pytest.mark.chaos
-def test_what_a_stopped_holder_has_offered_is_accepted_at_once(pair: Pair, undisturbed_longer: Result) -> None:
-    pair.holder.at(OFFERED, lambda: pair.holder.life.result().kill(signal.SIGTERM))
-    holder, twin = pair.start()
+def test_the_offer_of_a_stopped_holder_is_accepted_at_once(pair: Pair, undisturbed_longer: Result) -> None:
+    pair.holder.at(OFFERED, lambda: pair.holder.started.result().kill(signal.SIGTERM))
+    holder, standby = pair.start()
     assert holder.wait() in {75, 143}, holder.output + holder.errors
-    assert twin.wait() == 0, twin.output + twin.errors
-    assert pair.completed_by() == TWIN
+    assert standby.wait() == 0, standby.output + standby.errors
+    assert pair.completed_by() == STANDBY
     assert pair.trainer.result() == undisturbed_longer
 
 
-def test_what_a_frozen_holder_commits_after_it_was_relieved_does_not_count(
-    pair: Pair, undisturbed_longer: Result
-) -> None:
-    """It is frozen in the middle of a commit, which reaches the store when the successor has committed."""
-    relieved = threading.Event()
+def test_a_late_commit_of_a_replaced_holder_does_not_count(pair: Pair, undisturbed_longer: Result) -> None:
+    """The holder is frozen during a commit, which reaches the store after a commit of the standby."""
+    replaced = threading.Event()
     steps: list[int] = []
 
     def frozen(request: Request) -> Fault | None:
-        if is_commit(request) and pair.twin.life.done() and not steps:
+        if is_commit(request) and pair.standby.started.done() and not steps:
             commit = paths.commit_of_manifest(request.name)
             assert commit
-            pair.holder.life.result().kill(signal.SIGSTOP)
+            pair.holder.started.result().kill(signal.SIGSTOP)
             steps.append(commit.step)
-            assert relieved.wait(60)
+            assert replaced.wait(60)
         return None
 
     pair.holder.proxy.rule = frozen
     holder = pair.holder.start("--checkpoint-interval", "0.01")
     wait_for(holder, r"checkpoint durable")
-    twin = pair.twin.start("--standby", HOLDER, "--checkpoint-interval", "0.01")
-    wait_for(twin, r"hand-over complete")
-    wait_for(twin, r"checkpoint durable")
-    relieved.set()
+    standby = pair.standby.start("--standby", HOLDER, "--checkpoint-interval", "0.01")
+    wait_for(standby, r"hand-over complete")
+    wait_for(standby, r"checkpoint durable")
+    replaced.set()
     before = manifest.commits(pair.checkpoints, RUN)
     holder.kill(signal.SIGCONT)
-    assert "process a5.1 holds the lease of run default" in said(holder, 75)
-    assert twin.wait() == 0, twin.output + twin.errors
+    assert "process a5.1 holds the lease of run default" in error_line(holder, 75)
+    assert standby.wait() == 0, standby.output + standby.errors
     late = [commit for commit in before if commit.token == 1 and commit.step >= steps[0]]
     assert late == []
     assert all(commit.token > 1 or commit.step < steps[0] for commit in manifest.commits(pair.checkpoints, RUN))
-    assert pair.completed_by() == TWIN
+    assert pair.completed_by() == STANDBY
     assert pair.trainer.result() == undisturbed_longer
-    assert_whole(pair.checkpoints)
+    assert_complete(pair.checkpoints)

@@ -1,4 +1,4 @@
-"""Interrupted at every kind of request to the store, before it and after it took effect: always the same model."""
+"""An interruption at any kind of request to the store, before or after it takes effect, changes no model."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 
 from tests.machinery.proxy import Fault, LostReply, Proxy, Request, Reset, never
 from tests.machinery.trainer.conftest import Trainer
-from tests.machinery.trainer.faults import Faulty, Result, assert_whole
-from tests.machinery.zygote import Life, Zygote
+from tests.machinery.trainer.faults import Faulty, Result, assert_complete
+from tests.machinery.zygote import TrainerProcess, Zygote
 
 pytestmark = pytest.mark.chaos
 
 FLAGS = ("--checkpoint-interval", "0.1", "--keep", "1")
 TIMES = 2
-"""Of several requests of one kind in a life, so many are tried."""
-IN_EVERY_LIFE = {
+"""The most requests of one kind that are interrupted, each in a run of its own."""
+IN_EVERY_START = {
     "GET models/default/completion.json",
     "POST models/default/.writable",
     "POST checkpoints/default/attempts/local/#-started.json",
@@ -35,37 +35,39 @@ IN_EVERY_LIFE = {
 }
 
 
-def killed_before(life: Life) -> Fault | None:
-    life.kill()
+def killed_before(process: TrainerProcess) -> Fault | None:
+    process.kill()
     return Reset()
 
 
-def killed_after(life: Life) -> Fault | None:
-    return LostReply(life.kill)
+def killed_after(process: TrainerProcess) -> Fault | None:
+    return LostReply(process.kill)
 
 
-def stopped_before(life: Life) -> Fault | None:
-    life.kill(signal.SIGTERM)
+def stopped_before(process: TrainerProcess) -> Fault | None:
+    process.kill(signal.SIGTERM)
     return None
 
 
 def kind(request: Request) -> str:
-    """What is asked, without the place of this test and without numbers."""
+    """Return method and object of a request, without the prefix of the test and without numbers."""
     about = (request.name or request.query.get("prefix", "")).split("/", 2)[2]
     return re.sub(r"\d+", "#", f"{request.method} {about}")
 
 
-def interrupted_at(wanted: str, time: int, interrupt: Callable[[Life], Fault | None], faulty: Faulty) -> Life:
-    """A life that is interrupted at its `time`-th request of a kind, if it makes so many."""
+def interrupted_at(
+    wanted: str, time: int, interrupt: Callable[[TrainerProcess], Fault | None], faulty: Faulty
+) -> TrainerProcess:
+    """Run a process, interrupted at its `time`-th request of a kind if it makes so many."""
     times = itertools.count(1)
 
-    def rule(request: Request, life: Callable[[], Life]) -> Fault | None:
-        return interrupt(life()) if kind(request) == wanted and next(times) == time else None
+    def rule(request: Request, process: Callable[[], TrainerProcess]) -> Fault | None:
+        return interrupt(process()) if kind(request) == wanted and next(times) == time else None
 
-    life = faulty.start_with(rule, *FLAGS)
-    life.wait()
+    process = faulty.start_with(rule, *FLAGS)
+    process.wait()
     faulty.proxy.rule = never
-    return life
+    return process
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,7 @@ def interrupted_at(wanted: str, time: int, interrupt: Callable[[Life], Fault | N
     [(killed_before, -signal.SIGKILL), (killed_after, -signal.SIGKILL), (stopped_before, 143)],
 )
 def test_an_interruption_at_any_request_leaves_no_trace(
-    interrupt: Callable[[Life], Fault | None],
+    interrupt: Callable[[TrainerProcess], Fault | None],
     code: int,
     zygote: Zygote,
     gs_uri: str,
@@ -86,14 +88,14 @@ def test_an_interruption_at_any_request_leaves_no_trace(
     interrupted = set()
     for number, (wanted, time) in enumerate(moments):
         faulty = Faulty(Trainer(zygote, f"{gs_uri}/{number}"), proxy)
-        life = interrupted_at(wanted, time, interrupt, faulty)
-        assert_whole(faulty.checkpoints)
-        # A stop that comes with the last requests does not undo that the run is complete.
-        assert life.code in {code, 0}, f"{wanted}, {time}: {life.output}{life.errors}"
-        if life.code == code:
+        process = interrupted_at(wanted, time, interrupt, faulty)
+        assert_complete(faulty.checkpoints)
+        # A stop during the last requests leaves the run complete.
+        assert process.code in {code, 0}, f"{wanted}, {time}: {process.output}{process.errors}"
+        if process.code == code:
             interrupted.add(wanted)
         successor = faulty.trainer.start(*FLAGS)
         assert successor.wait() == 0, f"{wanted}, {time}: {successor.output}{successor.errors}"
         faulty.assert_undisturbed(undisturbed)
     after_completion = {"POST checkpoints/default/attempts/local/#-ended.json"}
-    assert interrupted >= IN_EVERY_LIFE - (after_completion if code == 143 else set())
+    assert interrupted >= IN_EVERY_START - (after_completion if code == 143 else set())

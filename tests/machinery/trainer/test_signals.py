@@ -1,4 +1,4 @@
-"""A stop is noticed in every phase: exit 143 with the last finished step durable, and the next start goes on."""
+"""A stop in any phase exits with 143 and the last finished step durable, and the next start continues."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from spot.storage import paths
 from spot.storage.factory import open_store
 from spot.storage.records import markers
 from tests.machinery.trainer.conftest import Trainer
-from tests.machinery.zygote import Life
+from tests.machinery.zygote import TrainerProcess
 
 PATIENCE_S = 60.0
 
 Undisturbed = tuple[bytes, bytes]
 ON_CLOUD_STORAGE = pytest.mark.parametrize("uri", ["gs"], indirect=True)
-"""For a promise that does not depend on the kind of store."""
+"""Limits a test that does not depend on the kind of store."""
 
 
-def wait_for(life: Life, pattern: str) -> re.Match[str]:
-    """Until the trainer says so."""
+def wait_for(process: TrainerProcess, pattern: str) -> re.Match[str]:
+    """Wait until the output matches, and return the match."""
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
-        if match := re.search(pattern, life.output):
+        if match := re.search(pattern, process.output):
             return match
-        if life.code is not None:
+        if process.code is not None:
             break
-        life.zygote.hear(0.002)
-    raise AssertionError(f"never said {pattern!r}, exit {life.code}:\n{life.output}{life.errors}")
+        process.zygote.receive(0.002)
+    raise AssertionError(f"no output {pattern!r}, exit {process.code}:\n{process.output}{process.errors}")
 
 
-def wait_for_marker(trainer: Trainer, life: Life) -> None:
-    """Until its start is marked, which is before anything is loaded."""
+def wait_for_marker(trainer: Trainer, process: TrainerProcess) -> None:
+    """Wait for the marker of the start, which is written before anything is loaded."""
     store = open_store(f"{trainer.uri}/checkpoints")
     before = markers.count_starts(store, "default")
     end = time.monotonic() + PATIENCE_S
-    while markers.count_starts(store, "default") == before and life.code is None and time.monotonic() < end:
-        life.zygote.hear(0.0)
+    while markers.count_starts(store, "default") == before and process.code is None and time.monotonic() < end:
+        process.zygote.receive(0.0)
 
 
-def last_step(life: Life) -> int:
-    return max(int(step) for step in re.findall(r"step (\d+) of", life.output))
+def last_step(process: TrainerProcess) -> int:
+    return max(int(step) for step in re.findall(r"step (\d+) of", process.output))
 
 
 def ended(trainer: Trainer, start: int = 1) -> dict[str, object]:
@@ -56,20 +56,20 @@ def ended(trainer: Trainer, start: int = 1) -> dict[str, object]:
 
 
 def test_in_training_the_last_finished_step_is_durable(trainer: Trainer, undisturbed: Undisturbed) -> None:
-    life = trainer.start("--checkpoint-interval", "1000")
-    wait_for(life, r"step 40 of")
-    life.kill(signal.SIGTERM)
-    assert life.wait() == 143
+    process = trainer.start("--checkpoint-interval", "1000")
+    wait_for(process, r"step 40 of")
+    process.kill(signal.SIGTERM)
+    assert process.wait() == 143
     newest = trainer.newest()
     assert newest is not None
-    assert newest.step >= last_step(life) >= 40
+    assert newest.step >= last_step(process) >= 40
     assert (ended(trainer)["exit_code"], ended(trainer)["durable_step"]) == (143, newest.step)
     assert trainer.start().wait() == 0
     assert trainer.result() == undisturbed
 
 
 @ON_CLOUD_STORAGE
-def test_in_start_up_it_leaves_at_once_with_nothing_lost(trainer: Trainer, undisturbed: Undisturbed) -> None:
+def test_in_start_up_it_exits_at_once_and_loses_nothing(trainer: Trainer, undisturbed: Undisturbed) -> None:
     first = trainer.start("--checkpoint-interval", "1000")
     wait_for(first, r"step 30 of")
     first.kill(signal.SIGTERM)
@@ -78,7 +78,7 @@ def test_in_start_up_it_leaves_at_once_with_nothing_lost(trainer: Trainer, undis
     for _ in range(3):
         starting = trainer.start()
         starting.kill(signal.SIGTERM)
-        assert starting.wait() in {143, -signal.SIGTERM}  # the latter before Python can take the signal over
+        assert starting.wait() in {143, -signal.SIGTERM}  # the latter before Python handles the signal
     starting = trainer.start()
     wait_for_marker(trainer, starting)
     starting.kill(signal.SIGTERM)
@@ -90,11 +90,11 @@ def test_in_start_up_it_leaves_at_once_with_nothing_lost(trainer: Trainer, undis
 
 @ON_CLOUD_STORAGE
 def test_a_second_signal_changes_nothing(trainer: Trainer, undisturbed: Undisturbed) -> None:
-    life = trainer.start("--checkpoint-interval", "1000")
-    wait_for(life, r"step 20 of")
+    process = trainer.start("--checkpoint-interval", "1000")
+    wait_for(process, r"step 20 of")
     for _ in range(5):
-        life.kill(signal.SIGTERM)
-    assert life.wait() == 143
+        process.kill(signal.SIGTERM)
+    assert process.wait() == 143
     newest = trainer.newest()
     assert newest is not None
     assert newest.step >= 20
@@ -103,20 +103,20 @@ def test_a_second_signal_changes_nothing(trainer: Trainer, undisturbed: Undistur
 
 
 @ON_CLOUD_STORAGE
-def test_interrupt_from_the_keyboard_saves_as_well(trainer: Trainer) -> None:
-    life = trainer.start("--checkpoint-interval", "1000")
-    wait_for(life, r"step 10 of")
-    life.kill(signal.SIGINT)
-    assert life.wait() == 130
+def test_an_interrupt_from_the_keyboard_saves_as_well(trainer: Trainer) -> None:
+    process = trainer.start("--checkpoint-interval", "1000")
+    wait_for(process, r"step 10 of")
+    process.kill(signal.SIGINT)
+    assert process.wait() == 130
     assert trainer.newest() is not None
 
 
 @ON_CLOUD_STORAGE
-def test_data_workers_do_not_die_before_the_step_is_done(trainer: Trainer, undisturbed: Undisturbed) -> None:
-    life = trainer.start("--workers", "2", "--checkpoint-interval", "1000")
-    wait_for(life, r"step 10 of")
-    life.kill(signal.SIGTERM)
-    assert life.wait() == 143, life.output + life.errors
+def test_data_workers_outlive_a_stop_until_the_step_is_finished(trainer: Trainer, undisturbed: Undisturbed) -> None:
+    process = trainer.start("--workers", "2", "--checkpoint-interval", "1000")
+    wait_for(process, r"step 10 of")
+    process.kill(signal.SIGTERM)
+    assert process.wait() == 143, process.output + process.errors
     newest = trainer.newest()
     assert newest is not None
     assert newest.step >= 10
@@ -125,23 +125,23 @@ def test_data_workers_do_not_die_before_the_step_is_done(trainer: Trainer, undis
 
 
 @ON_CLOUD_STORAGE
-def test_a_data_worker_that_dies_while_the_trainer_leaves_does_not_matter(trainer: Trainer) -> None:
-    life = trainer.start("--workers", "2", "--checkpoint-interval", "1000")
-    wait_for(life, r"step 10 of")
-    workers = [child for child in psutil.Process(life.pid).children() if "uploader" not in " ".join(child.cmdline())]
+def test_a_data_worker_that_dies_during_a_stop_does_not_prevent_the_save(trainer: Trainer) -> None:
+    process = trainer.start("--workers", "2", "--checkpoint-interval", "1000")
+    wait_for(process, r"step 10 of")
+    workers = [child for child in psutil.Process(process.pid).children() if "uploader" not in " ".join(child.cmdline())]
     assert len(workers) >= 2
-    life.kill(signal.SIGTERM, group=False)
+    process.kill(signal.SIGTERM, group=False)
     for worker in workers:
         worker.kill()
-    assert life.wait() == 143, life.output + life.errors
+    assert process.wait() == 143, process.output + process.errors
     assert trainer.newest() is not None
 
 
-def test_killed_it_goes_on_from_the_newest_checkpoint(trainer: Trainer, undisturbed: Undisturbed) -> None:
-    life = trainer.start()
-    durable = int(wait_for(life, r"step (\d+): checkpoint durable")[1])
-    life.kill(signal.SIGKILL)
-    assert life.wait() == -signal.SIGKILL
+def test_a_killed_trainer_resumes_from_the_newest_checkpoint(trainer: Trainer, undisturbed: Undisturbed) -> None:
+    process = trainer.start()
+    durable = int(wait_for(process, r"step (\d+): checkpoint durable")[1])
+    process.kill(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
     again = trainer.start()
     assert again.wait() == 0
     assert int(wait_for(again, r"step (\d+) of \d+: resumed")[1]) >= durable
@@ -158,34 +158,34 @@ def test_a_complete_run_is_not_trained_again(trainer: Trainer, undisturbed: Undi
 
 @ON_CLOUD_STORAGE
 def test_a_stop_in_an_evaluation_or_a_save_leaves_no_trace(trainer: Trainer, undisturbed: Undisturbed) -> None:
-    """Signals at the first word of each kind that the trainer says, wherever that finds it."""
+    """Send the signal after the first output of each kind, whatever the trainer does then."""
     for pattern in (r"step 23 of", r"step 2[4-9]: checkpoint durable|step [3-9]\d: checkpoint durable", r"step 69 of"):
-        life = trainer.start()
-        _wait_or_end(life, pattern)
-        life.kill(signal.SIGTERM)
-        assert life.wait() in {0, 143}, life.output + life.errors
+        process = trainer.start()
+        _wait_or_end(process, pattern)
+        process.kill(signal.SIGTERM)
+        assert process.wait() in {0, 143}, process.output + process.errors
     assert trainer.complete() or trainer.start().wait() == 0
     assert trainer.result() == undisturbed
 
 
-def _wait_or_end(life: Life, pattern: str) -> None:
-    while life.code is None and not re.search(pattern, life.output):
-        life.zygote.hear(0.001)
+def _wait_or_end(process: TrainerProcess, pattern: str) -> None:
+    while process.code is None and not re.search(pattern, process.output):
+        process.zygote.receive(0.001)
 
 
-def _stop(life: Life) -> None:
-    life.kill(signal.SIGTERM)
+def _stop(process: TrainerProcess) -> None:
+    process.kill(signal.SIGTERM)
 
 
-def _pause_and_stop(life: Life) -> None:
-    life.kill(signal.SIGSTOP)
-    life.kill(signal.SIGTERM)
-    life.kill(signal.SIGCONT)
+def _pause_and_stop(process: TrainerProcess) -> None:
+    process.kill(signal.SIGSTOP)
+    process.kill(signal.SIGTERM)
+    process.kill(signal.SIGCONT)
 
 
 @pytest.mark.parametrize("stop", [_stop, _pause_and_stop])
-def test_a_process_that_hangs_in_start_up_is_gone_when_its_grace_is_over(
-    zygote: object, stop: Callable[[Life], None]
+def test_a_process_that_hangs_in_start_up_exits_within_its_grace(
+    zygote: object, stop: Callable[[TrainerProcess], None]
 ) -> None:
     """The store accepts connections and never answers."""
     import socket
@@ -195,7 +195,7 @@ def test_a_process_that_hangs_in_start_up_is_gone_when_its_grace_is_over(
     assert isinstance(zygote, Zygote)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         flags = ["--checkpoint-dir", "gs://bucket/x", "--output-dir", "gs://bucket/y", "--grace", "3"]
-        life = zygote.start(flags, {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{silent.getsockname()[1]}"})
+        process = zygote.start(flags, {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{silent.getsockname()[1]}"})
         silent.accept()
-        stop(life)
-        assert life.wait() == 143
+        stop(process)
+        assert process.wait() == 143

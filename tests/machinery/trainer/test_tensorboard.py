@@ -1,4 +1,4 @@
-"""TensorBoard's logs reach their directory, and a resume takes back what was logged beyond its checkpoint."""
+"""TensorBoard's logs reach their directory, and a resume purges steps logged after its checkpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.machinery.trainer.test_signals import wait_for
 
 
 def events(path: Path) -> list[Event]:
-    """The records of an event file: length, its checksum, data, its checksum."""
+    """Return the records of an event file: each is length, checksum, data, checksum."""
     content, found = path.read_bytes(), []
     while content:
         size = int.from_bytes(content[:8], "little")
@@ -25,12 +25,12 @@ def events(path: Path) -> list[Event]:
     return found
 
 
-def test_scalars_of_every_start_are_there(trainer: Trainer, tmp_path: Path) -> None:
+def test_scalars_of_every_start_are_logged(trainer: Trainer, tmp_path: Path) -> None:
     logs = f"{trainer.uri}/logs"
-    life = trainer.start("--tensorboard-dir", logs, "--epochs", "6")
-    wait_for(life, r"step 3\d of")
-    life.kill(signal.SIGTERM)
-    assert life.wait() == 143
+    process = trainer.start("--tensorboard-dir", logs, "--epochs", "6")
+    wait_for(process, r"step 3\d of")
+    process.kill(signal.SIGTERM)
+    assert process.wait() == 143
     assert trainer.start("--tensorboard-dir", logs, "--epochs", "6").wait() == 0
     store = open_store(logs)
     files = []
