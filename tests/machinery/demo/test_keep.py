@@ -99,7 +99,7 @@ def test_the_objects_of_the_completion_record_have_its_generations(directory: Pa
     for name, written in done.objects.items():
         assert store.read(paths.output(RUN, name)).generation == written.generation
     view = memoryview(bytearray(len(WEIGHTS)))
-    store.read_into(paths.output(RUN, paths.MODEL), view, generation=pinned[paths.MODEL]["generation"])
+    store.read_into(paths.output(RUN, paths.MODEL), view, generation=done.objects[paths.MODEL].generation)
     assert bytes(view) == WEIGHTS
 
 
