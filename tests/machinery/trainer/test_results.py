@@ -1,4 +1,4 @@
-"""Results are complete when `completion.json` exists, and writing them again after a kill gives the same."""
+"""Results are complete once `completion.json` exists, and writing them again after a kill yields the same results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_run_without_completion_is_not_complete(store: Store) -> None:
     assert completion.read(store, "run") is None
 
 
-def test_completion_pins_what_was_written(store: Store) -> None:
+def test_completion_pins_the_written_objects(store: Store) -> None:
     write_results(
         store, "run", WEIGHTS, METRICS, {"attempt": "a"}, clock=CLOCK, ended=CLOCK.monotonic(), check_lease=None
     )
@@ -46,7 +46,7 @@ def test_completion_pins_what_was_written(store: Store) -> None:
     assert json.loads(store.read("run/metrics.json").data) == METRICS
 
 
-def test_what_a_killed_start_left_is_replaced(store: Store) -> None:
+def test_results_of_a_killed_start_are_replaced(store: Store) -> None:
     store.write("run/model.safetensors", b"of a start that did not get to the end", if_generation=ABSENT)
     write_results(store, "run", WEIGHTS, METRICS, {}, clock=CLOCK, ended=CLOCK.monotonic(), check_lease=None)
     assert torch.equal(load(store.read("run/model.safetensors").data)["w"], WEIGHTS["w"])
@@ -63,7 +63,7 @@ class Killed(Exception): ...
 
 
 class KillingStore(MemoryStore):
-    """Whoever would complete the run while it `kills` does not live to do so."""
+    """Raise `Killed` instead of writing the completion while `kills`."""
 
     kills = False
 
@@ -92,11 +92,11 @@ def left_half_done(store: KillingStore, weights: Mapping[str, Tensor]) -> None:
 
 
 def held() -> None:
-    """The look at a lease that is ours."""
+    """Check a lease that is held."""
 
 
 def completed_by(store: Store) -> str:
-    """And what its completion names is there."""
+    """Return the attempt that completed the run, and assert that the objects of its completion exist."""
     found = completion.read(store, "run")
     assert found is not None
     for name in (paths.MODEL, paths.METRICS):
@@ -104,7 +104,7 @@ def completed_by(store: Store) -> str:
     return str(json.loads(store.read(COMPLETION).data)["attempt"])
 
 
-def test_results_of_a_writer_that_was_relieved_are_replaced() -> None:
+def test_results_of_a_replaced_writer_are_replaced() -> None:
     store = KillingStore()
     left_half_done(store, OTHER_WEIGHTS)
     write_results(
@@ -114,7 +114,7 @@ def test_results_of_a_writer_that_was_relieved_are_replaced() -> None:
     assert torch.equal(load(store.read("run/model.safetensors").data)["w"], WEIGHTS["w"])
 
 
-def test_a_completion_of_a_writer_that_was_relieved_is_replaced_if_it_lands_among_other_results() -> None:
+def test_a_late_completion_of_a_replaced_writer_is_replaced_if_it_names_other_results() -> None:
     store = KillingStore()
     left_half_done(store, OTHER_WEIGHTS)
 
@@ -128,8 +128,8 @@ def test_a_completion_of_a_writer_that_was_relieved_is_replaced_if_it_lands_amon
     assert completed_by(store) == "holder"
 
 
-def test_a_completion_that_lands_late_names_what_is_there() -> None:
-    """It was sent before its writer was relieved, by one that wrote the same model and metrics, and was killed."""
+def test_a_late_completion_of_the_same_results_stands() -> None:
+    """Its writer sent it before it was replaced and killed, and had written the same model and metrics."""
     store = KillingStore()
     write_results(
         store,
@@ -146,7 +146,7 @@ def test_a_completion_that_lands_late_names_what_is_there() -> None:
 
 @pytest.mark.parametrize("weights", [WEIGHTS, OTHER_WEIGHTS])
 def test_a_run_that_another_start_completed_stays_as_it_is(weights: Mapping[str, Tensor], store: Store) -> None:
-    """This one began before that, and trained on; or it was frozen, and the lease is deleted by now."""
+    """The late start trained on, or was frozen until the lease was deleted."""
     write_results(
         store, "run", WEIGHTS, METRICS, {"attempt": "first"}, clock=CLOCK, ended=CLOCK.monotonic(), check_lease=held
     )
@@ -158,13 +158,13 @@ def test_a_run_that_another_start_completed_stays_as_it_is(weights: Mapping[str,
     assert completed_by(store) == "first"
 
 
-def test_a_writer_that_was_relieved_replaces_nothing(store: Store) -> None:
-    def relieved() -> None:
+def test_a_replaced_writer_replaces_no_result(store: Store) -> None:
+    def replaced() -> None:
         raise LeaseLost("the lease of run run is a5.1's")
 
     store.write("run/model.safetensors", b"the holder's", if_generation=ABSENT)
     with pytest.raises(LeaseLost):
-        write_results(store, "run", WEIGHTS, METRICS, {}, clock=CLOCK, ended=CLOCK.monotonic(), check_lease=relieved)
+        write_results(store, "run", WEIGHTS, METRICS, {}, clock=CLOCK, ended=CLOCK.monotonic(), check_lease=replaced)
     assert store.read("run/model.safetensors").data == b"the holder's"
     assert completion.read(store, "run") is None
 

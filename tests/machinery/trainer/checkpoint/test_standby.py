@@ -1,4 +1,4 @@
-"""The successor's side: it asks once, takes what is offered, and lets no holder live that is dead."""
+"""The standby's side of the lease: it requests it once, accepts an offer, and replaces a dead holder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.machinery.storage.memory import MemoryStore
 from tests.machinery.trainer.leases import RUN, TIMING, become, now, pass_time
 
 HOLDER, ME = "a1.1", "a2.1"
-RELIEVED = "a1"
+REPLACED = "a1"
 
 
 @pytest.fixture
@@ -38,11 +38,11 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def standby(store: MemoryStore, clock: ManualClock) -> Standby:
-    return Standby(store, RUN, ME, TIMING, replaces=RELIEVED, clock=clock)
+    return Standby(store, RUN, ME, TIMING, replaces=REPLACED, clock=clock)
 
 
 def wait(standby: Standby, clock: ManualClock, seconds: float) -> Lease | None:
-    """Look at the usual timing for so long."""
+    """Look at the lease every poll interval for so long, and return it once it is taken."""
     for _ in range(int(seconds / TIMING.poll_s)):
         pass_time(clock, TIMING.poll_s)
         if mine := standby.look():
@@ -50,31 +50,31 @@ def wait(standby: Standby, clock: ManualClock, seconds: float) -> Lease | None:
     return None
 
 
-def test_where_there_is_no_lease_it_is_taken(standby: Standby, store: MemoryStore) -> None:
+def test_it_claims_a_lease_that_does_not_exist(standby: Standby, store: MemoryStore) -> None:
     store.delete(paths.writer(RUN))
     assert standby.look() == Lease(token=1, holder=ME, replaced=("a1",))
 
 
-def test_that_of_an_earlier_start_of_its_own_is_taken(standby: Standby, store: MemoryStore) -> None:
+def test_it_takes_the_lease_of_an_earlier_start_of_its_own(standby: Standby, store: MemoryStore) -> None:
     become(store, Lease(token=4, holder="a2.0", replaced=("a1",)))
     assert standby.look() == Lease(token=5, holder=ME, replaced=("a1",))
 
 
-def test_it_asks_and_waits(standby: Standby, store: MemoryStore) -> None:
+def test_it_requests_the_lease_once_and_waits(standby: Standby, store: MemoryStore) -> None:
     assert standby.look() is None
     assert now(store) == Lease(token=1, holder=HOLDER, successor=ME)
-    asked = lease.look(store, RUN)
+    requested = lease.look(store, RUN)
     assert standby.look() is None
-    assert lease.look(store, RUN) == asked
+    assert lease.look(store, RUN) == requested
 
 
-def test_what_is_offered_to_it_is_taken(standby: Standby, store: MemoryStore) -> None:
+def test_it_accepts_an_offer(standby: Standby, store: MemoryStore) -> None:
     standby.look()
     become(store, now(store).offered_to_successor())
     assert standby.look() == now(store) == Lease(token=2, holder=ME, replaced=("a1",))
 
 
-def test_an_offer_that_is_withdrawn_in_the_moment_it_is_taken_is_not_taken(
+def test_an_offer_withdrawn_at_the_moment_of_its_acceptance_is_not_accepted(
     standby: Standby, store: MemoryStore
 ) -> None:
     standby.look()
@@ -82,35 +82,37 @@ def test_an_offer_that_is_withdrawn_in_the_moment_it_is_taken_is_not_taken(
     store.before_next_write = lambda: become(store, now(store).without_request())
     assert standby.look() is None
     assert now(store).holder == HOLDER
-    assert standby.look() is None  # but asks anew
+    assert standby.look() is None  # and requests it again
     assert now(store).successor == ME
 
 
-def test_it_takes_the_place_of_one_that_waited_before(standby: Standby, store: MemoryStore) -> None:
+def test_it_replaces_an_earlier_request(standby: Standby, store: MemoryStore) -> None:
     become(store, now(store).requested_by("a0.1").offered_to_successor())
     assert standby.look() is None
     assert (now(store).successor, now(store).offered) == (ME, False)
 
 
-def test_it_makes_way_for_one_that_waits_in_its_place(standby: Standby, store: MemoryStore) -> None:
+def test_it_ends_if_another_standby_replaces_its_request(standby: Standby, store: MemoryStore) -> None:
     standby.look()
     become(store, now(store).requested_by("a3.1"))
     with pytest.raises(LeaseLost, match=r"a3\.1 waits for the lease of run run instead of a2\.1"):
         standby.look()
 
 
-@pytest.mark.parametrize("has", ["asked", "taken"])
-def test_it_makes_way_for_a_later_start_of_its_own_attempt(has: str, standby: Standby, store: MemoryStore) -> None:
-    """It was frozen before it had asked."""
-    become(store, now(store).requested_by("a2.2") if has == "asked" else now(store).taken_by("a2.2", "a1"))
+@pytest.mark.parametrize("later_start", ["requested", "taken"])
+def test_it_ends_if_a_later_start_of_its_attempt_is_active(
+    later_start: str, standby: Standby, store: MemoryStore
+) -> None:
+    """It was frozen before its request."""
+    become(store, now(store).requested_by("a2.2") if later_start == "requested" else now(store).taken_by("a2.2", "a1"))
     before = now(store)
     with pytest.raises(LeaseLost, match=r"a2\.2 is a later start of the attempt than a2\.1"):
         standby.look()
     assert now(store) == before
 
 
-def test_it_makes_way_for_one_that_has_taken_the_place_already(standby: Standby, store: MemoryStore) -> None:
-    """While it was frozen: else it would relieve its own replacement."""
+def test_it_ends_if_another_standby_has_replaced_the_holder(standby: Standby, store: MemoryStore) -> None:
+    """It was frozen meanwhile. Otherwise it would replace its own replacement."""
     standby.look()
     become(store, now(store).requested_by("a3.1").taken_by("a3.1", "a1"))
     with pytest.raises(LeaseLost, match=r"another standby replaced a1: a3\.1 holds the lease"):
@@ -123,7 +125,7 @@ def dead_predecessor(store: MemoryStore) -> None:
     lease.claim(store, RUN, "a0.1")
 
 
-def nobody_yet(store: MemoryStore) -> None:
+def no_lease(store: MemoryStore) -> None:
     store.delete(paths.writer(RUN))
 
 
@@ -137,11 +139,11 @@ def own_earlier_start(store: MemoryStore) -> None:
     lease.claim(store, RUN, "a2.0")
 
 
-@pytest.mark.parametrize("before", [nobody_yet, dead_predecessor, offering_predecessor, own_earlier_start])
-def test_an_attempt_that_comes_after_its_twin_has_its_place_leaves(
+@pytest.mark.parametrize("before", [no_lease, dead_predecessor, offering_predecessor, own_earlier_start])
+def test_an_attempt_that_starts_after_its_standby_replaced_it_ends(
     before: Callable[[MemoryStore], None], standby: Standby, store: MemoryStore, clock: ManualClock
 ) -> None:
-    """Its image was still being pulled."""
+    """The holder was still pulling its image."""
     before(store)
     assert wait(standby, clock, TIMING.dead_s + 3 * TIMING.poll_s) == now(store)
     assert now(store).holder == ME
@@ -149,9 +151,7 @@ def test_an_attempt_that_comes_after_its_twin_has_its_place_leaves(
         lease.claim(store, RUN, HOLDER)
 
 
-def test_an_attempt_that_comes_before_that_is_waited_for(
-    standby: Standby, store: MemoryStore, clock: ManualClock
-) -> None:
+def test_it_waits_for_a_holder_that_starts_in_time(standby: Standby, store: MemoryStore, clock: ManualClock) -> None:
     dead_predecessor(store)
     assert wait(standby, clock, TIMING.dead_s) is None
     lease.claim(store, RUN, HOLDER)
@@ -159,28 +159,28 @@ def test_an_attempt_that_comes_before_that_is_waited_for(
     assert (now(store).holder, now(store).successor) == (HOLDER, ME)
 
 
-def test_a_start_of_an_attempt_that_was_relieved_does_not_ask(standby: Standby, store: MemoryStore) -> None:
+def test_a_start_of_a_replaced_attempt_does_not_request_the_lease(standby: Standby, store: MemoryStore) -> None:
     become(store, Lease(token=5, holder="a3.1", replaced=("a1", "a2")))
     with pytest.raises(LeaseLost, match=r"attempt a2 was replaced: a3\.1 holds the lease"):
         standby.look()
     assert now(store).successor is None
 
 
-def test_a_holder_without_a_sign_of_life_is_relieved(standby: Standby, clock: ManualClock) -> None:
+def test_a_holder_without_a_heartbeat_is_replaced(standby: Standby, clock: ManualClock) -> None:
     standby.look()
     assert wait(standby, clock, TIMING.dead_s) is None
     assert wait(standby, clock, 2 * TIMING.poll_s) == Lease(token=2, holder=ME, replaced=("a1",))
 
 
-def test_a_holder_that_gives_signs_of_life_is_waited_for(
-    standby: Standby, store: MemoryStore, clock: ManualClock
-) -> None:
+def test_a_holder_with_heartbeats_is_not_replaced(standby: Standby, store: MemoryStore, clock: ManualClock) -> None:
     for _ in range(10):
         assert wait(standby, clock, TIMING.dead_s - TIMING.poll_s) is None
         become(store, now(store).with_heartbeat())
 
 
-def test_a_holder_that_starts_again_is_alive(standby: Standby, store: MemoryStore, clock: ManualClock) -> None:
+def test_a_new_start_of_the_holder_counts_as_a_heartbeat(
+    standby: Standby, store: MemoryStore, clock: ManualClock
+) -> None:
     standby.look()
     assert wait(standby, clock, TIMING.dead_s - TIMING.poll_s) is None
     lease.claim(store, RUN, "a1.2")
@@ -188,8 +188,8 @@ def test_a_holder_that_starts_again_is_alive(standby: Standby, store: MemoryStor
     assert now(store).successor == ME
 
 
-def test_while_nobody_looked_nobody_died(standby: Standby, clock: ManualClock) -> None:
-    """Frozen with its machine, or without an answer: the holder may have been so, too."""
+def test_time_without_looks_does_not_count_as_silence_of_the_holder(standby: Standby, clock: ManualClock) -> None:
+    """The standby was frozen or got no answer, and so may the holder."""
     standby.look()
     for _ in range(3):
         pass_time(clock, 10 * TIMING.dead_s)
@@ -197,7 +197,7 @@ def test_while_nobody_looked_nobody_died(standby: Standby, clock: ManualClock) -
     assert wait(standby, clock, TIMING.dead_s + 2 * TIMING.poll_s)
 
 
-def test_a_sign_of_life_in_the_last_moment_counts(standby: Standby, store: MemoryStore, clock: ManualClock) -> None:
+def test_a_heartbeat_at_the_last_moment_counts(standby: Standby, store: MemoryStore, clock: ManualClock) -> None:
     standby.look()
     wait(standby, clock, TIMING.dead_s)
     pass_time(clock, TIMING.poll_s)
@@ -213,10 +213,10 @@ def test_a_damaged_lease_is_claimed_anew_above_every_earlier_token(standby: Stan
     store.write(paths.manifest(RUN, commit), b"", if_generation=ABSENT)
     mine = standby.look()
     assert mine is not None
-    assert (mine.holder, mine.token, mine.replaced) == (ME, 8, (RELIEVED,))
+    assert (mine.holder, mine.token, mine.replaced) == (ME, 8, (REPLACED,))
 
 
-def test_a_request_is_withdrawn_if_it_is_its_own(standby: Standby, store: MemoryStore) -> None:
+def test_it_withdraws_only_its_own_request(standby: Standby, store: MemoryStore) -> None:
     standby.look()
     standby.withdraw()
     assert now(store) == Lease(token=1, holder=HOLDER)
@@ -225,7 +225,7 @@ def test_a_request_is_withdrawn_if_it_is_its_own(standby: Standby, store: Memory
     assert now(store).successor == "a3.1"
 
 
-def test_it_waits_until_the_lease_is_its_own(standby: Standby, store: MemoryStore, clock: ManualClock) -> None:
+def test_it_waits_until_it_holds_the_lease(standby: Standby, store: MemoryStore, clock: ManualClock) -> None:
     slept: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -238,14 +238,14 @@ def test_it_waits_until_the_lease_is_its_own(standby: Standby, store: MemoryStor
     assert slept == [TIMING.poll_s] * 3
 
 
-def test_a_run_completed_meanwhile_needs_nobody(standby: Standby, clock: ManualClock) -> None:
+def test_it_ends_when_the_run_is_completed_meanwhile(standby: Standby, clock: ManualClock) -> None:
     outputs = MemoryStore()
     clock.on_sleep = lambda _: complete(outputs, RUN, datetime(2026, 11, 28, tzinfo=UTC))
     assert stand_by(standby, outputs) is None
 
 
-def test_a_store_that_does_not_answer_for_long_is_asked_again(store: MemoryStore, clock: ManualClock) -> None:
-    class Away(MemoryStore):
+def test_reads_of_a_store_that_does_not_answer_are_retried(store: MemoryStore, clock: ManualClock) -> None:
+    class Unavailable(MemoryStore):
         reads = 0
 
         def read(self, name: str) -> Object:
@@ -254,8 +254,8 @@ def test_a_store_that_does_not_answer_for_long_is_asked_again(store: MemoryStore
                 raise TemporarilyUnavailable("no answer for 120 s")
             return super().read(name)
 
-    away = Away()
-    standby = Standby(away, RUN, ME, TIMING, replaces=RELIEVED, clock=clock)
+    unavailable = Unavailable()
+    standby = Standby(unavailable, RUN, ME, TIMING, replaces=REPLACED, clock=clock)
     assert stand_by(standby, store) == Lease(token=1, holder=ME, replaced=("a1",))
 
 
