@@ -29,10 +29,13 @@ AGAIN, THIRD = f"{WEEKLY}-r1", f"{WEEKLY}-r2"
 FIXED = IMAGE.replace("0123", "4567")
 SHORT = ("--epochs", "3", "--log-interval", "0.001", "--checkpoint-interval", "0.01")
 CRASHING = """
+import sys
 from tests.machinery.fixture_task.model import *
 from tests.machinery.fixture_task import model
-import time
+from spot.storage.factory import open_store
+from spot.storage.records import manifest
 
+directory, run = (sys.argv[sys.argv.index(flag) + 1] for flag in ("--checkpoint-dir", "--run"))
 calls = 0
 
 
@@ -40,7 +43,8 @@ def loss(outputs, targets):
     global calls
     calls += 1
     if calls > 40:
-        time.sleep(1)  # for the checkpoint on its way
+        while manifest.newest(open_store(directory), run) is None:
+            pass
         raise ValueError("a bug in the eighth hour")
     return model.loss(outputs, targets)
 """
