@@ -82,6 +82,8 @@ def test_a_failed_run_continues_as_a_new_run_with_its_flags_and_a_new_deadline(d
     flags = flags_of(desk, AGAIN)
     assert (flags["--run"], flags["--from-run"], flags["--epochs"]) == (AGAIN, WEEKLY, "20")
     assert desk.run(WEEKLY) == before
+    for shown in (said, desk.spot("status", AGAIN)):
+        assert ["resumes", WEEKLY] in [line.split() for line in shown.out.splitlines()]
 
 
 def test_a_deadline_is_planned_with_the_work_left(desk: Desk) -> None:

@@ -38,6 +38,7 @@ def plan_facts(plan: SubmitPlan) -> Table:
     gpu = f"{spec.machine.accelerator_count} x {spec.machine.accelerator}" if spec.machine.accelerator else "no GPU"
     lines = [
         ("run", run.id),
+        *([("resumes", run.parent.run)] if run.parent else []),
         ("image", spec.image),
         ("machine", f"{spec.machine.type}, {gpu}"),
         ("trainer", " ".join(spec.arguments) or "its defaults"),
@@ -131,6 +132,8 @@ def _standing(run: Run, seen: Observation | None, now: datetime) -> Table:
     slack = Slack.of(run, seen or Observation(), now)
     is_open = run.state is RunState.OPEN
     shown = facts([("run", Text.assemble(run.id, "  ", _styled(run.state)))])
+    if run.parent:
+        shown.add_row("resumes", run.parent.run)
     if seen:
         left = f", {hours(slack.work)} of work left" if is_open else ""
         shown.add_row("work", _bar(_done(run, seen), f"{_steps(seen)}{left}"))

@@ -59,6 +59,7 @@ def reconciled(result: RunsResult, now: datetime) -> str:
 def _plan(plan: SubmitPlan) -> str:
     spec = plan.run.spec
     facts = [
+        *([("resumes", plan.run.parent.run)] if plan.run.parent else []),
         ("image", f"`{spec.image}`"),
         ("trainer", code(shlex.join(spec.arguments) or "its defaults")),
         ("first", plain(describe(plan.action))),
