@@ -1,4 +1,4 @@
-"""Supervisors that take turns: each runs in a thread of its own, and only from one call to the next when told to."""
+"""Run supervisors in turns: each has a thread, and runs only from one call to the next on `step`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ STUCK_S = 30.0
 
 
 class Racer:
-    """A pass of one supervisor over the run of `world`. It stands before a call, until `step` carries that one out.
+    """Reconcile the run of `world` with one supervisor. It waits before a call until `step` executes the call.
 
-    `waits` tells at which calls it stands; the others are carried out on the way.
+    `waits` selects the calls at which it waits; all other calls are executed at once.
     """
 
     def __init__(self, world: World, waits: Callable[[str], bool] = lambda _what: True) -> None:
         self._world, self._waits = world, waits
-        self._go, self._stands = threading.Semaphore(0), threading.Semaphore(0)
+        self._continue, self._waiting = threading.Semaphore(0), threading.Semaphore(0)
         self._killed = False
         self.before = ""
-        """The call that it stands before; empty once it is done."""
+        """The call before which it waits; empty once it is done."""
         self.since: datetime = world.clock.now()
         self.failed: BaseException | None = None
         self._lost: tuple[When, Exception] | None = None
@@ -38,38 +38,38 @@ class Racer:
         return not self.before
 
     def step(self, lost: tuple[When, Exception] | None = None) -> None:
-        """Carry out the call that it stands before, `lost` without an answer, and go on to the next one."""
+        """Execute the call before which it waits, without an answer if `lost`, and continue to the next one."""
         self._lost = lost
-        self._go.release()
+        self._continue.release()
         self._wait()
 
     def kill(self) -> None:
-        """It never comes to the call that it stands before."""
+        """End it before the call at which it waits."""
         if not self.done:
             self._killed = True
             self.step()
 
     def _wait(self) -> None:
-        assert self._stands.acquire(timeout=STUCK_S), f"it is stuck after {self.before}"
+        assert self._waiting.acquire(timeout=STUCK_S), f"no progress after {self.before}"
         if self.failed:
             raise self.failed
 
     def _run(self) -> None:
         supervisor: Supervisor = self._world.supervisor(self._around)
         try:
-            self.passed: PassResult = supervisor.reconcile_run(self._world.run.id)
+            self.result: PassResult = supervisor.reconcile_run(self._world.run.id)
         except Killed:
             pass
         except BaseException as error:
             self.failed = error
         self.before = ""
-        self._stands.release()
+        self._waiting.release()
 
     def _around(self, what: str, effect: Callable[[], Any]) -> Any:
         if self._waits(what):
             self.before, self.since = what, self._world.clock.now()
-            self._stands.release()
-            self._go.acquire()
+            self._waiting.release()
+            self._continue.acquire()
         if self._killed:
             raise Killed
         lost, self._lost = self._lost, None

@@ -1,7 +1,7 @@
-"""Two supervisors at once, whoever comes first at whichever call: one job at a time, one record, one end.
+"""Two concurrent supervisors, in any order of their calls, keep one job at a time, one record and one end.
 
-The one assumption: a create takes effect within CREATE_WITHIN of the look at the clock that comes before it. All other
-calls may stay under way for as long as they like.
+The only assumption is that a create takes effect within CREATE_WITHIN of the reading of the clock before it. All other
+calls may take any time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.machinery.supervisor.racing import Racer
 from tests.machinery.supervisor.watched import Fault, When, undisturbed
 
 MATTERS = ("read ", "write ", "delete ", "create ", "cancel ", "get ", "find ")
-"""Where it matters who comes first: nobody writes what the other calls read while the two race."""
+"""The calls whose order matters: the objects that other calls read do not change during a race."""
 
 
 def matters(what: str) -> bool:
@@ -40,7 +40,7 @@ def to_create(root: str) -> World:
 
 
 def to_create_again(root: str) -> World:
-    """The create was recorded, and its sender killed; long enough ago to be given up."""
+    """Record a create whose supervisor was killed long enough ago to be given up."""
 
     def killed(_number: int, what: str) -> Fault | None:
         return Fault(when=When.BEFORE, error=Killed()) if what.startswith("create") else None
@@ -54,7 +54,7 @@ def to_create_again(root: str) -> World:
 
 
 def to_cancel(root: str) -> World:
-    """The attempt has waited for too long; what follows it is created as well."""
+    """Let the attempt wait for too long, so that it is cancelled and another one is created."""
     world = World(root)
     world.supervisor().reconcile()
     world.pass_time(timedelta(minutes=25))
@@ -72,8 +72,8 @@ def to_close(root: str) -> World:
     return world
 
 
-def to_relieve(root: str) -> World:
-    """On-demand runs, and a twin is due."""
+def to_hand_over(root: str) -> World:
+    """Let on-demand run until a standby is due."""
     world = World(root, scene=HAND_OVER)
     while JobState.RUNNING not in states(world):
         world.supervisor().reconcile()
@@ -82,7 +82,7 @@ def to_relieve(root: str) -> World:
 
 
 def race(world: World, prefix: list[int]) -> tuple[list[int], list[bool]]:
-    """Let them take turns as `prefix` says, and then each as long as it can: the turns, and whether there was a choice.
+    """Let two supervisors take turns by `prefix`, then each until it ends. Return the turns, and which were choices.
 
     0 is the first supervisor, 1 the second.
     """
@@ -96,32 +96,32 @@ def race(world: World, prefix: list[int]) -> tuple[list[int], list[bool]]:
         turns.append(turn)
         choices.append(free)
         racers[turn].step()
-    assert all(racer.passed.problem is None for racer in racers)
+    assert all(racer.result.problem is None for racer in racers)
     return turns, choices
 
 
 def interruptions(turns: list[int], choices: list[bool]) -> int:
-    """How often one was stopped although it could have gone on."""
+    """Return how often a supervisor was interrupted although it could continue."""
     return sum(now != then and free for (then, now), free in zip(itertools.pairwise(turns), choices[1:], strict=False))
 
 
-def explore(begin: Callable[[str], World], check: Callable[[World], None], folder: Path, most: int) -> int:
-    """Every way for the two to take turns with at most so many interruptions; how many there were."""
+def explore(prepare: Callable[[str], World], check: Callable[[World], None], folder: Path, most: int) -> int:
+    """Check every order of turns with at most so many interruptions, and return how many there were."""
     pending: list[list[int]] = [[], [1]]
     count = 0
     while pending:
         prefix = pending.pop()
         root = folder / str(count)
-        world = begin(str(root))
+        world = prepare(str(root))
         try:
             turns, choices = race(world, prefix)
             world.pass_time(timedelta(seconds=10))
-            world.supervisor().reconcile()  # who loses a race leaves the rest to the next pass
+            world.supervisor().reconcile()  # the loser of a race leaves the rest to the next reconcile
             check(world)
         except AssertionError as found:
-            found.add_note(f"the turns began with {prefix}")
+            found.add_note(f"the first turns are {prefix}")
             raise
-        shutil.rmtree(root, ignore_errors=True)  # it may hold nothing
+        shutil.rmtree(root, ignore_errors=True)  # it may be empty
         count += 1
         for i in range(max(len(prefix), 1), len(turns)):
             other = [*turns[:i], 1 - turns[i]]
@@ -144,14 +144,14 @@ def one_job_follows_another(world: World) -> None:
     assert len(world.ledger.read(world.run.id).run.attempts) == 2
 
 
-def a_twin_waits_beside_it(world: World) -> None:
+def a_standby_waits(world: World) -> None:
     assert states(world)[:2] == [JobState.QUEUED, JobState.RUNNING]
     run = world.ledger.read(world.run.id).run
     assert run.standby
     assert run.standby.replaces == run.active_attempts[0].id
 
 
-def it_is_closed(world: World) -> None:
+def the_run_is_closed(world: World) -> None:
     assert world.over
     run = world.ledger.find(world.run.id).run
     assert (run.state, len(run.attempts)) == (RunState.SUCCEEDED, 1)
@@ -161,25 +161,25 @@ SITUATIONS = {
     "create": (to_create, one_job_waits),
     "create-again": (to_create_again, one_job_waits),
     "cancel": (to_cancel, one_job_follows_another),
-    "close": (to_close, it_is_closed),
-    "relieve": (to_relieve, a_twin_waits_beside_it),
+    "close": (to_close, the_run_is_closed),
+    "hand-over": (to_hand_over, a_standby_waits),
 }
 
 
-@pytest.mark.parametrize("name", ["create", "close", "relieve"])
-def test_one_that_is_interrupted_once_and_comes_back_does_no_harm(name: str, tmp_path: Path) -> None:
-    begin, check = SITUATIONS[name]
-    assert explore(begin, check, tmp_path, most=1) > 8
+@pytest.mark.parametrize("name", ["create", "close", "hand-over"])
+def test_a_supervisor_interrupted_once_changes_no_result(name: str, tmp_path: Path) -> None:
+    prepare, check = SITUATIONS[name]
+    assert explore(prepare, check, tmp_path, most=1) > 8
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
 @pytest.mark.parametrize(
     "stall", [timedelta(minutes=6), pytest.param(timedelta(hours=2), marks=pytest.mark.processes)], ids=str
 )
-def test_one_that_stalls_at_any_of_its_calls_does_no_harm(stall: timedelta, name: str, tmp_path: Path) -> None:
-    begin, _ = SITUATIONS[name]
+def test_a_supervisor_that_stalls_at_any_call_changes_no_result(stall: timedelta, name: str, tmp_path: Path) -> None:
+    prepare, _ = SITUATIONS[name]
     for number, late in ((number, late) for number in itertools.count() for late in (False, True)):
-        world = begin(str(tmp_path / f"{number}-{late}"))
+        world = prepare(str(tmp_path / f"{number}-{late}"))
         slow = Racer(world, matters)
         for _ in range(number):
             slow.step()
@@ -188,7 +188,7 @@ def test_one_that_stalls_at_any_of_its_calls_does_no_harm(stall: timedelta, name
         if late and not slow.before.startswith("write "):
             continue
         world.pass_time(min(stall, CREATE_WITHIN) if slow.before.startswith("create ") else stall)
-        if late:  # what it wrote is old when the other comes to see it
+        if late:  # its write is old when the other supervisor reads it
             slow.step()
         world.supervisor().reconcile()
         while not slow.done:
@@ -205,13 +205,13 @@ def test_one_that_stalls_at_any_of_its_calls_does_no_harm(stall: timedelta, name
         ("cancel", 2),
         pytest.param("cancel", 3, marks=pytest.mark.chaos),
         ("close", 99),
-        ("relieve", 2),
-        pytest.param("relieve", 99, marks=pytest.mark.chaos),
+        ("hand-over", 2),
+        pytest.param("hand-over", 99, marks=pytest.mark.chaos),
     ],
 )
-def test_in_every_order_of_their_calls_two_do_what_one_does(name: str, most: int, tmp_path: Path) -> None:
-    begin, check = SITUATIONS[name]
-    assert explore(begin, check, tmp_path, most) > 40
+def test_in_every_order_of_calls_two_supervisors_have_the_result_of_one(name: str, most: int, tmp_path: Path) -> None:
+    prepare, check = SITUATIONS[name]
+    assert explore(prepare, check, tmp_path, most) > 40
 
 
 WHO = st.sampled_from("AB")
@@ -220,7 +220,7 @@ MINUTES = st.sampled_from([0.5, 2, 5, 15, 40])
 
 def machine(folder: Path) -> type[RuleBasedStateMachine]:
     class Machine(RuleBasedStateMachine):
-        """`World` looks at every call whether all is as it must be; at the end the run must still come to its end."""
+        """Let `World` check its invariants at every call, and assert that the run still completes."""
 
         @initialize(scene=st.sampled_from([FALLBACK, HAND_OVER]))
         def begin(self, scene: Scene) -> None:
@@ -228,15 +228,15 @@ def machine(folder: Path) -> type[RuleBasedStateMachine]:
             self.racers: dict[str, Racer] = {}
 
         def racer(self, who: str) -> Racer:
-            """One that stands before a call; the process of one that is done, or was killed, is followed by another."""
+            """Return a racer that waits before a call, a new one if the last one is done or killed."""
             if who not in self.racers or self.racers[who].done:
                 self.racers[who] = Racer(self.world, lambda what: what == "sleep" or matters(what))
             return self.racers[who]
 
-        def may_pass(self, by: timedelta, besides: Racer | None = None) -> bool:
-            """Whether no create would be under way for longer than is assumed."""
+        def may_pass(self, by: timedelta, except_for: Racer | None = None) -> bool:
+            """Return whether every create would still take effect within CREATE_WITHIN."""
             latest = self.world.clock.now() + by
-            creates = [it for it in self.racers.values() if it is not besides and it.before.startswith("create ")]
+            creates = [it for it in self.racers.values() if it is not except_for and it.before.startswith("create ")]
             return all(latest - racer.since <= CREATE_WITHIN for racer in creates)
 
         @rule(who=WHO, times=st.integers(1, 4))
@@ -256,7 +256,7 @@ def machine(folder: Path) -> type[RuleBasedStateMachine]:
                 self.racers[who].kill()
 
         @rule(who=WHO, when=st.sampled_from(When))
-        def go_without_an_answer(self, who: str, when: When) -> None:
+        def lose_an_answer(self, who: str, when: When) -> None:
             racer = self.racers.get(who)
             if racer and racer.before.startswith(("create ", "cancel ", "get ", "find ")):
                 racer.step((when, TemporarilyUnavailable("no answer")))
@@ -267,7 +267,7 @@ def machine(folder: Path) -> type[RuleBasedStateMachine]:
                 self.world.pass_time(timedelta(minutes=minutes))
 
         @rule(region=st.sampled_from([FIRST, SECOND]), count=st.integers(0, 1))
-        def find_or_lose_capacity(self, region: str, count: int) -> None:
+        def change_capacity(self, region: str, count: int) -> None:
             self.world.capacity.set(region, Provisioning.SPOT, count)
 
         @rule(save=st.booleans())
@@ -289,10 +289,10 @@ def machine(folder: Path) -> type[RuleBasedStateMachine]:
     return Machine
 
 
-def test_whatever_two_supervisors_do_the_run_comes_to_its_end(tmp_path: Path) -> None:
+def test_with_two_supervisors_every_run_completes(tmp_path: Path) -> None:
     run_state_machine_as_test(machine(tmp_path), settings=settings(max_examples=20, stateful_step_count=30))
 
 
 @pytest.mark.chaos
-def test_whatever_two_supervisors_do_for_long_the_run_comes_to_its_end(tmp_path: Path) -> None:
+def test_with_two_supervisors_every_longer_run_completes(tmp_path: Path) -> None:
     run_state_machine_as_test(machine(tmp_path), settings=settings(max_examples=150, stateful_step_count=60))

@@ -1,4 +1,4 @@
-"""A supervisor's three borders, with every call passed through one function that may fail it, delay it or look on."""
+"""Wrap the stores, jobs and clock of a supervisor: one function may fail, delay or record every call."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from spot.storage.records.markers import AttemptStarts
 from spot.supervisor.training_status import TrainingStatus
 
 Around = Callable[[str, Callable[[], Any]], Any]
-"""Carries out a call, or does not. The first argument says which call it is."""
+"""Execute a call, or fail it. The first argument names the call."""
 CHANGING = ("write ", "delete ", "create ", "cancel ")
-"""How the names of the calls begin that change something."""
+"""Prefixes of the names of calls that change state."""
 
 
 class When(StrEnum):
@@ -29,7 +29,7 @@ class When(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What becomes of one call: it fails, before or after it is carried out."""
+    """Describe a failure of one call, before or after its effect."""
 
     when: When
     error: BaseException
@@ -40,7 +40,7 @@ Plan = Callable[[int, str], Fault | None]
 
 
 def undisturbed(_number: int, _what: str) -> None:
-    """The plan in which every call succeeds."""
+    """Inject no fault."""
 
 
 def at(number: int, fault: Fault) -> Plan:
