@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ class Trainer:
     def save(self, number: int) -> None:
         """Order a save of this number and step."""
         self.buffer.view(len(DATA))[: len(DATA)] = DATA
-        draft = {"format": 1, **asdict(draft_of(number))}
+        draft = json.loads(draft_of(number).to_json())
         self.uploader.send(Save(save=number, size=len(DATA), manifest=draft, prune=False))
 
     def hears(self, seconds: float) -> list[Message]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -69,7 +70,7 @@ class Uploader:
         """Order a save and return its number."""
         self.saves += 1
         self.buffer.view(len(data))[: len(data)] = data
-        draft = {"format": 1, **asdict(draft_of(step, self.start, score)), **changes}
+        draft = {**json.loads(draft_of(step, self.start, score).to_json()), **changes}
         self.process.send(Save(save=self.saves, size=len(data), manifest=draft, prune=prune))
         return self.saves
 
