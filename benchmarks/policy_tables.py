@@ -1,4 +1,4 @@
-"""Shows the figures: tables on a terminal, Markdown elsewhere."""
+"""Show the figures: tables on a terminal, Markdown elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which windows of a trace the policies are compared on, and which of them were looked at while ours was tuned."""
+"""Choose the windows of a trace for the comparison, apart from those seen while the policy was tuned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the template and the project in it lie."""
+"""Name the folders of the template and of the project in it."""
 
 from pathlib import Path
 

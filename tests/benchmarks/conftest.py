@@ -1,4 +1,4 @@
-"""A shaped server inside this process, whose delays are counted and not waited for."""
+"""Provide a shaped server inside this process, with a clock that counts delays instead of waiting."""
 
 from __future__ import annotations
 

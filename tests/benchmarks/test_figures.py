@@ -1,4 +1,4 @@
-"""What is computed from measurements, and when a target counts as held."""
+"""Test the figures computed from measurements, and when a target counts as met."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pace of the stand-in, by its own accounting: nothing here waits."""
+"""Test the pace of the emulated store by its own accounting, without waiting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The baselines of the benchmark follow their published rules."""
+"""Test that the baselines of the benchmark follow their published rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is computed from the cost of every replay, and when a promise counts as kept."""
+"""Test the figures computed from the cost of every replay, and when a promise counts as kept."""
 
 from __future__ import annotations
 

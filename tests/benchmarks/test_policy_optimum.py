@@ -1,4 +1,4 @@
-"""The programme finds the least: nothing that can be tried out costs less, and there is a plan that costs as much."""
+"""Test that the optimum is the least cost: no plan costs less, and one plan costs as much."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured in a window, and that nothing there costs less than is possible."""
+"""Test the costs measured in a window, and that none is below the least possible cost."""
 
 from __future__ import annotations
 

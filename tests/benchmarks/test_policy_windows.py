@@ -1,4 +1,4 @@
-"""What is held back while tuning is really not looked at."""
+"""Test that windows held back while tuning are not used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stand-in is what the real client library takes it for, and as fast as it says."""
+"""Test that the shaped server works with the real client library, at its stated speed."""
 
 from __future__ import annotations
 

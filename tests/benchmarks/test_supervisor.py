@@ -1,4 +1,4 @@
-"""A pass of the supervisor costs what is open, and not what ever was."""
+"""Test that the cost of a reconcile depends on open runs only."""
 
 from __future__ import annotations
 

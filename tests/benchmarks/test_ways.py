@@ -1,4 +1,4 @@
-"""Every way that is measured leaves a checkpoint that loads, of the last step."""
+"""Test that every measured way leaves a checkpoint of the last step that loads."""
 
 from __future__ import annotations
 

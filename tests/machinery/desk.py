@@ -1,4 +1,4 @@
-"""Somebody at the command line: a spot.toml, a bucket, a Vertex AI and what the trainer would have written."""
+"""Run the command line with a spot.toml, a bucket, a Vertex AI emulator and objects as the trainer writes them."""
 
 from __future__ import annotations
 

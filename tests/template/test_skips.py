@@ -1,4 +1,4 @@
-"""In CI a skipped test fails the run; elsewhere it does not."""
+"""Test that a skipped test fails the run in CI only."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The real workflows, run on this machine by act. What stands in for what is in `stubs` and in `Act`."""
+"""Run the real workflows on this machine with act. `stubs` and `Act` replace all remote services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All that the workflows talk to, on loopback: GitHub, Vertex AI, the registry, and the bucket with what is in it."""
+"""Provide all services of the workflows on loopback: GitHub, Vertex AI, the registry and the bucket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""act, and a cloud of its own for each test."""
+"""Provide act, and a cloud for each test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A GitHub on loopback: workflows that are on or off, issues, and every call that came."""
+"""Emulate GitHub on loopback: workflows that are on or off, issues, and a record of every call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A step that is killed at any call: no run is left alone, no job is created twice, no failure goes unreported."""
+"""Test that a step killed at any call leaves no run unattended, creates no job twice and hides no failure."""
 
 from __future__ import annotations
 

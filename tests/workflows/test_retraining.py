@@ -1,4 +1,4 @@
-"""A retraining as the workflows bring it about: submitted, supervised through what happens to it, and ended."""
+"""Test a retraining through the workflows: submitted, supervised to its end, and reported."""
 
 from __future__ import annotations
 

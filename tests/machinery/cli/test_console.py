@@ -1,4 +1,4 @@
-"""Standard output is whole, whoever reads it."""
+"""Test that standard output is complete for any reader."""
 
 from __future__ import annotations
 

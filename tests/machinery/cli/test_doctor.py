@@ -1,4 +1,4 @@
-"""What the doctor found, as text: wide in a log, folded on a terminal, fixes whole."""
+"""Test the findings of the doctor as text: wide in a log, folded on a terminal, fixes complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`spot forecast`: the settings' own run in measured capacity; what cannot be forecast is refused in one line."""
+"""Test `spot forecast`: it replays the run of the settings in measured capacity, or refuses in one line."""
 
 from __future__ import annotations
 

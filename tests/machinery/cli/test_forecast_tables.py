@@ -1,4 +1,4 @@
-"""What people read of a forecast: one sentence that says it, the numbers, a picture, and what it rests on."""
+"""Test the text of a forecast: one sentence, the numbers, a picture and the assumptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line as a process: what it says before a verb is chosen, and how it ends."""
+"""Test the command line as a process: output before a verb is chosen, and exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`spot prices` and `spot estimate`, as somebody sees them."""
+"""Test the output of `spot prices` and `spot estimate`."""
 
 from __future__ import annotations
 

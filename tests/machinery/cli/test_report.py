@@ -1,4 +1,4 @@
-"""`spot report` at the command line, against a bucket."""
+"""Test `spot report` at the command line, against a bucket."""
 
 from __future__ import annotations
 

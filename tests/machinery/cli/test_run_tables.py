@@ -1,4 +1,4 @@
-"""Plans and runs as text: whole at 80 columns, wide in a log, messages verbatim."""
+"""Test plans and runs as text: complete at 80 columns, wide in a log, messages verbatim."""
 
 from __future__ import annotations
 

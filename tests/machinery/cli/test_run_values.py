@@ -1,4 +1,4 @@
-"""Plans and runs as JSON: plain values, with the numbers behind a decision."""
+"""Test plans and runs as JSON: plain values, with the numbers behind a decision."""
 
 from __future__ import annotations
 

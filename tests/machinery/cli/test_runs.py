@@ -1,4 +1,4 @@
-"""Every verb does what it says, and ends with the right exit code."""
+"""Test that every verb does its task and ends with the right exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever fails around a verb: each thing is one clear line, the exit code is right, and nothing is lost."""
+"""Test failures around each verb: one clear line, the right exit code, and nothing lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of Vertex AI that the rehearsal does not need: refusals, resets and slow replies."""
+"""Inject faults of Vertex AI that the rehearsal does not need: refusals, resets and slow replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs in which nothing runs, and ways to end them."""
+"""Provide jobs that run no process, and ways to end them."""
 
 from __future__ import annotations
 

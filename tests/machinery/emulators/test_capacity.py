@@ -1,4 +1,4 @@
-"""Where there is capacity, as a script or a measured trace says."""
+"""Test capacity from a script and from a measured trace."""
 
 from __future__ import annotations
 

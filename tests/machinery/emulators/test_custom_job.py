@@ -1,4 +1,4 @@
-"""A create request is read as Vertex AI reads it, and refused where it would be."""
+"""Test that a create request is read, or refused, as by Vertex AI."""
 
 from __future__ import annotations
 

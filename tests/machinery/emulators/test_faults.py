@@ -1,4 +1,4 @@
-"""What can go wrong between the supervisor and Vertex AI can be made to go wrong, call by call."""
+"""Test that every fault between the supervisor and Vertex AI can be injected, call by call."""
 
 from __future__ import annotations
 

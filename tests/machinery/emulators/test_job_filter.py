@@ -1,4 +1,4 @@
-"""A list's filter means what Google's documentation says."""
+"""Test that the filter of a list has the meaning in Google's documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job lives as it would on Vertex AI, to the second of a clock that is moved by hand."""
+"""Test that a job changes state as on Vertex AI, to the second of a manual clock."""
 
 from __future__ import annotations
 

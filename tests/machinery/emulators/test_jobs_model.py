@@ -1,4 +1,4 @@
-"""Whatever is done to jobs, in whatever order: they only move as Vertex AI's do."""
+"""Test that any sequence of calls moves jobs only between states of Vertex AI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The container of a job gets the environment that Vertex AI gives it."""
+"""Test that the container of a job gets the environment that Vertex AI sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Google's own client library works with the stand-in, and finds it as nasty as the real one."""
+"""Test that Google's client library works with the emulator, including its errors."""
 
 from __future__ import annotations
 

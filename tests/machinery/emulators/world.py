@@ -1,4 +1,4 @@
-"""An emulated Vertex AI on a clock that the test moves."""
+"""Provide an emulated Vertex AI on a clock that the test moves."""
 
 from __future__ import annotations
 

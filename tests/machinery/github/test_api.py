@@ -1,4 +1,4 @@
-"""GitHub is asked with the token of the workflow, again while that may help, and what it says is passed on."""
+"""Test calls of GitHub: the token of the workflow, retries of transient errors, and messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One issue for each run that failed: what is due follows from ledger and issues, whoever looks and how often."""
+"""Test that each failed run has one issue, derived from ledger and issues, at any number of calls."""
 
 from __future__ import annotations
 

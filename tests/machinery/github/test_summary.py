@@ -1,4 +1,4 @@
-"""What a workflow shows of runs, and that nothing in it can be more than text."""
+"""Test the summary of a workflow, and that text from outside stays text in it."""
 
 from __future__ import annotations
 

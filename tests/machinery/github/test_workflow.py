@@ -1,4 +1,4 @@
-"""What the workflows do, in this process: above all, that nothing stays open with supervise.yml switched off."""
+"""Test the steps of the workflows in this process: no run stays open with supervise.yml switched off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hand-over from on-demand back to spot: when a standby starts, and when each of the two attempts is cancelled."""
+"""Test the hand-over from on-demand back to spot: when a standby starts, and when either attempt is cancelled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""List where a run can still ask for a machine, and for how long its budget pays there."""
+"""Test the list of regions where a run can still request a machine, and for how long its budget lasts."""
 
 from __future__ import annotations
 

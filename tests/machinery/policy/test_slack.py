@@ -1,4 +1,4 @@
-"""The numbers that decisions rest on, worked out by hand: 10 hours of work, 24 hours of time."""
+"""Test the numbers of decisions against values by hand: 10 hours of work, 24 hours of time."""
 
 from __future__ import annotations
 

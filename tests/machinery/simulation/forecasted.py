@@ -1,4 +1,4 @@
-"""A forecast with made-up replays, so that every number in what is shown of it can be seen to be right."""
+"""Provide a forecast of made-up replays whose numbers can be checked by hand."""
 
 from __future__ import annotations
 

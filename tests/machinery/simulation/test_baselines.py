@@ -1,4 +1,4 @@
-"""The baselines follow their descriptions."""
+"""Test that the baselines follow their descriptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever capacity a forecast goes by, what of it is not the run's own is said."""
+"""Test the capacity of a forecast, and that every substitute for a region of the run is named."""
 
 from __future__ import annotations
 

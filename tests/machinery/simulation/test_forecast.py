@@ -1,4 +1,4 @@
-"""A forecast is what the replays say, of everyone on the very same windows, and it does not say more than that."""
+"""Test that a forecast replays every policy on the same windows, and claims no more than the replays show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A replay follows its model to the minute, and skips reconciles that cannot decide anything."""
+"""Test that a replay follows its model to the minute, and skips reconciles that cannot decide anything."""
 
 from __future__ import annotations
 

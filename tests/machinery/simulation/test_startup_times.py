@@ -1,4 +1,4 @@
-"""Drawn start-up times depend on seed, region and minute only, so that every policy meets the same ones."""
+"""Test that start-up times depend on seed, region and minute only, so that every policy meets the same ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep asks what patience buys, or another region, and leaves the rest of the run as it is."""
+"""Test that a sweep varies the deadline or the regions and no other setting."""
 
 from __future__ import annotations
 

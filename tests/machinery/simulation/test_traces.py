@@ -1,4 +1,4 @@
-"""Measured capacity is read as docs/costs.md says; what cannot be used is refused in one sentence."""
+"""Test that traces are read as docs/costs.md says, or refused in one sentence."""
 
 from __future__ import annotations
 

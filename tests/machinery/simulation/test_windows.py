@@ -1,4 +1,4 @@
-"""A window of a trace is what a run that begins there would meet, and none reaches over a gap before its deadline."""
+"""Test that a window is the capacity of a run that starts there, and spans no gap before its deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `Jobs` of the supervisor straight onto those of the stand-in for JobTable AI: no HTTP, so thousands a second."""
+"""Connect the supervisor's `JobClient` to the emulator without HTTP: thousands of calls a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`observe` updates a run from Vertex AI and the bucket, cancels strays and repeats cancels."""
+"""Test that `observe` updates a run from Vertex AI and the bucket, cancels strays and repeats cancels."""
 
 from __future__ import annotations
 

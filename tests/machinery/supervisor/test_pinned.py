@@ -1,4 +1,4 @@
-"""A run is advanced only where, as whom and on what the settings say, whatever its record pins."""
+"""Test that a run advances only with the project, account and image of the settings, whatever its record pins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that would lose its work, or cost more than it may, does not begin: one line with the numbers."""
+"""Test that a run that would lose work or exceed its limits is refused: one line with the numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reconcile closes what has ended, whatever the report does, and no run stops the others."""
+"""Test that a reconcile closes ended runs even if the report fails, and that no run stops another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run begins with everything it reads pinned, and only if its deadline and its budget can be kept."""
+"""Test that a run starts with all inputs pinned, and only if its deadline and budget can be kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the bucket says of a run is read as the trainer wrote it, in both stores; nonsense is named."""
+"""Test that the training status is read from both stores, and that an invalid record is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Invalid input exits with 2 and one clear line on standard error, and loses nothing."""
+"""Test that invalid input exits with 2 and one clear line on standard error, and loses nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interruptions at random moments, by both signals, on both stores, change no model and damage no checkpoint."""
+"""Test that interruptions at random moments change no model and damage no checkpoint, with both signals and stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A damaged checkpoint never leads to a wrong model, and is always reported."""
+"""Test that a damaged checkpoint never leads to a wrong model, and is always reported."""
 
 from __future__ import annotations
 

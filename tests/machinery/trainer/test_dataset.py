@@ -1,4 +1,4 @@
-"""The order of samples depends on seed and epoch only, and a run trains on the data it was submitted with."""
+"""Test that the order of samples depends on seed and epoch only, and that a run trains on its submitted data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stopped anywhere, however often, training ends with the same weights, metrics and order of samples."""
+"""Test that interruptions at any place change neither weights, metrics nor the order of samples."""
 
 from __future__ import annotations
 

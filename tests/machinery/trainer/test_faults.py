@@ -1,4 +1,4 @@
-"""With any fault of the store, a trainer reaches the same model, or ends with one clear line and loses nothing."""
+"""Test that any fault of the store leaves the same model, or ends the start with one clear line and no loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hand-over between real trainers, also if either dies at any of its steps, yields the same model."""
+"""Test that a hand-over between real trainers yields the same model, also if either dies at any of its steps."""
 
 from __future__ import annotations
 

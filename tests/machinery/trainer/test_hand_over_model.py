@@ -1,4 +1,4 @@
-"""Check random walks of holders, standbys and replaced writers: always one lineage, and no safe step lost.
+"""Test random walks of holders, standbys and replaced writers: always one lineage, and no safe step lost.
 
 Each look at the lease is one read and one change. Looks of other trainers happen between the two, and any events happen
 between the requests of a pruning. Once in a walk, after the first commit, the lease is deleted.

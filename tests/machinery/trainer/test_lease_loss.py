@@ -1,4 +1,4 @@
-"""When a standby requests the lease, the checkpointer hands over the exact state, or training continues."""
+"""Test that the checkpointer hands over the exact state to a standby, or training continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a start ends that goes wrong: its exit code says who must do what."""
+"""Test the exit code and the marker of each failed start."""
 
 from __future__ import annotations
 

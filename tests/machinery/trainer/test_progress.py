@@ -1,4 +1,4 @@
-"""A person sees a bar on a terminal, and one plain line per interval elsewhere."""
+"""Test the progress display: a bar on a terminal, one plain line per interval elsewhere."""
 
 from __future__ import annotations
 

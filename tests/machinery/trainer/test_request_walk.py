@@ -1,4 +1,4 @@
-"""An interruption at any kind of request to the store, before or after it takes effect, changes no model."""
+"""Test that an interruption at any kind of request to the store, before or after its effect, changes no model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results are complete once `completion.json` exists, and writing them again after a kill yields the same results."""
+"""Test that results are complete once `completion.json` exists, and are the same when written again after a kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lease is kept from its claim on, during a restore of any length."""
+"""Test that the lease is kept from its claim on, during a restore of any length."""
 
 from __future__ import annotations
 

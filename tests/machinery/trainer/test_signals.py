@@ -1,4 +1,4 @@
-"""A stop in any phase exits with 143 and the last finished step durable, and the next start continues."""
+"""Test that a stop in any phase exits with 143 and the last finished step durable, and the next start continues."""
 
 from __future__ import annotations
 

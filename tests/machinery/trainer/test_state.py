@@ -1,4 +1,4 @@
-"""Steps, epochs and patience are counted right, and another model's state is refused."""
+"""Test the counts of steps, epochs and patience, and that the state of another model is refused."""
 
 from __future__ import annotations
 

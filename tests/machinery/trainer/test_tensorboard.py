@@ -1,4 +1,4 @@
-"""TensorBoard's logs reach their directory, and a resume purges steps logged after its checkpoint."""
+"""Test that TensorBoard's logs reach their directory, and that a resume purges steps after its checkpoint."""
 
 from __future__ import annotations
 

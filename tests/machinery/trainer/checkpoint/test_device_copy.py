@@ -1,4 +1,4 @@
-"""Every byte is copied once, for any sizes, and only plain memory is copied byte by byte."""
+"""Test that every byte is copied once, for any sizes, and only plain memory byte by byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The automatic interval is Young's optimum within its bounds."""
+"""Test that the automatic interval is Young's optimum within its bounds."""
 
 from __future__ import annotations
 

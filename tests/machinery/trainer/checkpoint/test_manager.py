@@ -1,4 +1,4 @@
-"""The checkpointer and its real uploader: one save at a time, each step once, durable when it says so."""
+"""Test the checkpointer with its real uploader: one save at a time, each step once, durable when reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nested state survives the way through JSON and tensors exactly."""
+"""Test that nested state is restored exactly from JSON and tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding the newest good checkpoint: only certain damage is set aside, and never silently."""
+"""Test the search for the newest good checkpoint: only certain damage is quarantined, with a warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkpoint's bytes are a safetensors file that holds exactly what was written."""
+"""Test that a checkpoint is a safetensors file with exactly the written state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The standby's side of the lease: it requests it once, accepts an offer, and replaces a dead holder."""
+"""Test the standby's side of the lease: one request, the acceptance of an offer, the replacement of a dead holder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flags come from the command line or from Vertex AI's variables; a bad one is one line that says what is allowed."""
+"""Test flags from the command line and from Vertex AI's variables; an invalid one is one line with what is allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The holder's side of the lease: requests of a standby, heartbeats, and offers that expire."""
+"""Test the holder's side of the lease: requests of a standby, heartbeats, and offers that expire."""
 
 from __future__ import annotations
 

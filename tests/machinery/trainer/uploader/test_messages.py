@@ -1,4 +1,4 @@
-"""What the trainer and its uploader say to each other arrives whole, however long it is."""
+"""Test that messages between trainer and uploader arrive complete, at any length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The newest checkpoints and the best one are kept."""
+"""Test that the newest checkpoints and the best one are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The uploader's process commits complete checkpoints, or reports the failure with its reason."""
+"""Test that the uploader's process commits complete checkpoints, or reports the failure with its reason."""
 
 from __future__ import annotations
 
