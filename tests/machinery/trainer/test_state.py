@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from spot.storage.base import Damaged
 from spot.trainer.runtime.errors import UsageError
 from spot.trainer.state import TrainingPlan, TrainingState
 from tests.machinery.fixture_task import model
@@ -91,7 +92,7 @@ def _one_layer_less() -> nn.Module:
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (_more_channels, ["model.0.weight", "float32 (32, 1, 3, 3) in it", "float32 (33, 1, 3, 3) here"]),
+        (_more_channels, ["model.0.weight", "float32 (8, 1, 3, 3) in it", "float32 (33, 1, 3, 3) here"]),
         (_one_layer_more, ["model.12.weight", "absent in it"]),
         (_one_layer_less, ["model.11.weight", "absent here"]),
         (lambda: model.build().double(), ["model.0.weight", "float64"]),
@@ -120,3 +121,40 @@ def _state_of(network: nn.Module) -> TrainingState:
     state.model = network
     state.optimizer, state.scheduler = model.build_optimizer(network, 0.01, 10)
     return state
+
+
+def changed(rest: bytes, path: str, value: object) -> bytes:
+    values = place = json.loads(rest)
+    *folders, name = path.split(".")
+    for folder in folders:
+        place = place[folder]
+    place[name] = value
+    return json.dumps(values).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("model", None),
+        ("counters", [1]),
+        ("counters.no_such_counter", 1),
+        ("optimizer", {"$": "tensor", "is": "no.such.tensor"}),
+        ("optimizer", {"$": "pickle", "is": "x"}),
+        ("gradients", []),
+        ("loss", {}),
+        ("generators.python", [1]),
+        ("generators.torch", {"$": "tensor", "is": "model.0.weight"}),
+        ("generators", "x"),
+    ],
+)
+def test_a_state_that_is_none_is_damage_and_no_mistake_of_the_user(path: str, value: object) -> None:
+    tensors, rest = fresh(Case()).capture()
+    with pytest.raises(Damaged, match="the checkpoint holds no valid state"):
+        fresh(Case()).restore(tensors, changed(rest, path, value))
+
+
+@pytest.mark.parametrize("rest", [b"", b"null", b"[]", b"{}", b"[" * 100_000, b"\xff"], ids=range(6))
+def test_bytes_that_are_no_state_are_damage(rest: bytes) -> None:
+    tensors, _ = fresh(Case()).capture()
+    with pytest.raises(Damaged):
+        fresh(Case()).restore(tensors, rest)

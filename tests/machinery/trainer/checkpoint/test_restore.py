@@ -14,7 +14,7 @@ from google.auth.credentials import AnonymousCredentials
 
 from spot.core.errors import TemporarilyUnavailable
 from spot.storage import paths
-from spot.storage.base import ABSENT, NewerFormat, Store
+from spot.storage.base import ABSENT, Damaged, NewerFormat, Store
 from spot.storage.checksum import crc32c
 from spot.storage.gcs import GcsStore
 from spot.storage.paths import Commit
@@ -129,7 +129,7 @@ def _delete_part(store: Store, found: Manifest) -> None:
     store.delete(found.parts[-1].name)
 
 
-def _declare(store: Store, found: Manifest, **changes: int) -> None:
+def _declare(store: Store, found: Manifest, **changes: int | str) -> None:
     parts = (replace(found.parts[0], **changes), *found.parts[1:])  # type: ignore[arg-type]
     overwrite(store, found.name, lambda _: replace(found, parts=parts).to_json())
 
@@ -151,6 +151,30 @@ def _swap_parts(store: Store, found: Manifest) -> None:
     overwrite(store, found.name, lambda _: replace(found, parts=parts).to_json())
 
 
+def _declare_a_name_outside(store: Store, found: Manifest) -> None:
+    _declare(store, found, name="../../etc/passwd")
+
+
+def _declare_a_size_of_a_petabyte(store: Store, found: Manifest) -> None:
+    _declare(store, found, size=2**50)
+
+
+def _declare_one_part_often(store: Store, found: Manifest) -> None:
+    overwrite(store, found.name, lambda _: replace(found, parts=found.parts[:1] * 1000).to_json())
+
+
+def _declare_another_step(store: Store, found: Manifest) -> None:
+    overwrite(store, found.name, lambda _: replace(found, step=found.step + 1).to_json())
+
+
+def _nest_deeply(store: Store, found: Manifest) -> None:
+    overwrite(store, found.name, lambda _: b'{"format": 1, "config": ' + b"[" * 100_000)
+
+
+def _declare_infinity(store: Store, found: Manifest) -> None:
+    overwrite(store, found.name, lambda text: text.replace(b'"compute_seconds": 1.0', b'"compute_seconds": 1e999'))
+
+
 def _nonsense_manifest(store: Store, found: Manifest) -> None:
     overwrite(store, found.name, lambda _: b"\xff{}")
 
@@ -168,6 +192,12 @@ def _truncate_manifest(store: Store, found: Manifest) -> None:
         _declare_other_checksum,
         _declare_other_size,
         _declare_no_parts,
+        _declare_a_name_outside,
+        _declare_a_size_of_a_petabyte,
+        _declare_one_part_often,
+        _declare_another_step,
+        _nest_deeply,
+        _declare_infinity,
         _swap_parts,
         _nonsense_manifest,
         _truncate_manifest,
@@ -194,6 +224,18 @@ def commit_again(store: Store, step: int) -> bool:
         store.delete(entry.name)
     commit(store, step)
     return steps(store)[0] == step
+
+
+def test_an_invalid_state_in_good_bytes_is_quarantined_as_well(store: Store) -> None:
+    def load(found: Restored) -> None:
+        if found.rest == b"20":
+            raise Damaged("the checkpoint holds no valid state")
+
+    for step in (10, 20):
+        commit(store, step)
+    found = newest_good(store, RUN, SharedBuffer(), lambda _: None, load)
+    assert found is not None
+    assert (found.manifest.step, quarantine(store)) == (10, [20])
 
 
 def test_several_damaged_ones_are_passed_over(store: Store) -> None:
