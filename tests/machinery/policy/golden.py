@@ -45,7 +45,7 @@ SITUATIONS, WORLDS, REPLAYS = 3000, 250, 80
 MINUTE = timedelta(minutes=1)
 REGIONS = ("us-central1", "us-east4", "europe-west1")
 SPOT, FLEX, ON_DEMAND = Provisioning.SPOT, Provisioning.FLEX_START, Provisioning.ON_DEMAND
-OUTCOMES = tuple(Outcome)
+OUTCOMES = tuple(outcome for outcome in Outcome if outcome is not Outcome.PERMISSION)
 
 
 def plain(action: Action) -> str:

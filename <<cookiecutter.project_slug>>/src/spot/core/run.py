@@ -39,8 +39,10 @@ class Outcome(StrEnum):
     TRAINING_FAILED = "training-failed"
     OUT_OF_MEMORY = "out-of-memory"
     INTERNAL = "internal"
+    PERMISSION = "permission"
+    """A permission is missing: the run stays open until it is granted."""
     REQUEST_REJECTED = "request-rejected"
-    """Vertex AI rejects this request, and would reject it again."""
+    """Vertex AI rejects this request in this region, and would reject it again."""
     EXPIRED = "expired"
     """The timeout of the job ran out, or the longest wait for FLEX_START."""
     CANCELLED = "cancelled"
@@ -187,11 +189,6 @@ class Attempt:
     def never_created(self) -> bool:
         """Return whether the create was lost, or told to try again later."""
         return self.job is None and self.outcome is Outcome.UNKNOWN
-
-    @property
-    def refused(self) -> bool:
-        """Return whether Vertex AI rejected the create."""
-        return self.job is None and self.outcome is Outcome.REQUEST_REJECTED
 
     def billed_hours(self, now: datetime) -> float:
         """Return an upper bound: a job is not billed while it waits for a machine."""

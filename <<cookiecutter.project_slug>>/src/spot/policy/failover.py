@@ -1,25 +1,35 @@
 """Choose the next attempt: regions in turn, a pause after each round, and spot, FLEX_START or on-demand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from spot.core.actions import Action, Close, Submit, Wait
 from spot.core.format import clock, counted, hours
 from spot.core.run import Attempt, Outcome, Provisioning, Run, RunState, Strategy
-from spot.policy.offers import Offer, Offers
+from spot.policy.offers import Offer, Offers, ruled_out
 from spot.policy.slack import LONGEST, Slack
+from spot.policy.termination import MAX_WITHOUT_CHECKPOINT, without_checkpoint
 
 PAUSES = (timedelta(minutes=5), timedelta(minutes=10), timedelta(minutes=15))
 """Least time between the last submit of the first, second and every further fruitless round, and the next round.
 
 Rounds in which attempts waited for `provisioning_timeout` need no further pause.
 """
+FIRST_REST, LONGEST_REST = timedelta(hours=1), timedelta(hours=4)
+"""The pause after `MAX_WITHOUT_CHECKPOINT` attempts in a row without a checkpoint; it doubles with each further one."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 SHORTEST = timedelta(minutes=6)
 """A budget that pays for less is spent: the start alone takes longer."""
 
 _REFUSED = frozenset({Outcome.QUOTA, Outcome.REQUEST_REJECTED})
-_FRUITLESS = frozenset({Outcome.NO_CAPACITY, Outcome.PREEMPTED, Outcome.EXPIRED, Outcome.INTERNAL, Outcome.UNKNOWN})
+_FRUITLESS = _REFUSED | {
+    Outcome.NO_CAPACITY,
+    Outcome.PREEMPTED,
+    Outcome.EXPIRED,
+    Outcome.INTERNAL,
+    Outcome.UNKNOWN,
+}
 """Outcomes that send the next attempt to another region, unless there was progress first."""
 
 
@@ -45,6 +55,9 @@ def next_spot(run: Run, offers: Offers, slack: Slack) -> Submit | Wait | Close |
     if not offers.spot:
         return None
     trail = _fruitless(run, Provisioning.SPOT, Provisioning.FLEX_START)
+    if rest := _rest(run, slack, Provisioning.SPOT, Provisioning.FLEX_START):
+        until = rest.until or NEVER
+        return rest if run.active_attempts else replace(rest, until=min(until, on_demand_due_at(run, offers, slack)))
     spot = [attempt for attempt in trail if attempt.provisioning is Provisioning.SPOT]
     rounds, index = divmod(len(spot), len(offers.spot))
     if rounds and not index:
@@ -118,7 +131,13 @@ def _fruitless(run: Run, *kinds: Provisioning) -> list[Attempt]:
     A lost create is repeated in its region once. It counts only if the create before it was lost there too.
     """
     trail: list[Attempt] = []
-    asked = [attempt for attempt in run.attempts if attempt.provisioning in kinds and attempt.outcome not in _REFUSED]
+    excluded = {kind: ruled_out(run, kind) for kind in kinds}
+    asked = [
+        attempt
+        for attempt in run.attempts
+        if attempt.provisioning in kinds
+        and not (attempt.outcome in _REFUSED and attempt.region in excluded[attempt.provisioning])
+    ]
     for before, attempt in reversed([*zip([None, *asked], asked, strict=False)]):
         lost_before = before is not None and before.never_created and before.region == attempt.region
         if attempt.never_created and not lost_before:
@@ -127,6 +146,22 @@ def _fruitless(run: Run, *kinds: Provisioning) -> list[Attempt]:
             break
         trail.append(attempt)
     return trail
+
+
+def _rest(run: Run, slack: Slack, *kinds: Provisioning) -> Wait | None:
+    """Return how long attempts of these kinds pause: after many without a checkpoint, or for a missing permission."""
+    newest = run.attempts[-1] if run.attempts else None
+    if newest and newest.outcome is Outcome.PERMISSION:
+        until, why = (newest.ended_at or newest.intended_at) + PAUSES[-1], f"{newest.id} lacks a permission"
+    else:
+        trail = [one for one in without_checkpoint(run) if one.provisioning in kinds and one.started_at is not None]
+        if (over := len(trail) - MAX_WITHOUT_CHECKPOINT) < 0:
+            return None
+        until = (trail[0].ended_at or trail[0].intended_at) + min(FIRST_REST * 2 ** min(over, 2), LONGEST_REST)
+        why = f"{counted(len(trail), 'attempt')} in a row ended without a checkpoint"
+    if slack.now >= until:
+        return None
+    return Wait(reason=f"{why}, {slack}, next try {clock(until)}", until=until)
 
 
 def _flex_start(run: Run, offers: Offers, slack: Slack) -> Submit | Close | None:
@@ -143,6 +178,8 @@ def _flex_start(run: Run, offers: Offers, slack: Slack) -> Submit | Close | None
 def _on_demand(run: Run, offers: Offers, slack: Slack, why: str) -> Submit | Wait | Close | None:
     if not offers.on_demand:
         return None
+    if rest := _rest(run, slack, Provisioning.ON_DEMAND):
+        return rest
     trail = _fruitless(run, Provisioning.ON_DEMAND)
     rounds, index = divmod(len(trail), len(offers.on_demand))
     if rounds and not index:

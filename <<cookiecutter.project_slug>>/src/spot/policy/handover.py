@@ -12,7 +12,9 @@ from spot.core.run import Attempt, CancelReason, Observation, Outcome, Provision
 from spot.policy import failover
 from spot.policy.offers import Offers
 from spot.policy.slack import Slack, hands_over
-from spot.policy.termination import ERRORS, MAX_UNEXPLAINED, UNEXPLAINED, failed_as_standby
+from spot.policy.termination import ERRORS, UNEXPLAINED, failed_as_standby
+
+MAX_FAILED_STANDBYS = 3
 
 
 def next_standby(run: Run, active: Attempt, offers: Offers, slack: Slack) -> Submit | Wait | None:
@@ -73,14 +75,14 @@ def _is_cheaper(run: Run, spot: Submit, active: Attempt) -> bool:
 def _is_hopeless(run: Run, active: Attempt) -> bool:
     """Return whether the standbys of `active` have failed so that the next would fail too, or a user cancelled one."""
     failed = [one for one in run.attempts if one.replaces == active.id and failed_as_standby(run, one)]
-    return any(map(_is_final, failed)) or sum(map(_is_unexplained, failed)) >= MAX_UNEXPLAINED
+    return any(map(_is_final, failed)) or sum(map(_is_unexplained, failed)) >= MAX_FAILED_STANDBYS
 
 
 def _is_final(standby: Attempt) -> bool:
-    """Return whether it ended by an error of its own, a rejected request or a cancel from outside."""
+    """Return whether it ended by an error of its own, a missing permission or a cancel from outside."""
     if standby.outcome is Outcome.CANCELLED:
         return standby.cancel is None
-    return standby.outcome in ERRORS or (standby.outcome is Outcome.REQUEST_REJECTED and not standby.refused)
+    return standby.outcome in ERRORS | {Outcome.PERMISSION}
 
 
 def _is_unexplained(standby: Attempt) -> bool:

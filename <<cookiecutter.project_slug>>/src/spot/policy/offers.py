@@ -50,12 +50,7 @@ class Offers:
 
 def _offers(run: Run, slack: Slack, spent: float | None, kind: Provisioning) -> tuple[Offer, ...]:
     policy = run.spec.policy
-    refused = {
-        attempt.region
-        for attempt in run.attempts
-        if (attempt.refused and attempt.provisioning is kind)
-        or (attempt.outcome is Outcome.QUOTA and _share_quota(attempt.provisioning, kind))
-    }
+    refused = ruled_out(run, kind)
     needed = slack.work + slack.expected_start
     found = []
     for region in policy.cheapest_first(kind):
@@ -64,6 +59,18 @@ def _offers(run: Run, slack: Slack, spent: float | None, kind: Provisioning) -> 
             paid_for = _paid_for(policy.budget_usd, spent, price)
             found.append(Offer(region=region, usd_per_hour=price, paid_for=paid_for, finishes=paid_for >= needed))
     return tuple([offer for offer in found if offer.finishes] or found)
+
+
+def ruled_out(run: Run, kind: Provisioning) -> set[str]:
+    """Return the regions that refused the machine or its quota, except where the run had such a machine before."""
+    alike = [attempt for attempt in run.attempts if _share_quota(attempt.provisioning, kind)]
+    refused = {
+        attempt.region
+        for attempt in alike
+        if attempt.outcome is Outcome.QUOTA
+        or (attempt.outcome is Outcome.REQUEST_REJECTED and attempt.provisioning is kind)
+    }
+    return refused - {attempt.region for attempt in alike if attempt.started_at is not None}
 
 
 def _share_quota(one: Provisioning, other: Provisioning) -> bool:

@@ -8,10 +8,11 @@ from spot.core.job import JobState
 from spot.core.run import Attempt, CancelReason, Observation, Outcome, Run, RunState, Strategy
 from spot.policy.slack import Slack
 
-MAX_UNEXPLAINED = 3
-"""Attempts in a row that may fail without a checkpoint, by Vertex AI's fault or an unknown one."""
+MAX_WITHOUT_CHECKPOINT = 6
+"""Attempts in a row that may end without a new checkpoint, however they end, before a person must look."""
 ERRORS = frozenset({Outcome.TRAINING_FAILED, Outcome.OUT_OF_MEMORY})
 UNEXPLAINED = frozenset({Outcome.INTERNAL, Outcome.UNKNOWN, Outcome.EXPIRED})
+_LEFT = frozenset({None, Outcome.CANCELLED, Outcome.HANDED_OVER, Outcome.SUCCEEDED})
 GRACE_AFTER_COMPLETION = timedelta(minutes=10)
 """Time for a job to end by itself once its model is complete; a cancel follows."""
 WAITING = frozenset({JobState.QUEUED, JobState.PENDING, JobState.PAUSED})
@@ -29,7 +30,7 @@ def outcome(run: Run, seen: Observation) -> Close | None:
     foreign = [attempt for attempt in own if attempt.outcome is Outcome.CANCELLED and attempt.cancel is None]
     if foreign:
         return Close(reason=f"{foreign[-1].job} was cancelled outside of this run", state=RunState.CANCELLED)
-    failure = _failure(run, own)
+    failure = _failure(run, own, seen)
     return Close(reason=failure, state=RunState.FAILED) if failure else None
 
 
@@ -58,42 +59,48 @@ def failed_as_standby(run: Run, attempt: Attempt) -> bool:
     return replaced.outcome is not Outcome.HANDED_OVER and outlived
 
 
-def _failure(run: Run, own: list[Attempt]) -> str | None:
-    for rejected in (attempt for attempt in own if attempt.outcome is Outcome.REQUEST_REJECTED):
-        if not (rejected.refused and _accepted_elsewhere(run, rejected)):
-            return f"Vertex AI rejected the request for {rejected.id}{_said(rejected)}"
+def without_checkpoint(run: Run) -> list[Attempt]:
+    """Return the attempts since the newest checkpoint that had a machine, or failed for no known reason."""
+    trail: list[Attempt] = []
+    for attempt in reversed(run.attempts):
+        if attempt.advanced_at is not None:
+            break
+        strange = attempt.outcome in {Outcome.INTERNAL, Outcome.UNKNOWN} and not attempt.never_created
+        had_machine = attempt.started_at is not None and attempt.outcome not in _LEFT
+        if (strange or had_machine) and not failed_as_standby(run, attempt):
+            trail.append(attempt)
+    return trail
+
+
+def stuck(run: Run) -> str | None:
+    """Return that too many attempts in a row brought no checkpoint, None if not."""
+    trail = without_checkpoint(run)
+    if len(trail) < MAX_WITHOUT_CHECKPOINT:
+        return None
+    return f"{len(trail)} attempts in a row ended without a checkpoint; {trail[0].id} ended {said(trail[0])}"
+
+
+def said(attempt: Attempt) -> str:
+    """Return the outcome of an attempt with the text of Vertex AI."""
+    return (
+        f"{attempt.outcome}: {attempt.error.message}"
+        if attempt.error and attempt.error.message
+        else f"{attempt.outcome}"
+    )
+
+
+def _failure(run: Run, own: list[Attempt], seen: Observation) -> str | None:
     policy = run.spec.policy
     errors = [attempt for attempt in own if attempt.outcome in ERRORS]
     if len(errors) > policy.max_errors:
         last = errors[-1]
         found = f"{counted(len(errors), 'error')}, {policy.max_errors} allowed"
-        return f"{found}; {last.id} ended {last.outcome}{_said(last)}"
+        return f"{found}; {last.id} ended {said(last)}"
     allowed = policy.max_preemptions
     if policy.strategy is Strategy.SPOT and allowed is not None and run.preemptions > allowed:
         return f"{run.preemptions} preemptions, {allowed} allowed, and the strategy is spot"
-    if len(trail := _unexplained(own)) >= MAX_UNEXPLAINED:
-        return f"{len(trail)} attempts in a row ended {trail[0].outcome} without a checkpoint{_said(trail[0])}"
+    ran = [attempt for attempt in without_checkpoint(run) if attempt.started_at is not None]
+    advanced = seen.progress is not None or any(attempt.advanced_at for attempt in run.attempts)
+    if len(ran) >= MAX_WITHOUT_CHECKPOINT and not advanced and all(one.outcome in UNEXPLAINED for one in ran):
+        return stuck(run)
     return None
-
-
-def _said(attempt: Attempt) -> str:
-    return f": {attempt.error.message}" if attempt.error and attempt.error.message else ""
-
-
-def _accepted_elsewhere(run: Run, refused: Attempt) -> bool:
-    """Return whether another region or provisioning accepted the same request: then the request itself is valid."""
-    where = refused.region, refused.provisioning
-    return any(attempt.job and (attempt.region, attempt.provisioning) != where for attempt in run.attempts)
-
-
-def _unexplained(attempts: list[Attempt]) -> list[Attempt]:
-    """Return the newest attempts in a row that failed without a known reason and without progress."""
-    trail: list[Attempt] = []
-    for attempt in reversed(attempts):
-        if attempt.never_created:
-            continue
-        never_ran = attempt.outcome is Outcome.EXPIRED and attempt.started_at is None
-        if attempt.outcome not in UNEXPLAINED or attempt.advanced_at is not None or never_ran:
-            break
-        trail.append(attempt)
-    return trail

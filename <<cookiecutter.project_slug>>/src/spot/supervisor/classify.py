@@ -2,10 +2,9 @@
 
 Evidence of the run comes first: a complete model, a start, the trainer's own exit code. The text of Vertex AI comes
 second, its code third. Vertex AI has no state for a preemption: it reports the text of a region without machines.
-Messages: https://cloud.google.com/vertex-ai/docs/training/troubleshooting and .../use-spot-vms
+An unknown text is never the reason to end a run that made progress.
 """
 
-import re
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
@@ -13,24 +12,17 @@ from enum import IntEnum
 from spot.core.errors import Exit
 from spot.core.job import JobError, JobState
 from spot.core.run import Cancel, CancelReason, Outcome, Provisioning
+from spot.supervisor.error_texts import Family, exit_status, ran_out_of_memory
 
 ERROR_IS_LATE = timedelta(minutes=3)
 """The longest wait for the error of a failed job. Vertex AI sets it about a minute after the end."""
 STOP_SIGNALS = frozenset({130, 143})
 """Exit codes of the trainer after SIGINT and SIGTERM."""
-KILLED = 137
+KILLED = frozenset({9, 137})
+CRASHED = frozenset({6, 134, 139})
+"""Exit statuses of an abort and a segmentation fault: Vertex AI documents them as transient."""
 TIMEOUT_TOLERANCE = timedelta(minutes=2)
-
-_STOCKOUT = re.compile(r"stockout|resources are insufficient in region", re.IGNORECASE)
-_OUT_OF_MEMORY = re.compile(r"ran out of memory", re.IGNORECASE)
-_EXIT = re.compile(r"exited with a non-zero status of (\d+)", re.IGNORECASE)
-_QUOTA = re.compile(
-    r"exceed quota limits|quotas? (?:is |are )?exceeded|exceeds? (?:the |your )?quota|CustomModelTraining",
-    re.IGNORECASE,
-)
-_OF_TRAINING = re.compile(r"custom_?model_?training", re.IGNORECASE)
-_INTERNAL = re.compile(r"internal error", re.IGNORECASE)
-_REJECTED = re.compile(r"is not supported|invalid", re.IGNORECASE)
+TOO_MANY_REQUESTS = 429
 
 
 class Code(IntEnum):
@@ -97,23 +89,28 @@ def classify(evidence: AttemptEvidence) -> Outcome | None:
         case JobState.FAILED:
             return _failed(evidence)
         case _:  # exit 0 without a model: a trainer that takes SIGTERM for success looks like this
-            return Outcome.PREEMPTED if evidence.exit_code in STOP_SIGNALS else Outcome.UNKNOWN
+            return _reclaimed(evidence) if evidence.exit_code in STOP_SIGNALS else Outcome.UNKNOWN
 
 
 def classify_refusal(error: JobError) -> Outcome:
     """Return the outcome of a create that was answered with a 4xx status."""
-    if error.code != 429:
-        return Outcome.REQUEST_REJECTED
-    of_training = _QUOTA.search(error.message) and _OF_TRAINING.search(error.message)
-    return Outcome.QUOTA if of_training else Outcome.NO_CAPACITY  # "too many requests" is as transient as a stockout
+    match Family.of(error.message):
+        case Family.TRANSIENT | Family.STOCKOUT:
+            return Outcome.NO_CAPACITY
+        case Family.QUOTA if error.code == TOO_MANY_REQUESTS:
+            return Outcome.QUOTA
+        case Family.PERMISSION if error.code != TOO_MANY_REQUESTS:
+            return Outcome.PERMISSION
+    # "Too many requests" is as transient as a stockout.
+    return Outcome.NO_CAPACITY if error.code == TOO_MANY_REQUESTS else Outcome.REQUEST_REJECTED
 
 
 def _handed_over(evidence: AttemptEvidence) -> bool:
     """Return whether the attempt left because a standby replaced it."""
     if not evidence.replaced or (evidence.state is JobState.CANCELLED and evidence.cancel is None):
         return False
-    status = _EXIT.search(evidence.error.message) if evidence.error else None
-    left = evidence.exit_code in {Exit.AGAIN, *STOP_SIGNALS} or (status is not None and int(status[1]) == Exit.AGAIN)
+    status = exit_status(evidence.error.message) if evidence.error else None
+    left = evidence.exit_code in {Exit.AGAIN, *STOP_SIGNALS} or status == Exit.AGAIN
     return left or (evidence.cancel is not None and evidence.cancel.why is CancelReason.HANDED_OVER)
 
 
@@ -131,50 +128,81 @@ def _cancelled(evidence: AttemptEvidence) -> Outcome:
 def _failed(evidence: AttemptEvidence) -> Outcome | None:
     text = evidence.error.message if evidence.error else ""
     code = evidence.error.code if evidence.error else 0
-    if evidence.exit_code in STOP_SIGNALS:
-        return Outcome.PREEMPTED
     if evidence.exit_code:
-        return Outcome.INTERNAL if evidence.exit_code == Exit.AGAIN else Outcome.TRAINING_FAILED
+        return _by_exit_status(evidence.exit_code, evidence)
     if not text and not code and evidence.since_end < ERROR_IS_LATE:
         return _cancelled(evidence) if evidence.cancel else None  # after a cancel the reason does not matter
-    return _by_text(text, evidence) or _by_code(code, evidence)
-
-
-def _by_text(text: str, evidence: AttemptEvidence) -> Outcome | None:
-    if _OUT_OF_MEMORY.search(text):
+    status = exit_status(text)
+    if status not in STOP_SIGNALS and ran_out_of_memory(text):
         return Outcome.OUT_OF_MEMORY
-    if match := _EXIT.search(text):
-        return _by_exit_status(int(match[1]), evidence)
-    if _STOCKOUT.search(text):
-        return Outcome.PREEMPTED if evidence.started else Outcome.NO_CAPACITY
-    if _QUOTA.search(text):
-        return Outcome.QUOTA
-    if _INTERNAL.search(text):
-        return Outcome.INTERNAL
-    return Outcome.REQUEST_REJECTED if _REJECTED.search(text) else None
+    if status is not None:
+        return _by_exit_status(status, evidence)
+    return _by_family(text, evidence) or _by_code(code, text, evidence)
+
+
+def _reclaimed(evidence: AttemptEvidence) -> Outcome:
+    """Return how an attempt ended whose machine went away; an on-demand machine is never preempted."""
+    return Outcome.INTERNAL if evidence.provisioning is Provisioning.ON_DEMAND else Outcome.PREEMPTED
+
+
+def _without_machine(evidence: AttemptEvidence) -> Outcome:
+    """Return how an attempt ended that had no machine, or has none any more."""
+    gone = evidence.started and evidence.provisioning is not Provisioning.ON_DEMAND
+    return Outcome.PREEMPTED if gone else Outcome.NO_CAPACITY
 
 
 def _by_exit_status(status: int, evidence: AttemptEvidence) -> Outcome:
     if status in STOP_SIGNALS:
-        return Outcome.PREEMPTED
-    if status == KILLED:  # the sender is unknown; an attempt killed before any progress must not be retried for ever
+        return _reclaimed(evidence)
+    if status in KILLED:  # the sender is unknown; an attempt killed before any progress must not be retried for ever
         preempted = evidence.provisioning is Provisioning.SPOT and evidence.advanced
         return Outcome.PREEMPTED if preempted else Outcome.INTERNAL
-    return Outcome.INTERNAL if status == Exit.AGAIN else Outcome.TRAINING_FAILED
+    return Outcome.INTERNAL if status == Exit.AGAIN or status in CRASHED else Outcome.TRAINING_FAILED
 
 
-def _by_code(code: int, evidence: AttemptEvidence) -> Outcome:
+def _by_family(text: str, evidence: AttemptEvidence) -> Outcome | None:
+    """Return the outcome of a text without an exit status, None if it is not known or contradicts the evidence."""
+    match Family.of(text):
+        case Family.PERMISSION:
+            return Outcome.PERMISSION
+        case Family.QUOTA:
+            return Outcome.QUOTA
+        case Family.STOCKOUT:
+            return _without_machine(evidence)
+        case Family.PREEMPTED:
+            return _reclaimed(evidence) if evidence.started else Outcome.NO_CAPACITY
+        case Family.TRANSIENT:
+            return Outcome.INTERNAL if evidence.started else Outcome.NO_CAPACITY
+        case Family.CLUSTER:
+            return Outcome.INTERNAL
+        case Family.INTERNAL:
+            return _internal(evidence)
+        case Family.REJECTED if not evidence.started:
+            return Outcome.REQUEST_REJECTED
+    return None
+
+
+def _internal(evidence: AttemptEvidence) -> Outcome:
+    """Return how an attempt ended by an internal error, which hides a stockout before spot has a machine."""
+    hidden = evidence.provisioning is not Provisioning.ON_DEMAND and not evidence.started
+    return Outcome.NO_CAPACITY if hidden else Outcome.INTERNAL
+
+
+def _by_code(code: int, text: str, evidence: AttemptEvidence) -> Outcome:
     match code:
         case Code.RESOURCE_EXHAUSTED:
-            return Outcome.PREEMPTED if evidence.started else Outcome.NO_CAPACITY
+            return _without_machine(evidence)
         case Code.INTERNAL | Code.UNAVAILABLE:
-            return Outcome.INTERNAL
-        case Code.INVALID_ARGUMENT | Code.NOT_FOUND | Code.PERMISSION_DENIED | Code.FAILED_PRECONDITION:
+            return _internal(evidence)
+        case Code.PERMISSION_DENIED if not evidence.started:
+            return Outcome.PERMISSION
+        case Code.INVALID_ARGUMENT | Code.NOT_FOUND | Code.FAILED_PRECONDITION if not evidence.started:
             return Outcome.REQUEST_REJECTED
         case Code.DEADLINE_EXCEEDED:
             return Outcome.EXPIRED
-        case Code.CANCELLED:
-            return Outcome.CANCELLED
-    # Without text and code, a spot trainer that was killed before its ended marker was most likely preempted.
-    killed = evidence.trainer_starts > 0 and evidence.exit_code is None
-    return Outcome.PREEMPTED if killed and evidence.provisioning is Provisioning.SPOT else Outcome.UNKNOWN
+        case Code.CANCELLED if not text or "cancel" in text.lower():
+            return _cancelled(evidence)
+    # A spot trainer that made progress, or was killed before its ended marker, was most likely preempted.
+    killed = evidence.trainer_starts > 0 and evidence.exit_code is None and not text
+    preempted = evidence.provisioning is Provisioning.SPOT and (evidence.advanced or killed)
+    return Outcome.PREEMPTED if preempted else Outcome.UNKNOWN

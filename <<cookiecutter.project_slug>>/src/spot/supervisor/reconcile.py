@@ -17,13 +17,15 @@ from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
 from spot.core.clock import Clock
 from spot.core.errors import Exit, PermissionDenied, SpotError, TemporarilyUnavailable
 from spot.core.fields import one_line
-from spot.core.run import Attempt, Cancel, Decision, Observation, Run, RunState
+from spot.core.run import Attempt, Cancel, Decision, Observation, Outcome, Run, RunState
 from spot.google.vertex import JobClient, RequestRejected
+from spot.policy import termination
 from spot.policy.decide import decide
 from spot.policy.slack import SETTLE
 from spot.storage.base import Conflict
 from spot.storage.records.ledger import Ledger, Record, UnknownRun
 from spot.supervisor.classify import classify_refusal
+from spot.supervisor.error_texts import grant
 from spot.supervisor.observe import cancel_strays, may_have_strays, observe
 from spot.supervisor.training_status import TrainingStatus
 
@@ -95,7 +97,9 @@ class _Pass:
 
     def run(self) -> PassResult:
         try:
-            return self._result(self._advance())
+            result = self._result(self._advance())
+            error = _needs_operator(result.run) if result.run and result.is_open else None
+            return result.failed(error) if error else result
         except Conflict:
             return replace(self._result("another supervisor is reconciling it"), run=None)  # the record has changed
         except UnknownRun:  # filed since it was listed
@@ -181,13 +185,15 @@ class _Pass:
             _log.warning("%s: %s", self._id, error)
             return record
         except RequestRejected as error:
-            refused = replace(
-                attempt, outcome=classify_refusal(error.error), error=error.error, ended_at=self._to.clock.now()
-            )
+            outcome = classify_refusal(error.error)
+            if outcome is Outcome.PERMISSION:
+                self._withdraw(record)
+                raise PermissionDenied(error.message, fix=grant(error.message, record.run.spec)) from error
+            refused = replace(attempt, outcome=outcome, error=error.error, ended_at=self._to.clock.now())
             return self._write(record, record.run.with_attempt(refused))
-        except PermissionDenied:
+        except PermissionDenied as error:
             self._withdraw(record)
-            raise
+            raise PermissionDenied(error.message, fix=error.fix or grant(error.message, record.run.spec)) from error
         return self._write(record, record.run.with_attempt(replace(attempt, job=snapshot.name, state=snapshot.state)))
 
     def _withdraw(self, record: Record) -> None:
@@ -211,6 +217,20 @@ class _Pass:
             actions=tuple(self._actions),
             waiting_for=waiting_for,
         )
+
+
+def _needs_operator(run: Run) -> SpotError | None:
+    """Return why the run does not go on without a person, None if it does."""
+    for newest in reversed(run.attempts):
+        if newest.outcome is Outcome.PERMISSION and newest.error:
+            text = f"{newest.id} in {newest.region} lacks a permission: {newest.error.message}"
+            return PermissionDenied(text, fix=grant(newest.error.message, run.spec))
+        if newest.outcome or newest.started_at:
+            break
+    problem = termination.stuck(run)
+    return (
+        SpotError(problem, fix=f"spot logs {run.id}, then mend the cause or spot cancel {run.id}") if problem else None
+    )
 
 
 def is_settling(active: Attempt, now: datetime) -> bool:
