@@ -207,7 +207,7 @@ def named(fault: Injection) -> str:
 
 
 @pytest.mark.parametrize(
-    "fault", [*map(Answer, (408, 409, 499, 500, 502, 503, 504)), Reset(), LostReply(), Slow(0.4)], ids=named
+    "fault", [*map(Answer, (408, 409, 425, 499, 500, 502, 503, 504)), Reset(), LostReply(), Slow(0.4)], ids=named
 )
 def test_a_create_that_is_not_answered_is_not_sent_again(
     fault: Injection, jobs: VertexJobs, world: World, server: VertexServer, monkeypatch: pytest.MonkeyPatch

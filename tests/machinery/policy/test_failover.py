@@ -342,3 +342,32 @@ def test_a_budget_goes_to_no_region_where_it_does_not_reach_the_end_while_it_doe
     waited, line = vain(C1, after(hours=13), ON_DEMAND), after(hours=13, minutes=30)
     assert submitted(run(waited, **{**policy, "budget_usd": 11.0}), line) == (ON_DEMAND, C1)
     assert submitted(run(waited, **{**policy, "budget_usd": 42.0}), line) == (ON_DEMAND, E4)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.QUOTA, Outcome.REQUEST_REJECTED])
+def test_a_refusal_where_the_run_had_such_a_machine_is_tried_again_after_the_round(outcome: Outcome) -> None:
+    again = ended(outcome, region=C1, job=None, error=no_quota())
+    assert submitted(run(preempted(), again)) == (SPOT, E4)
+    assert waits_until(run(preempted(), again, vain(E4)), T0) == after(minutes=5)
+    assert submitted(run(preempted(), again, vain(E4)), after(minutes=5)) == (SPOT, C1)
+
+
+@pytest.mark.parametrize(("count", "hours"), [(6, 1), (7, 2), (8, 4), (9, 4)])
+def test_attempts_in_a_row_without_a_checkpoint_pause_longer_and_longer(count: int, hours: int) -> None:
+    lost = [replace(preempted((C1, E4)[number % 2]), advanced_at=None) for number in range(count)]
+    assert waits_until(run(*lost), T0) == after(hours=hours)
+    assert submitted(run(*lost), after(hours=hours))[0] is SPOT
+    assert submitted(run(*lost), after(hours=13, minutes=10)) == (ON_DEMAND, C1)
+    assert submitted(run(*lost, preempted()), T0)[0] is SPOT
+
+
+def test_on_demand_that_brings_no_checkpoint_pauses_as_well() -> None:
+    lost = [ended(Outcome.INTERNAL, provisioning=ON_DEMAND, region=C1, started_at=T0)] * 6
+    assert waits_until(run(*lost, strategy=Strategy.ON_DEMAND), T0) == after(hours=1)
+
+
+@pytest.mark.parametrize("now", [T0, after(hours=20)])
+def test_a_missing_permission_is_asked_for_again_after_a_pause(now: datetime) -> None:
+    denied = ended(Outcome.PERMISSION, at=now, intended_at=now)
+    assert waits_until(run(denied), now) == now + timedelta(minutes=15)
+    assert submitted(run(denied), now + timedelta(minutes=15))[1] == C1

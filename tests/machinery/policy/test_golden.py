@@ -1,4 +1,4 @@
-"""The policy decides as the first version did, in every situation, world and replay that golden.json keeps."""
+"""The policy decides as recorded, in every situation, world and replay that golden.json keeps."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ FAILED_STANDBY = ended(Outcome.TRAINING_FAILED, at=NOW, replaces="a1", started_a
     [
         pytest.param([FAILED_STANDBY], id="training-failed"),
         pytest.param([replace(FAILED_STANDBY, outcome=Outcome.OUT_OF_MEMORY)], id="out-of-memory"),
-        pytest.param([replace(FAILED_STANDBY, outcome=Outcome.REQUEST_REJECTED)], id="request-rejected"),
+        pytest.param([replace(FAILED_STANDBY, outcome=Outcome.PERMISSION)], id="a missing permission"),
         pytest.param([replace(FAILED_STANDBY, outcome=Outcome.CANCELLED)], id="cancelled by a user"),
         pytest.param([replace(FAILED_STANDBY, outcome=Outcome.INTERNAL)] * 3, id="three internal errors"),
         pytest.param([TOO_LONG_ON_STANDBY] * 3, id="three that waited for too long"),

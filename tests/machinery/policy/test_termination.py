@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spot.core.job import JobError
-from spot.core.run import Attempt, Cancel, CancelReason, CancelRequest, Outcome, Provisioning, RunState, Strategy
+from spot.core.run import Attempt, Cancel, CancelReason, CancelRequest, Outcome, RunState, Strategy
 from spot.policy import termination
 from tests.machinery.samples import T0, after, ended, run, seen
 
@@ -60,12 +60,8 @@ def test_a_job_that_we_cancelled_does_not() -> None:
     assert closed(ended(Outcome.CANCELLED, cancel=Cancel(at=T0, why=CancelReason.FALLBACK))) is None
 
 
-def test_a_job_that_vertex_ai_refuses_ends_the_run_at_once() -> None:
-    refused = ended(Outcome.REQUEST_REJECTED, error=JobError(code=400, message="Machine type is not supported."))
-    assert closed(refused, max_errors=9) == (
-        RunState.FAILED,
-        "Vertex AI rejected the request for a1: Machine type is not supported.",
-    )
+def test_a_refused_request_or_a_missing_permission_does_not_end_the_run() -> None:
+    assert closed(*[ended(Outcome.REQUEST_REJECTED)] * 9, *[ended(Outcome.PERMISSION)] * 9) is None
 
 
 def test_the_first_error_of_the_users_code_ends_the_run() -> None:
@@ -89,43 +85,35 @@ def test_preemptions_are_no_errors() -> None:
 
 
 @pytest.mark.parametrize("outcome", [INTERNAL, UNKNOWN, EXPIRED])
-def test_the_third_attempt_in_a_row_that_nobody_can_explain_ends_the_run(outcome: Outcome) -> None:
+def test_the_sixth_attempt_that_nobody_can_explain_ends_a_run_without_any_checkpoint(outcome: Outcome) -> None:
     strange = ended(outcome, started_at=T0)
-    assert closed(strange, strange) is None
-    assert closed(strange, strange, strange) == (
-        RunState.FAILED,
-        f"3 attempts in a row ended {outcome} without a checkpoint",
-    )
+    assert closed(*[strange] * 5) is None
+    reason = f"6 attempts in a row ended without a checkpoint; a6 ended {outcome}"
+    assert closed(*[strange] * 6) == (RunState.FAILED, reason)
 
 
-@pytest.mark.parametrize(
-    "between",
-    [
-        pytest.param(PREEMPTED, id="one that was preempted"),
-        pytest.param(ended(INTERNAL, started_at=T0, advanced_at=T0), id="one that wrote a checkpoint"),
-        pytest.param(ended(EXPIRED), id="one that waited in vain"),
-    ],
-)
-def test_the_row_begins_anew_after(between: Attempt) -> None:
+def test_a_run_with_a_checkpoint_is_never_ended_by_attempts_that_nobody_can_explain() -> None:
     strange = ended(INTERNAL, started_at=T0)
-    assert closed(strange, strange, between, strange, strange) is None
+    assert closed(PREEMPTED, *[strange] * 50) is None
+    assert termination.outcome(run(*[strange] * 50), seen(1)) is None  # of the parent run
 
 
-def test_a_create_that_was_lost_is_not_in_that_row() -> None:
+@pytest.mark.parametrize("between", [Outcome.NO_CAPACITY, Outcome.QUOTA, EXPIRED])
+def test_attempts_that_never_ran_neither_count_nor_begin_the_row_anew(between: Outcome) -> None:
     strange = ended(INTERNAL, started_at=T0)
-    assert closed(*[NEVER_CREATED] * 5) is None
-    assert closed(strange, strange, NEVER_CREATED, strange) is not None
+    assert closed(*[strange, ended(between)] * 5) is None
+    assert closed(*[strange, ended(between)] * 6) is not None
+    assert closed(*[ended(UNKNOWN)] * 50) is None
 
 
-def test_a_refusal_after_another_region_took_the_same_is_that_regions_own() -> None:
-    refused = ended(
-        Outcome.REQUEST_REJECTED, job=None, region="us-east4", error=JobError(code=400, message="not supported")
-    )
-    assert closed(ended(Outcome.NO_CAPACITY), refused) is None
-    assert closed(ended(Outcome.NO_CAPACITY, job=None), refused) is not None
-    assert closed(ended(Outcome.NO_CAPACITY, region="us-east4"), refused) is not None
-    other_kind = ended(Outcome.NO_CAPACITY, region="us-east4", provisioning=Provisioning.ON_DEMAND)
-    assert closed(other_kind, refused) is None
+def test_six_attempts_without_a_checkpoint_need_an_operator_however_they_ended() -> None:
+    lost = ended(Outcome.PREEMPTED, started_at=T0, error=SAID)
+    mixed = [lost, ended(Outcome.NO_CAPACITY, started_at=T0), ended(UNKNOWN), ended(EXPIRED, started_at=T0)]
+    assert termination.stuck(run(*mixed, lost, NEVER_CREATED, ended(Outcome.NO_CAPACITY))) is None
+    reason = f"6 attempts in a row ended without a checkpoint; a6 ended preempted: {SAID.message}"
+    assert termination.stuck(run(*mixed, lost, lost)) == reason
+    assert closed(*mixed, lost, lost) is None
+    assert termination.stuck(run(*mixed, lost, lost, PREEMPTED)) is None
 
 
 def test_where_there_is_nothing_but_spot_too_many_preemptions_end_the_run() -> None:

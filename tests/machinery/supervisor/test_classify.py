@@ -77,8 +77,8 @@ def test_an_ended_job_with_a_complete_model_succeeded_whatever_else_is_said(stat
         pytest.param(FAILED, {"error": said(8, "STOCKOUT"), **RAN}, "preempted", id="STOCKOUT by its name"),
         pytest.param(FAILED, {"error": exited(1), **RAN}, "training-failed", id="the text says status 1"),
         pytest.param(FAILED, {"error": exited(2), **RAN}, "training-failed", id="the text says status 2"),
-        pytest.param(FAILED, {"error": exited(134), **RAN}, "training-failed", id="the text says status 134, an abort"),
-        pytest.param(FAILED, {"error": exited(139), **RAN}, "training-failed", id="the text says status 139, a crash"),
+        pytest.param(FAILED, {"error": exited(134), **RAN}, "internal", id="the text says status 134, an abort"),
+        pytest.param(FAILED, {"error": exited(139), **RAN}, "internal", id="the text says status 139, a crash"),
         pytest.param(FAILED, {"error": exited(143), **RAN}, "preempted", id="the text says status 143, SIGTERM"),
         pytest.param(FAILED, {"error": exited(130), **RAN}, "preempted", id="the text says status 130, SIGINT"),
         pytest.param(
@@ -93,7 +93,10 @@ def test_an_ended_job_with_a_complete_model_succeeded_whatever_else_is_said(stat
         ),
         pytest.param(FAILED, {"error": OUT_OF_MEMORY, **RAN}, "out-of-memory", id="out of memory, status 137"),
         pytest.param(FAILED, {"error": INTERNAL, **RAN}, "internal", id="internal error while it ran"),
-        pytest.param(FAILED, {"error": INTERNAL}, "internal", id="internal error before it ran"),
+        pytest.param(FAILED, {"error": INTERNAL}, "no-capacity", id="internal error before it ran"),
+        pytest.param(
+            FAILED, {"error": INTERNAL, "provisioning": ON_DEMAND}, "internal", id="internal error before on-demand ran"
+        ),
         pytest.param(FAILED, {"error": no_quota(code=8)}, "quota", id="no spot quota, said by the job"),
         pytest.param(FAILED, {"error": no_quota(ON_DEMAND, code=8)}, "quota", id="no quota, said by the job"),
         pytest.param(FAILED, {"error": UNSUPPORTED}, "request-rejected", id="unsupported machine"),
@@ -107,7 +110,7 @@ def test_an_ended_job_with_a_complete_model_succeeded_whatever_else_is_said(stat
             FAILED, {"error": exited(1), "exit_code": 143, **RAN}, "preempted", id="the trainer's 143 beats the text"
         ),
         pytest.param(FAILED, {"error": said(13, stockout().message), **RAN}, "preempted", id="the text beats code 13"),
-        pytest.param(FAILED, {"error": said(8, INTERNAL.message)}, "internal", id="the text beats code 8"),
+        pytest.param(FAILED, {"error": said(8, INTERNAL.message), **RAN}, "internal", id="the text beats code 8"),
         pytest.param(
             FAILED, {"error": said(8, f"{OUT_OF_MEMORY.message} {stockout().message}")}, "out-of-memory", id="two texts"
         ),
@@ -125,13 +128,22 @@ def test_an_ended_job_with_a_complete_model_succeeded_whatever_else_is_said(stat
         pytest.param(FAILED, {"error": said(14), **RAN}, "internal", id="code 14 alone"),
         pytest.param(FAILED, {"error": said(3)}, "request-rejected", id="code 3 alone"),
         pytest.param(FAILED, {"error": said(5)}, "request-rejected", id="code 5 alone"),
-        pytest.param(FAILED, {"error": said(7)}, "request-rejected", id="code 7 alone"),
-        pytest.param(FAILED, {"error": said(9)}, "request-rejected", id="code 9 alone"),
+        pytest.param(FAILED, {"error": said(7)}, "permission", id="code 7 alone"),
+        pytest.param(FAILED, {"error": said(9)}, "unknown", id="code 9 alone"),
         pytest.param(FAILED, {"error": said(4), **RAN}, "expired", id="code 4 alone"),
         pytest.param(FAILED, {"error": said(1), **RAN}, "cancelled", id="code 1 alone"),
         pytest.param(
             FAILED, {"error": said(2, "something new"), "provisioning": ON_DEMAND}, "unknown", id="a text nobody knows"
         ),
+        pytest.param(FAILED, {"error": said(9, "new"), "advanced": True, **RAN}, "preempted", id="one after progress"),
+        pytest.param(
+            FAILED, {"exit_code": 143, **RAN, "provisioning": ON_DEMAND}, "internal", id="on demand is not preempted"
+        ),
+        pytest.param(
+            FAILED, {"error": stockout(), **RAN, "provisioning": ON_DEMAND}, "no-capacity", id="on demand, a stockout"
+        ),
+        pytest.param(FAILED, {"error": said(1, "CANCELED"), "ran": HOUR, "timeout": HOUR}, "expired", id="its timeout"),
+        pytest.param(FAILED, {"error": said(1, "CANCELED"), **RAN}, "cancelled", id="a cancel by somebody else"),
         pytest.param(SUCCEEDED, {"exit_code": 0, **RAN}, "unknown", id="exit 0 without a model"),
         pytest.param(SUCCEEDED, {**RAN}, "unknown", id="success without a word of the trainer"),
         pytest.param(SUCCEEDED, {"exit_code": 143, **RAN}, "preempted", id="success after SIGTERM"),
@@ -224,12 +236,6 @@ def test_a_twin_that_stood_by_to_the_end_has_not_made_the_model(state: JobState)
 )
 def test_a_refused_create_ended(error: JobError, outcome: str) -> None:
     assert classify_refusal(error) == outcome
-
-
-@given(ERRORS)
-def test_a_refusal_is_the_requests_own_fault_unless_there_is_too_much_of_it(error: JobError) -> None:
-    expected = {Outcome.QUOTA, Outcome.NO_CAPACITY} if error.code == 429 else {Outcome.REQUEST_REJECTED}
-    assert classify_refusal(error) in expected
 
 
 def relieved(state: JobState, **changes: Any) -> Outcome | None:

@@ -24,6 +24,8 @@ CONNECT_AND_READ_S = (10.0, 30.0)
 DELAYS_S = (0.5, 1.0, 2.0)
 """Delays before each retry."""
 
+SDK_PROJECT = "764086051850"
+"""The project of gcloud itself, which credentials of a person without a quota project are counted against."""
 TRANSIENT_STATUS = {429, 500, 502, 503, 504}
 _TRANSIENT = (
     requests.exceptions.ConnectionError,
@@ -169,6 +171,8 @@ def refusal(api: str, response: requests.Response) -> GoogleApiError:
                     shlex.join(["gcloud", "services", "enable", where["service"], f"--project={project}"]),
                     False,
                 )
+                if project == SDK_PROJECT:
+                    fix = "gcloud auth application-default set-quota-project PROJECT"
     said = " ".join(said.split()).rstrip(".")
     return GoogleApiError(f"{api} answered {status}: {said}", status=status, fix=fix, denied=denied)
 

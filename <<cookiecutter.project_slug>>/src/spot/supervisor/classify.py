@@ -34,7 +34,6 @@ class Code(IntEnum):
     NOT_FOUND = 5
     PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
     INTERNAL = 13
     UNAVAILABLE = 14
 
@@ -196,7 +195,7 @@ def _by_code(code: int, text: str, evidence: AttemptEvidence) -> Outcome:
             return _internal(evidence)
         case Code.PERMISSION_DENIED if not evidence.started:
             return Outcome.PERMISSION
-        case Code.INVALID_ARGUMENT | Code.NOT_FOUND | Code.FAILED_PRECONDITION if not evidence.started:
+        case Code.INVALID_ARGUMENT | Code.NOT_FOUND if not evidence.started:
             return Outcome.REQUEST_REJECTED
         case Code.DEADLINE_EXCEEDED:
             return Outcome.EXPIRED

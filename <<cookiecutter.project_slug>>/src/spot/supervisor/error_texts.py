@@ -7,6 +7,7 @@ import re
 from enum import Enum
 
 from spot.core.run import Spec
+from spot.google.rest import SDK_PROJECT
 
 _EXIT_STATUS = re.compile(r"\bexit(?:ed|s)?\b[^.\n]{0,40}?\b(?:status|code)\b\D{0,12}?([1-9]\d{0,9})", re.IGNORECASE)
 _OUT_OF_MEMORY_BEFORE = re.compile(r"low on memory|out[ -]of[ -]memory\W+(?:\w+\W+){0,3}$", re.IGNORECASE)
@@ -68,7 +69,7 @@ def ran_out_of_memory(text: str) -> bool:
 
 def grant(text: str, spec: Spec) -> str:
     """Return the command that grants the missing permission which the text reports."""
-    if "764086051850" in text:  # the project of gcloud itself stands in for a missing quota project
+    if SDK_PROJECT in text:
         return f"gcloud auth application-default set-quota-project {spec.project}"
     if re.search(r"act as service.?account|service account\b.{0,200}exist", text, re.IGNORECASE | re.DOTALL):
         return (
