@@ -1,9 +1,9 @@
 """Generate the situations, worlds and replays whose decisions golden.json keeps.
 
 golden.json was written by the policy of the first version, and again where it changed on purpose: a refused request
-rules out its region, and unexplained ends end a run only at the sixth and without any checkpoint. `python -m tests.machinery.policy.golden` prints how many
-decisions of each kind it holds; with `--write` it records the policy of today instead, which only a deliberate change
-of the algorithm justifies.
+rules out its region, and unexplained ends end a run only at the sixth and without any checkpoint.
+`python -m tests.machinery.policy.golden` prints how many decisions of each kind it holds; with `--write` it records the
+policy of today instead, which only a deliberate change of the algorithm justifies.
 """
 
 from __future__ import annotations
