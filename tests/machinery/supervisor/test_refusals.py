@@ -38,7 +38,7 @@ class Desk:
         self.supervisor = Supervisor(
             ledger=self.ledger,
             jobs=VertexJobs(server.url, give_up_s=0.001),
-            status=BucketStatus(),
+            status=BucketStatus(root=str(root)),
             clock=world.clock,
         )
 
