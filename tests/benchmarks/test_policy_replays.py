@@ -47,7 +47,7 @@ def test_where_there_is_no_spot_the_optimum_is_on_demand_that_restores_quickest(
         assert usd[work] <= at_once <= usd[work] + 4 * ALONE.on_demand_usd
 
 
-def test_on_demand_that_takes_an_hour_is_late_unless_the_settings_say_so() -> None:
+def test_on_demand_that_takes_an_hour_is_late_unless_the_settings_state_it() -> None:
     with_starts = SLOW_SETTINGS[0]
     without_starts = Setting(regions=with_starts.regions, gpus=with_starts.gpus)
     slowest = StartupTimes.drawn(replace(with_starts.starts, on_demand=(60, 60)), with_starts.regions, seed=0)

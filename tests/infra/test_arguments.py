@@ -78,7 +78,7 @@ def test_hostile_settings_are_refused_in_one_line(tmp_path: Path, script: str, k
     assert not (project.folder / "x").exists()
 
 
-def test_all_mistakes_in_the_settings_are_said_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_in_the_settings_are_reported_at_once(tmp_path: Path) -> None:
     project = Project.at(tmp_path, settings=changed("cloud.project", '"X"', changed("cloud.bucket", '"Y"')))
     assert project.run("bootstrap.sh", *IDS).err.count("\n") == 2
 

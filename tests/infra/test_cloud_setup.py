@@ -231,7 +231,7 @@ def test_a_second_run_changes_nothing(again: Step) -> None:
     assert {line.split()[0] for line in again.ended.lines} == {"exists"}
 
 
-def test_what_somebody_changed_is_put_right_and_nothing_else_is_touched(again: Step, repaired: Step) -> None:
+def test_a_changed_resource_is_repaired_and_no_other_is_touched(again: Step, repaired: Step) -> None:
     assert repaired.ended.code == 0, repaired.ended.err
     assert repaired.changes == [
         "POST /v1/projects/acme-ml/services/sts.googleapis.com:enable",
@@ -311,7 +311,7 @@ def test_what_is_stored_stays_without_delete_data(still_gone: Step) -> None:
 
 
 @pytest.mark.usefixtures("world")
-def test_a_bucket_of_somebody_else_stops_it_with_googles_words(tmp_path: Path) -> None:
+def test_a_bucket_of_another_owner_stops_the_script_with_googles_message(tmp_path: Path) -> None:
     cloud = Cloud(
         services=set(APIS_NEEDED), accounts={name: {"email": name} for name in (TRAINING, CI)}, taken={BUCKET}
     )

@@ -72,7 +72,7 @@ def test_a_bucket_as_wanted_needs_nothing(spot_toml: Path, written: Path) -> Non
         ({"softDeletePolicy": {"retentionDurationSeconds": "604800"}}, "--clear-soft-delete"),
     ],
 )
-def test_a_bucket_is_told_what_it_lacks_and_nothing_else(
+def test_only_the_missing_settings_of_a_bucket_are_changed(
     spot_toml: Path, written: Path, change: dict[str, Any], flag: str
 ) -> None:
     assert wanted.bucket(str(spot_toml), str(written), [BUCKET | change]) == [flag]
@@ -139,7 +139,7 @@ def test_a_provider_as_wanted_needs_nothing() -> None:
         ({"oidc": PROVIDER["oidc"] | {"allowedAudiences": ["anybody"]}}, "differs"),
     ],
 )
-def test_a_provider_that_lets_in_others_or_nobody_is_seen(change: dict[str, Any], answer: str) -> None:
+def test_a_provider_with_a_wrong_condition_is_detected(change: dict[str, Any], answer: str) -> None:
     assert wanted.provider("22", "11", [PROVIDER | change]) == [answer]
 
 

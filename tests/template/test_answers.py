@@ -265,7 +265,7 @@ def test_a_refused_answer_leaves_nothing_behind(
     assert list(output.iterdir()) == []
 
 
-def test_every_bad_answer_is_told_at_once(bake: Bake, capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_bad_answer_is_reported_at_once(bake: Bake, capfd: pytest.CaptureFixture[str]) -> None:
     bad = {name: values[0] for name, values in REFUSED.items() if name != "gpu"}
 
     with pytest.raises(FailedHookException):
@@ -275,7 +275,7 @@ def test_every_bad_answer_is_told_at_once(bake: Bake, capfd: pytest.CaptureFixtu
     assert told == list(bad)
 
 
-def test_a_cookiecutter_that_does_not_know_the_tags_is_told_so() -> None:
+def test_a_cookiecutter_that_does_not_support_the_tags_is_refused() -> None:
     hook = REPOSITORY / "hooks" / "pre_gen_project.py"
 
     unrendered = subprocess.run([sys.executable, str(hook)], capture_output=True, text=True, check=False)

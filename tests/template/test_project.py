@@ -42,7 +42,7 @@ def test_files_git_does_not_track_are_not_baked(tmp_path: Path) -> None:
     assert set(contents(copy)) == {"kept.txt"}
 
 
-def test_a_repository_without_tracked_files_is_told_from_an_empty_template(tmp_path: Path) -> None:
+def test_a_repository_without_tracked_files_is_no_empty_template(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
 
     with pytest.raises(FileNotFoundError, match="git add"):

@@ -196,7 +196,7 @@ def test_before_the_cloud_is_set_up_schedules_do_nothing_and_the_button_says_wha
     assert "run infra/bootstrap.sh" in asked.log
 
 
-def test_once_a_month_the_schedule_is_kept_alive_unless_somebody_switched_it_off(team: Cloud, act: Act) -> None:
+def test_once_a_month_the_schedule_is_kept_alive_unless_a_user_disabled_it(team: Cloud, act: Act) -> None:
     team.github.states = {"retrain.yml": "disabled_inactivity", "supervise.yml": "disabled_manually"}
     assert act.run("keep-alive.yml").succeeded
     assert team.github.states == {

@@ -12,7 +12,7 @@ CACHES = re.compile(r"^ *cache(?!-from: type=registry|-to: type=registry)[\w-]*:
 INSTALL = re.compile(r"^ *run: \"?(pip install [^\"\n]*)", re.MULTILINE)
 
 
-def test_an_action_is_used_at_one_commit_everywhere_and_its_version_is_said() -> None:
+def test_an_action_is_pinned_to_one_commit_everywhere_with_its_version() -> None:
     uses = [
         line.partition("uses: ")[2]
         for path in sorted(WORKFLOWS.iterdir())

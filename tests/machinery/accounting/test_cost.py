@@ -116,7 +116,7 @@ def test_steps_that_were_lost_are_no_work_of_on_demand() -> None:
         (stories.open_run, 0.42, False),
     ],
 )
-def test_what_costs_more_than_on_demand_is_a_loss(story: stories.Telling, share: float, is_loss: bool) -> None:
+def test_a_run_that_costs_more_than_on_demand_is_a_loss(story: stories.Telling, share: float, is_loss: bool) -> None:
     found = story().account
     assert found.share_saved == pytest.approx(share, abs=0.005)
     assert found.is_loss is is_loss
@@ -151,7 +151,7 @@ def test_without_a_model_nothing_is_saved_and_all_it_cost_is_lost(state: RunStat
     assert found.is_loss
 
 
-def test_an_open_run_that_has_only_begun_is_no_loss() -> None:
+def test_an_open_run_that_has_just_started_is_no_loss() -> None:
     found = of(run(samples.attempt(started_at=after())), now=after(minutes=6))
     assert found.usd == pytest.approx(0.05)
     assert found.share_saved is None
@@ -284,7 +284,7 @@ SEEN = st.builds(
 
 @given(RUNS, st.none() | SEEN, MINUTES)
 @settings(max_examples=80)
-def test_no_hour_and_no_dollar_is_counted_twice_or_lost_whatever_the_record_says(
+def test_no_hour_and_no_dollar_is_counted_twice_or_lost_for_any_record(
     random: Run, shown: Observation | None, now: datetime
 ) -> None:
     found = account(random, shown, now)

@@ -44,7 +44,7 @@ def test_what_a_preempted_attempt_trained_after_its_newest_checkpoint_is_lost() 
 
 
 @pytest.mark.parametrize("outcome", [Outcome.TRAINING_FAILED, Outcome.INTERNAL, Outcome.CANCELLED, Outcome.UNKNOWN])
-def test_so_it_is_whatever_else_ends_an_attempt_before_it_is_done(outcome: Outcome) -> None:
+def test_any_other_early_end_of_an_attempt_is_accounted_likewise(outcome: Outcome) -> None:
     assert minutes(trained(outcome))["lost work"] == 30
 
 
@@ -192,7 +192,7 @@ def test_a_holder_that_was_replaced_trains_no_more_though_its_end_was_seen_only_
     }
 
 
-def test_a_standby_that_took_over_from_one_that_died_restores_from_then_on() -> None:
+def test_a_standby_that_replaced_a_dead_holder_restores_from_then_on() -> None:
     holder = trained(Outcome.INTERNAL)
     standby = attempt(
         **BESIDE,
@@ -209,7 +209,7 @@ def test_every_phase_is_there_though_it_took_no_time() -> None:
     assert set(by_phase(attempt(), (), NOTHING)) == set(Phase)
 
 
-def test_a_standby_that_lives_stands_by_though_nobody_has_seen_its_trainer_begin() -> None:
+def test_an_active_standby_is_on_standby_even_before_its_trainer_is_observed() -> None:
     standby = attempt(replaces="a1", started_at=after(hours=4))
     assert minutes(trained(Outcome.SUCCEEDED), standby, now=after(hours=5)) == {"standby": 60}
     advanced = attempt(replaces="a1", started_at=after(hours=4), advanced_at=after(minutes=302))

@@ -49,7 +49,7 @@ def test_the_work_due_ends_with_all_of_it_at_the_deadline_and_begins_so_much_ear
     assert found.due(found.deadline - found.work / 4) == pytest.approx(0.75)
 
 
-def test_a_late_run_is_the_one_that_fell_below_what_was_due() -> None:
+def test_a_late_run_fell_below_the_required_progress() -> None:
     late, calm = of(stories.late()), of(stories.calm())
     behind = [hour for hour in range(1, 24) if late.done(after(hours=hour)) < late.due(after(hours=hour))]
     assert behind

@@ -59,7 +59,7 @@ def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == {"a": [1, None]}
 
 
-def test_a_reader_who_left_is_for_the_caller_to_see(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_pipe_is_raised_to_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", Closed())
     with pytest.raises(BrokenPipeError):
         console.write("anything")

@@ -93,7 +93,7 @@ def test_the_picture_is_written_where_it_is_asked_for(desk: Desk) -> None:
     assert "--svg /none/a.svg cannot be written: No such file or directory" in said
 
 
-def test_a_picture_that_cannot_be_written_is_told_before_anything_is_replayed(desk: Desk) -> None:
+def test_a_picture_that_cannot_be_written_is_reported_before_any_replay(desk: Desk) -> None:
     assert "--svg / cannot be written" in desk.says("--svg", "/", "--trace", "none.csv", code=2)
     path = desk.folder / "forecast.svg"
     path.write_text("the old one")
@@ -145,12 +145,12 @@ def test_capacity_can_be_generated(desk: Desk) -> None:
     assert found["cases"][0]["policy"]["preemptions"] > 0.5
 
 
-def test_flex_start_is_left_out_and_that_is_said(desk: Desk) -> None:
+def test_flex_start_is_left_out_with_a_note(desk: Desk) -> None:
     desk.settings(changed("policy.flex_start", "true"))
     assert any("FLEX_START is left out" in note for note in desk.document(*FEW)["notes"])
 
 
-def test_a_budget_is_kept_and_what_it_may_mean_is_said(desk: Desk) -> None:
+def test_a_budget_is_kept_and_its_possible_effect_is_reported(desk: Desk) -> None:
     desk.settings(changed("policy.budget_usd", "0.9"))
     found = desk.document(*FEW)
     assert any("a budget of $0.90 pays for" in note for note in found["notes"])

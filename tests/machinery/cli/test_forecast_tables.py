@@ -77,7 +77,7 @@ def test_a_difference_too_small_to_tell_is_none() -> None:
     )
 
 
-def test_who_may_end_without_a_model_is_not_compared_with() -> None:
+def test_a_policy_that_may_end_without_a_model_is_not_compared() -> None:
     assert "window." not in headline(forecast(spot_window=replays([1] * 4, [None] * 4))).plain
 
 

@@ -162,7 +162,7 @@ def test_a_project_that_may_only_be_read_is_enough(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["status", "--json"], ["status", WEEKLY]], ids=["json", "tables"])
-def test_a_reader_who_has_left_is_no_error_and_no_success(
+def test_a_closed_standard_output_is_neither_an_error_nor_a_success(
     desk: Desk, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # what is written last is still in a buffer at the end
@@ -198,7 +198,7 @@ def test_watch_at_a_terminal_shows_work_and_time_in_place_until_it_is_interrupte
         (["cancel", "x"], "spot: interrupted; running jobs continue, the next reconcile picks them up\n"),
     ],
 )
-def test_an_interrupt_says_that_something_goes_on_only_where_something_does(
+def test_an_interrupt_reports_a_running_job_only_if_there_is_one(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:

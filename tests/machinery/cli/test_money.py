@@ -89,7 +89,7 @@ def test_prices_are_those_of_the_settings_machine_in_the_settings_regions(spot: 
     assert "europe" not in said.out
 
 
-def test_the_attached_gpu_and_a_region_without_a_price_are_told(spot: Spot, folder: Path) -> None:
+def test_the_attached_gpu_and_a_region_without_a_price_are_reported(spot: Spot, folder: Path) -> None:
     settings_with(folder, machine__type='"n1-standard-8"', machine__accelerator='"NVIDIA_TESLA_T4"')
 
     said = spot("prices")
@@ -106,7 +106,7 @@ def test_all_is_every_region_that_has_a_price(spot: Spot) -> None:
     assert regions[0] == "us-east5"
 
 
-def test_a_shape_that_nobody_knows_has_no_price_anywhere(spot: Spot, folder: Path) -> None:
+def test_an_unknown_machine_has_no_price_in_any_region(spot: Spot, folder: Path) -> None:
     settings_with(folder, machine__type='"z9-mega-8"')
 
     said = spot("prices", "--all")
@@ -248,7 +248,7 @@ def test_a_loss_is_called_one(spot: Spot, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("mtbf", "said"), [("1", "never"), ("0.1", "no progress between preemptions")])
-def test_preemptions_without_end_are_no_price(mtbf: str, said: str, spot: Spot, folder: Path) -> None:
+def test_endless_preemptions_have_no_price(mtbf: str, said: str, spot: Spot, folder: Path) -> None:
     settings_with(folder, policy__max_checkpoint_interval_minutes="120")
 
     shown = spot("estimate", "--mtbf-hours", mtbf)

@@ -96,7 +96,7 @@ def test_the_runs_of_some_time_are_added_up_and_a_broken_record_is_named(desk: D
     assert f"{WEEKLY}-2" in (tmp_path / "runs.html").read_text()
 
 
-def test_no_run_in_that_time_is_said(desk: Desk) -> None:
+def test_a_period_without_runs_is_reported(desk: Desk) -> None:
     said = desk.spot("report", "--since", "12h")
     assert said.code == Exit.DONE
     assert re.fullmatch(r"No run submitted since 20[\d-]+ [\d:]+ UTC has ended\.\n", said.out)
@@ -129,7 +129,7 @@ def test_a_page_that_cannot_be_written_is_one_line(desk: Desk) -> None:
     )
 
 
-def test_a_checkpoint_that_cannot_be_read_leaves_the_record_and_is_said(desk: Desk) -> None:
+def test_an_unreadable_checkpoint_is_reported_and_the_record_is_used(desk: Desk) -> None:
     kept(desk, stories.calm())
     desk.put(f"models/{NIGHTLY}/completion.json", b"nonsense")
     said = desk.spot("report", NIGHTLY)
@@ -138,7 +138,7 @@ def test_a_checkpoint_that_cannot_be_read_leaves_the_record_and_is_said(desk: De
     assert f"{NIGHTLY} is reported from its record alone: " in said.err
 
 
-def test_of_many_runs_the_one_whose_model_cannot_be_read_is_said_as_well(desk: Desk) -> None:
+def test_of_many_runs_the_one_with_an_unreadable_model_is_reported(desk: Desk) -> None:
     for name in (NIGHTLY, WEEKLY):
         kept(desk, stories.calm(), run_id=name)
     desk.put(f"models/{NIGHTLY}/completion.json", b"nonsense")

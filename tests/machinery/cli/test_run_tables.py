@@ -61,7 +61,7 @@ def test_work_and_time_are_one_above_the_other() -> None:
     assert time.endswith("9.0 h of 24.0 h, deadline 2026-11-25 00:00 UTC")
 
 
-def test_the_rest_of_how_it_stands_is_said_in_numbers() -> None:
+def test_the_rest_of_the_status_is_shown_in_numbers() -> None:
     text = "\n".join(rendered(run_tables.run_view(long_run(), samples.seen(5, at=NOW), NOW), 80))
     assert "now    on-demand in europe-west4, running for 0 s" in text
     assert "slack  10.0 h, latest on-demand start 2026-11-24 18:07 UTC" in text
@@ -75,7 +75,7 @@ def test_the_newest_decisions_are_shown_and_the_others_are_counted() -> None:
     assert f"8 earlier decisions: spot status {LONG} --json" in text
 
 
-def test_what_vertex_ai_said_is_shown_as_it_was_said() -> None:
+def test_the_message_of_vertex_ai_is_shown_verbatim() -> None:
     assert BAD in "\n".join(rendered(run_tables.run_view(long_run(), samples.seen(), NOW), 120))
 
 
@@ -99,7 +99,7 @@ def test_a_run_that_has_ended_has_no_slack_and_says_where_its_model_is() -> None
     assert "model  gs://bucket/prefix/models/run-1" in text
 
 
-def test_a_run_that_somebody_wants_to_end_says_so() -> None:
+def test_a_run_with_a_cancel_request_shows_it() -> None:
     run = samples.run(attempt(), cancel_request=CancelRequest(at=T0, by="ann"))
     text = "\n".join(rendered(run_tables.run_view(run, samples.seen(), after(minutes=5)), 80))
     assert "spot in us-central1, pending for 5 min; ann cancelled the run" in text

@@ -108,7 +108,7 @@ def test_one_failed_run_among_open_ones_is_a_failure(desk: Desk) -> None:
     assert (said.code, [one["state"] for one in said.json]) == (1, ["open", "failed"])
 
 
-def test_a_named_run_is_the_only_one_that_is_reconciled(desk: Desk) -> None:
+def test_only_the_named_run_is_reconciled(desk: Desk) -> None:
     for run_id in (ONE, TWO):
         desk.submit(run_id)
         desk.fail(run_id)
@@ -116,7 +116,7 @@ def test_a_named_run_is_the_only_one_that_is_reconciled(desk: Desk) -> None:
     assert desk.run(TWO).state is RunState.OPEN
 
 
-def test_watch_goes_on_until_the_run_has_succeeded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watch_continues_until_the_run_has_succeeded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.submit(WEEKLY)
     slept: list[float] = []
 
@@ -134,9 +134,7 @@ def test_watch_goes_on_until_the_run_has_succeeded(desk: Desk, monkeypatch: pyte
     assert [one["state"] for one in passes] == ["open"] * 3 + ["succeeded"]
 
 
-def test_watch_says_each_thing_once_where_nobody_looks_at_a_terminal(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_watch_prints_each_change_once_without_a_terminal(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.submit(WEEKLY)
     monkeypatch.setattr(time, "sleep", lambda _: desk.fail(WEEKLY))
     said = desk.spot("watch")

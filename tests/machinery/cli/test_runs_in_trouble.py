@@ -30,7 +30,7 @@ def test_a_run_that_vertex_ai_refuses_has_failed_at_submit(desk: Desk) -> None:
     assert desk.run(WEEKLY).state is RunState.FAILED
 
 
-def test_a_submit_without_the_permission_to_create_says_so_and_keeps_the_run(desk: Desk) -> None:
+def test_a_submit_without_the_permission_to_create_reports_it_and_keeps_the_run(desk: Desk) -> None:
     desk.server.rule = each(Answer(403, "Permission denied."), where=on(Method.CREATE))
     said = desk.spot("submit", "--run", WEEKLY)
     assert said.code == 2
@@ -128,7 +128,7 @@ def test_a_broken_record_that_is_named_is_one_line(desk: Desk, verb: str, data: 
     assert desk.store().read("runs/open/bad.json").data == data
 
 
-def test_a_damaged_completion_is_told_and_the_run_is_shown_all_the_same(desk: Desk) -> None:
+def test_a_damaged_completion_is_reported_and_the_run_is_still_shown(desk: Desk) -> None:
     desk.submit(WEEKLY)
     desk.put(f"models/{WEEKLY}/completion.json", b"{")
     said = desk.spot("status", WEEKLY)
@@ -140,7 +140,7 @@ def test_a_damaged_completion_is_told_and_the_run_is_shown_all_the_same(desk: De
     assert re.search(rf"(?m)^{WEEKLY} +\? ", desk.spot("status").out)
 
 
-def test_watch_does_not_wait_for_what_somebody_must_do(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watch_does_not_wait_for_an_error_that_a_user_must_fix(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
     desk.put("runs/open/bad.json", b"{")
     said = desk.spot("watch")

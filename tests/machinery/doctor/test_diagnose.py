@@ -101,7 +101,7 @@ def test_what_is_checked_is_what_the_settings_say() -> None:
 
 
 @pytest.mark.usefixtures("google")
-def test_where_all_is_well_every_check_says_so_in_a_fixed_order() -> None:
+def test_without_findings_every_check_is_ok_in_a_fixed_order() -> None:
     findings = diagnosed()
     assert tuple(finding.check for finding in findings) == CHECKS
     assert statuses(findings[1:]) == dict.fromkeys(CHECKS[1:], Status.OK)

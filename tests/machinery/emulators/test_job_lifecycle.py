@@ -61,7 +61,7 @@ class TestWithoutCapacity:
         assert world.state(name) is JobState.PENDING
         assert world.get(name).started_at is None
 
-    def test_it_goes_on_when_there_is_some(self, world: World) -> None:
+    def test_it_continues_once_there_is_capacity(self, world: World) -> None:
         world.capacity.set(REGION, SPOT, 0)
         name = world.create()
         world.advance(hours=5)
@@ -91,7 +91,7 @@ class TestFlexStart:
         job = world.get(name)
         assert (job.state, job.ended_at, job.error) == (JobState.EXPIRED, START + minutes(20), None)
 
-    def test_it_waits_a_day_if_nothing_is_said_and_for_ever_if_zero_is(self, world: World) -> None:
+    def test_it_waits_a_day_by_default_and_without_limit_at_zero(self, world: World) -> None:
         world.capacity.set(REGION, FLEX, 0)
         silent, patient = world.create(FLEX), world.create(FLEX, scheduling={"maxWaitDuration": "0s"})
         world.advance(hours=23)
@@ -198,7 +198,7 @@ class TestAPreemption:
         world.advance(seconds=5)
         assert world.state(name) is JobState.FAILED
 
-    def test_sends_one_that_does_not_run_yet_back_to_waiting(self, world: World) -> None:
+    def test_a_job_that_does_not_run_yet_waits_again(self, world: World) -> None:
         name = world.create()
         world.advance(minutes=5)
         world.capacity.set(REGION, SPOT, 0)

@@ -33,7 +33,7 @@ def test_a_workflow_is_switched_with_the_token_that_was_given(github: GitHub, se
     ("state", "later"),
     [("active", "active"), ("disabled_inactivity", "active"), ("disabled_manually", "disabled_manually")],
 )
-def test_a_workflow_is_revived_unless_somebody_switched_it_off(
+def test_a_workflow_is_enabled_again_unless_a_user_disabled_it(
     github: GitHub, server: GitHubServer, state: str, later: str
 ) -> None:
     server.states["retrain.yml"] = state
@@ -57,7 +57,7 @@ def test_every_issue_is_found_on_however_many_pages(github: GitHub, server: GitH
     assert [issue.number for issue in found] == [number for number in range(2 * PAGE, 0, -1) if number != 4]
 
 
-def test_a_closed_issue_has_a_word_why(github: GitHub, server: GitHubServer) -> None:
+def test_a_closed_issue_has_a_comment_with_the_reason(github: GitHub, server: GitHubServer) -> None:
     github.open_issue("Title", "body")
     github.close_issue(1, "it works again")
     assert (server.issues[0]["state"], server.issues[0]["comments"]) == ("closed", ["it works again"])
@@ -83,7 +83,7 @@ def test_a_refusal_says_what_was_asked(github: GitHub, server: GitHubServer) -> 
         github.switch("supervise.yml", on=False)
 
 
-def test_no_answer_is_said_too() -> None:
+def test_a_call_without_an_answer_is_reported() -> None:
     with github_server() as server:
         gone = GitHub(url=server.url, repository=REPOSITORY, token="a-token")
     with pytest.raises(GitHubError, match="no answer from GitHub to GET"):

@@ -104,7 +104,7 @@ def test_reporting_twice_opens_nothing_twice(github: GitHub, server: GitHubServe
     assert all(one["labels"] == ["failed-run"] for one in server.issues)
 
 
-def test_the_issue_says_why_where_to_look_and_who_saw_it() -> None:
+def test_the_issue_names_reason_console_and_workflow_run() -> None:
     error = JobError(code=3, message="The replica exited with a non-zero status of 1.")
     why = Decision(at=NOW, action="close as failed", reason="1 error of the trainer, 0 are allowed")
     text = issues.body(closed(1, attempts=(ended(Outcome.TRAINING_FAILED, error=error),), decisions=(why,)), NOW, PASS)

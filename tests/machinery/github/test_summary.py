@@ -38,7 +38,7 @@ def broken(run_id: str, problem: str) -> PassResult:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_table_keeps_its_columns_whatever_is_in_them(nasty: object, where: str) -> None:
+def test_a_table_keeps_its_columns_with_any_text(nasty: object, where: str) -> None:
     assert isinstance(nasty, Run), where
     text = summary.state(nasty, Observation(), NASTY, NOW)
     assert NASTY not in text
@@ -94,7 +94,7 @@ def test_a_summary_of_very_many_runs_still_fits_github() -> None:
     assert "| run-99 | open | spot runs |" in text
 
 
-def test_a_pass_without_runs_says_so_and_one_with_a_problem_says_that() -> None:
+def test_a_reconcile_without_runs_or_with_a_problem_is_reported() -> None:
     assert "No run is open" in summary.reconciled(result(), NOW)
     text = summary.reconciled(result(broken("run-1", "the record is broken | see")), NOW)
     assert "⚠️ run-1: the record is broken &#124; see" in text

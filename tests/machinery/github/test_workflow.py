@@ -126,7 +126,7 @@ def test_what_was_submitted_is_shown_even_where_github_fails_afterwards(team: Cl
     assert f"## Run {run_id(team)}" in (tmp_path / "summary").read_text()
 
 
-def test_inputs_are_values_whatever_they_look_like() -> None:
+def test_inputs_are_values_even_if_they_look_like_flags() -> None:
     given = {"STRATEGY": "spot", "REGIONS": "--force", "DEADLINE_HOURS": " 6.5 ", "ARGUMENTS": "--a 'b c'"}
     assert workflow.submit_options(given) == SubmitOptions(
         strategy="spot", regions="--force", deadline_hours=6.5, arguments=["--a", "b c"]
@@ -196,7 +196,7 @@ def test_a_pass_beside_a_submit_that_recorded_its_run_ends_with_it_on(team: Clou
 
 
 @pytest.mark.parametrize("call", range(5))
-def test_whatever_call_github_refuses_no_submit_leaves_a_run_alone(team: Cloud, call: int) -> None:
+def test_no_submit_leaves_a_run_unattended_if_github_refuses_a_call(team: Cloud, call: int) -> None:
     team.github.states["supervise.yml"] = OFF
     team.github.failing = [*[0] * call, 403]
     workflow.main(["retrain"])
@@ -204,7 +204,7 @@ def test_whatever_call_github_refuses_no_submit_leaves_a_run_alone(team: Cloud, 
 
 
 @pytest.mark.parametrize("call", range(5))
-def test_whatever_call_github_refuses_a_failure_is_reported_once_and_then_all_is_off(team: Cloud, call: int) -> None:
+def test_a_failure_is_reported_once_even_if_github_refuses_a_call(team: Cloud, call: int) -> None:
     assert workflow.main(["retrain"]) == Exit.DONE
     team.crash()
     team.github.failing = [*[0] * call, 403]
@@ -217,7 +217,7 @@ def test_whatever_call_github_refuses_a_failure_is_reported_once_and_then_all_is
     assert team.github.states["supervise.yml"] == OFF
 
 
-def test_a_failure_is_reported_at_once_while_another_run_goes_on(team: Cloud) -> None:
+def test_a_failure_is_reported_at_once_while_another_run_continues(team: Cloud) -> None:
     assert workflow.main(["retrain"]) == Exit.DONE
     going_on = team.only_run().id
     team.ledger.create(theirs(team, ended(Outcome.TRAINING_FAILED), id="20261124-failed"))
@@ -327,7 +327,7 @@ def test_a_cancelled_run_is_no_failure(team: Cloud) -> None:
     assert team.github.issues == []
 
 
-def test_a_pass_in_which_one_run_was_cancelled_and_another_needs_somebody_is_red(team: Cloud) -> None:
+def test_a_reconcile_with_a_cancelled_run_and_one_that_needs_a_user_fails(team: Cloud) -> None:
     assert workflow.main(["retrain"]) == Exit.DONE
     team.cancel()
     team.break_record("20261124-broken")

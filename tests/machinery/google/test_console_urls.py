@@ -37,7 +37,7 @@ def test_what_lies_in_a_bucket_has_a_page_and_a_local_path_has_none() -> None:
 
 
 @given(st.from_regex(fields.JOB, fullmatch=True))
-def test_the_command_that_is_printed_has_only_its_own_words(job: str) -> None:
+def test_the_printed_command_has_no_arguments_from_a_record(job: str) -> None:
     words = shlex.split(console_urls.follow(job))
     assert words[:4] == ["gcloud", "ai", "custom-jobs", "stream-logs"]
     assert [word.partition("=")[0] for word in words[5:]] == ["--region", "--project"]

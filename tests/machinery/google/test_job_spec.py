@@ -48,7 +48,7 @@ def test_without_an_account_vertex_takes_its_own() -> None:
     assert "serviceAccount" not in wire(run, run.attempts[0])["jobSpec"]
 
 
-def test_the_trainer_is_told_where_things_are_after_its_own_flags_which_cannot_redirect_it() -> None:
+def test_the_directories_come_after_the_flags_of_the_run_which_cannot_redirect_them() -> None:
     arguments = pool(samples.run(samples.attempt()))["containerSpec"]["args"]
     assert arguments == [
         *("--epochs", "20"),

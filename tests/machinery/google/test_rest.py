@@ -72,7 +72,7 @@ def test_what_passes_is_tried_again(api: GoogleApi, google: GoogleServer, naps: 
     assert naps == list(DELAYS_S[:2])
 
 
-def test_a_refusal_that_does_not_pass_is_told_after_the_last_try(
+def test_a_refusal_that_persists_is_reported_after_the_last_retry(
     api: GoogleApi, google: GoogleServer, naps: list[float]
 ) -> None:
     google.answers["/iam/v1/x"] = refusal(503, "The service is currently unavailable.")
@@ -125,7 +125,7 @@ def test_an_api_that_is_off_comes_with_the_command_that_turns_it_on(api: GoogleA
     assert "\n" not in str(raised.value)
 
 
-def test_a_missing_permission_is_told_from_an_api_that_is_off(api: GoogleApi, google: GoogleServer) -> None:
+def test_a_missing_permission_is_distinguished_from_a_disabled_api(api: GoogleApi, google: GoogleServer) -> None:
     google.answers["/iam/v1/x"] = DENIED
     with pytest.raises(GoogleApiError) as raised:
         api.get("iam", "v1/x")
@@ -144,7 +144,7 @@ def test_credentials_that_work_tell_whose_they_are_and_are_sent(google: GoogleSe
 
 
 @pytest.mark.usefixtures("key_file")
-def test_credentials_that_were_revoked_are_told_in_one_line(google: GoogleServer, naps: list[float]) -> None:
+def test_revoked_credentials_are_reported_in_one_line(google: GoogleServer, naps: list[float]) -> None:
     google.answers["/token"] = Answer({"error": "invalid_grant", "error_description": "Account deleted"}, status=400)
     credentials = rest.default_credentials()
     line = "the Google Cloud credentials do not work: invalid_grant: Account deleted (fix: gcloud auth "

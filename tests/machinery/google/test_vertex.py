@@ -147,7 +147,7 @@ def test_a_job_is_found_among_more_than_one_page_of_them(jobs: VertexJobs, serve
     assert [call.method for call in server.calls[101:]] == [Method.LIST, Method.LIST]
 
 
-def test_what_vertex_says_of_a_failure_is_kept_as_it_said_it_once_it_does(jobs: VertexJobs, world: World) -> None:
+def test_the_error_of_a_failed_job_is_kept_verbatim_once_it_arrives(jobs: VertexJobs, world: World) -> None:
     name = jobs.create(RUN, ATTEMPT).name
     world.pass_time(hours=1)
     world.vertex.preempt(name, save=True)

@@ -49,7 +49,7 @@ def test_on_demand_must_be_asked_for_by_the_deadline_less_work_and_its_worst_sta
     assert at_submit().on_demand_deadline == after(hours=24 - 10, minutes=-25)
 
 
-def test_the_late_start_is_so_much_before_the_safety_line_that_spot_can_still_relieve() -> None:
+def test_the_late_start_leaves_a_standby_time_to_replace_on_demand() -> None:
     assert at_submit().on_demand_start == at_submit().latest_on_demand_start - timedelta(minutes=78)
 
 
@@ -70,7 +70,7 @@ def test_with_little_work_left_less_is_kept_in_reserve(done: float, kept: int) -
 @pytest.mark.parametrize(
     "changes", [{"hand_over": False}, {"budget_usd": 100.0}], ids=["by choice", "two would share one budget"]
 )
-def test_nothing_is_kept_where_on_demand_goes_on_to_the_end(changes: dict[str, Any]) -> None:
+def test_no_time_is_reserved_where_on_demand_continues_to_the_end(changes: dict[str, Any]) -> None:
     slack = Slack.of(run(**changes), seen(), T0)
     assert slack.on_demand_start == slack.latest_on_demand_start
 
@@ -161,7 +161,7 @@ def test_a_trainer_that_counts_on_for_ever_has_a_date_all_the_same() -> None:
     assert slack.on_demand_start < slack.latest_on_demand_start < T0
 
 
-def test_the_time_in_which_a_twin_stood_by_says_nothing_of_its_rate() -> None:
+def test_the_time_on_standby_does_not_count_for_the_rate() -> None:
     stood_by = attempt(started_at=after(hours=1), advanced_at=after(hours=2))
     begun = Slack.of(run(stood_by), seen(4, at=after(hours=2), steps_per_hour=30), after(hours=8))
     assert begun.total_work / HOUR == pytest.approx(10)

@@ -167,7 +167,7 @@ def test_one_old_price_is_enough_for_a_warning() -> None:
         (machine("n1-standard-8", "NVIDIA_TESLA_T4", 2), "n1-standard-8 with 2 x NVIDIA_TESLA_T4"),
     ],
 )
-def test_a_machine_is_told_with_its_gpus(shape: Machine, said: str) -> None:
+def test_a_machine_is_named_with_its_gpus(shape: Machine, said: str) -> None:
     assert described(shape) == said
 
 

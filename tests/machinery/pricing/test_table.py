@@ -106,7 +106,7 @@ def test_fresh_prices_repair_a_table_that_cannot_be_read(tmp_path: Path) -> None
         pytest.param(f'{HEAD}"g2-standard-8\n', "line 2: unexpected end of data", id="a quote that does not end"),
     ],
 )
-def test_a_wrong_table_is_one_line_that_says_where_and_what_to_do(text: str, said: str, tmp_path: Path) -> None:
+def test_a_wrong_table_is_one_line_with_its_place_and_the_fix(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(text)
 
     with pytest.raises(PriceError) as caught:

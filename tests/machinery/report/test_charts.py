@@ -100,7 +100,7 @@ def test_of_a_run_that_ended_before_its_work_was_due_the_line_stays_below() -> N
     assert progress(stories.failed()).due == "0.0,100.0 1000.0,100.0"
 
 
-def test_no_line_goes_through_the_word_of_another_chart_part() -> None:
+def test_no_line_crosses_a_label() -> None:
     drawn = page.report(stories.late().account)
     first = drawn[drawn.index('<svg class="chart"') : drawn.index("Progress against the deadline")]
     assert max(found.start() for found in re.finditer("<line", first)) < first.index('<text class="moment')

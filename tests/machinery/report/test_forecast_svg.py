@@ -39,7 +39,7 @@ def test_every_lane_has_its_bars_and_all_of_them_lie_within_the_page() -> None:
         assert all(0 <= float(bar.attrib["x"]) <= width - float(bar.attrib["width"]) for bar in bars)
 
 
-def test_who_is_late_is_told_in_words() -> None:
+def test_a_late_run_is_described_in_words() -> None:
     assert "1 late (25%)" in words(shown())
     assert "deadline" in words(shown())
 
@@ -59,6 +59,6 @@ def test_a_sweep_has_a_bar_for_each_case() -> None:
     assert "$5.00, 50% saved" in words(found)
 
 
-def test_a_loss_is_told_in_a_sweep_too() -> None:
+def test_a_loss_is_described_in_a_sweep_too() -> None:
     found = shown(forecast(ours=replays([12] * 4, [25] * 4)), sweep="regions")
     assert "$12.00, LOSS 20%, 4 late" in words(found)

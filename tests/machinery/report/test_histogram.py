@@ -57,7 +57,7 @@ def test_it_fits_and_each_lane_stands_below_its_place() -> None:
     assert on_demand.index("█") == 79
 
 
-def test_the_deadline_is_a_line_through_all_lanes_and_who_is_late_is_behind_it() -> None:
+def test_the_deadline_is_a_line_through_all_lanes_with_late_runs_behind_it() -> None:
     lines = [line.plain for line in picture(forecast(), 80)]
     lanes = lines[10:16]
     at = {line.index("│") for line in lanes}

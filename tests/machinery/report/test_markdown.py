@@ -123,7 +123,7 @@ def test_a_loss_is_red_bold_and_in_words() -> None:
     assert "**2026-11-25 00:00 UTC, MISSED by 1.9 h**" in of("late")
 
 
-def test_attempts_and_progress_are_drawn_and_the_lines_are_told_apart() -> None:
+def test_attempts_and_progress_are_drawn_with_distinct_lines() -> None:
     diagrams = re.findall(r"```mermaid\n(.*?)\n```", of("handed-over"), re.DOTALL)
     assert [re.sub(r"^%%.*%%\n", "", diagram).split()[0] for diagram in diagrams] == ["gantt", "xychart-beta"]
     assert "Green: work in checkpoints." in of("handed-over")

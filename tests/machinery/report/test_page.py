@@ -67,7 +67,7 @@ def test_a_page_is_whole_and_needs_nothing_but_itself(name: str) -> None:
     assert page.values("id") == sorted(set(page.values("id")), key=page.values("id").index)
 
 
-def test_a_browser_is_told_to_load_nothing_and_to_fit_a_phone_and_the_dark() -> None:
+def test_the_page_loads_nothing_and_fits_phones_and_dark_mode() -> None:
     page = of("calm")
     contents = page.values("content")
     assert "default-src 'none'; style-src 'unsafe-inline'" in contents
@@ -104,14 +104,14 @@ def test_no_text_passes_for_a_link_by_looking_like_one() -> None:
     assert decision.reason in page.text
 
 
-def test_a_loss_and_a_missed_deadline_are_marked_and_said() -> None:
+def test_a_loss_and_a_missed_deadline_are_marked_and_described() -> None:
     loss, late, calm = (report(stories.STORIES[name]().account) for name in ("loss", "late", "calm"))
     assert '<h1 class="bad">LOSS: $16.45, 60 % more than on-demand</h1>' in loss
     assert '<p class="lead bad">Succeeded, 2026-11-25 01:54 UTC. Deadline MISSED by 1.9 h.</p>' in late
     assert 'class="bad"' not in calm
 
 
-def test_each_picture_says_in_words_what_it_shows() -> None:
+def test_each_picture_has_a_description() -> None:
     page = of("handed-over")
     pictures = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-labelledby")]
     assert pictures == ["timeline-title timeline-description", "progress-title progress-description"]

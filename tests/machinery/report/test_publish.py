@@ -21,7 +21,7 @@ def test_the_page_lies_below_reports_by_the_run() -> None:
     assert b"$5.20, 50 % less than on-demand" in store.read(name).data
 
 
-def test_whoever_comes_second_changes_nothing() -> None:
+def test_a_second_publish_changes_nothing() -> None:
     story, store = stories.calm(), MemoryStore("memory://bucket")
     where = publish(story.run, story.seen, store, story.now)
     before = store.read(f"reports/{story.run.id}/report.html")

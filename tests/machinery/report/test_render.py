@@ -18,7 +18,7 @@ from tests.paths import SRC
 NASTY = "a|b `c` <img src=x> [d](e) **f** @everyone $x$ \n::error::g"
 
 
-def test_what_somebody_else_wrote_stays_on_its_line_and_means_nothing() -> None:
+def test_text_from_outside_stays_on_its_line_and_is_no_markup() -> None:
     shown = plain(NASTY)
     assert not set(shown) & set("|`<>[]*@$\n")
     assert shown.startswith("a&#124;b")

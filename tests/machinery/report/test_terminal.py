@@ -85,6 +85,6 @@ def test_a_long_id_is_folded_and_nothing_else() -> None:
     assert max(map(len, lines)) <= COLUMNS
 
 
-def test_nothing_found_is_said() -> None:
+def test_an_empty_report_is_reported() -> None:
     nothing = Totals(since=after(), until=after(hours=60), accounts=(), skipped=())
     assert bare(drawn(terminal.many(nothing))) == ["No run submitted since 2026-11-24 00:00 UTC has ended."]

@@ -46,7 +46,7 @@ def test_an_open_run_before_its_first_step_has_made_no_loss_yet() -> None:
     assert not words.headline(begun.account).is_loss
 
 
-def test_a_price_that_is_missing_is_said() -> None:
+def test_a_missing_price_is_reported() -> None:
     calm = stories.calm()
     spec = replace(calm.run.spec, policy=samples.policy(usd_per_hour={}))
     account = replace(calm, run=replace(calm.run, spec=spec)).account
@@ -76,7 +76,7 @@ def test_a_loss_is_called_one_in_the_facts_and_in_a_table() -> None:
     assert words.saved(stories.loss().account) == "LOSS 60 %"
 
 
-def test_a_difference_of_less_than_a_hundredth_is_none_wherever_it_is_told() -> None:
+def test_a_difference_of_less_than_a_hundredth_is_none_everywhere() -> None:
     late = dearer_by(0.005)
     assert dict(words.facts(late))["saved"] == "nothing: $0.05 more, below 1 %"
     assert words.saved(late) == "none"
@@ -85,7 +85,7 @@ def test_a_difference_of_less_than_a_hundredth_is_none_wherever_it_is_told() -> 
     assert words.total_headline(totals) == words.Headline(text="$10.30 for 1 run, same as on-demand", is_loss=False)
 
 
-def test_no_difference_at_all_is_one_word() -> None:
+def test_no_difference_is_one_word() -> None:
     assert dict(words.facts(stories.late().account))["saved"] == "nothing"
 
 
@@ -96,7 +96,7 @@ def dearer_by(share: float) -> Account:
     return replace(late, run=replace(late.run, spec=samples.spec(usd_per_hour=prices))).account
 
 
-def test_what_was_paid_for_no_model_is_lost_wherever_it_is_told() -> None:
+def test_the_cost_of_a_run_without_a_model_is_a_loss_everywhere() -> None:
     failed = stories.failed().account
     facts = dict(words.facts(failed))
     assert facts["LOSS"] == "$1.11: no model"
@@ -104,7 +104,7 @@ def test_what_was_paid_for_no_model_is_lost_wherever_it_is_told() -> None:
     assert words.saved(failed) == "LOSS $1.11"
 
 
-def test_a_missed_deadline_is_said_with_by_how_much() -> None:
+def test_a_missed_deadline_is_shown_with_the_delay() -> None:
     late = stories.late().account
     assert words.deadline(late) == "MISSED by 1.9 h"
     assert words.brief_deadline(late) == "LATE by 1.9 h"
@@ -122,7 +122,7 @@ def test_a_model_whose_job_has_not_ended_is_there_and_not_missed_so_far() -> Non
         assert words.wall(complete.account).startswith(f"{hour}.0 h from submit to the model, ")
 
 
-def test_a_run_that_ended_without_a_model_says_why_and_who_wanted_that() -> None:
+def test_a_run_without_a_model_names_the_reason_and_the_user() -> None:
     facts = dict(words.facts(stories.untouched().account))
     assert facts["state"] == "cancelled by ann <ann@example.com>, 2026-11-24 00:06 UTC"
     assert facts["why"] == "a last word | <i>of</i> cancelled"

@@ -27,7 +27,7 @@ def test_what_was_measured_is_used_as_it_is() -> None:
     assert "has 1 gap" in supply.notes[0]
 
 
-def test_another_gpu_and_another_region_are_said_with_what_is_used_instead() -> None:
+def test_substitutes_for_a_gpu_or_region_are_named() -> None:
     supply = measured(shipped(), L4, ["us-west1", "us-central1"])
     assert supply.notes[:2] == (
         "no capacity was measured for NVIDIA_L4: that of NVIDIA_H100_80GB is used",

@@ -65,7 +65,7 @@ def test_ours_costs_less_in_measured_capacity_and_is_in_time() -> None:
     assert found.ours.missed == found.ours.unfinished == 0
 
 
-def test_a_deadline_that_nobody_can_meet_is_missed_by_everyone() -> None:
+def test_a_deadline_that_no_policy_can_meet_is_missed_by_all() -> None:
     found = played(deadline=samples.after(hours=10.1))
     assert [found.of(rival).missed for rival in Baseline] == [3, 3, 3]
     assert found.ours.unfinished == 0

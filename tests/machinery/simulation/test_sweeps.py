@@ -22,7 +22,7 @@ def test_deadlines_go_from_the_nearest_that_on_demand_can_meet_to_three_times_th
     assert hours(work=16, deadline=24) == [17.0, 17.5, 20.0, 24.0, 32.0, 48.0]
 
 
-def test_the_deadline_of_the_run_is_among_them_whatever_it_is() -> None:
+def test_the_deadline_of_the_run_is_always_among_them() -> None:
     assert 21.3 in hours(work=16, deadline=21.3)
     assert hours(work=16, deadline=100)[-1] == 100
 

@@ -72,7 +72,7 @@ def is_download(request: Request) -> bool:
 
 
 @pytest.mark.parametrize("fault", TRANSIENT)
-def test_a_create_is_carried_out_once_whatever_passes(
+def test_a_create_is_executed_once_despite_any_transient_error(
     store: GcsStore, direct: Store, proxy: Proxy, fault: Fault
 ) -> None:
     proxy.rule = each(fault, count=3)
@@ -83,7 +83,7 @@ def test_a_create_is_carried_out_once_whatever_passes(
 
 
 @pytest.mark.parametrize("fault", TRANSIENT)
-def test_a_replacement_is_carried_out_once_whatever_passes(
+def test_a_replacement_is_executed_once_despite_any_transient_error(
     store: GcsStore, direct: Store, proxy: Proxy, fault: Fault
 ) -> None:
     first = direct.write("a", b"1", if_generation=ABSENT)
@@ -222,7 +222,7 @@ def test_damage_in_a_downloaded_part_is_the_callers_to_notice(store: GcsStore, d
     ],
     ids=["write", "read", "read_into", "list", "delete"],
 )
-def test_a_refusal_is_said_at_once_with_its_reason(
+def test_a_refusal_is_reported_at_once_with_its_reason(
     store: GcsStore, proxy: Proxy, status: int, use: Callable[[Store], object]
 ) -> None:
     proxy.rule = each(Answer(status, "robot@example.com may\nnot do this"))
@@ -233,14 +233,14 @@ def test_a_refusal_is_said_at_once_with_its_reason(
     assert len(proxy.requests) == 1
 
 
-def test_a_refusal_of_renewed_credentials_is_said(store: GcsStore, gs_uri: str, proxy: Proxy) -> None:
+def test_a_refusal_of_renewed_credentials_is_reported(store: GcsStore, gs_uri: str, proxy: Proxy) -> None:
     del store
     proxy.rule = each(Answer(401, "Invalid Credentials"))
     with pytest.raises(PermissionDenied, match=f"^cannot read {gs_uri}/a: 401 Invalid Credentials$"):
         through(gs_uri, credentials=Broken()).read("a")
 
 
-def test_a_bucket_that_does_not_exist_is_said(emulator_url: str) -> None:
+def test_a_bucket_that_does_not_exist_is_reported(emulator_url: str) -> None:
     store = through(f"gs://no-such-{BUCKET}/prefix")
     assert emulator_url
     for use in (lambda: store.write("a", b"", if_generation=ABSENT), lambda: store.list("")):
@@ -285,7 +285,7 @@ class Broken(Credentials):
         self.token = "token"
 
 
-def test_credentials_that_are_refused_are_said(store: GcsStore, gs_uri: str) -> None:
+def test_refused_credentials_are_reported(store: GcsStore, gs_uri: str) -> None:
     del store
     refused = through(gs_uri, credentials=Broken(RefreshError("Account has been deleted")))
     with pytest.raises(PermissionDenied, match=r"cannot read gs://.*/a: Account has been deleted"):
@@ -302,7 +302,7 @@ def test_a_metadata_server_that_does_not_answer_is_asked_again(store: GcsStore, 
     assert direct.read("a").data == b"1"
 
 
-def test_missing_credentials_are_said_with_the_command_that_brings_them(
+def test_missing_credentials_are_reported_with_the_command_that_creates_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     monkeypatch.delenv(gcs.EMULATOR, raising=False)

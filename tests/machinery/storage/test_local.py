@@ -51,7 +51,7 @@ def unprivileged() -> Iterator[None]:
         os.seteuid(user)
 
 
-def test_a_full_disk_is_said_clearly_and_leaves_what_was_there(full_disk: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_the_old_object(full_disk: Path) -> None:
     store = LocalStore(str(full_disk))
     kept = store.write("run/kept", b"1" * 1000, if_generation=ABSENT)
     with pytest.raises(PermissionDenied, match=r"cannot write .*/run/too-big: No space left on device"):
@@ -62,7 +62,7 @@ def test_a_full_disk_is_said_clearly_and_leaves_what_was_there(full_disk: Path) 
     assert everything(full_disk) == [".lock", "run/kept"]
 
 
-def test_a_directory_that_may_not_be_written_is_said_clearly() -> None:
+def test_a_directory_without_write_permission_is_reported() -> None:
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o555)
         with unprivileged(), pytest.raises(PermissionDenied, match=f"cannot write {directory}/a: Permission denied"):
@@ -71,7 +71,7 @@ def test_a_directory_that_may_not_be_written_is_said_clearly() -> None:
             LocalStore(directory).write("b/c", b"", if_generation=ABSENT)
 
 
-def test_a_directory_that_may_not_be_read_is_said_clearly() -> None:
+def test_a_directory_without_read_permission_is_reported() -> None:
     with tempfile.TemporaryDirectory() as directory:
         (Path(directory) / "a").touch()
         Path(directory).chmod(0o000)
@@ -83,7 +83,7 @@ def test_a_directory_that_may_not_be_read_is_said_clearly() -> None:
         Path(directory).chmod(0o700)
 
 
-def test_a_file_where_the_directory_should_be_is_said_clearly(tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_directory_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("not a directory")
     for name in ("a", "a/b"):
@@ -91,7 +91,7 @@ def test_a_file_where_the_directory_should_be_is_said_clearly(tmp_path: Path) ->
             LocalStore(str(file)).write(name, b"", if_generation=ABSENT)
 
 
-def test_a_place_where_no_directory_can_be_made_is_said_clearly() -> None:
+def test_a_directory_that_cannot_be_created_is_reported() -> None:
     with pytest.raises(PermissionDenied, match="/proc/nowhere cannot be created"):
         LocalStore("/proc/nowhere").write("a", b"", if_generation=ABSENT)
 

@@ -225,7 +225,7 @@ def test_data_that_is_not_there_is_refused(desk: Desk, uri: str, says: str) -> N
     assert says in refused(desk, "--", "--data", uri)
 
 
-def test_data_that_nobody_can_tell_about_may_be_asked_for_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_of_the_data_without_an_answer_may_be_repeated(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "GIVE_UP_S", 0.1)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", nobody_there())
     said = desk.spot("submit", "--dry-run", "--", "--data", "gs://bucket/x")
@@ -244,7 +244,7 @@ def test_work_for_more_than_one_job_of_seven_days_needs_time_to_start_them_all(d
     assert "192.0 h of work and up to 78 min for an on-demand start, in 193.0 h" in line
 
 
-def test_whoever_insists_on_a_deadline_gets_the_run_and_a_warning(desk: Desk) -> None:
+def test_an_unreachable_deadline_is_accepted_with_force_and_a_warning(desk: Desk) -> None:
     said = desk.spot("submit", "--run", WEEKLY, "--deadline-hours", "1", "--force", "--json")
     assert said.code == 0
     assert "cannot be met" in said.json["plan"]["warnings"][0]

@@ -112,14 +112,14 @@ def test_a_manifest_of_a_newer_program_is_no_progress_to_guess_at(run: Run, chec
         BucketStatus(run.spec.root).observe(run)
 
 
-def test_who_holds_the_lease_is_looked_up_once_a_twin_was_there(run: Run, checkpoints: Store) -> None:
+def test_the_holder_of_the_lease_is_read_once_there_was_a_standby(run: Run, checkpoints: Store) -> None:
     lease.claim(checkpoints, "run-1", "a2.1")
     assert BucketStatus(run.spec.root).observe(run).writer is None
     standby = samples.attempt(id="a2", replaces="a1")
     assert BucketStatus(run.spec.root).observe(replace(run, attempts=(*run.attempts, standby))).writer == "a2"
 
 
-def test_a_complete_model_is_complete_since_its_manifest_says_so(run: Run, models: Store) -> None:
+def test_a_model_is_complete_since_the_time_of_its_completion_record(run: Run, models: Store) -> None:
     complete(models, "run-1", datetime(2026, 11, 24, 13, tzinfo=timezone(timedelta(hours=1))))
     completed_at = BucketStatus(run.spec.root).observe(run).completed_at
     assert completed_at == NOON

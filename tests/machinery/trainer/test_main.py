@@ -50,7 +50,7 @@ def run(folder: Path, fault: Exception, monkeypatch: pytest.MonkeyPatch, *, stop
 
 
 @pytest.mark.parametrize(("fault", "code"), FAULTS.values(), ids=FAULTS)
-def test_each_fault_has_its_exit_code_and_leaves_it_in_the_marker(
+def test_each_fault_has_its_exit_code_and_records_it_in_the_marker(
     fault: Exception, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(tmp_path, fault, monkeypatch, stopped=False) == code
@@ -74,7 +74,7 @@ def test_a_complete_run_leaves_the_measured_time_of_its_evaluations_and_of_what_
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_a_relieved_start_says_so_whether_or_not_its_machine_goes_away(
+def test_a_replaced_start_reports_it_with_or_without_a_preemption(
     stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(tmp_path, LeaseLost("handed over to a5.1 at step 7"), monkeypatch, stopped=stopped) == 75
@@ -82,7 +82,7 @@ def test_a_relieved_start_says_so_whether_or_not_its_machine_goes_away(
 
 
 @pytest.mark.parametrize("fault", [fault for fault, _ in FAULTS.values()], ids=FAULTS)
-def test_while_the_machine_goes_away_no_fault_is_the_trainings(
+def test_during_a_preemption_no_fault_counts_as_the_trainings(
     fault: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(tmp_path, fault, monkeypatch, stopped=True) == 143

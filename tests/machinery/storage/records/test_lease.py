@@ -155,7 +155,7 @@ def test_an_attempt_whose_place_was_taken_does_not_take_the_lease_though_it_neve
         lease.claim(store, RUN, "a1.1")
 
 
-def test_a_deleted_lease_is_made_anew_above_all_terms_that_there_are(store: Store) -> None:
+def test_a_deleted_lease_is_created_above_all_committed_tokens(store: Store) -> None:
     """Below them, nothing that the next writer commits would ever count."""
     for step, token in ((10, 2), (20, 7), (30, 3)):
         commit = Commit(step=step, token=token, from_step=0, from_token=0)
@@ -163,7 +163,7 @@ def test_a_deleted_lease_is_made_anew_above_all_terms_that_there_are(store: Stor
     assert lease.claim(store, RUN, "a1.1").token == 8
 
 
-def test_a_deleted_lease_is_made_anew_above_what_a_start_claimed_that_has_not_committed_yet(store: Store) -> None:
+def test_a_deleted_lease_is_created_above_the_claims_of_uncommitted_starts(store: Store) -> None:
     """It may be frozen, and commit later: then all that the next writer commits would not count."""
 
     def claim(attempt: str) -> int:

@@ -105,9 +105,7 @@ def test_an_ended_run_moves_to_the_month_of_its_id(ledger: Ledger, store: Store)
     ("run_id", "month"),
     [("nightly", "undated"), ("20240131-ours", "2024/01"), ("20240131", "undated"), ("123456-7", "undated")],
 )
-def test_a_closed_run_is_found_whatever_its_id_looks_like(
-    run_id: str, month: str, ledger: Ledger, store: Store
-) -> None:
+def test_a_closed_run_is_found_by_any_kind_of_id(run_id: str, month: str, ledger: Ledger, store: Store) -> None:
     run = samples.run(id=run_id)
     ledger.file(ledger.write(ledger.create(run), ended(run)))
     assert names(store) == [f"runs/closed/{month}/{run_id}.json"]

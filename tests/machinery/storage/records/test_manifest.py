@@ -130,7 +130,7 @@ def test_what_does_not_belong_is_damage(more: dict[str, Any]) -> None:
         Manifest.from_json(text_with(**more), "name")
 
 
-def test_a_newer_format_is_no_damage_whatever_else_it_holds() -> None:
+def test_a_newer_format_is_never_damage() -> None:
     with pytest.raises(NewerFormat, match=f"name has format {FORMAT + 1}, this program reads up to {FORMAT}"):
         Manifest.from_json(json.dumps({"format": FORMAT + 1, "all": "different"}).encode(), "name")
 
@@ -182,7 +182,7 @@ EVENTS = st.lists(st.none() | st.tuples(st.integers(0, 3), st.integers(1, 4)), m
 
 
 @given(EVENTS, st.randoms(use_true_random=False))
-def test_what_count_are_one_line_although_every_writer_goes_on_after_it_lost_its_lease(
+def test_the_committed_checkpoints_are_one_lineage_even_if_every_writer_continues_without_its_lease(
     events: list[tuple[int, int] | None], chance: Random
 ) -> None:
     found: list[Commit] = []

@@ -116,7 +116,7 @@ def test_what_is_durable_is_found_by_the_next_start(make: Make, store: Store) ->
     assert found(store) == (7, 7.0)
 
 
-def test_training_may_go_on_while_a_snapshot_is_uploaded(make: Make, store: Store) -> None:
+def test_training_continues_while_a_snapshot_is_uploaded(make: Make, store: Store) -> None:
     checkpointer, state = make(), State(weights=torch.zeros(30_000_000)).advance(1)
     checkpointer.save(state)
     state.advance(2)

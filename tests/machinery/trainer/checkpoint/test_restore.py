@@ -103,7 +103,7 @@ def test_without_checkpoints_there_is_nothing_to_restore(store: Store) -> None:
     assert restore(store) is None
 
 
-def test_the_newest_is_restored_whatever_the_order_of_writing(store: Store) -> None:
+def test_the_newest_is_restored_for_any_order_of_writes(store: Store) -> None:
     for step in (20, 100, 3):
         commit(store, step)
     assert_restored(store, 100)
@@ -275,7 +275,7 @@ def test_a_checkpoint_of_another_configuration_is_refused_and_kept(store: Store)
     assert steps(store) == [10]
 
 
-def test_beginning_anew_sets_all_aside_and_keeps_them(store: Store) -> None:
+def test_a_fresh_start_quarantines_all_and_deletes_none(store: Store) -> None:
     texts = {}
     for step in (10, 20):
         texts[step] = commit(store, step).to_json()

@@ -206,7 +206,7 @@ def test_a_heartbeat_at_the_last_moment_counts(standby: Standby, store: MemorySt
     assert now(store).holder == HOLDER
 
 
-def test_a_damaged_lease_is_claimed_anew_above_every_earlier_token(standby: Standby, store: MemoryStore) -> None:
+def test_a_damaged_lease_is_claimed_above_every_earlier_token(standby: Standby, store: MemoryStore) -> None:
     there = store.read(paths.writer(RUN))
     store.write(paths.writer(RUN), b'{"format": 1, "token": 1e999}', if_generation=there.generation)
     commit = Commit(step=10, token=7, from_step=0, from_token=0)

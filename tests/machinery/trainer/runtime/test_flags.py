@@ -52,14 +52,14 @@ def test_a_flag_beats_a_variable() -> None:
         ),
     ],
 )
-def test_who_stands_by_needs_checkpoints_to_go_on_from(more: list[str], words: str) -> None:
+def test_a_standby_needs_checkpoints(more: list[str], words: str) -> None:
     assert parse(["--standby", "a1"], {}).standby == "a1"
     assert parse(more, {}).standby is None
     with pytest.raises(UsageError, match=words):
         parse(["--standby", "a1", *more], {})
 
 
-def test_no_attempt_relieves_itself() -> None:
+def test_no_attempt_replaces_itself() -> None:
     with pytest.raises(UsageError, match="--standby a2 names itself: name another one"):
         parse(["--attempt", "a2", "--standby", "a2"], {})
 
@@ -107,7 +107,9 @@ def test_the_articles_flags_are_understood() -> None:
         (["--epochs"], ["--epochs", "expected one argument"]),
     ],
 )
-def test_a_bad_value_is_one_line_with_flag_value_and_what_is_allowed(arguments: list[str], words: list[str]) -> None:
+def test_an_invalid_value_is_one_line_with_flag_value_and_allowed_values(
+    arguments: list[str], words: list[str]
+) -> None:
     with pytest.raises(UsageError) as caught:
         parse(arguments, {})
     assert all(word in str(caught.value) for word in words), str(caught.value)
