@@ -1,4 +1,4 @@
-"""What is tried next, where, and after which pause."""
+"""Test the next attempt: its provisioning, its region, and the pause before it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def closed(run: Run, now: datetime = T0) -> str:
 
 
 def vain(region: str, at: datetime = T0, provisioning: Provisioning = SPOT) -> Attempt:
-    """One that was refused at once."""
+    """Return an attempt whose create was refused."""
     return ended(Outcome.NO_CAPACITY, region=region, at=at, intended_at=at, provisioning=provisioning)
 
 
@@ -83,31 +83,31 @@ def test_regions_are_tried_in_turn_without_a_pause() -> None:
 
 
 @pytest.mark.parametrize(("count", "minutes"), [(1, 5), (2, 10), (3, 15), (4, 15), (9, 15)])
-def test_after_a_round_that_found_nothing_there_is_a_pause(count: int, minutes: int) -> None:
+def test_after_a_round_without_capacity_there_is_a_pause(count: int, minutes: int) -> None:
     tried = run(*rounds(count, after(hours=1)))
     over = after(hours=1, minutes=minutes)
     assert waits_until(tried, over - timedelta(seconds=1)) == over
     assert submitted(tried, over) == (SPOT, C1)
 
 
-def test_who_has_waited_for_a_machine_has_paused_enough() -> None:
+def test_time_spent_waiting_for_a_machine_counts_as_the_pause() -> None:
     waited = [replace(vain(region, T0), ended_at=after(minutes=20)) for region in (C1, E4)]
     assert submitted(run(*waited), after(minutes=20)) == (SPOT, C1)
 
 
-def test_an_attempt_that_got_somewhere_begins_the_rounds_anew() -> None:
+def test_an_attempt_with_progress_resets_the_rounds() -> None:
     tried = [*rounds(3, T0), preempted(E4)]
     assert submitted(run(*tried)) == (SPOT, C1)
     assert waits_until(run(*tried, *rounds(1, T0)), T0) == after(minutes=5)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.INTERNAL, Outcome.UNKNOWN, Outcome.EXPIRED])
-def test_an_attempt_that_failed_strangely_sends_the_next_elsewhere(outcome: Outcome) -> None:
+def test_after_an_unexplained_failure_the_next_region_is_tried(outcome: Outcome) -> None:
     assert submitted(run(ended(outcome, region=C1))) == (SPOT, E4)
 
 
 @pytest.mark.parametrize(("kind", "now"), [(SPOT, T0), (ON_DEMAND, after(hours=20))])
-def test_a_create_that_was_lost_is_made_again_in_its_region_once(kind: Provisioning, now: datetime) -> None:
+def test_a_lost_create_is_repeated_once_in_its_region(kind: Provisioning, now: datetime) -> None:
     here = ended(Outcome.UNKNOWN, job=None, provisioning=kind)
     there = replace(here, region=E4)
     assert submitted(run(here), now) == (kind, C1)
@@ -123,7 +123,7 @@ def test_a_region_without_spot_quota_is_left_out_without_a_pause() -> None:
     assert submitted(run(refused(SPOT, C1), vain(E4)), after(minutes=5)) == (SPOT, E4)
 
 
-def test_where_no_region_has_spot_quota_on_demand_starts_at_once() -> None:
+def test_without_spot_quota_in_any_region_on_demand_starts_at_once() -> None:
     assert submitted(run(*NO_SPOT)) == (ON_DEMAND, C1)
 
 
@@ -132,7 +132,7 @@ def test_a_refusal_of_flex_start_counts_for_spot_and_not_for_on_demand() -> None
     assert submitted(run(refused(FLEX, C1), strategy=Strategy.ON_DEMAND)) == (ON_DEMAND, C1)
 
 
-def test_a_run_that_no_region_has_quota_for_is_closed_and_names_the_metric() -> None:
+def test_a_run_without_quota_in_any_region_is_closed_and_names_the_metric() -> None:
     metric = "aiplatform.googleapis.com/custom_model_training_preemptible_nvidia_l4_gpus"
     reason = closed(run(*NO_SPOT, *NO_ON_DEMAND))
     assert "us-central1: " in reason
@@ -162,12 +162,12 @@ def test_on_demand_that_was_lost_is_followed_by_spot_while_there_is_time() -> No
     assert submitted(run(begun)) == (SPOT, C1)
 
 
-def test_the_cheapest_region_is_asked_first_and_the_stated_order_decides_between_equals() -> None:
+def test_the_cheapest_region_is_tried_first_and_equals_in_the_stated_order() -> None:
     assert submitted(run(regions=(E4, C1))) == (SPOT, C1)
     assert submitted(run(regions=(E4, C1), usd_per_hour={})) == (SPOT, E4)
 
 
-def test_on_demand_goes_from_region_to_region_and_pauses_for_five_minutes_after_each_round() -> None:
+def test_on_demand_tries_each_region_and_pauses_for_five_minutes_after_each_round() -> None:
     tried = [vain(C1, provisioning=ON_DEMAND)]
     assert submitted(run(*tried, strategy=Strategy.ON_DEMAND)) == (ON_DEMAND, E4)
     tried.append(vain(E4, provisioning=ON_DEMAND))
@@ -181,7 +181,7 @@ def test_on_demand_leaves_out_a_region_that_refused_it() -> None:
     assert submitted(run(refused(ON_DEMAND, C1), strategy=Strategy.ON_DEMAND)) == (ON_DEMAND, E4)
 
 
-def test_the_late_start_comes_a_reserve_before_the_safety_line() -> None:
+def test_the_late_start_is_a_reserve_before_the_latest_on_demand_start() -> None:
     late = after(hours=24 - 10, minutes=-(53 + 60 + 18))
     assert submitted(run(), late - timedelta(seconds=1))[0] is SPOT
     action = then(run(), late)
@@ -190,8 +190,8 @@ def test_the_late_start_comes_a_reserve_before_the_safety_line() -> None:
     assert action.reason == "slack 2.2 h: on-demand starts with 78 min in reserve for a hand-over back to spot"
 
 
-def test_at_the_safety_line_on_demand_starts() -> None:
-    """No reserve leaves it to the line: 10 h of work and 53 min before the deadline."""
+def test_on_demand_starts_at_its_latest_start() -> None:
+    """Without a reserve that is 10 h of work and 53 min before the deadline."""
     line = after(hours=24 - 10, minutes=-53)
     action = then(run(reserve=timedelta()), line)
     assert isinstance(action, Submit)
@@ -199,8 +199,8 @@ def test_at_the_safety_line_on_demand_starts() -> None:
     assert action.reason == "slack 53 min, latest on-demand start 2026-11-24 13:07 UTC"
 
 
-def test_no_spot_is_started_that_would_end_at_the_safety_line() -> None:
-    """Where a start of 24 min leads to it."""
+def test_no_spot_is_started_whose_start_reaches_the_latest_on_demand_start() -> None:
+    """A start takes 24 min."""
     last = after(hours=24 - 10, minutes=-(53 + 24))
     assert submitted(run(reserve=timedelta()), last)[0] is SPOT
     action = then(run(reserve=timedelta()), last + timedelta(seconds=1))
@@ -209,7 +209,7 @@ def test_no_spot_is_started_that_would_end_at_the_safety_line() -> None:
     assert action.reason == "slack 77 min: a spot start would end past the latest on-demand start"
 
 
-def test_past_the_line_spot_goes_on_where_on_demand_has_no_quota() -> None:
+def test_without_on_demand_quota_spot_continues_past_the_latest_on_demand_start() -> None:
     action = then(run(*NO_ON_DEMAND), after(hours=13, minutes=30))
     assert isinstance(action, Submit)
     assert (action.provisioning, action.region) == (SPOT, C1)
@@ -229,14 +229,14 @@ def test_restarts_inside_a_job_are_preemptions() -> None:
     assert run(restarted, preempted(starts=1)).preemptions == 4
 
 
-def test_the_strategy_spot_knows_no_deadline() -> None:
+def test_the_strategy_spot_ignores_the_deadline() -> None:
     action = then(run(strategy=Strategy.SPOT), after(hours=30))
     assert isinstance(action, Submit)
     assert (action.provisioning, action.region) == (SPOT, C1)
     assert action.reason == "slack -16.0 h"
 
 
-def test_the_strategy_on_demand_knows_no_spot() -> None:
+def test_the_strategy_on_demand_never_uses_spot() -> None:
     action = then(run(strategy=Strategy.ON_DEMAND), T0)
     assert isinstance(action, Submit)
     assert (action.provisioning, action.region) == (ON_DEMAND, C1)
@@ -261,7 +261,7 @@ def test_a_job_may_last_as_long_as_the_budget_pays_for(
     assert action.timeout == timeout
 
 
-def test_what_was_spent_is_no_longer_there() -> None:
+def test_spent_money_shortens_the_next_job() -> None:
     spent = preempted(at=after(hours=4))  # 4 hours of spot, $2
     action = then(run(spent, budget_usd=5.0), after(hours=4))
     assert isinstance(action, Submit)
@@ -290,12 +290,12 @@ REFUSED = ended(
 )
 
 
-def test_a_region_that_does_not_know_the_machine_is_left_out_once_another_one_took_it() -> None:
+def test_a_region_that_rejects_the_machine_is_left_out_once_another_accepted_it() -> None:
     assert submitted(run(preempted(), REFUSED), after(minutes=1)) == (SPOT, C1)
     assert submitted(run(vain(C1), REFUSED, vain(C1)), after(hours=1))[1] == C1
 
 
-def test_what_was_refused_for_one_provisioning_is_tried_with_another() -> None:
+def test_a_region_that_rejected_one_provisioning_is_tried_with_another() -> None:
     flex = replace(REFUSED, provisioning=FLEX)
     assert submitted(run(vain(C1), vain(E4), flex, flex_start=True)) == (FLEX, C1)
     nowhere = (flex, replace(flex, region=C1))
@@ -303,18 +303,18 @@ def test_what_was_refused_for_one_provisioning_is_tried_with_another() -> None:
     assert submitted(run(REFUSED, replace(REFUSED, region=C1)), after(hours=20)) == (ON_DEMAND, C1)
 
 
-def test_where_no_region_is_left_the_run_ends_with_what_each_of_them_said() -> None:
+def test_without_a_region_left_the_run_ends_with_the_error_of_each() -> None:
     everywhere = [replace(REFUSED, provisioning=kind) for kind in (SPOT, ON_DEMAND)]
     assert "us-east4: Machine type is not supported." in closed(run(*everywhere, regions=(E4,)))
 
 
-def test_preempted_before_it_got_anywhere_the_next_region_is_tried_then_a_pause_is_made() -> None:
+def test_after_a_preemption_without_progress_the_next_region_is_tried_and_then_a_pause_follows() -> None:
     lost = replace(preempted(), advanced_at=None)
     assert submitted(run(lost), T0) == (SPOT, E4)
     assert waits_until(run(lost, replace(lost, region=E4)), T0) == after(minutes=5)
 
 
-def test_on_demand_that_the_budget_cannot_finish_is_not_fallen_back_to() -> None:
+def test_without_the_budget_to_finish_there_is_no_fallback_to_on_demand() -> None:
     """10 hours of work at 1 $/h, and spot at 0.5 $/h."""
     prices = {region: {SPOT: 0.5, ON_DEMAND: 1.0} for region in (C1, E4)}
     action = then(run(budget_usd=8.0, usd_per_hour=prices), after(hours=13, minutes=30))
@@ -331,7 +331,7 @@ def test_a_budget_for_more_than_one_job_of_seven_days_must_pay_for_all_of_them()
     assert submitted(run(budget_usd=500.0, **long), after(hours=24))[0] is ON_DEMAND
 
 
-def test_a_budget_goes_to_no_region_where_it_does_not_reach_the_end_while_it_does_in_another() -> None:
+def test_a_budget_is_spent_only_in_a_region_where_it_reaches_the_end_if_there_is_one() -> None:
     prices = {C1: {SPOT: 0.5, FLEX: 0.5, ON_DEMAND: 1.0}, E4: {SPOT: 2.0, FLEX: 2.0, ON_DEMAND: 4.0}}
     policy: dict[str, Any] = {"budget_usd": 8.0, "usd_per_hour": prices}
     assert submitted(run(vain(C1), **policy), after(minutes=5)) == (SPOT, C1)
@@ -345,7 +345,7 @@ def test_a_budget_goes_to_no_region_where_it_does_not_reach_the_end_while_it_doe
 
 
 @pytest.mark.parametrize("outcome", [Outcome.QUOTA, Outcome.REQUEST_REJECTED])
-def test_a_refusal_where_the_run_had_such_a_machine_is_tried_again_after_the_round(outcome: Outcome) -> None:
+def test_a_refusal_in_a_region_that_had_accepted_the_machine_is_retried_after_the_round(outcome: Outcome) -> None:
     again = ended(outcome, region=C1, job=None, error=no_quota())
     assert submitted(run(preempted(), again)) == (SPOT, E4)
     assert waits_until(run(preempted(), again, vain(E4)), T0) == after(minutes=5)
@@ -353,7 +353,7 @@ def test_a_refusal_where_the_run_had_such_a_machine_is_tried_again_after_the_rou
 
 
 @pytest.mark.parametrize(("count", "hours"), [(6, 1), (7, 2), (8, 4), (9, 4)])
-def test_attempts_in_a_row_without_a_checkpoint_pause_longer_and_longer(count: int, hours: int) -> None:
+def test_pauses_grow_with_attempts_in_a_row_without_a_checkpoint(count: int, hours: int) -> None:
     lost = [replace(preempted((C1, E4)[number % 2]), advanced_at=None) for number in range(count)]
     assert waits_until(run(*lost), T0) == after(hours=hours)
     assert submitted(run(*lost), after(hours=hours))[0] is SPOT
@@ -361,13 +361,13 @@ def test_attempts_in_a_row_without_a_checkpoint_pause_longer_and_longer(count: i
     assert submitted(run(*lost, preempted()), T0)[0] is SPOT
 
 
-def test_on_demand_that_brings_no_checkpoint_pauses_as_well() -> None:
+def test_on_demand_without_a_checkpoint_pauses_as_well() -> None:
     lost = [ended(Outcome.INTERNAL, provisioning=ON_DEMAND, region=C1, started_at=T0)] * 6
     assert waits_until(run(*lost, strategy=Strategy.ON_DEMAND), T0) == after(hours=1)
 
 
 @pytest.mark.parametrize("now", [T0, after(hours=20)])
-def test_a_missing_permission_is_asked_for_again_after_a_pause(now: datetime) -> None:
+def test_a_missing_permission_is_retried_after_a_pause(now: datetime) -> None:
     denied = ended(Outcome.PERMISSION, at=now, intended_at=now)
     assert waits_until(run(denied), now) == now + timedelta(minutes=15)
     assert submitted(run(denied), now + timedelta(minutes=15))[1] == C1

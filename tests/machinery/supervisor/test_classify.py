@@ -1,4 +1,4 @@
-"""How an attempt ended: evidence before Vertex AI's text, its text before its code."""
+"""Test the outcome of an attempt: evidence counts before the text of Vertex AI, and the text before its code."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def exited(status: int) -> JobError:
     return JobError(code=3, message=message)
 
 
-def said(code: int, message: str = "") -> JobError:
+def error_with(code: int, message: str = "") -> JobError:
     return JobError(code=code, message=message)
 
 
-def ours(why: CancelReason) -> Cancel:
+def cancelled_for(why: CancelReason) -> Cancel:
     return Cancel(at=T0, why=why)
 
 
@@ -60,8 +60,8 @@ def test_a_job_that_has_not_ended_has_no_outcome(state: JobState) -> None:
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state.ended])
-def test_an_ended_job_with_a_complete_model_succeeded_whatever_else_is_said(state: JobState) -> None:
-    cancel = ours(CancelReason.COMPLETE)
+def test_an_ended_job_with_a_complete_model_succeeded_despite_any_other_evidence(state: JobState) -> None:
+    cancel = cancelled_for(CancelReason.COMPLETE)
     assert classify(evidence(state, completed=True, error=exited(1), exit_code=1, cancel=cancel)) is Outcome.SUCCEEDED
 
 
@@ -74,20 +74,20 @@ def test_an_ended_job_with_a_complete_model_succeeded_whatever_else_is_said(stat
             FAILED, {"error": stockout(), "trainer_starts": 1}, "preempted", id="stockout after the trainer started"
         ),
         pytest.param(FAILED, {"error": stockout(), "advanced": True}, "preempted", id="stockout after a checkpoint"),
-        pytest.param(FAILED, {"error": said(8, "STOCKOUT"), **RAN}, "preempted", id="STOCKOUT by its name"),
-        pytest.param(FAILED, {"error": exited(1), **RAN}, "training-failed", id="the text says status 1"),
-        pytest.param(FAILED, {"error": exited(2), **RAN}, "training-failed", id="the text says status 2"),
-        pytest.param(FAILED, {"error": exited(134), **RAN}, "internal", id="the text says status 134, an abort"),
-        pytest.param(FAILED, {"error": exited(139), **RAN}, "internal", id="the text says status 139, a crash"),
-        pytest.param(FAILED, {"error": exited(143), **RAN}, "preempted", id="the text says status 143, SIGTERM"),
-        pytest.param(FAILED, {"error": exited(130), **RAN}, "preempted", id="the text says status 130, SIGINT"),
+        pytest.param(FAILED, {"error": error_with(8, "STOCKOUT"), **RAN}, "preempted", id="STOCKOUT by its name"),
+        pytest.param(FAILED, {"error": exited(1), **RAN}, "training-failed", id="text with status 1"),
+        pytest.param(FAILED, {"error": exited(2), **RAN}, "training-failed", id="text with status 2"),
+        pytest.param(FAILED, {"error": exited(134), **RAN}, "internal", id="text with status 134, an abort"),
+        pytest.param(FAILED, {"error": exited(139), **RAN}, "internal", id="text with status 139, a crash"),
+        pytest.param(FAILED, {"error": exited(143), **RAN}, "preempted", id="text with status 143, SIGTERM"),
+        pytest.param(FAILED, {"error": exited(130), **RAN}, "preempted", id="text with status 130, SIGINT"),
         pytest.param(
             FAILED, {"error": exited(137), "advanced": True, **RAN}, "preempted", id="killed on a spot machine"
         ),
-        pytest.param(FAILED, {"error": exited(137), **RAN}, "internal", id="killed before it got anywhere"),
-        pytest.param(FAILED, {"error": exited(1), "exit_code": 75, **RAN}, "internal", id="the trainer's 75: again"),
-        pytest.param(FAILED, {"error": exited(75), **RAN}, "internal", id="the text says status 75"),
-        pytest.param(FAILED, {"error": PER_GPU_QUOTA}, "quota", id="no quota, in the words for one kind of GPU"),
+        pytest.param(FAILED, {"error": exited(137), **RAN}, "internal", id="killed before any progress"),
+        pytest.param(FAILED, {"error": exited(1), "exit_code": 75, **RAN}, "internal", id="exit 75 of the trainer"),
+        pytest.param(FAILED, {"error": exited(75), **RAN}, "internal", id="text with status 75"),
+        pytest.param(FAILED, {"error": PER_GPU_QUOTA}, "quota", id="no quota for one kind of GPU"),
         pytest.param(
             FAILED, {"error": exited(137), **RAN, "provisioning": ON_DEMAND}, "internal", id="killed on demand"
         ),
@@ -97,82 +97,114 @@ def test_an_ended_job_with_a_complete_model_succeeded_whatever_else_is_said(stat
         pytest.param(
             FAILED, {"error": INTERNAL, "provisioning": ON_DEMAND}, "internal", id="internal error before on-demand ran"
         ),
-        pytest.param(FAILED, {"error": no_quota(code=8)}, "quota", id="no spot quota, said by the job"),
-        pytest.param(FAILED, {"error": no_quota(ON_DEMAND, code=8)}, "quota", id="no quota, said by the job"),
+        pytest.param(FAILED, {"error": no_quota(code=8)}, "quota", id="no spot quota, error of the job"),
+        pytest.param(
+            FAILED, {"error": no_quota(ON_DEMAND, code=8)}, "quota", id="no on-demand quota, error of the job"
+        ),
         pytest.param(FAILED, {"error": UNSUPPORTED}, "request-rejected", id="unsupported machine"),
         pytest.param(
             FAILED,
             {"error": stockout(), "exit_code": 1, **RAN},
             "training-failed",
-            id="the trainer's word beats a stockout",
+            id="exit code before a stockout",
         ),
+        pytest.param(FAILED, {"error": exited(1), "exit_code": 143, **RAN}, "preempted", id="exit 143 before the text"),
         pytest.param(
-            FAILED, {"error": exited(1), "exit_code": 143, **RAN}, "preempted", id="the trainer's 143 beats the text"
+            FAILED, {"error": error_with(13, stockout().message), **RAN}, "preempted", id="text before code 13"
         ),
-        pytest.param(FAILED, {"error": said(13, stockout().message), **RAN}, "preempted", id="the text beats code 13"),
-        pytest.param(FAILED, {"error": said(8, INTERNAL.message), **RAN}, "internal", id="the text beats code 8"),
+        pytest.param(FAILED, {"error": error_with(8, INTERNAL.message), **RAN}, "internal", id="text before code 8"),
         pytest.param(
-            FAILED, {"error": said(8, f"{OUT_OF_MEMORY.message} {stockout().message}")}, "out-of-memory", id="two texts"
+            FAILED,
+            {"error": error_with(8, f"{OUT_OF_MEMORY.message} {stockout().message}")},
+            "out-of-memory",
+            id="two texts",
         ),
-        pytest.param(
-            FAILED, {"exit_code": 1, "since_end": MINUTE * 0}, "training-failed", id="the trainer's 1, no text yet"
-        ),
-        pytest.param(FAILED, {"exit_code": 143, "since_end": MINUTE * 0}, "preempted", id="its 143, no text yet"),
+        pytest.param(FAILED, {"exit_code": 1, "since_end": MINUTE * 0}, "training-failed", id="exit 1, no text yet"),
+        pytest.param(FAILED, {"exit_code": 143, "since_end": MINUTE * 0}, "preempted", id="exit 143, no text yet"),
         pytest.param(FAILED, {"since_end": 2.9 * MINUTE, **RAN}, None, id="no error yet"),
-        pytest.param(FAILED, {"since_end": 3 * MINUTE, **RAN}, "preempted", id="never an error, and killed on spot"),
-        pytest.param(FAILED, {**RAN, "provisioning": ON_DEMAND}, "unknown", id="never an error, and killed on demand"),
-        pytest.param(FAILED, {}, "unknown", id="never an error, and never ran"),
-        pytest.param(FAILED, {"error": said(8)}, "no-capacity", id="code 8 alone, before it ran"),
-        pytest.param(FAILED, {"error": said(8), **RAN}, "preempted", id="code 8 alone, after it ran"),
-        pytest.param(FAILED, {"error": said(13), **RAN}, "internal", id="code 13 alone"),
-        pytest.param(FAILED, {"error": said(14), **RAN}, "internal", id="code 14 alone"),
-        pytest.param(FAILED, {"error": said(3)}, "request-rejected", id="code 3 alone"),
-        pytest.param(FAILED, {"error": said(5)}, "request-rejected", id="code 5 alone"),
-        pytest.param(FAILED, {"error": said(7)}, "permission", id="code 7 alone"),
-        pytest.param(FAILED, {"error": said(9)}, "unknown", id="code 9 alone"),
-        pytest.param(FAILED, {"error": said(4), **RAN}, "expired", id="code 4 alone"),
-        pytest.param(FAILED, {"error": said(1), **RAN}, "cancelled", id="code 1 alone"),
+        pytest.param(FAILED, {"since_end": 3 * MINUTE, **RAN}, "preempted", id="no error, ran on spot"),
+        pytest.param(FAILED, {**RAN, "provisioning": ON_DEMAND}, "unknown", id="no error, ran on demand"),
+        pytest.param(FAILED, {}, "unknown", id="no error, never ran"),
+        pytest.param(FAILED, {"error": error_with(8)}, "no-capacity", id="code 8 alone, before it ran"),
+        pytest.param(FAILED, {"error": error_with(8), **RAN}, "preempted", id="code 8 alone, after it ran"),
+        pytest.param(FAILED, {"error": error_with(13), **RAN}, "internal", id="code 13 alone"),
+        pytest.param(FAILED, {"error": error_with(14), **RAN}, "internal", id="code 14 alone"),
+        pytest.param(FAILED, {"error": error_with(3)}, "request-rejected", id="code 3 alone"),
+        pytest.param(FAILED, {"error": error_with(5)}, "request-rejected", id="code 5 alone"),
+        pytest.param(FAILED, {"error": error_with(7)}, "permission", id="code 7 alone"),
+        pytest.param(FAILED, {"error": error_with(9)}, "unknown", id="code 9 alone"),
+        pytest.param(FAILED, {"error": error_with(4), **RAN}, "expired", id="code 4 alone"),
+        pytest.param(FAILED, {"error": error_with(1), **RAN}, "cancelled", id="code 1 alone"),
         pytest.param(
-            FAILED, {"error": said(2, "something new"), "provisioning": ON_DEMAND}, "unknown", id="a text nobody knows"
+            FAILED,
+            {"error": error_with(2, "something new"), "provisioning": ON_DEMAND},
+            "unknown",
+            id="an unknown text",
         ),
-        pytest.param(FAILED, {"error": said(9, "new"), "advanced": True, **RAN}, "preempted", id="one after progress"),
         pytest.param(
-            FAILED, {"exit_code": 143, **RAN, "provisioning": ON_DEMAND}, "internal", id="on demand is not preempted"
+            FAILED,
+            {"error": error_with(9, "new"), "advanced": True, **RAN},
+            "preempted",
+            id="an unknown text after progress",
+        ),
+        pytest.param(FAILED, {"exit_code": 143, **RAN, "provisioning": ON_DEMAND}, "internal", id="exit 143 on demand"),
+        pytest.param(
+            FAILED, {"error": stockout(), **RAN, "provisioning": ON_DEMAND}, "no-capacity", id="a stockout on demand"
         ),
         pytest.param(
-            FAILED, {"error": stockout(), **RAN, "provisioning": ON_DEMAND}, "no-capacity", id="on demand, a stockout"
+            FAILED, {"error": error_with(1, "CANCELED"), "ran": HOUR, "timeout": HOUR}, "expired", id="its timeout"
         ),
-        pytest.param(FAILED, {"error": said(1, "CANCELED"), "ran": HOUR, "timeout": HOUR}, "expired", id="its timeout"),
-        pytest.param(FAILED, {"error": said(1, "CANCELED"), **RAN}, "cancelled", id="a cancel by somebody else"),
+        pytest.param(FAILED, {"error": error_with(1, "CANCELED"), **RAN}, "cancelled", id="a cancel by another user"),
         pytest.param(SUCCEEDED, {"exit_code": 0, **RAN}, "unknown", id="exit 0 without a model"),
-        pytest.param(SUCCEEDED, {**RAN}, "unknown", id="success without a word of the trainer"),
+        pytest.param(SUCCEEDED, {**RAN}, "unknown", id="success without an exit code"),
         pytest.param(SUCCEEDED, {"exit_code": 143, **RAN}, "preempted", id="success after SIGTERM"),
         pytest.param(SUCCEEDED, {"exit_code": 130, **RAN}, "preempted", id="success after SIGINT"),
         pytest.param(JobState.PARTIALLY_SUCCEEDED, {**RAN}, "unknown", id="partial success without a model"),
         pytest.param(JobState.EXPIRED, {}, "expired", id="expired while it waited"),
         pytest.param(JobState.EXPIRED, {"error": stockout(), **RAN}, "expired", id="expired while it ran"),
         pytest.param(
-            CANCELLED, {"cancel": ours(CancelReason.NO_CAPACITY)}, "no-capacity", id="ours, it waited too long"
-        ),
-        pytest.param(
-            CANCELLED, {"cancel": ours(CancelReason.NO_CAPACITY), **RAN}, "cancelled", id="ours, it waited and had run"
-        ),
-        pytest.param(CANCELLED, {"cancel": ours(CancelReason.FALLBACK)}, "cancelled", id="ours, for on-demand"),
-        pytest.param(CANCELLED, {"cancel": ours(CancelReason.ASKED), **RAN}, "cancelled", id="ours, somebody asked"),
-        pytest.param(CANCELLED, {"cancel": ours(CancelReason.COMPLETE), **RAN}, "cancelled", id="ours, no model there"),
-        pytest.param(CANCELLED, {**RAN}, "cancelled", id="somebody else's"),
-        pytest.param(CANCELLED, {"ran": HOUR, "timeout": HOUR}, "expired", id="nobody's, at its timeout"),
-        pytest.param(
-            CANCELLED, {"ran": 58 * MINUTE, "timeout": HOUR}, "expired", id="nobody's, two minutes before its timeout"
-        ),
-        pytest.param(
-            CANCELLED, {"ran": 57 * MINUTE, "timeout": HOUR}, "cancelled", id="nobody's, three minutes before"
+            CANCELLED,
+            {"cancel": cancelled_for(CancelReason.NO_CAPACITY)},
+            "no-capacity",
+            id="cancelled for no capacity",
         ),
         pytest.param(
             CANCELLED,
-            {"ran": HOUR, "timeout": HOUR, "cancel": ours(CancelReason.ASKED)},
+            {"cancel": cancelled_for(CancelReason.NO_CAPACITY), **RAN},
             "cancelled",
-            id="ours, at its timeout",
+            id="cancelled for no capacity after it ran",
+        ),
+        pytest.param(
+            CANCELLED, {"cancel": cancelled_for(CancelReason.FALLBACK)}, "cancelled", id="cancelled for the fallback"
+        ),
+        pytest.param(
+            CANCELLED,
+            {"cancel": cancelled_for(CancelReason.ASKED), **RAN},
+            "cancelled",
+            id="cancelled by a user of spot",
+        ),
+        pytest.param(
+            CANCELLED,
+            {"cancel": cancelled_for(CancelReason.COMPLETE), **RAN},
+            "cancelled",
+            id="cancelled as complete, without a model",
+        ),
+        pytest.param(CANCELLED, {**RAN}, "cancelled", id="cancelled outside of spot"),
+        pytest.param(CANCELLED, {"ran": HOUR, "timeout": HOUR}, "expired", id="cancelled at its timeout"),
+        pytest.param(
+            CANCELLED, {"ran": 58 * MINUTE, "timeout": HOUR}, "expired", id="cancelled two minutes before its timeout"
+        ),
+        pytest.param(
+            CANCELLED,
+            {"ran": 57 * MINUTE, "timeout": HOUR},
+            "cancelled",
+            id="cancelled three minutes before its timeout",
+        ),
+        pytest.param(
+            CANCELLED,
+            {"ran": HOUR, "timeout": HOUR, "cancel": cancelled_for(CancelReason.ASKED)},
+            "cancelled",
+            id="cancelled by a user of spot, at its timeout",
         ),
     ],
 )
@@ -202,7 +234,7 @@ ALL_EVIDENCE = st.builds(
 
 
 @given(ALL_EVIDENCE)
-def test_every_evidence_has_an_outcome_once_it_is_whole(known: AttemptEvidence) -> None:
+def test_complete_evidence_always_has_an_outcome(known: AttemptEvidence) -> None:
     outcome = classify(known)
     empty = known.error is None or (not known.error.message and not known.error.code)
     awaited = known.state is FAILED and empty and known.since_end < ERROR_IS_LATE
@@ -216,7 +248,7 @@ def test_every_evidence_has_an_outcome_once_it_is_whole(known: AttemptEvidence) 
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state.ended])
-def test_a_twin_that_stood_by_to_the_end_has_not_made_the_model(state: JobState) -> None:
+def test_a_standby_that_waited_to_the_end_has_not_made_the_model(state: JobState) -> None:
     assert classify(evidence(state, completed=True, stands_by=True, exit_code=0)) is Outcome.CANCELLED
 
 
@@ -238,33 +270,37 @@ def test_a_refused_create_ended(error: JobError, outcome: str) -> None:
     assert classify_refusal(error) == outcome
 
 
-def relieved(state: JobState, **changes: Any) -> Outcome | None:
+def replaced(state: JobState, **changes: Any) -> Outcome | None:
     return classify(evidence(state, replaced=True, **RAN, **changes))
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"exit_code": 75}, id="it said so"),
-        pytest.param({"error": exited(75)}, id="Vertex AI says with what it ended"),
-        pytest.param({"exit_code": 143, "cancel": ours(CancelReason.HANDED_OVER)}, id="it was told to, on its way out"),
-        pytest.param({"error": exited(137), "cancel": ours(CancelReason.HANDED_OVER)}, id="it had to be killed"),
+        pytest.param({"exit_code": 75}, id="exit 75 in the marker"),
+        pytest.param({"error": exited(75)}, id="status 75 in the text"),
+        pytest.param(
+            {"exit_code": 143, "cancel": cancelled_for(CancelReason.HANDED_OVER)}, id="cancelled on its way out"
+        ),
+        pytest.param(
+            {"error": exited(137), "cancel": cancelled_for(CancelReason.HANDED_OVER)}, id="killed after a cancel"
+        ),
     ],
 )
-def test_who_leaves_because_another_one_has_the_lease_has_handed_over(changes: dict[str, Any]) -> None:
-    assert relieved(FAILED, **changes) is Outcome.HANDED_OVER
+def test_a_holder_that_ends_because_its_standby_has_the_lease_has_handed_over(changes: dict[str, Any]) -> None:
+    assert replaced(FAILED, **changes) is Outcome.HANDED_OVER
 
 
-def test_a_hand_over_is_one_though_the_model_is_complete_by_now() -> None:
-    assert relieved(FAILED, exit_code=75, completed=True) is Outcome.HANDED_OVER
+def test_a_hand_over_counts_even_if_the_model_is_complete_by_now() -> None:
+    assert replaced(FAILED, exit_code=75, completed=True) is Outcome.HANDED_OVER
 
 
-def test_somebodys_cancel_is_no_hand_over_even_if_a_twin_has_taken_the_lease_since() -> None:
-    assert relieved(CANCELLED, exit_code=143) is Outcome.CANCELLED
+def test_a_cancel_by_a_user_is_no_hand_over_even_if_a_standby_has_the_lease_since() -> None:
+    assert replaced(CANCELLED, exit_code=143) is Outcome.CANCELLED
 
 
-def test_a_holder_that_was_lost_and_then_relieved_has_not_handed_over() -> None:
-    assert relieved(FAILED, error=exited(137)) is Outcome.INTERNAL
+def test_a_lost_holder_that_was_replaced_later_has_not_handed_over() -> None:
+    assert replaced(FAILED, error=exited(137)) is Outcome.INTERNAL
 
 
 def test_exit_75_without_a_successor_is_internal() -> None:
