@@ -13,7 +13,7 @@ from spot.accounting.cost import Account, Verdict, account
 from spot.accounting.phases import Phase
 from spot.core.job import JobState
 from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run, RunState
-from tests.machinery import samples, stories
+from tests.machinery import sample_runs, samples
 from tests.machinery.samples import after, ended, run, seen
 
 HOUR = timedelta(hours=1)
@@ -24,7 +24,7 @@ def of(run: Run, seen: Observation | None = None, *, now: datetime | None = None
 
 
 def test_each_attempt_costs_what_was_billed_at_the_price_pinned_for_its_region() -> None:
-    found = stories.handed_over().account
+    found = sample_runs.handed_over().account
     costs = [round(entry.usd or 0, 2) for entry in found.attempts if entry.billed]
     assert costs == [1.15, 4.0, 3.18]  # 2.3 h x 0.50, 4 h x 1.00, 5.3 h x 0.60
     assert found.usd == pytest.approx(sum(costs))
@@ -32,9 +32,9 @@ def test_each_attempt_costs_what_was_billed_at_the_price_pinned_for_its_region()
 
 
 def test_a_price_that_is_missing_is_not_guessed_and_matters_only_where_something_was_billed() -> None:
-    story = stories.handed_over()
-    spec = replace(story.run.spec, policy=samples.policy(usd_per_hour={"us-central1": {Provisioning.SPOT: 0.5}}))
-    found = of(replace(story.run, spec=spec), story.seen)
+    sample = sample_runs.handed_over()
+    spec = replace(sample.run.spec, policy=samples.policy(usd_per_hour={"us-central1": {Provisioning.SPOT: 0.5}}))
+    found = of(replace(sample.run, spec=spec), sample.seen)
     assert (found.usd, found.on_demand, found.usd_saved, found.share_saved, found.is_loss) == (
         None,
         None,
@@ -48,10 +48,10 @@ def test_a_price_that_is_missing_is_not_guessed_and_matters_only_where_something
 
 def test_on_demand_is_the_same_training_and_one_start_in_its_cheapest_region() -> None:
     """Twelve attempts had 9 minutes for three containers, of which the standby's start is no measure."""
-    on_demand = stories.handed_over().account.on_demand
+    on_demand = sample_runs.handed_over().account.on_demand
     assert on_demand
     assert (on_demand.region, on_demand.usd_per_hour) == ("us-central1", 1.0)
-    phases = stories.handed_over().account.phases
+    phases = sample_runs.handed_over().account.phases
     assert on_demand.work == phases[Phase.TRAINING] + phases[Phase.SAVING]
     assert on_demand.restore == timedelta(minutes=7)
     assert on_demand.finish == timedelta(minutes=2)
@@ -75,8 +75,8 @@ def test_a_run_on_demand_from_its_beginning_costs_what_on_demand_does() -> None:
 
 
 def test_a_standby_that_stood_by_when_the_model_was_there_has_trained_nothing_and_did_not_finish_it() -> None:
-    story = stories.late()
-    *_, holder = story.run.attempts
+    sample = sample_runs.late()
+    *_, holder = sample.run.attempts
     began = after(hours=25.2)
     standby = replace(
         holder,
@@ -91,8 +91,8 @@ def test_a_standby_that_stood_by_when_the_model_was_there_has_trained_nothing_an
         saving=timedelta(),
         ended_at=after(hours=26.5),
     )
-    both = replace(story.run, attempts=(*story.run.attempts, standby))
-    alone, beside = story.account, of(both, story.seen)
+    both = replace(sample.run, attempts=(*sample.run.attempts, standby))
+    alone, beside = sample.account, of(both, sample.seen)
     assert beside.on_demand == alone.on_demand
     assert beside.phases[Phase.TRAINING] == alone.phases[Phase.TRAINING]
     assert (beside.usd or 0) - (alone.usd or 0) == pytest.approx(1.3 * 0.5)
@@ -100,24 +100,26 @@ def test_a_standby_that_stood_by_when_the_model_was_there_has_trained_nothing_an
 
 
 def test_steps_that_were_lost_are_no_work_of_on_demand() -> None:
-    calm, harried = stories.calm().account.on_demand, stories.loss().account.on_demand
+    calm, harried = sample_runs.calm().account.on_demand, sample_runs.loss().account.on_demand
     assert calm
     assert harried
     assert harried.work < calm.work  # though it was billed for 17.8 h instead of 10.4 h
 
 
 @pytest.mark.parametrize(
-    ("story", "share", "is_loss"),
+    ("sample", "share", "is_loss"),
     [
-        (stories.calm, 0.50, False),
-        (stories.handed_over, 0.21, False),
-        (stories.loss, -0.60, True),
-        (stories.late, 0.0, False),  # on demand from the beginning
-        (stories.open_run, 0.42, False),
+        (sample_runs.calm, 0.50, False),
+        (sample_runs.handed_over, 0.21, False),
+        (sample_runs.loss, -0.60, True),
+        (sample_runs.late, 0.0, False),  # on demand from the beginning
+        (sample_runs.open_run, 0.42, False),
     ],
 )
-def test_a_run_that_costs_more_than_on_demand_is_a_loss(story: stories.Telling, share: float, is_loss: bool) -> None:
-    found = story().account
+def test_a_run_that_costs_more_than_on_demand_is_a_loss(
+    sample: sample_runs.MakeSample, share: float, is_loss: bool
+) -> None:
+    found = sample().account
     assert found.share_saved == pytest.approx(share, abs=0.005)
     assert found.is_loss is is_loss
 
@@ -141,8 +143,8 @@ def test_starts_without_a_step_that_counts_are_nothing_to_compare_with() -> None
 
 @pytest.mark.parametrize("state", [RunState.FAILED, RunState.CANCELLED])
 def test_without_a_model_nothing_is_saved_and_all_it_cost_is_lost(state: RunState) -> None:
-    story = stories.failed()
-    found = of(replace(story.run, state=state), story.seen)
+    sample = sample_runs.failed()
+    found = of(replace(sample.run, state=state), sample.seen)
     assert found.phases[Phase.TRAINING] > HOUR, "there were steps, and they came to nothing"
     assert found.on_demand
     assert found.on_demand.usd == 0
@@ -160,7 +162,7 @@ def test_an_open_run_that_has_just_started_is_no_loss() -> None:
 
 def test_steps_that_were_trained_twice_count_once_for_on_demand() -> None:
     """The newest checkpoint, of 300 steps, could not be read: the second attempt went on from 60."""
-    tried = stories.preempted().run.attempts
+    tried = sample_runs.preempted().run.attempts
     damaged = replace(tried[0], from_step=0, last_step=300)
     again = replace(tried[1], from_step=60, last_step=600)
     whole = of(run(damaged, again, state=RunState.SUCCEEDED, ended_at=after(hours=9)))
@@ -175,24 +177,24 @@ def test_steps_that_were_trained_twice_count_once_for_on_demand() -> None:
 
 
 def test_a_run_that_nothing_was_tried_for_costs_nothing_and_is_no_loss() -> None:
-    found = stories.untouched().account
+    found = sample_runs.untouched().account
     assert (found.usd, found.is_loss, found.goodput) == (0, False, None)
 
 
 @pytest.mark.parametrize(
-    ("story", "verdict", "spare"),
+    ("sample", "verdict", "spare"),
     [
-        (stories.calm, Verdict.MET, 13.4),
-        (stories.late, Verdict.MISSED, -1.9),
-        (stories.open_run, Verdict.DUE, 19.0),
-        (stories.failed, Verdict.NO_MODEL, None),
-        (stories.untouched, Verdict.NO_MODEL, None),
+        (sample_runs.calm, Verdict.MET, 13.4),
+        (sample_runs.late, Verdict.MISSED, -1.9),
+        (sample_runs.open_run, Verdict.DUE, 19.0),
+        (sample_runs.failed, Verdict.NO_MODEL, None),
+        (sample_runs.untouched, Verdict.NO_MODEL, None),
     ],
 )
 def test_a_deadline_is_met_by_the_model_not_by_the_end_of_the_run(
-    story: stories.Telling, verdict: Verdict, spare: float | None
+    sample: sample_runs.MakeSample, verdict: Verdict, spare: float | None
 ) -> None:
-    found = story().account
+    found = sample().account
     assert found.verdict is verdict
     assert (found.to_spare / HOUR if found.to_spare is not None else None) == pytest.approx(spare)
 
@@ -212,10 +214,10 @@ def test_a_model_that_is_there_in_time_has_met_the_deadline_though_its_job_has_n
 
 
 def test_without_the_bucket_the_job_that_succeeded_says_when_the_model_was_there() -> None:
-    story = stories.calm()
-    job_ended_at = story.run.attempts[0].ended_at
-    assert of(story.run, None).end == job_ended_at
-    assert of(replace(story.run, attempts=()), None).end == story.run.ended_at
+    sample = sample_runs.calm()
+    job_ended_at = sample.run.attempts[0].ended_at
+    assert of(sample.run, None).end == job_ended_at
+    assert of(replace(sample.run, attempts=()), None).end == sample.run.ended_at
 
 
 def test_goodput_is_training_by_what_was_billed_and_by_the_wall_clock() -> None:
@@ -236,7 +238,7 @@ def test_goodput_is_training_by_what_was_billed_and_by_the_wall_clock() -> None:
 
 
 def test_two_machines_at_once_cover_the_wall_clock_once_and_are_billed_twice() -> None:
-    found = stories.handed_over().account
+    found = sample_runs.handed_over().account
     assert found.billed > found.wall - found.without_machine
 
 

@@ -16,7 +16,7 @@ from spot.core.run import Run, RunState
 from spot.storage.base import ABSENT, Object
 from spot.storage.records.ledger import Ledger
 from spot.supervisor.training_status import BucketStatus
-from tests.machinery import stories
+from tests.machinery import sample_runs
 from tests.machinery.desk import WEEKLY, Desk
 from tests.machinery.storage.memory import MemoryStore
 from tests.paths import PROJECT
@@ -26,9 +26,11 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DOCS = PROJECT / "docs" / "costs.md"
 
 
-def kept(desk: Desk, story: stories.Story, *, ago: timedelta = timedelta(days=2), run_id: str = NIGHTLY) -> Run:
-    """The record of this story in the bucket, as if it had begun so long ago."""
-    run: Run = stories.moved(story.run, by=datetime.now(UTC) - ago - story.run.submitted_at)
+def kept(
+    desk: Desk, sample: sample_runs.SampleRun, *, ago: timedelta = timedelta(days=2), run_id: str = NIGHTLY
+) -> Run:
+    """Write the record of this sample to the bucket, moved so that it started so long ago, and return the run."""
+    run: Run = sample_runs.moved(sample.run, by=datetime.now(UTC) - ago - sample.run.submitted_at)
     run = replace(run, id=run_id, spec=replace(run.spec, root=desk.root))
     ledger = Ledger(desk.store())
     record = ledger.create(run)
@@ -38,7 +40,7 @@ def kept(desk: Desk, story: stories.Story, *, ago: timedelta = timedelta(days=2)
 
 
 def test_a_run_is_reported_as_text_markdown_json_and_a_page(desk: Desk, tmp_path: Path) -> None:
-    run = kept(desk, stories.handed_over())
+    run = kept(desk, sample_runs.handed_over())
     text, markdown = desk.spot("report", run.id), desk.spot("report", run.id, "--markdown")
     assert (text.code, markdown.code, text.err) == (Exit.DONE, Exit.DONE, "")
     assert text.out.startswith("$8.33, 21 % less than on-demand\n")
@@ -54,14 +56,14 @@ def test_a_run_is_reported_as_text_markdown_json_and_a_page(desk: Desk, tmp_path
 
 
 def test_an_open_run_is_reported_as_it_stands(desk: Desk) -> None:
-    run = kept(desk, stories.open_run(), ago=timedelta(hours=5))
+    run = kept(desk, sample_runs.open_run(), ago=timedelta(hours=5))
     values = desk.spot("report", run.id, "--json").json
     assert (values["state"], values["deadline_verdict"], values["model"]) == ("open", "due", None)
     assert "so far" in desk.spot("report", run.id).out
 
 
 def test_every_key_of_the_json_is_documented_and_every_documented_key_is_there(desk: Desk) -> None:
-    run = kept(desk, stories.handed_over())
+    run = kept(desk, sample_runs.handed_over())
     one = desk.spot("report", run.id, "--json").json
     many = desk.spot("report", "--since", "30d", "--json").json
     said = {
@@ -80,8 +82,8 @@ def test_every_key_of_the_json_is_documented_and_every_documented_key_is_there(d
 
 
 def test_the_runs_of_some_time_are_added_up_and_a_broken_record_is_named(desk: Desk, tmp_path: Path) -> None:
-    for number, story in enumerate((stories.calm(), stories.loss(), stories.failed())):
-        kept(desk, story, ago=timedelta(days=2 * number + 1), run_id=f"{WEEKLY}-{number}")
+    for number, sample in enumerate((sample_runs.calm(), sample_runs.loss(), sample_runs.failed())):
+        kept(desk, sample, ago=timedelta(days=2 * number + 1), run_id=f"{WEEKLY}-{number}")
     month, broken = f"{datetime.now(UTC):%Y/%m}", f"{datetime.now(UTC):%Y%m%d}-broken"
     desk.store().write(f"runs/closed/{month}/{broken}.json", b"nonsense", if_generation=ABSENT)
     values = desk.spot("report", "--since", "4d", "--json").json
@@ -121,7 +123,7 @@ def test_what_cannot_be_reported_is_one_line(desk: Desk, arguments: tuple[str, .
 
 
 def test_a_page_that_cannot_be_written_is_one_line(desk: Desk) -> None:
-    kept(desk, stories.calm())
+    kept(desk, sample_runs.calm())
     said = desk.spot("report", NIGHTLY, "--html", "/no/such/folder/page.html")
     assert (said.code, said.err) == (
         Exit.USAGE,
@@ -130,7 +132,7 @@ def test_a_page_that_cannot_be_written_is_one_line(desk: Desk) -> None:
 
 
 def test_an_unreadable_checkpoint_is_reported_and_the_record_is_used(desk: Desk) -> None:
-    kept(desk, stories.calm())
+    kept(desk, sample_runs.calm())
     desk.put(f"models/{NIGHTLY}/completion.json", b"nonsense")
     said = desk.spot("report", NIGHTLY)
     assert said.code == Exit.AGAIN
@@ -140,7 +142,7 @@ def test_an_unreadable_checkpoint_is_reported_and_the_record_is_used(desk: Desk)
 
 def test_of_many_runs_the_one_with_an_unreadable_model_is_reported(desk: Desk) -> None:
     for name in (NIGHTLY, WEEKLY):
-        kept(desk, stories.calm(), run_id=name)
+        kept(desk, sample_runs.calm(), run_id=name)
     desk.put(f"models/{NIGHTLY}/completion.json", b"nonsense")
     said = desk.spot("report", "--since", "9d", "--json")
     assert (said.code, said.json["totals"]["runs"]) == (Exit.DONE, 2)
@@ -177,7 +179,7 @@ class Silent(MemoryStore):
 
 def test_a_bucket_that_does_not_answer_is_no_report_without_its_runs() -> None:
     store = Silent()
-    run = stories.handed_over().run
+    run = sample_runs.handed_over().run
     ledger = Ledger(store)
     ledger.file(ledger.create(replace(run, id="20261123-nightly")))
     with pytest.raises(TemporarilyUnavailable):

@@ -11,7 +11,7 @@ from spot.core.run import Decision, Observation, Outcome, Run, RunState
 from spot.github import summary
 from spot.supervisor.reconcile import PassResult
 from spot.supervisor.service import RunsResult
-from tests.machinery import stories
+from tests.machinery import sample_runs
 from tests.machinery.report.test_render import NASTY
 from tests.machinery.samples import after, attempt, ended, run, seen
 
@@ -72,16 +72,16 @@ def test_a_run_that_has_ended_has_no_time_left(state: RunState) -> None:
 
 
 def test_a_run_that_has_ended_shows_its_report() -> None:
-    story = stories.handed_over()
-    text = summary.reconciled(result(passed(story.run, story.seen)), story.now)
+    sample = sample_runs.handed_over()
+    text = summary.reconciled(result(passed(sample.run, sample.seen)), sample.now)
     assert "**&#36;8.33, 21 % less than on-demand**" in text
     assert "| state | ✅ succeeded, 2026-11-24 20:09 UTC |" in text
     assert "xychart-beta" in text
 
 
 def test_a_run_that_failed_says_why() -> None:
-    story = stories.failed()
-    assert "| why | a last word &#124; &#60;i&#62;of&#60;/i&#62; failed |" in summary.state(story.run, None, "", NOW)
+    sample = sample_runs.failed()
+    assert "| why | a last word &#124; &#60;i&#62;of&#60;/i&#62; failed |" in summary.state(sample.run, None, "", NOW)
 
 
 def test_a_summary_of_very_many_runs_still_fits_github() -> None:

@@ -15,7 +15,7 @@ from spot.core.job import JobError, JobState
 from spot.core.run import Decision, Outcome, Provisioning
 from spot.report import markdown
 from spot.report.markdown import POINTS, gantt, progress
-from tests.machinery import stories
+from tests.machinery import sample_runs
 from tests.machinery.report.test_render import NASTY
 from tests.machinery.samples import after, attempt, ended, run
 
@@ -92,10 +92,10 @@ def test_the_look_of_the_chart_is_json_that_mermaid_reads() -> None:
 
 
 def of(name: str) -> str:
-    return markdown.report(stories.STORIES[name]().account)
+    return markdown.report(sample_runs.SAMPLE_RUNS[name]().account)
 
 
-@pytest.mark.parametrize("name", stories.STORIES)
+@pytest.mark.parametrize("name", sample_runs.SAMPLE_RUNS)
 def test_every_table_keeps_its_columns(name: str) -> None:
     columns = 0
     for line in of(name).splitlines():
@@ -107,7 +107,7 @@ def test_every_table_keeps_its_columns(name: str) -> None:
 
 
 def test_what_others_wrote_stays_text() -> None:
-    failed = stories.failed()
+    failed = sample_runs.failed()
     attempt = replace(failed.run.attempts[0], error=JobError(code=3, message=NASTY))
     decision = Decision(at=after(), action=NASTY, reason=NASTY)
     run = replace(failed.run, attempts=(attempt,), decisions=(decision,))
@@ -137,9 +137,9 @@ def test_the_model_and_each_job_and_its_log_are_linked() -> None:
 
 
 def test_of_very_many_attempts_and_decisions_the_newest_are_shown() -> None:
-    story = stories.late()
-    run = replace(story.run, attempts=story.run.attempts[:38] * 5, decisions=story.run.decisions * 5)
-    text = markdown.report(replace(story, run=run).account)
+    sample = sample_runs.late()
+    run = replace(sample.run, attempts=sample.run.attempts[:38] * 5, decisions=sample.run.decisions * 5)
+    text = markdown.report(replace(sample, run=run).account)
     assert "150 earlier attempts not shown" in text
     assert "<summary>200 decisions, the last 40</summary>" in text
     assert len(text.encode()) < 60_000
@@ -150,7 +150,7 @@ def test_a_run_that_nothing_was_tried_for_has_no_pictures() -> None:
 
 
 def test_many_runs_are_a_table_and_what_they_come_to() -> None:
-    accounts = tuple(stories.STORIES[name]().account for name in ("calm", "loss"))
+    accounts = tuple(sample_runs.SAMPLE_RUNS[name]().account for name in ("calm", "loss"))
     found = Totals(since=after(), until=after(hours=60), accounts=accounts, skipped=("a | b",))
     text = markdown.many(found)
     assert "## 2 runs submitted since 2026-11-24 00:00 UTC" in text

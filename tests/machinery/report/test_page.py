@@ -13,7 +13,7 @@ from spot.accounting.totals import Totals
 from spot.core.job import JobError
 from spot.core.run import CancelRequest, Decision, RunState
 from spot.report.page import many, report
-from tests.machinery import stories
+from tests.machinery import sample_runs
 from tests.machinery.samples import after
 
 NASTY = "<script>alert(1)</script> \"' onload=x & </title></style>"
@@ -54,10 +54,10 @@ class Page(HTMLParser):
 
 
 def of(name: str) -> Page:
-    return Page(report(stories.STORIES[name]().account))
+    return Page(report(sample_runs.SAMPLE_RUNS[name]().account))
 
 
-@pytest.mark.parametrize("name", stories.STORIES)
+@pytest.mark.parametrize("name", sample_runs.SAMPLE_RUNS)
 def test_a_page_is_whole_and_needs_nothing_but_itself(name: str) -> None:
     page = of(name)
     assert not page.tags.keys() & {"script", "link", "img", "iframe", "object", "font", "use", "image"}
@@ -78,7 +78,7 @@ def test_the_page_loads_nothing_and_fits_phones_and_dark_mode() -> None:
 
 
 def test_what_others_wrote_stays_text_wherever_it_stands() -> None:
-    failed = stories.failed()
+    failed = sample_runs.failed()
     attempt = replace(failed.run.attempts[0], error=JobError(code=3, message=NASTY), region=NASTY, id=NASTY, job=None)
     run = replace(
         failed.run,
@@ -97,7 +97,7 @@ def test_what_others_wrote_stays_text_wherever_it_stands() -> None:
 
 
 def test_no_text_passes_for_a_link_by_looking_like_one() -> None:
-    failed = stories.failed()
+    failed = sample_runs.failed()
     decision = Decision(at=after(), action="close as cancelled", reason='<a href="https://example.com">x</a> cancelled')
     page = Page(report(replace(failed, run=replace(failed.run, decisions=(decision,))).account))
     assert "https://example.com" not in page.values("href")
@@ -105,7 +105,7 @@ def test_no_text_passes_for_a_link_by_looking_like_one() -> None:
 
 
 def test_a_loss_and_a_missed_deadline_are_marked_and_described() -> None:
-    loss, late, calm = (report(stories.STORIES[name]().account) for name in ("loss", "late", "calm"))
+    loss, late, calm = (report(sample_runs.SAMPLE_RUNS[name]().account) for name in ("loss", "late", "calm"))
     assert '<h1 class="bad">LOSS: $16.45, 60 % more than on-demand</h1>' in loss
     assert '<p class="lead bad">Succeeded, 2026-11-25 01:54 UTC. Deadline MISSED by 1.9 h.</p>' in late
     assert 'class="bad"' not in calm
@@ -119,19 +119,19 @@ def test_each_picture_has_a_description() -> None:
 
 
 def test_every_attempt_and_every_decision_is_in_it() -> None:
-    late = stories.late()
+    late = sample_runs.late()
     text = report(late.account)
     assert all(f"<b>{attempt.id}</b>" in text for attempt in late.run.attempts)
     assert f"<h2>{len(late.run.decisions)} decisions</h2>" in text
 
 
 def test_on_a_phone_each_cell_says_what_it_is() -> None:
-    text = report(stories.calm().account)
+    text = report(sample_runs.calm().account)
     assert '<td class="n" data-head="billed">10.4 h</td>' in text
 
 
 def test_many_runs_are_a_page_too() -> None:
-    accounts = tuple(stories.STORIES[name]().account for name in ("calm", "loss", "failed"))
+    accounts = tuple(sample_runs.SAMPLE_RUNS[name]().account for name in ("calm", "loss", "failed"))
     found = Totals(since=after(), until=after(hours=60), accounts=accounts, skipped=("x is no record of a run",))
     text = many(found)
     assert Page(text).tags["tr"] == 4

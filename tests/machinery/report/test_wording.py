@@ -12,7 +12,7 @@ from spot.accounting.phases import Phase
 from spot.accounting.totals import Totals
 from spot.core.run import Provisioning, RunState
 from spot.report import wording as words
-from tests.machinery import samples, stories
+from tests.machinery import sample_runs, samples
 from tests.machinery.samples import after, attempt, run
 
 
@@ -28,26 +28,26 @@ from tests.machinery.samples import after, attempt, run
     ],
 )
 def test_the_headline_is_what_it_cost_and_how_that_compares(name: str, text: str) -> None:
-    headline = words.headline(stories.STORIES[name]().account)
+    headline = words.headline(sample_runs.SAMPLE_RUNS[name]().account)
     assert headline.text == text
     assert headline.is_loss is text.startswith("LOSS")
 
 
 def test_a_failure_without_a_step_is_money_lost() -> None:
-    failed = stories.failed()
+    failed = sample_runs.failed()
     nothing = replace(failed.run.attempts[0], advanced_at=None, saved_at=None)
     found = words.headline(replace(failed, run=replace(failed.run, attempts=(nothing,)), seen=None).account)
     assert found == words.Headline(text="LOSS: $1.11 and no model", is_loss=True)
 
 
 def test_an_open_run_before_its_first_step_has_made_no_loss_yet() -> None:
-    begun = stories.Story(run=run(attempt(started_at=after())), seen=None, now=after(minutes=6))
+    begun = sample_runs.SampleRun(run=run(attempt(started_at=after())), seen=None, now=after(minutes=6))
     assert words.headline(begun.account).text == "$0.05 so far, no useful step"
     assert not words.headline(begun.account).is_loss
 
 
 def test_a_missing_price_is_reported() -> None:
-    calm = stories.calm()
+    calm = sample_runs.calm()
     spec = replace(calm.run.spec, policy=samples.policy(usd_per_hour={}))
     account = replace(calm, run=replace(calm.run, spec=spec)).account
     assert words.headline(account).text == "Cost unknown: a price is missing"
@@ -57,7 +57,7 @@ def test_a_missing_price_is_reported() -> None:
 
 
 def test_the_facts_say_the_numbers_that_the_headline_rests_on() -> None:
-    facts = dict(words.facts(stories.handed_over().account))
+    facts = dict(words.facts(sample_runs.handed_over().account))
     assert facts["deadline"] == "2026-11-25 00:00 UTC, met with 3.9 h to spare"
     assert facts["cost"] == "at most $8.33: $4.33 spot, $4.00 on-demand"
     assert facts["on-demand"] == (
@@ -70,10 +70,10 @@ def test_the_facts_say_the_numbers_that_the_headline_rests_on() -> None:
 
 
 def test_a_loss_is_called_one_in_the_facts_and_in_a_table() -> None:
-    facts = dict(words.facts(stories.loss().account))
+    facts = dict(words.facts(sample_runs.loss().account))
     assert facts["LOSS"] == "$6.15 (60 %)"
     assert "saved" not in facts
-    assert words.saved(stories.loss().account) == "LOSS 60 %"
+    assert words.saved(sample_runs.loss().account) == "LOSS 60 %"
 
 
 def test_a_difference_of_less_than_a_hundredth_is_none_everywhere() -> None:
@@ -86,18 +86,18 @@ def test_a_difference_of_less_than_a_hundredth_is_none_everywhere() -> None:
 
 
 def test_no_difference_is_one_word() -> None:
-    assert dict(words.facts(stories.late().account))["saved"] == "nothing"
+    assert dict(words.facts(sample_runs.late().account))["saved"] == "nothing"
 
 
 def dearer_by(share: float) -> Account:
     """On demand from the beginning, in a region that costs so much more than another one of the run's."""
-    late = stories.late()
+    late = sample_runs.late()
     prices = {region: {Provisioning.ON_DEMAND: usd} for region, usd in (("us-central1", 1.0), ("us-east4", 1 - share))}
     return replace(late, run=replace(late.run, spec=samples.spec(usd_per_hour=prices))).account
 
 
 def test_the_cost_of_a_run_without_a_model_is_a_loss_everywhere() -> None:
-    failed = stories.failed().account
+    failed = sample_runs.failed().account
     facts = dict(words.facts(failed))
     assert facts["LOSS"] == "$1.11: no model"
     assert facts["on-demand"] == "not comparable: no model"
@@ -105,15 +105,15 @@ def test_the_cost_of_a_run_without_a_model_is_a_loss_everywhere() -> None:
 
 
 def test_a_missed_deadline_is_shown_with_the_delay() -> None:
-    late = stories.late().account
+    late = sample_runs.late().account
     assert words.deadline(late) == "MISSED by 1.9 h"
     assert words.brief_deadline(late) == "LATE by 1.9 h"
-    open_run = stories.open_run()
+    open_run = sample_runs.open_run()
     assert words.deadline(replace(open_run, now=after(hours=25)).account) == "MISSED by 60 min so far"
 
 
 def test_a_model_whose_job_has_not_ended_is_there_and_not_missed_so_far() -> None:
-    open_run = stories.open_run()
+    open_run = sample_runs.open_run()
     assert open_run.seen
     for hour, deadline in ((23, "met with 60 min to spare"), (25, "MISSED by 60 min")):
         complete = replace(open_run, seen=replace(open_run.seen, completed_at=after(hours=hour)), now=after(hours=25.2))
@@ -123,7 +123,7 @@ def test_a_model_whose_job_has_not_ended_is_there_and_not_missed_so_far() -> Non
 
 
 def test_a_run_without_a_model_names_the_reason_and_the_user() -> None:
-    facts = dict(words.facts(stories.untouched().account))
+    facts = dict(words.facts(sample_runs.untouched().account))
     assert facts["state"] == "cancelled by ann <ann@example.com>, 2026-11-24 00:06 UTC"
     assert facts["why"] == "a last word | <i>of</i> cancelled"
     assert facts["deadline"].endswith("no model: the run was cancelled")
@@ -139,7 +139,7 @@ def test_small_amounts_and_shares_are_not_rounded_to_nothing() -> None:
 
 
 def test_a_cancelled_run_is_no_failure() -> None:
-    failed = stories.failed()
+    failed = sample_runs.failed()
     cancelled = replace(failed, run=replace(failed.run, state=RunState.CANCELLED)).account
     assert words.brief_deadline(cancelled) == "cancelled"
     assert cancelled.to_spare is None

@@ -1,4 +1,4 @@
-"""Provide whole runs, each with the state of the bucket and a time to look at them, for reports and views."""
+"""Provide sample runs, each with the observed progress and a time of observation, for reports and views."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.machinery import samples
 from tests.machinery.samples import after
 
 STEPS = 600
-"""Of ten hours of training."""
+"""The steps of ten hours of training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
+class SampleRun:
     run: Run
     seen: Observation | None
     now: datetime
@@ -39,13 +39,13 @@ def moved(value: Any, *, by: timedelta) -> Any:
     return value
 
 
-def calm() -> Story:
-    """One spot attempt, and the deadline far away."""
-    return _story(_attempt(0, ran=10.4, steps=STEPS, outcome=Outcome.SUCCEEDED), completed=10.6)
+def calm() -> SampleRun:
+    """Return a run of one spot attempt, long before its deadline."""
+    return _sample_run(_attempt(0, ran=10.4, steps=STEPS, outcome=Outcome.SUCCEEDED), completed=10.6)
 
 
-def preempted() -> Story:
-    """Many preemptions in two regions, and regions without a machine between them."""
+def preempted() -> SampleRun:
+    """Return a run with many preemptions in two regions, and attempts without capacity between them."""
     attempts, at, step = [], 0.0, 0
     for number, ran in enumerate([3.2, 0.7, 2.1, 0.4, 1.3, 2.4]):
         region = ("us-central1", "us-east4")[number % 2]
@@ -57,11 +57,11 @@ def preempted() -> Story:
             at += 0.9
     ran = (STEPS - step) / 60 + 0.2
     attempts.append(_attempt(at, ran=ran, region="us-east4", steps=STEPS, from_step=step, outcome=Outcome.SUCCEEDED))
-    return _story(*attempts, completed=at + ran + 0.18)
+    return _sample_run(*attempts, completed=at + ran + 0.18)
 
 
-def handed_over() -> Story:
-    """Spot is gone for hours, on-demand takes over, and a spot standby replaces it."""
+def handed_over() -> SampleRun:
+    """Return a run without spot for hours, with on-demand and a spot standby that replaces it."""
     first = _attempt(0, ran=2.3, steps=120, outcome=Outcome.PREEMPTED)
     dry = [_none(2.6 + 0.35 * number, ("us-east4", "us-central1")[number % 2], 120) for number in range(8)]
     held = _attempt(
@@ -80,11 +80,11 @@ def handed_over() -> Story:
         advanced_at=after(hours=15.64),
     )
     attempts = (first, *dry, held, replace(failed_standby, replaces="a10"), standby)
-    return _story(*attempts, completed=20.15)
+    return _sample_run(*attempts, completed=20.15)
 
 
-def loss() -> Story:
-    """Preempted again and again before the next checkpoint, then finished on demand."""
+def loss() -> SampleRun:
+    """Return a run preempted repeatedly before its next checkpoint, and finished on demand."""
     tries = [
         _attempt(1.2 * number, ran=1.0, steps=10 * (number + 1), from_step=10 * number, outcome=Outcome.PREEMPTED)
         for number in range(9)
@@ -94,39 +94,39 @@ def loss() -> Story:
         11, ran=8.8, provisioning=Provisioning.ON_DEMAND, from_step=90, steps=STEPS, outcome=Outcome.SUCCEEDED
     )
     dear = {"us-central1": {Provisioning.SPOT: 0.85, Provisioning.ON_DEMAND: 1.0}}
-    return _story(*tries, last, completed=19.9, regions=("us-central1",), usd_per_hour=dear)
+    return _sample_run(*tries, last, completed=19.9, regions=("us-central1",), usd_per_hour=dear)
 
 
-def late() -> Story:
-    """The only region had nothing for a day, and the deadline was missed."""
+def late() -> SampleRun:
+    """Return a run that missed its deadline, because its only region had no capacity for a day."""
     nothing = [_none(0.4 * number, "us-central1", 0) for number in range(38)]
     last = _attempt(15.5, ran=10.3, provisioning=Provisioning.ON_DEMAND, steps=STEPS, outcome=Outcome.SUCCEEDED)
-    return _story(*nothing, last, completed=25.9, regions=("us-central1",))
+    return _sample_run(*nothing, last, completed=25.9, regions=("us-central1",))
 
 
-def open_run() -> Story:
-    """Five hours in: one preemption, the second attempt trains."""
+def open_run() -> SampleRun:
+    """Return an open run after five hours: one preemption, and the second attempt trains."""
     first = _attempt(0, ran=2.3, steps=120, outcome=Outcome.PREEMPTED)
     second = replace(
         _attempt(2.5, ran=2.5, region="us-east4", from_step=120, steps=250, outcome=None),
         saved_at=after(hours=4.9),
     )
     seen = samples.seen(250 / 60, at=after(hours=4.9), attempt="a2")
-    return _story(first, second, state=RunState.OPEN, seen=seen, now=5.0)
+    return _sample_run(first, second, state=RunState.OPEN, seen=seen, now=5.0)
 
 
-def failed() -> Story:
-    """The training's own fault, after two hours."""
+def failed() -> SampleRun:
+    """Return a run whose training failed after two hours."""
     error = JobError(code=3, message="The replica workerpool0-0 exited with a non-zero status of 1. <b>NaN</b> | loss")
     first = replace(
         _attempt(0, ran=2.2, steps=110, outcome=Outcome.TRAINING_FAILED), error=error, ended_at=after(hours=2.4)
     )
-    return _story(first, state=RunState.FAILED, ended=2.5, seen=samples.seen(110 / 60, at=after(hours=2.1)))
+    return _sample_run(first, state=RunState.FAILED, ended=2.5, seen=samples.seen(110 / 60, at=after(hours=2.1)))
 
 
-def untouched() -> Story:
-    """Cancelled before anything was tried."""
-    return _story(
+def untouched() -> SampleRun:
+    """Return a run cancelled before its first attempt."""
+    return _sample_run(
         state=RunState.CANCELLED,
         ended=0.1,
         seen=Observation(),
@@ -134,7 +134,7 @@ def untouched() -> Story:
     )
 
 
-def _story(
+def _sample_run(
     *attempts: Attempt,
     completed: float | None = None,
     state: RunState = RunState.SUCCEEDED,
@@ -142,8 +142,8 @@ def _story(
     seen: Observation | None = None,
     now: float = 48,
     **changes: Any,
-) -> Story:
-    """All times are hours after submit."""
+) -> SampleRun:
+    """Return a sample run; all times are hours after submit."""
     end = ended if ended is not None else None if completed is None else completed + 0.1
     if completed is not None:
         seen = samples.seen(
@@ -157,7 +157,7 @@ def _story(
         decisions=_decisions(attempts, state, end),
         **changes,
     )
-    return Story(run=run, seen=seen, now=after(hours=now))
+    return SampleRun(run=run, seen=seen, now=after(hours=now))
 
 
 def _decisions(attempts: tuple[Attempt, ...], state: RunState, end: float | None) -> tuple[Decision, ...]:
@@ -186,7 +186,7 @@ def _attempt(
     lost: float = 0.12,
     **changes: Any,
 ) -> Attempt:
-    """Submitted `at` hours, a machine after 11 minutes, its trainer after 3 more, its first step after 4 more."""
+    """Return an attempt submitted after `at` hours; machine, trainer and first step come 11, 3 and 4 minutes later."""
     started, ended = after(hours=at, minutes=11), after(hours=at + ran, minutes=11)
     saved = ended if outcome is Outcome.SUCCEEDED else ended - timedelta(hours=lost)
     facts: dict[str, Any] = {
@@ -208,7 +208,7 @@ def _attempt(
 
 
 def _none(at: float, region: str, step: int) -> Attempt:
-    """No machine within 20 minutes."""
+    """Return an attempt without capacity within 20 minutes."""
     return samples.ended(
         Outcome.NO_CAPACITY,
         at=after(hours=at, minutes=20),
@@ -221,8 +221,8 @@ def _none(at: float, region: str, step: int) -> Attempt:
     )
 
 
-Telling = Callable[[], Story]
-STORIES: dict[str, Telling] = {
+MakeSample = Callable[[], SampleRun]
+SAMPLE_RUNS: dict[str, MakeSample] = {
     "calm": calm,
     "preempted": preempted,
     "handed-over": handed_over,
