@@ -23,10 +23,10 @@ from spot.storage.factory import open_store
 from spot.storage.records import completion
 from spot.storage.records.ledger import Ledger
 from spot.supervisor.training_status import BucketStatus
-from tests.machinery import stories
+from tests.machinery import sample_runs
 
 WEIGHTS = b"weights"
-STORY = stories.preempted()
+STORY = sample_runs.preempted()
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def rehearsed(emulator_url: str) -> Run:
     """Fill the bucket of a rehearsal with a closed run and its model, and return the run."""
     requests.post(f"{emulator_url}/storage/v1/b", json={"name": BUCKET}, timeout=60).raise_for_status()
     by = EPOCH - STORY.run.submitted_at
-    run: Run = stories.moved(STORY.run, by=by)
+    run: Run = sample_runs.moved(STORY.run, by=by)
     run = replace(run, id=RUN, spec=replace(run.spec, root=ROOT))
     ledger = Ledger(open_store(ROOT))
     ledger.file(ledger.create(run))
