@@ -76,7 +76,7 @@ class BeatenOptimum(Exception):
 def replayed(job: Job) -> list[Cost]:
     """Every policy with every amount of work. Raises `BeatenOptimum`."""
     setting, start = job.setting, job.window.start
-    stretches, draws = _stretches(setting), _luck(setting, job.seed).at(start)
+    stretches, draws = _stretches(setting), _startup_times(setting, job.seed).at(start)
     costs = [
         _cost(job, policy, work, stretches, draws)
         for work in WORK
@@ -97,7 +97,7 @@ def _stretches(setting: Setting) -> Windows:
 
 
 @cache
-def _luck(setting: Setting, seed: int) -> StartupTimes:
+def _startup_times(setting: Setting, seed: int) -> StartupTimes:
     return StartupTimes.drawn(setting.starts, setting.regions, seed)
 
 

@@ -10,7 +10,7 @@ RATE, LATENCY_S, PIECE = 200e6, 0.030, 1 << 20
 
 
 class Clock:
-    """Time that passes only when somebody sleeps."""
+    """Advance the time only in `sleep`."""
 
     def __init__(self) -> None:
         self.now = 1000.0

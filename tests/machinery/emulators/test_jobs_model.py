@@ -31,7 +31,7 @@ SCHEDULING = strategies.fixed_dictionaries(
 )
 
 
-class Lives(RuleBasedStateMachine):
+class JobMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = World()
@@ -46,7 +46,7 @@ class Lives(RuleBasedStateMachine):
         self.names.append(self.world.create(provisioning, scheduling=scheduling))
 
     @rule(seconds=strategies.sampled_from([0, 1, 20, 60, 300, 3600, 100_000]))
-    def time_passes(self, seconds: float) -> None:
+    def advance_time(self, seconds: float) -> None:
         self.world.advance(seconds=seconds)
 
     @rule(provisioning=strategies.sampled_from(Provisioning), count=strategies.integers(0, 3))
@@ -105,5 +105,5 @@ class Lives(RuleBasedStateMachine):
             assert self.world.clock.now() - after.ended_at >= BEHAVIOUR.error_delay
 
 
-Lives.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
-TestLives = Lives.TestCase
+JobMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestJobMachine = JobMachine.TestCase

@@ -64,12 +64,12 @@ def commit(store: Store, manifest: Manifest) -> None:
     store.write(manifest.name, manifest.to_json(), if_generation=ABSENT)
 
 
-def test_of_a_run_that_wrote_nothing_nothing_is_known(run: Run) -> None:
+def test_a_run_without_objects_has_no_status(run: Run) -> None:
     assert BucketStatus(run.spec.root).observe(run) == Observation()
     assert BucketStatus(run.spec.root).starts(run, run.attempts[0]) == markers.AttemptStarts(count=0, exit_code=None)
 
 
-def test_progress_is_that_of_the_newest_manifest(run: Run, checkpoints: Store) -> None:
+def test_progress_comes_from_the_newest_manifest(run: Run, checkpoints: Store) -> None:
     for step in (100, 300, 200):
         commit(checkpoints, replace(MANIFEST, step=step))
     commit(checkpoints, replace(MANIFEST, run="run-10", step=500))
@@ -87,7 +87,7 @@ def test_progress_is_that_of_the_newest_manifest(run: Run, checkpoints: Store) -
         pytest.param(1e-9, 0, id="slower-than-any-calendar"),
     ],
 )
-def test_rate_and_training_time_are_the_manifests_if_they_can_be(
+def test_rate_and_training_time_come_from_the_manifest_if_they_are_valid(
     per_second: float, per_hour: float, run: Run, checkpoints: Store
 ) -> None:
     commit(checkpoints, replace(MANIFEST, steps_per_second=per_second))
@@ -105,7 +105,7 @@ def test_a_damaged_manifest_does_not_hide_the_one_before_it(run: Run, checkpoint
     assert progress.step == 200
 
 
-def test_a_manifest_of_a_newer_program_is_no_progress_to_guess_at(run: Run, checkpoints: Store) -> None:
+def test_a_manifest_in_a_newer_format_is_refused(run: Run, checkpoints: Store) -> None:
     data = json.dumps({**json.loads(MANIFEST.to_json()), "format": 2}).encode()
     checkpoints.write(MANIFEST.name, data, if_generation=ABSENT)
     with pytest.raises(NewerFormat, match="format 2"):
