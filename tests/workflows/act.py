@@ -30,7 +30,7 @@ VARIABLES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """How a workflow ended, and what act said of it."""
+    """Hold the result and the output of a workflow."""
 
     succeeded: bool
     events: tuple[Mapping[str, Any], ...]
@@ -38,22 +38,22 @@ class Done:
 
     @property
     def summary(self) -> str:
-        """What its steps wrote to the page of the workflow's run."""
+        """Return the summary that its steps wrote."""
         return "".join(event["content"] for event in self.events if event.get("command") == "summary")
 
     @property
     def jobs(self) -> dict[str, str]:
-        """The result of each job that ran."""
+        """Return the result of each job that ran."""
         return {event["jobID"]: event["jobResult"] for event in self.events if event.get("jobResult")}
 
     @property
-    def said(self) -> str:
-        """What its steps printed."""
+    def printed(self) -> str:
+        """Return the output of its steps."""
         return "".join(str(event["msg"]) for event in self.events if event.get("raw_output"))
 
 
 class Act:
-    """A repository with this project in it. Python is that of the tests; pip, nox and sudo just note what they get."""
+    """Run workflows of a repository with this project. pip, nox and sudo only record their calls."""
 
     def __init__(self, program: str, folder: Path, cloud: Cloud) -> None:
         self._program, self._folder = program, folder
@@ -74,7 +74,7 @@ class Act:
         variables: Mapping[str, str] = VARIABLES,
         again: bool = False,
     ) -> Done:
-        """One run of a workflow, to its end; `again` is the last one once more."""
+        """Run a workflow to its end; `again` repeats the last run."""
         self._runs += not again
         payload = self._folder / "event.json"
         payload.write_text(json.dumps({"schedule": cron} if event == "schedule" else {"inputs": dict(inputs or {})}))
@@ -109,7 +109,7 @@ class Act:
         (self.repository / "spot.toml").write_text(settings)
         for workflow in (self.repository / ".github" / "workflows").iterdir():
             text = re.sub(r"<< .* >>", CRON, workflow.read_text())
-            # act knows no queues, and puts nothing into one: it runs what it is told to
+            # act supports no queues
             workflow.write_text(re.sub(r"(?m)^ *queue: max\n", "", text))
         self._git("init", "--quiet", "--initial-branch=main")
         self._git("add", "--all")
@@ -133,7 +133,7 @@ class Act:
         }
 
     def _stubs(self) -> dict[str, Path]:
-        """For each action that a workflow uses, at the commit that it names, the folder that stands in for it."""
+        """Return the folder that replaces each action, by name and commit."""
         text = "".join(path.read_text() for path in (self.repository / ".github" / "workflows").iterdir())
         found = {f"{owner}/{name}@{commit}": STUBS / name for owner, name, commit in _USES.findall(text)}
         return {action: stub for action, stub in found.items() if stub.name != "checkout"}  # act has it in place
@@ -145,5 +145,5 @@ class Act:
 
 
 def lines(path: Path) -> Sequence[str]:
-    """Of what was noted; none if nothing was."""
+    """Return the recorded lines; none without a file."""
     return path.read_text().splitlines() if path.exists() else []

@@ -25,7 +25,7 @@ from tests.workflows.github_server import REPOSITORY, GitHubServer, github_serve
 
 IMAGES = "us-central1-docker.pkg.dev/acme-ml/images"
 AT_ONCE = Behaviour(queued=timedelta(), pending=timedelta(), error_delay=timedelta(), cancelling=timedelta(), grace_s=0)
-"""Jobs run as soon as they are created, so that no test waits for the clock that the workflows read."""
+"""Jobs run as soon as they are created, because the workflows read the real clock."""
 SETTINGS = """\
 name = "Churn"
 [cloud]
@@ -46,7 +46,7 @@ epochs = 20
 
 @dataclass(slots=True, kw_only=True)
 class Cloud:
-    """What a team sees of it, and what can be done to its jobs."""
+    """Control the services of a team, and the jobs in them."""
 
     github: GitHubServer
     vertex: VertexServer
@@ -54,17 +54,17 @@ class Cloud:
     storage: str
     """The URL of the emulator."""
     uri: str
-    """What everything lies below in its bucket."""
+    """The prefix of all objects in its bucket."""
 
     @property
     def settings(self) -> str:
-        """The spot.toml of a project of this cloud."""
+        """Return the spot.toml of a project of this cloud."""
         bucket, prefix = self.uri.removeprefix("gs://").split("/", 1)
         return SETTINGS.format(bucket=bucket, prefix=prefix)
 
     @property
     def environ(self) -> dict[str, str]:
-        """What leads a process here."""
+        """Return the variables that point a process to these services."""
         return {
             "GITHUB_API_URL": self.github.url,
             "GITHUB_REPOSITORY": REPOSITORY,
@@ -79,16 +79,16 @@ class Cloud:
         return Ledger(open_store(self.uri))
 
     def only_run(self) -> Run:
-        """The one that is open."""
+        """Return the only open run."""
         [run_id] = self.ledger.open_ids()
         return self.ledger.read(run_id).run
 
     def closed(self) -> list[str]:
-        """The names of the records of closed runs."""
+        """Return the names of the records of closed runs."""
         return [entry.name for entry in open_store(self.uri).list(CLOSED)]
 
     def creates(self) -> int:
-        """How many jobs were asked for."""
+        """Return the number of requested jobs."""
         return sum(call.method is Method.CREATE for call in self.vertex.calls)
 
     def preempt(self) -> None:
@@ -98,7 +98,7 @@ class Cloud:
         finish(self.vertex.jobs, self._job(), exit_code=1)
 
     def cancel(self) -> None:
-        """Somebody asks for it."""
+        """Record a cancel request of a user."""
         record = self.ledger.read(self.only_run().id)
         request = CancelRequest(at=datetime.now(UTC), by="ann")
         self.ledger.write(record, replace(record.run, cancel_request=request))
@@ -107,7 +107,7 @@ class Cloud:
         open_store(self.uri).write(f"{OPEN}{run_id}.json", b"nonsense", if_generation=0)
 
     def checkpoint(self, step: int) -> None:
-        """As the trainer of the live attempt writes it."""
+        """Commit a checkpoint as the trainer of the active attempt does."""
         run = self.only_run()
         manifest = Manifest(
             run=run.id,
@@ -136,13 +136,13 @@ class Cloud:
         self._store("checkpoints").write(manifest.name, manifest.to_json(), if_generation=0)
 
     def complete(self) -> None:
-        """The model is there, and the trainer exits."""
+        """Complete the model and end the trainer."""
         run = self.only_run()
         complete(self._store("models"), run.id, datetime.now(UTC))
         finish(self.vertex.jobs, self._job())
 
     def push(self, commit: str, digest: str) -> None:
-        """The registry has an image of this commit."""
+        """Add an image of this commit to the registry."""
         path = f"/v2/{IMAGES.partition('/')[2]}/trainer/manifests/{commit}"
         self.registry.answers[path] = Answer(headers={"Docker-Content-Digest": digest})
 
@@ -157,7 +157,7 @@ class Cloud:
 
 @contextmanager
 def cloud(uri: str, storage: str) -> Iterator[Cloud]:
-    """`uri` is empty, and at the emulator `storage`."""
+    """Provide a cloud whose empty bucket prefix `uri` is served by the emulator `storage`."""
     jobs = JobTable(ScriptedCapacity(), IdleLauncher(), SystemClock(), AT_ONCE)
     with github_server() as github, google_server() as registry, VertexServer(jobs) as vertex:
         yield Cloud(github=github, vertex=vertex, registry=registry, storage=storage, uri=uri)

@@ -16,7 +16,7 @@ from tests.workflows.cloud import Cloud, cloud
 
 @pytest.fixture(scope="session")
 def act_program() -> str:
-    """Where act is: beside this Python, or on the path."""
+    """Return the path of act: next to this Python, or on PATH."""
     beside = Path(sys.executable).parent
     found = shutil.which("act", path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
     if found is None:
@@ -26,12 +26,12 @@ def act_program() -> str:
 
 @pytest.fixture
 def team(gs_uri: str, emulator_url: str) -> Iterator[Cloud]:
-    """A cloud in which nothing has happened yet."""
+    """Provide a fresh cloud."""
     with cloud(gs_uri, emulator_url) as world:
         yield world
 
 
 @pytest.fixture
 def act(act_program: str, tmp_path: Path, team: Cloud) -> Act:
-    """The repository of that team, on this machine."""
+    """Provide the repository of that team on this machine."""
     return Act(act_program, tmp_path, team)

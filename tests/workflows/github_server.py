@@ -21,16 +21,16 @@ _ISSUE = re.compile(r"issues/(\d+)(/comments)?")
 
 @dataclass(slots=True)
 class GitHubServer:
-    """What this GitHub knows; all of it may be changed by a test."""
+    """Hold the state of GitHub; a test may change all of it."""
 
     url: str
     states: dict[str, str] = field(default_factory=dict)
-    """Of workflows; one that is not there is active."""
+    """The states of workflows; a missing one is active."""
     issues: list[dict[str, Any]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
-    """Method and path of each that changes something."""
+    """Method and path of each call that changes state."""
     failing: list[int] = field(default_factory=list)
-    """Statuses to answer the next calls with instead; 0 is the usual answer."""
+    """Statuses of the next replies; 0 is the usual reply."""
     on_call: Callable[[str], object] = str
     """Called with each of `calls` before it takes effect."""
     tokens: set[str] = field(default_factory=set)
@@ -94,7 +94,7 @@ def github_server() -> Iterator[GitHubServer]:
         do_GET = do_PUT = do_POST = do_PATCH = _reply  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Nothing: what came is in `calls`."""
+            """Log nothing: `calls` has every call."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     served = GitHubServer(url=f"http://127.0.0.1:{server.server_port}")

@@ -19,7 +19,7 @@ EFFECT = pytest.mark.parametrize("effect", [True, False], ids=["it took effect",
 
 
 class Step:
-    """Starts `python -m spot.github.workflow` as a workflow does, and kills it at a call."""
+    """Start `python -m spot.github.workflow` as a workflow does, and kill it at a call."""
 
     def __init__(self, team: Cloud, folder: Path) -> None:
         self._team, self._folder = team, folder
@@ -42,7 +42,7 @@ class Step:
         return self._running.wait(timeout=60)
 
     def run_until(self, verb: str, call: str, number: int, *, effect: bool) -> None:
-        """Kill it at the `number`-th such call to GitHub, from 1."""
+        """Kill the step at its `number`-th such call to GitHub, from 1."""
         seen = list[str]()
 
         def kill(made: str) -> None:
@@ -66,20 +66,20 @@ def step(team: Cloud, tmp_path: Path) -> Step:
 
 
 def supervised(team: Cloud) -> bool:
-    """Whether every open run will be looked at again."""
+    """Return whether every open run will be reconciled again."""
     return not team.ledger.open_ids() or team.github.states.get("supervise.yml") == "active"
 
 
 @pytest.fixture
 def off(team: Cloud) -> None:
-    """As it is while nothing is open."""
+    """Switch supervise off, as without open runs."""
     team.github.states["supervise.yml"] = "disabled_manually"
 
 
 @EFFECT
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.usefixtures("off")
-def test_a_submit_that_is_killed_while_it_switches_on_leaves_no_run_alone(
+def test_a_submit_killed_while_it_switches_on_leaves_no_run_unattended(
     team: Cloud, step: Step, number: int, effect: bool
 ) -> None:
     step.run_until("retrain", "PUT actions/workflows/supervise.yml/enable", number, effect=effect)
@@ -88,9 +88,7 @@ def test_a_submit_that_is_killed_while_it_switches_on_leaves_no_run_alone(
 
 
 @pytest.mark.usefixtures("off")
-def test_a_submit_that_is_killed_after_its_create_is_gone_on_with_and_creates_nothing_twice(
-    team: Cloud, step: Step
-) -> None:
+def test_a_submit_killed_after_its_create_continues_and_creates_no_second_job(team: Cloud, step: Step) -> None:
     team.vertex.rule = lambda call: LostReply(step.kill) if call.method is Method.CREATE else None
     assert step.run("retrain") == KILLED
     assert supervised(team)
@@ -104,7 +102,7 @@ def test_a_submit_that_is_killed_after_its_create_is_gone_on_with_and_creates_no
 
 @EFFECT
 @pytest.mark.parametrize("call", ["POST issues", "PUT actions/workflows/supervise.yml/disable"])
-def test_a_closing_pass_that_is_killed_is_made_up_for_by_the_next_one(
+def test_a_killed_reconcile_that_closes_a_run_is_completed_by_the_next(
     team: Cloud, step: Step, call: str, effect: bool
 ) -> None:
     assert step.run("retrain") == 0

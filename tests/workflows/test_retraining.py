@@ -14,10 +14,10 @@ pytestmark = pytest.mark.workflows
 
 TRAINER = f"{VARIABLES['GCP_ARTIFACT_REPOSITORY']}/trainer"
 BUILT = f"{TRAINER}@sha256:{7:064d}"
-"""What the stand-in for a build has pushed."""
+"""The digest that the emulated build pushes."""
 
 
-def test_a_scheduled_run_goes_through_a_preemption_to_its_end_and_supervise_is_on_as_long_as_it_is_open(
+def test_a_scheduled_run_completes_despite_a_preemption_and_supervise_is_on_while_it_is_open(
     team: Cloud,
     act: Act,
 ) -> None:
@@ -68,7 +68,7 @@ def test_a_scheduled_run_goes_through_a_preemption_to_its_end_and_supervise_is_o
     assert team.github.tokens == {"Bearer a-token-of-github"}
 
 
-def test_a_dispatch_submits_what_was_asked_for_with_the_image_that_is_there(team: Cloud, act: Act) -> None:
+def test_a_dispatch_submits_its_inputs_with_the_existing_image(team: Cloud, act: Act) -> None:
     team.push(act.commit, f"sha256:{9:064d}")
     data = "gs://data/two words; $(touch pwned) `touch pwned`#7"
     inputs = {
@@ -92,7 +92,7 @@ def test_a_dispatch_submits_what_was_asked_for_with_the_image_that_is_there(team
     assert not list(act.repository.rglob("pwned"))
 
 
-def test_a_dispatch_with_the_form_as_it_is_shown_submits_what_spot_toml_says(team: Cloud, act: Act) -> None:
+def test_a_dispatch_with_default_inputs_submits_the_values_of_spot_toml(team: Cloud, act: Act) -> None:
     team.push(act.commit, f"sha256:{9:064d}")
     empty = dict.fromkeys(("deadline_hours", "budget_usd", "regions", "arguments"), "")
     done = act.run(
@@ -126,7 +126,7 @@ def test_the_image_is_built_for_the_commit_and_pushed(act: Act) -> None:
     assert freed.startswith("rm -rf /usr/local/lib/android ")
 
 
-def test_a_submit_that_is_run_again_begins_no_second_run(team: Cloud, act: Act) -> None:
+def test_a_repeated_submit_starts_no_second_run(team: Cloud, act: Act) -> None:
     team.push(act.commit, f"sha256:{9:064d}")
     assert act.run("retrain.yml").succeeded
     again = act.run("retrain.yml", again=True)
@@ -137,7 +137,7 @@ def test_a_submit_that_is_run_again_begins_no_second_run(team: Cloud, act: Act) 
     assert lines(act.as_root) == []
 
 
-def test_a_run_that_fails_fails_one_pass_and_opens_one_issue_which_a_later_success_closes(
+def test_a_failed_run_fails_one_reconcile_and_opens_one_issue_which_a_later_success_closes(
     team: Cloud, act: Act
 ) -> None:
     team.push(act.commit, f"sha256:{9:064d}")
@@ -168,7 +168,7 @@ def test_a_run_that_fails_fails_one_pass_and_opens_one_issue_which_a_later_succe
     assert team.github.states["supervise.yml"] == "disabled_manually"
 
 
-def test_a_tick_with_nothing_open_asks_vertex_nothing_and_switches_itself_off(team: Cloud, act: Act) -> None:
+def test_a_reconcile_without_open_runs_calls_no_vertex_ai_and_disables_itself(team: Cloud, act: Act) -> None:
     done = act.run("supervise.yml")
     assert done.succeeded, done.log
     assert "No run is open" in done.summary
@@ -176,7 +176,7 @@ def test_a_tick_with_nothing_open_asks_vertex_nothing_and_switches_itself_off(te
     assert team.github.calls == ["PUT actions/workflows/supervise.yml/disable"]
 
 
-def test_a_submit_that_is_refused_fails_with_the_reason_and_leaves_no_run(team: Cloud, act: Act) -> None:
+def test_a_refused_submit_fails_with_the_reason_and_leaves_no_run(team: Cloud, act: Act) -> None:
     team.push(act.commit, f"sha256:{9:064d}")
     done = act.run("retrain.yml", "workflow_dispatch", inputs={"deadline_hours": "1", "strategy": "hybrid"})
     assert not done.succeeded
@@ -185,9 +185,7 @@ def test_a_submit_that_is_refused_fails_with_the_reason_and_leaves_no_run(team: 
     assert (team.ledger.open_ids(), team.vertex.calls) == ([], [])
 
 
-def test_before_the_cloud_is_set_up_schedules_do_nothing_and_the_button_says_what_is_missing(
-    team: Cloud, act: Act
-) -> None:
+def test_before_the_set_up_schedules_do_nothing_and_a_dispatch_names_what_is_missing(team: Cloud, act: Act) -> None:
     for workflow in ("retrain.yml", "supervise.yml"):
         assert act.run(workflow, variables={}).succeeded
     assert (team.github.calls, team.vertex.calls, lines(act.installs)) == ([], [], [])
