@@ -40,20 +40,20 @@ AT_ONCE = Behaviour(
 
 
 def no_jobs() -> JobTable:
-    """Every job of it will run at once, and nothing in it."""
+    """Return a job table whose jobs run at once, without a process."""
     return JobTable(ScriptedCapacity(), IdleLauncher(), SystemClock(), AT_ONCE)
 
 
-def nobody_there() -> str:
-    """A URL that nobody answers at."""
+def unreachable_url() -> str:
+    """Return a URL without a server."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """What a verb left."""
+class Output:
+    """Hold the exit code and the output of a verb."""
 
     code: int
     out: str
@@ -61,7 +61,7 @@ class Said:
 
     @property
     def json(self) -> Any:
-        """Standard output, which must be one document and nothing else."""
+        """Return standard output, which must be one JSON document."""
         return json.loads(self.out)
 
 
@@ -72,14 +72,14 @@ class Desk:
     server: VertexServer
     capsys: pytest.CaptureFixture[str]
 
-    def spot(self, verb: str, *arguments: str) -> Said:
+    def spot(self, verb: str, *arguments: str) -> Output:
         self.capsys.readouterr()
         code = main([verb, "--settings", str(self.toml), *arguments])
         out, err = self.capsys.readouterr()
-        return Said(code=code, out=out, err=err)
+        return Output(code=code, out=out, err=err)
 
     def submit(self, run_id: str, *arguments: str) -> str:
-        """The name of the job that runs then."""
+        """Submit a run and return the name of its job."""
         said = self.spot("submit", "--run", run_id, *arguments)
         assert said.code == 0, said.err
         return self.job(run_id)
@@ -88,27 +88,27 @@ class Desk:
         return Ledger(self.store()).find(run_id).run
 
     def job(self, run_id: str) -> str:
-        """Of the newest attempt."""
+        """Return the name of the job of the newest attempt."""
         self.server.jobs.advance()
         return str(self.run(run_id).attempts[-1].job)
 
     def jobs_of(self, run_id: str) -> int:
-        """How many jobs Vertex AI has of a run, in all regions."""
+        """Return the number of jobs of a run, in all regions."""
         where = f'labels.run="{run_id}"'
         pages = [self.server.jobs.list("acme-ml", region, where) for region in ("us-central1", "us-east4")]
         return sum(len(page.jobs) for page in pages)
 
     def fail(self, run_id: str) -> None:
-        """End the trainer with an error of its own."""
+        """End the trainer with an error."""
         finish(self.server.jobs, self.job(run_id), exit_code=1)
 
     def complete(self, run_id: str) -> None:
-        """Write the completion as the trainer does, and end it."""
+        """Write the completion record as the trainer does, and end the trainer."""
         complete(open_store(f"{self.root}/models"), run_id, datetime.now(UTC))
         finish(self.server.jobs, self.job(run_id))
 
     def checkpoint(self, run_id: str, step: int, total_steps: int) -> None:
-        """Commit one, as the trainer does; a step takes a second."""
+        """Commit a checkpoint as the trainer does; a step takes a second."""
         manifest = Manifest(
             run=run_id,
             attempt="a1",
@@ -136,7 +136,7 @@ class Desk:
         self.put(f"checkpoints/{manifest.name}", manifest.to_json())
 
     def put(self, name: str, data: bytes) -> int:
-        """The generation of the object."""
+        """Write an object and return its generation."""
         return self.store().write(name, data, if_generation=ABSENT).generation
 
     def objects(self) -> list[str]:
@@ -146,7 +146,7 @@ class Desk:
         return open_store(self.root)
 
     def settings(self, values: Mapping[str, str]) -> None:
-        """Change some, written as TOML."""
+        """Change settings; the values are TOML."""
         text = self.toml.read_text()
         for key, value in values.items():
             text = changed(key, value, text)
@@ -154,7 +154,7 @@ class Desk:
 
 
 def spot_toml(root: str) -> str:
-    """The settings for a bucket at `root`."""
+    """Return the settings for a bucket at `root`."""
     bucket, _, prefix = root.removeprefix("gs://").partition("/")
     text = GOOD
     for key, value in {"bucket": f"{bucket}", "prefix": prefix, "image": IMAGE}.items():

@@ -46,11 +46,6 @@ class Done:
         """Return the result of each job that ran."""
         return {event["jobID"]: event["jobResult"] for event in self.events if event.get("jobResult")}
 
-    @property
-    def printed(self) -> str:
-        """Return the output of its steps."""
-        return "".join(str(event["msg"]) for event in self.events if event.get("raw_output"))
-
 
 class Act:
     """Run workflows of a repository with this project. pip, nox and sudo only record their calls."""

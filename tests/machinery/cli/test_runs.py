@@ -10,7 +10,7 @@ import pytest
 
 from spot.core.run import RunState
 from spot.emulators.faults import Method, each, on
-from tests.machinery.desk import WEEKLY, Desk, nobody_there
+from tests.machinery.desk import WEEKLY, Desk, unreachable_url
 from tests.machinery.emulators.faults import Answer
 from tests.machinery.google.google_project import BUCKET, SUBJECT, google_project
 from tests.machinery.google.google_server import Answer as Reply
@@ -235,7 +235,7 @@ def test_a_doctor_that_can_check_nothing_does_not_say_that_all_is_well(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("GOOGLEAPIS_ENDPOINT", "REGISTRY_ENDPOINT"):
-        monkeypatch.setenv(name, nobody_there())
+        monkeypatch.setenv(name, unreachable_url())
     monkeypatch.setattr(time, "sleep", lambda _: None)
     monkeypatch.setattr("spot.google.rest.DELAYS_S", ())
     assert desk.spot("doctor").code == 75

@@ -10,7 +10,7 @@ import pytest
 from spot.core.run import RunState
 from spot.emulators.faults import LostReply, Method, each, on
 from spot.supervisor import service
-from tests.machinery.desk import WEEKLY, Desk, nobody_there
+from tests.machinery.desk import WEEKLY, Desk, unreachable_url
 from tests.machinery.emulators.faults import Answer
 
 BROKEN = {
@@ -50,7 +50,7 @@ def test_a_create_whose_reply_is_lost_is_found_again_and_not_repeated(desk: Desk
 
 def test_a_submit_that_vertex_ai_does_not_answer_keeps_the_run(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "GIVE_UP_S", 0.1)
-    monkeypatch.setenv("VERTEX_ENDPOINT", nobody_there())
+    monkeypatch.setenv("VERTEX_ENDPOINT", unreachable_url())
     said = desk.spot("submit", "--run", WEEKLY, "--json")
     assert said.code == 0
     assert f"cannot look for a1 of run {WEEKLY}" in said.json["problem"]
@@ -61,7 +61,7 @@ def test_a_submit_that_the_bucket_does_not_answer_says_how_to_repeat_it_safely(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "GIVE_UP_S", 0.1)
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", nobody_there())
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", unreachable_url())
     said = desk.spot("submit", "--run", WEEKLY)
     assert (said.code, said.out) == (75, "")
     assert f"with --run {WEEKLY}, which cannot start a second run" in said.err
@@ -73,7 +73,7 @@ def test_a_bucket_that_does_not_answer_is_one_line_and_come_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     monkeypatch.setattr(service, "GIVE_UP_S", 0.1)
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", nobody_there())
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", unreachable_url())
     said = desk.spot(*verb.split())
     assert (said.code, said.out) == (75, "")
     assert re.fullmatch(r"spot: cannot (read|list) gs://.* \(nothing is lost, try again\)\n", said.err)
@@ -83,7 +83,7 @@ def test_a_vertex_ai_that_does_not_answer_leaves_the_run_as_it_is(desk: Desk, mo
     desk.submit(WEEKLY)
     before = desk.run(WEEKLY)
     monkeypatch.setattr(service, "GIVE_UP_S", 0.1)
-    monkeypatch.setenv("VERTEX_ENDPOINT", nobody_there())
+    monkeypatch.setenv("VERTEX_ENDPOINT", unreachable_url())
     said = desk.spot("reconcile", "--json")
     assert said.code == 75
     assert "cannot read projects/" in said.json[0]["problem"]

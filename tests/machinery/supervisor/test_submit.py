@@ -13,7 +13,7 @@ from spot.emulators.faults import Method
 from spot.supervisor import service
 from spot.supervisor.submit import SubmitError, new_id, plan
 from tests.machinery import samples
-from tests.machinery.desk import DIGEST, IMAGE, WEEKLY, Desk, nobody_there
+from tests.machinery.desk import DIGEST, IMAGE, WEEKLY, Desk, unreachable_url
 from tests.machinery.google.google_project import google_project
 from tests.machinery.google.google_server import Answer, refusal
 
@@ -192,7 +192,7 @@ def test_an_image_by_tag_that_cannot_be_pinned_is_refused(desk: Desk, answer: An
 
 
 def test_a_registry_that_does_not_answer_may_be_asked_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REGISTRY_ENDPOINT", nobody_there())
+    monkeypatch.setenv("REGISTRY_ENDPOINT", unreachable_url())
     monkeypatch.setattr("spot.google.rest.DELAYS_S", ())
     said = desk.spot("submit", "--image", TAG)
     assert said.code == 75
@@ -227,7 +227,7 @@ def test_data_that_is_not_there_is_refused(desk: Desk, uri: str, says: str) -> N
 
 def test_a_check_of_the_data_without_an_answer_may_be_repeated(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "GIVE_UP_S", 0.1)
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", nobody_there())
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", unreachable_url())
     said = desk.spot("submit", "--dry-run", "--", "--data", "gs://bucket/x")
     assert (said.code, said.out) == (75, "")
 
