@@ -172,11 +172,11 @@ def test_data_workers_on_a_tiny_shared_memory_are_refused_before_training(tmp_pa
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a disk of 3.5 MB, with room for one checkpoint."""
+    """Mount a disk of 3 MB, with room for one checkpoint."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3500k", "none", str(disk)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=3000k", "none", str(disk)], capture_output=True, text=True, check=False
     )
     if mounted.returncode:
         pytest.skip(f"mounting a tmpfs needs root: {mounted.stderr.strip()}")
