@@ -274,7 +274,7 @@ TERMS = st.builds(
 SPECS = st.builds(
     Spec,
     project=st.sampled_from(["our-project", "abc-12"]),
-    root=st.sampled_from(["gs://bucket/prefix", "gs://b.c/d/e_f", "/tmp/a folder"]),
+    root=st.sampled_from(["gs://bucket/prefix", "gs://b.c/d/e_f", "/srv/a folder"]),
     image=st.sampled_from([samples.SPEC.image, f"localhost:5000/a/b@sha256:{1:064x}"]),
     arguments=st.lists(TEXT, max_size=3).map(tuple),
     machine=st.builds(
