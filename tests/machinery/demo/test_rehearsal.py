@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -17,25 +18,17 @@ import pytest
 
 from tests.machinery.demo.rehearsals import OPTIONS, assert_succeeded, rehearse
 from tests.machinery.spot_toml import GOOD
-from tests.paths import PROJECT
+from tests.paths import PROJECT, REPOSITORY
 
 pytestmark = pytest.mark.rehearsals
 
 SEEDS = range(50)
-CONDITIONS = ["quiet", "stopped", "busy", "busy again", "nice", "quiet again"]
-
-
-@pytest.fixture(scope="module")
-def tables() -> list[str]:
-    return []
+CONDITIONS = ["quiet", "stopped", "busy", "busy again", "nice", "again"]
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_the_table_is_the_same_in_every_run(condition: str, tables: list[str], tmp_path: Path) -> None:
-    tables.append(table(condition, tmp_path))
-    assert tables[-1] == tables[0]
-    assert "identical to an uninterrupted training, metrics and order too" in tables[0]
-    assert "saved" in tables[0]
+def test_every_run_prints_what_the_readme_shows(condition: str, tmp_path: Path) -> None:
+    assert printed(condition, tmp_path) == without_score(shown_in_readme())
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -43,10 +36,20 @@ def test_a_random_story_ends_in_time_with_the_same_model_and_no_job_twice(seed: 
     assert_succeeded(rehearse(replace(OPTIONS, seed=seed)))
 
 
-def table(condition: str, folder: Path) -> str:
-    """Return what `spot rehearse` prints under a condition of the machine, without its score."""
+def shown_in_readme() -> str:
+    [block] = re.findall(r"^```text\n(.*?)^```$", (REPOSITORY / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    return str(block)
+
+
+def without_score(text: str) -> list[str]:
+    """Return the lines without the score, which depends on the processor, and without spaces at their ends."""
+    return [line.rstrip() for line in text.splitlines() if "on held-out data" not in line]
+
+
+def printed(condition: str, folder: Path) -> list[str]:
+    """Return what `spot rehearse` prints under a condition of the machine, without the score."""
     (folder / "spot.toml").write_text(GOOD)
-    command = [sys.executable, "-m", "spot.demo", "--settings", str(folder / "spot.toml"), "--steps", "200"]
+    command = [sys.executable, "-m", "spot.demo", "--settings", str(folder / "spot.toml")]
     with ExitStack() as stack:
         for _ in range(4 if condition.startswith("busy") else 0):
             stack.callback(subprocess.Popen([sys.executable, "-c", "while True: pass"]).kill)
@@ -63,7 +66,7 @@ def table(condition: str, folder: Path) -> str:
             stack.enter_context(stopping(process.pid))
         out, err = process.communicate()
     assert process.returncode == 0, (out, err)
-    return "\n".join(line for line in out.splitlines() if "on held-out data" not in line)
+    return without_score(out)
 
 
 @contextlib.contextmanager
@@ -73,7 +76,7 @@ def stopping(pid: int) -> Iterator[None]:
 
     def stop() -> None:
         while not over.wait(chance.uniform(0.1, 0.5)):
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error, IndexError):  # it has ended, or there is none yet
                 victim = chance.choice(psutil.Process(pid).children(recursive=True))
                 victim.suspend()
                 over.wait(chance.uniform(0.05, 0.5))
