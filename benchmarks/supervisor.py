@@ -47,6 +47,8 @@ TERMS = PolicyConfig(
     hand_over=True,
     flex_start=False,
     work=timedelta(hours=10),
+    work_is_measured=True,
+    tail=timedelta(),
     provisioning_timeout=timedelta(minutes=20),
     expected_start=timedelta(minutes=24),
     worst_start=timedelta(minutes=40),

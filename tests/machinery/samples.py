@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from spot.core.job import JobError, JobState
+from spot.core.progress import TrainingProgress
 from spot.core.run import (
     Attempt,
     Machine,
@@ -17,7 +18,6 @@ from spot.core.run import (
     Run,
     Spec,
     Strategy,
-    TrainingProgress,
 )
 
 T0 = datetime(2026, 11, 24, tzinfo=UTC)
@@ -29,6 +29,8 @@ POLICY = PolicyConfig(
     hand_over=True,
     flex_start=False,
     work=timedelta(hours=10),
+    work_is_measured=True,
+    tail=timedelta(),
     provisioning_timeout=timedelta(minutes=20),
     expected_start=timedelta(minutes=24),
     worst_start=timedelta(minutes=25),

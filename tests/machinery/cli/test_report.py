@@ -71,6 +71,7 @@ def test_every_key_of_the_json_is_documented_and_every_documented_key_is_there(d
         *one["attempts"][0],
         *one["on_demand"],
         *one["decisions"][0],
+        *("condition", "text"),
         *many,
         *many["totals"],
         *many["runs"][0],

@@ -58,6 +58,7 @@ def test_a_pass_is_what_it_did_and_why_it_did_no_more(run: Run | None) -> None:
         "actions": [
             {"at": "2026-11-24T00:00:00+00:00", "action": "submit spot in us-central1", "reason": "from the beginning"}
         ],
+        "alarms": [],
         "waiting_for": "waits",
         "problem": "no answer",
         "needs_operator": False,

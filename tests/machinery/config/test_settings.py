@@ -90,6 +90,8 @@ def test_the_terms_have_defaults_for_all_that_is_not_written() -> None:
         hand_over=True,
         flex_start=False,
         work=timedelta(hours=1),
+        work_is_measured=False,
+        tail=timedelta(),
         provisioning_timeout=timedelta(minutes=20),
         expected_start=timedelta(minutes=24),
         worst_start=timedelta(minutes=25),

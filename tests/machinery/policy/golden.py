@@ -18,8 +18,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
+from spot.core.actions import Action, CancelAttempt, Close, GiveUp, Submit, Wait
 from spot.core.job import JobError, JobState
+from spot.core.progress import TrainingProgress
 from spot.core.run import (
     Attempt,
     Cancel,
@@ -31,7 +32,6 @@ from spot.core.run import (
     Run,
     RunState,
     Strategy,
-    TrainingProgress,
 )
 from spot.policy.decide import decide
 from spot.simulation.replay import horizon, replay
@@ -58,6 +58,8 @@ def plain(action: Action) -> str:
             return f"submit {action.provisioning} {action.region} {seconds}{beside}"
         case CancelAttempt():
             return f"cancel {action.attempt} {action.why}"
+        case GiveUp():
+            return f"give-up {action.attempt}"
         case Close():
             return f"close {action.state}"
         case Wait():
@@ -219,6 +221,8 @@ class _World:
                     self._submit(action)
                 case CancelAttempt():
                     self._cancel(action)
+                case GiveUp():
+                    self._end(self.run.active_attempts[0], Outcome.UNKNOWN)
                 case Close():
                     return False
                 case Wait():
@@ -388,9 +392,12 @@ def counts(golden: dict[str, list[str]]) -> Counter[str]:
     for line in (line for lines in golden.values() for line in lines):
         for made in line.split("; "):
             kind, *rest = made.split()
-            detail = {"submit": rest[:1], "cancel": rest[1:2], "close": rest, "wait": ["until"] if rest else ["on"]}[
-                kind
-            ]
+            detail = {
+                "submit": rest[:1],
+                "cancel": rest[1:2],
+                "close": rest,
+                "wait": ["until"] if rest else ["on"],
+            }.get(kind, [])
             found[f"{kind} {' '.join(detail)}" + (" as standby" if kind == "submit" and len(rest) > 3 else "")] += 1
     return found
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
-from spot.core.actions import CancelAttempt, Close, Submit, Wait
-from spot.core.job import JobState
+from spot.core.actions import CancelAttempt, Close, GiveUp, Submit, Wait
+from spot.core.job import JobError, JobState
 from spot.core.run import (
     Attempt,
     Cancel,
@@ -20,6 +22,7 @@ from spot.core.run import (
     Strategy,
 )
 from spot.policy.decide import decide
+from spot.policy.slack import SETTLE
 from tests.machinery.samples import T0, after, attempt, ended, no_quota, run, seen
 
 SPOT, FLEX, ON_DEMAND = Provisioning.SPOT, Provisioning.FLEX_START, Provisioning.ON_DEMAND
@@ -64,10 +67,68 @@ def test_nothing_is_done_to_a_run_that_has_ended(state: RunState) -> None:
     )
 
 
-@pytest.mark.parametrize("state", [JobState.UNSPECIFIED, JobState.CANCELLING, JobState.UPDATING])
-@pytest.mark.parametrize("now", [T0, HARD_LINE, after(hours=30)])
-def test_nothing_is_done_to_a_job_in_a_state_that_tells_nothing(state: JobState, now: datetime) -> None:
-    assert cancels(attempt(state=state), now) is None
+STUCK = {
+    **{state.name: attempt(state=state) for state in (JobState.UNSPECIFIED, JobState.CANCELLING, JobState.UPDATING)},
+    "its cancel has no effect": running(cancel=Cancel(at=T0, why=CancelReason.NO_CAPACITY)),
+    "its create had no answer": attempt(job=None),
+    "its error never comes": attempt(state=JobState.FAILED, ended_at=T0),
+}
+
+
+@pytest.mark.parametrize("active", STUCK.values(), ids=STUCK)
+def test_what_is_stuck_is_waited_for_until_the_hard_line_and_then_given_up_for_on_demand(active: Attempt) -> None:
+    before = decide(run(active), NOTHING, HARD_LINE - SECOND)
+    assert isinstance(before, Wait)
+    assert before.until == HARD_LINE
+    for now in (HARD_LINE, after(hours=30)):
+        action = decide(run(active), NOTHING, now)
+        assert isinstance(action, GiveUp), action
+        given_up = replace(active, outcome=Outcome.UNKNOWN, ended_at=now, error=JobError(code=404, message="given up"))
+        follows = decide(run(given_up), NOTHING, now)
+        assert isinstance(follows, Submit), follows
+        assert follows.provisioning is ON_DEMAND
+
+
+def test_on_demand_that_is_paused_in_the_only_region_is_given_up() -> None:
+    paused = run(attempt(state=JobState.PAUSED, provisioning=ON_DEMAND), regions=("us-central1",))
+    assert isinstance(decide(paused, NOTHING, HARD_LINE - SECOND), Wait)
+    assert isinstance(decide(paused, NOTHING, HARD_LINE), GiveUp)
+
+
+@pytest.mark.parametrize("changes", [{"strategy": Strategy.SPOT}, {"budget_usd": 99.0}], ids=["no promise", "budget"])
+@pytest.mark.parametrize("active", STUCK.values(), ids=STUCK)
+def test_nothing_is_given_up_without_a_promise_or_under_a_budget(active: Attempt, changes: dict[str, Any]) -> None:
+    assert not isinstance(decide(run(active, **changes), NOTHING, after(hours=30)), GiveUp)
+
+
+def test_a_cancel_and_an_end_past_the_hard_line_are_given_the_time_that_they_take() -> None:
+    later = after(hours=20)
+    for active in (
+        running(cancel=Cancel(at=later, why=CancelReason.FALLBACK)),
+        attempt(state=JobState.FAILED, ended_at=later),
+        attempt(job=None, intended_at=later),
+    ):
+        waits = decide(run(active), NOTHING, later + SETTLE - SECOND)
+        assert isinstance(waits, Wait)
+        assert waits.until == later + SETTLE
+        assert isinstance(decide(run(active), NOTHING, later + SETTLE), GiveUp)
+
+
+def test_on_demand_that_cannot_be_read_is_kept_while_it_starts_or_saves() -> None:
+    """A region that does not answer for one pass costs no second machine."""
+    begun = attempt(state=JobState.UNSPECIFIED, provisioning=ON_DEMAND, intended_at=after(hours=14))
+    assert isinstance(decide(run(begun), NOTHING, after(hours=14, minutes=25)), Wait)
+    assert isinstance(decide(run(begun), NOTHING, after(hours=14, minutes=26)), GiveUp)
+    trains = replace(begun, started_at=after(hours=14), advanced_at=after(hours=14))
+    saved = seen(1, at=after(hours=15), attempt="a1")
+    assert isinstance(decide(run(trains), saved, after(hours=15, minutes=25)), Wait)
+    assert isinstance(decide(run(trains), saved, after(hours=15, minutes=26)), GiveUp)
+
+
+def test_nothing_is_given_up_beside_an_attempt_that_can_be_waited_for() -> None:
+    stuck = attempt(state=JobState.UPDATING, provisioning=ON_DEMAND)
+    pair = run(stuck, attempt(provisioning=ON_DEMAND, state=JobState.PENDING))
+    assert not isinstance(decide(pair, NOTHING, after(hours=30)), GiveUp)
 
 
 @pytest.mark.parametrize(

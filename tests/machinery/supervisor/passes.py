@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import cycle
 
-from spot.core.actions import CancelAttempt, Close, Submit, Wait
+from spot.core.actions import CancelAttempt, Close, GiveUp, Submit, Wait
 from spot.core.errors import TemporarilyUnavailable
 from spot.core.job import JobState
 from spot.core.run import (
@@ -25,7 +25,7 @@ from spot.google.vertex import RequestRejected
 from spot.policy.decide import decide
 from spot.policy.slack import Slack
 from spot.supervisor.classify import classify_refusal
-from spot.supervisor.observe import observe
+from spot.supervisor.observe import NOT_FOUND, given_up, observe
 from spot.supervisor.reconcile import MOST_TURNS, is_settling
 from tests.machinery.supervisor.world_cloud import Cloud
 from tests.machinery.supervisor.worlds import MINUTE, World
@@ -76,7 +76,7 @@ class Passes:
     def _advance(self, minute: int) -> None:
         self.cloud.advance(minute, self.run)
 
-    def _act(self, action: Submit | CancelAttempt | Close) -> bool:
+    def _act(self, action: Submit | CancelAttempt | GiveUp | Close) -> bool:
         """Whether the pass goes on."""
         now = self.cloud.now
         match action:
@@ -95,6 +95,9 @@ class Passes:
                 [active] = [one for one in self.run.active_attempts if one.id == action.attempt]
                 self.run = self.run.with_attempt(replace(active, cancel=Cancel(at=now, why=action.why)))
                 self.cloud.cancel(str(active.job))
+            case GiveUp():
+                [active] = [one for one in self.run.active_attempts if one.id == action.attempt]
+                self.run = self.run.with_attempt(given_up(active, action.reason, Observation(), now))
             case Close():
                 self.run = replace(self.run, state=action.state, ended_at=now)
         return True
@@ -117,12 +120,14 @@ class Passes:
         self.run = self.run.with_attempt(attempt)
         return True
 
-    def _hold_to_the_law(self, action: Submit | CancelAttempt | Close) -> None:
+    def _hold_to_the_law(self, action: Submit | CancelAttempt | GiveUp | Close) -> None:
         match action:
             case Submit():
                 self._lawful_submit(action)
             case CancelAttempt():
                 self._lawful_cancel(action)
+            case GiveUp():
+                self._lawful_give_up(action)
             case Close():
                 assert self.run.active is None
                 assert action.state is not RunState.OPEN
@@ -145,7 +150,7 @@ class Passes:
         }
         assert action.region not in refused
         assert has_digit(action.reason)
-        known = {past.id for past in self.run.attempts if not past.never_created}
+        known = {past.id for past in self.run.attempts if not (past.error and past.error.code == NOT_FOUND)}
         known.discard(action.replaces)
         assert not [job.name for job in self.cloud.open_jobs if job.attempt.id in known]
 
@@ -156,6 +161,13 @@ class Passes:
         assert (holder.provisioning, holder.state) == (Provisioning.ON_DEMAND, JobState.RUNNING)
         assert (policy.strategy, policy.hand_over, policy.budget_usd) == (Strategy.HYBRID, True, None)
         assert action.provisioning is not Provisioning.ON_DEMAND
+
+    def _lawful_give_up(self, action: GiveUp) -> None:
+        policy = self.run.spec.policy
+        [active] = [one for one in self.run.active_attempts if one.id == action.attempt]
+        assert (policy.budget_usd, policy.strategy is Strategy.SPOT) == (None, False)
+        assert has_digit(action.reason)
+        assert active.cancel or active.state not in {JobState.QUEUED, JobState.PENDING, JobState.RUNNING}
 
     def _lawful_cancel(self, action: CancelAttempt) -> None:
         policy = self.run.spec.policy

@@ -8,7 +8,8 @@ from itertools import cycle
 
 from spot.core.errors import TemporarilyUnavailable
 from spot.core.job import JobError, JobSnapshot, JobState
-from spot.core.run import Attempt, Observation, Provisioning, Run, TrainingProgress
+from spot.core.progress import TrainingProgress
+from spot.core.run import Attempt, Observation, Provisioning, Run
 from spot.google.vertex import RequestRejected
 from spot.storage.records.markers import AttemptStarts
 from tests.machinery.samples import T0, no_quota, stockout
@@ -238,7 +239,16 @@ class Cloud:
         may_stall = attempt.provisioning is Provisioning.SPOT  # nothing else is ever left once it trains
         return standby if may_stall or standby is not Twin.STALLS else Twin.RELIEVES
 
+    def _is_fenced(self, job: Job) -> bool:
+        """Whether a later attempt that replaces nothing has claimed the lease."""
+        jobs = list(self.jobs.values())
+        return any(later.started is not None and not later.attempt.replaces for later in jobs[jobs.index(job) + 1 :])
+
     def _train(self, job: Job) -> None:
+        if self._is_fenced(job):
+            job.exit_code = 75
+            self._fail(job, JobError(code=3, message="The replica workerpool0-0 exited with a non-zero status of 75."))
+            return
         if (
             job.standby is Twin.STANDS_BY
             or (job.attempt.replaces and not self._relieves(job))

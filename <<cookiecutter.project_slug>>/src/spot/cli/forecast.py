@@ -89,6 +89,7 @@ def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
     """Return the run that a submit would record now, without pins. Raises `SpotError` as a submit does."""
     settings = overridden(settings, overrides(options))
     run = run_of(settings, None, now, image=settings.cloud.image, arguments=settings.arguments())
+    run = _with_policy(run, work_is_measured=True)  # a replay states the work exactly
     if warnings := plan(run, force=True, save=settings.save).warnings:
         raise SubmitError(warnings[0])
     if without := run.spec.policy.unpriced:

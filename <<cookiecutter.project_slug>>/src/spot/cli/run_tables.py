@@ -43,7 +43,7 @@ def plan_facts(plan: SubmitPlan) -> Table:
         ("machine", f"{spec.machine.type}, {gpu}"),
         ("trainer", " ".join(spec.arguments) or "its defaults"),
         ("first", describe(plan.action)),
-        ("deadline", f"{clock(spec.deadline)}, in {hours(slack.time_left)}; {hours(policy.work)} of work"),
+        ("deadline", f"{clock(spec.deadline)}, in {hours(slack.time_left)}; {plan.work}"),
     ]
     if policy.strategy is Strategy.HYBRID:
         latest = f"latest start {clock(slack.latest_on_demand_start)}"
@@ -60,7 +60,15 @@ def plan_facts(plan: SubmitPlan) -> Table:
 def runs(found: Sequence[PassResult], now: datetime, *, alone: bool, is_brief: bool = False) -> RenderableType:
     """Return one run in detail if it is `alone`, else one line per run. Problems and reasons stand below."""
     reasons = [Text(f"{one.run_id}: {why}", style=mood(one)) for one in found if (why := _why(one))]
-    below = [Text(), *reasons] if reasons else []
+    alarms = [
+        Text(f"{one.run_id}: ALARM {short(alarm.at)} {alarm}", style="bold red")
+        for one in found
+        if one.run
+        for alarm in one.run.alarms
+    ]
+    last = max((one.reconciled for one in found if one.reconciled), key=lambda last: last.at, default=None)
+    reconciled = [Text(f"last reconcile {clock(last.at)} ({last.home})", style="dim")] if last else []
+    below = [Text(), *alarms, *reasons, *reconciled] if alarms or reasons or reconciled else []
     if alone and found and (run := found[0].run):
         return Group(run_view(run, found[0].seen, now, is_brief=is_brief), *below)
     return Group(_runs_table(found, now), *below)

@@ -197,6 +197,8 @@ class Settings(BaseModel):
             hand_over=stated.hand_over,
             flex_start=stated.flex_start,
             work=timedelta(hours=stated.work_hours),
+            work_is_measured=False,
+            tail=timedelta(),
             provisioning_timeout=timedelta(minutes=stated.provisioning_timeout_minutes),
             expected_start=timedelta(minutes=stated.expected_start_minutes),
             worst_start=timedelta(minutes=stated.worst_start_minutes),

@@ -28,6 +28,14 @@ class CancelAttempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GiveUp:
+    """Count an active attempt as ended, whatever its job does. The lease fences it."""
+
+    reason: str
+    attempt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
     """Do nothing now."""
 
@@ -44,4 +52,4 @@ class Close:
     state: RunState
 
 
-Action = Submit | CancelAttempt | Wait | Close
+Action = Submit | CancelAttempt | GiveUp | Wait | Close

@@ -8,8 +8,10 @@ from enum import StrEnum
 from typing import Self
 
 from spot.core import fields
+from spot.core.alarm import Alarm
 from spot.core.job import JobError, JobState
 from spot.core.parent import Parent
+from spot.core.progress import TrainingProgress
 
 
 class Provisioning(StrEnum):
@@ -91,7 +93,11 @@ class PolicyConfig:
     flex_start: bool
     """Whether FLEX_START follows a round of spot without capacity."""
     work: timedelta
-    """Stated duration of the whole training; the measured rate replaces it."""
+    """Duration of the whole training, with its evaluations and results; the measured rate replaces it."""
+    work_is_measured: bool
+    """Whether a succeeded run measured `work`. A stated duration counts double until a checkpoint measures it."""
+    tail: timedelta
+    """Measured duration of the last save and the results, a part of `work`; zero if no run measured it."""
     provisioning_timeout: timedelta
     """Longest wait for a machine in one region."""
     expected_start: timedelta
@@ -174,6 +180,8 @@ class Attempt:
     """When the attempt made its first new step, by its checkpoints."""
     saved_at: datetime | None = None
     """When the newest checkpoint was taken. Later work is lost, unless the run completed."""
+    steps_per_hour: float = 0.0
+    """Rate of this attempt, by its newest checkpoint; 0 if not known."""
     saving: timedelta = timedelta()
     """Time that training paused for checkpoints."""
     ended_at: datetime | None = None
@@ -222,6 +230,8 @@ class Run:
     attempts: tuple[Attempt, ...] = ()
     decisions: tuple[Decision, ...] = ()
     cancel_request: CancelRequest | None = None
+    alarms: tuple[Alarm, ...] = ()
+    """What broke the promise of the deadline, each condition once."""
 
     @property
     def active_attempts(self) -> tuple[Attempt, ...]:
@@ -265,24 +275,6 @@ class Run:
                     return None
                 total += hours * price
         return total
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingProgress:
-    """Hold the state of training in the newest manifest."""
-
-    attempt: str
-    step: int
-    total_steps: int
-    trained: timedelta
-    """Time in training over all attempts, without lost work."""
-    steps_per_hour: float
-    """Since the trainer of `attempt` started; 0 if not known."""
-    at: datetime
-    from_step: int | None = None
-    """Step that `attempt` resumed from; None if not known."""
-    saving: timedelta = timedelta()
-    """Time that training paused for checkpoints, since the trainer started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -222,6 +222,8 @@ def new_run(environment: Environment) -> Run:
         hand_over=True,
         flex_start=False,
         work=WORK,
+        work_is_measured=True,
+        tail=timedelta(),
         provisioning_timeout=timedelta(minutes=20),
         expected_start=START,
         worst_start=2 * START + timedelta(minutes=10),

@@ -1,4 +1,4 @@
-"""Keep one GitHub issue per failed run, closed once a later run has succeeded.
+"""Keep one GitHub issue per failed run, and one per run with a deadline at risk, until a later run has succeeded.
 
 The due changes follow from the ledger and the issues alone. So a reconcile that dies before its report is repaired by
 the next one, and no issue is opened twice.
@@ -17,7 +17,7 @@ from spot.supervisor.submit import OLDEST_ID
 
 MOST_LETTERS = 60_000
 """GitHub refuses a body of more than 65,536."""
-_MARK = re.compile(r"<!-- spot run ([a-z0-9_-]+) -->")
+_MARK = re.compile(r"<!-- spot (run|deadline) ([a-z0-9_-]+) -->")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,9 @@ class Due:
     """Hold the issues to open and to close."""
 
     to_open: tuple[Run, ...]
+    """Failed runs."""
+    to_alarm: tuple[Run, ...]
+    """Runs with alarms that have not failed."""
     to_close: tuple[Issue, ...]
     because: str
     """Why issues are closed."""
@@ -43,15 +46,23 @@ def recent(ledger: Ledger, now: datetime) -> tuple[list[Run], list[str]]:
 
 
 def due(runs: Sequence[Run], issues: Iterable[Issue]) -> Due:
-    """Compare the recent runs with the issues. An issue about a run that is not recent is about an older run."""
+    """Compare the recent and the open runs with the issues. An issue about any other run is about an older run.
+
+    A run that succeeds late leaves the issue about its deadline to a later run.
+    """
     succeeded = [run for run in runs if run.state is RunState.SUCCEEDED]
     success = max(succeeded, key=lambda run: run.submitted_at, default=None)
     newer = {run.id for run in runs if success is None or run.submitted_at > success.submitted_at}
-    marked = [(found[1], issue) for issue in issues if (found := _MARK.search(issue.body))]
-    known = {run_id for run_id, _ in marked}
+    wanted = {("run", run_id) for run_id in newer}
+    wanted |= {("deadline", run_id) for run_id in {*newer, *([success.id] if success else [])}}
+    marked = [((found[1], found[2]), issue) for issue in issues if (found := _MARK.search(issue.body))]
+    missing = wanted - {mark for mark, _ in marked}
     return Due(
-        to_open=tuple(run for run in runs if run.state is RunState.FAILED and run.id in newer - known),
-        to_close=tuple(issue for run_id, issue in marked if issue.is_open and success and run_id not in newer),
+        to_open=tuple(run for run in runs if run.state is RunState.FAILED and ("run", run.id) in missing),
+        to_alarm=tuple(
+            run for run in runs if run.alarms and run.state is not RunState.FAILED and ("deadline", run.id) in missing
+        ),
+        to_close=tuple(issue for mark, issue in marked if issue.is_open and success and mark not in wanted),
         because=f"Run `{success.id}` has succeeded since." if success else "",
     )
 
@@ -67,16 +78,18 @@ def report(runs: Sequence[Run], github: GitHub, now: datetime, *, workflow_run: 
     try:
         for run in found.to_open:
             github.open_issue(f"Retraining {run.id} failed", body(run, now, workflow_run))
+        for run in found.to_alarm:
+            github.open_issue(f"Retraining {run.id}: deadline at risk", body(run, now, workflow_run, kind="deadline"))
     except IssuesOff:
         return ()
-    return found.to_open
+    return found.to_open + found.to_alarm
 
 
-def body(run: Run, now: datetime, workflow_run: str) -> str:
+def body(run: Run, now: datetime, workflow_run: str, *, kind: str = "run") -> str:
     """Return the body of an issue. The mark that identifies it comes first, so that no cut removes it."""
     why = run.decisions[-1].reason if run.decisions else "no recorded reason"
     parts = [
-        f"<!-- spot run {run.id} -->",
+        f"<!-- spot {kind} {run.id} -->",
         f"Seen by [this workflow run]({workflow_run}). Log: `spot logs {run.id}`. The checkpoints are kept.",
         state(run, None, why, now),
         f"After a fix, continue from the newest checkpoint: `gh workflow run retrain.yml -f resume={run.id}`.",

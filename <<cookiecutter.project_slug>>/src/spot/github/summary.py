@@ -63,7 +63,7 @@ def _plan(plan: SubmitPlan) -> str:
         ("image", f"`{spec.image}`"),
         ("trainer", code(shlex.join(spec.arguments) or "its defaults")),
         ("first", plain(describe(plan.action))),
-        ("deadline", clock(spec.deadline)),
+        ("deadline", f"{clock(spec.deadline)}; {plan.work}"),
         ("latest on-demand start", clock(plan.slack.latest_on_demand_start)),
         *[("⚠️ warning", plain(line)) for line in (*plan.warnings, *plan.notes)],
     ]

@@ -107,18 +107,21 @@ def _planned(settings: Settings, options: SubmitOptions, resumes: str, now: date
 def supervise() -> int:
     """Reconcile the open runs once. Fail if a run failed, or if a person must act."""
     github = GitHub.of_this_workflow()
-    supervisor = service.supervisor_of(load(SETTINGS), SystemClock(), _publish)
+    supervisor = service.supervisor_of(load(SETTINGS), SystemClock(), _publish, home="github")
     result, now = service.reconcile(supervisor), datetime.now(UTC)
     _append("GITHUB_STEP_SUMMARY", summary.reconciled(result, now))
     for one in result.runs:
         if one.problem:
             _annotate("warning", f"{one.run_id}: {one.problem}")
-    ended = [one.run for one in result.runs if one.run and not one.is_open]
-    failed = _report(supervisor.ledger, ended, github, now)
+    alarms = [f"{one.run_id}: {alarm}" for one in result.runs for alarm in one.alarms]
+    for line in alarms:
+        _annotate("error", line)
+    notable = [one.run for one in result.runs if one.run and (one.run.alarms or not one.is_open)]
+    failed = _report(supervisor.ledger, notable, github, now)
     _switch_off_if_idle(supervisor.ledger, github)
     for run_id in failed:
-        _annotate("error", f"run {run_id} failed: spot status {run_id}")
-    if failed:
+        _annotate("error", f"run {run_id} has failed, or its deadline is at risk: spot status {run_id}")
+    if failed or alarms:
         return Exit.FAILED
     return Exit.USAGE if any(one.needs_operator for one in result.runs) else Exit.DONE
 
@@ -172,14 +175,14 @@ def _find(ledger: Ledger, run_id: str) -> Run | None:
         return None
 
 
-def _report(ledger: Ledger, ended: Sequence[Run], github: GitHub, now: datetime) -> list[str]:
-    """Open and close issues once a run has ended, or none is open. Return the failures not reported before."""
-    failed = {run.id for run in ended if run.state is RunState.FAILED}
-    if ended or not ledger.open_ids():
+def _report(ledger: Ledger, notable: Sequence[Run], github: GitHub, now: datetime) -> list[str]:
+    """Open and close issues once a run has ended or has alarms, or none is open. Return what is new."""
+    failed = {run.id for run in notable if run.state is RunState.FAILED}
+    if notable or not ledger.open_ids():
         closed, unreadable = issues.recent(ledger, now)
         for reason in unreadable:
             _annotate("warning", reason)
-        runs = {run.id: run for run in [*closed, *ended]}
+        runs = {run.id: run for run in [*closed, *notable]}
         failed |= {run.id for run in issues.report([*runs.values()], github, now, workflow_run=_this_run())}
     return sorted(failed)
 

@@ -1,7 +1,8 @@
 """Decide the next action of a run: a pure function of what is known and the time. It performs no I/O.
 
 1. In every reconcile the slack must cover the worst start of on-demand and the time to the next reconcile. Past that,
-   nothing waits for spot. A running spot attempt goes on until the last reconcile that on-demand needs.
+   nothing waits for spot. A running spot attempt goes on until the last reconcile that on-demand needs. An attempt that
+   cannot be cancelled or read is given up, and on-demand starts beside it.
 2. A running spot attempt is never left for another reason.
 3. With no machine, spot is asked for in each region in turn. On-demand starts when the slack above the margin is down
    to a reserve.
@@ -13,13 +14,13 @@ measured capacity.
 
 from datetime import datetime
 
-from spot.core.actions import Action, CancelAttempt, Wait
+from spot.core.actions import Action, CancelAttempt, GiveUp, Wait
 from spot.core.format import clock, hours
 from spot.core.job import JobState
 from spot.core.run import Attempt, CancelReason, Observation, Provisioning, Run, RunState, Strategy
 from spot.policy import failover, handover, termination
 from spot.policy.offers import Offers
-from spot.policy.slack import Slack
+from spot.policy.slack import SETTLE, Slack
 
 
 def decide(run: Run, seen: Observation, now: datetime) -> Action:
@@ -31,13 +32,16 @@ def decide(run: Run, seen: Observation, now: datetime) -> Action:
     ending = termination.outcome(run, seen)
     if not run.active_attempts:
         return ending or failover.next_attempt(run, offers, slack)
+    give_up_from = None if ending else _give_up_from(run, offers, slack)
+    if stuck := _stuck(run, give_up_from, slack):
+        return stuck
     waits = []
     for active in run.active_attempts:
         action = (
-            _under_way(active)
+            _under_way(active, give_up_from)
             or termination.end(run, active, seen, ending, slack)
             or handover.next_action(run, active, seen, slack)
-            or _going_on(run, active, seen, offers, slack)
+            or _going_on(run, active, seen, offers, slack, give_up_from)
         )
         if not isinstance(action, Wait):
             return action
@@ -50,23 +54,71 @@ def decide(run: Run, seen: Observation, now: datetime) -> Action:
     return Wait(reason="; ".join(wait.reason for wait in waits), until=until)
 
 
-def _under_way(active: Attempt) -> Wait | None:
-    """Return what an attempt has to be waited for before anything is done about it; None if nothing."""
-    if active.state.ended:
-        return Wait(reason=f"{active.id} is {active.state.name}, Vertex AI has not given the reason yet")
+def _give_up_from(run: Run, offers: Offers, slack: Slack) -> datetime | None:
+    """Return from when on an attempt without a plain state is given up: at the hard margin, if on-demand can finish.
+
+    Never under a budget, which two attempts would share unawares.
+    """
+    policy = run.spec.policy
+    if policy.strategy is Strategy.SPOT or policy.budget_usd is not None or not offers.on_demand_can_finish:
+        return None
+    return slack.deadline - slack.work - slack.hard_margin
+
+
+def _stuck(run: Run, give_up_from: datetime | None, slack: Slack) -> GiveUp | None:
+    """Return the attempt to give up; None if any active attempt can still be waited for."""
+    if give_up_from is None or slack.now < give_up_from or any(_is_usable(one, slack) for one in run.active_attempts):
+        return None
+    active = run.active_attempts[0]
+    state = active.state.name if active.job else "not created"
+    cancelled = ", its cancel has no effect" if active.cancel else ""
+    reason = f"{slack}, {active.id} is {state}{cancelled}: on-demand starts beside it"
+    return GiveUp(reason=reason, attempt=active.id)
+
+
+def _is_usable(active: Attempt, slack: Slack) -> bool:
+    """Return whether an attempt has a plain state, changes it now, or makes progress when on-demand would be late."""
+    if changes_since := _changes_since(active):
+        return slack.now < changes_since + SETTLE
+    if active.state in {JobState.QUEUED, JobState.PENDING, JobState.RUNNING}:
+        return True
+    if active.provisioning is not Provisioning.ON_DEMAND and slack.left >= slack.on_demand_overhead:
+        return False
+    is_starting = active.advanced_at is None and slack.now <= active.intended_at + slack.worst_start
+    return is_starting or _advances_until(active, slack) is not None
+
+
+def _changes_since(active: Attempt) -> datetime | None:
+    """Return since when a create, a cancel or the reason of an end is awaited."""
     if active.job is None:
-        return Wait(reason=f"the create of {active.id} may still be under way")
-    if active.cancel is not None:
-        return Wait(reason=f"{active.id} is being cancelled since {clock(active.cancel.at)}")
-    return None
+        return active.intended_at
+    if active.state.ended:
+        return active.ended_at or active.intended_at
+    return active.cancel.at if active.cancel else None
 
 
-def _going_on(run: Run, active: Attempt, seen: Observation, offers: Offers, slack: Slack) -> Action:
+def _under_way(active: Attempt, give_up_from: datetime | None) -> Wait | None:
+    """Return what an attempt has to be waited for before anything is done about it; None if nothing."""
+    since = _changes_since(active)
+    if since is None:
+        return None
+    if active.state.ended:
+        reason = f"{active.id} is {active.state.name}, Vertex AI has not given the reason yet"
+    elif active.job is None:
+        reason = f"the create of {active.id} may still be under way"
+    else:
+        reason = f"{active.id} is being cancelled since {clock(since)}"
+    return Wait(reason=reason, until=give_up_from and max(give_up_from, since + SETTLE))
+
+
+def _going_on(
+    run: Run, active: Attempt, seen: Observation, offers: Offers, slack: Slack, give_up_from: datetime | None
+) -> Action:
     """Return whether an attempt goes on, as if it were alone."""
     if active.state is JobState.RUNNING:
         return _running(run, active, offers, slack)
     if active.state not in termination.WAITING:
-        return Wait(reason=f"{active.id} is {active.state.name}")
+        return Wait(reason=f"{active.id} is {active.state.name}", until=give_up_from)
     since = _waits_since(active, seen)
     if active.provisioning is Provisioning.ON_DEMAND:
         return _on_demand_waits(run, active, since, offers, slack)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from spot.core.format import hours
-from spot.core.run import Attempt, Observation, PolicyConfig, Provisioning, Run, Strategy, TrainingProgress
+from spot.core.progress import TrainingProgress
+from spot.core.run import Attempt, Observation, PolicyConfig, Provisioning, Run, Strategy
 
 HOUR = timedelta(hours=1)
 PRIOR = timedelta(minutes=10)
@@ -24,6 +25,8 @@ LOST_WORK = 0.03
 """The expected cost of preemptions as a share of the work left: 20 minutes each, one in 11 hours."""
 RESERVED_WORK = 0.5
 """The most that is kept in reserve, as a share of the work left."""
+UNMEASURED = 2
+"""Factor on a stated duration that no succeeded run has measured."""
 SLOW_START_MARGIN = 1.25
 """Factor on an observed start that exceeded the configured worst case."""
 
@@ -35,32 +38,38 @@ class Slack:
     now: datetime
     deadline: datetime
     work: timedelta
-    """From the newest durable checkpoint to the end."""
+    """From the newest durable checkpoint to the end, at least; unmeasured work counts with caution."""
+    likely_work: timedelta
+    """The same without caution."""
     total_work: timedelta
     expected_start: timedelta
     worst_start: timedelta
     reconcile_interval: timedelta
     max_checkpoint_interval: timedelta
+    """Longest time between two checkpoints: no save interrupts an evaluation."""
     reserve: timedelta
-    """Zero without hand-over: nothing leads back from on-demand to spot then."""
+    """Zero without hand-over, once the work is measured: nothing leads back from on-demand to spot then."""
     last_progress_at: datetime | None
 
     @classmethod
     def of(cls, run: Run, seen: Observation, now: datetime) -> Slack:
         """Measure `run` by its policy, its own attempts and the newest manifest."""
-        policy = run.spec.policy
-        work, total_work = _work(policy.work, seen.progress, run.attempts)
+        policy, progress = run.spec.policy, seen.progress
+        work, likely_work, total_work = _work(policy, progress, run.attempts)
+        is_measured = policy.work_is_measured or (progress is not None and progress.trained >= TRUST)
         return cls(
             now=now,
             deadline=run.spec.deadline,
             work=timedelta() if seen.completed_at else work,
+            likely_work=timedelta() if seen.completed_at else likely_work,
             total_work=total_work,
             expected_start=_expected_start(policy.expected_start, run.attempts),
             worst_start=_worst_start(policy.worst_start, run.attempts),
             reconcile_interval=policy.reconcile_interval,
-            max_checkpoint_interval=policy.max_checkpoint_interval,
-            reserve=policy.reserve if hands_over(policy) else timedelta(),
-            last_progress_at=seen.progress.at if seen.progress else None,
+            max_checkpoint_interval=policy.max_checkpoint_interval
+            + (progress.longest_evaluation if progress else timedelta()),
+            reserve=policy.reserve if hands_over(policy) or not is_measured else timedelta(),
+            last_progress_at=progress.at if progress else None,
         )
 
     def __str__(self) -> str:
@@ -122,30 +131,59 @@ def hands_over(policy: PolicyConfig) -> bool:
     return policy.strategy is Strategy.HYBRID and policy.hand_over and policy.budget_usd is None
 
 
+def counted_work(policy: PolicyConfig) -> timedelta:
+    """Return the duration that counts before the first checkpoint."""
+    return policy.work if policy.work_is_measured else policy.work * UNMEASURED
+
+
 def _work(
-    stated: timedelta, progress: TrainingProgress | None, attempts: tuple[Attempt, ...]
-) -> tuple[timedelta, timedelta]:
-    """Return the work left and the total work."""
+    policy: PolicyConfig, progress: TrainingProgress | None, attempts: tuple[Attempt, ...]
+) -> tuple[timedelta, timedelta, timedelta]:
+    """Return the work left, the same without caution, and the total work.
+
+    Before the first evaluation was measured, the evaluations may take all stated work that the steps do not.
+    """
+    counted = counted_work(policy)
     if progress is None:
-        return stated, stated
-    needed = progress.total_steps / _steps_per_hour(stated, progress, attempts)
-    total = timedelta(hours=min(needed, LONGEST_WORK / HOUR))
-    return total * (max(progress.total_steps - progress.step, 0) / max(progress.total_steps, 1)), total
+        return counted, policy.work, counted
+    share = max(progress.total_steps - progress.step, 0) / max(progress.total_steps, 1)
+    steps, likely_steps = (_steps(work, progress, attempts) for work in (counted, policy.work))
+    evaluations = progress.evaluations_left * (progress.longest_evaluation / HOUR)
+    measured = _bounded(evaluations) + max(2 * progress.save, policy.tail)
+    is_unmeasured = progress.evaluations_left > 0 and not progress.longest_evaluation
+    tail = max(policy.work - steps, measured) if is_unmeasured else measured
+    return steps * share + tail, likely_steps * share + measured, steps + progress.evaluating + tail
+
+
+def _steps(stated: timedelta, progress: TrainingProgress, attempts: tuple[Attempt, ...]) -> timedelta:
+    """Return the time for all steps, without evaluations."""
+    return _bounded(progress.total_steps / _steps_per_hour(stated, progress, attempts))
+
+
+def _bounded(needed: float) -> timedelta:
+    return timedelta(hours=min(needed, LONGEST_WORK / HOUR))
 
 
 def _steps_per_hour(stated: timedelta, progress: TrainingProgress, attempts: tuple[Attempt, ...]) -> float:
-    """Return the slower of the rate over the whole run and the rate of the newest start.
+    """Return the slowest of the rate over the whole run, of the newest start, and of each on-demand attempt.
 
-    The stated work counts as `PRIOR` of training. The newest start counts in full only after `TRUST`: its first steps
-    are slow, and that must not end a spot attempt.
+    The stated work counts as `PRIOR` of training. A start counts in full only after `TRUST`: its first steps are slow,
+    and that must not end a spot attempt. The rates of starts include evaluations, in the proportion of the whole run.
     """
+    stepping = max(progress.trained - progress.evaluating, timedelta())
+    without_evaluations = progress.trained / stepping if stepping else 1.0
     stated_rate = max(progress.total_steps, 1) / (stated / HOUR)
-    overall = (progress.step + stated_rate * (PRIOR / HOUR)) / ((progress.trained + PRIOR) / HOUR)
-    writer = next((attempt for attempt in attempts if attempt.id == progress.attempt), None)
-    if progress.steps_per_hour <= 0 or writer is None or writer.started_at is None:
-        return overall
-    trust = min(max((progress.at - (writer.advanced_at or writer.started_at)) / TRUST, 0.0), 1.0)
-    return (1 - trust) * overall + trust * min(overall, progress.steps_per_hour)
+    overall = slowest = (progress.step + stated_rate * (PRIOR / HOUR)) / ((stepping + PRIOR) / HOUR)
+    for attempt in attempts:
+        rate, at = attempt.steps_per_hour, attempt.saved_at
+        if attempt.id == progress.attempt:
+            rate, at = progress.steps_per_hour, progress.at
+        elif attempt.provisioning is not Provisioning.ON_DEMAND:
+            continue
+        if rate > 0 and at and attempt.started_at:
+            trust = min(max((at - (attempt.advanced_at or attempt.started_at)) / TRUST, 0.0), 1.0)
+            slowest = min(slowest, (1 - trust) * overall + trust * rate * without_evaluations)
+    return slowest
 
 
 def _starts(attempts: tuple[Attempt, ...]) -> Iterator[tuple[Provisioning, timedelta]]:

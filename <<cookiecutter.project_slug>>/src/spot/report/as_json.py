@@ -27,6 +27,7 @@ def report(account: Account, problem: str | None) -> dict[str, Any]:
         "phases_hours": _phases(account.phases),
         "attempts": [_attempt(cost) for cost in account.attempts],
         "decisions": [_named(made, "at", "action", "reason") for made in run.decisions],
+        "alarms": [_named(alarm, "at", "condition", "text") for alarm in run.alarms],
         "model": run.model if run.state is RunState.SUCCEEDED else None,
         "problem": problem,
     }

@@ -115,7 +115,8 @@ def rests_on(result: ForecastResult) -> list[str]:
         f"Provisioning takes {_range(starts.spot)} on spot and {_range(starts.on_demand)} on demand"
         f" (policy.worst_start_minutes), not billed. A restore takes {_range(starts.restore)}."
         f" A preemption costs up to {hours(policy.max_checkpoint_interval)} of work."
-        f" Reconcile interval {hours(policy.reconcile_interval)}. The work takes exactly the stated hours."
+        f" Reconcile interval {hours(policy.reconcile_interval)}. The work takes exactly the stated hours, as if a"
+        " succeeded run had measured it. Without such a run it counts double until a checkpoint."
     )
     return [*(["* the run of the settings"] if result.sweep else []), windows, model]
 

@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 
 from spot.core.errors import SpotError, TemporarilyUnavailable
 from spot.core.job import JobError, JobSnapshot, JobState
-from spot.core.run import Attempt, Observation, Outcome, Run, TrainingProgress
+from spot.core.progress import TrainingProgress
+from spot.core.run import Attempt, Observation, Outcome, Run
 from spot.google.vertex import JobClient, JobNotFound
+from spot.policy.slack import Slack
 from spot.supervisor.classify import AttemptEvidence, classify
 from spot.supervisor.training_status import TrainingStatus
 
@@ -28,14 +30,21 @@ _log = logging.getLogger(__name__)
 def observe(run: Run, jobs: JobClient, status: TrainingStatus, now: datetime) -> tuple[Run, Observation]:
     """Return the run with its attempts brought up to date, and what the bucket says.
 
-    Raises `SpotError` if something could not be read: then nothing is known.
+    Raises `SpotError` if something could not be read: then nothing is known. Past the hard margin, an attempt that
+    cannot be read is in an unspecified state instead.
     """
     cancel_strays(run, jobs, now)
     # Jobs first: a trainer writes its completion before its job ends, so the bucket is never older than the jobs.
-    snapshots = [(active, _look(run, active, jobs, now)) for active in run.active_attempts]
+    snapshots = [(active, _try_to_look(run, active, jobs, now)) for active in run.active_attempts]
     seen = _until(status.observe(run), now)
+    slack = Slack.of(run, seen, now)
     for active, snapshot in snapshots:
-        if snapshot is None:
+        if isinstance(snapshot, TemporarilyUnavailable):
+            if slack.left > slack.hard_margin:
+                raise snapshot
+            _log.warning("%s: the state of %s is unknown: %s", run.id, active.id, snapshot)
+            run = run.with_attempt(replace(active, state=JobState.UNSPECIFIED))
+        elif snapshot is None:
             if now - active.intended_at > GIVE_UP_AFTER:
                 run = run.with_attempt(_given_up(active, seen, now))
         else:
@@ -43,9 +52,26 @@ def observe(run: Run, jobs: JobClient, status: TrainingStatus, now: datetime) ->
             if updated.state.ended:
                 updated = _classified(run, updated, seen, status, now)
             elif updated.cancel and updated.state is not JobState.CANCELLING:
-                jobs.cancel(snapshot.name)
+                request_cancel(run, snapshot.name, jobs)
             run = run.with_attempt(updated)
     return run, seen
+
+
+def request_cancel(run: Run, job: str, jobs: JobClient) -> None:
+    """Cancel a job whose cancel is recorded. A request without an answer is repeated until the job has ended."""
+    try:
+        jobs.cancel(job)
+    except TemporarilyUnavailable as error:
+        _log.warning("%s: %s was not cancelled: %s", run.id, job, error)
+
+
+def _try_to_look(
+    run: Run, active: Attempt, jobs: JobClient, now: datetime
+) -> JobSnapshot | TemporarilyUnavailable | None:
+    try:
+        return _look(run, active, jobs, now)
+    except TemporarilyUnavailable as error:
+        return error
 
 
 def _look(run: Run, active: Attempt, jobs: JobClient, now: datetime) -> JobSnapshot | None:
@@ -110,7 +136,7 @@ def _advanced(active: Attempt, progress: TrainingProgress) -> Attempt:
         # A standby begins where the replaced attempt stopped, not where the run stood at the decision.
         active = replace(active, from_step=active.from_step if progress.from_step is None else progress.from_step)
         active = replace(active, advanced_at=_first_step(active, progress))
-    return replace(active, saved_at=progress.at, saving=progress.saving)
+    return replace(active, saved_at=progress.at, saving=progress.saving, steps_per_hour=progress.steps_per_hour)
 
 
 def _classified(run: Run, ended: Attempt, seen: Observation, status: TrainingStatus, now: datetime) -> Attempt:
@@ -169,6 +195,11 @@ def _first_step(active: Attempt, progress: TrainingProgress) -> datetime:
 
 def _given_up(active: Attempt, seen: Observation, now: datetime) -> Attempt:
     message = f"Vertex AI no longer has the job of {active.id}" if active.job else f"no job of {active.id} was found"
+    return given_up(active, message, seen, now)
+
+
+def given_up(active: Attempt, message: str, seen: Observation, now: datetime) -> Attempt:
+    """Return `active` as an attempt whose job, if it exists, is cancelled as a stray."""
     error = JobError(code=NOT_FOUND, message=message)
     return replace(active, outcome=Outcome.UNKNOWN, error=error, ended_at=now, last_step=_step(seen))
 

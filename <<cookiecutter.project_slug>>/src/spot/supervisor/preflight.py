@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from spot.core.format import hours
 from spot.core.run import Provisioning, Run, Strategy
+from spot.policy.slack import counted_work
 from spot.pricing.estimate import MTBF, RESTORE, seconds
 from spot.pricing.quotes import described
 from spot.trainer.checkpoint.interval import DURABLE_FACTOR, LONGEST_S
@@ -26,7 +27,18 @@ def warnings(run: Run, save: timedelta | None) -> list[str]:
 
 def notes(run: Run) -> list[str]:
     """Return what an operator should know and need not change."""
-    return [line for line in (budget_note(run), _price_note(run)) if line]
+    return [line for line in (budget_note(run), _price_note(run), work_note(run)) if line]
+
+
+def work_note(run: Run) -> str | None:
+    """Report work that counts double and does not fit before the deadline: then spot is not tried first."""
+    policy, counted = run.spec.policy, counted_work(run.spec.policy)
+    if policy.strategy is not Strategy.HYBRID or run.submitted_at + counted + policy.worst_start <= run.spec.deadline:
+        return None
+    return (
+        f"no succeeded run has measured the work, which counts double: {hours(counted)} do not fit before the deadline,"
+        " so that on-demand starts at once, and spot follows when a checkpoint has measured the work"
+    )
 
 
 def budget_note(run: Run) -> str | None:

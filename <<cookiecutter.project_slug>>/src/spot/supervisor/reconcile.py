@@ -8,25 +8,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
+from spot.core.actions import Action, CancelAttempt, Close, GiveUp, Submit, Wait
+from spot.core.alarm import Alarm
 from spot.core.clock import Clock
 from spot.core.errors import Exit, PermissionDenied, SpotError, TemporarilyUnavailable
 from spot.core.fields import one_line
 from spot.core.run import Attempt, Cancel, Decision, Observation, Outcome, Run, RunState
 from spot.google.vertex import JobClient, RequestRejected
 from spot.policy import termination
+from spot.policy.alarms import new_alarms
 from spot.policy.decide import decide
 from spot.policy.slack import SETTLE
 from spot.storage.base import Conflict
+from spot.storage.records import reconciles
 from spot.storage.records.ledger import Ledger, Record, UnknownRun
+from spot.storage.records.reconciles import Reconcile
 from spot.supervisor.classify import classify_refusal
 from spot.supervisor.error_texts import grant
-from spot.supervisor.observe import cancel_strays, may_have_strays, observe
+from spot.supervisor.observe import cancel_strays, given_up, may_have_strays, observe, request_cancel
 from spot.supervisor.training_status import TrainingStatus
 
 CREATE_WITHIN = timedelta(minutes=2)
@@ -48,6 +53,10 @@ class PassResult:
     """The record afterwards; None if it could not be read."""
     seen: Observation | None = None
     actions: tuple[Decision, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+    """What this reconcile recorded as broken."""
+    reconciled: Reconcile | None = None
+    """The reconcile before."""
     waiting_for: str = ""
     """Why the reconcile did no more."""
     problem: str | None = None
@@ -73,27 +82,37 @@ class Supervisor:
     jobs: JobClient
     status: TrainingStatus
     clock: Clock
+    home: str = "local"
+    """Where it runs, for the record of reconciles."""
     publish: Callable[[Run, Observation, datetime], object] = lambda run, seen, now: None  # noqa: ARG005
     """Publish the report of a closed run; idempotent. Called before the run is filed, so that no crash skips it."""
     check: Callable[[Run], object] = lambda run: None  # noqa: ARG005
     """Raise `SpotError` for a run that the settings do not allow, before any request for it."""
 
-    def reconcile(self) -> list[PassResult]:
-        """Advance every open run. Raises `SpotError` if they cannot be listed."""
-        return [self.reconcile_run(run_id) for run_id in self.ledger.open_ids()]
+    def reconcile(self, run_ids: Sequence[str] | None = None) -> list[PassResult]:
+        """Advance these runs, or every open run. Raises `SpotError` if they cannot be listed."""
+        run_ids, now = self.ledger.open_ids() if run_ids is None else run_ids, self.clock.now()
+        before = reconciles.read(self.ledger.store) if run_ids else {}
+        results = [self.reconcile_run(run_id, before.get(run_id)) for run_id in run_ids]
+        if open_ids := [one.run_id for one in results if one.is_open]:
+            reconciles.write(self.ledger.store, open_ids, now, self.home)
+        return results
 
-    def reconcile_run(self, run_id: str) -> PassResult:
-        """Advance one run."""
-        return _Pass(self, run_id).run()
+    def reconcile_run(self, run_id: str, before: Reconcile | None = None) -> PassResult:
+        """Advance one run, whose reconcile before this one is `before`."""
+        return _Pass(self, run_id, before).run()
 
 
 class _Pass:
-    def __init__(self, supervisor: Supervisor, run_id: str) -> None:
+    def __init__(self, supervisor: Supervisor, run_id: str, before: Reconcile | None) -> None:
         self._to = supervisor
         self._id = run_id
+        self._before = before
+        self._began = supervisor.clock.now()
         self._record: Record | None = None
         self._seen: Observation | None = None
         self._actions: list[Decision] = []
+        self._alarms: list[Alarm] = []
 
     def run(self) -> PassResult:
         try:
@@ -105,6 +124,7 @@ class _Pass:
         except UnknownRun:  # filed since it was listed
             return self._result("another supervisor filed it")
         except SpotError as error:
+            self._alarm_unseen()
             result = self._result("a successful read").failed(error)
             _log.warning("%s: %s", self._id, result.problem)
             return result
@@ -121,6 +141,7 @@ class _Pass:
             if record.run.state is not RunState.OPEN:
                 return self._file(record)
             run, self._seen = observe(record.run, to.jobs, to.status, to.clock.now())
+            run = self._alarmed(run, self._seen)
             action = decide(run, self._seen, to.clock.now())
             if not isinstance(action, Wait):
                 _log.info("%s: %s", run.id, describe(action))
@@ -132,6 +153,22 @@ class _Pass:
                 return action.reason
             to.clock.sleep(SETTLE_EVERY_S)
         return f"the next reconcile, after {MOST_TURNS} turns in this one"
+
+    def _alarmed(self, run: Run, seen: Observation | None) -> Run:
+        """Return the run with what is broken now. The interval is that between the starts of two reconciles."""
+        gap = self._began - (self._before.at if self._before else run.submitted_at)
+        found = new_alarms(run, seen, self._to.clock.now(), gap)
+        for alarm in found:
+            _log.error("%s: %s", run.id, alarm)
+        self._alarms += found
+        return replace(run, alarms=(*run.alarms, *found))
+
+    def _alarm_unseen(self) -> None:
+        """Record what is broken although the run could not be observed."""
+        record = self._record
+        if record and record.run.state is RunState.OPEN:
+            with contextlib.suppress(SpotError):
+                self._write(record, self._alarmed(record.run, None))
 
     def _file(self, record: Record) -> str:
         """Publish the report of a closed run and move its record, unless a stray job may still appear."""
@@ -170,7 +207,12 @@ class _Pass:
                 [active] = [one for one in run.active_attempts if one.id == action.attempt]
                 record = self._write(record, run.with_attempt(replace(active, cancel=Cancel(at=now, why=action.why))))
                 self._actions.append(decision)
-                self._to.jobs.cancel(str(active.job))
+                request_cancel(run, str(active.job), self._to.jobs)
+            case GiveUp():
+                [active] = [one for one in run.active_attempts if one.id == action.attempt]
+                ended_now = given_up(active, action.reason, self._seen or Observation(), now)
+                record = self._write(record, run.with_attempt(ended_now))
+                self._actions.append(decision)
             case Close():
                 record = self._write(record, replace(run, state=action.state, ended_at=now))
                 self._actions.append(decision)
@@ -215,6 +257,8 @@ class _Pass:
             run=self._record.run if self._record else None,
             seen=self._seen,
             actions=tuple(self._actions),
+            alarms=tuple(self._alarms),
+            reconciled=self._before,
             waiting_for=waiting_for,
         )
 
@@ -252,6 +296,8 @@ def describe(action: Action) -> str:
             return f"submit {action.provisioning} in {action.region}: {action.reason}"
         case CancelAttempt():
             return f"cancel {action.attempt} ({action.why}): {action.reason}"
+        case GiveUp():
+            return f"give up {action.attempt}: {action.reason}"
         case Close():
             return f"close as {action.state}: {action.reason}"
         case Wait():

@@ -15,6 +15,7 @@ from spot.google import console_urls
 from spot.google.vertex import VertexJobs
 from spot.storage.base import Conflict
 from spot.storage.factory import open_store
+from spot.storage.records import reconciles
 from spot.storage.records.ledger import Ledger
 from spot.supervisor import pinned
 from spot.supervisor.reconcile import PassResult, Supervisor, ended
@@ -37,9 +38,9 @@ class RunsResult:
 
     @property
     def exit_code(self) -> Exit:
-        """Return FAILED for a failed or cancelled run, USAGE if a person must act, AGAIN while one is open."""
+        """Return FAILED for a failed or cancelled run or an alarm, USAGE if a person must act, AGAIN if one is open."""
         states = {one.run.state for one in self.runs if one.run}
-        if states & {RunState.FAILED, RunState.CANCELLED}:
+        if states & {RunState.FAILED, RunState.CANCELLED} or any(one.alarms for one in self.runs):
             return Exit.FAILED
         if any(one.needs_operator for one in self.runs):
             return Exit.USAGE
@@ -66,7 +67,7 @@ class SubmitResult:
     @property
     def exit_code(self) -> Exit:
         """Return DONE for an open run: the next reconcile continues it."""
-        code = RunsResult(runs=(self.reconciled,)).exit_code
+        code = RunsResult(runs=(replace(self.reconciled, alarms=()),)).exit_code
         return Exit.DONE if code is Exit.AGAIN else code
 
 
@@ -98,7 +99,7 @@ def status_reader(settings: Settings) -> BucketStatus:
     return BucketStatus(settings.root, give_up_s=GIVE_UP_S)
 
 
-def supervisor_of(settings: Settings, clock: Clock, publish: Publish) -> Supervisor:
+def supervisor_of(settings: Settings, clock: Clock, publish: Publish, home: str = "local") -> Supervisor:
     """Return the supervisor of the project. `publish` keeps the report of each run that is closed."""
     ledger = ledger_of(settings)
     return Supervisor(
@@ -106,6 +107,7 @@ def supervisor_of(settings: Settings, clock: Clock, publish: Publish) -> Supervi
         jobs=VertexJobs(give_up_s=GIVE_UP_S),
         status=status_reader(settings),
         clock=clock,
+        home=home,
         publish=lambda run, seen, now: publish(run, seen, ledger, now),
         check=lambda run: pinned.check(run, settings),
     )
@@ -131,12 +133,12 @@ def submit(supervisor: Supervisor, plan: SubmitPlan) -> SubmitResult:
             f"{error}; whether run {run_id} was recorded is unknown",
             fix=f"submit again with --run {run_id}, which cannot start a second run",
         ) from error
-    return SubmitResult(plan=plan, reconciled=_reconciled(supervisor, run_id))
+    return SubmitResult(plan=plan, reconciled=_reconciled(supervisor, [run_id])[0])
 
 
 def reconcile(supervisor: Supervisor, run_id: str | None = None) -> RunsResult:
     """Advance every open run, or one. Raises `SpotError` if the runs cannot be listed or found."""
-    return RunsResult(runs=tuple(_reconciled(supervisor, one) for one in watched(supervisor.ledger, run_id)))
+    return RunsResult(runs=_reconciled(supervisor, watched(supervisor.ledger, run_id)))
 
 
 def watched(ledger: Ledger, run_id: str | None) -> Sequence[str]:
@@ -147,7 +149,9 @@ def watched(ledger: Ledger, run_id: str | None) -> Sequence[str]:
 def watch(supervisor: Supervisor, run_ids: Sequence[str], before: RunsResult | None) -> RunsResult:
     """Advance the runs that had not ended `before`, and keep the results of the ended runs."""
     closed = {one.run_id: one for one in before.runs if not one.is_open} if before else {}
-    return RunsResult(runs=tuple(closed.get(run_id) or _reconciled(supervisor, run_id) for run_id in run_ids))
+    still_open = _reconciled(supervisor, [run_id for run_id in run_ids if run_id not in closed])
+    found = closed | {one.run_id: one for one in still_open}
+    return RunsResult(runs=tuple(found[run_id] for run_id in run_ids))
 
 
 def status(ledger: Ledger, reader: TrainingStatus, run_id: str | None = None) -> RunsResult:
@@ -156,14 +160,15 @@ def status(ledger: Ledger, reader: TrainingStatus, run_id: str | None = None) ->
         found = [PassResult(run_id=run_id, run=ledger.find(run_id).run)]
     else:
         found = [_found(ledger, PassResult(run_id=one)) for one in ledger.open_ids()]
-    return RunsResult(runs=tuple(_seen(one, reader) for one in found))
+    last = reconciles.read(ledger.store)
+    return RunsResult(runs=tuple(replace(_seen(one, reader), reconciled=last.get(one.run_id)) for one in found))
 
 
 def cancel(supervisor: Supervisor, run_id: str, by: str) -> RunsResult:
     """Record that `by` wants the run to end, and reconcile it. Repeating it changes nothing."""
     if (run := _request_cancel(supervisor, run_id, by)).state is not RunState.OPEN:
         return RunsResult(runs=(PassResult(run_id=run_id, run=run, waiting_for=ended(run)),))
-    return RunsResult(runs=(_reconciled(supervisor, run_id),))
+    return RunsResult(runs=_reconciled(supervisor, [run_id]))
 
 
 def logs(ledger: Ledger, run_id: str, attempt_id: str | None = None) -> LogLinks:
@@ -199,8 +204,8 @@ def _request_cancel(supervisor: Supervisor, run_id: str, by: str) -> Run:
     raise SubmitError(f"run {run_id} was not cancelled: its record changed {WRITE_TRIES} times", exit_code=Exit.AGAIN)
 
 
-def _reconciled(supervisor: Supervisor, run_id: str) -> PassResult:
-    return _found(supervisor.ledger, supervisor.reconcile_run(run_id))
+def _reconciled(supervisor: Supervisor, run_ids: Sequence[str]) -> tuple[PassResult, ...]:
+    return tuple(_found(supervisor.ledger, one) for one in supervisor.reconcile(run_ids))
 
 
 def _found(ledger: Ledger, result: PassResult) -> PassResult:

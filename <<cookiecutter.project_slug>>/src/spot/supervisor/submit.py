@@ -20,7 +20,9 @@ from spot.policy.decide import decide
 from spot.policy.slack import Slack
 from spot.pricing.quotes import age_warning, quotes
 from spot.storage.factory import open_object, open_store
+from spot.storage.records.ledger import Ledger
 from spot.supervisor import pinned, preflight
+from spot.supervisor.measured import measured_work
 
 OLDEST_ID = timedelta(days=31)
 """The oldest date in the id of a new run. GitHub allows a workflow run to be run again for 30 days."""
@@ -61,6 +63,16 @@ class SubmitPlan:
     warnings: tuple[str, ...]
     """Preflight warnings that `--force` overrode."""
     notes: tuple[str, ...]
+    measured_by: str | None = None
+    """The succeeded run that measured the work."""
+
+    @property
+    def work(self) -> str:
+        """Return how much work counts, and why."""
+        policy = self.run.spec.policy
+        counts = "" if policy.work_is_measured else f", not measured: counts as {hours(self.slack.work)} at first"
+        measured = f", measured by run {self.measured_by}" if self.measured_by else ""
+        return f"{hours(policy.work)} of work{counts}{measured}"
 
     @property
     def first(self) -> Attempt:
@@ -95,7 +107,19 @@ def plan_submit(settings: Settings, options: SubmitOptions, now: datetime, *, gi
     settings = overridden(settings, options)
     image = pinned_image(settings, options)
     arguments = pinned_data(settings.arguments(), give_up_s=give_up_s)
-    return plan_priced(settings, options, run_of(settings, options.run, now, image=image, arguments=arguments))
+    run = run_of(settings, options.run, now, image=image, arguments=arguments)
+    measured, notes = None, list[str]()
+    if options.work_hours is None:
+        ledger, models = (open_store(uri, give_up_s=give_up_s) for uri in (run.spec.root, f"{run.spec.root}/models"))
+        try:
+            measured = measured_work(Ledger(ledger), models, run.spec, now)
+        except SpotError as error:
+            notes.append(f"the last run was not read: {error}")
+    if measured:
+        policy = replace(run.spec.policy, work=measured.work, work_is_measured=True, tail=measured.tail)
+        run = replace(run, spec=replace(run.spec, policy=policy))
+    planned = plan_priced(settings, options, run)
+    return replace(planned, notes=(*planned.notes, *notes), measured_by=measured.run if measured else None)
 
 
 def pinned_image(settings: Settings, options: SubmitOptions) -> str:
@@ -183,8 +207,9 @@ def _late(run: Run, slack: Slack) -> list[str]:
     policy, spec = run.spec.policy, run.spec
     if slack.time_left <= timedelta():
         return [f"the deadline {clock(spec.deadline)} has passed: choose a later one"]
-    needs = slack.on_demand_overhead
-    if policy.strategy is not Strategy.SPOT and slack.left < needs:
+    stated = replace(slack, work=policy.work)
+    needs = stated.on_demand_overhead
+    if policy.strategy is not Strategy.SPOT and stated.left < needs:
         line = (
             f"the deadline {clock(spec.deadline)} cannot be met: {hours(policy.work)} of work and up to {hours(needs)}"
             f" for an on-demand start, in {hours(slack.time_left)}. Raise --deadline-hours, or correct --work-hours"

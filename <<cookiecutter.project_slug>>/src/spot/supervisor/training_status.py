@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
-from spot.core.run import Attempt, Observation, Run, TrainingProgress
+from spot.core.progress import TrainingProgress
+from spot.core.run import Attempt, Observation, Run
 from spot.storage.base import GIVE_UP_S
 from spot.storage.factory import open_store
 from spot.storage.records import completion, lease, manifest, markers
@@ -58,6 +59,10 @@ def _progress(newest: Manifest) -> TrainingProgress:
         at=newest.time,
         from_step=newest.from_step,
         saving=timedelta(seconds=newest.saving_seconds),
+        save=timedelta(seconds=newest.save_seconds),
+        evaluating=timedelta(seconds=newest.evaluation_seconds),
+        longest_evaluation=timedelta(seconds=newest.longest_evaluation_seconds),
+        evaluations_left=newest.evaluations_left,
     )
 
 
