@@ -40,18 +40,18 @@ def _deadline(run: Run, seen: Observation | None, now: datetime) -> _Found:
         state = "complete" if completed_at else "not complete"
         yield Condition.LATE, f"the model is {state} {hours(end - deadline)} past the deadline {clock(deadline)}"
     elif seen and not completed_at:
-        work = Slack.of(run, seen, now).likely_work
-        if (end := _training_since(run, seen, now) + work) > deadline:
+        slack = Slack.of(run, seen, now)
+        work = slack.likely_work
+        if (end := _training_since(run, seen, slack) + work) > deadline:
             late = f"{hours(end - deadline)} past the deadline {clock(deadline)}"
             yield Condition.BOUND_TO_BE_LATE, f"{hours(work)} of work left end at {clock(end)} at best, {late}"
 
 
-def _training_since(run: Run, seen: Observation, now: datetime) -> datetime:
+def _training_since(run: Run, seen: Observation, slack: Slack) -> datetime:
     """Return the earliest time at which the work left may have begun."""
     began = [active.started_at for active in run.active_attempts if active.started_at]
-    if not began:
-        return now
-    return max(min(began), seen.progress.at) if seen.progress else min(began)
+    saved_at = [seen.progress.at] if seen.progress else []
+    return max(min(began), *saved_at, slack.now - slack.max_checkpoint_interval) if began else slack.now
 
 
 def _conditions(run: Run, seen: Observation, now: datetime) -> _Found:

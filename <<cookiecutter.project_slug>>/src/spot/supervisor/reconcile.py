@@ -91,11 +91,11 @@ class Supervisor:
 
     def reconcile(self, run_ids: Sequence[str] | None = None) -> list[PassResult]:
         """Advance these runs, or every open run. Raises `SpotError` if they cannot be listed."""
-        run_ids, now = self.ledger.open_ids() if run_ids is None else run_ids, self.clock.now()
+        run_ids = self.ledger.open_ids() if run_ids is None else run_ids
         before = reconciles.read(self.ledger.store) if run_ids else {}
         results = [self.reconcile_run(run_id, before.get(run_id)) for run_id in run_ids]
         if open_ids := [one.run_id for one in results if one.is_open]:
-            reconciles.write(self.ledger.store, open_ids, now, self.home)
+            reconciles.write(self.ledger.store, open_ids, self.clock.now(), self.home)
         return results
 
     def reconcile_run(self, run_id: str, before: Reconcile | None = None) -> PassResult:
