@@ -180,7 +180,7 @@ class Attempt:
     """When the attempt made its first new step, by its checkpoints."""
     saved_at: datetime | None = None
     """When the newest checkpoint was taken. Later work is lost, unless the run completed."""
-    steps_per_hour: float = 0.0
+    steps_per_hour: fields.Quantity = 0.0
     """Rate of this attempt, by its newest checkpoint; 0 if not known."""
     saving: timedelta = timedelta()
     """Time that training paused for checkpoints."""

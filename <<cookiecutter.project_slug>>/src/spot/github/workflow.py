@@ -24,6 +24,7 @@ from spot.github import issues, summary
 from spot.github.api import GitHub, GitHubError
 from spot.google import registry
 from spot.storage.records.ledger import Ledger, UnknownRun
+from spot.storage.records.reconciles import Home
 from spot.supervisor import service
 from spot.supervisor.resume import resumed_id
 from spot.supervisor.submit import SubmitError, SubmitOptions, SubmitPlan
@@ -107,7 +108,7 @@ def _planned(settings: Settings, options: SubmitOptions, resumes: str, now: date
 def supervise() -> int:
     """Reconcile the open runs once. Fail if a run failed, or if a person must act."""
     github = GitHub.of_this_workflow()
-    supervisor = service.supervisor_of(load(SETTINGS), SystemClock(), _publish, home="github")
+    supervisor = service.supervisor_of(load(SETTINGS), SystemClock(), _publish, home=Home.GITHUB)
     result, now = service.reconcile(supervisor), datetime.now(UTC)
     _append("GITHUB_STEP_SUMMARY", summary.reconciled(result, now))
     for one in result.runs:

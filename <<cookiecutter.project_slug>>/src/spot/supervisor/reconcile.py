@@ -28,7 +28,7 @@ from spot.policy.slack import SETTLE
 from spot.storage.base import Conflict
 from spot.storage.records import reconciles
 from spot.storage.records.ledger import Ledger, Record, UnknownRun
-from spot.storage.records.reconciles import Reconcile
+from spot.storage.records.reconciles import Home, Reconcile
 from spot.supervisor.classify import classify_refusal
 from spot.supervisor.error_texts import grant
 from spot.supervisor.observe import cancel_strays, given_up, may_have_strays, observe, request_cancel
@@ -82,8 +82,7 @@ class Supervisor:
     jobs: JobClient
     status: TrainingStatus
     clock: Clock
-    home: str = "local"
-    """Where it runs, for the record of reconciles."""
+    home: Home = Home.LOCAL
     publish: Callable[[Run, Observation, datetime], object] = lambda run, seen, now: None  # noqa: ARG005
     """Publish the report of a closed run; idempotent. Called before the run is filed, so that no crash skips it."""
     check: Callable[[Run], object] = lambda run: None  # noqa: ARG005

@@ -17,6 +17,7 @@ from spot.storage.base import Conflict
 from spot.storage.factory import open_store
 from spot.storage.records import reconciles
 from spot.storage.records.ledger import Ledger
+from spot.storage.records.reconciles import Home
 from spot.supervisor import pinned
 from spot.supervisor.reconcile import PassResult, Supervisor, ended
 from spot.supervisor.resume import plan_resume
@@ -99,7 +100,7 @@ def status_reader(settings: Settings) -> BucketStatus:
     return BucketStatus(settings.root, give_up_s=GIVE_UP_S)
 
 
-def supervisor_of(settings: Settings, clock: Clock, publish: Publish, home: str = "local") -> Supervisor:
+def supervisor_of(settings: Settings, clock: Clock, publish: Publish, home: Home = Home.LOCAL) -> Supervisor:
     """Return the supervisor of the project. `publish` keeps the report of each run that is closed."""
     ledger = ledger_of(settings)
     return Supervisor(

@@ -3,22 +3,27 @@
 A report of delays rests on it and no decision, so that a failure is only logged.
 """
 
-import json
 import logging
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
 
+from spot.core import fields
 from spot.core.errors import SpotError
-from spot.core.fields import ID
-from spot.storage.base import ABSENT, Conflict, NotFound, Store
+from spot.storage.base import ABSENT, Conflict, Damaged, NotFound, Store
+from spot.storage.records import codec
 
-NAME, FORMAT, TRIES = "supervisor.json", 1, 3
-MOST = 200
-"""Runs to keep; ended runs are dropped as the oldest."""
-_HOME = re.compile(r"[a-z-]{1,20}")
+NAME, FIX, TRIES, MOST = "supervisor.json", "it is overwritten", 3, 200
+"""`MOST` runs are kept; ended runs are dropped as the oldest."""
 _log = logging.getLogger(__name__)
+
+
+class Home(StrEnum):
+    """Name where a supervisor runs."""
+
+    LOCAL = "local"
+    GITHUB = "github"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +31,14 @@ class Reconcile:
     """Hold the last reconcile of a run."""
 
     at: datetime
-    home: str
-    """Where the supervisor ran: local, github."""
+    home: Home
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciles:
+    """Hold the last reconciles by run."""
+
+    runs: Mapping[fields.Id, Reconcile] = field(default_factory=dict)
 
 
 def read(store: Store) -> Mapping[str, Reconcile]:
@@ -35,45 +46,38 @@ def read(store: Store) -> Mapping[str, Reconcile]:
     try:
         return _read(store)[0]
     except SpotError as error:
-        _log.warning("%s/%s was not read: %s", store.uri, NAME, error)
+        _log.warning("%s", error)
         return {}
 
 
-def write(store: Store, run_ids: Iterable[str], at: datetime, home: str) -> None:
-    """Record a reconcile of open runs, and keep what others recorded about other runs."""
+def write(store: Store, run_ids: Iterable[str], at: datetime, home: Home) -> None:
+    """Record a reconcile of open runs, and keep later records and those of other runs."""
     mine = {run_id: Reconcile(at=at, home=home) for run_id in run_ids}
     try:
         for _ in range(TRIES):
             known, generation = _read(store)
-            later = {run_id: one for run_id, one in known.items() if run_id not in mine or one.at > at}
-            kept = sorted((mine | later).items(), key=lambda item: item[1].at)[-MOST:]
-            runs = {run_id: {"at": one.at.isoformat(), "home": one.home} for run_id, one in kept}
-            data = json.dumps({"format": FORMAT, "runs": runs}, indent=1).encode()
+            kept = mine | {run_id: one for run_id, one in known.items() if run_id not in mine or one.at > at}
+            newest = sorted(kept.items(), key=lambda item: item[1].at)[-MOST:]
             try:
-                store.write(NAME, data, if_generation=generation)
+                store.write(NAME, codec.encode(Reconciles(runs=dict(newest))), if_generation=generation)
             except Conflict:
                 continue
             return
     except SpotError as error:
-        _log.warning("%s/%s was not written: %s", store.uri, NAME, error)
+        _log.warning("%s", error)
 
 
-def _read(store: Store) -> tuple[dict[str, Reconcile], int]:
+def _read(store: Store) -> tuple[Mapping[str, Reconcile], int]:
     """Return the record and its generation; a damaged record counts as empty and is overwritten."""
     try:
         found = store.read(NAME)
     except NotFound:
         return {}, ABSENT
     try:
-        runs = json.loads(found.data)["runs"].items()
-        return {run_id: _checked(run_id, **values) for run_id, values in runs}, found.generation
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        _log.warning("%s/%s is damaged: %s", store.uri, NAME, error)
+        record = codec.decode(
+            Reconciles, found.data, f"{store.uri}/{NAME}", "a record of reconciles", "it is overwritten"
+        )
+    except Damaged as error:
+        _log.warning("%s", error)
         return {}, found.generation
-
-
-def _checked(run_id: str, at: str, home: str) -> Reconcile:
-    moment = datetime.fromisoformat(at).astimezone(UTC)
-    if not ID.fullmatch(run_id) or not _HOME.fullmatch(home) or not 2000 <= moment.year <= 2200:
-        raise ValueError("an invalid entry")
-    return Reconcile(at=moment, home=home)
+    return record.runs, found.generation
