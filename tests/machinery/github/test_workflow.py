@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from spot.core.errors import Exit
-from spot.core.run import Attempt, Outcome, Run, RunState
+from spot.core.run import Attempt, Outcome, Provisioning, Run, RunState
 from spot.emulators.faults import Call, Method
 from spot.github import workflow
+from spot.storage.base import ABSENT
 from spot.storage.factory import open_store
 from spot.supervisor.submit import SubmitError, SubmitOptions
 from tests.machinery.emulators import faults
@@ -407,3 +408,40 @@ def test_a_resume_with_other_flags_or_of_no_run_is_refused(team: Cloud, monkeypa
     with pytest.raises(SubmitError, match=f"the flags --epochs 7 cannot change: a resume keeps those of run {failed}"):
         workflow.retrain()
     assert team.ledger.open_ids() == []
+
+
+def test_a_late_run_fails_one_pass_has_one_issue_with_the_numbers_and_goes_on(
+    team: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submitted = datetime.now(UTC) - timedelta(hours=25)
+    late = theirs(team, id="20261125-late", submitted_at=submitted, deadline=submitted + timedelta(hours=24))
+    team.ledger.create(late)
+    assert workflow.main(["supervise"]) == Exit.FAILED
+    assert "::error::20261125-late: late: the model is not complete 60 min past the deadline" in capsys.readouterr().out
+    assert [one["title"] for one in team.github.issues] == ["Retraining 20261125-late: deadline at risk"]
+    assert "60 min past the deadline" in team.github.issues[0]["body"]
+    assert "25.0 h between two reconciles, 15 min are allowed" in team.github.issues[0]["body"]
+    found = team.ledger.read("20261125-late").run
+    assert found.attempts[-1].provisioning is Provisioning.ON_DEMAND
+    assert workflow.main(["supervise"]) == Exit.DONE
+    assert len(team.github.issues) == 1
+    assert team.ledger.read("20261125-late").run.alarms == found.alarms
+
+
+def test_a_report_of_a_late_run_that_was_lost_is_made_by_the_next_pass(team: Cloud) -> None:
+    submitted = datetime.now(UTC) - timedelta(hours=25)
+    late = theirs(team, id="20261125-late", submitted_at=submitted, deadline=submitted + timedelta(hours=24))
+    team.ledger.create(late)
+    team.github.failing = [500, 500, 500]
+    assert workflow.main(["supervise"]) == Exit.FAILED
+    assert team.github.issues == []
+    assert workflow.main(["supervise"]) == Exit.FAILED
+    assert len(team.github.issues) == 1
+
+
+def test_a_manifest_of_a_newer_format_waits_for_a_person_in_every_pass(team: Cloud) -> None:
+    team.ledger.create(theirs(team, id="20261125-newer", deadline=datetime.now(UTC) + timedelta(hours=24)))
+    name = "checkpoints/20261125-newer/manifests/0000000007-0001-from-0000000000-0000.json"
+    open_store(team.uri).write(name, b'{"format": 2}', if_generation=ABSENT)
+    assert workflow.main(["supervise"]) == Exit.USAGE
+    assert workflow.main(["supervise"]) == Exit.USAGE

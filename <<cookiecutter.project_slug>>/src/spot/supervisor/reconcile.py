@@ -123,7 +123,8 @@ class _Pass:
         except UnknownRun:  # filed since it was listed
             return self._result("another supervisor filed it")
         except SpotError as error:
-            self._alarm_unseen()
+            if error.exit_code is not Exit.USAGE:  # else every reconcile fails until a person acts
+                self._alarm_unseen()
             result = self._result("a successful read").failed(error)
             _log.warning("%s: %s", self._id, result.problem)
             return result

@@ -265,6 +265,7 @@ TERMS = st.builds(
     reconcile_interval=DURATIONS,
     max_checkpoint_interval=DURATIONS,
     reserve=DURATIONS,
+    tail=DURATIONS,
     max_preemptions=st.none() | WHOLE,
     max_errors=WHOLE,
     disable_retries=st.booleans(),
