@@ -123,8 +123,10 @@ class _Pass:
         except UnknownRun:  # filed since it was listed
             return self._result("another supervisor filed it")
         except SpotError as error:
-            if error.exit_code is not Exit.USAGE:  # else every reconcile fails until a person acts
-                self._alarm_unseen()
+            record = self._record
+            if record and record.run.state is RunState.OPEN and error.exit_code is not Exit.USAGE:
+                with contextlib.suppress(SpotError):
+                    self._write(record, self._alarmed(record.run, None))
             result = self._result("a successful read").failed(error)
             _log.warning("%s: %s", self._id, result.problem)
             return result
@@ -162,13 +164,6 @@ class _Pass:
             _log.error("%s: %s", run.id, alarm)
         self._alarms += found
         return replace(run, alarms=(*run.alarms, *found))
-
-    def _alarm_unseen(self) -> None:
-        """Record what is broken although the run could not be observed."""
-        record = self._record
-        if record and record.run.state is RunState.OPEN:
-            with contextlib.suppress(SpotError):
-                self._write(record, self._alarmed(record.run, None))
 
     def _file(self, record: Record) -> str:
         """Publish the report of a closed run and move its record, unless a stray job may still appear."""
