@@ -143,6 +143,7 @@ def test_a_failed_run_fails_one_reconcile_and_opens_one_issue_which_a_later_succ
     team.push(act.commit, f"sha256:{9:064d}")
     assert act.run("retrain.yml").succeeded
     failed = team.only_run().id
+    team.checkpoint(400)
     team.crash()
     pass_that_sees_it = act.run("supervise.yml")
     assert not pass_that_sees_it.succeeded
@@ -158,9 +159,10 @@ def test_a_failed_run_fails_one_reconcile_and_opens_one_issue_which_a_later_succ
     assert asked_again.succeeded, asked_again.log
     assert len(team.github.issues) == 1
 
-    assert act.run("retrain.yml").succeeded
+    assert act.run("retrain.yml", "workflow_dispatch", inputs={"resume": failed}).succeeded
     assert team.github.states["supervise.yml"] == "active"
     later = team.only_run().id
+    assert later == f"{failed}-r1"
     team.complete()
     assert act.run("supervise.yml").succeeded
     [issue] = team.github.issues
