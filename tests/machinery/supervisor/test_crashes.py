@@ -1,4 +1,4 @@
-"""Killed or unanswered at any call, before and after it takes effect: the run ends as if nothing had happened."""
+"""Test that a kill or a lost answer at any call, before or after its effect, changes no result of a run."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def killed(_what: str) -> BaseException:
 
 
 def calls(folder: Path, api: Api = DirectJobs, records: Records = MemoryStore, *, scene: Scene = FALLBACK) -> list[str]:
-    """Of the scene with nothing in its way but what is part of it."""
+    """Return the calls of the scene without an injected fault."""
     world = World(str(folder / "undisturbed"), scene=scene, jobs=api, records=records)
     check_end(world, play(world))
     return world.calls
@@ -69,7 +69,7 @@ def walk(
     pause: timedelta = timedelta(),
     scene: Scene = FALLBACK,
 ) -> int:
-    """Play the scene once for each wanted call of it, which fails; how many those were."""
+    """Play the scene once for each wanted call, with a fault at it, and return how many there were."""
     places = [(number, what) for number, what in enumerate(calls(folder, api, records, scene=scene), 1) if wanted(what)]
     for number, what in places:
         plan = at(number, Fault(when=when, error=error(what)))
@@ -94,7 +94,7 @@ def any_call(_what: str) -> bool:
     return True
 
 
-def test_the_scenario_has_everything_that_a_supervisor_does(tmp_path: Path) -> None:
+def test_the_scenario_has_every_action_of_a_supervisor(tmp_path: Path) -> None:
     world = World(str(tmp_path))
     run = play(world)
     check_end(world, run)
@@ -109,7 +109,7 @@ def test_the_scenario_has_everything_that_a_supervisor_does(tmp_path: Path) -> N
     assert {f"create {FIRST}", f"create {SECOND}", "find a2", "starts a2"} <= set(world.calls)
 
 
-def test_the_hand_over_has_a_twin_and_no_end_of_on_demand_by_force(tmp_path: Path) -> None:
+def test_the_hand_over_has_a_standby_and_no_cancel_of_on_demand(tmp_path: Path) -> None:
     world = World(str(tmp_path), scene=HAND_OVER)
     run = play(world)
     check_end(world, run)
@@ -122,8 +122,8 @@ def test_the_hand_over_has_a_twin_and_no_end_of_on_demand_by_force(tmp_path: Pat
     "scene",
     [pytest.param(FALLBACK, id="fallback"), pytest.param(HAND_OVER, id="hand-over", marks=pytest.mark.processes)],
 )
-def test_a_kill_after_any_call_that_changes_something_changes_no_result(scene: Scene, tmp_path: Path) -> None:
-    # One before the next such call finds the same world: what lies between only reads.
+def test_a_kill_after_any_changing_call_changes_no_result(scene: Scene, tmp_path: Path) -> None:
+    # A kill before the next such call finds the same world, because all calls between only read.
     assert walk(tmp_path, killed, When.AFTER, changes, scene=scene) > 30
 
 
@@ -134,7 +134,7 @@ def test_an_unanswered_create_or_cancel_changes_no_result(when: When, tmp_path: 
 
 @pytest.fixture
 def api() -> Iterator[tuple[VertexServer, Api]]:
-    """The real client, over HTTP; the server serves whichever world asked last."""
+    """Provide the real client over HTTP; the server serves the world of the last call."""
     with VertexServer(Vertex(ScriptedCapacity(), IdleLauncher(), ManualClock())) as server:
         client = VertexJobs(server.url, give_up_s=0.01)
 
@@ -181,18 +181,18 @@ def test_any_connection_to_vertex_may_break(fault: Injection, tmp_path: Path, ap
         pytest.param(HAND_OVER, When.BEFORE, id="hand-over-before", marks=pytest.mark.chaos),
     ],
 )
-def test_any_call_at_all_may_go_unanswered(scene: Scene, when: When, tmp_path: Path) -> None:
+def test_any_call_may_go_unanswered(scene: Scene, when: When, tmp_path: Path) -> None:
     assert walk(tmp_path, unanswered, when, any_call, scene=scene) > 100
 
 
 @pytest.mark.processes
 @pytest.mark.parametrize("when", When)
-def test_a_successor_that_comes_a_tick_later_does_no_worse(when: When, tmp_path: Path) -> None:
+def test_a_successor_one_interval_later_has_the_same_result(when: When, tmp_path: Path) -> None:
     assert walk(tmp_path, killed, when, changes, pause=TICK) > 30
 
 
-def test_a_region_that_answers_nothing_at_all_is_left_for_another_one(tmp_path: Path) -> None:
-    """As one does that is misspelled: its server has no address."""
+def test_a_region_that_never_answers_is_left_for_another_one(tmp_path: Path) -> None:
+    """A misspelled region behaves so: its server has no address."""
     scene = replace(
         FALLBACK, deadline_hours=6, useful=[FALLBACK.useful[0], (Provisioning.ON_DEMAND, SECOND, Outcome.SUCCEEDED)]
     )
@@ -205,7 +205,7 @@ def test_a_region_that_answers_nothing_at_all_is_left_for_another_one(tmp_path: 
 
 
 def silence_of(region: str) -> Plan:
-    """Neither a create there nor a look for what was created there is answered."""
+    """Return a plan in which neither a create in the region nor a search for its job gets an answer."""
     silent: dict[str, bool] = {}
 
     def plan(_number: int, what: str) -> Fault | None:

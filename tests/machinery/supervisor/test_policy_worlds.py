@@ -1,6 +1,6 @@
-"""Whatever the world does, within what was stated: the deadline is met, the law is kept, and every run ends.
+"""Test that in any world within the stated conditions the deadline is met, every action is valid, and every run ends.
 
-More worlds than the default: `pytest --hypothesis-profile=long tests/spot/test_policy_worlds.py`, about ten minutes.
+`pytest --hypothesis-profile=long tests/machinery/supervisor/test_policy_worlds.py` tries more worlds, in ten minutes.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from tests.machinery.supervisor.worlds import BUDGETS, MINUTE, NEVER, Region, Wo
 
 NEVER_TRAINS = ((1, NEVER),)
 TIGHT = [
-    pytest.param([World(regions={"us-central1": Region()}, spot_starts=NEVER_TRAINS)], id="spot runs and gets nowhere"),
+    pytest.param([World(regions={"us-central1": Region()}, spot_starts=NEVER_TRAINS)], id="spot runs without progress"),
     pytest.param(
         [World(regions={"us-central1": Region(spot=(up, NEVER))}, spot_starts=NEVER_TRAINS) for up in range(120, 135)],
-        id="spot is lost at any minute between two passes",
+        id="spot is lost at any minute between two reconciles",
     ),
     pytest.param([World(regions={"us-central1": Region(spot=(0, NEVER))})], id="spot never comes"),
 ]
 
 
 @pytest.mark.parametrize("worlds", TIGHT)
-def test_the_deadline_is_met_wherever_in_a_pass_the_line_is_crossed(worlds: list[World]) -> None:
-    """Every delay is the longest that is stated: a pass of 15 min, an end of 3 min, a start of 25 min."""
+def test_the_deadline_is_met_if_the_latest_start_falls_anywhere_between_two_reconciles(worlds: list[World]) -> None:
+    """Every delay is the longest stated one: a reconcile interval of 15 min, an end of 3 min, a start of 25 min."""
     for world in worlds:
         for spare in range(170, 200):
             run = samples.run(
@@ -62,7 +62,7 @@ def test_a_hybrid_run_that_on_demand_can_finish_in_time_is_in_time(data: st.Data
 
 
 @given(st.data())
-def test_every_run_ends_by_lawful_actions_within_its_budget_and_stays_ended(data: st.DataObject) -> None:
+def test_every_run_ends_by_valid_actions_within_its_budget_and_stays_ended(data: st.DataObject) -> None:
     run = data.draw(runs(tuple(Strategy), BUDGETS))
     world = data.draw(any_world(run))
     passes = Passes(world, run)

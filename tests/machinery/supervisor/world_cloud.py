@@ -1,4 +1,4 @@
-"""The cloud of a world, minute by minute: the jobs of one run, what becomes of them, and what they cost."""
+"""Simulate the cloud of a world minute by minute: the jobs of one run, their ends and their cost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spot.core.run import Attempt, Observation, Provisioning, Run
 from spot.google.vertex import RequestRejected
 from spot.storage.records.markers import AttemptStarts
 from tests.machinery.samples import T0, no_quota, stockout
-from tests.machinery.supervisor.worlds import MINUTE, NEVER, Failure, Fault, Quota, Twin, World
+from tests.machinery.supervisor.worlds import MINUTE, NEVER, Failure, Fault, Quota, StandbyBehaviour, World
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,12 +25,12 @@ class Job:
     restore: int
     patience: int
     failure: Failure
-    standby: Twin
+    standby: StandbyBehaviour
     state: JobState = JobState.QUEUED
     started: int | None = None
     ended: int | None = None
     ends_in: int | None = None
-    """Once it was cancelled, or its model is complete."""
+    """Minutes to the end, once the job was cancelled or its model is complete."""
     ran: int = 0
     """Minutes that are billed."""
     unsaved: int = 0
@@ -59,12 +59,12 @@ class Cloud:
         self._checkpoints, self._error_delays = cycle(world.checkpoints), cycle(world.error_delays)
         self._cancels, self._patience, self._lingers = cycle(world.cancels), cycle(world.patience), cycle(world.lingers)
         self._saves, self._restarts = cycle(world.saves), cycle(world.restarts)
-        self._twins = cycle(world.twins)
+        self._standbys = cycle(world.standbys)
         self._faults, self._failures = iter(world.faults), iter(world.failures)
 
     @property
     def now(self) -> datetime:
-        """By the clock of whoever makes a pass."""
+        """Return the time of the supervisor's clock."""
         wrong = self.world.behind[self.minute % len(self.world.behind)] if self.minute < self.world.calm else 0
         return T0 + (self.minute - wrong) * MINUTE
 
@@ -95,7 +95,7 @@ class Cloud:
             restore=restore,
             patience=1 if quota is Quota.LATE else next(self._patience),
             failure=next(self._failures, Failure.NONE) if quota is Quota.GRANTED else Failure.NONE,
-            standby=self._as_twin(attempt),
+            standby=self._behaviour_of(attempt),
         )
         self.jobs[job.name] = job
         if fault is Fault.UNANSWERED:
@@ -132,11 +132,11 @@ class Cloud:
         return AttemptStarts(count=job.starts, exit_code=job.exit_code)
 
     def advance(self, minute: int, run: Run) -> None:
-        """Let time go by until `minute`."""
+        """Advance the time to `minute`."""
         while self.minute < minute:
             begun, self.minute = self.minute, self.minute + 1
             for job in self.open_jobs:
-                self._live(job, begun, run)
+                self._advance_job(job, begun, run)
 
     def _shown(self, job: Job) -> JobSnapshot:
         known = job.error and self.minute >= job.error_from
@@ -149,8 +149,8 @@ class Cloud:
             error=job.error if known else None,
         )
 
-    def _live(self, job: Job, begun: int, run: Run) -> None:
-        """One minute of a job, from `begun` on."""
+    def _advance_job(self, job: Job, begun: int, run: Run) -> None:
+        """Advance a job by one minute, from `begun` on."""
         holds = job.started is not None and job.waits == 0
         if holds and not self._taken(job, begun):
             self._run(job, run)
@@ -163,7 +163,7 @@ class Cloud:
                 self._end(job, JobState.SUCCEEDED if complete else JobState.CANCELLED)
 
     def _taken(self, job: Job, begun: int) -> bool:
-        """Whether a running job loses its machine, with all that follows."""
+        """Return whether a running job loses its machine, and end or restart it if so."""
         region = self.world.regions[job.attempt.region]
         if job.attempt.provisioning is not Provisioning.SPOT or region.has_spot(begun) or job.exit_code == 0:
             return False
@@ -217,8 +217,8 @@ class Cloud:
         if (job.ran + 1) * MINUTE > job.attempt.timeout and not job.state.ended:
             self._fail(job, JobError(code=4, message="The job ran for longer than its timeout."))
 
-    def _relieves(self, standby: Job) -> bool:
-        """Whether it has the lease by the end of this minute; whoever had it has saved, and leaves."""
+    def _replaces_holder(self, standby: Job) -> bool:
+        """Return whether the standby holds the lease. Take it from the holder, which saves and ends, if not."""
         if self.writer == standby.attempt.id:
             return True
         if self.completed is not None:
@@ -234,10 +234,10 @@ class Cloud:
         self.writer = standby.attempt.id
         return False
 
-    def _as_twin(self, attempt: Attempt) -> Twin:
-        standby = next(self._twins) if attempt.replaces else Twin.RELIEVES
+    def _behaviour_of(self, attempt: Attempt) -> StandbyBehaviour:
+        standby = next(self._standbys) if attempt.replaces else StandbyBehaviour.REPLACES
         may_stall = attempt.provisioning is Provisioning.SPOT  # nothing else is ever left once it trains
-        return standby if may_stall or standby is not Twin.STALLS else Twin.RELIEVES
+        return standby if may_stall or standby is not StandbyBehaviour.STALLS else StandbyBehaviour.REPLACES
 
     def _is_fenced(self, job: Job) -> bool:
         """Whether a later attempt that replaces nothing has claimed the lease."""
@@ -250,9 +250,9 @@ class Cloud:
             self._fail(job, JobError(code=3, message="The replica workerpool0-0 exited with a non-zero status of 75."))
             return
         if (
-            job.standby is Twin.STANDS_BY
-            or (job.attempt.replaces and not self._relieves(job))
-            or job.standby is Twin.STALLS
+            job.standby is StandbyBehaviour.WAITS
+            or (job.attempt.replaces and not self._replaces_holder(job))
+            or job.standby is StandbyBehaviour.STALLS
         ):
             return
         job.unsaved, job.to_checkpoint = job.unsaved + 1, job.to_checkpoint - 1

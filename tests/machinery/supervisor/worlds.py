@@ -1,6 +1,6 @@
-"""Worlds without I/O in which the policy is tried: capacity that comes and goes, starts, saves, delays and faults.
+"""Draw worlds without I/O to try the policy in: capacity, starts, saves, delays and faults.
 
-What is random in a world is a few short lists, gone through in a circle: a failing one is short enough to be read.
+A world is a few short cyclic lists, so that a failing one is short enough to read.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ class Quota(StrEnum):
 
 
 class Fault(StrEnum):
-    """What goes wrong with a create."""
+    """Fail a create."""
 
     NONE = "none"
     LOST = "no answer, no job"
     UNANSWERED = "no answer, and a job"
-    RATE_LIMIT = "told to come again later"
+    RATE_LIMIT = "rate limit exceeded"
 
 
 class Failure(StrEnum):
-    """What goes wrong with a job when it is to run."""
+    """Fail a job at its start."""
 
     NONE = "none"
-    STOCKOUT = "there is no capacity after all"
+    STOCKOUT = "stockout"
     INTERNAL = "internal error"
-    USER = "the user's code fails"
+    USER = "training failed"
 
 
-class Twin(StrEnum):
-    """What one does that is ready to take over."""
+class StandbyBehaviour(StrEnum):
+    """Select the behaviour of a standby that is ready."""
 
-    RELIEVES = "it takes over and trains"
-    STALLS = "it takes over and never trains"
-    STANDS_BY = "it is never let in"
+    REPLACES = "replaces the holder and trains"
+    STALLS = "replaces the holder and never trains"
+    WAITS = "never gets the lease"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,16 +71,16 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Durations in minutes. Faults and failures come once; the other tuples begin again."""
+    """Describe a world; durations in minutes. Faults and failures come once, all other tuples are cyclic."""
 
     regions: Mapping[str, Region]
     gaps: tuple[int, ...] = (1,)
-    """Between two passes."""
+    """Between two reconciles."""
     spot_starts: tuple[tuple[int, int], ...] = ((3, 2),)
-    """Until it runs, and from there until it trains."""
+    """Minutes until the job runs, and from then until it trains."""
     on_demand_starts: tuple[tuple[int, int], ...] = ((3, 2),)
     checkpoints: tuple[int, ...] = (5,)
-    """Training time between two."""
+    """Training time between two checkpoints."""
     saves: tuple[bool, ...] = (False,)
     """Whether a preempted trainer saves."""
     restarts: tuple[bool, ...] = (False,)
@@ -92,17 +92,17 @@ class World:
     """How long a job waits without capacity until it fails."""
     lingers: tuple[int, ...] = (0,)
     """From the complete model to the end of the job."""
-    twins: tuple[Twin, ...] = (Twin.RELIEVES,)
+    standbys: tuple[StandbyBehaviour, ...] = (StandbyBehaviour.REPLACES,)
     behind: tuple[int, ...] = (0,)
-    """How wrong the clock of a pass is: it jumps back, and on again."""
+    """The error of the supervisor's clock: it jumps back and forth."""
     faults: tuple[Fault, ...] = ()
     failures: tuple[Failure, ...] = ()
     asked_to_end: int = NEVER
-    """When somebody cancels the run."""
+    """The minute in which a user cancels the run."""
 
     @property
     def calm(self) -> int:
-        """From here on there is capacity everywhere, and the clock is right."""
+        """Return the minute from which there is capacity everywhere and the clock is right."""
         return max(sum(region.spot) for region in self.regions.values())
 
 
@@ -118,14 +118,14 @@ def some(values: st.SearchStrategy[int], most: int = 4) -> st.SearchStrategy[tup
 
 
 def starts(most: int) -> st.SearchStrategy[tuple[tuple[int, int], ...]]:
-    """Waiting and restoring, together at most so many minutes; at least one of waiting."""
+    """Draw waiting and restoring times: together at most so many minutes, at least one of waiting."""
     one = st.integers(1, most).flatmap(lambda total: st.tuples(st.integers(1, total), st.just(total)))
     return st.lists(one.map(lambda pair: (pair[0], pair[1] - pair[0])), min_size=1, max_size=3).map(tuple)
 
 
 @st.composite
 def runs(draw: st.DrawFn, strategies: tuple[Strategy, ...], budgets: st.SearchStrategy[float | None]) -> Run:
-    """One whose deadline on-demand can meet, by a hair or with time to spare."""
+    """Draw a run whose deadline on-demand can meet, with no or much time to spare."""
     work, worst_start = draw(st.integers(1, 300)), draw(st.integers(1, 40))
     spare = draw(st.sampled_from((0, 1, 30, 60, 90, 120, 180, 240, 300, 400, 500, 600)))
     regions = NAMES[: draw(st.integers(1, len(NAMES)))]
@@ -151,9 +151,9 @@ def runs(draw: st.DrawFn, strategies: tuple[Strategy, ...], budgets: st.SearchSt
 
 @st.composite
 def kept_promises(draw: st.DrawFn, run: Run) -> World:
-    """What the deadline rests on holds; spot may do what it likes.
+    """Draw a world in which the conditions of the deadline hold; spot is arbitrary.
 
-    A job that is cancelled ends within what a pass waits for it.
+    A cancelled job ends while the reconcile waits for it.
     """
     policy = run.spec.policy
     error_delays = draw(some(st.integers(0, 2), 2))
@@ -180,13 +180,13 @@ def kept_promises(draw: st.DrawFn, run: Run) -> World:
         cancels=draw(st.just((longest,)) | some(st.integers(1, longest), 2)),
         patience=draw(some(HEAVY | st.just(NEVER), 3)),
         lingers=draw(some(st.integers(0, 3), 2)),
-        twins=draw(st.lists(st.sampled_from(Twin), min_size=1, max_size=3).map(tuple)),
+        standbys=draw(st.lists(st.sampled_from(StandbyBehaviour), min_size=1, max_size=3).map(tuple)),
     )
 
 
 @st.composite
 def any_world(draw: st.DrawFn, run: Run) -> World:
-    """Nothing holds but that what goes wrong has an end, and that on-demand machines come in the stated time."""
+    """Draw any world in which faults end and on-demand machines come in the stated time."""
     world = draw(kept_promises(run))
     waits = st.integers(1, run.spec.policy.worst_start // MINUTE)
     quota = st.sampled_from((Quota.GRANTED, Quota.GRANTED, Quota.REFUSED, Quota.LATE))
