@@ -1,6 +1,6 @@
-"""A world for one run, and the scenario that is played in it: what is asked of supervisors that are killed or race.
+"""Provide a world for one run, and the scenarios that supervisors play in it while they are killed or race.
 
-Vertex AI is the stand-in without processes, the trainer only writes what it would, and time is moved by hand.
+Vertex AI is the emulator without processes, the trainer is replaced by its writes, and the clock is manual.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ MOST_PASSES = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What happens to the run."""
+    """Describe the events of a run."""
 
     total_steps: int
     deadline_hours: float
@@ -60,7 +60,7 @@ class Scene:
     spot_is_back_at: int | None = None
     """As soon as on-demand comes to this step there is spot in the first region."""
     useful: Sequence[tuple[Provisioning, str, Outcome]]
-    """The attempts that get anywhere, whatever happens to the supervisor."""
+    """The attempts with progress, at any fault of the supervisor."""
 
 
 FALLBACK = Scene(
@@ -86,7 +86,7 @@ HAND_OVER = Scene(
 
 
 class Killed(BaseException):
-    """The process of the supervisor is gone."""
+    """Report the death of the supervisor's process."""
 
 
 def a_run(root: str, scene: Scene) -> Run:
@@ -105,7 +105,7 @@ def a_run(root: str, scene: Scene) -> Run:
 
 @dataclass(slots=True)
 class World:
-    """Everything outside of the supervisors, below `root`, and what must hold of it after every call."""
+    """Provide all services of the supervisors, below `root`, and check the invariants after every call."""
 
     root: str
     scene: Scene = FALLBACK
@@ -147,7 +147,7 @@ class World:
         self.run = self.ledger.create(a_run(self.root, self.scene)).run
 
     def supervisor(self, around: Around | None = None) -> Supervisor:
-        """A new one, that knows nothing of those before it."""
+        """Return a new supervisor without any state."""
         around = around or self.around
         return Supervisor(
             ledger=Ledger(WatchedStore(self._store, around)),
@@ -157,7 +157,7 @@ class World:
         )
 
     def around(self, what: str, effect: Callable[[], Any]) -> Any:
-        """Carry out a call as the plan has it."""
+        """Execute a call by the plan."""
         self.calls.append(what)
         lost = what == f"create {SECOND}" and self.calls.count(what) == 1
         fault = self.plan(len(self.calls), what)
@@ -171,7 +171,7 @@ class World:
         return result
 
     def carry_out(self, what: str, effect: Callable[[], Any]) -> Any:
-        """Do it, and look whether everything is still as it must be."""
+        """Execute a call and check the invariants."""
         try:
             return effect()
         finally:
@@ -183,7 +183,7 @@ class World:
             living = [job for job in living if job.request.labels["attempt"] not in self._given_up()]
         alone = [job.name for job in living if not stands_by(job)]
         assert len(alone) <= 1, f"after {what}: {alone} live at once"
-        assert len(living) <= 2, f"after {what}: more than one twin in {living}"
+        assert len(living) <= 2, f"after {what}: more than one standby in {living}"
         if what.startswith(("write", "delete")):
             self._check_record()
 
@@ -206,11 +206,11 @@ class World:
 
     @property
     def over(self) -> bool:
-        """Whether the run has ended and lies where it belongs, and nowhere else."""
+        """Return whether the run has ended and is filed once, among the closed runs."""
         return not self._store.list(OPEN) and len(self._store.list(CLOSED)) == 1
 
     def pass_time(self, by: timedelta) -> None:
-        """Time goes by, for Vertex AI and for the trainer."""
+        """Advance the time of Vertex AI and of the trainer."""
         self.clock.advance(by)
         for job in self.all_jobs():
             if job.started_at and job.request.labels["attempt"] not in self._ended:
@@ -227,7 +227,7 @@ class World:
         if (code := self.launcher.processes[job.name].poll()) is not None:
             return self._end(job, attempt, code)
         if stands_by(job):
-            self._relieve(attempt)
+            self._replace_holder(attempt)
         self._commit(attempt)
         if self.step == self.scene.total_steps:
             self.complete()
@@ -244,8 +244,8 @@ class World:
         if not spot and scene.spot_is_back_at is not None and self.step >= scene.spot_is_back_at:
             self.capacity.set(FIRST, Provisioning.SPOT, 1)
 
-    def _relieve(self, standby: str) -> None:
-        """The twin is ready: whoever trains saves, hands the lease over, and leaves."""
+    def _replace_holder(self, standby: str) -> None:
+        """Let the holder save, hand the lease over to the standby, and end."""
         found = lease.look(self._checkpoints, self.run.id)
         assert found
         if (holder := found.lease.attempt) == standby:
@@ -296,7 +296,7 @@ class World:
         complete(self._models, self.run.id, self.clock.now())
 
     def _end(self, job: EmulatedJob, attempt: str, code: int) -> None:
-        if code >= 0:  # who is killed writes nothing
+        if code >= 0:  # a killed trainer writes nothing
             facts = {"time": self.clock.now().isoformat(), "exit_code": code}
             markers.write_end(self._checkpoints, self.run.id, attempt, self._starts[attempt], facts)
         self._ended.add(attempt)
@@ -304,12 +304,12 @@ class World:
 
 
 def stands_by(job: EmulatedJob) -> bool:
-    """Whether it was started to relieve another one."""
+    """Return whether the job was started as a standby."""
     return "--standby" in job.request.spec["workerPoolSpecs"][0]["containerSpec"]["args"]
 
 
 def play(world: World, *, pause: timedelta = timedelta()) -> Run:
-    """Pass after pass, each by a new supervisor, until the run has ended; one that is killed is followed by another."""
+    """Reconcile until the run has ended, each time with a new supervisor, also after a kill."""
     for _ in range(MOST_PASSES):
         while not passed(world):
             world.pass_time(pause)
@@ -320,7 +320,7 @@ def play(world: World, *, pause: timedelta = timedelta()) -> Run:
 
 
 def passed(world: World) -> bool:
-    """Whether a new supervisor came to the end of its pass."""
+    """Return whether a new supervisor completed its reconcile."""
     try:
         world.supervisor().reconcile()
     except Killed:
@@ -331,7 +331,7 @@ def passed(world: World) -> bool:
 
 
 def check_end(world: World, run: Run) -> None:
-    """Every such run ends like this."""
+    """Assert the expected end of the run."""
     useful = [(item.provisioning, item.region, item.outcome) for item in run.attempts if item.advanced_at]
     assert (run.state, world.step, useful) == (RunState.SUCCEEDED, world.scene.total_steps, world.scene.useful)
     assert sorted(job.name for job in world.all_jobs()) == sorted(item.job for item in run.attempts if item.job)

@@ -157,7 +157,7 @@ class Passes:
         policy = self.run.spec.policy
         preemptible = action.provisioning is not Provisioning.ON_DEMAND
         if action.replaces:
-            self._lawful_twin(action)
+            self._lawful_standby(action)
         else:
             assert not self.run.active_attempts
         assert action.region in policy.regions
@@ -175,7 +175,7 @@ class Passes:
         known.discard(action.replaces)
         assert not [job.name for job in self.cloud.open_jobs if job.attempt.id in known]
 
-    def _lawful_twin(self, action: Submit) -> None:
+    def _lawful_standby(self, action: Submit) -> None:
         policy = self.run.spec.policy
         [holder] = self.run.active_attempts
         assert holder.id == action.replaces
