@@ -40,7 +40,7 @@ class Project:
 
     def measured_by(self, run: Run) -> str | None:
         found = measured_work(self.ledger, self.models, run.spec, NOW)
-        return found and found.run
+        return found.run if found else None
 
 
 def run(number: int, state: RunState = RunState.SUCCEEDED, **changes: Any) -> Run:
