@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,18 +12,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from spot.core.clock import SystemClock
+from spot.core.parent import Parent
 from spot.core.run import RunState
 from spot.emulators.capacity import ScriptedCapacity
 from spot.emulators.jobs import JobTable
 from spot.emulators.launcher import Spec, arguments
 from spot.storage import paths
+from spot.storage.base import Damaged
 from spot.storage.factory import open_store
 from spot.storage.records import manifest
+from spot.storage.records.codec import encode
+from spot.storage.records.ledger import decode
 from spot.supervisor.resume import resumed_id
+from tests.machinery import samples
 from tests.machinery.desk import AT_ONCE, IMAGE, WEEKLY, Desk
 
 AGAIN, THIRD = f"{WEEKLY}-r1", f"{WEEKLY}-r2"
@@ -260,3 +267,16 @@ def test_a_trainer_that_crashes_and_a_fixed_one_end_with_the_weights_of_an_unint
     models = open_store(f"{desk.root}/models")
     for name in (paths.MODEL, paths.METRICS):
         assert models.read(f"{AGAIN}/{name}").data == models.read(f"{whole}/{name}").data
+
+
+@pytest.mark.parametrize(
+    "change", [{"run": "../champion"}, {"checkpoints": "a/../b"}, {"checkpoints": "$(id)"}, {"usd": 1e999}, {"usd": -1}]
+)
+def test_a_hostile_parent_is_damage(change: dict[str, Any]) -> None:
+    parent: dict[str, Any] = {"run": "r1", "checkpoints": "r1", "usd": 1.5}
+    record = encode(samples.run(parent=Parent(**parent)))
+    assert decode(record, "object").parent == Parent(**parent)
+    values = json.loads(record)
+    values["parent"] |= change
+    with pytest.raises(Damaged, match="object is not the record of a run"):
+        decode(json.dumps(values).encode(), "object")
