@@ -67,9 +67,8 @@ def horizon(account: Account) -> datetime:
     """Return the end of a chart: the deadline, unless it is too far away to show the run."""
     run, end = account.run, account.end
     far = run.submitted_at + MOST_TIMES * (end - run.submitted_at)
-    if end < run.spec.deadline <= far or run.state is RunState.OPEN:
-        return max(run.spec.deadline, end)
-    return max(end, run.submitted_at + timedelta(minutes=1))
+    due = run.spec.deadline if end < run.spec.deadline <= far or run.state is RunState.OPEN else end
+    return max(end, due, run.submitted_at + timedelta(minutes=1))
 
 
 def _saved_at(run: Run, cost: AttemptCost, observation: Observation) -> datetime | None:

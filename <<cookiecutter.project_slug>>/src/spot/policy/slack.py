@@ -89,7 +89,7 @@ class Slack:
         """Return the time that on-demand needs besides the work: its start, and one more for each further job."""
         each = self.worst_start + self.reconcile_interval + SETTLE + self.max_checkpoint_interval
         of_one_job = max(LONGEST - self.worst_start - self.max_checkpoint_interval, LONGEST / 2)
-        return self.worst_start + (self.work // of_one_job) * each
+        return min(self.worst_start + (self.work // of_one_job) * each, LONGEST_WORK)
 
     @property
     def hard_margin(self) -> timedelta:

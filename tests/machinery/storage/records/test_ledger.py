@@ -258,7 +258,7 @@ TERMS = st.builds(
     regions=st.lists(REGIONS, max_size=3).map(tuple),
     hand_over=st.booleans(),
     flex_start=st.booleans(),
-    work=DURATIONS,
+    work=st.timedeltas(timedelta(seconds=1), timedelta(days=366)),
     provisioning_timeout=DURATIONS,
     expected_start=DURATIONS,
     worst_start=DURATIONS,
