@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from spot.accounting.cost import account
 from spot.accounting.totals import Totals
 from spot.cli import console, run_tables
-from spot.core.run import Observation, Run, TrainingProgress
+from spot.core.progress import TrainingProgress
+from spot.core.run import Observation, Run
 from spot.report import as_json, markdown, page, terminal
 from spot.storage.records.ledger import Ledger
 from spot.supervisor.reconcile import PassResult, Supervisor
@@ -40,7 +41,7 @@ OBSERVATIONS = st.builds(
 
 
 @given(RUNS, OBSERVATIONS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, phases=[Phase.reuse, Phase.generate])
 def test_any_valid_record_is_shown_and_reported(run: Run, seen: Observation) -> None:
     now = samples.after(hours=5)
     found = account(run, seen, now)
@@ -66,7 +67,7 @@ class SeenOfOthers:
 
 
 @given(RUNS, OBSERVATIONS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, phases=[Phase.reuse, Phase.generate])
 def test_any_valid_record_beside_another_run_lets_it_go_on(run: Run, seen: Observation) -> None:
     ledger = Ledger(MemoryStore())
     ledger.create(run)
