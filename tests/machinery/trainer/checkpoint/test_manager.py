@@ -199,11 +199,10 @@ def test_an_uploader_that_cannot_live_ends_this_start(make: Make, uploaders: lis
         kill_and_save()
 
 
+@pytest.mark.parametrize("uri", ["local"], indirect=True)
 def test_refusals_for_ten_minutes_end_this_start_and_a_save_between_them_forgives(
     make: Make, store: Store, tmp_path: Path
 ) -> None:
-    if store.uri.startswith("gs://"):
-        pytest.skip("takes the folder of a local store away")
     clock = ManualClock()
     checkpointer, state, folder = make(clock=clock), State(), Path(store.uri)
 
