@@ -63,6 +63,10 @@ TERMS = PolicyConfig(
 )
 
 
+PER_RECONCILE = 4
+"""Requests besides those for open runs: the listing of open runs; supervisor.json is read, and read and written."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
     """Hold the cost of one reconcile of all open runs."""
@@ -86,8 +90,7 @@ class Figures:
 
     @property
     def storage_per_open(self) -> float:
-        """Return calls besides the one listing of all open runs."""
-        return (self.among.storage - 1) / self.open_runs
+        return (self.among.storage - PER_RECONCILE) / self.open_runs
 
     @property
     def vertex_per_open(self) -> float:

@@ -267,6 +267,6 @@ def test_a_rehearsal_gets_its_arguments_as_they_are(tmp_path: Path) -> None:
 
 
 def test_a_bug_keeps_its_traceback(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spot.supervisor.service.BucketStatus", lambda **_: 1 / 0)
+    monkeypatch.setattr("spot.supervisor.service.BucketStatus", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         desk.spot("status")

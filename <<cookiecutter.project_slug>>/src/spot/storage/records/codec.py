@@ -62,7 +62,7 @@ def loads(data: bytes) -> Any:
 
 
 def _integer(text: str) -> int:
-    if len(text) > 19 or abs(value := int(text)) >= 2**63:
+    if len(text.lstrip("-")) > 19 or abs(value := int(text)) >= 2**63:
         raise ValueError(f"a number has {len(text)} digits")
     return value
 
