@@ -4,6 +4,7 @@ A record annotates a field with its pattern or its `Bounds`; `storage.records.co
 """
 
 import re
+from datetime import timedelta
 from typing import Annotated, NamedTuple
 
 MAX_REGIONS = 20
@@ -63,6 +64,8 @@ Count = Annotated[int, Bounds(0, 10**10 - 1)]
 Size = Annotated[int, Bounds(0, 2**63 - 1)]
 """Bytes and generations."""
 Crc32c = Annotated[int, Bounds(0, 2**32 - 1)]
+Work = Annotated[timedelta, Bounds(1, 366 * 86400)]
+"""A duration that rates divide by, in seconds."""
 Quantity = Annotated[float, Bounds(0, 1e9)]
 """Seconds, rates and dollars."""
 

@@ -92,7 +92,7 @@ class PolicyConfig:
     """Whether a spot standby may replace an on-demand attempt. Needs quota for both."""
     flex_start: bool
     """Whether FLEX_START follows a round of spot without capacity."""
-    work: timedelta
+    work: fields.Work
     """Duration of the whole training, with its evaluations and results; the measured rate replaces it."""
     work_is_measured: bool
     """Whether a succeeded run measured `work`. A stated duration counts double until a checkpoint measures it."""

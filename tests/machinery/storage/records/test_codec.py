@@ -146,7 +146,14 @@ def is_safe(run: Run) -> None:
     for moment in (run.submitted_at, spec.deadline, *(one.intended_at for one in run.attempts)):
         assert moment.tzinfo is UTC
         assert 2000 <= moment.year <= 2200
-    assert timedelta() <= spec.policy.work <= codec.LONGEST
+    assert timedelta() < spec.policy.work <= codec.LONGEST
+
+
+@pytest.mark.parametrize("seconds", [0, 0.5, -1, 1e9])
+def test_a_work_that_rates_cannot_be_divided_by_is_damage(seconds: float) -> None:
+    values = json.loads(KINDS["ledger"][1])
+    values["spec"]["policy"]["work"] = seconds
+    assert read("ledger", json.dumps(values).encode()) is None
 
 
 @pytest.mark.parametrize(

@@ -125,8 +125,12 @@ def _fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _within(value: Any, allowed: Any) -> Any:
-    match = allowed.fullmatch(value) if isinstance(allowed, re.Pattern) else allowed.least <= value <= allowed.most
-    if not match:
+    if isinstance(allowed, re.Pattern):
+        is_allowed = allowed.fullmatch(value) is not None
+    else:
+        number = value.total_seconds() if isinstance(value, timedelta) else value
+        is_allowed = allowed.least <= number <= allowed.most
+    if not is_allowed:
         raise ValueError(shown(value))
     return value
 
