@@ -28,6 +28,8 @@ from spot.trainer.uploader.timing import LeaseTiming
 from tests.paths import REPOSITORY, SRC
 
 START_S = 120.0
+STEP_S = 0.01
+"""Each step leaves the core to the uploader for so long, as a step on a GPU does."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -245,7 +247,10 @@ def _run_trainer(order: Mapping[str, Any], zygote: int) -> NoReturn:
     from spot.trainer.context import Runtime
     from spot.trainer.start import entry
 
-    runtime = Runtime(timing=faster(float(os.environ.get("LEASE_SPEED", "1"))))
+    runtime = Runtime(
+        timing=faster(float(os.environ.get("LEASE_SPEED", "1"))),
+        on_step=lambda step, total: time.sleep(STEP_S),  # noqa: ARG005
+    )
     entry(model="tests.machinery.fixture_task.model", data="tests.machinery.fixture_task.data", runtime=runtime)
     raise AssertionError("entry() ends the process")
 

@@ -180,7 +180,8 @@ def test_an_uploader_that_dies_repeatedly_ends_the_start_and_not_the_run(faulty:
     commits = itertools.count(1)
 
     def rule(request: Request, process: Callable[[], TrainerProcess]) -> Fault | None:
-        return kill_uploader(process()) if is_commit(request) and next(commits) > 1 else None
+        kills = is_commit(request) and (next(commits) > 1 or "0000000069" in request.name)  # the first may be the last
+        return kill_uploader(process()) if kills else None
 
     assert "the uploader died 3 times without a checkpoint, last with exit code -9" in error_line(
         faulty.start_with(rule), 75

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from spot.storage import paths
 from spot.storage.factory import open_store
 from spot.storage.records import manifest
@@ -12,6 +10,7 @@ from tests.machinery.trainer.conftest import SHORT, Trainer
 from tests.machinery.zygote import TrainerProcess
 
 SELDOM = ("--checkpoint-interval", "3600")
+LONG = ("--epochs", "40")
 
 
 def started(trainer: Trainer, run: str, *flags: str) -> TrainerProcess:
@@ -36,19 +35,19 @@ def objects(trainer: Trainer, run: str) -> list[tuple[str, int]]:
     return [(entry.name, entry.generation) for entry in store.list(f"{run}/") if "/attempts/" not in entry.name]
 
 
-@pytest.fixture
-def parent(trainer: Trainer) -> Manifest:
-    """Return the newest checkpoint of a run `r1` that was killed."""
-    first = started(trainer, "r1")
-    until(first, "checkpoint durable")
-    first.kill()
-    first.wait()
-    return newest(trainer, "r1")
+def killed(trainer: Trainer, run: str, *flags: str) -> Manifest:
+    """Kill a run once it has a checkpoint, and return its newest."""
+    process = started(trainer, run, *flags)
+    until(process, "checkpoint durable")
+    process.kill()
+    process.wait()
+    return newest(trainer, run)
 
 
 def test_killed_before_its_own_checkpoint_it_starts_from_the_parent_again(
-    trainer: Trainer, parent: Manifest, undisturbed: tuple[bytes, bytes]
+    trainer: Trainer, undisturbed: tuple[bytes, bytes]
 ) -> None:
+    parent = killed(trainer, "r1")
     before = objects(trainer, "r1")
     resumed = f"step {parent.step} of {parent.total_steps}: resumed from the checkpoint of run r1 attempt local"
     second = started(trainer, "r2", "--from-run", "r1", *SELDOM)
@@ -67,18 +66,15 @@ def test_killed_before_its_own_checkpoint_it_starts_from_the_parent_again(
     assert objects(trainer, "r1") == before
 
 
-def test_once_it_has_a_checkpoint_the_parent_is_not_read_again(trainer: Trainer, parent: Manifest) -> None:
-    second = started(trainer, "r2", "--from-run", "r1")
-    until(second, "checkpoint durable")
-    second.kill()
-    second.wait()
-    own = newest(trainer, "r2")
+def test_once_it_has_a_checkpoint_the_parent_is_not_read_again(trainer: Trainer) -> None:
+    parent = killed(trainer, "r1", *LONG)
+    own = killed(trainer, "r2", "--from-run", "r1", *LONG)
     assert (own.run, own.from_step, own.from_token) == ("r2", parent.step, 0)
     store = open_store(f"{trainer.uri}/checkpoints")
     for entry in store.list("r1/"):
         store.delete(entry.name)
 
-    third = started(trainer, "r2", "--from-run", "r1")
+    third = started(trainer, "r2", "--from-run", "r1", *LONG)
     assert third.wait() == 0, third.output + third.errors
     assert f"step {own.step} of {own.total_steps}: resumed from the checkpoint of run r2 " in third.output
 
