@@ -30,6 +30,8 @@ TOOLS = (
 
 
 PARALLEL = ("-n", "logical", "--maxprocesses", "4")
+WAITING = ("-n", "3")
+"""For tests that wait for processes of their own."""
 
 
 def install(session: nox.Session, *packages: str) -> None:
@@ -99,7 +101,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"])
 def processes(session: nox.Session) -> None:
     """Run the tests with real trainers and supervisors: signals, faults, a crash at every call."""
-    tool(session, "-m", "pytest", *PARALLEL, "-m", "processes and not chaos", *session.posargs)
+    tool(session, "-m", "pytest", *WAITING, "-m", "processes and not chaos", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)

@@ -120,7 +120,7 @@ def test_the_hand_over_has_a_standby_and_no_cancel_of_on_demand(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "scene",
-    [pytest.param(FALLBACK, id="fallback"), pytest.param(HAND_OVER, id="hand-over", marks=pytest.mark.processes)],
+    [pytest.param(FALLBACK, id="fallback"), pytest.param(HAND_OVER, id="hand-over", marks=pytest.mark.chaos)],
 )
 def test_a_kill_after_any_changing_call_changes_no_result(scene: Scene, tmp_path: Path) -> None:
     # A kill before the next such call finds the same world, because all calls between only read.

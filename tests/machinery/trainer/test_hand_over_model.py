@@ -31,7 +31,7 @@ from tests.machinery.trainer.uploader.test_worker import draft_of
 RUN = "run"
 TIMING = LeaseTiming()
 UNTRAINED = Commit(step=0, token=0, from_step=0, from_token=0)
-WALKS, EVENTS, STARTS = 150, 150, 7
+WALKS, EVENTS, STARTS = 80, 150, 7
 ATTEMPTS = [f"a{number}" for number in range(1, STARTS + 1)]
 KEEP = 2
 UNUSED = SharedBuffer(), Channel(socket.socketpair()[0])
