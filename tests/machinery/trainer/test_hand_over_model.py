@@ -324,4 +324,4 @@ def test_in_any_order_of_events_there_is_one_lineage_and_no_safe_step_is_lost() 
     hand_over = ("accepted", "handed over", "declined", "taken", "lost")
     starts, commits = ("late start", "restarted"), ("late", "outside the lineage")
     rare = {event: seen[event] for event in (*hand_over, *starts, *commits, "pruned", "deleted")}
-    assert min(rare.values()) >= 10, rare
+    assert min(rare.values()) >= 5, rare
