@@ -112,7 +112,7 @@ def chaos(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def rehearsals(session: nox.Session) -> None:
-    """Rehearse six times under load, and 50 random stories; CI plays a few."""
+    """Rehearse six times under load, and 50 random scenarios; CI plays a few."""
     few = ("-k", "quiet or stopped or [0] or [1]") if "CI" in os.environ else ()
     tool(session, "-m", "pytest", "-m", "rehearsals", "tests/machinery", *few, *session.posargs)
 
@@ -173,7 +173,7 @@ def workflows(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def infra(session: nox.Session) -> None:
     """Run the set-up scripts with the real gcloud against a recording server."""
-    tool(session, "-m", "pytest", "-m", "infra", "tests/infra", *session.posargs)
+    tool(session, "-m", "pytest", *PARALLEL, "-m", "infra", "tests/infra", *session.posargs)
 
 
 @nox.session(requires=["environment"], default=False)

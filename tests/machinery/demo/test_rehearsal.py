@@ -1,4 +1,4 @@
-"""A rehearsal tells the same story on any machine, and every story ends in time with the same model."""
+"""Test that a rehearsal prints the same on any machine, and that every scenario ends in time with the same model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_every_run_prints_what_the_readme_shows(condition: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_random_story_ends_in_time_with_the_same_model_and_no_job_twice(seed: int) -> None:
+def test_a_random_scenario_ends_in_time_with_the_same_model_and_no_job_twice(seed: int) -> None:
     assert_succeeded(rehearse(replace(OPTIONS, seed=seed)))
 
 

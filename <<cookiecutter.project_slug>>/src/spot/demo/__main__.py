@@ -89,8 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--steps", type=_whole(1), default=STEPS, metavar="N", help=f"train at most N steps ({STEPS})")
     either = parser.add_mutually_exclusive_group().add_argument
-    either("--seed", type=_whole(0), metavar="N", help="rehearse a random story instead of the scripted one")
-    either("--trace", type=Path, metavar="CSV", help="replay measured capacity instead of a story")
+    either("--seed", type=_whole(0), metavar="N", help="rehearse a random scenario instead of the scripted one")
+    either("--trace", type=Path, metavar="CSV", help="replay measured capacity instead of a scenario")
     add("--data", type=_file, metavar="FILE", help="train on a local file instead of training.data")
     add(
         "--settings", type=Path, default=Path("spot.toml"), metavar="FILE", help="read [training] from FILE (spot.toml)"

@@ -46,9 +46,9 @@ class Options:
     training: tuple[str, ...]
     """Flags of the trainer."""
     seed: int | None = None
-    """Of a random story; None is the scripted one."""
+    """Of a random scenario; None is the scripted one."""
     trace: Path | None = None
-    """Measured capacity instead of a story."""
+    """Measured capacity instead of a scenario."""
     modules: Mapping[str, str] = field(default_factory=lambda: {"model": "task.model", "data": "task.data"})
     """The task, as `entry` takes it."""
 

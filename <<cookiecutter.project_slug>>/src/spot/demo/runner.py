@@ -24,7 +24,7 @@ from spot.supervisor.training_status import BucketStatus
 RUN = "20260105-060000-rehearsal"
 DEADLINE = timedelta(hours=11, minutes=30)
 TICK_S = 5.0
-"""The longest virtual time between two looks at jobs and story."""
+"""The longest virtual time between two looks at jobs and scenario."""
 START = PROVISIONING + LOADING + timedelta(minutes=2)
 """From a submit to the first new step."""
 
@@ -84,7 +84,7 @@ def run_rehearsal(
     environment: Environment, watcher: Watcher, script: Script | None = None, run: Run | None = None
 ) -> Result:
     """Submit the run, by default that of the scenario, and reconcile it to its end. Raise `RehearsalError`."""
-    rehearsal = _Rehearsal(environment, watcher, script or _story(environment), run or new_run(environment))
+    rehearsal = _Rehearsal(environment, watcher, script or _scenario(environment), run or new_run(environment))
     snapshot = rehearsal.play()
     run, now = snapshot.run, snapshot.now
     succeeded = run.state is RunState.SUCCEEDED
@@ -203,7 +203,7 @@ class _Rehearsal:
         )
 
 
-def _story(environment: Environment) -> Script:
+def _scenario(environment: Environment) -> Script:
     seed = environment.options.seed
     return scenario if seed is None else partial(random_scenario, seed=seed)
 

@@ -1,4 +1,4 @@
-"""Interrupt the run of a rehearsal: the scripted story, and random ones."""
+"""Interrupt the run of a rehearsal: the scripted scenario, and random ones."""
 
 import random
 from collections.abc import Callable, Generator, Iterator
@@ -84,7 +84,7 @@ def scenario(controls: Controls) -> Iterator[None]:
 
 def random_scenario(controls: Controls, seed: int) -> Iterator[None]:
     """Preempt attempts, change capacity and kill supervisors at random moments."""
-    chance = random.Random(seed)  # a story, no secret
+    chance = random.Random(seed)  # a scenario, no secret
     while True:
         for region in REGIONS:
             count = chance.choice([0, UNLIMITED, UNLIMITED])

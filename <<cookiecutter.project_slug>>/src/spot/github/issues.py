@@ -92,7 +92,9 @@ def body(run: Run, now: datetime, workflow_run: str, *, kind: str = "run") -> st
         f"<!-- spot {kind} {run.id} -->",
         f"Seen by [this workflow run]({workflow_run}). Log: `spot logs {run.id}`. The checkpoints are kept.",
         state(run, None, why, now),
-        f"After a fix, continue from the newest checkpoint: `gh workflow run retrain.yml -f resume={run.id}`.",
+        f"After a fix, continue from the newest checkpoint: `gh workflow run retrain.yml -f resume={run.id}`."
+        if run.state is RunState.FAILED
+        else "docs/operations.md says what to do about each alarm.",
         "This issue closes automatically when a later run has succeeded.",
     ]
     return "\n\n".join(parts)[:MOST_LETTERS]
