@@ -29,6 +29,9 @@ SERVICE_ACCOUNT = re.compile(r"[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com|")
 MACHINE_TYPE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")
 ACCELERATOR = re.compile(r"NVIDIA_[A-Z0-9_]+")
 
+GENERATION = re.compile(r"#\d+$")
+"""Ends of `gs://` URIs that are pinned to a generation."""
+
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 """Digests of container images."""
 

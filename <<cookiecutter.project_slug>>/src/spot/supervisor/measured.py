@@ -1,9 +1,9 @@
 """Find how long a training takes: what the last succeeded run of the same training measured."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from spot.core.fields import GENERATION
 from spot.core.run import RunState, Spec
 from spot.storage.base import Damaged, NewerFormat, Store
 from spot.storage.records import completion
@@ -12,7 +12,6 @@ from spot.storage.records.ledger import Ledger
 WITHIN = timedelta(days=92)
 MOST_RUNS = 10
 """Closed runs to look at, the newest first."""
-_GENERATION = re.compile(r"#\d+$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,4 +46,4 @@ def measured_work(ledger: Ledger, models: Store, spec: Spec, now: datetime) -> M
 
 def _training(spec: Spec) -> tuple[object, ...]:
     """Return what the duration depends on; the data may have grown since."""
-    return spec.machine, tuple(_GENERATION.sub("", argument) for argument in spec.arguments)
+    return spec.machine, tuple(GENERATION.sub("", argument) for argument in spec.arguments)

@@ -1,7 +1,6 @@
 """Plan a run: pin everything it reads, and check that it can meet its deadline and its budget."""
 
 import contextlib
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from spot.config.load import override
 from spot.config.settings import Settings
 from spot.core.actions import Submit
 from spot.core.errors import SpotError
-from spot.core.fields import ID
+from spot.core.fields import GENERATION, ID
 from spot.core.format import clock, hours
 from spot.core.run import Attempt, Observation, Run, Strategy
 from spot.google.registry import ask_registry, pin
@@ -27,7 +26,6 @@ from spot.supervisor.measured import measured_work
 OLDEST_ID = timedelta(days=31)
 """The oldest date in the id of a new run. GitHub allows a workflow run to be run again for 30 days."""
 NOTHING_SEEN = Observation()
-_GENERATION = re.compile(r"#\d+$")
 
 
 class SubmitError(SpotError):
@@ -226,7 +224,7 @@ def pinned_data(arguments: tuple[str, ...], *, give_up_s: float) -> tuple[str, .
     pinned = list(arguments)
     for index, flag in enumerate(arguments[:-1]):
         uri = arguments[index + 1]
-        if flag == "--data" and uri.startswith("gs://") and not _GENERATION.search(uri):
+        if flag == "--data" and uri.startswith("gs://") and not GENERATION.search(uri):
             pinned[index + 1] = f"{uri}#{_generation(uri, give_up_s)}"
     return tuple(pinned)
 

@@ -74,9 +74,7 @@ def _read(store: Store) -> tuple[Mapping[str, Reconcile], int]:
     except NotFound:
         return {}, ABSENT
     try:
-        record = codec.decode(
-            Reconciles, found.data, f"{store.uri}/{NAME}", "a record of reconciles", "it is overwritten"
-        )
+        record = codec.decode(Reconciles, found.data, f"{store.uri}/{NAME}", "a record of reconciles", FIX)
     except Damaged as error:
         _log.warning("%s", error)
         return {}, found.generation
