@@ -27,7 +27,7 @@ from spot.demo.virtual_clock import CHUNK, EPOCH
 STUCK_S = 100.0
 """Real seconds of work without a wait or a line in the log, after which a process hangs."""
 LAST_LINES = 20
-PRELOADED = ["google.cloud.aiplatform_v1", "torch._inductor", "spot.demo.participants", "spot.trainer.training"]
+PRELOADED = ["google.cloud.aiplatform_v1", "torch._inductor", "spot.demo.participants", "spot.trainer.loop"]
 """Imported once, by the process that the participants are forked from."""
 
 Target = Callable[..., object]

@@ -49,8 +49,8 @@ class Options:
     """Of a random scenario; None is the scripted one."""
     trace: Path | None = None
     """Measured capacity instead of a scenario."""
-    modules: Mapping[str, str] = field(default_factory=lambda: {"model": "task.model", "data": "task.data"})
-    """The task, as `entry` takes it."""
+    task: str = "task"
+    """The package of the task, as `python -m` takes it."""
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ class TrainerLauncher:
         given = arguments(spec)
         attempt = given[given.index("--attempt") + 1]
         environ = {**self.environ, **variables(spec)}
-        trainer = self.director.start(attempt, participants.train, given, environ, self.options.modules, WORK)
+        trainer = self.director.start(attempt, participants.train, given, environ, self.options.task, WORK)
         self.trainers[attempt] = trainer
         return trainer
 
@@ -148,5 +148,5 @@ def _start_baseline(director: Director, options: Options, log: Path) -> BaseProc
     log.touch()
     where = ("--run", BASELINE, "--output-dir", f"{ROOT}/models", "--enable-checkpointing", "false")
     return director.fork(
-        participants.train_baseline, str(log), (*options.flags, *where), dict(os.environ), options.modules
+        participants.train_baseline, str(log), (*options.flags, *where), dict(os.environ), options.task
     )

@@ -1,6 +1,7 @@
 """Run trainers and supervisor of a rehearsal, each in a process forked from one that has imported everything."""
 
 import os
+import runpy
 import signal
 import socket
 import sys
@@ -19,7 +20,7 @@ from spot.storage.records.ledger import Ledger
 from spot.supervisor.reconcile import Supervisor
 from spot.supervisor.training_status import BucketStatus
 from spot.trainer.context import Runtime
-from spot.trainer.start import entry
+from spot.trainer.start import set_runtime
 from spot.trainer.uploader.process import Uploader
 
 RECONCILE_INTERVAL = timedelta(minutes=5)
@@ -32,7 +33,7 @@ def train(
     log: str,
     arguments: Sequence[str],
     environ: Mapping[str, str],
-    modules: Mapping[str, str],
+    task: str,
     work: timedelta,
 ) -> NoReturn:
     """Run the real trainer. Its steps take equal shares of `work` in virtual time."""
@@ -47,15 +48,21 @@ def train(
         clock.sleep(LOADING.total_seconds())  # the real trainer loads torch just after this
         return PacedUploader(clock, store_uri, buffer_fd, keep)
 
-    sys.argv = ["task", *arguments]
-    entry(**modules, runtime=Runtime(clock=clock, uploader=uploader, on_step=on_step))
+    set_runtime(Runtime(clock=clock, uploader=uploader, on_step=on_step))
+    _run(task, arguments)
 
 
-def train_baseline(log: str, arguments: Sequence[str], environ: Mapping[str, str], modules: Mapping[str, str]) -> None:
+def train_baseline(log: str, arguments: Sequence[str], environ: Mapping[str, str], task: str) -> NoReturn:
     """Train without interruption, in real time."""
     _become(log, environ)
-    sys.argv = ["task", *arguments]
-    entry(**modules, runtime=Runtime())
+    _run(task, arguments)
+
+
+def _run(task: str, arguments: Sequence[str]) -> NoReturn:
+    """Run the package of the task as `python -m` does."""
+    sys.argv = [task, *arguments]
+    runpy.run_module(task, run_name="__main__")
+    raise AssertionError("entry() ends the process")
 
 
 def supervise(end: socket.socket, log: str, environ: Mapping[str, str], run: str, root: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from spot.core.clock import Clock, SystemClock
 from spot.storage.base import Store
 from spot.trainer.runtime.flags import Flags
+from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.process import Uploader, UploaderProcess
 from spot.trainer.uploader.timing import LeaseTiming
@@ -13,10 +14,12 @@ from spot.trainer.uploader.timing import LeaseTiming
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """Name the modules that hold the user's model and data."""
+    """Name the user's modules: model and data for the default loop, or a loop of the user's own."""
 
-    model: str
-    data: str
+    config: str | None = None
+    model: str | None = None
+    data: str | None = None
+    loop: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +47,22 @@ class Saving:
     """The name of this process in the lease."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Start:
     """Hold flags, stores and progress of this start of the process."""
 
     task: Task
     flags: Flags
     outputs: Store
+    stop: StopSignal
     runtime: Runtime = field(default_factory=Runtime)
     saving: Saving | None = None
     step: int | None = None
     durable_step: int | None = None
     done: bool = False
+    """Whether the run is complete."""
+    concluded: bool = False
+    """Whether the ended marker is written."""
     began: float = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,178 +1,96 @@
-"""Train epochs of batches, evaluate, and save: the training loop, to be read top to bottom."""
+"""Train a task of `build`, `training_step` and `evaluation_step`: the default loop, to be read top to bottom."""
 
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+import importlib
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.amp.grad_scaler import GradScaler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from spot.trainer.checkpoint.manager import CheckpointManager
-from spot.trainer.context import Runtime
-from spot.trainer.dataset import BatchSampler, Data, Sample, Samples, TaskModel
-from spot.trainer.progress import ProgressDisplay
+from spot.trainer import main as trainer
+from spot.trainer.data.contract import TaskData, TaskModel
+from spot.trainer.progress import TOKENS
 from spot.trainer.runtime.errors import UsageError
-from spot.trainer.runtime.signals import StopSignal, leave_signals_to_the_parent, signals_held
-from spot.trainer.state import TrainingState
-from spot.trainer.tensorboard import Scalars
-
-SHARED_MEMORY = "/dev/shm"
-PREFETCHED = 2
-"""Batches that each data worker prepares ahead."""
-Batch = tuple[list[int], Tensor, Tensor]
-"""Indices of the samples, inputs, targets."""
+from spot.trainer.runtime.flags import Flags, Precision
+from spot.trainer.session import Session
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compute:
-    """Choose device, precision and data workers."""
+def main() -> None:
+    """Train the task that `entry` named."""
+    start = trainer.prepared
+    assert start
+    assert start.task.model
+    assert start.task.data
+    task = cast(TaskModel, importlib.import_module(start.task.model))
+    data_module = cast(TaskData, importlib.import_module(start.task.data))
+    flags = start.flags
 
-    device: torch.device
-    mixed: bool
-    workers: int
+    with Session(start, metrics=task.METRICS, on_metrics=getattr(task, "on_metrics", None)) as session:
+        data = data_module.load(session.config, session.data)
+        batches = session.loader(data.train, collate=data.collate)
+        held_out = session.loader(data.held_out, collate=data.collate, train=False)
+        steps_per_epoch = -(-batches.size // flags.batch_size)
+        total_steps = min(flags.epochs * steps_per_epoch, flags.max_steps or flags.epochs * steps_per_epoch)
 
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=torch.float16, enabled=self.mixed)
+        model = session.wrap(task.build(session.config))
+        optimizer, scheduler = task.build_optimizer(model, session.config, total_steps)
+        scaler = GradScaler(session.device.type, enabled=session.precision is Precision.FP16)
+        tracked: dict[str, Any] = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
+        if flags.ema:
+            tracked["ema"] = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(flags.ema), use_buffers=True)
+        session.track(total_steps=total_steps, objects=data.objects, loader=batches, **tracked)
+        judged = tracked["ema"].module if flags.ema else model
 
-
-def train(
-    state: TrainingState,
-    task: TaskModel,
-    data: Data,
-    *,
-    compute: Compute,
-    seed: int,
-    stop: StopSignal,
-    checkpointer: CheckpointManager | None,
-    progress: ProgressDisplay,
-    scalars: Scalars,
-    runtime: Runtime,
-) -> None:
-    """Train `state` until it is finished.
-
-    Raise `Stopped` between two batches, with `state` ready to be saved. A resume repeats an evaluation or a wait for
-    data that was interrupted. Raise `LeaseLost` once another attempt trains the run.
-    """
-    plan, counters, model = state.plan, state.counters, state.model
-    order = BatchSampler(
-        seed=seed, size=plan.samples, batch_size=plan.batch_size, epoch=counters.epoch, offset=counters.offset
-    )
-    batches = _loader(data.train, order, compute)
-    first_step, began, carried = state.step, runtime.clock.monotonic(), state.compute_seconds
-
-    while True:
-        if state.evaluation_due:
-            started = runtime.clock.monotonic()
-            with stop.interruptible():
-                mean_loss, score = evaluate(state, task, data.held_out, compute, seed)
-            ended = runtime.clock.monotonic()
-            improved = state.evaluated(score, mean_loss, ended - started)
-            state.compute_seconds = carried + ended - began
-            scalars.evaluated(state)
-            if checkpointer and improved and not checkpointer.busy:
-                checkpointer.save(state)
-        if state.finished:
-            return
-
-        with stop.interruptible():
-            indices, inputs, targets = next(batches)
-        # Every sample of the step has equal weight, also when its last batch is short.
-        group = min(plan.step_size, plan.samples - counters.offset // plan.step_size * plan.step_size)
-        with compute.autocast():
-            loss = task.loss(model(inputs), targets)
-        state.scaler.scale(loss * (len(indices) / group)).backward()  # type: ignore[no-untyped-call]
-        if state.consumed(indices, loss):
-            state.scaler.step(state.optimizer)
-            state.scaler.update()
-            state.optimizer.zero_grad(set_to_none=True)
-            state.scheduler.step()
-            state.stepped()
-            runtime.on_step(state.step, plan.total_steps)
-            elapsed = runtime.clock.monotonic() - began
-            state.compute_seconds = carried + elapsed
-            state.steps_per_second = (state.step - first_step) / elapsed if elapsed > 0 else 0.0
-            progress.stepped(state)
-            scalars.stepped(state)
-            if checkpointer:
-                checkpointer.poll()
-                if checkpointer.wanted and not state.finished:
-                    checkpointer.hand_over(state, stop)
-                if checkpointer.due():
-                    checkpointer.save(state)
-                    scalars.copy(checkpointer)
-        stop.check()
+        every = flags.evaluate_every or steps_per_epoch
+        loaded = iter(batches)
+        while True:
+            if session.steps and (session.steps % every == 0 or session.steps == total_steps):
+                session.evaluate(lambda batch: task.evaluation_step(judged, batch), held_out)
+            if session.finished:
+                break
+            metrics: dict[str, Tensor] = {}
+            left = batches.step_size
+            total = left
+            while left:
+                batch = next(loaded)
+                with session.autocast():
+                    losses = _losses(task.training_step(model, batch))
+                # Every sample of the step has equal weight, also when its last batch is short.
+                share = batches.count / total
+                scaler.scale(_sum(losses) * share).backward()  # type: ignore[no-untyped-call]
+                for name, value in losses.items():
+                    weighed = value.detach() * (1 if name == TOKENS else share)
+                    metrics[name] = metrics[name] + weighed if name in metrics else weighed
+                left -= batches.count
+            _update(flags, model, optimizer, scaler)
+            scheduler.step()
+            if flags.ema:
+                tracked["ema"].update_parameters(model)
+            session.step(metrics)
 
 
-def evaluate(
-    state: TrainingState, task: TaskModel, samples: Samples, compute: Compute, seed: int
-) -> tuple[float, float]:
-    """Return mean loss and mean score on the held-out data. Keep the training state, also when interrupted."""
-    keys = [Sample(seed=seed, epoch=0, index=index) for index in range(len(samples))]
-    size = state.plan.batch_size
-    sampler = [keys[start : start + size] for start in range(0, len(keys), size)]
-    loss = score = torch.zeros((), dtype=torch.float64, device=compute.device)
-    state.model.eval()
-    try:
-        with torch.no_grad():
-            for _, inputs, targets in _loader(samples, sampler, compute):
-                with compute.autocast():
-                    outputs = state.model(inputs)
-                    loss = loss + task.loss(outputs, targets).double() * len(targets)
-                score = score + task.score(outputs, targets)
-    finally:
-        state.model.train()
-    return float(loss) / len(samples), float(score) / len(samples)
+def _losses(returned: Tensor | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    losses = {"loss": returned} if isinstance(returned, Tensor) else returned
+    if not isinstance(losses, Mapping) or not set(losses) - {TOKENS}:
+        raise UsageError(f"training_step returned {type(returned).__name__}: return a loss, or a dict of losses")
+    for name, value in losses.items():
+        if not isinstance(value, Tensor) or value.dim():
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise UsageError(f"training_step returned {name} as {shape}: return the mean over the batch, one number")
+    return losses
 
 
-def check_shared_memory(data: Data, batch_size: int, compute: Compute) -> None:
-    """Raise `UsageError` if the batches that data workers prepare do not fit into shared memory."""
-    if not compute.workers or not Path(SHARED_MEMORY).exists():
-        return
-    disk = os.statvfs(SHARED_MEMORY)
-    free, ahead = disk.f_bavail * disk.f_frsize, compute.workers * PREFETCHED * batch_size
-    # A worker reads the sample: a data set may open its files on the first read, and must not do so before the fork.
-    one = replace(compute, workers=1, device=torch.device("cpu"))
-    try:
-        _, inputs, targets = next(_loader(data.train, [[Sample(seed=0, epoch=0, index=0)]], one))
-    except RuntimeError as error:
-        if "shared memory" not in str(error):
-            raise
-        needed = "more shared memory for a single sample"
-    else:
-        size = (ahead + min(ahead, len(data.held_out))) * (inputs.nbytes + targets.nbytes)
-        if size <= free:
-            return
-        needed = f"{size / 1e6:.0f} MB of shared memory for batches of {batch_size} samples"
-    raise UsageError(
-        f"--workers {compute.workers} needs {needed}, and {SHARED_MEMORY} has {free / 1e6:.0f} MB: use fewer workers,"
-        " or --workers 0"
-    )
+def _sum(losses: Mapping[str, Tensor]) -> Tensor:
+    first, *others = (value for name, value in losses.items() if name != TOKENS)
+    return sum(others, first)
 
 
-class _Indexed(Dataset[tuple[int, Tensor, Tensor]]):
-    """Add its index to each item, so that the digest of the order covers what was really read."""
-
-    def __init__(self, samples: Samples) -> None:
-        self._samples = samples
-
-    def __getitem__(self, sample: Sample) -> tuple[int, Tensor, Tensor]:
-        return sample.index, *self._samples[sample]
-
-
-def _loader(samples: Samples, batches: object, compute: Compute) -> Iterator[Batch]:
-    loader: DataLoader[tuple[int, Tensor, Tensor]] = DataLoader(
-        _Indexed(samples),
-        batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of batches will do
-        num_workers=compute.workers,
-        prefetch_factor=PREFETCHED if compute.workers else None,
-        worker_init_fn=leave_signals_to_the_parent,
-        pin_memory=compute.device.type == "cuda",
-        # Otherwise each iterator draws its seed from the global generator, and a resume draws once more.
-        generator=torch.Generator().manual_seed(0),
-    )
-    with signals_held():
-        loaded = iter(loader)
-    for indices, inputs, targets in loaded:
-        yield indices.tolist(), inputs.to(compute.device, non_blocking=True), targets.to(compute.device)
+def _update(flags: Flags, model: torch.nn.Module, optimizer: torch.optim.Optimizer, scaler: GradScaler) -> None:
+    if flags.clip_norm:
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), flags.clip_norm)
+    scaler.step(optimizer)
+    scaler.update()
+    optimizer.zero_grad(set_to_none=True)

@@ -1,5 +1,6 @@
-"""Run one start of the trainer, from flags to exit code."""
+"""Prepare and conclude one start of the trainer, from flags to exit code. Imports torch last."""
 
+import importlib
 import logging
 import os
 import secrets
@@ -14,55 +15,93 @@ from spot.storage.records import completion, markers
 from spot.storage.records.lease import LeaseLost, process_name
 from spot.storage.records.manifest import Json
 from spot.trainer.context import Runtime, Saving, Start, Task
-from spot.trainer.results import check_writable
-from spot.trainer.runtime.errors import Stopped, UsageError
+from spot.trainer.results.write import check_writable
+from spot.trainer.runtime.errors import Completed, Stopped, UsageError
 from spot.trainer.runtime.flags import Flags, parse
 from spot.trainer.runtime.log import configure
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.uploader.buffer import SharedBuffer
+
+prepared: Start | None = None
+"""The start that a session in this process continues."""
 
 _log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal, task: Task, runtime: Runtime) -> int:
     """Return the exit code. Report a failure as one line on standard error and in the ended marker."""
-    configure()
-    start: Start | None = None
-    reason, replaced = "completed", False
+    start = error = None
     try:
-        flags = parse(arguments, environ)
-        stop.grace_s = flags.grace
-        with stop.interruptible():
-            start = Start(task=task, flags=flags, outputs=_open(flags.output_dir), runtime=runtime)
-            if completion.is_complete(start.outputs, flags.run):
-                _log.info("run %s is complete: %s/%s", flags.run, start.outputs.uri, flags.run)
-                return Exit.DONE
-            check_writable(start.outputs, flags.run)
-            start.saving = _announce(flags, runtime) if flags.enable_checkpointing else None
-            # cuBLAS is deterministic only with this variable, which is read when torch loads.
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            from spot.trainer.training import run_training  # after the checks above: torch takes two seconds to load
+        start = prepare(arguments, environ, stop, task, runtime)
+        importlib.import_module(task.loop or "spot.trainer.loop").main()
+    except (Exception, Completed, Stopped) as raised:
+        error = raised
+    if start and start.concluded:  # by the session
+        return Exit.DONE
+    if error is None and start:
+        error = UsageError(f"{task.loop}.main() trained nothing: use `with Session.from_environment() as session:` in it")
+    return conclude(start or prepared, stop, error)
 
-        run_training(start, stop)
-        code = int(Exit.DONE)
-    except Stopped:
-        code = int(Exit.DONE) if start and start.done else stop.exit_code
-        reason = "completed" if code == Exit.DONE else "stopped"
-    except (NotFound, Conflict, Damaged) as error:  # the bucket's content is wrong, not the flags
-        code, reason = _say(error, Exit.FAILED)
-    except SpotError as error:
-        code, reason = _say(error, error.exit_code)
-        replaced = isinstance(error, LeaseLost)
-    except Exception as error:
-        _log.exception("unexpected")
-        code, reason = _say(error, Exit.FAILED)
+
+def prepare(
+    arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal, task: Task, runtime: Runtime
+) -> Start:
+    """Return a start that may train. Raise `Completed` if the run is complete, or `SpotError`."""
+    global prepared  # noqa: PLW0603  # a session is opened in the user's module, and no argument passes through it
+    configure()
+    with stop.interruptible():
+        flags = parse(arguments, environ, _config(task))
+        stop.grace_s = flags.grace
+        prepared = start = Start(
+            task=task, flags=flags, outputs=_open(flags.output_dir), stop=stop, runtime=runtime
+        )
+        if completion.is_complete(start.outputs, flags.run):
+            start.done = True
+            raise Completed
+        check_writable(start.outputs, flags.run)
+        start.saving = _announce(flags, runtime) if flags.enable_checkpointing else None
+        # cuBLAS is deterministic only with this variable, which is read when torch loads.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return start
+
+
+def conclude(start: Start | None, stop: StopSignal, error: BaseException | None) -> int:
+    """Return the exit code of a start that ended with `error`, say why, and write the ended marker."""
+    replaced = isinstance(error, LeaseLost)
+    code, reason = _outcome(start, stop, error)
     if stop.requested and code != Exit.DONE and reason != "stopped" and not replaced:
         # Processes of a machine that shuts down fail in any order: the cause is the preemption.
         code, reason = stop.exit_code, f"stopped, not saved: {reason}"
-    if start and start.saving:
-        start.saving.uploader.close()
-        _conclude(start, start.saving, code, reason)
+    if start:
+        start.concluded = True
+        if start.saving:
+            start.saving.uploader.close()
+            _write_end(start, start.saving, code, reason)
     return code
+
+
+def _outcome(start: Start | None, stop: StopSignal, error: BaseException | None) -> tuple[int, str]:
+    match error:
+        case None:
+            return Exit.DONE, "completed"
+        case Completed():
+            if start:
+                _log.info("run %s is complete: %s/%s", start.flags.run, start.outputs.uri, start.flags.run)
+            return Exit.DONE, "completed"
+        case Stopped():
+            done = start is not None and start.done
+            return (Exit.DONE, "completed") if done else (stop.exit_code, "stopped")
+        case NotFound() | Conflict() | Damaged():  # the bucket's content is wrong, not the flags
+            return _say(error, Exit.FAILED)
+        case SpotError():
+            return _say(error, error.exit_code)
+    _log.error("unexpected", exc_info=error)
+    return _say(error, Exit.FAILED)
+
+
+def _config(task: Task) -> type | None:
+    """Return the class of the configuration. Its module imports no torch."""
+    return importlib.import_module(task.config).Config if task.config else None
 
 
 def _open(uri: str) -> Store:
@@ -89,12 +128,12 @@ def _announce(flags: Flags, runtime: Runtime) -> Saving:
     return Saving(store=store, buffer=buffer, uploader=uploader, start=number, name=name)
 
 
-def _conclude(start: Start, saving: Saving, code: int, reason: str) -> None:
+def _write_end(start: Start, saving: Saving, code: int, reason: str) -> None:
     """Write the ended marker. Without it this start counts as killed, so a failure is only logged."""
     clock = start.runtime.clock
     facts: dict[str, Json] = {
         "time": clock.now().isoformat(),
-        "exit_code": code,
+        "exit_code": int(code),
         "reason": reason,
         "step": start.step,
         "durable_step": start.durable_step,
@@ -106,7 +145,7 @@ def _conclude(start: Start, saving: Saving, code: int, reason: str) -> None:
         _log.warning("the ended marker was not written: %s", error)
 
 
-def _say(error: Exception, code: Exit) -> tuple[int, str]:
+def _say(error: BaseException, code: Exit) -> tuple[int, str]:
     line = " ".join(str(error).split()) or type(error).__name__
     sys.stdout.flush()
     print(f"trainer: {line}", file=sys.stderr, flush=True)

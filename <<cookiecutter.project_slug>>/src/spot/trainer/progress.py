@@ -1,72 +1,147 @@
-"""Show progress: a bar on a terminal, elsewhere one log line per interval."""
+"""Report metrics: a bar on a terminal, elsewhere one log line per interval; TensorBoard; the user's tracker."""
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from spot.core.clock import Clock
+from torch import Tensor
+from torch.optim import Optimizer
+
+from spot.trainer.checkpoint.manager import CheckpointManager
+from spot.trainer.context import Start
+from spot.trainer.data.loader import Loader
 from spot.trainer.state import TrainingState
+from spot.trainer.tensorboard import Scalars
 
 BAR_EVERY_S = 0.1
+SCALARS_EVERY_S = 1.0
+TOKENS = "tokens"
+"""The metric of a step that counts; its rate is reported."""
+
+OnMetrics = Callable[[int, Mapping[str, float]], None]
 
 _log = logging.getLogger(__name__)
 
 
-class ProgressDisplay:
-    """Show steps and scores. Use as a context manager; `interval_s` applies to log lines."""
+class Monitor:
+    """Report the metrics of a start, at intervals: reading a tensor makes the GPU wait for Python."""
 
-    def __init__(self, interval_s: float, clock: Clock, *, terminal: bool | None = None) -> None:
-        self._clock = clock
+    def __init__(self, start: Start, on_metrics: OnMetrics | None, *, terminal: bool | None = None) -> None:
+        self._start = start
+        self._clock = start.runtime.clock
+        self._on_metrics = on_metrics
+        self._scalars = Scalars(start.flags.tensorboard_dir, start.flags.run)
+        self._loaders: Sequence[Loader] = ()
         self._bar: Any = _bar() if (sys.stdout.isatty() if terminal is None else terminal) else None
-        self._every = BAR_EVERY_S if self._bar else interval_s
-        self._next = clock.monotonic() + self._every
+        self._every = BAR_EVERY_S if self._bar else start.flags.log_interval
+        self._next_line = self._next_scalars = 0.0
+        self._first_sample, self._began = 0, 0.0
 
-    def __enter__(self) -> ProgressDisplay:
+    def begin(self, state: TrainingState, loaders: Sequence[Loader]) -> None:
+        """Start reporting at the step at which training starts or resumes."""
+        flags, saving = self._start.flags, self._start.saving
+        self._loaders = loaders
+        self._began = self._next_scalars = self._clock.monotonic()
+        self._next_line = self._began + self._every
+        self._first_sample = self._samples()
+        self._scalars.begin(state.step, f"{flags.attempt}.{saving.start if saving else 0}")
         if self._bar:
             self._bar.start()
             _redirect_log()  # the bar replaces standard output, so that log lines appear above it
-        return self
+            self._bar.add_task("training", total=state.total_steps, completed=state.step, metric=_newest(state))
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         if self._bar:
             self._bar.stop()
             _redirect_log()
+        self._scalars.close()
 
-    def begin(self, state: TrainingState) -> None:
-        """Show the step at which training starts or resumes."""
-        if self._bar:
-            self._bar.add_task("training", total=state.plan.total_steps, completed=state.step, scores=_scores(state))
+    def stepped(self, state: TrainingState, metrics: Mapping[str, float | Tensor]) -> None:
+        """Report the step where an interval is over."""
+        now = self._clock.monotonic()
+        line = now >= self._next_line or state.step >= state.total_steps
+        if not line and now < self._next_scalars:
+            return
+        values = {name: float(value) for name, value in metrics.items()} | self._rates(state, metrics)
+        if now >= self._next_scalars:
+            self._next_scalars = now + SCALARS_EVERY_S
+            self._report(state.step, {f"train/{name}": value for name, value in values.items()})
+        if line:
+            self._next_line = now + self._every
+            self._show(state, values)
 
-    def stepped(self, state: TrainingState) -> None:
-        """Show the step if the interval is over."""
-        total = state.plan.total_steps
-        if self._clock.monotonic() < self._next and state.step < total:
-            return
-        self._next = self._clock.monotonic() + self._every
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._report(step, metrics)
+        _log.info("step %d: %s", step, _listed(metrics))
+
+    def evaluated(self, state: TrainingState) -> None:
+        """Report the newest evaluation."""
+        values = {name: value for name, value in state.newest.items() if name != "step"}
+        own = {name: value for name, value in values.items() if not name.startswith("train_")}
+        self._report(state.step, {f"held_out/{name}": value for name, value in own.items()})
+        if not self._bar:
+            _log.info("step %d: evaluated, %s", state.step, _listed(values))
+
+    def copy(self, checkpointer: CheckpointManager, *, last: bool = False) -> None:
+        """Let the uploader copy the scalars. Nothing may be reported after the `last` copy."""
+        self._scalars.copy(checkpointer, last=last)
+
+    def _report(self, step: int, values: Mapping[str, float]) -> None:
+        self._scalars.write(step, values)
+        if self._on_metrics:
+            try:
+                self._on_metrics(step, values)
+            except Exception:
+                _log.exception("step %d: on_metrics failed, and is not called again", step)
+                self._on_metrics = None
+
+    def _show(self, state: TrainingState, values: Mapping[str, float]) -> None:
         if self._bar:
-            self._bar.update(self._bar.task_ids[0], completed=state.step, scores=_scores(state))
+            self._bar.update(self._bar.task_ids[0], completed=state.step, metric=_newest(state))
             return
+        rate = state.steps_per_second
         _log.info(
-            "step %d of %d (%.0f %%), epoch %d, %.1f steps/s, %.0f s left, %s",
+            "step %d of %d (%.0f %%), %s, %.0f s left, %s",
             state.step,
-            total,
-            100 * state.step / total,
-            state.counters.epoch,
-            state.steps_per_second,
-            (total - state.step) / state.steps_per_second if state.steps_per_second else 0.0,
-            _scores(state),
+            state.total_steps,
+            100 * state.step / state.total_steps,
+            _listed(values),
+            (state.total_steps - state.step) / rate if rate else 0.0,
+            _newest(state),
         )
 
+    def _rates(self, state: TrainingState, metrics: Mapping[str, float | Tensor]) -> dict[str, float]:
+        elapsed = self._clock.monotonic() - self._began
+        rates = {"steps_per_second": state.steps_per_second}
+        if self._loaders and elapsed > 0:
+            rates["samples_per_second"] = (self._samples() - self._first_sample) / elapsed
+        if TOKENS in metrics:
+            rates["tokens_per_second"] = float(metrics[TOKENS]) * state.steps_per_second
+        for tracked in state.tracked.values():
+            if isinstance(tracked, Optimizer):
+                rates["learning_rate"] = float(tracked.param_groups[0]["lr"])
+                break
+        return rates
 
-def _scores(state: TrainingState) -> str:
-    counters = state.counters
+    def _samples(self) -> int:
+        return sum(loader.epoch * loader.size + loader.offset for loader in self._loaders)
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def _newest(state: TrainingState) -> str:
+    if not state.metrics:
+        return "no metric"
+    name, counters = state.metrics[0].name, state.counters
     if not counters.history:
-        return f"{state.score_name} unknown before the first evaluation"
-    newest = counters.history[-1][state.score_name]
-    best = "none" if counters.best_score is None else f"{counters.best_score:.4f} at step {counters.best_step}"
-    return f"{state.score_name} {newest:.4f} (best {best})"
+        return f"{name} unknown before the first evaluation"
+    best = "none" if counters.best is None else f"{counters.best:.4f} at step {counters.best_step}"
+    return f"{name} {counters.history[-1][name]:.4f} (best {best})"
 
 
 def _redirect_log() -> None:
@@ -84,7 +159,7 @@ def _bar() -> Any:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[scores]}"),
+        TextColumn("{task.fields[metric]}"),
         TimeRemainingColumn(),
         console=Console(),
     )

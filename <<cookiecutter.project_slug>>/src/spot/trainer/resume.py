@@ -17,9 +17,9 @@ from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.checkpoint.restore import Restored
 from spot.trainer.checkpoint.standby import Standby, stand_by
 from spot.trainer.context import Saving, Start
-from spot.trainer.loop import Compute
+from spot.trainer.device import Compute
 from spot.trainer.runtime.errors import StartAgain, UsageError
-from spot.trainer.runtime.flags import Flags, Precision, Resume
+from spot.trainer.runtime.flags import Resume, settled
 from spot.trainer.state import TrainingState
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,11 @@ def resume(
     """
     flags, store, runtime = start.flags, saving.store, start.runtime
     identity = Identity(
-        run=flags.run, attempt=flags.attempt, start=saving.start, config=_config(flags, compute), data=objects
+        run=flags.run,
+        attempt=flags.attempt,
+        start=saving.start,
+        config=settled(flags) | {"precision": compute.precision.value},
+        data=objects,
     )
     if flags.standby:
         standby = Standby(store, flags.run, saving.name, runtime.timing, replaces=flags.standby, clock=runtime.clock)
@@ -104,7 +108,7 @@ def _restore(start: Start, saving: Saving, state: TrainingState, identity: Ident
     if found is None and parent:
         raise UsageError(f"--from-run {parent}: it has no checkpoint in {saving.store.uri}, nor has run {identity.run}")
     if found is None:
-        _log.info("step 0 of %d: run %s starts, no checkpoint found", state.plan.total_steps, identity.run)
+        _log.info("step 0 of %d: run %s starts, no checkpoint found", state.total_steps, identity.run)
         return None
     state.compute_seconds = found.manifest.compute_seconds
     state.evaluation_seconds = found.manifest.evaluation_seconds
@@ -112,7 +116,7 @@ def _restore(start: Start, saving: Saving, state: TrainingState, identity: Ident
     _log.info(
         "step %d of %d: resumed from the checkpoint of run %s attempt %s start %d, %.1f MB in %.2f s",
         state.step,
-        state.plan.total_steps,
+        state.total_steps,
         found.manifest.run,
         found.manifest.attempt,
         found.manifest.start,
@@ -133,20 +137,6 @@ def _load(state: TrainingState, found: Restored) -> None:
     state.restore(found.tensors, found.rest)
     if state.step != found.manifest.step:
         raise Damaged(f"the checkpoint of step {found.manifest.step} holds the state of step {state.step}")
-
-
-def _config(flags: Flags, compute: Compute) -> dict[str, Json]:
-    """Return the flags that the result depends on."""
-    return {
-        "epochs": flags.epochs,
-        "max-steps": flags.max_steps,
-        "batch-size": flags.batch_size,
-        "accumulate": flags.accumulate,
-        "learning-rate": flags.learning_rate,
-        "patience": flags.patience,
-        "seed": flags.seed,
-        "precision": (Precision.MIXED if compute.mixed else Precision.FULL).value,
-    }
 
 
 def _accept(found: Manifest, own: Identity) -> None:

@@ -3,86 +3,70 @@
 import json
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.amp.grad_scaler import GradScaler
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from spot.storage.base import Damaged
 from spot.storage.records.manifest import Json
-from spot.trainer.checkpoint import pytree
-from spot.trainer.dataset import extend_digest
+from spot.trainer.checkpoint import pytree, serialize
+from spot.trainer.metrics import Metric
 from spot.trainer.runtime.errors import UsageError
 
+OWN = ("session", "generators", "best_weights")
+"""Parts of a checkpoint that the session adds to what the user tracks."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingPlan:
-    """Divide the run into steps. A step takes up to `step_size` samples of one epoch, in batches."""
 
-    samples: int
-    batch_size: int
-    accumulate: int
-    epochs: int
-    max_steps: int | None
+@runtime_checkable
+class Stateful(Protocol):
+    """Define what can be tracked."""
 
-    @property
-    def step_size(self) -> int:
-        return self.batch_size * self.accumulate
+    def state_dict(self) -> dict[str, Any]: ...
 
-    @property
-    def steps_per_epoch(self) -> int:
-        return -(-self.samples // self.step_size)
-
-    @property
-    def total_steps(self) -> int:
-        steps = self.epochs * self.steps_per_epoch
-        return min(steps, self.max_steps or steps)
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> object: ...
 
 
 @dataclass(slots=True)
 class Counters:
-    """Count progress. `offset` counts the samples of this epoch with computed gradients, not prefetched samples."""
+    """Count progress."""
 
     step: int = 0
-    epoch: int = 0
-    offset: int = 0
     evaluated_step: int = 0
-    best_score: float | None = None
+    best: float | None = None
+    """The first metric at `best_step`."""
     best_step: int = 0
     evaluations_since_best: int = 0
-    order_digest: str = ""
     history: list[dict[str, float]] = field(default_factory=list)
     """One entry per evaluation."""
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
 class TrainingState:
-    """Hold model, optimizer, schedule and counters. `capture` aliases their tensors, `restore` fills them in place."""
+    """Hold what is tracked, and counters. `capture` aliases the tensors, `restore` fills them in place.
 
-    model: nn.Module
-    optimizer: Optimizer
-    scheduler: LRScheduler
-    scaler: GradScaler
-    plan: TrainingPlan
-    patience: int
-    score_name: str
-    counters: Counters = field(default_factory=Counters)
-    best_weights: dict[str, Tensor] | None = None
-    compute_seconds: float = 0.0
-    steps_per_second: float = 0.0
-    evaluation_seconds: float = 0.0
-    longest_evaluation_seconds: float = 0.0
-    loss_sum: Tensor = field(init=False)
-    loss_samples: int = 0
+    With `patience` the weights of the best evaluation are part of the state.
+    """
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self, tracked: Mapping[str, Stateful], *, total_steps: int, patience: int, metrics: tuple[Metric, ...]
+    ) -> None:
+        self.tracked = dict(tracked)
+        self.total_steps = total_steps
+        self.metrics = metrics
+        self.counters = Counters()
+        self.compute_seconds = 0.0
+        self.steps_per_second = 0.0
+        self.evaluation_seconds = 0.0
+        self.longest_evaluation_seconds = 0.0
+        self._patience = patience
+        self._best_weights: dict[str, Tensor] | None = None
         # Summed on the device: reading a loss in each step would make the GPU wait for Python.
-        self.loss_sum = torch.zeros((), dtype=torch.float64, device=next(self.model.parameters()).device)
+        self._sums: dict[str, Tensor] = {}
+        self._summed = 0
 
     @property
     def step(self) -> int:
@@ -90,97 +74,117 @@ class TrainingState:
 
     @property
     def finished(self) -> bool:
-        return self.step >= self.plan.total_steps or self.out_of_patience
+        return self.step >= self.total_steps or 0 < self._patience <= self.counters.evaluations_since_best
 
     @property
-    def out_of_patience(self) -> bool:
-        return 0 < self.patience <= self.counters.evaluations_since_best
+    def newest(self) -> dict[str, float]:
+        """Return the newest evaluation, empty before the first."""
+        return self.counters.history[-1] if self.counters.history else {}
 
     @property
-    def evaluation_due(self) -> bool:
-        """Return whether an epoch or the last step has ended without an evaluation."""
-        boundary = self.counters.offset == 0 or self.step >= self.plan.total_steps
-        return boundary and self.counters.evaluated_step < self.step
+    def modules(self) -> list[nn.Module]:
+        return [value for value in self.tracked.values() if isinstance(value, nn.Module)]
 
-    def consumed(self, indices: list[int], loss: Tensor) -> bool:
-        """Count a batch after its backward pass, and return whether it completes the step."""
-        counters, plan = self.counters, self.plan
-        counters.order_digest = extend_digest(counters.order_digest, counters.epoch, indices)
-        self.loss_sum += loss.detach().double() * len(indices)
-        self.loss_samples += len(indices)
-        counters.offset += len(indices)
-        return counters.offset % plan.step_size == 0 or counters.offset >= plan.samples
+    @property
+    def shipped_module(self) -> nn.Module | None:
+        """Return the module whose weights are the result: `ema` if it is tracked, else `model`."""
+        found = self.tracked.get("ema", self.tracked.get("model"))
+        if isinstance(found, AveragedModel):
+            return found.module
+        return found if isinstance(found, nn.Module) else None
 
-    def stepped(self) -> None:
+    @property
+    def shipped(self) -> dict[str, float]:
+        """Return the evaluation of the shipped weights."""
+        step = self.counters.best_step if self._best_weights else self.step
+        return next((entry for entry in reversed(self.counters.history) if entry["step"] == step), {})
+
+    def stepped(self, metrics: Mapping[str, float | Tensor]) -> None:
         """Count an optimizer step."""
         self.counters.step += 1
-        if self.counters.offset >= self.plan.samples:
-            self.counters.epoch, self.counters.offset = self.counters.epoch + 1, 0
+        for name, value in metrics.items():
+            value = value.detach().double() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._summed += 1
 
-    @property
-    def evaluations_left(self) -> int:
-        """Return how many evaluations follow, without an early stop."""
-        plan = self.plan
-        return -(-plan.total_steps // plan.steps_per_epoch) - -(-self.counters.evaluated_step // plan.steps_per_epoch)
-
-    def evaluated(self, score: float, loss: float, seconds: float) -> bool:
+    def evaluated(self, values: Mapping[str, float], seconds: float) -> bool:
         """Record an evaluation, and return whether it is the best so far."""
         counters = self.counters
         self.evaluation_seconds += seconds
         self.longest_evaluation_seconds = max(self.longest_evaluation_seconds, seconds)
-        counters.history.append(
-            {
-                "step": counters.step,
-                "epoch": counters.epoch,
-                "train_loss": float(self.loss_sum) / max(self.loss_samples, 1),
-                "loss": loss,
-                self.score_name: score,
-            }
-        )
-        self.loss_sum.zero_()
-        self.loss_samples = 0
+        means = {f"train_{name}": float(total) / self._summed for name, total in self._sums.items()}
+        counters.history.append({"step": counters.step, **means, **values})
+        self._sums, self._summed = {}, 0
         counters.evaluated_step = counters.step
-        best = counters.best_score
-        improved = not math.isnan(score) and (best is None or score > best)
+        if not self.metrics:
+            return False
+        decisive = self.metrics[0]
+        value = values[decisive.name]
+        improved = not math.isnan(value) and (
+            counters.best is None or decisive.gain(value) > decisive.gain(counters.best)
+        )
         if improved:
-            counters.best_score, counters.best_step, counters.evaluations_since_best = score, counters.step, 0
-            if self.patience:
-                self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            counters.best, counters.best_step, counters.evaluations_since_best = value, counters.step, 0
+            module = self.shipped_module
+            if self._patience and module is not None:
+                self._best_weights = {name: value.detach().clone() for name, value in module.state_dict().items()}
         else:
             counters.evaluations_since_best += 1
         return improved
 
-    def final_weights(self) -> dict[str, Tensor]:
-        """Return the weights of the last step, or with `patience` those of the best evaluation."""
-        weights: dict[str, Tensor] = self.model.state_dict()
-        return self.best_weights or weights
+    def load_shipped(self) -> None:
+        """Put the shipped weights into their module. Training cannot go on afterwards."""
+        if self._best_weights and (module := self.shipped_module):
+            module.load_state_dict(self._best_weights)
 
     def describe(self) -> dict[str, Json]:
         """Return the progress fields of the manifest."""
-        newest = finite(self.counters.history[-1]) if self.counters.history else {}
+        newest = finite(self.newest)
+        value = newest.get(self.metrics[0].name) if self.metrics else None
         return {
             "step": self.step,
-            "total_steps": self.plan.total_steps,
-            "epoch": self.counters.epoch,
+            "total_steps": self.total_steps,
+            "epoch": next((found.epoch for found in self.tracked.values() if isinstance(found, _HasEpoch)), 0),
             "steps_per_second": self.steps_per_second,
             "compute_seconds": self.compute_seconds,
             "evaluation_seconds": self.evaluation_seconds,
             "longest_evaluation_seconds": self.longest_evaluation_seconds,
-            "evaluations_left": self.evaluations_left,
+            "evaluations_left": self._evaluations_left,
             "metrics": newest,
-            "score": newest.get(self.score_name),
+            "score": None if value is None else self.metrics[0].gain(value),
         }
+
+    @property
+    def _evaluations_left(self) -> int:
+        """Return how many evaluations follow at the present distance, without an early stop."""
+        if not self.counters.history:
+            return 1
+        distance = max(1, self.counters.evaluated_step // len(self.counters.history))
+        return -(-(self.total_steps - self.counters.evaluated_step) // distance)
 
     def capture(self) -> tuple[dict[str, Tensor], bytes]:
         """Return tensors by name, not copied, and the rest as JSON. Equal states give equal bytes."""
         tensors: dict[str, Tensor] = {}
-        rest = {name: pytree.pack(value, name, tensors) for name, value in self._parts().items()}
+        own = {
+            "session": {"counters": asdict(self.counters), "sums": self._sums, "summed": self._summed},
+            "generators": generators(),
+            "best_weights": self._best_weights,
+        }
+        parts = own | {name: found.state_dict() for name, found in self.tracked.items()}
+        rest = {name: pytree.pack(value, name, tensors) for name, value in parts.items()}
         return tensors, json.dumps(rest).encode()
+
+    def check(self) -> None:
+        """Raise `UsageError` if a checkpoint cannot hold a value of the state."""
+        try:
+            serialize.check(self.capture()[0])
+        except TypeError as error:
+            raise UsageError(f"the state cannot be saved: {error}") from error
 
     def restore(self, tensors: dict[str, Tensor], rest: bytes) -> None:
         """Load a captured state.
 
-        Raise `UsageError` if it belongs to another model or optimizer, `Damaged` if it is no state.
+        Raise `UsageError` if it belongs to other objects than are tracked, `Damaged` if it is no state.
         """
         try:
             self._restore(tensors, json.loads(rest))
@@ -189,54 +193,46 @@ class TrainingState:
             raise Damaged(f"the checkpoint holds no valid state: {error!r}") from error
 
     def _restore(self, tensors: dict[str, Tensor], packed: dict[str, Json]) -> None:
-        own: dict[str, Tensor] = {}
-        pytree.pack(self.model.state_dict(), "model", own)
-        _same_shapes(own, {name: value for name, value in tensors.items() if name.startswith("model.")})
+        saved = sorted(set(packed) - set(OWN))
+        if saved != sorted(self.tracked):
+            raise UsageError(
+                f"the checkpoint holds {', '.join(saved)}, and this start tracks {', '.join(sorted(self.tracked))}:"
+                " track the same, or use another --run"
+            )
+        for name, module in self.tracked.items():
+            if isinstance(module, nn.Module):
+                _same_shapes(name, module, packed[name], tensors)
         parts = {name: pytree.unpack(value, tensors) for name, value in packed.items()}
-        model, optimizer, scheduler, scaler = (parts[name] for name in ("model", "optimizer", "scheduler", "scaler"))
-        try:
-            self.model.load_state_dict(model)
-            self.optimizer.load_state_dict(optimizer)
-            self.scheduler.load_state_dict(scheduler)
-            self.scaler.load_state_dict(scaler)
-        except (ValueError, RuntimeError, KeyError) as error:
-            raise UsageError(f"the checkpoint is of another model or optimizer: {error}; use another --run") from error
-        device = next(self.model.parameters()).device
-        for name, parameter in self.model.named_parameters():
-            gradient = parts["gradients"].get(name)
-            parameter.grad = None if gradient is None else gradient.to(device)
-        self.counters = Counters(**parts["counters"])
-        self.loss_sum.copy_(parts["loss"]["sum"])
-        self.loss_samples = parts["loss"]["samples"]
-        self.best_weights = parts["best_weights"]
-        _set_generators(parts["generators"])
+        for name, found in self.tracked.items():
+            try:
+                found.load_state_dict(parts[name])
+            except (ValueError, RuntimeError, KeyError) as error:
+                raise UsageError(f"the checkpoint is of another {name}: {error}; use another --run") from error
+        session = parts["session"]
+        self.counters = Counters(**session["counters"])
+        self._sums = {name: total.to(self._device) for name, total in session["sums"].items()}
+        self._summed = session["summed"]
+        self._best_weights = parts["best_weights"]
+        set_generators(parts["generators"])
 
-    def _parts(self) -> dict[str, Any]:
-        between_steps = self.counters.offset % self.plan.step_size == 0
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            # Gradients of an unfinished step are state: its forward passes have advanced the generators.
-            "gradients": {
-                name: parameter.grad
-                for name, parameter in self.model.named_parameters()
-                if parameter.grad is not None and not between_steps
-            },
-            "counters": asdict(self.counters),
-            "loss": {"sum": self.loss_sum, "samples": self.loss_samples},
-            "best_weights": self.best_weights,
-            "generators": _generators(),
-        }
+    @property
+    def _device(self) -> torch.device:
+        return next((parameter.device for module in self.modules for parameter in module.parameters()), torch.device("cpu"))
 
 
-def finite(metrics: dict[str, float]) -> dict[str, float | None]:
+@runtime_checkable
+class _HasEpoch(Protocol):
+    @property
+    def epoch(self) -> int: ...
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
     """Replace NaN and infinity, which JSON lacks, by None."""
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
-def _generators() -> dict[str, Any]:
+def generators() -> dict[str, Any]:
+    """Return the states of the global generators."""
     return {
         "python": random.getstate(),
         "numpy": np.random.get_state(),
@@ -245,7 +241,8 @@ def _generators() -> dict[str, Any]:
     }
 
 
-def _set_generators(states: dict[str, Any]) -> None:
+def set_generators(states: dict[str, Any]) -> None:
+    """Set the states of the global generators. Raise `ValueError` or `TypeError` if they are none."""
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
     try:
@@ -256,13 +253,20 @@ def _set_generators(states: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(states["cuda"])
 
 
-def _same_shapes(own: dict[str, Tensor], saved: dict[str, Tensor]) -> None:
-    for name in own | saved:
-        built, stored = _describe(own.get(name)), _describe(saved.get(name))
+def _same_shapes(name: str, module: nn.Module, packed: Json, tensors: dict[str, Tensor]) -> None:
+    own, saved = _tensors(module.state_dict()), _tensors(pytree.unpack(packed, tensors, copy=False))
+    for key in own | saved:
+        built, stored = _describe(own.get(key)), _describe(saved.get(key))
         if built != stored:
             raise UsageError(
-                f"the checkpoint is of another model: {name} is {stored} in it and {built} here; use another --run"
+                f"the checkpoint is of another model: {name}.{key} is {stored} in it and {built} here; use another --run"
             )
+
+
+def _tensors(state: Any) -> dict[str, Tensor]:
+    if not isinstance(state, dict):
+        raise ValueError(f"the state of a module is a {type(state).__name__}")
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def _describe(tensor: Tensor | None) -> str:

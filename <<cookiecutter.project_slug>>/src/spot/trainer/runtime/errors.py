@@ -21,3 +21,7 @@ class UsageError(SpotError):
 
 class Stopped(BaseException):
     """Unwind the stack after a signal. Not an `Exception`, so that no library handles it as a failure."""
+
+
+class Completed(BaseException):
+    """Unwind the stack of a start whose run is already complete."""
