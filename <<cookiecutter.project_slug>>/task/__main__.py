@@ -3,4 +3,4 @@
 from spot.trainer import entry
 
 if __name__ == "__main__":
-    entry(model="task.model", data="task.data")
+    entry(config="task.config", model="task.model", data="task.data")

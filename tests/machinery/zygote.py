@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from spot.trainer.uploader.timing import LeaseTiming
+from tests.machinery.fixture_task import MODULES
 from tests.paths import REPOSITORY, SRC
 
 START_S = 120.0
@@ -191,7 +192,7 @@ def _import_everything() -> None:
         "safetensors.torch",
         "tensorboardX",
         "torch._inductor",  # loaded by the first optimizer, which takes a second
-        "spot.trainer.training",
+        "spot.trainer.loop",
     ):
         importlib.import_module(module)
 
@@ -245,13 +246,14 @@ def _run_trainer(order: Mapping[str, Any], zygote: int) -> NoReturn:
     os.closerange(3, 64)  # the zygote's own ends of its pipes
     sys.argv = ["trainer", *order["args"]]
     from spot.trainer.context import Runtime
-    from spot.trainer.start import entry
+    from spot.trainer.start import entry, set_runtime
 
     runtime = Runtime(
         timing=faster(float(os.environ.get("LEASE_SPEED", "1"))),
         on_step=lambda step, total: time.sleep(STEP_S),  # noqa: ARG005
     )
-    entry(model="tests.machinery.fixture_task.model", data="tests.machinery.fixture_task.data", runtime=runtime)
+    set_runtime(runtime)
+    entry(**MODULES)
     raise AssertionError("entry() ends the process")
 
 

@@ -14,10 +14,10 @@ from spot.demo.scenario import Controls
 from spot.emulators.faults import Method
 from spot.storage.factory import open_store
 from spot.storage.records import manifest
+from tests.machinery.fixture_task import PACKAGE
 
-TASK = {"model": "tests.machinery.fixture_task.model", "data": "tests.machinery.fixture_task.data"}
 Play = Callable[[Environment, Controls], Iterator[None]]
-OPTIONS = Options(training=("--epochs", "100", "--max-steps", "150"), modules=TASK)
+OPTIONS = Options(training=("--epochs", "100", "--max-steps", "150"), task=PACKAGE)
 
 
 @dataclass(slots=True)

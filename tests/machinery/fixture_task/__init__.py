@@ -2,4 +2,6 @@
 
 from spot.trainer.context import Task
 
-TASK = Task(model="tests.machinery.fixture_task.model", data="tests.machinery.fixture_task.data")
+PACKAGE = "tests.machinery.fixture_task"
+MODULES = {part: f"{PACKAGE}.{part}" for part in ("config", "model", "data")}
+TASK = Task(**MODULES)

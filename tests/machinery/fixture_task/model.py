@@ -7,10 +7,12 @@ from torch.nn import functional
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
-SCORE = "accuracy"
+from tests.machinery.fixture_task.config import Config
+
+METRICS = {"accuracy": "max"}
 
 
-def build() -> nn.Module:
+def build(config: Config) -> nn.Module:
     """Return the model with fresh weights."""
     return nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1),
@@ -21,25 +23,32 @@ def build() -> nn.Module:
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Dropout(0.3),
+        nn.Dropout(config.model.dropout),
         nn.Linear(16 * 4 * 4, 512),
         nn.ReLU(),
         nn.Linear(512, 10),
     )
 
 
-def build_optimizer(model: nn.Module, learning_rate: float, total_steps: int) -> tuple[Optimizer, LRScheduler]:
+def build_optimizer(model: nn.Module, config: Config, total_steps: int) -> tuple[Optimizer, LRScheduler]:
     """Return the optimizer and its schedule."""
-    optimizer = AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
+    rate = config.training.learning_rate
+    optimizer = AdamW(model.parameters(), lr=rate, weight_decay=0.01)
     # One step more: the trainer advances the schedule after the last step, too.
-    return optimizer, OneCycleLR(optimizer, max_lr=learning_rate, total_steps=total_steps + 1)
+    return optimizer, OneCycleLR(optimizer, max_lr=rate, total_steps=total_steps + 1)
 
 
-def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean over the batch."""
-    return functional.cross_entropy(outputs, targets)
+def training_step(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """Return the mean loss of the batch."""
+    inputs, targets = batch
+    return functional.cross_entropy(model(inputs), targets)
 
 
-def score(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the sum over the batch."""
-    return (outputs.argmax(dim=1) == targets).sum()
+def evaluation_step(model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    """Return accuracy and loss of each sample."""
+    inputs, targets = batch
+    outputs = model(inputs)
+    return {
+        "accuracy": (outputs.argmax(dim=1) == targets).double(),
+        "loss": functional.cross_entropy(outputs, targets, reduction="none"),
+    }

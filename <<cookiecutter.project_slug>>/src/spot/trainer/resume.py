@@ -37,7 +37,7 @@ def resume(
         run=flags.run,
         attempt=flags.attempt,
         start=saving.start,
-        config=settled(flags) | {"precision": compute.precision.value},
+        config=settled(flags, compute.precision),
         data=objects,
     )
     if flags.standby:
