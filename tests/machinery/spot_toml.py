@@ -20,7 +20,8 @@ deadline_hours = 12
 work_hours = 1
 [training]
 epochs = 20
-learning-rate = 0.002
+data = "sample"
+patience = 5
 enable-checkpointing = true
 checkpoint-interval = "auto"
 """

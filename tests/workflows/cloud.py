@@ -40,6 +40,7 @@ accelerator = "NVIDIA_L4"
 deadline_hours = 12
 work_hours = 1
 [training]
+data = "sample"
 epochs = 20
 """
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from spot.config.load import TABLES, SettingsError, load, override, parse
+from spot.config.load import TABLES, SettingsError, load, override, parse, task_config
 from spot.config.settings import Settings
 from spot.config.training import RESERVED
 from spot.core.run import Machine, PolicyConfig, Provisioning, Strategy
@@ -155,7 +155,7 @@ def test_flags_of_the_command_line_replace_those_of_the_file() -> None:
 
     assert flags[:2] == ("--epochs", "30")
     assert flags[-2:] == ("--keep", "2")
-    assert flags[2:4] == ("--learning-rate", "0.002")
+    assert flags[2:4] == ("--data", "sample")
 
 
 @pytest.mark.parametrize("words", [["--epochs"], ["epochs", "3"], ["--epochs", "3", "4"], ["--a=1", "b\nc"]])
@@ -205,7 +205,7 @@ def test_a_file_cannot_name_the_folder_of_its_prices(value: str) -> None:
 
 def test_the_trainers_flags_are_what_training_says_in_its_order() -> None:
     assert parse(GOOD, "spot.toml").arguments() == (
-        *("--epochs", "20", "--learning-rate", "0.002"),
+        *("--epochs", "20", "--data", "sample", "--patience", "5"),
         *("--enable-checkpointing", "true", "--checkpoint-interval", "auto"),
     )
 
@@ -325,9 +325,9 @@ def test_the_projects_own_settings_have_no_mistakes() -> None:
     text = (PROJECT / "spot.toml").read_text(encoding="utf-8")
     rendered = re.sub(r"<{2} cookiecutter\.(\w+).*? >>", lambda tag: ANSWERS[tag[1]], text)  # in place it has tags
 
-    settings = parse(rendered, "spot.toml")
+    settings = parse(rendered, "spot.toml", config=task_config(PROJECT / "task" / "config.py"))
 
-    assert tomllib.loads(text).keys() == {"name", *TABLES, "training"}
+    assert tomllib.loads(text).keys() == {"name", *TABLES, "model", "training"}
     assert timedelta(hours=settings.policy.deadline_hours) > settings.policy_config().work
 
 

@@ -114,7 +114,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_is_trained(
 
 def test_the_settings_train_with_as_many_steps_as_the_rehearsal_at_most() -> None:
     given = flags(changed("training.max-steps", "90"))
-    assert (given["--max-steps"], given["--learning-rate"]) == ("90", "0.002")
+    assert (given["--max-steps"], given["--patience"]) == ("90", "5")
     assert flags(changed("training.max-steps", "90"), steps=50)["--max-steps"] == "50"
     assert flags(GOOD)["--max-steps"] == str(STEPS)
 

@@ -53,7 +53,8 @@ def test_a_dry_run_shows_the_exact_request_and_touches_nothing(desk: Desk) -> No
         "--tensorboard-dir": f"{desk.root}/tensorboard",
         "--device": "cuda",
         "--epochs": "20",
-        "--learning-rate": "0.002",
+        "--data": "sample",
+        "--patience": "5",
         "--enable-checkpointing": "true",
         "--checkpoint-interval": "auto",
     }
@@ -103,8 +104,8 @@ def test_the_deadline_counts_from_now(desk: Desk) -> None:
 
 
 def test_flags_of_the_trainer_go_over_those_of_the_settings(desk: Desk) -> None:
-    flags = trainer_flags(request_of(desk, "--", "--epochs", "3", "--patience=5"))
-    assert (flags["--epochs"], flags["--patience"], flags["--learning-rate"]) == ("3", "5", "0.002")
+    flags = trainer_flags(request_of(desk, "--", "--epochs", "3", "--seed=5"))
+    assert (flags["--epochs"], flags["--seed"], flags["--patience"]) == ("3", "5", "5")
 
 
 def test_a_run_keeps_the_settings_it_was_submitted_with(desk: Desk) -> None:
@@ -130,7 +131,7 @@ def test_a_run_keeps_the_settings_it_was_submitted_with(desk: Desk) -> None:
         ("--epochs=", "1 to 1000 printable characters on one line"),
         ("--epoch 3", "not a flag of the trainer: did you mean epochs?"),
         ("--zzz 3", "not a flag of the trainer: python -m task --help lists the flags"),
-        ("--data table.csv", 'gs://BUCKET/OBJECT, or "sample"'),
+        ("--data table.csv", 'gs://BUCKET/OBJECT, gs://BUCKET/PREFIX/, or "sample"'),
         ("--enable-checkpointing false", "only with policy.strategy on-demand"),
         ("--checkpoint-interval 700", "at most 600 seconds, or raise policy.max_checkpoint_interval_minutes"),
         ("--checkpoint-interval 10m", "'10m': not a number above 0, nor auto"),

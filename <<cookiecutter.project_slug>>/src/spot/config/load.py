@@ -1,6 +1,8 @@
 """Read spot.toml and report every mistake at once, one line each."""
 
+import importlib.util
 import re
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -11,8 +13,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from spot.config.settings import CloudSettings, MachineSettings, PolicySettings, Settings
+from spot.core import typed
 from spot.core.errors import SpotError
-from spot.core.fields import shown
+from spot.core.fields import one_line, shown
+from spot.trainer.runtime import flags
+from spot.trainer.runtime.errors import UsageError
 
 TABLES: Mapping[str, type[BaseModel]] = {"cloud": CloudSettings, "machine": MachineSettings, "policy": PolicySettings}
 
@@ -40,13 +45,36 @@ def load(path: Path) -> Settings:
     except OSError as error:
         raise _one(path, f"it cannot be read ({error.strerror}): check its permissions") from None
     try:
-        return parse(content.decode("utf-8-sig"), str(path)).model_copy(update={"folder": path.parent})
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _one(path, f"line {line} is not UTF-8 (byte 0x{content[error.start]:02x}): save it as UTF-8") from None
+    return parse(text, str(path), folder=path.parent, config=task_config(path.parent / "task" / "config.py"))
 
 
-def parse(text: str, name: str) -> Settings:
+def task_config(path: Path) -> type | None:
+    """Return the class `Config` in the file, None if there is no file. Raise `SettingsError`."""
+    if not path.is_file():
+        return None
+    loaded, name = set(sys.modules), str(path)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec
+    assert spec.loader
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses read annotations there
+    try:
+        spec.loader.exec_module(module)
+        config = typed.config_of(module)
+        typed.keys(config, flags.TAKEN)
+    except typed.ConfigError as error:
+        raise _one(path, str(error)) from None
+    except Exception as error:
+        raise _one(path, f"it cannot be imported: {type(error).__name__}: {one_line(error)}") from error
+    if "torch" in set(sys.modules) - loaded:
+        raise _one(path, "it imports torch, which submit does not need: move what needs torch to another file")
+    return config
+
+
+def parse(text: str, name: str, *, folder: Path | None = None, config: type | None = None) -> Settings:
     """Return the settings in `text`; messages start with `name`. Raise `SettingsError`."""
     try:
         document = tomllib.loads(text)
@@ -55,25 +83,32 @@ def parse(text: str, name: str) -> Settings:
     except ValueError as error:
         reason, at, place = ascii(str(error))[1:-1].rpartition(" (at ")
         raise _one(name, f"not TOML: {reason[:150]}{at}{place[:150]}") from None
-    return check(document, name)
+    return check({"folder": folder, "config": config, **document}, name)
 
 
 def override(settings: Settings, changes: Mapping[str, Mapping[str, object]], words: Sequence[str] = ()) -> Settings:
     """Return the settings with changes by table and key, and flags of the trainer, on top. Raise `SettingsError`."""
     parts = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
-    flags, values = parts[::2], parts[1::2]
-    if len(flags) != len(values) or not all(flag.startswith("--") for flag in flags):
+    names, values = parts[::2], parts[1::2]
+    if len(names) != len(values) or not all(name.startswith("--") for name in names):
         raise _one("command line", f"-- {shown(' '.join(words))}: expected flags with values, as in -- --epochs 30")
-    training = {flag.removeprefix("--"): value for flag, value in zip(flags, values, strict=True)}
+    own = {key.flag: key for key in (typed.keys(settings.config) if settings.config else ())}
+    given: dict[str, dict[str, object]] = {"model": {}, "training": {}}
+    for flag, value in zip(names, values, strict=True):
+        table, name = ("model" if flag.startswith("--model.") else "training"), flag.removeprefix("--")
+        try:
+            given[table][name.removeprefix("model.")] = own[name].parse(value) if name in own else value
+        except ValueError:  # `check` reports it
+            given[table][name.removeprefix("model.")] = value
     document = settings.model_dump(by_alias=True)
-    changed = {table: {**document[table], **given} for table, given in {**changes, "training": training}.items()}
-    return check({**document, **changed}, "command line").model_copy(update={"folder": settings.folder})
+    changed = {table: {**document[table], **values} for table, values in {**changes, **given}.items()}
+    return check({**document, **changed, "folder": settings.folder, "config": settings.config}, "command line")
 
 
 def check(document: Mapping[str, object], name: str) -> Settings:
     """Return the settings in a parsed document. Raise `SettingsError`."""
     try:
-        return Settings.model_validate({**{table: {} for table in TABLES}, **document})
+        settings = Settings.model_validate({**{table: {} for table in TABLES}, **document})
     except RecursionError:
         raise _one(name, "its values are nested too deep") from None
     except ValidationError as error:
@@ -81,13 +116,18 @@ def check(document: Mapping[str, object], name: str) -> Settings:
         items = {one["loc"][:-1] for one in found if isinstance(one["loc"][-1], int)}  # a list without them is short
         lines = dict.fromkeys(line for one in found if one["loc"] not in items for line in _mistakes(one))
         raise SettingsError(tuple(f"{_printable(name)}: {line}" for line in lines)) from None
+    try:
+        flags.parse(settings.arguments(), {}, settings.config)  # flags that contradict each other
+    except UsageError as error:
+        raise _one(name, f"[training]: {ascii(str(error))[1:-1]}") from None
+    return settings
 
 
 def _mistakes(found: ErrorDetails) -> Iterator[str]:
     """Yield the lines of one error of pydantic."""
     kind, location, value = found["type"], found["loc"], found["input"]
     cause = found.get("ctx", {}).get("error")
-    if location == ("training",) and cause:
+    if location in {("model",), ("training",)} and cause:
         yield from str(cause).split("\n")
     elif kind == "extra_forbidden":
         yield _unknown([str(part) for part in location])
@@ -111,7 +151,7 @@ def _field(location: tuple[int | str, ...]) -> tuple[str, FieldInfo]:
 def _unknown(location: list[str]) -> str:
     *tables, name = location
     prefix = "".join(f"{table}." for table in tables)
-    known = list(TABLES[tables[0]].model_fields) if tables else ["name", *TABLES, "training"]
+    known = list(TABLES[tables[0]].model_fields) if tables else ["name", *TABLES, "model", "training"]
     here = f"{prefix}{name if re.fullmatch(r'[A-Za-z0-9_-]{1,60}', name) else shown(name)}"
     nearest = [f"{prefix}{near}" for near in get_close_matches(name, known, n=1)]
     elsewhere = [f"{table}.{name}" for table, model in TABLES.items() if name in model.model_fields]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from spot.config import training
-from spot.core import fields
+from spot.core import fields, typed
 from spot.core.run import Machine, PolicyConfig, Spec, Strategy
 from spot.google.machine_types import wrong_accelerator, wrong_count
 from spot.pricing import quotes
@@ -154,19 +154,23 @@ class Settings(BaseModel):
     cloud: CloudSettings = Field(description="a table, [cloud]")
     hardware: MachineSettings = Field(alias="machine", description="a table, [machine]")
     policy: PolicySettings = Field(description="a table, [policy]")
-    training: dict[str, Any] = Field({}, description="a table, [training]")
-    """Flags of the trainer by name, without dashes."""
+    config: type | None = Field(None, exclude=True, description="not a setting")
+    """The class `Config` of the task, set by `load`. TOML cannot express a class."""
     folder: Path | None = Field(None, exclude=True, description="not a setting")
-    """The folder of spot.toml, set by `load`. TOML cannot express a path."""
+    """The folder of spot.toml, set by `load`."""
+    model: dict[str, Any] = Field({}, description="a table, [model]")
+    """The task's own settings by name."""
+    training: dict[str, Any] = Field({}, description="a table, [training]")
+    """Flags of the trainer and the task's own, by name, without dashes."""
 
-    @field_validator("training")
+    @field_validator("model", "training")
     @classmethod
-    def _trainer_accepts(cls, flags: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    def _trainer_accepts(cls, values: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         policy = info.data.get("policy")
         limits = (policy.strategy, policy.max_checkpoint_interval_minutes) if policy else ()
-        if lines := training.mistakes(flags, *limits):
+        if lines := training.mistakes(str(info.field_name), values, info.data.get("config"), *limits):
             raise ValueError("\n".join(lines))
-        return flags
+        return values
 
     @property
     def root(self) -> str:
@@ -232,5 +236,9 @@ class Settings(BaseModel):
         return None if seconds == "unknown" else timedelta(seconds=seconds)
 
     def arguments(self) -> tuple[str, ...]:
-        """Return the flags of the trainer without those of the supervisor."""
-        return tuple(part for flag, value in self.training.items() for part in (f"--{flag}", training.word(value)))
+        """Return the flags of the trainer without those of the supervisor. The task's own are all pinned by value."""
+        values = {**self.training, **{f"model.{name}": value for name, value in self.model.items()}}
+        for key in typed.keys(self.config) if self.config else ():
+            if key.default is not None:
+                values.setdefault(key.flag, key.default)
+        return tuple(part for flag, value in values.items() for part in (f"--{flag}", typed.word(value)))

@@ -1,15 +1,15 @@
-"""Check the flags of the trainer before a machine is paid for, with the trainer's own parser."""
+"""Check the flags of the trainer and a task's own settings before a machine is paid for, as the trainer does."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 from difflib import get_close_matches
 from typing import Final
 
+from spot.core import typed
 from spot.core.fields import shown
 from spot.core.run import Strategy
 from spot.trainer.runtime.errors import UsageError
-from spot.trainer.runtime.flags import Flags, parse
+from spot.trainer.runtime.flags import NAMES, parse
 
 RESERVED: Final[Mapping[str, str]] = {
     "run": "submit chooses the run's id",
@@ -23,33 +23,47 @@ RESERVED: Final[Mapping[str, str]] = {
 }
 """The flags that the supervisor sets, each with the reason."""
 
-FLAGS: Final = tuple(name for field in fields(Flags) if (name := field.name.replace("_", "-")) not in RESERVED)
+FLAGS: Final = tuple(name for name in NAMES if name not in RESERVED)
 
 _MAX_TEXT = 1000
 _MAX_NUMBER = 1e300
 
 
-def word(value: object) -> str:
-    """Return the value as a word of the trainer's command line."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def mistakes(
-    training: Mapping[str, object], strategy: Strategy | None = None, max_interval_minutes: float | None = None
+    table: str,
+    values: Mapping[str, object],
+    config: type | None = None,
+    strategy: Strategy | None = None,
+    max_interval_minutes: float | None = None,
 ) -> list[str]:
-    """Return a line for each flag that the trainer refuses, or that contradicts a known policy."""
+    """Return a line for each key of [training] or [model] that the trainer refuses, or that contradicts a policy."""
+    own = {key.name: key for key in (typed.keys(config) if config else ()) if key.table == table}
+    known, what = ([*FLAGS, *own], "a flag of the trainer") if table == "training" else ([*own], "in task/config.py")
     lines = []
-    for name, value in training.items():
-        key = f"training.{name if re.fullmatch(r'[A-Za-z0-9_-]{1,60}', name) else shown(name)}"
-        if name in RESERVED:
-            lines.append(f"{key} is {shown(value)}: not allowed here, because {RESERVED[name]}")
-        elif name not in FLAGS:
-            nearest = get_close_matches(name, FLAGS, n=1)
-            known = f"did you mean {nearest[0]}?" if nearest else "python -m task --help lists the flags"
-            lines.append(f"{key} is not a flag of the trainer: {known}")
-        elif allowed := _refused(name, value) or _conflicts(name, word(value), strategy, max_interval_minutes):
+    for name, value in values.items():
+        key = f"{table}.{name if re.fullmatch(r'[A-Za-z0-9_-]{1,60}', name) else shown(name)}"
+        if name in own:
+            allowed = _refused_own(own[name], value)
+        elif name in RESERVED and table == "training":
+            allowed = f"not allowed here, because {RESERVED[name]}"
+        elif name in known:
+            allowed = _refused(name, value) or _conflicts(name, typed.word(value), strategy, max_interval_minutes)
+        else:
+            nearest = get_close_matches(name, known, n=1)
+            advice = f"did you mean {nearest[0]}?" if nearest else "python -m task --help lists the flags"
+            lines.append(f"{key} is not {what}: {advice}")
+            continue
+        if allowed:
             lines.append(f"{key} is {shown(value)}: {allowed}")
     return lines
+
+
+def _refused_own(key: typed.Key, value: object) -> str | None:
+    try:
+        key.read(value)
+    except ValueError:
+        return key.allowed + (", without quotes" if isinstance(value, str) and key.kind in {int, float, bool} else "")
+    return None
 
 
 def _refused(name: str, value: object) -> str | None:
@@ -61,12 +75,13 @@ def _refused(name: str, value: object) -> str | None:
     if isinstance(value, int | float) and not abs(value) < _MAX_NUMBER:
         return "a number that is finite"
     if name == "data" and value != "sample" and not str(value).startswith("gs://"):  # a machine has no other files
-        return 'gs://BUCKET/OBJECT, or "sample" for the data that come with the project'
-    try:
-        parse([f"--{name}", word(value)], {})
+        return 'gs://BUCKET/OBJECT, gs://BUCKET/PREFIX/, or "sample" for the data that come with the project'
+    text = typed.word(value)
+    try:  # each flag alone
+        parse([f"--{name}", text, *(("--batch-size", text) if name == "accumulate" else ())], {})
     except UsageError as error:
         message = re.sub(r" \(python -m task[^()]*\)$", "", str(error)).removeprefix(f"argument --{name}: ")
-        return ascii(message.removeprefix(f"{word(value)!r} is "))[1:-1][:200]
+        return ascii(message.removeprefix(f"{text!r} is "))[1:-1][:200]
     return None
 
 

@@ -8,6 +8,7 @@ import json
 import types
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
+from types import ModuleType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from spot.core.errors import SpotError
@@ -77,6 +78,13 @@ class Key:
         except (ValueError, RecursionError):
             value = text
         return self.read(value)
+
+
+def config_of(module: ModuleType) -> type:
+    """Return the class `Config` of a task. Raise `ConfigError` if there is none."""
+    if not isinstance(found := getattr(module, "Config", None), type):
+        raise ConfigError(f"{module.__name__} defines no class Config: define a dataclass of this name")
+    return found
 
 
 def keys(config: type, flags: Collection[str] = ()) -> tuple[Key, ...]:

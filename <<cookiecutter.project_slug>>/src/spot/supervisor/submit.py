@@ -217,16 +217,33 @@ def _late(run: Run, slack: Slack) -> list[str]:
 
 
 def pinned_data(arguments: tuple[str, ...], *, give_up_s: float) -> tuple[str, ...]:
-    """Pin `--data gs://...` to the present generation of the object.
+    """Pin `--data gs://...` to the present generation of the object. The trainer pins the objects below a prefix.
 
-    Raises `SubmitError` if the object does not exist, `SpotError` if the bucket cannot be read.
+    Raises `SubmitError` if no data is named or none exists, `SpotError` if the bucket cannot be read.
     """
+    if "--data" not in arguments[::2]:
+        raise SubmitError(
+            "training.data is missing",
+            fix='in spot.toml, set data = "gs://BUCKET/OBJECT", or data = "sample" to train on task/sample',
+        )
     pinned = list(arguments)
     for index, flag in enumerate(arguments[:-1]):
         uri = arguments[index + 1]
         if flag == "--data" and uri.startswith("gs://") and not GENERATION.search(uri):
-            pinned[index + 1] = f"{uri}#{_generation(uri, give_up_s)}"
+            if uri.endswith("/"):
+                _check_prefix(uri, give_up_s)
+            else:
+                pinned[index + 1] = f"{uri}#{_generation(uri, give_up_s)}"
     return tuple(pinned)
+
+
+def _check_prefix(uri: str, give_up_s: float) -> None:
+    try:
+        store = open_store(uri, give_up_s=give_up_s)
+    except ValueError as error:
+        raise SubmitError(f"--data {uri}: {error}") from error
+    if not any(entry.name and not entry.name.endswith("/") for entry in store.list("")):
+        raise SubmitError(f"--data {uri}: there are no objects below this prefix")
 
 
 def _generation(uri: str, give_up_s: float) -> int:

@@ -95,6 +95,9 @@ SETTLED: Final = (
 """The flags that the result depends on as they are; a precision depends on the machine as well."""
 NAMES: Final = tuple(field.name.replace("_", "-") for field in fields(Flags) if field.name != "config")
 
+TAKEN: Final = (*NAMES, "help")
+"""Names that no setting of a task can have."""
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -108,7 +111,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str], config: type | N
 
     Raise `UsageError` with one line: flag, value and what is allowed.
     """
-    own = typed.keys(config, {*NAMES, "help"}) if config else ()
+    own = typed.keys(config, TAKEN) if config else ()
     parser = _parser(environ, own)
     words = list[str]()
     for word in arguments:  # argparse takes the value -1e-5 for a flag, unless = joins it
