@@ -102,3 +102,55 @@ def test_what_comes_back_shares_no_memory_with_what_was_given() -> None:
 def test_a_value_without_an_exact_form_is_refused_by_its_place() -> None:
     with pytest.raises(TypeError, match=r"scheduler\.milestones is a Counter|scheduler\.milestones is a set"):
         pytree.pack({"milestones": {1, 2}}, "scheduler", {})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(torch.eye(2).to_sparse(), id="sparse"),
+        pytest.param(np.array(["text"]), id="text"),
+        pytest.param(np.array([object()]), id="object"),
+        pytest.param(np.float32(1), id="scalar"),
+    ],
+)
+def test_an_array_without_an_exact_form_is_refused_by_its_place(value: object) -> None:
+    with pytest.raises(TypeError, match=r"ema\.decay is a "):
+        pytree.pack({"decay": value}, "ema", {})
+
+
+def test_tied_tensors_are_stored_once() -> None:
+    tied = torch.arange(6.0)
+    tensors: dict[str, torch.Tensor] = {}
+    packed = pytree.pack({"embedding": tied, "head": {"weight": tied, "bias": tied[:3]}}, "model", tensors)
+    assert list(tensors) == ["model.embedding", "model.head.bias"]
+    found = pytree.unpack(json.loads(json.dumps(packed)), tensors)
+    assert same(found, {"embedding": tied, "head": {"weight": tied, "bias": tied[:3]}})
+
+
+@pytest.mark.parametrize("other", [torch.arange(4.0), torch.arange(4).view(2, 2), torch.arange(6)])
+def test_tensors_that_only_look_alike_are_stored_apart(other: torch.Tensor) -> None:
+    one = torch.arange(4)
+    value = {"one": one, "view": one.view(2, 2), "bits": one.view(torch.float64), "tail": one[1:], "other": other}
+    tensors: dict[str, torch.Tensor] = {}
+    pytree.pack(value, "x", tensors)
+    assert len(tensors) == len(value)
+    assert same(there_and_back(value), value)
+
+
+@pytest.mark.parametrize(
+    "value", [{"a.b": 1, "a": {"b": 2}}, {"a": {"b": 1}, "a.b": 2}, {1: 1, "1": 2}, {"a": 1, "a_": 2}]
+)
+def test_keys_that_give_one_name_lose_no_tensor(value: dict[Any, Any]) -> None:
+    def tensors(value: Any) -> Any:
+        return {key: tensors(item) for key, item in value.items()} if isinstance(value, dict) else torch.tensor(value)
+
+    assert same(there_and_back(tensors(value)), tensors(value))
+
+
+def test_the_difference_of_two_models_is_named() -> None:
+    model = {"a": torch.zeros(2), "b": torch.zeros(2, 3)}
+    assert pytree.difference(model, dict(model)) is None
+    assert pytree.difference(model, {"a": torch.zeros(2)}) == "b is absent in it and float32 (2, 3) here"
+    assert pytree.difference({"a": torch.zeros(2)}, model) == "b is float32 (2, 3) in it and absent here"
+    other = {**model, "a": torch.zeros(2, dtype=torch.int64)}
+    assert pytree.difference(model, other) == "a is int64 (2,) in it and float32 (2,) here"

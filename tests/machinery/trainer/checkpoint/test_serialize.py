@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load as load_safetensors
 
 from spot.storage.base import Damaged
-from spot.trainer.checkpoint.serialize import STATE, StagingWriter, parse
+from spot.trainer.checkpoint.serialize import STATE, StagingWriter, check, parse
 from spot.trainer.uploader.buffer import SharedBuffer
 
 dtypes = st.sampled_from(
@@ -99,3 +99,17 @@ def test_a_header_that_points_outside_is_damage() -> None:
 def test_a_dtype_that_has_no_place_in_the_format_is_refused_by_name() -> None:
     with pytest.raises(TypeError, match=r"weights has dtype torch\.complex64"):
         StagingWriter(SharedBuffer()).write({"weights": torch.zeros(1, dtype=torch.complex64)}, b"")
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (torch.zeros(1, dtype=torch.complex64), r"w has dtype torch\.complex64"),
+        (torch.eye(2).to_sparse(), "w is no dense tensor"),
+        ({"scale": 1}, "w is no dense tensor"),
+    ],
+)
+def test_what_cannot_be_held_is_known_before_a_save(value: object, says: str) -> None:
+    check({"w": torch.zeros(1)})
+    with pytest.raises(TypeError, match=says):
+        check({"v": torch.zeros(1), "w": value})

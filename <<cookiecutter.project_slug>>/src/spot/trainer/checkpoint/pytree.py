@@ -4,6 +4,7 @@ Unlike unpickling, loading runs no code and needs no list of allowed classes.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,27 +20,51 @@ _KEY = "$"
 def pack(value: object, name: str, tensors: dict[str, Tensor]) -> Json:
     """Return the JSON form of `value`, and add its tensors to `tensors` under names that start with `name`.
 
-    Raise `TypeError` with the path of a value that has no exact form.
+    Tied tensors are added once. Raise `TypeError` with the path of a value that has no exact form.
     """
+    return _pack(value, name, tensors, {})
+
+
+def _pack(value: object, name: str, tensors: dict[str, Tensor], firsts: dict[object, str]) -> Json:
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else {_KEY: "float", "is": repr(float(value))}
-    if isinstance(value, Tensor):
-        tensors[name] = value.detach()
-        return {_KEY: "tensor", "is": name}
-    if isinstance(value, np.ndarray):
-        tensors[name] = torch.from_numpy(value)
-        return {_KEY: "array", "is": name}
+    if isinstance(value, Tensor) and value.layout is torch.strided:
+        first = firsts.get(memory := _memory(value))
+        if first is None:
+            first = firsts[memory] = _add(tensors, name, value.detach())
+        return {_KEY: "tensor", "is": first}
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return {_KEY: "array", "is": _add(tensors, name, torch.from_numpy(value))}
     if isinstance(value, (list, tuple)):
-        items = [pack(item, f"{name}.{index}", tensors) for index, item in enumerate(value)]
+        items = [_pack(item, f"{name}.{index}", tensors, firsts) for index, item in enumerate(value)]
         return {_KEY: "tuple", "is": items} if isinstance(value, tuple) else items
     if isinstance(value, dict):
         if all(isinstance(key, str) for key in value) and _KEY not in value:
-            return {key: pack(item, f"{name}.{key}", tensors) for key, item in value.items()}
-        pairs = [[pack(key, name, tensors), pack(item, f"{name}.{key}", tensors)] for key, item in value.items()]
+            return {key: _pack(item, f"{name}.{key}", tensors, firsts) for key, item in value.items()}
+        pairs = [
+            [_pack(key, name, tensors, firsts), _pack(item, f"{name}.{key}", tensors, firsts)]
+            for key, item in value.items()
+        ]
         return {_KEY: "dict", "is": pairs}
     raise TypeError(f"{name} is a {type(value).__name__}, which a checkpoint cannot hold: make it numbers or tensors")
+
+
+def tied(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the names of tensors that are the same memory as an earlier one, with the name of the first."""
+    firsts: dict[object, str] = {}
+    found = {name: firsts.setdefault(_memory(tensor), name) for name, tensor in tensors.items()}
+    return {name: first for name, first in found.items() if name != first}
+
+
+def difference(built: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> str | None:
+    """Return in which tensor two models differ by name, type or shape."""
+    for name in {**built, **saved}:
+        here, there = _describe(built.get(name)), _describe(saved.get(name))
+        if here != there:
+            return f"{name} is {there} in it and {here} here"
+    return None
 
 
 def unpack(value: Json, tensors: dict[str, Tensor]) -> Any:
@@ -64,3 +89,18 @@ def unpack(value: Json, tensors: dict[str, Tensor]) -> Any:
             return {unpack(key, tensors): unpack(item, tensors) for key, item in inner}
         case kind:
             raise ValueError(f"unknown kind {kind!r} in a checkpoint")
+
+
+def _add(tensors: dict[str, Tensor], name: str, tensor: Tensor) -> str:
+    while name in tensors:  # {"a.b": ..., "a": {"b": ...}} and {1: ..., "1": ...} give one name twice
+        name += "_"
+    tensors[name] = tensor
+    return name
+
+
+def _memory(tensor: Tensor) -> object:
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+
+
+def _describe(tensor: Tensor | None) -> str:
+    return "absent" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

@@ -6,6 +6,7 @@ Format: 8 bytes with the header's length, a JSON header padded with spaces, the 
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -85,13 +86,12 @@ class StagingWriter:
         return size
 
     def _plan(self, tensors: dict[str, Tensor], signature: Signature, room: int) -> _Layout:
+        check(tensors)
         # Wide types come first, so that every tensor is aligned without gaps.
         names = sorted(tensors, key=lambda name: -tensors[name].element_size())
         entries, offsets, end = [], {}, 0
         for name in names:
             tensor = tensors[name]
-            if tensor.dtype not in _DTYPES:
-                raise TypeError(f"{name} has dtype {tensor.dtype}, which a checkpoint cannot hold")
             offsets[name], end = end, end + tensor.numel() * tensor.element_size()
             entries.append(
                 f"{json.dumps(name)}:{_entry(_DTYPES[tensor.dtype], list(tensor.shape), offsets[name], end)},"
@@ -113,6 +113,15 @@ class StagingWriter:
             data_size=end,
             room=room,
         )
+
+
+def check(tensors: Mapping[str, object]) -> None:
+    """Raise `TypeError` with the name of a value that a safetensors file cannot hold."""
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided:
+            raise TypeError(f"{name} is no dense tensor, which a checkpoint cannot hold")
+        if tensor.dtype not in _DTYPES:
+            raise TypeError(f"{name} has dtype {tensor.dtype}, which a checkpoint cannot hold")
 
 
 def parse(view: memoryview) -> tuple[dict[str, Tensor], bytes]:
