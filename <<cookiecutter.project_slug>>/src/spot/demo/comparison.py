@@ -28,21 +28,23 @@ class Comparison:
 
 
 def compare(root: str, baseline: str, interrupted: str) -> Comparison:
-    """Compare two complete runs below `root`, byte by byte; raise `NotFound` if one is not complete."""
+    """Compare two complete runs below `root`, files by size and checksum; raise `NotFound` if one is not complete."""
     models = open_store(f"{root}/models")
-    (expected_weights, expected), (weights, found) = (_results(models, run) for run in (baseline, interrupted))
+    (expected_files, expected), (files, found) = (_results(models, run) for run in (baseline, interrupted))
     return Comparison(
         score_name=found["score"],
         score=found["final"][found["score"]],
         steps=found["steps"],
-        same_weights=weights == expected_weights,
+        same_weights=files == expected_files,
         same_metrics=found["history"] == expected["history"],
         same_order=found["samples_digest"] == expected["samples_digest"],
     )
 
 
-def _results(models: Store, run: str) -> tuple[bytes, dict[str, Json]]:
-    if completion.read(models, run) is None:
+def _results(models: Store, run: str) -> tuple[dict[str, tuple[int, int]], dict[str, Json]]:
+    found = completion.read(models, run)
+    if found is None:
         raise NotFound(f"run {run} is not complete: {models.uri} has no {paths.output(run, paths.COMPLETION)}")
     metrics = json.loads(models.read(paths.output(run, paths.METRICS)).data)
-    return models.read(paths.output(run, paths.MODEL)).data, metrics
+    model = {name: one for name, one in found.objects.items() if name.startswith(paths.MODEL_FOLDER)}
+    return {name: (one.size, one.crc32c) for name, one in model.items()}, metrics

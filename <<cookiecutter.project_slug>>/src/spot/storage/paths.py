@@ -3,7 +3,9 @@
 import re
 from dataclasses import dataclass
 
-MODEL = "model.safetensors"
+MODEL_FOLDER = "model/"
+MODEL = f"{MODEL_FOLDER}model.safetensors"
+"""The weights, unless the task exports other files."""
 METRICS = "metrics.json"
 COMPLETION = "completion.json"
 

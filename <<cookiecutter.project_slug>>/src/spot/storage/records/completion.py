@@ -13,7 +13,6 @@ from spot.storage.records import codec
 from spot.storage.records.manifest import Json
 
 FIX = "move it away"
-RESULTS = (paths.MODEL, paths.METRICS)
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +24,7 @@ class Completion:
     run: fields.Id
     time: datetime
     objects: Mapping[str, Written]
-    """The results, by name in the folder of the run."""
+    """Every result, by name in the folder of the run: the files of the model, and the metrics."""
     compute_seconds: fields.Quantity = 0.0
     """Time in training and evaluations over all attempts, without lost work."""
     tail_seconds: fields.Quantity = 0.0
@@ -45,11 +44,13 @@ def read(store: Store, run: str) -> Completion | None:
     found = codec.decode(Completion, data, f"{store.uri}/{name}", "a completion record", FIX)
     if found.run != run:
         raise Damaged(f"{store.uri}/{name} is of run {found.run}: {FIX}")
+    if not any(name.startswith(paths.MODEL_FOLDER) for name in found.objects):
+        raise Damaged(f"{store.uri}/{name} names no file of the model: {FIX}")
     there = {(entry.name, entry.generation, entry.size) for entry in store.list(f"{run}/")}
-    for result in RESULTS:
+    for result in (paths.METRICS, *found.objects):
         pinned = found.objects.get(result)
         if pinned is None or (paths.output(run, result), pinned.generation, pinned.size) not in there:
-            raise Damaged(f"{store.uri}/{name} names no generation of {result} that exists: {FIX}")
+            raise Damaged(f"{store.uri}/{name} names no generation of {fields.shown(result)} that exists: {FIX}")
     return found
 
 

@@ -67,26 +67,26 @@ def difference(built: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> str 
     return None
 
 
-def unpack(value: Json, tensors: dict[str, Tensor]) -> Any:
+def unpack(value: Json, tensors: dict[str, Tensor], *, copy: bool = True) -> Any:
     """Return the value that was packed. Tensors are copied, because an optimizer updates them in place."""
     if isinstance(value, list):
-        return [unpack(item, tensors) for item in value]
+        return [unpack(item, tensors, copy=copy) for item in value]
     if not isinstance(value, dict):
         return value
     inner: Json = value.get("is")
     match value.get(_KEY):
         case None:
-            return {key: unpack(item, tensors) for key, item in value.items()}
+            return {key: unpack(item, tensors, copy=copy) for key, item in value.items()}
         case "float":
             return float(inner)
         case "tensor":
-            return tensors[inner].clone()
+            return tensors[inner].clone() if copy else tensors[inner]
         case "array":
             return tensors[inner].numpy().copy()
         case "tuple":
-            return tuple(unpack(item, tensors) for item in inner)
+            return tuple(unpack(item, tensors, copy=copy) for item in inner)
         case "dict":
-            return {unpack(key, tensors): unpack(item, tensors) for key, item in inner}
+            return {unpack(key, tensors): unpack(item, tensors, copy=copy) for key, item in inner}
         case kind:
             raise ValueError(f"unknown kind {kind!r} in a checkpoint")
 

@@ -1,0 +1,1 @@
+"""Write the results of a run: model files, metrics and completion record."""

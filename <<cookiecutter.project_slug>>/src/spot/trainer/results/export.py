@@ -1,0 +1,133 @@
+"""Export a model as a folder that it is rebuilt from: weights, and the configuration of the task."""
+
+import importlib
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from spot.core import typed
+from spot.core.fields import shown
+from spot.storage import paths
+from spot.storage.base import Damaged
+from spot.storage.factory import open_store
+from spot.storage.records import codec, completion
+from spot.trainer.checkpoint import pytree, serialize
+from spot.trainer.context import Task
+from spot.trainer.results.write import fetch
+from spot.trainer.runtime.errors import UsageError
+
+WEIGHTS = paths.MODEL.removeprefix(paths.MODEL_FOLDER)
+CONFIG = "config.json"
+MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+
+
+def write_model(folder: Path, model: nn.Module, config: object, task: Task) -> None:
+    """Write the weights, the values of `config`, and the modules of the task that rebuild the model from both.
+
+    Tied weights are stored once: the metadata names the tensor of each further name, as `safetensors.torch` does.
+    """
+    weights: dict[str, Tensor] = _plain(model).state_dict()
+    serialize.check(weights)
+    tied = pytree.tied(weights)
+    save_file(
+        {name: _own(tensor) for name, tensor in weights.items() if name not in tied},
+        folder / WEIGHTS,
+        metadata={"format": "pt", **tied},
+    )
+    values = {
+        "format": codec.FORMAT,
+        "model": task.model,
+        "config": task.config,
+        "values": typed.flags_of(config) if config else {},
+    }
+    (folder / CONFIG).write_text(json.dumps(values, indent=1), encoding="utf-8")
+
+
+def load_exported(source: str | Path) -> nn.Module:
+    """Return the model of an exported folder, or of `gs://bucket/prefix/models/RUN/model`, ready to evaluate.
+
+    Raise `UsageError` if this task builds another model, `Damaged` for a file that is not as it was written.
+    """
+    if not str(source).startswith("gs://"):
+        return _load(Path(source), str(source))
+    with tempfile.TemporaryDirectory() as folder:
+        _download(str(source), Path(folder))
+        return _load(Path(folder), str(source))
+
+
+def _load(folder: Path, source: str) -> nn.Module:
+    try:
+        values = codec.loads((folder / CONFIG).read_bytes())
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            weights: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tied: Mapping[str, str] = file.metadata() or {}
+    except FileNotFoundError as error:
+        raise UsageError(f"{source} holds no exported model: {CONFIG} or {WEIGHTS} does not exist") from error
+    except (ValueError, SafetensorError) as error:
+        raise Damaged(f"{source} holds no exported model: {error}") from error
+    weights |= {name: weights[first] for name, first in tied.items() if first in weights}
+    model = _build(values, source)
+    if difference := pytree.difference(_plain(model).state_dict(), weights):
+        raise UsageError(f"{source} is of another model: {difference}; use the task that trained it")
+    _plain(model).load_state_dict(weights)
+    return model.eval()
+
+
+def _build(values: Any, source: str) -> nn.Module:
+    """Return the model that the task builds from the exported configuration."""
+    model, config, given = (
+        values.get(name) if isinstance(values, dict) else None for name in ("model", "config", "values")
+    )
+    for name in (model, config):
+        if name is not None and not (isinstance(name, str) and MODULE.fullmatch(name)):
+            raise Damaged(f"{source}/{CONFIG} names the module {shown(name)}")
+    if model is None:
+        raise UsageError(
+            f"{source}/{CONFIG} names no module that builds the model: build it, and load {WEIGHTS} into it"
+        )
+    try:
+        built = _config(config, given) if config else None
+        return cast(nn.Module, importlib.import_module(model).build(built))
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise UsageError(f"this task cannot build the model of {source}: {error}") from error
+
+
+def _config(module: str, given: Any) -> Any:
+    kind = importlib.import_module(module).Config
+    keys = {key.flag: key for key in typed.keys(kind)}
+    if unknown := given.keys() - keys.keys():
+        raise ValueError(f"{module}.Config has no {min(unknown)}")
+    return typed.build(kind, {flag: None if value is None else keys[flag].read(value) for flag, value in given.items()})
+
+
+def _download(source: str, folder: Path) -> None:
+    """Copy the two files of a complete run, in the generations that its completion record names."""
+    match = re.fullmatch(rf"(gs://.+)/([^/]+)/{paths.MODEL_FOLDER}?", source)
+    store = open_store(match[1]) if match else None
+    found = completion.read(store, match[2]) if match and store else None
+    if not (match and store and found):
+        raise UsageError(f"{source} is not the model of a complete run: expected gs://bucket/prefix/models/RUN/model")
+    for name in (paths.MODEL, f"{paths.MODEL_FOLDER}{CONFIG}"):
+        if pinned := found.objects.get(name):
+            with (folder / Path(name).name).open("w+b") as file:
+                checksum = fetch(store, paths.output(match[2], name), pinned.size, pinned.generation, file)
+            if checksum != pinned.crc32c:
+                raise Damaged(f"{source}: {name} has CRC32C {checksum:08x}, written as {pinned.crc32c:08x}")
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    """Return the model that `torch.compile` wrapped: its weights have the names that `build` gives them."""
+    return cast(nn.Module, getattr(model, "_orig_mod", model))
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """Return the tensor on the CPU, with memory of its own: safetensors refuses overlapping tensors."""
+    whole = tensor.detach().cpu().contiguous()
+    return whole if whole.untyped_storage().nbytes() == whole.nbytes else whole.clone()
