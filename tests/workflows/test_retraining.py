@@ -26,7 +26,7 @@ def test_a_scheduled_run_completes_despite_a_preemption_and_supervise_is_on_whil
     run = team.only_run()
     assert (run.spec.image, run.spec.arguments, run.spec.policy.strategy) == (
         BUILT,
-        ("--epochs", "20"),
+        ("--data", "sample", "--epochs", "20"),
         Strategy.HYBRID,
     )
     assert run.spec.deadline - run.submitted_at == timedelta(hours=12)
@@ -87,7 +87,7 @@ def test_a_dispatch_submits_its_inputs_with_the_existing_image(team: Cloud, act:
     assert lines(act.builds) == []
     assert (policy.strategy, policy.regions, policy.budget_usd) == (Strategy.ON_DEMAND, ("us-east4", "us-central1"), 40)
     assert run.spec.deadline - run.submitted_at == timedelta(hours=6.5)
-    assert run.spec.arguments == ("--epochs", "30", "--data", data)
+    assert run.spec.arguments == ("--data", data, "--epochs", "30")
     assert (run.attempts[0].provisioning, run.attempts[0].region) == (Provisioning.ON_DEMAND, "us-east4")
     assert not list(act.repository.rglob("pwned"))
 
@@ -100,7 +100,7 @@ def test_a_dispatch_with_default_inputs_submits_the_values_of_spot_toml(team: Cl
     )
     assert done.succeeded, done.log
     assert team.only_run().spec.policy.strategy is Strategy.HYBRID
-    assert team.only_run().spec.arguments == ("--epochs", "20")
+    assert team.only_run().spec.arguments == ("--data", "sample", "--epochs", "20")
 
 
 def test_a_dry_run_shows_the_plan_and_the_request_and_changes_nothing(team: Cloud, act: Act) -> None:

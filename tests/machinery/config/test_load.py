@@ -269,7 +269,7 @@ def test_hostile_values_are_shown_short_and_escaped_on_one_line(key: str, value:
 
 
 @pytest.mark.parametrize("name", ['"a\\nb"', '"\\u001b[31m"', '"' + "a" * 100_000 + '"', '"\N{ROCKET}"', '""'])
-@pytest.mark.parametrize("table", ["", "cloud.", "training."])
+@pytest.mark.parametrize("table", ["", "cloud.", "model.", "training."])
 def test_hostile_names_are_shown_short_and_escaped_on_one_line(table: str, name: str) -> None:
     [line] = mistakes(f"{name} = 1\n{GOOD}" if not table else changed(f"{table}{name}", "1"))
 
@@ -284,7 +284,7 @@ VALUES = st.recursive(
     max_leaves=5,
 )
 NAMES = st.sampled_from(
-    [*TABLES, "name", "training", *(key for model in TABLES.values() for key in model.model_fields)]
+    [*TABLES, "name", "model", "training", *(key for model in TABLES.values() for key in model.model_fields)]
 ) | st.text(max_size=5)
 
 

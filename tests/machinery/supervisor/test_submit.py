@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.machinery import samples
 from tests.machinery.desk import DIGEST, IMAGE, WEEKLY, Desk, unreachable_url
 from tests.machinery.google.google_project import google_project
 from tests.machinery.google.google_server import Answer, refusal
+from tests.paths import PROJECT
 
 TAG = "us-central1-docker.pkg.dev/my-project/images/trainer:v1"
 
@@ -209,6 +211,45 @@ def test_data_in_the_bucket_is_pinned_to_its_generation(desk: Desk) -> None:
     assert "the object does not exist" in desk.spot("submit", "--", "--data", uri[:-1]).err
 
 
+def test_a_run_without_data_is_refused_with_both_choices(desk: Desk) -> None:
+    desk.settings({"training.data": None})
+    line = refused(desk)
+    assert line.startswith("training.data is missing (fix: in spot.toml, set data = ")
+    assert '"gs://BUCKET/OBJECT"' in line
+    assert 'data = "sample"' in line
+    assert trainer_flags(request_of(desk, "--", "--data", "sample"))["--data"] == "sample"
+
+
+def test_a_prefix_with_objects_stays_as_it_is(desk: Desk) -> None:
+    desk.put("data/shards/0.bin", b"1")
+    uri = f"{desk.root}/data/"
+    assert trainer_flags(request_of(desk, "--", "--data", uri))["--data"] == uri
+
+
+def test_a_prefix_without_objects_is_refused(desk: Desk) -> None:
+    desk.put("data/train.npz", b"1")
+    uri = f"{desk.root}/dat/"
+    said = desk.spot("submit", "--", "--data", uri)
+    assert (said.code, said.err) == (2, f"spot: --data {uri}: there are no objects below this prefix\n")
+    assert desk.server.calls == []
+
+
+def test_a_dry_run_shows_the_settings_of_the_task_that_a_run_pins(desk: Desk) -> None:
+    task = desk.toml.parent / "task"
+    task.mkdir()
+    shutil.copy(PROJECT / "task" / "config.py", task)
+    desk.settings({"model.channels": "64"})
+    words = ("--", "--model.dropout", "0.5", "--learning-rate", "0.01")
+    own = {"--model.channels": "64", "--model.dropout": "0.5", "--learning-rate": "0.01", "--weight-decay": "0.01"}
+    assert trainer_flags(request_of(desk, *words)).items() >= own.items()
+    shown = desk.spot("submit", "--dry-run", *words).out
+    assert all(f"{flag} {value}" in " ".join(shown.split()) for flag, value in own.items())
+    desk.submit(WEEKLY, *words)
+    pinned = desk.run(WEEKLY).spec.arguments
+    assert dict(zip(pinned[::2], pinned[1::2], strict=True)).items() >= own.items()
+    assert "did you mean channels?" in desk.spot("submit", "--", "--model.chanels", "3").err
+
+
 def test_data_that_is_pinned_already_stays_so(desk: Desk) -> None:
     uri = f"{desk.root}/data/train.npz#12"
     assert trainer_flags(request_of(desk, "--", "--data", uri))["--data"] == uri
@@ -220,6 +261,8 @@ def test_data_that_is_pinned_already_stays_so(desk: Desk) -> None:
         ("gs://bucket/no/such/object", "--data gs://bucket/no/such/object: the object does not exist"),
         ("gs://bucket", "names no object: expected gs://bucket/path/to/object"),
         ("gs://no-such-bucket/object", "bucket gs://no-such-bucket does not exist"),
+        ("gs://no-such-bucket/prefix/", "bucket gs://no-such-bucket does not exist"),
+        ("gs:///", "--data gs:///: 'gs:///' names no bucket: expected gs://bucket/prefix"),
     ],
 )
 def test_data_that_is_not_there_is_refused(desk: Desk, uri: str, says: str) -> None:

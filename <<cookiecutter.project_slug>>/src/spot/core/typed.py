@@ -98,12 +98,15 @@ def keys(config: type, flags: Collection[str] = ()) -> tuple[Key, ...]:
         if table.name not in TABLES:
             raise ConfigError(f"{where} is not allowed: only Config.model and Config.training are")
         try:
-            values = getattr(config(), table.name)
-            hints = get_type_hints(type(values))
+            kind = get_type_hints(config)[table.name]
+            settable, hints = _settable(kind), get_type_hints(kind)
+            defaults = getattr(config(), table.name)
+        except ConfigError:
+            raise
         except Exception as error:
             raise ConfigError(f"{where} cannot be read: {type(error).__name__}: {one_line(error)}") from error
-        for field in _settable(type(values)):
-            key = _key(table.name, field.name, hints[field.name], getattr(values, field.name))
+        for field in settable:
+            key = _key(table.name, field.name, hints[field.name], getattr(defaults, field.name))
             if key.flag in flags:
                 raise ConfigError(f"{where}.{field.name}: --{key.flag} is a flag of the trainer: choose another name")
             found.append(key)
@@ -134,7 +137,7 @@ def word(value: object) -> str:
 def _settable(kind: type) -> list["Field[Any]"]:
     """Return the fields that may be set. Raise `ConfigError` for one without a default."""
     if not is_dataclass(kind):
-        raise ConfigError(f"{kind.__name__} is not a dataclass: decorate it with @dataclass(frozen=True, kw_only=True)")
+        raise ConfigError(f"{_shown(kind)} is not a dataclass: decorate it with @dataclass(frozen=True, kw_only=True)")
     found = [field for field in fields(kind) if field.init]
     for field in found:
         if field.default is MISSING and field.default_factory is MISSING:
@@ -150,12 +153,16 @@ def _key(table: str, field: str, hint: Any, default: Any) -> Key:
     choices = get_args(item) if get_origin(item) is Literal else ()
     where = f"Config.{table}.{field}"
     if item not in _ALLOWED and not (choices and {type(one) for one in choices} <= {*_ALLOWED}):
-        raise ConfigError(f"{where} has the type {getattr(hint, '__name__', hint)}: allowed are {_TYPES}")
+        raise ConfigError(f"{where} has the type {_shown(hint)}: allowed are {_TYPES}")
     key = Key(table=table, field=field, kind=kind, default=default)
     try:
         return key if optional and default is None else replace(key, default=key.read(default))
     except ValueError as error:
         raise ConfigError(f"{where} has a wrong default: {error}") from None
+
+
+def _shown(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
 def _allowed(kind: Any) -> str:

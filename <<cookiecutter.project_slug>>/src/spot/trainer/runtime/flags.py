@@ -20,6 +20,7 @@ DIRECTORIES = (
 )
 """Flag, variable of Vertex AI, default and contents."""
 LONGEST_LINE = 400
+EPOCH = "epoch"
 
 
 class Device(StrEnum):
@@ -89,9 +90,7 @@ class Flags:
     """An instance of the task's `Config`, None without one."""
 
 
-SETTLED: Final = (
-    *("epochs", "max_steps", "batch_size", "accumulate", "clip_norm", "ema", "evaluate_every", "patience", "seed"),
-)
+SETTLED: Final = (*("epochs", "max_steps", "batch_size", "accumulate", "clip_norm", "ema", "patience", "seed"),)
 """The flags that the result depends on as they are; a precision depends on the machine as well."""
 NAMES: Final = tuple(field.name.replace("_", "-") for field in fields(Flags) if field.name != "config")
 
@@ -152,6 +151,7 @@ def settled(flags: Flags, precision: Precision) -> dict[str, Any]:
     own = typed.flags_of(flags.config) if flags.config else {}
     return {
         **{name.replace("_", "-"): getattr(flags, name) for name in SETTLED},
+        "evaluate-every": flags.evaluate_every or EPOCH,
         "precision": precision.value,
         "deterministic": flags.deterministic.value,
         **own,
@@ -193,8 +193,8 @@ def _parser(environ: Mapping[str, str], own: Sequence[typed.Key]) -> _Parser:
     training.add_argument("--ema", type=_decay, default=0.0, metavar="DECAY", help="average the weights; 0: off")
     training.add_argument(
         "--evaluate-every",
-        type=_or("epoch", _whole(1)),
-        default="epoch",
+        type=_or(EPOCH, _whole(1)),
+        default=EPOCH,
         metavar="{epoch,N}",
         help="evaluate at the end of each epoch, or every N steps",
     )
