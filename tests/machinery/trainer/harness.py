@@ -1,28 +1,29 @@
-"""Train in this process on a few digits, stop at any place, and restore from bytes alone."""
+"""Train in this process on a few patterns, stop at any place, and restore from bytes alone."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch.amp.grad_scaler import GradScaler
 
-from spot.core.clock import SystemClock
+from spot.storage.local import LocalStore
 from spot.trainer.checkpoint.serialize import StagingWriter, parse
-from spot.trainer.context import Runtime
-from spot.trainer.dataset import Data, TaskModel
-from spot.trainer.loop import Compute, train
-from spot.trainer.progress import ProgressDisplay
+from spot.trainer.context import Runtime, Start
+from spot.trainer.data.contract import Data, TaskModel
+from spot.trainer.loop import train
+from spot.trainer.runtime import flags
 from spot.trainer.runtime.errors import Stopped
+from spot.trainer.runtime.flags import Flags
 from spot.trainer.runtime.signals import StopSignal
-from spot.trainer.state import TrainingPlan, TrainingState
-from spot.trainer.tensorboard import Scalars
+from spot.trainer.session import Session
+from spot.trainer.state import TrainingState
 from spot.trainer.uploader.buffer import SharedBuffer
-from tests.machinery.fixture_task import model
+from tests.machinery.fixture_task import TASK, model
+from tests.machinery.fixture_task.config import Config
 from tests.machinery.fixture_task.data import load
 
 
@@ -31,28 +32,26 @@ class Case:
     """Describe a small training."""
 
     samples: int = 50
-    batch_size: int = 8
-    accumulate: int = 3
-    epochs: int = 2
-    max_steps: int | None = None
-    patience: int = 0
-    mixed: bool = False
-    workers: int = 0
-    seed: int = 0
+    arguments: tuple[str, ...] = ("--batch-size", "24", "--accumulate", "3", "--epochs", "2")
+    more: tuple[str, ...] = ()
+    direction: str = "max"
+    metric: str = "accuracy"
 
     @property
-    def plan(self) -> TrainingPlan:
-        return TrainingPlan(
-            samples=self.samples,
-            batch_size=self.batch_size,
-            accumulate=self.accumulate,
-            epochs=self.epochs,
-            max_steps=self.max_steps,
-        )
+    def flags(self) -> Flags:
+        return flags.parse([*self.arguments, *self.more, "--device", "cpu", "--log-interval", "1e9"], {}, Config)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.samples // self.flags.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        return self.flags.epochs * self.steps_per_epoch
 
 
 class StopAfter(StopSignal):
-    """Stop at the n-th check of the loop: it checks before and after each batch and evaluation."""
+    """Stop at the n-th check of the loop: it checks before each step, after each step, and before each evaluation."""
 
     def __init__(self, checks: int | None) -> None:
         super().__init__()
@@ -75,6 +74,36 @@ class Result:
     steps: int
 
 
+class InMemorySession(Session):
+    """Start from a captured state instead of a store, and never save."""
+
+    captured: bytes | None = None
+    checks: int | None = None
+
+    def track(self, **given: object) -> None:
+        super().track(**given)  # type: ignore[arg-type]
+        if self.captured:
+            self._state.restore(*parse(memoryview(bytearray(self.captured))))
+            self._positions = self._training_positions()
+        cast(StopAfter, self._stop).left = self.checks
+
+    @property
+    def state(self) -> TrainingState:
+        return self._state
+
+    @property
+    def result(self) -> Result:
+        state = self._state
+        state.load_shipped()
+        assert state.shipped_module
+        return Result(
+            weights=save({name: tensor.contiguous() for name, tensor in state.shipped_module.state_dict().items()}),
+            history=state.counters.history,
+            order_digest=self._loaders[0].order_digest,
+            steps=state.step,
+        )
+
+
 class _Few:
     def __init__(self, samples: object, count: int) -> None:
         self._samples = samples
@@ -87,57 +116,33 @@ class _Few:
         return self._samples[sample]  # type: ignore[index]
 
 
-_DATA = load("sample")
+_DATA = load(Config(), "sample")
 
 
-def fresh(case: Case) -> TrainingState:
-    """Return a state as a start of the trainer builds it, with seeded generators."""
-    random.seed(case.seed)
-    np.random.seed(case.seed)
-    torch.manual_seed(case.seed)
-    network = model.build()
-    optimizer, scheduler = model.build_optimizer(network, 0.01, case.plan.total_steps)
-    return TrainingState(
-        model=network,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        scaler=GradScaler("cpu", enabled=case.mixed, init_scale=4.0, growth_interval=2),
-        plan=case.plan,
-        patience=case.patience,
-        score_name=model.SCORE,
+def start(case: Case, captured: bytes | None, checks: int | None) -> tuple[InMemorySession, bool]:
+    """Train from a captured state until a stop, and return the session, and whether it reached the end."""
+    data = replace(
+        _DATA,
+        train=_Few(_DATA.train, case.samples),  # type: ignore[arg-type]
+        held_out=_Few(_DATA.held_out, 10),  # type: ignore[arg-type]
+        objects=(),
     )
-
-
-def advance(state: TrainingState, case: Case, stop: StopSignal) -> bool:
-    """Continue training, and return whether it reached the end."""
-    data = Data(train=_Few(_DATA.train, case.samples), held_out=_Few(_DATA.held_out, 10), objects=())  # type: ignore[arg-type]
+    begun = Start(task=TASK, flags=case.flags, outputs=LocalStore("/nowhere"), stop=StopAfter(None), runtime=Runtime())
+    session = InMemorySession(begun, metrics={case.metric: case.direction})
+    session.captured, session.checks = captured, checks
+    session.__enter__()
     try:
-        train(
-            state,
-            cast(TaskModel, model),
-            data,
-            compute=Compute(device=torch.device("cpu"), mixed=case.mixed, workers=case.workers),
-            seed=case.seed,
-            runtime=Runtime(),
-            stop=stop,
-            checkpointer=None,
-            progress=ProgressDisplay(1e9, SystemClock(), terminal=False),
-            scalars=Scalars(None, "test", SystemClock()),
-        )
+        train(session, cast(TaskModel, model), data, case.flags)
     except Stopped:
-        return False
-    return True
+        return session, False
+    return session, True
 
 
-def carried_over(state: TrainingState, case: Case) -> TrainingState:
-    """Return the state as a later start of the trainer restores it."""
+def capture(state: TrainingState) -> bytes:
+    """Return a checkpoint of the state."""
     buffer = SharedBuffer()
     size = StagingWriter(buffer).write(*state.capture())
-    image = bytearray(buffer.view(size)[:size])
-    disturb()
-    successor = fresh(case)
-    successor.restore(*parse(memoryview(image)))
-    return successor
+    return bytes(buffer.view(size)[:size])
 
 
 def disturb() -> None:
@@ -149,15 +154,13 @@ def disturb() -> None:
 
 def run(case: Case, checks: list[int]) -> Result:
     """Train to the end, stopped after each number of checks in turn."""
-    state = fresh(case)
+    captured = None
     for count in checks:
-        if advance(state, case, StopAfter(count)):
-            break
-        state = carried_over(state, case)
-    assert advance(state, case, StopAfter(None))
-    return Result(
-        weights=save({name: tensor.contiguous() for name, tensor in state.final_weights().items()}),
-        history=state.counters.history,
-        order_digest=state.counters.order_digest,
-        steps=state.step,
-    )
+        session, ended = start(case, captured, count)
+        if ended:
+            return session.result
+        captured = capture(session.state)
+        disturb()
+    session, ended = start(case, captured, None)
+    assert ended
+    return session.result

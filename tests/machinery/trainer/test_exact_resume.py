@@ -10,20 +10,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save
 
 from spot.trainer.state import TrainingState
-from tests.machinery.trainer.harness import Case, Result, StopAfter, advance, carried_over, fresh, run
+from tests.machinery.trainer.harness import Case, capture, run, start
 
 CASES = {
-    "plain": Case(accumulate=1),
+    "plain": Case(arguments=("--batch-size", "8", "--epochs", "2")),
     "accumulating": Case(),
-    "short last batch": Case(samples=49, batch_size=16, accumulate=2, epochs=3),
-    "fewer samples than a batch": Case(samples=5, epochs=4),
-    "stopping mid-epoch": Case(max_steps=4),
-    "early stop": Case(epochs=6, patience=1, accumulate=1),
-    "mixed precision": Case(mixed=True),
-    "another seed": Case(seed=7),
+    "short last batch": Case(samples=49, arguments=("--batch-size", "32", "--accumulate", "2", "--epochs", "3")),
+    "fewer samples than a batch": Case(samples=5, more=("--epochs", "4")),
+    "stopping mid-epoch": Case(more=("--max-steps", "4")),
+    "early stop": Case(arguments=("--batch-size", "8", "--epochs", "6", "--patience", "1")),
+    "evaluating often": Case(arguments=("--batch-size", "8", "--epochs", "2", "--evaluate-every", "3")),
+    "bf16": Case(more=("--precision", "bf16")),
+    "clipped and averaged": Case(more=("--clip-norm", "0.5", "--ema", "0.9")),
+    "another seed": Case(more=("--seed", "7")),
 }
 
 undisturbed = cache(lambda case: run(case, []))
@@ -39,23 +40,22 @@ def test_stops_anywhere_leave_no_trace(name: str, looks: list[int]) -> None:
 def test_every_single_place_to_stop_leaves_no_trace() -> None:
     case = CASES["accumulating"]
     places = 0
-    while not advance(fresh(case), case, StopAfter(places)):
+    while not start(case, None, places)[1]:
         assert run(case, [places]) == undisturbed(case)
         places += 1
-    batches = case.epochs * -(-case.samples // case.batch_size)
-    assert places == 2 * batches + case.epochs
+    assert places == 2 * case.total_steps + case.flags.epochs
 
 
 def test_a_stop_at_every_place_in_turn_leaves_no_trace() -> None:
-    """Each start does one batch and is stopped: twice and more in every epoch, and within accumulated steps."""
+    """Each start does one step and is stopped: twice and more in every epoch."""
     case = CASES["accumulating"]
     assert run(case, [2] * 40) == undisturbed(case)
 
 
 @pytest.mark.parametrize("looks", [[], [3], [4, 7]])
 def test_data_workers_change_nothing(looks: list[int]) -> None:
-    case = Case(workers=2, epochs=1)
-    assert run(case, looks) == undisturbed(Case(epochs=1))
+    case = Case(more=("--workers", "2", "--epochs", "1"))
+    assert run(case, looks) == undisturbed(Case(more=("--epochs", "1")))
 
 
 def test_seeds_matter() -> None:
@@ -63,23 +63,29 @@ def test_seeds_matter() -> None:
 
 
 def test_early_stop_ends_before_the_last_epoch_with_the_best_weights() -> None:
-    case = Case(epochs=40, patience=2, accumulate=1)
+    case = Case(arguments=("--batch-size", "8", "--epochs", "40", "--patience", "2"))
     result = undisturbed(case)
     scores = [entry["accuracy"] for entry in result.history]
-    assert result.steps < case.plan.total_steps
-    assert scores.index(max(scores)) == len(scores) - 3
-    state = fresh(case)
-    while state.counters.best_score != max(scores):
-        assert not advance(state, case, StopAfter(1))
-    assert _result(state).weights == result.weights
+    assert result.steps < case.total_steps
+    best = scores.index(max(scores))
+    assert best == len(scores) - 3
+    session, _ = start(Case(arguments=(*case.arguments, "--max-steps", str(result.history[best]["step"]))), None, None)
+    assert session.state.shipped["accuracy"] == max(scores)
+
+
+def test_a_metric_that_should_be_small_does_not_stop_while_it_improves() -> None:
+    case = Case(arguments=("--batch-size", "8", "--epochs", "12", "--patience", "2"), metric="loss", direction="min")
+    losses = [entry["loss"] for entry in undisturbed(case).history]
+    assert losses[-1] == min(losses)
+    assert len(losses) == 12
 
 
 def _forget_optimizer(state: TrainingState) -> None:
-    state.optimizer.state.clear()
+    state.tracked["optimizer"].state.clear()  # type: ignore[attr-defined]
 
 
 def _forget_scheduler(state: TrainingState) -> None:
-    state.scheduler.last_epoch = 0
+    state.tracked["scheduler"].last_epoch = 0  # type: ignore[attr-defined]
 
 
 def _forget_generators(_: TrainingState) -> None:
@@ -87,19 +93,15 @@ def _forget_generators(_: TrainingState) -> None:
 
 
 def _forget_offset(state: TrainingState) -> None:
-    state.counters.offset = 0
-
-
-def _forget_gradients(state: TrainingState) -> None:
-    state.optimizer.zero_grad()
+    state.tracked["loader"].load_state_dict(state.tracked["loader"].state_dict() | {"offset": 0})
 
 
 def _forget_batch_statistics(state: TrainingState) -> None:
-    state.model[1].reset_running_stats()  # type: ignore[index]
+    state.tracked["model"][1].reset_running_stats()  # type: ignore[index]
 
 
-def _forget_scale(state: TrainingState) -> None:
-    state.scaler.load_state_dict({**state.scaler.state_dict(), "_growth_tracker": 0, "scale": 2.0**14})
+def _forget_average(state: TrainingState) -> None:
+    state.tracked["ema"].module[0].weight.data.zero_()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -109,27 +111,17 @@ def _forget_scale(state: TrainingState) -> None:
         _forget_scheduler,
         _forget_generators,
         _forget_offset,
-        _forget_gradients,
         _forget_batch_statistics,
-        _forget_scale,
+        _forget_average,
     ],
 )
 def test_forgetting_any_part_of_the_state_would_show(forget: Callable[[TrainingState], Any]) -> None:
     """The control: these comparisons do notice."""
-    case = CASES["mixed precision"]
-    state = fresh(case)
-    assert not advance(state, case, StopAfter(9))
-    assert state.counters.offset % case.plan.step_size
-    state = carried_over(state, case)
-    forget(state)
-    assert advance(state, case, StopAfter(None))
-    assert _result(state) != undisturbed(case)
-
-
-def _result(state: TrainingState) -> Result:
-    return Result(
-        weights=save(dict(state.final_weights())),
-        history=state.counters.history,
-        order_digest=state.counters.order_digest,
-        steps=state.step,
-    )
+    case = CASES["clipped and averaged"]
+    session, ended = start(case, None, 3)
+    assert not ended
+    assert session.steps % case.steps_per_epoch
+    forget(session.state)
+    resumed, ended = start(case, capture(session.state), None)
+    assert ended
+    assert resumed.result != undisturbed(case)

@@ -2,19 +2,20 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
-import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
+from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from spot.trainer import main as trainer
-from spot.trainer.data.contract import TaskData, TaskModel
+from spot.trainer.data.contract import Data, TaskData, TaskModel
 from spot.trainer.progress import TOKENS
 from spot.trainer.runtime.errors import UsageError
 from spot.trainer.runtime.flags import Flags, Precision
 from spot.trainer.session import Session
+from spot.trainer.state import Stateful
 
 
 def main() -> None:
@@ -23,52 +24,57 @@ def main() -> None:
     assert start
     assert start.task.model
     assert start.task.data
-    task = cast(TaskModel, importlib.import_module(start.task.model))
-    data_module = cast(TaskData, importlib.import_module(start.task.data))
-    flags = start.flags
+    model, data = (importlib.import_module(name) for name in (start.task.model, start.task.data))
+    with Session(
+        start, metrics=getattr(model, "METRICS", None), on_metrics=getattr(model, "on_metrics", None)
+    ) as session:
+        train(session, cast(TaskModel, model), cast(TaskData, data).load(session.config, session.data), start.flags)
 
-    with Session(start, metrics=task.METRICS, on_metrics=getattr(task, "on_metrics", None)) as session:
-        data = data_module.load(session.config, session.data)
-        batches = session.loader(data.train, collate=data.collate)
-        held_out = session.loader(data.held_out, collate=data.collate, train=False)
-        steps_per_epoch = -(-batches.size // flags.batch_size)
-        total_steps = min(flags.epochs * steps_per_epoch, flags.max_steps or flags.epochs * steps_per_epoch)
 
-        model = session.wrap(task.build(session.config))
-        optimizer, scheduler = task.build_optimizer(model, session.config, total_steps)
-        scaler = GradScaler(session.device.type, enabled=session.precision is Precision.FP16)
-        tracked: dict[str, Any] = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
-        if flags.ema:
-            tracked["ema"] = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(flags.ema), use_buffers=True)
-        session.track(total_steps=total_steps, objects=data.objects, loader=batches, **tracked)
-        judged = tracked["ema"].module if flags.ema else model
+def train(session: Session, task: TaskModel, data: Data, flags: Flags) -> None:
+    """Train to the end. A resume continues after the last step of the checkpoint."""
+    batches = session.loader(data.train, collate=data.collate)
+    held_out = session.loader(data.held_out, collate=data.collate, train=False)
+    total_steps = flags.epochs * batches.steps_per_epoch
+    total_steps = min(total_steps, flags.max_steps or total_steps)
 
-        every = flags.evaluate_every or steps_per_epoch
-        loaded = iter(batches)
-        while True:
-            if session.steps and (session.steps % every == 0 or session.steps == total_steps):
-                session.evaluate(lambda batch: task.evaluation_step(judged, batch), held_out)
-            if session.finished:
-                break
-            metrics: dict[str, Tensor] = {}
-            left = batches.step_size
-            total = left
-            while left:
-                batch = next(loaded)
-                with session.autocast():
-                    losses = _losses(task.training_step(model, batch))
-                # Every sample of the step has equal weight, also when its last batch is short.
-                share = batches.count / total
-                scaler.scale(_sum(losses) * share).backward()  # type: ignore[no-untyped-call]
-                for name, value in losses.items():
-                    weighed = value.detach() * (1 if name == TOKENS else share)
-                    metrics[name] = metrics[name] + weighed if name in metrics else weighed
-                left -= batches.count
-            _update(flags, model, optimizer, scaler)
-            scheduler.step()
-            if flags.ema:
-                tracked["ema"].update_parameters(model)
-            session.step(metrics)
+    model = session.wrap(task.build(session.config))
+    optimizer, scheduler = task.build_optimizer(model, session.config, total_steps)
+    scaler = GradScaler(session.device.type, enabled=session.precision is Precision.FP16)
+    tracked: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
+    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(flags.ema), use_buffers=True) if flags.ema else None
+    if ema:
+        tracked["ema"] = ema
+    session.track(total_steps=total_steps, objects=data.objects, loader=batches, **tracked)
+
+    every, judged = flags.evaluate_every or batches.steps_per_epoch, ema.module if ema else model
+    loaded = iter(batches)
+    while True:
+        if session.steps and (session.steps % every == 0 or session.steps == total_steps):
+            session.evaluate(lambda batch: task.evaluation_step(judged, batch), held_out)
+        if session.finished:
+            return
+        metrics: dict[str, Tensor] = {}
+        while not metrics or not batches.step_ended:
+            batch = next(loaded)
+            with session.autocast():
+                losses = _losses(task.training_step(model, batch))
+            # Every sample of the step has equal weight, also when its last batch is short.
+            share = batches.count / batches.step_count
+            scaler.scale(_sum(losses) * share).backward()  # type: ignore[no-untyped-call]
+            for name, value in losses.items():
+                weighed = value.detach() * (1 if name == TOKENS else share)
+                metrics[name] = metrics[name] + weighed if name in metrics else weighed
+        if flags.clip_norm:
+            scaler.unscale_(optimizer)
+            clip_grad_norm_(model.parameters(), flags.clip_norm)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        scheduler.step()
+        if ema:
+            ema.update_parameters(model)
+        session.step(metrics)
 
 
 def _losses(returned: Tensor | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -85,12 +91,3 @@ def _losses(returned: Tensor | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 def _sum(losses: Mapping[str, Tensor]) -> Tensor:
     first, *others = (value for name, value in losses.items() if name != TOKENS)
     return sum(others, first)
-
-
-def _update(flags: Flags, model: torch.nn.Module, optimizer: torch.optim.Optimizer, scaler: GradScaler) -> None:
-    if flags.clip_norm:
-        scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), flags.clip_norm)
-    scaler.step(optimizer)
-    scaler.update()
-    optimizer.zero_grad(set_to_none=True)

@@ -34,9 +34,13 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal,
     try:
         start = prepare(arguments, environ, stop, task, runtime)
         importlib.import_module(task.loop or "spot.trainer.loop").main()
+    except SystemExit as leaving:
+        if not (start and start.concluded and isinstance(leaving.code, int)):  # not from the session
+            raise
+        return leaving.code
     except (Exception, Completed, Stopped) as raised:
         error = raised
-    if start and start.concluded:  # by the session
+    if start and start.concluded:
         return Exit.DONE
     if error is None and start:
         error = UsageError(f"{task.loop}.main() trained nothing: use `with Session.from_environment() as session:` in it")

@@ -24,7 +24,7 @@ from spot.trainer import main
 from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.context import Runtime, Start, Task
 from spot.trainer.data.contract import Collate, Samples
-from spot.trainer.data.loader import Loader
+from spot.trainer.data.loader import Loader, check_shared_memory
 from spot.trainer.device import Compute
 from spot.trainer.metrics import Means, parse_metrics
 from spot.trainer.progress import Monitor
@@ -69,8 +69,8 @@ class Session:
         self._checkpointer: CheckpointManager | None = None
         self._tracked: TrainingState | None = None
         self._loaders: list[Loader] = []
-        self._yielded = 0
-        """Batches of all training loaders at the last step: more mean that a step has begun."""
+        self._positions: list[tuple[int, int]] = []
+        """Of the training loaders at the last step: once they differ, a step has begun."""
         self._first_step, self._began, self._carried = 0, 0.0, 0.0
 
     @classmethod
@@ -179,10 +179,9 @@ class Session:
             device=self.device,
             collate=collate,
             train=train,
-            waiting=self._waiting if train else contextlib.nullcontext,
+            interruptible=self._waiting if train else contextlib.nullcontext,
         )
-        if train:
-            self._loaders.append(loader)
+        self._loaders.append(loader)
         return loader
 
     def track(self, *, total_steps: int, objects: Iterable[DataObject] = (), **tracked: Stateful) -> None:
@@ -206,10 +205,11 @@ class Session:
                 if self._checkpointer is None:
                     self._start.done = True
                     raise Completed
+            check_shared_memory(*self._loaders)
             self._tracked = state
         self._first_step, self._began, self._carried = state.step, self._clock.monotonic(), state.compute_seconds
-        self._yielded = self._count_yielded()
-        self._monitor.begin(state, self._loaders)
+        self._positions = self._training_positions()
+        self._monitor.begin(state, [loader for loader in self._loaders if loader.train])
 
     def step(self, metrics: Mapping[str, float | Tensor] | None = None, *, leave: bool = True) -> None:
         """Count an optimizer step, and save if it is due. Call it once after each optimizer step.
@@ -219,7 +219,7 @@ class Session:
         """
         state, runtime = self._state, self._start.runtime
         state.stepped(metrics or {})
-        self._yielded = self._count_yielded()
+        self._positions = self._training_positions()
         if state.step == self._first_step + 1:
             state.check()
         runtime.on_step(state.step, state.total_steps)
@@ -298,7 +298,7 @@ class Session:
                 "metric": first,
                 "shipped": shipped,
                 "best": {"step": counters.best_step, first: counters.best} if first else {},
-                "samples_digest": [loader.order_digest for loader in self._loaders],
+                "samples_digest": [loader.order_digest for loader in self._loaders if loader.train],
                 "history": [finite(entry) for entry in counters.history],
             }
             facts = {
@@ -351,7 +351,7 @@ class Session:
                 )
             with self.export() as folder:
                 if module := self._state.shipped_module:
-                    write_model(folder, module, self.config, self._start.task)
+                    write_model(folder, module, self.config, module=self._start.task.model)
         except Stopped:
             if checkpointer and not self._in_step and not self._start.done:
                 self._save_and_leave()
@@ -368,10 +368,10 @@ class Session:
 
     @property
     def _in_step(self) -> bool:
-        return self._count_yielded() > self._yielded
+        return self._tracked is not None and self._training_positions() != self._positions
 
-    def _count_yielded(self) -> int:
-        return sum(loader.yielded for loader in self._loaders)
+    def _training_positions(self) -> list[tuple[int, int]]:
+        return [(loader.epoch, loader.offset) for loader in self._loaders if loader.train]
 
     def _waiting(self) -> contextlib.AbstractContextManager[None]:
         """Return a section in which a stop ends the wait at once: only between steps is the state complete."""

@@ -36,8 +36,8 @@ def entry(
     task = Task(config=config, model=model, data=data, loop=loop)
     try:
         code = main(sys.argv[1:], os.environ, stop, task, _runtime or Runtime())
-    except SystemExit as leaving:  # --help, or a session that ended
-        code = leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
+    except SystemExit as usage:  # --help
+        code = int(usage.code or 0)
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
