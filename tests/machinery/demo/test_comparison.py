@@ -34,7 +34,7 @@ def test_the_same_twice_is_identical(tmp_path: Path) -> None:
     write(tmp_path, "interrupted")
     found = compare(str(tmp_path), "baseline", "interrupted")
     assert found.identical
-    assert (found.score_name, found.score, found.steps) == ("accuracy", 0.75, 9)
+    assert (found.metric, found.value, found.steps) == ("accuracy", 0.75, 9)
 
 
 @pytest.mark.parametrize(

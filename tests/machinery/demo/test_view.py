@@ -17,7 +17,7 @@ from spot.demo.view import Timeline, attempts, ending, since
 from spot.demo.virtual_clock import EPOCH
 from tests.machinery.samples import attempt, ended, run, seen
 
-SAME = Comparison(score_name="accuracy", score=0.99, steps=600, same_weights=True, same_metrics=True, same_order=True)
+SAME = Comparison(metric="accuracy", value=0.99, steps=600, same_weights=True, same_metrics=True, same_order=True)
 PRICES = {"us-central1": {Provisioning.SPOT: 0.5, Provisioning.ON_DEMAND: 1.0}}
 
 

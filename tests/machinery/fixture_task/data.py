@@ -11,6 +11,7 @@ from torch import Tensor
 from spot.storage.checksum import crc32c
 from spot.storage.records.manifest import DataObject
 from spot.trainer import Data, Sample, UsageError, read_pinned
+from tests.machinery.fixture_task.config import Config
 
 SAMPLES = 1797
 SIDE = 8
@@ -18,7 +19,7 @@ CLASSES = 10
 HELD_OUT_EVERY = 5
 
 
-def load(uri: str) -> Data:
+def load(config: Config, uri: str) -> Data:  # noqa: ARG001
     """Return the data sets. Raise `UsageError` if the file is not safetensors."""
     if uri == "sample":
         content = save(generated())

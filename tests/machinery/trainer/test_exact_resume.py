@@ -76,8 +76,9 @@ def test_early_stop_ends_before_the_last_epoch_with_the_best_weights() -> None:
 def test_a_metric_that_should_be_small_does_not_stop_while_it_improves() -> None:
     case = Case(arguments=("--batch-size", "8", "--epochs", "12", "--patience", "2"), metric="loss", direction="min")
     losses = [entry["loss"] for entry in undisturbed(case).history]
-    assert losses[-1] == min(losses)
-    assert len(losses) == 12
+    best = losses.index(min(losses))
+    assert best > 2
+    assert len(losses) == min(best + 3, 12)
 
 
 def _forget_optimizer(state: TrainingState) -> None:

@@ -80,7 +80,7 @@ def _values(result: Result) -> dict[str, object]:
         "usd_on_demand": account.on_demand and account.on_demand.usd,
         "seconds_to_spare": account.to_spare and account.to_spare.total_seconds(),
         "identical": comparison is not None and comparison.identical,
-        "score": comparison and {comparison.score_name: comparison.score},
+        "metric": comparison and {comparison.metric: comparison.value},
     }
 
 

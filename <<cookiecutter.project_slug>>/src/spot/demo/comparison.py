@@ -12,10 +12,10 @@ from spot.storage.records.manifest import Json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Hold what is identical in two runs, and the score of the interrupted run."""
+    """Hold what is identical in two runs, and the first metric of the interrupted run."""
 
-    score_name: str
-    score: float
+    metric: str | None
+    value: float | None
     """On the held-out data."""
     steps: int
     same_weights: bool
@@ -32,8 +32,8 @@ def compare(root: str, baseline: str, interrupted: str) -> Comparison:
     models = open_store(f"{root}/models")
     (expected_files, expected), (files, found) = (_results(models, run) for run in (baseline, interrupted))
     return Comparison(
-        score_name=found["score"],
-        score=found["final"][found["score"]],
+        metric=found["metric"],
+        value=found["shipped"].get(found["metric"]),
         steps=found["steps"],
         same_weights=files == expected_files,
         same_metrics=found["history"] == expected["history"],

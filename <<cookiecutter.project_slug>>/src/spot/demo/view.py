@@ -89,15 +89,15 @@ def attempts(result: Result) -> Table:
 
 
 def ending(result: Result) -> RenderableType:
-    """Return the attempts, the score, and cost, deadline and model in a line each."""
+    """Return the attempts, the metric, and cost, deadline and model in a line each."""
     comparison, run = result.comparison, result.snapshot.run
     if comparison is None:
         return Group("", attempts(result), "", Text(f"run {run.id} ended: {run.state}", style="bold red"))
     lost = sum(_lost(attempt, result.snapshot) or 0 for attempt in run.attempts)
     steps = f"{comparison.steps} steps, {lost} of them computed twice"
-    score = f"{comparison.score_name} {comparison.score:.4f} on held-out data"
+    metric = "no metric" if comparison.value is None else f"{comparison.metric} {comparison.value:.4f} on held-out data"
     verdict = (_cost_line(result.account), _deadline_line(result.account), _model_line(comparison))
-    return Group("", attempts(result), "", f"{steps}; {score}", "", *verdict)
+    return Group("", attempts(result), "", f"{steps}; {metric}", "", *verdict)
 
 
 def _cost_line(bill: Account) -> Text:

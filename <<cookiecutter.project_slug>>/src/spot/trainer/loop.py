@@ -42,9 +42,10 @@ def train(session: Session, task: TaskModel, data: Data, flags: Flags) -> None:
     optimizer, scheduler = task.build_optimizer(model, session.config, total_steps)
     scaler = GradScaler(session.device.type, enabled=session.precision is Precision.FP16)
     tracked: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(flags.ema), use_buffers=True) if flags.ema else None
-    if ema:
-        tracked["ema"] = ema
+    ema = None
+    if flags.ema:
+        average = get_ema_multi_avg_fn(flags.ema)  # type: ignore[no-untyped-call]
+        ema = tracked["ema"] = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
     session.track(total_steps=total_steps, objects=data.objects, loader=batches, **tracked)
 
     every, judged = flags.evaluate_every or batches.steps_per_epoch, ema.module if ema else model

@@ -43,7 +43,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal,
     if start and start.concluded:
         return Exit.DONE
     if error is None and start:
-        error = UsageError(f"{task.loop}.main() trained nothing: use `with Session.from_environment() as session:` in it")
+        error = UsageError(
+            f"{task.loop}.main() trained nothing: use `with Session.from_environment() as session:` in it"
+        )
     return conclude(start or prepared, stop, error)
 
 
@@ -56,9 +58,7 @@ def prepare(
     with stop.interruptible():
         flags = parse(arguments, environ, _config(task))
         stop.grace_s = flags.grace
-        prepared = start = Start(
-            task=task, flags=flags, outputs=_open(flags.output_dir), stop=stop, runtime=runtime
-        )
+        prepared = start = Start(task=task, flags=flags, outputs=_open(flags.output_dir), stop=stop, runtime=runtime)
         if completion.is_complete(start.outputs, flags.run):
             start.done = True
             raise Completed

@@ -131,7 +131,12 @@ class Monitor:
 
 
 def _listed(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    return ", ".join(_shown(name, value) for name, value in values.items())
+
+
+def _shown(name: str, value: float) -> str:
+    rate = name.removesuffix("_per_second")
+    return f"{name} {value:.4g}" if rate == name else f"{value:.3g} {rate}/s"
 
 
 def _newest(state: TrainingState) -> str:

@@ -319,7 +319,7 @@ class Session:
                 check_lease=self._check_lease if self._start.saving else None,
             )
             self._start.done = True
-            value = f"{first} {shipped[first]}" if first and first in shipped else "no metric"
+            value = f"{first} {state.shipped[first]:.4f}" if first in state.shipped else "no metric"
             _log.info("run %s is complete: %s after %d steps, %s", flags.run, value, state.step, self._where)
             if self._checkpointer:
                 with contextlib.suppress(LeaseLost):  # the results are already written
@@ -332,7 +332,9 @@ class Session:
     @property
     def _state(self) -> TrainingState:
         if self._tracked is None:
-            raise UsageError("the session tracks nothing: call session.track(total_steps=..., model=...) before the loop")
+            raise UsageError(
+                "the session tracks nothing: call session.track(total_steps=..., model=...) before the loop"
+            )
         return self._tracked
 
     def _leave(self, error: BaseException | None) -> None:
@@ -351,7 +353,7 @@ class Session:
                 )
             with self.export() as folder:
                 if module := self._state.shipped_module:
-                    write_model(folder, module, self.config, module=self._start.task.model)
+                    write_model(folder, module, self.config, self._start.task)
         except Stopped:
             if checkpointer and not self._in_step and not self._start.done:
                 self._save_and_leave()
@@ -408,9 +410,7 @@ class Session:
             self._state, lambda: min(self._stop.remaining_s(), end - self._clock.monotonic())
         ):
             self._stop.check()
-            raise StartAgain(
-                f"the last checkpoint, step {self._state.step}, is not durable after {LAST_SAVE_S:.0f} s"
-            )
+            raise StartAgain(f"the last checkpoint, step {self._state.step}, is not durable after {LAST_SAVE_S:.0f} s")
 
     def _check_lease(self) -> None:
         saving, run = self._start.saving, self._start.flags.run

@@ -201,7 +201,9 @@ class TrainingState:
             )
         for name, module in self.tracked.items():
             if isinstance(module, nn.Module):
-                _same_shapes(name, module, packed[name], tensors)
+                saved_module = pytree.unpack(packed[name], tensors, copy=False)
+                if difference := pytree.difference(_tensors(module.state_dict()), _tensors(saved_module)):
+                    raise UsageError(f"the checkpoint is of another model: {name}.{difference}; use another --run")
         parts = {name: pytree.unpack(value, tensors) for name, value in packed.items()}
         for name, found in self.tracked.items():
             try:
@@ -217,7 +219,9 @@ class TrainingState:
 
     @property
     def _device(self) -> torch.device:
-        return next((parameter.device for module in self.modules for parameter in module.parameters()), torch.device("cpu"))
+        return next(
+            (parameter.device for module in self.modules for parameter in module.parameters()), torch.device("cpu")
+        )
 
 
 @runtime_checkable
@@ -253,21 +257,7 @@ def set_generators(states: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(states["cuda"])
 
 
-def _same_shapes(name: str, module: nn.Module, packed: Json, tensors: dict[str, Tensor]) -> None:
-    own, saved = _tensors(module.state_dict()), _tensors(pytree.unpack(packed, tensors, copy=False))
-    for key in own | saved:
-        built, stored = _describe(own.get(key)), _describe(saved.get(key))
-        if built != stored:
-            raise UsageError(
-                f"the checkpoint is of another model: {name}.{key} is {stored} in it and {built} here; use another --run"
-            )
-
-
 def _tensors(state: Any) -> dict[str, Tensor]:
     if not isinstance(state, dict):
         raise ValueError(f"the state of a module is a {type(state).__name__}")
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}
-
-
-def _describe(tensor: Tensor | None) -> str:
-    return "absent" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
