@@ -82,6 +82,20 @@ def test_a_create_is_executed_once_despite_any_transient_error(
     assert len(proxy.requests) > 3
 
 
+def test_a_large_upload_that_fails_late_is_tried_again(
+    gs_uri: str, direct: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the time for a small object is over, a large one has hardly been sent."""
+    monkeypatch.setenv(gcs.EMULATOR, proxy.url)
+    store = through(gs_uri, give_up_s=0.0)
+    proxy.rule = each(Reset(), count=1, where=is_upload)
+    with pytest.raises(TemporarilyUnavailable):
+        store.write("small", b"x", if_generation=ABSENT)
+    proxy.rule = each(Reset(), count=1, where=is_upload)
+    store.write("large", bytes(64 << 20), if_generation=ABSENT)
+    assert [entry.name for entry in direct.list("")] == ["large"]
+
+
 @pytest.mark.parametrize("fault", TRANSIENT)
 def test_a_replacement_is_executed_once_despite_any_transient_error(
     store: GcsStore, direct: Store, proxy: Proxy, fault: Fault

@@ -48,6 +48,8 @@ EMULATOR = "STORAGE_EMULATOR_HOST"
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 CONNECT_AND_READ_S = (10.0, 30.0)
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.25, 8.0
+SLOWEST_UPLOAD = 10 << 20
+"""Bytes per second: a large upload that fails late is tried again."""
 CONNECTIONS = 16
 _ONE_TRY: Any = {"timeout": CONNECT_AND_READ_S, "retry": None}
 _LISTED = "items(name,size,generation),nextPageToken"
@@ -132,7 +134,7 @@ class GcsStore:
                 return _written(resource["generation"], resource["size"], resource["crc32c"])
 
         try:
-            written = self._call(send, f"cannot write {self.uri}/{name}", cancelled)
+            written = self._call(send, f"cannot write {self.uri}/{name}", cancelled, size / SLOWEST_UPLOAD)
         except Conflict:
             # The reply to an earlier try may have been lost.
             found = self._stat(name) if sent > 1 else None
@@ -214,8 +216,13 @@ class GcsStore:
         with response:
             raise api.from_http_response(response)  # type: ignore[no-untyped-call]
 
-    def _call(self, attempt: Callable[[], _T], what: str, cancelled: Callable[[], bool] = never) -> _T:
-        """Return the result of `attempt`, repeated while its errors are transient and time is left."""
+    def _call(
+        self, attempt: Callable[[], _T], what: str, cancelled: Callable[[], bool] = never, transfer_s: float = 0.0
+    ) -> _T:
+        """Return the result of `attempt`, repeated while its errors are transient and time is left.
+
+        `transfer_s` is added to the time: a transfer takes long without any error.
+        """
 
         def note(error: Exception) -> None:
             if cancelled():
@@ -227,7 +234,7 @@ class GcsStore:
             initial=self._first_delay_s,
             maximum=LONGEST_DELAY_S,
             multiplier=2.0,
-            timeout=self._give_up_s,
+            timeout=self._give_up_s + transfer_s,
             on_error=note,
         )
         try:

@@ -121,10 +121,18 @@ def test_an_array_without_an_exact_form_is_refused_by_its_place(value: object) -
 def test_tied_tensors_are_stored_once() -> None:
     tied = torch.arange(6.0)
     tensors: dict[str, torch.Tensor] = {}
-    packed = pytree.pack({"embedding": tied, "head": {"weight": tied, "bias": tied[:3]}}, "model", tensors)
+    packed = pytree.pack({"embedding": tied, "head": {"weight": tied.detach(), "bias": tied[:3]}}, "model", tensors)
     assert list(tensors) == ["model.embedding", "model.head.bias"]
     found = pytree.unpack(json.loads(json.dumps(packed)), tensors)
     assert same(found, {"embedding": tied, "head": {"weight": tied, "bias": tied[:3]}})
+
+
+def test_a_tensor_and_two_of_the_same_view_of_it_are_stored_twice() -> None:
+    flat = torch.arange(6.0)
+    tensors: dict[str, torch.Tensor] = {}
+    packed = pytree.pack({"flat": flat, "one": flat.view(2, 3), "two": flat.view(2, 3)}, "x", tensors)
+    assert list(tensors) == ["x.flat", "x.one"]
+    assert same(pytree.unpack(packed, tensors), {"flat": flat, "one": flat.view(2, 3), "two": flat.view(2, 3)})
 
 
 @pytest.mark.parametrize("other", [torch.arange(4.0), torch.arange(4).view(2, 2), torch.arange(6)])

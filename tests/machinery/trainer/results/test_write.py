@@ -240,6 +240,30 @@ def test_a_replaced_writer_replaces_and_deletes_no_result(held_by_another: Files
     assert completion.read(store, "run") is None
 
 
+@pytest.mark.parametrize("found", [b"", b"WEIGHTS"])
+def test_a_file_that_another_process_writes_meanwhile_is_replaced(found: bytes, tmp_path: Path) -> None:
+    store, name = MemoryStore(), WEIGHTS
+    generation = store.write(name, found, if_generation=ABSENT).generation if found else ABSENT
+    store.before_next_write = lambda: store.write(name, b"late", if_generation=generation) and None
+    write(store, {"model.safetensors": b"weights"}, tmp_path)
+    assert completed_by(store, {"model.safetensors": b"weights"}) == "a"
+
+
+class LosingStore(MemoryStore):
+    """Lose each object once, before its first read."""
+
+    def read_into(self, name: str, view: memoryview, *, generation: int) -> None:
+        self.delete(name)
+        super().read_into(name, view, generation=generation)
+
+
+def test_a_file_that_is_deleted_meanwhile_is_written(tmp_path: Path) -> None:
+    store = LosingStore()
+    store.write(WEIGHTS, b"WEIGHTS", if_generation=ABSENT)
+    write(store, {"model.safetensors": b"weights"}, tmp_path)
+    assert completed_by(store, {"model.safetensors": b"weights"}) == "a"
+
+
 def test_the_probe_for_permission_leaves_nothing(store: Store) -> None:
     check_writable(store, "run")
     check_writable(store, "run")

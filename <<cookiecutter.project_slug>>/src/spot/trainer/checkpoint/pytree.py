@@ -31,12 +31,15 @@ def _pack(value: object, name: str, tensors: dict[str, Tensor], firsts: dict[obj
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else {_KEY: "float", "is": repr(float(value))}
     if isinstance(value, Tensor) and value.layout is torch.strided:
-        first = firsts.get(memory := _memory(value))
-        if first is None:
-            first = firsts[memory] = _add(tensors, name, value.detach())
+        name = _free(tensors, name)
+        first = _first(firsts, tensors, name, value)
+        if first == name:
+            tensors[name] = value.detach()
         return {_KEY: "tensor", "is": first}
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        return {_KEY: "array", "is": _add(tensors, name, torch.from_numpy(value))}
+        name = _free(tensors, name)
+        tensors[name] = torch.from_numpy(value)
+        return {_KEY: "array", "is": name}
     if isinstance(value, (list, tuple)):
         items = [_pack(item, f"{name}.{index}", tensors, firsts) for index, item in enumerate(value)]
         return {_KEY: "tuple", "is": items} if isinstance(value, tuple) else items
@@ -54,7 +57,7 @@ def _pack(value: object, name: str, tensors: dict[str, Tensor], firsts: dict[obj
 def tied(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Return the names of tensors that are the same memory as an earlier one, with the name of the first."""
     firsts: dict[object, str] = {}
-    found = {name: firsts.setdefault(_memory(tensor), name) for name, tensor in tensors.items()}
+    found = {name: _first(firsts, tensors, name, tensor) for name, tensor in tensors.items()}
     return {name: first for name, first in found.items() if name != first}
 
 
@@ -91,15 +94,23 @@ def unpack(value: Json, tensors: dict[str, Tensor], *, copy: bool = True) -> Any
             raise ValueError(f"unknown kind {kind!r} in a checkpoint")
 
 
-def _add(tensors: dict[str, Tensor], name: str, tensor: Tensor) -> str:
+def _free(tensors: Mapping[str, Tensor], name: str) -> str:
     while name in tensors:  # {"a.b": ..., "a": {"b": ...}} and {1: ..., "1": ...} give one name twice
         name += "_"
-    tensors[name] = tensor
     return name
 
 
-def _memory(tensor: Tensor) -> object:
-    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+def _first(firsts: dict[object, str], tensors: Mapping[str, Tensor], name: str, tensor: Tensor) -> str:
+    """Return the name of the first tensor that is the same memory, and remember `name` if there is none."""
+    address = tensor.data_ptr()
+    first = firsts.setdefault(address, name)
+    if first == name or _view(tensors[first]) == _view(tensor):
+        return first
+    return firsts.setdefault((address, _view(tensor)), name)  # in two steps: the views cost more than the rest
+
+
+def _view(tensor: Tensor) -> object:
+    return tensor.dtype, tensor.shape, tensor.stride()
 
 
 def _describe(tensor: Tensor | None) -> str:

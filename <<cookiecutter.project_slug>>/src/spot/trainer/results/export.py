@@ -36,8 +36,12 @@ def write_model(folder: Path, model: nn.Module, config: object, task: Task) -> N
     weights: dict[str, Tensor] = _plain(model).state_dict()
     serialize.check(weights)
     tied = pytree.tied(weights)
-    save_file(
-        {name: _own(tensor) for name, tensor in weights.items() if name not in tied},
+    save_file(  # it refuses tensors that share memory, such as slices of one buffer
+        {
+            name: tensor.detach().to("cpu", copy=True).contiguous()
+            for name, tensor in weights.items()
+            if name not in tied
+        },
         folder / WEIGHTS,
         metadata={"format": "pt", **tied},
     )
@@ -125,9 +129,3 @@ def _download(source: str, folder: Path) -> None:
 def _plain(model: nn.Module) -> nn.Module:
     """Return the model that `torch.compile` wrapped: its weights have the names that `build` gives them."""
     return cast(nn.Module, getattr(model, "_orig_mod", model))
-
-
-def _own(tensor: Tensor) -> Tensor:
-    """Return the tensor on the CPU, with memory of its own: safetensors refuses overlapping tensors."""
-    whole = tensor.detach().cpu().contiguous()
-    return whole if whole.untyped_storage().nbytes() == whole.nbytes else whole.clone()
