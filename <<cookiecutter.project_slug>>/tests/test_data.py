@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from spot.trainer import Data, Sample, Samples
+from spot.trainer import Data, Sample
+from spot.trainer.data.contract import Samples
 from task.data import load
 
 MOST = 32

@@ -7,16 +7,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spot.trainer.dataset import Data, Sample, Samples, TaskData, TaskModel, read_pinned
+    from spot.trainer.data.contract import Data
+    from spot.trainer.data.order import Sample
+    from spot.trainer.data.pinned import read_pinned
     from spot.trainer.runtime.errors import UsageError
     from spot.trainer.start import entry
 
-__all__ = ["Data", "Sample", "Samples", "TaskData", "TaskModel", "UsageError", "entry", "read_pinned"]
+__all__ = ["Data", "Sample", "UsageError", "entry", "read_pinned"]
 
-_MODULES = {"entry": "start", "UsageError": "runtime.errors"}
+_MODULES = {
+    "Data": "data.contract",
+    "Sample": "data.order",
+    "UsageError": "runtime.errors",
+    "entry": "start",
+    "read_pinned": "data.pinned",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'dataset')}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
