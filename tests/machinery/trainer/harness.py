@@ -13,8 +13,9 @@ from safetensors.torch import save
 from spot.storage.local import LocalStore
 from spot.trainer.checkpoint.serialize import StagingWriter, parse
 from spot.trainer.context import Runtime, Start
-from spot.trainer.data.contract import Data, TaskModel
+from spot.trainer.data.contract import TaskModel
 from spot.trainer.loop import train
+from spot.trainer.metrics import parse_metrics
 from spot.trainer.runtime import flags
 from spot.trainer.runtime.errors import Stopped
 from spot.trainer.runtime.flags import Flags
@@ -164,3 +165,18 @@ def run(case: Case, checks: list[int]) -> Result:
     session, ended = start(case, captured, None)
     assert ended
     return session.result
+
+
+def fresh(
+    *, total_steps: int = 10, patience: int = 0, network: torch.nn.Module | None = None, **metrics: str
+) -> TrainingState:
+    """Return the state of the fixture task before the first step."""
+    torch.manual_seed(0)
+    built = model.build(Config()) if network is None else network
+    optimizer, scheduler = model.build_optimizer(built, Config(), total_steps)
+    return TrainingState(
+        {"model": built, "optimizer": optimizer, "scheduler": scheduler},
+        total_steps=total_steps,
+        patience=patience,
+        metrics=parse_metrics(metrics or model.METRICS),
+    )

@@ -14,8 +14,8 @@ from spot.storage import paths
 from spot.storage.factory import open_store
 from spot.storage.records import completion, manifest
 from spot.storage.records.lease import LeaseLost
-from spot.trainer import training
-from spot.trainer.context import Runtime, Start
+from spot.trainer import loop
+from spot.trainer.context import Runtime
 from spot.trainer.main import main
 from spot.trainer.runtime.errors import StartAgain, TrainingError, UsageError
 from spot.trainer.runtime.signals import StopSignal
@@ -38,15 +38,17 @@ def ended(folder: Path) -> dict[str, object]:
 
 
 def run(folder: Path, fault: Exception, monkeypatch: pytest.MonkeyPatch, *, stopped: bool) -> int:
-    def fails(_: Start, stop: StopSignal) -> NoReturn:
+    stop = StopSignal()
+
+    def fails(*_: object) -> NoReturn:
         if stopped:
             stop._request(signal.SIGTERM)
         raise fault
 
-    monkeypatch.setattr(training, "run_training", fails)
+    monkeypatch.setattr(loop, "train", fails)
     monkeypatch.setattr("spot.trainer.main.configure", lambda: None)  # of the log, which is pytest's here
     where = ["--output-dir", str(folder / "models"), "--checkpoint-dir", str(folder / "checkpoints")]
-    return main(where, {}, StopSignal(), TASK, Runtime())
+    return main(where, {}, stop, TASK, Runtime())
 
 
 @pytest.mark.parametrize(("fault", "code"), FAULTS.values(), ids=FAULTS)

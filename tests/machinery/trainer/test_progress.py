@@ -7,28 +7,42 @@ import os
 import pty
 import select
 import sys
+from collections.abc import Mapping
 
 import pytest
+import torch
 
-from spot.core.clock import SystemClock
-from spot.trainer.progress import ProgressDisplay
+from spot.core.clock import Clock, SystemClock
+from spot.storage.local import LocalStore
+from spot.trainer.context import Runtime, Start
+from spot.trainer.progress import Monitor, OnMetrics
+from spot.trainer.runtime.flags import parse
 from spot.trainer.runtime.log import configure
+from spot.trainer.runtime.signals import StopSignal
 from tests.machinery.clocks import ManualClock
-from tests.machinery.trainer.harness import Case, fresh
+from tests.machinery.fixture_task import TASK
+from tests.machinery.trainer.harness import fresh
 from tests.paths import REPOSITORY, SRC
+
+
+def monitor(interval_s: float, clock: Clock, on_metrics: OnMetrics | None = None) -> Monitor:
+    flags = parse(["--log-interval", str(interval_s)], {})
+    runtime = Runtime(clock=clock)
+    start = Start(task=TASK, flags=flags, outputs=LocalStore("/nowhere"), stop=StopSignal(), runtime=runtime)
+    return Monitor(start, on_metrics, terminal=False)
 
 
 def test_there_is_one_line_per_interval_and_one_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     clock = ManualClock()
-    state = fresh(Case(samples=80, batch_size=1, accumulate=1, epochs=1))
+    state = fresh(total_steps=80)
     state.steps_per_second = 2.0
-    with caplog.at_level(logging.INFO), ProgressDisplay(10.0, clock, terminal=False) as progress:
-        progress.begin(state)
+    progress = monitor(10.0, clock)
+    progress.begin(state, [])
+    with caplog.at_level(logging.INFO):
         while not state.finished:
-            state.counters.offset += 1
-            state.stepped()
+            state.stepped({"loss": 0.5})
             clock.sleep(0.5)
-            progress.stepped(state)
+            progress.stepped(state, {"loss": 0.5})
     lines = [record.getMessage() for record in caplog.records]
     assert [line.split(",")[0] for line in lines] == [
         "step 20 of 80 (25 %)",
@@ -36,17 +50,47 @@ def test_there_is_one_line_per_interval_and_one_at_the_end(caplog: pytest.LogCap
         "step 60 of 80 (75 %)",
         "step 80 of 80 (100 %)",
     ]
+    assert "loss 0.5, 2 steps/s, learning_rate" in lines[0]
     assert "30 s left" in lines[0]
 
 
-def test_a_line_names_the_newest_and_the_best_score(caplog: pytest.LogCaptureFixture) -> None:
-    state = fresh(Case())
-    for step, score in ((1, 0.9), (2, 0.8)):
+def test_a_line_names_the_newest_and_the_best_value(caplog: pytest.LogCaptureFixture) -> None:
+    state = fresh()
+    for step, value in ((1, 0.9), (2, 0.8)):
         state.counters.step = step
-        state.evaluated(score, 1.0, 0.5)
-    with caplog.at_level(logging.INFO), ProgressDisplay(1e-9, SystemClock(), terminal=False) as progress:
-        progress.stepped(state)
+        state.evaluated({"accuracy": value}, 0.5)
+    progress = monitor(1e-9, SystemClock())
+    progress.begin(state, [])
+    with caplog.at_level(logging.INFO):
+        progress.stepped(state, {})
     assert "accuracy 0.8000 (best 0.9000 at step 1)" in caplog.text
+
+
+def test_tokens_are_reported_as_a_rate(caplog: pytest.LogCaptureFixture) -> None:
+    state = fresh()
+    state.steps_per_second = 4.0
+    progress = monitor(1e-9, SystemClock())
+    progress.begin(state, [])
+    with caplog.at_level(logging.INFO):
+        progress.stepped(state, {"tokens": torch.tensor(500)})
+    assert "2e+03 tokens/s" in caplog.text
+
+
+def test_a_tracker_that_fails_is_called_once_and_ends_no_training(caplog: pytest.LogCaptureFixture) -> None:
+    calls = []
+
+    def tracker(step: int, values: Mapping[str, float]) -> None:
+        calls.append((step, dict(values)))
+        raise ConnectionError("no server")
+
+    state = fresh()
+    progress = monitor(1e9, ManualClock(), tracker)
+    progress.begin(state, [])
+    for value in (0.5, 0.6):
+        state.evaluated({"accuracy": value}, 0.5)
+        progress.evaluated(state)
+    assert calls == [(0, {"held_out/accuracy": 0.5})]
+    assert "on_metrics failed, and is not called again" in caplog.text
 
 
 def test_the_log_goes_to_standard_output_in_utc(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from spot.storage.base import Entry
 from spot.storage.factory import open_store
 from spot.storage.local import LocalStore
 from spot.storage.records import lease, markers
 from spot.trainer.context import Runtime, Saving, Start
-from spot.trainer.loop import Compute
+from spot.trainer.device import Compute
 from spot.trainer.resume import resume
 from spot.trainer.runtime.flags import parse
+from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.process import UploaderProcess
 from tests.machinery.fixture_task import TASK
-from tests.machinery.trainer.harness import Case, fresh
+from tests.machinery.trainer.harness import fresh
 from tests.machinery.trainer.test_lease_loss import QUICK, receives_request, until
 
 RUN, ME, STANDBY = "run", "a2.1", "a3.1"
@@ -58,11 +58,11 @@ def test_a_holder_sends_heartbeats_during_a_long_restore_and_receives_the_reques
 ) -> None:
     start = Start(
         task=TASK,
-        flags=parse(["--run", RUN, "--attempt", "a2", *standby], {}),
+        flags=parse(["--run", RUN, "--attempt", "a2", "--device", "cpu", *standby], {}),
         outputs=open_store(str(tmp_path)),
+        stop=StopSignal(),
         runtime=Runtime(timing=QUICK),
     )
-    compute = Compute(device=torch.device("cpu"), mixed=False, workers=0)
-    checkpointer = resume(start, saving, fresh(Case()), compute, ())
+    checkpointer = resume(start, saving, fresh(), Compute.choose(start.flags), ())
     assert checkpointer
     until(lambda: receives_request(checkpointer))

@@ -9,7 +9,7 @@ from spot.storage.base import Damaged
 from spot.storage.paths import Commit
 from spot.storage.records import lease, manifest, markers
 from spot.storage.records.lease import Lease
-from spot.storage.records.manifest import DataObject, Json, Manifest
+from spot.storage.records.manifest import DataObject, Manifest
 from spot.trainer.checkpoint import restore
 from spot.trainer.checkpoint.identity import Identity
 from spot.trainer.checkpoint.interval import History

@@ -34,7 +34,7 @@ from spot.trainer.resume import resume
 from spot.trainer.runtime.errors import Completed, StartAgain, Stopped, UsageError
 from spot.trainer.runtime.flags import Precision
 from spot.trainer.runtime.signals import StopSignal
-from spot.trainer.state import Stateful, TrainingState, finite, generators, set_generators
+from spot.trainer.state import OWN, Stateful, TrainingState, finite, generators, set_generators
 
 LAST_SAVE_S = 600.0
 """The longest wait for the last checkpoint of a finished training."""
@@ -105,7 +105,7 @@ class Session:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
             self._leave(error)
-        except BaseException as raised:  # noqa: BLE001  # it becomes the exit code
+        except BaseException as raised:  # it becomes the exit code
             error = raised
         else:
             error = None
@@ -191,6 +191,8 @@ class Session:
         same data. Raise `UsageError` for an object without `state_dict` and `load_state_dict`.
         """
         for name, value in tracked.items():
+            if name in OWN:
+                raise UsageError(f"session.track({name}=...): the session saves a part of this name: choose another")
             if not isinstance(value, Stateful):
                 raise UsageError(
                     f"session.track({name}=...) is a {type(value).__name__} without state_dict and load_state_dict:"

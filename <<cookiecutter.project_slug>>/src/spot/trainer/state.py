@@ -103,8 +103,8 @@ class TrainingState:
         """Count an optimizer step."""
         self.counters.step += 1
         for name, value in metrics.items():
-            value = value.detach().double() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            summand = torch.as_tensor(value, dtype=torch.float64).detach()
+            self._sums[name] = self._sums[name] + summand if name in self._sums else summand
         self._summed += 1
 
     def evaluated(self, values: Mapping[str, float], seconds: float) -> bool:
@@ -193,7 +193,9 @@ class TrainingState:
             raise Damaged(f"the checkpoint holds no valid state: {error!r}") from error
 
     def _restore(self, tensors: dict[str, Tensor], packed: dict[str, Json]) -> None:
-        saved = sorted(set(packed) - set(OWN))
+        saved = sorted(packed.keys() - set(OWN))
+        if len(saved) + len(OWN) != len(packed):
+            raise KeyError(f"one of {', '.join(OWN)}")
         if saved != sorted(self.tracked):
             raise UsageError(
                 f"the checkpoint holds {', '.join(saved)}, and this start tracks {', '.join(sorted(self.tracked))}:"
@@ -259,5 +261,5 @@ def set_generators(states: dict[str, Any]) -> None:
 
 def _tensors(state: Any) -> dict[str, Tensor]:
     if not isinstance(state, dict):
-        raise ValueError(f"the state of a module is a {type(state).__name__}")
+        raise TypeError(f"the state of a module is a {type(state).__name__}")
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}
