@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch.amp.grad_scaler import GradScaler
-from torch.optim.lr_scheduler import LambdaLR
-
 from benchmarks.ways import BUCKET
 from benchmarks.workload import Workload
 from spot.storage.factory import open_store
@@ -14,7 +11,7 @@ from spot.storage.records import lease
 from spot.trainer.checkpoint.identity import Identity
 from spot.trainer.checkpoint.interval import History
 from spot.trainer.checkpoint.manager import CheckpointManager
-from spot.trainer.state import TrainingPlan, TrainingState
+from spot.trainer.state import TrainingState
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.process import UploaderProcess
 from spot.trainer.uploader.timing import LeaseTiming
@@ -33,13 +30,7 @@ class Ours:
         self._workload = workload
         self._remaining_s = remaining_s
         self._state = TrainingState(
-            model=workload.model,
-            optimizer=workload.optimizer,
-            scheduler=LambdaLR(workload.optimizer, lambda _: 1.0),
-            scaler=GradScaler("cpu", enabled=False),
-            plan=TrainingPlan(samples=10**9, batch_size=1, accumulate=1, epochs=1, max_steps=None),
-            patience=0,
-            score_name="accuracy",
+            {"model": workload.model, "optimizer": workload.optimizer}, total_steps=10**9, patience=0, metrics=()
         )
         held = lease.claim(open_store(URI), RUN, lease.process_name("benchmark", 1))
         self._checkpointer = CheckpointManager(

@@ -124,8 +124,8 @@ def start(case: Case, captured: bytes | None, checks: int | None) -> tuple[InMem
     """Train from a captured state until a stop, and return the session, and whether it reached the end."""
     data = replace(
         _DATA,
-        train=_Few(_DATA.train, case.samples),  # type: ignore[arg-type]
-        held_out=_Few(_DATA.held_out, 10),  # type: ignore[arg-type]
+        train=_Few(_DATA.train, case.samples),
+        held_out=_Few(_DATA.held_out, 10),
         objects=(),
     )
     begun = Start(task=TASK, flags=case.flags, outputs=LocalStore("/nowhere"), stop=StopAfter(None), runtime=Runtime())

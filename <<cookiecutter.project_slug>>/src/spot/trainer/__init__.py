@@ -10,16 +10,20 @@ if TYPE_CHECKING:
     from spot.trainer.data.contract import Data
     from spot.trainer.data.order import Sample
     from spot.trainer.data.pinned import read_pinned
+    from spot.trainer.results.export import load_exported
     from spot.trainer.runtime.errors import UsageError
+    from spot.trainer.session import Session
     from spot.trainer.start import entry
 
-__all__ = ["Data", "Sample", "UsageError", "entry", "read_pinned"]
+__all__ = ["Data", "Sample", "Session", "UsageError", "entry", "load_exported", "read_pinned"]
 
 _MODULES = {
     "Data": "data.contract",
     "Sample": "data.order",
+    "Session": "session",
     "UsageError": "runtime.errors",
     "entry": "start",
+    "load_exported": "results.export",
     "read_pinned": "data.pinned",
 }
 
