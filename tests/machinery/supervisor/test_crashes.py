@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -38,6 +38,7 @@ from tests.machinery.supervisor.crashes import (
 from tests.machinery.supervisor.direct_jobs import DirectJobs
 from tests.machinery.supervisor.watched import CHANGING, Fault, Plan, When, at
 
+SPARSE, WHOLE = False, True
 Api = Callable[[Vertex], JobClient]
 Records = Callable[[str], Store]
 
@@ -68,10 +69,14 @@ def walk(
     *,
     pause: timedelta = timedelta(),
     scene: Scene = FALLBACK,
+    whole: bool = True,
 ) -> int:
-    """Play the scene once for each wanted call, with a fault at it, and return how many there were."""
+    """Play the scene once for each wanted call, with a fault at it, and return how many there were.
+
+    Unless `whole`, disturb a call only where it first follows a change of that kind.
+    """
     places = [(number, what) for number, what in enumerate(calls(folder, api, records, scene=scene), 1) if wanted(what)]
-    for number, what in places:
+    for number, what in places if whole else first_after_each_change(places):
         plan = at(number, Fault(when=when, error=error(what)))
         world = World(str(folder / str(number)), scene=scene, jobs=api, records=records, plan=plan)
         try:
@@ -80,6 +85,18 @@ def walk(
             found.add_note(f"{when} call {number}, {what}")
             raise
     return len(places)
+
+
+def first_after_each_change(places: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yield the calls that no earlier call of the same text precedes after a change of the same text."""
+    met = set[tuple[str, str]]()
+    change = ""
+    for number, what in places:
+        if (change, what) not in met:
+            met.add((change, what))
+            yield number, what
+        if changes(what):
+            change = what
 
 
 def changes(what: str) -> bool:
@@ -146,21 +163,36 @@ def api() -> Iterator[tuple[VertexServer, Api]]:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("when", [pytest.param(When.BEFORE, marks=pytest.mark.chaos), When.AFTER])
+@pytest.mark.parametrize(
+    ("when", "whole"),
+    [
+        pytest.param(When.AFTER, SPARSE, id="after-sparse"),
+        pytest.param(When.BEFORE, WHOLE, id="before-whole", marks=pytest.mark.chaos),
+        pytest.param(When.AFTER, WHOLE, id="after-whole", marks=pytest.mark.chaos),
+    ],
+)
 def test_a_kill_changes_no_result_with_the_real_client_and_a_real_store_either(
-    when: When, tmp_path: Path, api: tuple[VertexServer, Api]
+    when: When, whole: bool, tmp_path: Path, api: tuple[VertexServer, Api]
 ) -> None:
-    assert walk(tmp_path, killed, when, changes, api[1], open_store) > 30
+    assert walk(tmp_path, killed, when, changes, api[1], open_store, whole=whole) > 30
 
 
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    "fault", [pytest.param(Reset(), id="before", marks=pytest.mark.chaos), pytest.param(LostReply(), id="after")]
+    ("fault", "whole"),
+    [
+        pytest.param(LostReply(), SPARSE, id="after-sparse"),
+        pytest.param(LostReply(), WHOLE, id="after-whole", marks=pytest.mark.chaos),
+        pytest.param(Reset(), WHOLE, id="before-whole", marks=pytest.mark.chaos),
+    ],
 )
-def test_any_connection_to_vertex_may_break(fault: Injection, tmp_path: Path, api: tuple[VertexServer, Api]) -> None:
+def test_any_connection_to_vertex_may_break(
+    fault: Injection, whole: bool, tmp_path: Path, api: tuple[VertexServer, Api]
+) -> None:
     server, serve = api
     calls(tmp_path, serve, open_store)
-    for number in range(1, len(server.calls) + 1):
+    places = [(call.number, f"{call.method} {call.region} {call.job}") for call in server.calls]
+    for number, _ in places if whole else list(first_after_each_change(places)):
 
         def rule(call: Call, broken: int = len(server.calls) + number) -> Injection | None:
             return fault if call.number == broken else None
@@ -173,22 +205,27 @@ def test_any_connection_to_vertex_may_break(fault: Injection, tmp_path: Path, ap
 
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    ("scene", "when"),
+    ("scene", "when", "whole"),
     [
-        pytest.param(FALLBACK, When.BEFORE, id="fallback-before"),
-        pytest.param(HAND_OVER, When.AFTER, id="hand-over-after"),
-        pytest.param(FALLBACK, When.AFTER, id="fallback-after", marks=pytest.mark.chaos),
-        pytest.param(HAND_OVER, When.BEFORE, id="hand-over-before", marks=pytest.mark.chaos),
+        pytest.param(FALLBACK, When.BEFORE, SPARSE, id="fallback-before-sparse"),
+        pytest.param(HAND_OVER, When.AFTER, SPARSE, id="hand-over-after-sparse"),
+        pytest.param(HAND_OVER, When.AFTER, WHOLE, id="hand-over-after-whole", marks=pytest.mark.chaos),
+        pytest.param(FALLBACK, When.AFTER, WHOLE, id="fallback-after-whole", marks=pytest.mark.chaos),
+        pytest.param(FALLBACK, When.BEFORE, WHOLE, id="fallback-before-whole", marks=pytest.mark.chaos),
+        pytest.param(HAND_OVER, When.BEFORE, WHOLE, id="hand-over-before-whole", marks=pytest.mark.chaos),
     ],
 )
-def test_any_call_may_go_unanswered(scene: Scene, when: When, tmp_path: Path) -> None:
-    assert walk(tmp_path, unanswered, when, any_call, scene=scene) > 100
+def test_any_call_may_go_unanswered(scene: Scene, when: When, whole: bool, tmp_path: Path) -> None:
+    assert walk(tmp_path, unanswered, when, any_call, scene=scene, whole=whole) > 100
 
 
 @pytest.mark.processes
 @pytest.mark.parametrize("when", When)
-def test_a_successor_one_interval_later_has_the_same_result(when: When, tmp_path: Path) -> None:
-    assert walk(tmp_path, killed, when, changes, pause=TICK) > 30
+@pytest.mark.parametrize(
+    "whole", [pytest.param(SPARSE, id="sparse"), pytest.param(WHOLE, id="whole", marks=pytest.mark.chaos)]
+)
+def test_a_successor_one_interval_later_has_the_same_result(when: When, whole: bool, tmp_path: Path) -> None:
+    assert walk(tmp_path, killed, when, changes, pause=TICK, whole=whole) > 30
 
 
 def test_a_region_that_never_answers_is_left_for_another_one(tmp_path: Path) -> None:
