@@ -29,8 +29,8 @@ from tests.machinery.fixture_task import MODULES
 from tests.paths import REPOSITORY, SRC
 
 START_S = 120.0
-STEP_S = 0.01
-"""Each step leaves the core to the uploader for so long, as a step on a GPU does."""
+STEP_S = "0.01"
+"""Each step leaves the core to the uploader for so long, as a step on a GPU does; the variable STEP_S overrides it."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -248,9 +248,10 @@ def _run_trainer(order: Mapping[str, Any], zygote: int) -> NoReturn:
     from spot.trainer.context import Runtime
     from spot.trainer.start import entry, set_runtime
 
+    step_s = float(os.environ.get("STEP_S", STEP_S))
     runtime = Runtime(
         timing=faster(float(os.environ.get("LEASE_SPEED", "1"))),
-        on_step=lambda step, total: time.sleep(STEP_S),  # noqa: ARG005
+        on_step=lambda step, total: time.sleep(step_s),  # noqa: ARG005
     )
     set_runtime(runtime)
     entry(**MODULES)

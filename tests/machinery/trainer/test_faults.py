@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -103,14 +104,23 @@ def test_a_commit_with_a_lost_reply_counts(faulty: Faulty, undisturbed: Result) 
     faulty.assert_undisturbed(undisturbed)
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 409])
-def test_one_refusal_of_a_store_that_accepted_a_save_leaves_no_trace(
-    status: int, faulty: Faulty, undisturbed: Result
-) -> None:
-    faulty.proxy.rule = second(is_commit, Answer(status, "no"))
-    process = faulty.start()
+def test_single_refusals_of_a_store_that_accepted_a_save_leave_no_trace(faulty: Faulty, undisturbed: Result) -> None:
+    refusals = [400, 401, 403, 404, 409]
+    accepted = False
+
+    def rule(request: Request) -> Fault | None:
+        nonlocal accepted
+        if not is_commit(request):
+            return None
+        accepted = not accepted
+        return None if accepted or not refusals else Answer(refusals.pop(), "no")
+
+    faulty.proxy.rule = rule
+    slow = replace(faulty.trainer, env={"STORAGE_EMULATOR_HOST": faulty.proxy.url, "STEP_S": "0.1"})
+    process = slow.start("--checkpoint-interval", "0.01")
     assert process.wait() == 0, process.output + process.errors
-    assert "checkpoint not saved" in process.output
+    assert refusals == []
+    assert process.output.count("checkpoint not saved") == 5
     faulty.assert_undisturbed(undisturbed)
 
 

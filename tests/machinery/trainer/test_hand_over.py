@@ -23,8 +23,9 @@ from tests.machinery.trainer.faults import RUN, Result, assert_complete, error_l
 from tests.machinery.trainer.test_signals import wait_for
 from tests.machinery.zygote import TrainerProcess, Zygote
 
-SPEED = "40"
-FLAGS = ("--epochs", "20", "--checkpoint-interval", "0.3", "--log-interval", "0.3")
+PACE = {"LEASE_SPEED": "40", "STEP_S": "0.12"}
+"""A standby starts within few steps of its holder."""
+FLAGS = ("--checkpoint-interval", "0.3", "--log-interval", "0.3")
 HOLDER, STANDBY, NEXT = "a4", "a5", "a6"
 Where = Callable[[Request], bool]
 
@@ -43,7 +44,7 @@ class Side:
     started: Future[TrainerProcess] = field(default_factory=Future)
 
     def start(self, *flags: str) -> TrainerProcess:
-        env = {"STORAGE_EMULATOR_HOST": self.proxy.url, "LEASE_SPEED": SPEED}
+        env = {"STORAGE_EMULATOR_HOST": self.proxy.url, **PACE}
         self.started.set_result(replace(self.trainer, env=env).start(*FLAGS, "--attempt", self.attempt, *flags))
         return self.started.result()
 
@@ -102,13 +103,6 @@ def pair(zygote: Zygote, gs_uri: str, emulator_url: str) -> Iterator[Pair]:
         yield Pair(trainer, Side(trainer, for_holder, HOLDER), Side(trainer, for_standby, STANDBY))
 
 
-@pytest.fixture(scope="session")
-def undisturbed_longer(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Result:
-    trainer = Trainer(zygote, str(tmp_path_factory.mktemp("longer")))
-    assert trainer.start(*FLAGS).wait() == 0
-    return trainer.result()
-
-
 def killed(*sides: Side, after: bool) -> Callable[[], Fault]:
     """Return a fault that kills these sides before or after the request takes effect."""
 
@@ -133,7 +127,7 @@ ACCEPTED = [is_lease, is_lease]
 FIRST_SAVE = [*ACCEPTED, is_part]
 
 
-def test_the_standby_continues_at_exactly_the_step_of_the_holder(pair: Pair, undisturbed_longer: Result) -> None:
+def test_the_standby_continues_at_exactly_the_step_of_the_holder(pair: Pair, undisturbed: Result) -> None:
     frozen = threading.Event()
 
     def freeze() -> None:
@@ -155,9 +149,9 @@ def test_the_standby_continues_at_exactly_the_step_of_the_holder(pair: Pair, und
     standby.kill(signal.SIGCONT)
     assert standby.wait() == 0, standby.output + standby.errors
     assert re.search(r"step \d+: standby", standby.output)
-    assert f"step {handed_over[1]} of 460: resumed from the checkpoint of run default attempt a4" in standby.output
+    assert f"step {handed_over[1]} of 69: resumed from the checkpoint of run default attempt a4" in standby.output
     assert pair.completed_by() == STANDBY
-    assert pair.trainer.result() == undisturbed_longer
+    assert pair.trainer.result() == undisturbed
     assert_complete(pair.checkpoints)
 
 
@@ -172,14 +166,14 @@ def test_the_standby_continues_at_exactly_the_step_of_the_holder(pair: Pair, und
     ],
 )
 def test_a_standby_replaces_a_dead_holder(
-    moment: Sequence[Where], after: bool, pair: Pair, undisturbed_longer: Result
+    moment: Sequence[Where], after: bool, pair: Pair, undisturbed: Result
 ) -> None:
     pair.holder.at(moment, killed(pair.holder, after=after))
     holder, standby = pair.start()
     assert holder.wait() == -signal.SIGKILL, holder.output + holder.errors
     assert standby.wait() == 0, standby.output + standby.errors
     assert pair.completed_by() == STANDBY
-    assert pair.trainer.result() == undisturbed_longer
+    assert pair.trainer.result() == undisturbed
     assert_complete(pair.checkpoints)
 
 
@@ -192,21 +186,21 @@ def test_a_standby_replaces_a_dead_holder(
     ],
 )
 def test_the_holder_continues_if_the_standby_dies_before_it_accepts(
-    moment: Sequence[Where], after: bool, pair: Pair, undisturbed_longer: Result
+    moment: Sequence[Where], after: bool, pair: Pair, undisturbed: Result
 ) -> None:
     pair.standby.at(moment, killed(pair.standby, after=after))
     holder, standby = pair.start()
     assert standby.wait() == -signal.SIGKILL, standby.output + standby.errors
     assert holder.wait() == 0, holder.output + holder.errors
     assert pair.completed_by() == HOLDER
-    assert pair.trainer.result() == undisturbed_longer
+    assert pair.trainer.result() == undisturbed
 
 
 @pytest.mark.parametrize(
     ("moment", "after"), [(ACCEPTED, True), pytest.param(FIRST_SAVE, False, marks=pytest.mark.chaos)]
 )
 def test_the_next_attempt_continues_if_the_standby_dies_after_it_accepted(
-    moment: Sequence[Where], after: bool, pair: Pair, undisturbed_longer: Result
+    moment: Sequence[Where], after: bool, pair: Pair, undisturbed: Result
 ) -> None:
     pair.standby.at(moment, killed(pair.standby, after=after))
     holder, standby = pair.start()
@@ -215,13 +209,13 @@ def test_the_next_attempt_continues_if_the_standby_dies_after_it_accepted(
     handed_over_at = pair.newest().step
     assert f"at step {handed_over_at}" in holder.errors
     assert pair.completed_by() == NEXT
-    assert pair.trainer.result() == undisturbed_longer
+    assert pair.trainer.result() == undisturbed
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize(("side_name", "moment"), [("holder", OFFERED), ("standby", ACCEPTED)])
 def test_the_next_attempt_continues_if_both_die(
-    side_name: str, moment: Sequence[Where], pair: Pair, undisturbed_longer: Result
+    side_name: str, moment: Sequence[Where], pair: Pair, undisturbed: Result
 ) -> None:
     side = pair.holder if side_name == "holder" else pair.standby
     side.at(moment, killed(pair.holder, pair.standby, after=True))
@@ -229,21 +223,21 @@ def test_the_next_attempt_continues_if_both_die(
         assert process.wait() == -signal.SIGKILL, process.output + process.errors
     handed_over_at = pair.newest().step
     assert pair.completed_by() == NEXT
-    assert pair.trainer.result() == undisturbed_longer
+    assert pair.trainer.result() == undisturbed
     assert handed_over_at > 0
 
 
-def test_a_holder_that_starts_late_leaves_the_run_to_its_standby(pair: Pair, undisturbed_longer: Result) -> None:
+def test_a_holder_that_starts_late_leaves_the_run_to_its_standby(pair: Pair, undisturbed: Result) -> None:
     standby = pair.standby.start("--standby", HOLDER)
     wait_for(standby, r"checkpoint durable")
     assert "attempt a4 was replaced: the lease of run default is a5.1's" in error_line(pair.holder.start(), 75)
     assert standby.wait() == 0, standby.output + standby.errors
     assert pair.completed_by() == STANDBY
-    assert pair.trainer.result() == undisturbed_longer
+    assert pair.trainer.result() == undisturbed
 
 
 @pytest.mark.chaos
-def test_a_stopped_standby_withdraws_its_request(pair: Pair, undisturbed_longer: Result) -> None:
+def test_a_stopped_standby_withdraws_its_request(pair: Pair, undisturbed: Result) -> None:
     holder = pair.holder.start()
     wait_for(holder, r"checkpoint durable")
     holder.kill(signal.SIGSTOP)
@@ -256,20 +250,20 @@ def test_a_stopped_standby_withdraws_its_request(pair: Pair, undisturbed_longer:
     holder.kill(signal.SIGCONT)
     assert holder.wait() == 0
     assert "offering" not in holder.output
-    assert pair.trainer.result() == undisturbed_longer
+    assert pair.trainer.result() == undisturbed
 
 
 @pytest.mark.chaos
-def test_the_offer_of_a_stopped_holder_is_accepted_at_once(pair: Pair, undisturbed_longer: Result) -> None:
+def test_the_offer_of_a_stopped_holder_is_accepted_at_once(pair: Pair, undisturbed: Result) -> None:
     pair.holder.at(OFFERED, lambda: pair.holder.started.result().kill(signal.SIGTERM))
     holder, standby = pair.start()
     assert holder.wait() in {75, 143}, holder.output + holder.errors
     assert standby.wait() == 0, standby.output + standby.errors
     assert pair.completed_by() == STANDBY
-    assert pair.trainer.result() == undisturbed_longer
+    assert pair.trainer.result() == undisturbed
 
 
-def test_a_late_commit_of_a_replaced_holder_does_not_count(pair: Pair, undisturbed_longer: Result) -> None:
+def test_a_late_commit_of_a_replaced_holder_does_not_count(pair: Pair, undisturbed: Result) -> None:
     """The holder is frozen during a commit, which reaches the store after a commit of the standby."""
     replaced = threading.Event()
     steps: list[int] = []
@@ -284,9 +278,9 @@ def test_a_late_commit_of_a_replaced_holder_does_not_count(pair: Pair, undisturb
         return None
 
     pair.holder.proxy.rule = frozen
-    holder = pair.holder.start("--checkpoint-interval", "0.01")
+    holder = pair.holder.start("--checkpoint-interval", "0.1")
     wait_for(holder, r"checkpoint durable")
-    standby = pair.standby.start("--standby", HOLDER, "--checkpoint-interval", "0.01")
+    standby = pair.standby.start("--standby", HOLDER, "--checkpoint-interval", "0.1")
     wait_for(standby, r"hand-over complete")
     wait_for(standby, r"checkpoint durable")
     replaced.set()
@@ -298,5 +292,5 @@ def test_a_late_commit_of_a_replaced_holder_does_not_count(pair: Pair, undisturb
     assert late == []
     assert all(commit.token > 1 or commit.step < steps[0] for commit in manifest.commits(pair.checkpoints, RUN))
     assert pair.completed_by() == STANDBY
-    assert pair.trainer.result() == undisturbed_longer
+    assert pair.trainer.result() == undisturbed
     assert_complete(pair.checkpoints)
