@@ -1,5 +1,7 @@
 """Test spot.toml: it loads, the trainer accepts its flags, the deadline can be met, the price is known."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,10 +28,18 @@ def submit_plan(settings: Settings) -> SubmitPlan:
     return plan(run, force=False, save=settings.save)
 
 
-def test_the_trainer_accepts_the_flags_of_the_training_table(settings: Settings) -> None:
-    flags = parse(settings.arguments(), {})
-    for name, value in settings.training.items():
-        assert hasattr(flags, name.replace("-", "_")), f"[training] {name} = {value!r} is no flag of the trainer"
+def test_the_trainer_accepts_its_flags_and_yours(settings: Settings) -> None:
+    """`parse` raises UsageError with the flag otherwise."""
+    parse(settings.arguments(), {}, settings.config)
+    assert "data" in settings.training, "[training] names no data, and submit refuses that"
+
+
+def test_your_config_loads_without_torch(root: Path, environ: dict[str, str]) -> None:
+    """`spot submit` runs where PyTorch is missing, and `load` raises SettingsError if task/config.py imports it."""
+    code = "from pathlib import Path; from spot.config.load import load; load(Path('spot.toml'))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_run_with_these_settings_can_meet_its_deadline(submit_plan: SubmitPlan, settings: Settings) -> None:

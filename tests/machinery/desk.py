@@ -145,8 +145,8 @@ class Desk:
     def store(self) -> Store:
         return open_store(self.root)
 
-    def settings(self, values: Mapping[str, str]) -> None:
-        """Change settings; the values are TOML."""
+    def settings(self, values: Mapping[str, str | None]) -> None:
+        """Change settings; the values are TOML, and None removes a key."""
         text = self.toml.read_text()
         for key, value in values.items():
             text = changed(key, value, text)

@@ -147,7 +147,7 @@ def test_values_go_on_top_of_the_defaults_of_the_configuration() -> None:
     assert json.loads(json.dumps(flags_of(config))) == flags_of(config)
 
 
-def config(model: type[Any] | None = None, **more: Any) -> type:
+def config(model: Any = None, **more: Any) -> type:
     """Return a class of a configuration whose model is of this class."""
     given: dict[str, Any] = {"model": model} if model else {}
     named = [(name, kind, field(default_factory=kind)) for name, kind in {**given, **more}.items()]
