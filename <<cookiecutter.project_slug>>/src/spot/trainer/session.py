@@ -21,11 +21,12 @@ from spot.storage.records import lease
 from spot.storage.records.lease import LeaseLost
 from spot.storage.records.manifest import DataObject
 from spot.trainer import main
-from spot.trainer.checkpoint.manager import CheckpointManager
+from spot.trainer.checkpoint.manager import CheckpointManager, Saveable
 from spot.trainer.context import Runtime, Start, Task
 from spot.trainer.data.contract import Collate, Samples
 from spot.trainer.data.loader import Loader, check_shared_memory
 from spot.trainer.device import Compute
+from spot.trainer.folder import Folder, Frozen
 from spot.trainer.metrics import Means, parse_metrics
 from spot.trainer.progress import Monitor
 from spot.trainer.results.export import write_model
@@ -72,6 +73,11 @@ class Session:
         self._positions: list[tuple[int, int]] = []
         """Of the training loaders at the last step: once they differ, a step has begun."""
         self._first_step, self._began, self._carried = 0, 0.0, 0.0
+        self._folder: str | None = None
+        """The name of the tracked folder of a framework."""
+        self._frozen: Frozen | None = None
+        self._asked = 0.0
+        """When the framework was told to write a checkpoint."""
 
     @classmethod
     def from_environment(
@@ -184,6 +190,13 @@ class Session:
         self._loaders.append(loader)
         return loader
 
+    def folder(self, path: str | Path) -> Folder:
+        """Return the folder of a framework that owns the loop, as the Trainer of Hugging Face. Track it.
+
+        The callback of the framework calls its `step` and `save` instead of `session.step`.
+        """
+        return Folder(Path(path).absolute(), self._step_of_folder, self._save_folder)
+
     def track(self, *, total_steps: int, objects: Iterable[DataObject] = (), **tracked: Stateful) -> None:
         """Save and restore these objects by their names, and restore the newest checkpoint now.
 
@@ -209,6 +222,9 @@ class Session:
                     raise Completed
             check_shared_memory(*self._loaders)
             self._tracked = state
+        self._folder = next((name for name, value in tracked.items() if isinstance(value, Folder)), None)
+        if self._folder:
+            self._frozen = Frozen.of(state, self._folder)
         self._first_step, self._began, self._carried = state.step, self._clock.monotonic(), state.compute_seconds
         self._positions = self._training_positions()
         self._monitor.begin(state, [loader for loader in self._loaders if loader.train])
@@ -219,21 +235,11 @@ class Session:
         `metrics` are logged from time to time; a tensor is read only then. On a stop, raise `Stopped`, which saves and
         leaves the block; with `leave` False save and return, for a loop that looks at `should_stop`.
         """
-        state, runtime = self._state, self._start.runtime
-        state.stepped(metrics or {})
-        self._positions = self._training_positions()
-        if state.step == self._first_step + 1:
-            state.check()
-        runtime.on_step(state.step, state.total_steps)
-        elapsed = self._measure()
-        state.steps_per_second = (state.step - self._first_step) / elapsed if elapsed > 0 else 0.0
-        self._monitor.stepped(state, metrics or {})
+        self._count(metrics or {})
         if checkpointer := self._checkpointer:
-            checkpointer.poll()
-            if checkpointer.wanted and not state.finished:
-                checkpointer.hand_over(state, self._stop)
+            self._hand_over(checkpointer)
             if checkpointer.due():
-                checkpointer.save(state)
+                checkpointer.save(self._saveable)
                 self._monitor.copy(checkpointer)
         if self._stop.requested and not leave:
             self._save_and_leave()
@@ -274,7 +280,7 @@ class Session:
         self._measure()
         self._monitor.evaluated(state)
         if self._checkpointer and improved and not self._checkpointer.busy:
-            self._checkpointer.save(state)
+            self._checkpointer.save(self._saveable)
         return found
 
     @contextlib.contextmanager
@@ -339,6 +345,47 @@ class Session:
             )
         return self._tracked
 
+    @property
+    def _saveable(self) -> Saveable:
+        return self._frozen or self._state
+
+    def _count(self, metrics: Mapping[str, float | Tensor]) -> None:
+        """Count an optimizer step, and hear from the uploader."""
+        state, runtime = self._state, self._start.runtime
+        state.stepped(metrics)
+        self._positions = self._training_positions()
+        if state.step == self._first_step + 1:
+            state.check()
+        runtime.on_step(state.step, state.total_steps)
+        elapsed = self._measure()
+        state.steps_per_second = (state.step - self._first_step) / elapsed if elapsed > 0 else 0.0
+        self._monitor.stepped(state, metrics)
+        if self._checkpointer:
+            self._checkpointer.poll()
+
+    def _hand_over(self, checkpointer: CheckpointManager) -> None:
+        if checkpointer.wanted and not self._state.finished:
+            checkpointer.hand_over(self._saveable, self._stop)
+
+    def _step_of_folder(self, metrics: Mapping[str, float | Tensor]) -> bool:
+        self._count(metrics)
+        self._asked, checkpointer = self._clock.monotonic(), self._checkpointer
+        due = checkpointer is not None and (checkpointer.wanted or checkpointer.due())
+        return due or self._stop.requested or self._state.finished
+
+    def _save_folder(self) -> None:
+        """Save this step, for which the framework has written its checkpoint. Its schedule may be faster than ours."""
+        if self._folder is None:
+            raise UsageError("the folder of the framework is not tracked: call session.track(folder=folder, ...)")
+        self._frozen = Frozen.of(self._state, self._folder)
+        waited = self._clock.monotonic() - self._asked
+        if checkpointer := self._checkpointer:
+            self._hand_over(checkpointer)
+            if not checkpointer.busy:
+                checkpointer.save(self._frozen, took_s=waited)
+                self._monitor.copy(checkpointer)
+        self._stop.check()
+
     def _leave(self, error: BaseException | None) -> None:
         """Complete the run, or save after a stop. Raise what ends this start."""
         state, checkpointer = self._tracked, self._checkpointer
@@ -388,7 +435,7 @@ class Session:
         return elapsed
 
     def _save_and_leave(self) -> None:
-        state, checkpointer, stop = self._state, self._checkpointer, self._stop
+        state, checkpointer, stop = self._saveable, self._checkpointer, self._stop
         if checkpointer is None:
             return
         if checkpointer.final_save(state, stop.remaining_s):
@@ -409,7 +456,7 @@ class Session:
             return
         end = self._clock.monotonic() + LAST_SAVE_S
         if not checkpointer.final_save(
-            self._state, lambda: min(self._stop.remaining_s(), end - self._clock.monotonic())
+            self._saveable, lambda: min(self._stop.remaining_s(), end - self._clock.monotonic())
         ):
             self._stop.check()
             raise StartAgain(f"the last checkpoint, step {self._state.step}, is not durable after {LAST_SAVE_S:.0f} s")

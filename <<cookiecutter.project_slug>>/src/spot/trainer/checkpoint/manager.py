@@ -135,10 +135,11 @@ class CheckpointManager:
     def due(self) -> bool:
         return not self.busy and self._clock.monotonic() - self._last_save >= self.interval_s
 
-    def save(self, state: Saveable, *, prune: bool = True) -> None:
+    def save(self, state: Saveable, *, prune: bool = True, took_s: float = 0.0) -> None:
         """Take a snapshot and pass it to the uploader. No save may be in flight.
 
-        A step is committed once: its states before and after the evaluation lead to the same result.
+        `took_s` is what the snapshot has cost the loop already. A step is committed once: its states before and after
+        the evaluation lead to the same result.
         """
         if self._in_flight:
             raise RuntimeError("a save is in flight")
@@ -148,7 +149,7 @@ class CheckpointManager:
         tensors, rest = state.capture()
         size = self._staging.write(tensors, rest)
         self._last_save = self._clock.monotonic()
-        self.stall_s = self._last_save - began
+        self.stall_s = self._last_save - began + took_s
         self.saving_s += self.stall_s
         self._saves += 1
         self._in_flight = _InFlight(self._saves, state.step, size)

@@ -1,0 +1,138 @@
+"""Test that the real frameworks train through the folder mode: commit, resume, exit codes and results are ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from spot.storage import paths
+from spot.storage.factory import open_store
+from spot.storage.records import completion, manifest
+from tests.machinery.frameworks import huggingface, lightning
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(400)]
+
+STEPS = {"huggingface": huggingface.STEPS, "lightning": lightning.STEPS}
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Start the loop of a framework, each time in an empty working directory, as on a new machine."""
+
+    framework: str
+    uri: str
+    folder: Path
+
+    @contextmanager
+    def start(self, *flags: str) -> Iterator[subprocess.Popen[str]]:
+        cwd = self.folder / f"machine-{len(list(self.folder.iterdir()))}"
+        cwd.mkdir()
+        where = ("--output-dir", f"{self.uri}/models", "--checkpoint-dir", f"{self.uri}/checkpoints")
+        command = [sys.executable, "-m", "tests.machinery.frameworks", self.framework, *where, "--device", "cpu"]
+        environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+        with subprocess.Popen(
+            [*command, *flags], cwd=cwd, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def durable(self) -> int:
+        found = manifest.newest(open_store(f"{self.uri}/checkpoints"), "default")
+        return found.step if found else 0
+
+
+def read_until(process: subprocess.Popen[str], pattern: str) -> str:
+    """Return the output up to the first line that matches."""
+    assert process.stdout
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if re.search(pattern, line):
+            return "".join(lines)
+    raise AssertionError(f"no line matches {pattern}:\n{''.join(lines)}")
+
+
+def rest(process: subprocess.Popen[str]) -> tuple[str, int]:
+    """Return the remaining output, and the exit code."""
+    out, _ = process.communicate(timeout=120)
+    return out, process.returncode
+
+
+@pytest.fixture(params=["huggingface", "lightning"])
+def training(request: pytest.FixtureRequest, tmp_path: Path) -> Training:
+    """Return the training of each framework, on each store once."""
+    uri = str(request.getfixturevalue("gs_uri")) if request.param == "huggingface" else str(tmp_path / "store")
+    (tmp_path / "machines").mkdir()
+    return Training(request.param, uri, tmp_path / "machines")
+
+
+OFTEN = ("--checkpoint-interval", "0.01")
+
+
+def test_a_training_that_is_stopped_and_killed_goes_on_to_its_results(training: Training) -> None:
+    total = STEPS[training.framework]
+    with training.start(*OFTEN) as first:
+        read_until(first, "checkpoint durable")
+        first.send_signal(signal.SIGTERM)
+        out, code = rest(first)
+        assert code == 143, out
+        stopped = training.durable()
+        assert f"step {stopped}: durable, exiting" in out
+        assert 0 < stopped < total
+
+    with training.start(*OFTEN) as second:
+        read_until(second, f"step {stopped} of {total}: resumed from the checkpoint")
+        read_until(second, "checkpoint durable")
+        second.kill()
+        _, code = rest(second)
+        assert code == -signal.SIGKILL
+        killed = training.durable()
+        assert stopped < killed < total
+
+    with training.start() as third:
+        out, code = rest(third)
+        assert code == 0, out
+        assert f"step {killed} of {total}: resumed from the checkpoint" in out
+        assert f"after {total} steps" in out
+    assert training.durable() == total
+    assert_results(training)
+
+    with training.start() as fourth:
+        out, code = rest(fourth)
+        assert (code, "is complete" in out) == (0, True)
+
+
+def test_a_training_that_ended_but_was_not_exported_is_exported(training: Training) -> None:
+    with training.start() as first:
+        read_until(first, f"step {STEPS[training.framework]}: checkpoint durable")
+        first.kill()
+        rest(first)
+    models = open_store(f"{training.uri}/models")
+    models.delete(paths.output("default", paths.COMPLETION))
+    with training.start() as second:
+        out, code = rest(second)
+        assert code == 0, out
+    assert_results(training)
+
+
+def assert_results(training: Training) -> None:
+    models = open_store(f"{training.uri}/models")
+    found = completion.read(models, "default")
+    assert found
+    assert json.loads(models.read(paths.output("default", paths.METRICS)).data)["steps"] == STEPS[training.framework]
+    weights = training.folder / "model.safetensors"
+    weights.write_bytes(models.read(paths.output("default", paths.MODEL)).data)
+    assert load_file(weights)
