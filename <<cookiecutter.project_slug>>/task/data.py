@@ -20,6 +20,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from spot.trainer import Data, Sample, UsageError, read_pinned
+from task.config import Config
 
 SAMPLE = Path(__file__).parent / "sample" / "digits.safetensors"
 CLASSES = 10
@@ -28,7 +29,7 @@ WHITE = 16
 HELD_OUT_EVERY = 5
 
 
-def load(uri: str) -> Data:
+def load(config: Config, uri: str) -> Data:  # noqa: ARG001  # the sample needs no setting
     """Return training and held-out data, and the objects they were read from. Raise `UsageError` for a bad file."""
     content, pinned = read_pinned(str(SAMPLE) if uri == "sample" else uri)
     try:

@@ -15,7 +15,13 @@ from spot.storage.base import ABSENT, NotFound
 from spot.storage.factory import open_store
 from spot.storage.records import completion
 
-METRICS = {"score": "accuracy", "final": {"accuracy": 0.75}, "steps": 9, "history": [1, 2], "samples_digest": "abc"}
+METRICS = {
+    "metric": "accuracy",
+    "shipped": {"accuracy": 0.75},
+    "steps": 9,
+    "history": [1, 2],
+    "samples_digest": ["abc"],
+}
 
 
 def write(root: Path, run: str, *, weights: bytes = b"weights", complete: bool = True, **changes: object) -> None:
@@ -42,7 +48,7 @@ def test_the_same_twice_is_identical(tmp_path: Path) -> None:
     [
         ({"weights": b"others"}, (False, True, True)),
         ({"history": [1, 3]}, (True, False, True)),
-        ({"samples_digest": "abd"}, (True, True, False)),
+        ({"samples_digest": ["abd"]}, (True, True, False)),
     ],
 )
 def test_any_difference_is_named(changes: dict[str, Any], same: tuple[bool, ...], tmp_path: Path) -> None:

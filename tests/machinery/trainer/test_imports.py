@@ -25,13 +25,13 @@ def test_no_torch_is_loaded_before_training(module: str) -> None:
 
 
 def test_every_public_name_of_the_trainer_can_be_imported() -> None:
-    names = "Data, Sample, Samples, TaskData, TaskModel, UsageError, entry, read_pinned"
+    names = "Data, Sample, Session, UsageError, entry, load_exported, read_pinned"
     code = f"from spot.trainer import {names}; import spot.trainer as t; assert t.__all__ == {names.split(', ')!r}"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_image_holds_exactly_the_packages_that_training_imports() -> None:
-    modules = loaded("spot.trainer.training", "spot.trainer.uploader.worker", "spot.storage.gcs", "spot.storage.local")
+    modules = loaded("spot.trainer.loop", "spot.trainer.uploader.worker", "spot.storage.gcs", "spot.storage.local")
     imported = {name.split(".")[1] for name in modules if name.startswith("spot.")}
     dockerfile, ignored = ((PROJECT / name).read_text() for name in ("Dockerfile", ".dockerignore"))
     assert set(re.findall(r"^COPY src/spot/(\w+) ", dockerfile, re.MULTILINE)) == imported
