@@ -33,8 +33,8 @@ TOOLS = (
 
 
 PARALLEL = ("-n", "logical", "--maxprocesses", "4")
-WAITING = ("-n", "3")
-"""For tests that wait for processes of their own."""
+WAITING = ("-n", "3", "--dist", "worksteal")
+"""For long tests that wait for processes of their own."""
 
 
 def install(session: nox.Session, *packages: str) -> None:
@@ -104,13 +104,13 @@ def tests(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"])
 def processes(session: nox.Session) -> None:
     """Run the tests with real trainers and supervisors: signals, faults, a crash at every call."""
-    tool(session, "-m", "pytest", *WAITING, "-m", "processes and not chaos", *session.posargs)
+    tool(session, "-m", "pytest", *WAITING, "-m", "processes and not (chaos or infra)", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def chaos(session: nox.Session) -> None:
     """Interrupt trainers and supervisors at random, for many minutes; in CI, run a fixed sample of it."""
-    tool(session, "-m", "pytest", *PARALLEL, "-m", "chaos", "tests/machinery", *session.posargs)
+    tool(session, "-m", "pytest", *WAITING, "-m", "chaos", "tests/machinery", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)

@@ -12,7 +12,7 @@ import json
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -42,7 +42,6 @@ from tests.machinery import samples
 from tests.machinery.samples import T0
 
 GOLDEN = Path(__file__).with_name("golden.json")
-SITUATIONS, WORLDS, REPLAYS = 3000, 250, 80
 MINUTE = timedelta(minutes=1)
 REGIONS = ("us-central1", "us-east4", "europe-west1")
 SPOT, FLEX, ON_DEMAND = Provisioning.SPOT, Provisioning.FLEX_START, Provisioning.ON_DEMAND
@@ -97,9 +96,9 @@ def random_run(rng: random.Random) -> Run:
     )
 
 
-def situations() -> Iterator[str]:
+def situations(numbers: Iterable[int]) -> Iterator[str]:
     """Decide once in each of many situations, of which most could never come about."""
-    for number in range(SITUATIONS):
+    for number in numbers:
         rng = random.Random(f"situation {number}")
         run = random_run(rng)
         span = (run.spec.deadline - T0) / MINUTE
@@ -341,16 +340,16 @@ class _World:
                 self.run = self.run.with_attempt(replace(attempt, advanced_at=self._now))
 
 
-def worlds() -> Iterator[str]:
+def worlds(numbers: Iterable[int]) -> Iterator[str]:
     """Play a whole run in each of many worlds."""
-    for number in range(WORLDS):
+    for number in numbers:
         yield "; ".join(_World(number).play())
 
 
-def replays() -> Iterator[str]:
+def replays(numbers: Iterable[int]) -> Iterator[str]:
     """Replay runs over the capacity trace that comes with the package."""
     trace = shipped()
-    for number in range(REPLAYS):
+    for number in numbers:
         rng = random.Random(f"replay {number}")
         regions = tuple(rng.sample(trace.regions, rng.randint(1, 3)))
         work = rng.choice((4, 12, 18, 20))
@@ -383,7 +382,12 @@ def _recorded(made: list[str]) -> Callable[[Run, Observation, datetime], Action]
     return recorded
 
 
-PARTS: dict[str, Callable[[], Iterator[str]]] = {"situations": situations, "worlds": worlds, "replays": replays}
+PARTS: dict[str, Callable[[Iterable[int]], Iterator[str]]] = {
+    "situations": situations,
+    "worlds": worlds,
+    "replays": replays,
+}
+SIZES = {"situations": 3000, "worlds": 250, "replays": 80}
 
 
 def counts(golden: dict[str, list[str]]) -> Counter[str]:
@@ -404,6 +408,7 @@ def counts(golden: dict[str, list[str]]) -> Counter[str]:
 
 if __name__ == "__main__":
     if "--write" in sys.argv:
-        GOLDEN.write_text(json.dumps({name: list(part()) for name, part in PARTS.items()}, indent=0) + "\n")
+        made = {name: list(part(range(SIZES[name]))) for name, part in PARTS.items()}
+        GOLDEN.write_text(json.dumps(made, indent=0) + "\n")
     for kind, number in sorted(counts(json.loads(GOLDEN.read_text())).items()):
         print(f"{number:6d}  {kind}")
