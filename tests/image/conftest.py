@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import runpy
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.image.engine import Container, Engine, missing
 from tests.paths import PROJECT
 
 IMAGE = "localhost/trainer"
+OWN = "src/own/__init__.py"
 # A constant: buildah 1.28 takes labels from its cache even if their argument changed.
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "https://github.com/acme/training"
@@ -48,10 +50,21 @@ def build(engine: Engine) -> Callable[[Path, str], None]:
     return lambda folder, tag: engine.build(folder, tag, arguments=arguments, volumes=volumes, contexts=contexts)
 
 
+def copy_sources(folder: Path) -> Path:
+    """Copy what an image is built from, with a package of the user's own."""
+    for name in ("Dockerfile", ".dockerignore"):
+        shutil.copy(PROJECT / name, folder)
+    for name in ("locks", "src", "task"):
+        shutil.copytree(PROJECT / name, folder / name)
+    (folder / OWN).parent.mkdir()
+    (folder / OWN).touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
-def image(build: Callable[[Path, str], None]) -> str:
+def image(build: Callable[[Path, str], None], tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the tag of the image."""
-    build(PROJECT, IMAGE)
+    build(copy_sources(tmp_path_factory.mktemp("sources")), IMAGE)
     return IMAGE
 
 

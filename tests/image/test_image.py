@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.image.conftest import COMMIT, REPOSITORY
+from tests.image.conftest import COMMIT, OWN, REPOSITORY, copy_sources
 from tests.image.engine import Engine
 from tests.paths import PROJECT
 
@@ -51,11 +49,11 @@ def test_what_installed_it_is_not_in_it(files: list[PurePosixPath]) -> None:
 
 
 def test_of_the_project_it_has_what_trains_and_nothing_else(files: list[PurePosixPath]) -> None:
-    ours = [file.relative_to("/opt/project") for file in files if file.is_relative_to("/opt/project")]
-    copied = (PROJECT / part for part in re.findall(r"^!(.+)$", (PROJECT / ".dockerignore").read_text(), re.MULTILINE))
-    tracked = [file for part in copied for file in (part, *part.rglob("*")) if file.is_file()]
-    wanted = [file.relative_to(PROJECT).as_posix() for file in tracked if "__pycache__" not in file.parts]
-    assert sorted(map(str, ours)) == sorted(path for path in wanted if not path.startswith("locks/"))
+    ours = {file.relative_to("/opt/project").as_posix() for file in files if file.is_relative_to("/opt/project")}
+    trains = [PROJECT / "task", *(PROJECT / "src/spot" / name for name in ("core", "storage", "trainer"))]
+    wanted = [file for folder in trains for file in folder.rglob("*") if "__pycache__" not in file.parts]
+    listed = {file.relative_to(PROJECT).as_posix() for file in wanted if file.is_file()}
+    assert ours == {*listed, "src/spot/__init__.py", OWN}
     assert not [file for file in files if ".git" in file.parts]
 
 
@@ -69,10 +67,7 @@ def test_it_is_small(engine: Engine, image: str, capsys: pytest.CaptureFixture[s
 def test_a_changed_task_is_one_new_layer(
     engine: Engine, image: str, build: Callable[[Path, str], None], tmp_path: Path
 ) -> None:
-    for name in ("Dockerfile", ".dockerignore"):
-        shutil.copy(PROJECT / name, tmp_path)
-    for name in ("locks", "src", "task"):
-        shutil.copytree(PROJECT / name, tmp_path / name)
+    copy_sources(tmp_path)
     with (tmp_path / "task" / "model.py").open("a") as model:
         model.write("# changed\n")
     build(tmp_path, "localhost/trainer-changed")
