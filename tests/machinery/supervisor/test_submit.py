@@ -230,7 +230,7 @@ def test_a_prefix_without_objects_is_refused(desk: Desk) -> None:
     desk.put("data/train.npz", b"1")
     uri = f"{desk.root}/dat/"
     said = desk.spot("submit", "--", "--data", uri)
-    assert (said.code, said.err) == (2, f"spot: --data {uri}: there are no objects below this prefix\n")
+    assert (said.code, said.err) == (2, f"spot: --data {uri}: there are no objects below it\n")
     assert desk.server.calls == []
 
 

@@ -63,12 +63,10 @@ def task_config(path: Path) -> type | None:
     module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses read annotations there
     try:
         spec.loader.exec_module(module)
-        config = typed.config_of(module)
+        config: type = module.Config
         typed.keys(config, flags.TAKEN)
-    except typed.ConfigError as error:
-        raise _one(path, str(error)) from None
     except Exception as error:
-        raise _one(path, f"it cannot be imported: {type(error).__name__}: {one_line(error)}") from error
+        raise _one(path, f"{type(error).__name__}: {one_line(error)}") from error
     if "torch" in set(sys.modules) - loaded:
         raise _one(path, "it imports torch, which submit does not need: move what needs torch to another file")
     return config
@@ -92,14 +90,10 @@ def override(settings: Settings, changes: Mapping[str, Mapping[str, object]], wo
     names, values = parts[::2], parts[1::2]
     if len(names) != len(values) or not all(name.startswith("--") for name in names):
         raise _one("command line", f"-- {shown(' '.join(words))}: expected flags with values, as in -- --epochs 30")
-    own = {key.flag: key for key in (typed.keys(settings.config) if settings.config else ())}
     given: dict[str, dict[str, object]] = {"model": {}, "training": {}}
-    for flag, value in zip(names, values, strict=True):
-        table, name = ("model" if flag.startswith("--model.") else "training"), flag.removeprefix("--")
-        try:
-            given[table][name.removeprefix("model.")] = own[name].parse(value) if name in own else value
-        except ValueError:  # `check` reports it
-            given[table][name.removeprefix("model.")] = value
+    for name, value in zip(names, values, strict=True):
+        table = "model" if name.startswith("--model.") else "training"
+        given[table][name.removeprefix("--").removeprefix("model.")] = value
     document = settings.model_dump(by_alias=True)
     changed = {table: {**document[table], **values} for table, values in {**changes, **given}.items()}
     return check({**document, **changed, "folder": settings.folder, "config": settings.config}, "command line")

@@ -62,7 +62,7 @@ def _refused_own(key: typed.Key, value: object) -> str | None:
     try:
         key.read(value)
     except ValueError:
-        return key.allowed + (", without quotes" if isinstance(value, str) and key.kind in {int, float, bool} else "")
+        return key.allowed
     return None
 
 

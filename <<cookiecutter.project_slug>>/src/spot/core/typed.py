@@ -8,11 +8,10 @@ import json
 import types
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
-from types import ModuleType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from spot.core.errors import SpotError
-from spot.core.fields import one_line, shown
+from spot.core.fields import shown
 
 TABLES: Final = ("model", "training")
 _MAX_TEXT: Final = 1000
@@ -54,37 +53,24 @@ class Key:
     @property
     def allowed(self) -> str:
         """Return which values are allowed."""
-        if get_origin(self.kind) is tuple:
-            return f"a list, each item {_allowed(get_args(self.kind)[0])}"
-        return _allowed(self.kind)
+        item = get_args(self.kind)[0] if get_origin(self.kind) is tuple else self.kind
+        allowed = _ALLOWED.get(item) or f"one of {', '.join(word(one) for one in get_args(item))}"
+        return allowed if item is self.kind else f"a list, each item {allowed}"
 
     def read(self, value: object) -> Any:
-        """Return a value of TOML or JSON as the type of the field. Raise `ValueError` with what is allowed."""
-        if get_origin(self.kind) is tuple and isinstance(value, list | tuple):
-            items = [_scalar(get_args(self.kind)[0], item) for item in value]
-            found = MISSING if MISSING in items else tuple(items)
-        else:
-            found = _scalar(self.kind, value)
+        """Return a value of TOML, or the text of a flag, as the type of the field; a list in a text is JSON.
+
+        Raise `ValueError` with what is allowed.
+        """
+        found = _read(self.kind, value)
+        if found is MISSING and isinstance(value, str) and self.kind is not str:
+            try:
+                found = _read(self.kind, json.loads(value))
+            except (ValueError, RecursionError):
+                found = MISSING
         if found is MISSING:
             raise ValueError(f"{shown(value)} is not {self.allowed}")
         return found
-
-    def parse(self, text: str) -> Any:
-        """Return the value of a flag; a list is JSON. Raise `ValueError` with what is allowed."""
-        if self.kind is str or (get_origin(self.kind) is Literal and text in get_args(self.kind)):
-            return self.read(text)
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = text
-        return self.read(value)
-
-
-def config_of(module: ModuleType) -> type:
-    """Return the class `Config` of a task. Raise `ConfigError` if there is none."""
-    if not isinstance(found := getattr(module, "Config", None), type):
-        raise ConfigError(f"{module.__name__} defines no class Config: define a dataclass of this name")
-    return found
 
 
 def keys(config: type, flags: Collection[str] = ()) -> tuple[Key, ...]:
@@ -97,14 +83,9 @@ def keys(config: type, flags: Collection[str] = ()) -> tuple[Key, ...]:
         where = f"Config.{table.name}"
         if table.name not in TABLES:
             raise ConfigError(f"{where} is not allowed: only Config.model and Config.training are")
-        try:
-            kind = get_type_hints(config)[table.name]
-            settable, hints = _settable(kind), get_type_hints(kind)
-            defaults = getattr(config(), table.name)
-        except ConfigError:
-            raise
-        except Exception as error:
-            raise ConfigError(f"{where} cannot be read: {type(error).__name__}: {one_line(error)}") from error
+        kind = get_type_hints(config)[table.name]
+        settable, hints = _settable(kind), get_type_hints(kind)
+        defaults = getattr(config(), table.name)
         for field in settable:
             key = _key(table.name, field.name, hints[field.name], getattr(defaults, field.name))
             if key.flag in flags:
@@ -134,14 +115,14 @@ def word(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _settable(kind: type) -> list["Field[Any]"]:
+def _settable(kind: Any) -> list["Field[Any]"]:
     """Return the fields that may be set. Raise `ConfigError` for one without a default."""
     if not is_dataclass(kind):
-        raise ConfigError(f"{_shown(kind)} is not a dataclass: decorate it with @dataclass(frozen=True, kw_only=True)")
+        raise ConfigError(f"{kind} is not a dataclass: decorate it with @dataclass(frozen=True, kw_only=True)")
     found = [field for field in fields(kind) if field.init]
     for field in found:
         if field.default is MISSING and field.default_factory is MISSING:
-            raise ConfigError(f"{kind.__name__}.{field.name} has no default: give it one")
+            raise ConfigError(f"{kind.__name__}.{field.name} has no default: give it one")  # type: ignore[union-attr]
     return found
 
 
@@ -151,26 +132,19 @@ def _key(table: str, field: str, hint: Any, default: Any) -> Key:
     kind = options[0] if optional else hint
     item = get_args(kind)[0] if get_origin(kind) is tuple and get_args(kind)[1:] == (...,) else kind
     choices = get_args(item) if get_origin(item) is Literal else ()
-    where = f"Config.{table}.{field}"
     if item not in _ALLOWED and not (choices and {type(one) for one in choices} <= {*_ALLOWED}):
-        raise ConfigError(f"{where} has the type {_shown(hint)}: allowed are {_TYPES}")
+        raise ConfigError(f"Config.{table}.{field} has the type {hint}: allowed are {_TYPES}")
     key = Key(table=table, field=field, kind=kind, default=default)
-    try:
-        return key if optional and default is None else replace(key, default=key.read(default))
-    except ValueError as error:
-        raise ConfigError(f"{where} has a wrong default: {error}") from None
+    if not (optional and default is None) and _read(kind, default) is MISSING:
+        raise ConfigError(f"Config.{table}.{field} has a wrong default: {shown(default)} is not {key.allowed}")
+    return key
 
 
-def _shown(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) else str(hint)
-
-
-def _allowed(kind: Any) -> str:
-    return _ALLOWED.get(kind) or f"one of {', '.join(word(one) for one in get_args(kind))}"
-
-
-def _scalar(kind: Any, value: Any) -> Any:
+def _read(kind: Any, value: Any) -> Any:
     """Return the value as `kind`, `MISSING` if it is of another type."""
+    if get_origin(kind) is tuple:
+        items = [_read(get_args(kind)[0], item) for item in value] if isinstance(value, list | tuple) else [MISSING]
+        return MISSING if MISSING in items else tuple(items)
     if get_origin(kind) is Literal:
         return next((one for one in get_args(kind) if one == value and type(one) is type(value)), MISSING)
     if kind is float and type(value) in (int, float) and abs(value) < _MAX_FLOAT:

@@ -230,28 +230,18 @@ def pinned_data(arguments: tuple[str, ...], *, give_up_s: float) -> tuple[str, .
     for index, flag in enumerate(arguments[:-1]):
         uri = arguments[index + 1]
         if flag == "--data" and uri.startswith("gs://") and not GENERATION.search(uri):
-            if uri.endswith("/"):
-                _check_prefix(uri, give_up_s)
-            else:
-                pinned[index + 1] = f"{uri}#{_generation(uri, give_up_s)}"
+            pinned[index + 1] = _pinned(uri, give_up_s)
     return tuple(pinned)
 
 
-def _check_prefix(uri: str, give_up_s: float) -> None:
+def _pinned(uri: str, give_up_s: float) -> str:
     try:
-        store = open_store(uri, give_up_s=give_up_s)
-    except ValueError as error:
-        raise SubmitError(f"--data {uri}: {error}") from error
-    if not any(entry.name and not entry.name.endswith("/") for entry in store.list("")):
-        raise SubmitError(f"--data {uri}: there are no objects below this prefix")
-
-
-def _generation(uri: str, give_up_s: float) -> int:
-    try:
-        store, name = open_object(uri)
+        store, name = (open_store(uri), "") if uri.endswith("/") else open_object(uri)
     except ValueError as error:
         raise SubmitError(f"--data {uri}: {error}") from error
     for entry in open_store(store.uri, give_up_s=give_up_s).list(name):
-        if entry.name == name:
-            return entry.generation
-    raise SubmitError(f"--data {uri}: the object does not exist")
+        if name and entry.name == name:
+            return f"{uri}#{entry.generation}"
+        if not name and not entry.name.endswith("/"):
+            return uri
+    raise SubmitError(f"--data {uri}: {'the object does not exist' if name else 'there are no objects below it'}")

@@ -6,19 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn
 
 from spot.core import typed
-from spot.core.fields import ID, shown
+from spot.core.fields import shown
 from spot.trainer.runtime.errors import UsageError
 from spot.trainer.runtime.signals import DEFAULT_GRACE_S
+from spot.trainer.runtime.values import identifier, location, number, one_of, positive, truth, whole, word_or
 
-DIRECTORIES = (
-    ("--output-dir", "AIP_MODEL_DIR", "output/models", "model, metrics and completion.json"),
-    ("--checkpoint-dir", "AIP_CHECKPOINT_DIR", "output/checkpoints", "checkpoints and markers"),
-    ("--tensorboard-dir", "AIP_TENSORBOARD_LOG_DIR", None, "TensorBoard logs"),
-)
-"""Flag, variable of Vertex AI, default and contents."""
 LONGEST_LINE = 400
 EPOCH = "epoch"
 
@@ -90,6 +85,64 @@ class Flags:
     """An instance of the task's `Config`, None without one."""
 
 
+VARIABLES: Final = {
+    "output-dir": "AIP_MODEL_DIR",
+    "checkpoint-dir": "AIP_CHECKPOINT_DIR",
+    "tensorboard-dir": "AIP_TENSORBOARD_LOG_DIR",
+}
+"""Variables of Vertex AI that have the defaults of flags."""
+
+_Row = tuple[str, Callable[[str], object], str | None, str, str]
+_non_negative = number("a number of at least 0", lambda value: 0 <= value < math.inf)
+_decay = number("a number from 0 to below 1", lambda value: 0 <= value < 1)
+
+
+def _choice(name: str, kind: type[StrEnum], text: str) -> _Row:
+    """Return a flag whose default is the first member of `kind`."""
+    return name, one_of(kind), next(iter(kind)), f"{{{','.join(kind)}}}", text
+
+
+GROUPS: Final[Mapping[str, tuple[_Row, ...]]] = {
+    "locations: gs://bucket/prefix or a local directory": (
+        ("output-dir", location, "output/models", "DIR", "write model, metrics and completion.json to DIR/RUN/"),
+        ("checkpoint-dir", location, "output/checkpoints", "DIR", "write checkpoints and markers to DIR/RUN/"),
+        ("tensorboard-dir", location, None, "DIR", "write TensorBoard logs to DIR/RUN/"),
+        ("data", location, "sample", "URI", "train on this object, or on the objects below this prefix/"),
+        ("run", identifier, "default", "ID", "name this run"),
+        ("attempt", identifier, "local", "ID", "name this attempt of the run"),
+        ("from-run", identifier, None, "ID", "start from the checkpoints of this run"),
+        ("standby", identifier, None, "ATTEMPT", "wait as a standby and replace this attempt"),
+    ),
+    "training: a run resumes only with the values it started with": (
+        ("epochs", whole(1), "30", "N", "make N passes over the data"),
+        ("max-steps", whole(1), None, "N", "stop after N steps, if sooner"),
+        ("batch-size", whole(1), "64", "N", "use N samples a step"),
+        ("accumulate", whole(1), "1", "N", "split each step into N forward passes"),
+        ("clip-norm", _non_negative, "0", "NORM", "clip gradients to this norm; 0: off"),
+        ("ema", _decay, "0", "DECAY", "average the weights with this decay; 0: off"),
+        ("evaluate-every", word_or(EPOCH, whole(1)), EPOCH, "{epoch,N}", "evaluate after each epoch, or every N steps"),
+        ("patience", whole(0), "0", "N", "stop after N evaluations without a better score; 0: never"),
+        ("seed", whole(0), "0", "N", "seed weights, order and augmentation"),
+        _choice("precision", Precision, "use this precision; auto: bf16 or fp16 on CUDA, else full"),
+        _choice("deterministic", Deterministic, "use deterministic kernels where PyTorch has them"),
+    ),
+    "machine": (
+        _choice("device", Device, "train on this device; auto: CUDA if available"),
+        ("workers", word_or("auto", whole(0)), "auto", "{auto,N}", "load data in N processes"),
+        ("log-interval", positive, "10", "S", "log every S seconds"),
+    ),
+    "checkpoints": (
+        ("enable-checkpointing", truth, "true", "{true,false}", "save and resume"),
+        (
+            *("checkpoint-interval", word_or("auto", positive), "auto", "{auto,S}"),
+            "save every S seconds; auto: by cost and preemption rate",
+        ),
+        ("keep", whole(1), "3", "N", "keep the N newest and the best"),
+        _choice("resume", Resume, "resume, or quarantine all checkpoints (never)"),
+        ("grace", positive, str(DEFAULT_GRACE_S), "S", "exit within S seconds of SIGTERM"),
+    ),
+}
+"""Flag, reader, default, value and help, by the title of their group."""
 SETTLED: Final = (*("epochs", "max_steps", "batch_size", "accumulate", "clip_norm", "ema", "patience", "seed"),)
 """The flags that the result depends on as they are; a precision depends on the machine as well."""
 NAMES: Final = tuple(field.name.replace("_", "-") for field in fields(Flags) if field.name != "config")
@@ -122,18 +175,14 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str], config: type | N
     if unknown:
         nearest = get_close_matches(unknown[0], [f"--{name}" for name in (*NAMES, *(key.flag for key in own))], n=1)
         parser.error(f"{shown(unknown[0])} is not a flag{f': did you mean {nearest[0]}?' if nearest else ''}")
-    values = vars(known)
-    given = {key.flag: values.pop(key.flag) for key in own}
+    values = {name.replace("-", "_"): value for name, value in vars(known).items() if name in NAMES}
     flags = Flags(**values)
-    for flag, value, own_id in (
-        ("--standby", flags.standby, flags.attempt),
-        ("--from-run", flags.from_run, flags.run),
-    ):
+    for flag, value, itself in (("--standby", flags.standby, flags.attempt), ("--from-run", flags.from_run, flags.run)):
         if value and not (flags.enable_checkpointing and flags.resume is Resume.AUTO):
             raise UsageError(
                 f"{flag} resumes from a checkpoint: it needs --enable-checkpointing true and --resume auto"
             )
-        if value == own_id:
+        if value == itself:
             raise UsageError(f"{flag} {value} names itself: name another one")
     if flags.batch_size % flags.accumulate:
         raise UsageError(
@@ -141,7 +190,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str], config: type | N
             " forward passes of equal size"
         )
     try:
-        return replace(flags, config=typed.build(config, given)) if config else flags
+        return replace(flags, config=typed.build(config, vars(known))) if config else flags
     except ValueError as error:  # of the user's __post_init__
         raise UsageError(f"the configuration is refused: {error}") from error
 
@@ -167,93 +216,26 @@ def _parser(environ: Mapping[str, str], own: Sequence[typed.Key]) -> _Parser:
         epilog="Exit codes: 0 complete, 143 saved on SIGTERM (130 on Ctrl-C), 1 error, 2 flag, data or permission to"
         " change, 75 start again.",
     )
-    where = parser.add_argument_group("locations: gs://bucket/prefix or a local directory")
-    for flag, variable, default, contents in DIRECTORIES:
-        where.add_argument(
-            flag,
-            type=_location,
-            default=environ.get(variable) or default,
-            metavar="DIR",
-            help=f"write {contents} to DIR/RUN/ [{variable}]",
+    groups = dict(GROUPS)
+    for table in typed.TABLES:
+        groups[f"your {table} settings: task/config.py"] = tuple(
+            (key.flag, key.read, None if key.default is None else typed.word(key.default), "VALUE", key.allowed)
+            for key in own
+            if key.table == table
         )
-    where.add_argument("--data", type=_location, default="sample", metavar="URI", help="train on this file")
-    where.add_argument("--run", type=_id, default="default", metavar="ID", help="name this run")
-    where.add_argument("--attempt", type=_id, default="local", metavar="ID", help="name this attempt of the run")
-    where.add_argument("--from-run", type=_id, metavar="ID", help="start from the checkpoints of this run")
-    where.add_argument("--standby", type=_id, metavar="ATTEMPT", help="wait as a standby and replace this attempt")
-
-    training = parser.add_argument_group("training: a run resumes only with the values it started with")
-    training.add_argument("--epochs", type=_whole(1), default=30, metavar="N", help="make N passes over the data")
-    training.add_argument("--max-steps", type=_whole(1), metavar="N", help="stop after N steps, if sooner")
-    training.add_argument("--batch-size", type=_whole(1), default=64, metavar="N", help="use N samples a step")
-    training.add_argument(
-        "--accumulate", type=_whole(1), default=1, metavar="N", help="split each step into N forward passes"
-    )
-    training.add_argument("--clip-norm", type=_clip, default=0.0, metavar="NORM", help="clip gradients; 0: off")
-    training.add_argument("--ema", type=_decay, default=0.0, metavar="DECAY", help="average the weights; 0: off")
-    training.add_argument(
-        "--evaluate-every",
-        type=_or(EPOCH, _whole(1)),
-        default=EPOCH,
-        metavar="{epoch,N}",
-        help="evaluate at the end of each epoch, or every N steps",
-    )
-    training.add_argument(
-        "--patience",
-        type=_whole(0),
-        default=0,
-        metavar="N",
-        help="stop after N evaluations without a better score; 0: never",
-    )
-    training.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="seed weights, order and augmentation")
-    _add_choice(training, "--precision", Precision, "use this precision; auto: bf16 or fp16 on CUDA, else full")
-    _add_choice(training, "--deterministic", Deterministic, "use deterministic kernels where PyTorch has them")
-
-    machine = parser.add_argument_group("machine")
-    _add_choice(machine, "--device", Device, "train on this device; auto: CUDA if available")
-    machine.add_argument(
-        "--workers", type=_or("auto", _whole(0)), default="auto", metavar="{auto,N}", help="load data in N processes"
-    )
-    machine.add_argument("--log-interval", type=_positive, default=10.0, metavar="S", help="log every S seconds")
-
-    saving = parser.add_argument_group("checkpoints")
-    saving.add_argument(
-        "--enable-checkpointing", type=_truth, default="true", metavar="{true,false}", help="save and resume"
-    )
-    saving.add_argument(
-        "--checkpoint-interval",
-        type=_or("auto", _positive),
-        default="auto",
-        metavar="{auto,S}",
-        help="save every S seconds; auto: by cost and preemption rate",
-    )
-    saving.add_argument("--keep", type=_whole(1), default=3, metavar="N", help="keep the N newest and the best")
-    _add_choice(saving, "--resume", Resume, "resume, or quarantine all checkpoints (never)")
-    saving.add_argument(
-        "--grace", type=_positive, default=DEFAULT_GRACE_S, metavar="S", help="exit within S seconds of SIGTERM"
-    )
-    groups = {table: parser.add_argument_group(f"your {table} settings: task/config.py") for table in typed.TABLES}
-    for key in own:
-        default = None if key.default is None else typed.word(key.default)
-        groups[key.table].add_argument(
-            f"--{key.flag}",
-            dest=key.flag,
-            type=_own(key),
-            default=default,
-            metavar="VALUE",
-            help=key.allowed.replace("%", "%%"),
-        )
+    for title, flags in groups.items():
+        group = parser.add_argument_group(title)
+        for name, read, default, metavar, text in flags:
+            variable = VARIABLES.get(name)
+            group.add_argument(
+                f"--{name}",
+                dest=name,
+                type=_reader(read),
+                default=environ.get(variable, "") or default if variable else default,
+                metavar=metavar,
+                help=text.replace("%", "%%") + (f" [{variable}]" if variable else ""),
+            )
     return parser
-
-
-def _own(key: typed.Key) -> Callable[[str], Any]:
-    def parse_own(text: str) -> Any:
-        try:
-            return key.parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return parse_own
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -261,79 +243,13 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default is None else super()._get_help_string(action)
 
 
-_E = TypeVar("_E", bound=StrEnum)
-_T = TypeVar("_T")
+def _reader(read: Callable[[str], object]) -> Callable[[str], object]:
+    """Return `read` with messages that argparse shows."""
 
-
-def _one_of(kind: type[_E]) -> Callable[[str], _E]:
-    def parse_choice(text: str) -> _E:
+    def shown_read(text: str) -> object:
         try:
-            return kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(kind)}") from None
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
-    return parse_choice
-
-
-def _add_choice(group: argparse._ArgumentGroup, flag: str, kind: type[_E], text: str) -> None:
-    """Add a flag with a default, the first member of `kind`."""
-    group.add_argument(flag, type=_one_of(kind), default=next(iter(kind)), metavar=f"{{{','.join(kind)}}}", help=text)
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def parse_whole(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or len(text) > 10 or not least <= int(text) < 2**31:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
-        return int(text)
-
-    return parse_whole
-
-
-def _number(allowed: str, accepts: Callable[[float], bool]) -> Callable[[str], float]:
-    def parse_number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not accepts(value):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {allowed}")
-        return value
-
-    return parse_number
-
-
-_positive = _number("a number above 0", lambda value: 0 < value < math.inf)
-_clip = _number("a number of at least 0", lambda value: 0 <= value < math.inf)
-_decay = _number("a number from 0 to below 1", lambda value: 0 <= value < 1)
-
-
-def _or(word: str, parse_value: Callable[[str], _T]) -> Callable[[str], _T | None]:
-    """Return a parser that returns None for `word`."""
-
-    def parse_either(text: str) -> _T | None:
-        if text == word:
-            return None
-        try:
-            return parse_value(text)
-        except argparse.ArgumentTypeError as error:
-            raise argparse.ArgumentTypeError(f"{error}, nor {word}") from None
-
-    return parse_either
-
-
-def _truth(text: str) -> bool:
-    if text not in {"true", "false"}:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-    return text == "true"
-
-
-def _id(text: str) -> str:
-    if not ID.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not 1 to 63 of a-z, 0-9, _ and -, starting with a-z or 0-9")
-    return text
-
-
-def _location(text: str) -> str:
-    if not text or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a gs:// URI nor a local path")
-    return text
+    return shown_read
