@@ -61,6 +61,8 @@ class Entry:
     name: str
     size: int
     generation: int
+    crc32c: int | None = None
+    """None where a listing does not tell it: a local file's would have to be computed."""
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -52,7 +52,7 @@ SLOWEST_UPLOAD = 10 << 20
 """Bytes per second: a large upload that fails late is tried again."""
 CONNECTIONS = 16
 _ONE_TRY: Any = {"timeout": CONNECT_AND_READ_S, "retry": None}
-_LISTED = "items(name,size,generation),nextPageToken"
+_LISTED = "items(name,size,generation,crc32c),nextPageToken"
 
 _TRANSIENT_STATUS = {408, 429, 500, 502, 503, 504}
 _TRANSIENT = (
@@ -181,10 +181,10 @@ class GcsStore:
     def list(self, prefix: str) -> list[Entry]:
         def fetch() -> list[Entry]:
             blobs = self._client.list_blobs(self._bucket, prefix=self._prefix + prefix, fields=_LISTED, **_ONE_TRY)
-            return [
-                Entry(name=blob.name[len(self._prefix) :], size=int(blob.size), generation=int(blob.generation))
-                for blob in blobs
-            ]
+            listed = (
+                (blob.name[len(self._prefix) :], _written(blob.generation, blob.size, blob.crc32c)) for blob in blobs
+            )
+            return [Entry(name=name, size=of.size, generation=of.generation, crc32c=of.crc32c) for name, of in listed]
 
         try:
             return sorted(self._call(fetch, f"cannot list {self.uri}/{prefix}"), key=lambda entry: entry.name)

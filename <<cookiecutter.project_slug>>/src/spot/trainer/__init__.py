@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from spot.trainer.data.cache import ObjectCache
     from spot.trainer.data.contract import Data
     from spot.trainer.data.order import Sample
     from spot.trainer.data.pinned import read_pinned
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
     from spot.trainer.session import Session
     from spot.trainer.start import entry
 
-__all__ = ["Data", "Sample", "Session", "UsageError", "entry", "load_exported", "read_pinned"]
+__all__ = ["Data", "ObjectCache", "Sample", "Session", "UsageError", "entry", "load_exported", "read_pinned"]
 
 _MODULES = {
     "Data": "data.contract",
+    "ObjectCache": "data.cache",
     "Sample": "data.order",
     "Session": "session",
     "UsageError": "runtime.errors",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import random
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -214,6 +215,7 @@ def test_an_error_of_the_data_keeps_its_one_line(workers: int) -> None:
     with pytest.raises(UsageError) as caught:
         next(iter(Loader(Refusing(4), batch_size=2, seed=0, device=CPU, workers=workers)))
     assert caught.value.lines == ["--data x: it was overwritten"]
+    assert not multiprocessing.active_children()  # though the error keeps the frames of the loader alive
 
 
 def test_an_interruption_while_it_waits_for_data_loses_no_batch() -> None:

@@ -162,11 +162,15 @@ class Loader:
         )
         with signals_held():
             loaded = iter(loader)
-        for found in loaded:
-            if isinstance(found, SpotError):
-                raise found
-            indices, batch = found
-            yield indices, tree_map(self._moved, batch, is_leaf=_movable)
+        try:
+            for found in loaded:
+                if isinstance(found, SpotError):
+                    raise found
+                indices, batch = found
+                yield indices, tree_map(self._moved, batch, is_leaf=_movable)
+        finally:
+            # Ends the workers now. The garbage collector closes their queues first: they would wait for ever.
+            del loaded
 
     def _moved(self, leaf: Any) -> Any:
         return leaf.to(self.device, non_blocking=True) if _movable(leaf) else leaf

@@ -1,11 +1,11 @@
-"""Read objects in a pinned generation."""
+"""Read an object in a pinned generation, and list the objects of a pinned prefix."""
 
 import re
 
 from spot.core.errors import SpotError
-from spot.storage.base import NotFound
+from spot.storage.base import Entry, NotFound, Store
 from spot.storage.checksum import crc32c
-from spot.storage.factory import open_object
+from spot.storage.factory import open_object, open_store
 from spot.storage.records.manifest import DataObject
 from spot.trainer.runtime.errors import UsageError
 
@@ -31,6 +31,34 @@ def read_pinned(uri: str) -> tuple[bytes, DataObject]:
     # A local file's generation is its modification time, which does not identify its content.
     generation = found.generation if plain.startswith("gs://") else 0
     return found.data, DataObject(uri=plain, size=len(found.data), crc32c=crc32c(found.data), generation=generation)
+
+
+def list_pinned(uri: str) -> tuple[Store, list[Entry], DataObject]:
+    """Return the objects below `gs://bucket/prefix/` or in a local folder, and one entry for `Data.objects`.
+
+    The entry's checksum is that of the listing: names, sizes and checksums, for local files times instead of checksums.
+    `gs://bucket/prefix/#checksum` accepts that listing only. Raise `UsageError`.
+    """
+    plain, wanted = _generation(uri)
+    try:
+        store = open_store(plain.rstrip("/") or "/")
+        entries = [entry for entry in store.list("") if entry.name and not entry.name.endswith("/")]
+    except (SpotError, ValueError) as error:
+        raise UsageError(f"--data {uri}: {error}") from error
+    if not entries:
+        raise UsageError(f"--data {uri}: no object lies below it")
+    lines = [
+        f"{entry.name}\t{entry.size}\t{entry.generation if entry.crc32c is None else entry.crc32c}\n"
+        for entry in entries
+    ]
+    listing = crc32c("".join(lines).encode())
+    if wanted not in {None, listing}:
+        raise UsageError(
+            f"--data {uri}: its {len(entries)} objects have changed, their listing has checksum {listing} now: restore"
+            " the old content, or submit another run"
+        )
+    size = sum(entry.size for entry in entries)
+    return store, entries, DataObject(uri=plain, size=size, crc32c=listing, generation=0)
 
 
 def _generation(uri: str) -> tuple[str, int | None]:

@@ -1,0 +1,178 @@
+"""Test that objects are fetched once, verified, and kept within a limit, in one process and in several."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from collections import Counter
+from collections.abc import Callable
+from io import FileIO
+from itertools import accumulate, islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spot.storage.base import ABSENT, Store
+from spot.storage.factory import open_store
+from spot.trainer.data import cache
+from spot.trainer.data.cache import ObjectCache
+from spot.trainer.data.loader import Loader
+from spot.trainer.data.order import WINDOW, Sample
+from spot.trainer.runtime.errors import UsageError
+
+Make = Callable[..., ObjectCache]
+ITEMS = 5
+SHARD = ITEMS * 4
+
+
+@pytest.fixture
+def shards(gs_uri: str) -> Store:
+    """Return a prefix with 8 objects of 5 numbers."""
+    store = open_store(f"{gs_uri}/shards")
+    fill(store, 8)
+    return store
+
+
+@pytest.fixture
+def make(shards: Store, tmp_path: Path) -> Make:
+    return lambda **more: ObjectCache(f"{shards.uri}/", tmp_path / "cache", **more)
+
+
+def fill(store: Store, count: int) -> None:
+    for shard in range(count):
+        numbers = np.arange(shard * ITEMS, (shard + 1) * ITEMS, dtype=np.int32)
+        store.write(f"part/{shard:03d}.bin", numbers.tobytes(), if_generation=ABSENT)
+
+
+def files(tmp_path: Path) -> list[str]:
+    return sorted(path.name[:6] for path in (tmp_path / "cache").glob("*/*.bin"))
+
+
+def overwrite(store: Store, name: str) -> None:
+    store.write(name, b"other", if_generation=store.read(name).generation)
+
+
+def test_an_object_is_a_local_file_with_its_content(make: Make, shards: Store) -> None:
+    made = make()
+    assert made.path(3).read_bytes() == shards.read(made.names[3]).data
+    assert np.memmap(made.path(3), dtype=np.int32).tolist() == [15, 16, 17, 18, 19]
+    assert (len(made.names), made.sizes[3], made.pinned.size) == (8, SHARD, 8 * SHARD)
+
+
+def test_an_object_is_fetched_once(make: Make, shards: Store) -> None:
+    made = make()
+    for index in range(8):
+        made.path(index)
+    overwrite(shards, made.names[0])
+    assert np.fromfile(made.path(0), dtype=np.int32)[0] == 0
+
+
+def test_an_object_overwritten_since_the_listing_is_refused(make: Make, shards: Store) -> None:
+    made = make()
+    overwrite(shards, made.names[0])
+    with pytest.raises(UsageError, match=r"part/000\.bin: it was overwritten"):
+        made.path(0)
+
+
+@pytest.mark.parametrize("content", [b"torn", bytes(SHARD)])
+def test_a_torn_or_foreign_file_is_fetched_again(make: Make, content: bytes) -> None:
+    used = make()
+    used.path(1).write_bytes(content)
+    assert np.fromfile(make().path(1), dtype=np.int32)[0] == ITEMS
+
+
+def test_the_least_recently_opened_files_give_way(make: Make, tmp_path: Path) -> None:
+    made = make(limit_bytes=6 * SHARD)
+    for index in (*range(6), 0, 6, 7):
+        made.path(index)
+    assert files(tmp_path) == ["000000", "000003", "000004", "000005", "000006", "000007"]
+
+
+def test_no_file_gives_way_that_a_process_uses(make: Make, tmp_path: Path) -> None:
+    used, other = make(), make(limit_bytes=WINDOW * SHARD)
+    for index in range(WINDOW):
+        used.path(index)
+    for index in range(WINDOW, 8):
+        other.path(index)
+    assert files(tmp_path) == [f"{index:06d}" for index in range(8)]
+
+
+def first_of(made: ObjectCache, index: int) -> int:
+    return int(np.fromfile(made.path(index), dtype=np.int32)[0])
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_it_is_usable_in_another_process(make: Make, method: str) -> None:
+    made = make()
+    made.path(2)
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        assert pool.apply(first_of, (made, 2)) == 2 * ITEMS
+    assert pickle.loads(pickle.dumps(made)).path(2) == made.path(2)
+
+
+def test_a_local_folder_is_used_in_place_and_a_changed_file_is_refused(tmp_path: Path) -> None:
+    fill(open_store(str(tmp_path / "shards")), 2)
+    made = ObjectCache(str(tmp_path / "shards"), tmp_path / "cache")
+    assert made.path(1) == tmp_path / "shards/part/001.bin"
+    made.path(1).write_bytes(b"other")
+    with pytest.raises(UsageError, match="overwritten"):
+        made.path(1)
+
+
+def test_a_prefix_without_objects_is_refused(gs_uri: str) -> None:
+    with pytest.raises(UsageError, match="no object lies below it"):
+        ObjectCache(f"{gs_uri}/nothing/")
+
+
+def test_a_changed_listing_has_another_pin_and_a_pinned_one_is_required(make: Make, shards: Store) -> None:
+    before = make().pinned
+    assert make().pinned == before
+    overwrite(shards, "part/000.bin")
+    assert make().pinned.crc32c != before.crc32c
+    with pytest.raises(UsageError, match="its 8 objects have changed"):
+        ObjectCache(f"{shards.uri}/#{before.crc32c}")
+
+
+class Sharded:
+    """Hold the numbers of all shards, in memory maps."""
+
+    def __init__(self, objects: ObjectCache) -> None:
+        self.objects = objects
+        self.shard_sizes = [size // 4 for size in objects.sizes]
+        self.ends = list(accumulate(self.shard_sizes))
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def __getitem__(self, sample: Sample) -> int:
+        shard, item = divmod(sample.index, ITEMS)
+        return int(np.memmap(self.objects.path(shard), dtype=np.int32, mode="r")[item])
+
+
+def test_each_of_forty_shards_is_fetched_once_an_epoch_through_a_smaller_cache(
+    gs_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(open_store(gs_uri), 40)
+    log = tmp_path / "fetched"
+    fetch = ObjectCache._fetch
+
+    def counted(self: ObjectCache, index: int, lock: FileIO) -> None:
+        with log.open("a") as file:
+            file.write(f"{index}\n")
+        fetch(self, index, lock)
+
+    monkeypatch.setattr(cache.ObjectCache, "_fetch", counted)
+    objects = ObjectCache(f"{gs_uri}/", tmp_path / "cache", limit_bytes=2 * WINDOW * SHARD)
+    loader = Loader(Sharded(objects), batch_size=8, seed=1, device=torch.device("cpu"), workers=2)
+    batches = iter(loader)
+    seen = [number for batch in islice(batches, loader.steps_per_epoch) for number in batch.tolist()]
+    batches.close()  # type: ignore[attr-defined]  # a generator
+    assert sorted(seen) == list(range(40 * ITEMS))
+    counts = Counter(map(int, log.read_text().split()))
+    assert set(counts) == set(range(40))
+    # Workers may have begun the next epoch.
+    assert sum(counts.values()) <= 40 + 2 * WINDOW
+    # Two workers may make room for one more each at the same time.
+    assert len(files(tmp_path)) <= 2 * WINDOW + 2
