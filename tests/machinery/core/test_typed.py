@@ -97,6 +97,7 @@ WRONG = [
     ("model.tied", "True", "is not true or false"),
     ("model.name", "a\nb", "is not a text of at most 1000 printable characters"),
     ("model.name", "a" * 1001, "is not a text"),
+    ("model.name", '"' + r"\u0061" * 200 + '"', "is not a text"),
     ("model.norm", "batch", "is not one of layer, rms, 2"),
     ("model.norm", "true", "is not one of layer, rms, 2"),
     ("model.norm", "2.0", "is not one of layer, rms, 2"),

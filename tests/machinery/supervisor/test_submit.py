@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import requests
 
 from spot.core.run import Provisioning, Strategy
 from spot.emulators.faults import Method
@@ -232,6 +234,15 @@ def test_a_prefix_without_objects_is_refused(desk: Desk) -> None:
     said = desk.spot("submit", "--", "--data", uri)
     assert (said.code, said.err) == (2, f"spot: --data {uri}: there are no objects below it\n")
     assert desk.server.calls == []
+
+
+def test_folders_of_the_console_are_no_data(desk: Desk) -> None:
+    bucket, _, prefix = f"{desk.root}/new/".removeprefix("gs://").partition("/")
+    for name in (prefix, f"{prefix}more/"):
+        where = f"{os.environ['STORAGE_EMULATOR_HOST']}/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}"
+        assert requests.post(where, data=b"", timeout=10).ok
+    said = desk.spot("submit", "--", "--data", f"{desk.root}/new/")
+    assert "there are no objects below it" in said.err
 
 
 def test_a_dry_run_shows_the_settings_of_the_task_that_a_run_pins(desk: Desk) -> None:

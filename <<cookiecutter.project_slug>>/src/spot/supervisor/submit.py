@@ -242,6 +242,6 @@ def _pinned(uri: str, give_up_s: float) -> str:
     for entry in open_store(store.uri, give_up_s=give_up_s).list(name):
         if name and entry.name == name:
             return f"{uri}#{entry.generation}"
-        if not name and not entry.name.endswith("/"):
+        if not name and entry.name and not entry.name.endswith("/"):  # the console makes folders of such names
             return uri
     raise SubmitError(f"--data {uri}: {'the object does not exist' if name else 'there are no objects below it'}")

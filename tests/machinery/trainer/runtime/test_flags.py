@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass, field, make_dataclass
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -137,6 +138,7 @@ class Model:
     sizes: tuple[int, ...] = (1, 2)
     bias: float = 0.0
     name: str = "100 %"
+    part: Literal["50%"] = "50%"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +207,7 @@ def test_help_lists_the_settings_of_the_task_with_their_defaults(capsys: pytest.
     assert "--model.channels VALUE a whole number (default: 32)" in shown
     assert "--model.sizes VALUE a list, each item a whole number (default: [1, 2])" in shown
     assert "(default: 100 %)" in shown
+    assert "one of 50%" in shown
     assert "your training settings: task/config.py: --learning-rate VALUE a number (default: 0.002)" in shown
 
 
@@ -227,6 +230,7 @@ def test_what_the_result_depends_on_is_named_by_flag_and_is_json() -> None:
         "model.sizes": [3],
         "model.bias": 0,
         "model.name": "100 %",
+        "model.part": "50%",
         "learning-rate": 0.002,
     }
 
