@@ -1,26 +1,60 @@
-"""Prepare what the tests share: your task, loaded as the trainer loads it, and processes that can import it."""
+"""Prepare what the tests share: your task, loaded as the trainer loads it."""
 
+import importlib
 import os
-import tomllib
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch loads: sums then have one order on every machine
 
 import pytest
-import torch
-from torch import Tensor
 from torch.utils.data import default_collate
 
-from spot.trainer import Data, Sample, Samples
-from spot.trainer.loop import Compute
-from spot.trainer.runtime.flags import parse
-from spot.trainer.state import TrainingState
-from spot.trainer.training import fresh_state
-from task import data as task_data
-from task import model as task_model
+from spot.config.load import load as load_settings
+from spot.config.settings import Settings
+from spot.trainer import Data, Sample
+from spot.trainer.data.contract import Batch, Samples
+from spot.trainer.runtime.flags import Flags, parse
 
 ROOT = Path(__file__).parents[1]
+
+
+def module_of(parameter: str) -> Any:
+    """Import the module that task/__main__.py passes to `entry`, None if it passes none."""
+    text = (ROOT / "task/__main__.py").read_text(encoding="utf-8")
+    name = re.search(rf'\b{parameter}\s*=\s*"([\w.]+)"', text)
+    return importlib.import_module(name[1]) if name else None
+
+
+TASK_MODEL = module_of("model")
+"""None with a loop of your own: it need not have the functions that test_model.py tests."""
+TASK_DATA = module_of("data") or (importlib.import_module("task.data") if (ROOT / "task/data.py").exists() else None)
+collect_ignore = [
+    *(["test_model.py"] if TASK_MODEL is None else []),
+    *(["test_data.py"] if TASK_MODEL is None and not hasattr(TASK_DATA, "load") else []),
+]
+
+
+def flags(*more: str) -> Flags:
+    """Return the flags of spot.toml, and more of them."""
+    config = module_of("config")
+    arguments = load_settings(ROOT / "spot.toml").arguments()
+    return parse([*arguments, *more], {}, config.Config if config else None)
+
+
+def load_sample() -> Data:
+    """Return the sample of your data in task/sample/."""
+    assert callable(getattr(TASK_DATA, "load", None)), "task/data.py defines no function load(config, uri)"
+    data = TASK_DATA.load(flags().config, "sample")
+    assert isinstance(data, Data), f"load() of task/data.py returns a {type(data).__name__}: return Data(...)"
+    return data
+
+
+def batch_of(data: Data, samples: Samples, visits: Sequence[Sample]) -> Batch:
+    """Return these samples as the training loop sees them."""
+    return (data.collate or default_collate)([samples[visit] for visit in visits])
 
 
 @pytest.fixture(scope="session")
@@ -37,44 +71,11 @@ def environ() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def sample_data() -> Data:
-    """Return the sample of your data in task/sample/."""
-    return task_data.load("sample")
+def settings() -> Settings:
+    """Return the settings of spot.toml."""
+    return load_settings(ROOT / "spot.toml")
 
 
-@pytest.fixture
-def state(sample_data: Data) -> TrainingState:
-    """Return your model, optimizer and schedule before the first step, on the CPU."""
-    return new_state(sample_data)
-
-
-def learning_rate() -> list[str]:
-    """Return the flag of spot.toml, if it is set."""
-    rate = tomllib.loads((ROOT / "spot.toml").read_text(encoding="utf-8")).get("training", {}).get("learning-rate")
-    return ["--learning-rate", str(rate)] if rate else []
-
-
-def new_state(sample_data: Data) -> TrainingState:
-    flags = parse(["--max-steps", "30", *learning_rate()], {})
-    compute = Compute(device=torch.device("cpu"), mixed=False, workers=0)
-    return fresh_state(task_model, flags, compute, len(sample_data.train))
-
-
-def batch(samples: Samples, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Return inputs and targets of these samples as the training loop sees them."""
-    inputs, targets = default_collate([samples[Sample(seed=0, epoch=0, index=index)] for index in indices])
-    return inputs, targets
-
-
-def train_steps(state: TrainingState, samples: Samples, steps: int) -> list[float]:
-    """Train on the same batch `steps` times and return the losses."""
-    inputs, targets = batch(samples, range(min(64, len(samples))))
-    losses = []
-    for _ in range(steps):
-        loss = task_model.loss(state.model(inputs), targets)
-        loss.backward()
-        state.optimizer.step()
-        state.optimizer.zero_grad(set_to_none=True)
-        state.scheduler.step()
-        losses.append(loss.item())
-    return losses
+@pytest.fixture(scope="session")
+def data() -> Data:
+    return load_sample()

@@ -1,64 +1,71 @@
-"""Test exact resume: your model on your sample, stopped by SIGTERM and by SIGKILL, ends as if never interrupted.
+"""Test exact resume: your task on your sample, stopped by SIGTERM and by SIGKILL, ends as if never interrupted.
 
-This is the most valuable test of the project. It starts `python -m task` as a Vertex AI machine does.
+This is the most valuable test of the project. It trains with the settings of spot.toml, on the CPU and for a few steps.
 """
 
 import contextlib
 import json
 import os
-import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 import pytest
-from conftest import learning_rate
-from safetensors.torch import load_file
+from conftest import TASK_DATA, flags, load_sample
 
+from spot.config.settings import Settings
 from spot.storage import paths
-from spot.trainer import Data
 
 STEPS = 40
-"""Twice what the buffers below let the trainer run ahead of the test, and a few more."""
-SMALL_BUFFER = 1024
 LONGEST_S = 90.0
+SHORT = ["--data", "sample", "--device", "cpu", "--precision", "auto", "--workers", "1", "--patience", "0"]
+SHORT += ["--epochs", str(STEPS), "--max-steps", str(STEPS), "--evaluate-every", "10"]
+SAVING = ["--checkpoint-interval", "1e-9"]
+STEP_BY_STEP = """
+import runpy, sys
+from spot.trainer.context import Runtime
+from spot.trainer.start import set_runtime
+
+def wait(step, total):
+    print(f"at step {step}", flush=True)
+    sys.stdin.readline()
+
+set_runtime(Runtime(on_step=wait))
+runpy.run_module("task", run_name="__main__")
+"""
 ADVICE = """
 An interrupted run ended differently from an uninterrupted run. Usual causes:
 - randomness from a global generator (random, numpy, torch) in a data worker: use sample.generator() in task/data.py
 - state outside the state_dict: counters, caches or running means in plain attributes of a module, an optimizer or a
   schedule. Use register_buffer(), or get_extra_state() and set_extra_state()
+- in a loop of your own: an object that changes and is not tracked
 - the clock, the process id, the host name or an unordered set as an input
 """
 
 
 class Attempt:
-    """One start of the trainer. Its output goes through a small socket, so that it cannot run ahead of the test."""
+    """One start of `python -m task` that waits in each step, so that it cannot run ahead of the test."""
 
-    def __init__(self, folder: Path, run: str, flags: list[str], root: Path, environ: dict[str, str]) -> None:
+    def __init__(self, folder: Path, run: str, words: list[str], root: Path, environ: dict[str, str]) -> None:
         where = ["--output-dir", f"{folder}/models", "--checkpoint-dir", f"{folder}/checkpoints", "--run", run]
-        ours, theirs = socket.socketpair()
-        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
-        ours.settimeout(LONGEST_S)
-        self.manifests = folder / "checkpoints" / run / "manifests"
         self.output = ""
-        self._lines = ours.makefile(encoding="utf-8")
+        self._manifests = folder / "checkpoints" / run / "manifests"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "task", *where, *flags],
+            [sys.executable, "-c", STEP_BY_STEP, *where, *words],
             cwd=root,
             env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=theirs,
-            stderr=theirs,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        theirs.close()
-        ours.close()
+        assert self._process.stdin
+        assert self._process.stdout
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
 
     def __enter__(self) -> Self:
         return self
@@ -66,78 +73,85 @@ class Attempt:
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._lines.close()
+        self.end()
+        self._stdout.close()
 
-    def lines(self) -> Iterator[str]:
-        while line := self._lines.readline():
-            self.output += line
-            yield line
-
-    def interrupt_after(self, more_steps: int, signal_number: signal.Signals) -> int:
-        """Send the signal to the whole group once a checkpoint of this attempt is durable; return the exit code."""
+    def train(self, steps: int) -> None:
+        """Return in the step after `steps` more, once a checkpoint of this attempt is durable."""
         before = self._checkpoints()
-        first = None
-        for line in self.lines():
-            if found := re.search(r"step (\d+) of \d+ \(", line):
-                first = first or int(found[1])
-                if int(found[1]) >= first + more_steps:
-                    break
-        else:
-            raise AssertionError(f"the attempt ended before it was interrupted:\n{self.output}")
+        self._wait_for_step()
+        for _ in range(steps):
+            self._stdin.write("\n")
+            self._stdin.flush()
+            self._wait_for_step()
         end = time.monotonic() + LONGEST_S
         while not self._checkpoints() - before:
             assert time.monotonic() < end, f"no checkpoint after {LONGEST_S:.0f} s:\n{self.output}"
             time.sleep(0.01)
-        os.killpg(self._process.pid, signal_number)
-        return self.wait()
 
-    def wait(self) -> int:
-        """Return the exit code."""
-        for _ in self.lines():
-            pass
+    def signal(self, number: signal.Signals) -> int:
+        """Send the signal to the whole group, and return the exit code."""
+        os.killpg(self._process.pid, number)
+        return self.end()
+
+    def end(self) -> int:
+        """Wait in no further step, and return the exit code."""
+        self._stdin.close()
+        self.output += self._stdout.read()
         return self._process.wait(LONGEST_S)
 
+    def _wait_for_step(self) -> None:
+        while line := self._stdout.readline():
+            self.output += line
+            if line.startswith("at step "):
+                return
+        raise AssertionError(f"it ended before it was interrupted; ten steps are needed:\n{self.output}")
+
     def _checkpoints(self) -> set[Path]:
-        return set(self.manifests.glob("*.json"))
+        return set(self._manifests.glob("*.json"))
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.skipif(os.name == "nt", reason="needs signals and process groups")
 def test_an_interrupted_run_ends_like_an_uninterrupted_run(
-    root: Path, environ: dict[str, str], sample_data: Data, tmp_path: Path
+    settings: Settings, root: Path, environ: dict[str, str], tmp_path: Path
 ) -> None:
-    batch_size = min(64, -(-len(sample_data.train) // 8))
-    flags = ["--max-steps", str(STEPS), "--epochs", str(STEPS), "--batch-size", str(batch_size), "--workers", "1"]
-    flags += ["--device", "cpu", "--log-interval", "1e-9", *learning_rate()]
-    saving = ["--checkpoint-interval", "1e-9"]
-
     def start(run: str, *more: str) -> Attempt:
-        return Attempt(tmp_path, run, [*flags, *more], root, environ)
+        return Attempt(tmp_path, run, [*settings.arguments(), *SHORT, *batch_size(), *more], root, environ)
 
-    with start("whole", "--enable-checkpointing", "false") as whole, start("interrupted", *saving) as first:
-        assert first.interrupt_after(3, signal.SIGTERM) == 143, first.output
-        assert whole.wait() == 0, whole.output
-    with start("interrupted", *saving) as second:
-        assert second.interrupt_after(3, signal.SIGKILL) == -signal.SIGKILL, second.output
+    with start("whole", "--enable-checkpointing", "false") as whole, start("interrupted", *SAVING) as first:
+        first.train(3)
+        assert first.signal(signal.SIGTERM) == 143, first.output
+        assert whole.end() == 0, whole.output
+    with start("interrupted", *SAVING) as second:
+        second.train(3)
+        assert second.signal(signal.SIGKILL) == -signal.SIGKILL, second.output
         assert "resumed from the checkpoint" in second.output, second.output
-    with start("interrupted", *saving) as third:
-        assert third.wait() == 0, third.output
+    with start("interrupted", *SAVING) as third:
+        assert third.end() == 0, third.output
         assert "resumed from the checkpoint" in third.output, third.output
 
     differences = ", ".join(compare(tmp_path / "models/whole", tmp_path / "models/interrupted"))
     assert not differences, f"{differences} differ. {ADVICE}"
 
 
+def batch_size() -> list[str]:
+    """Return a flag for about eight steps an epoch: the order of several epochs is tested."""
+    if not hasattr(TASK_DATA, "load"):
+        return []
+    accumulate = flags().accumulate
+    return ["--batch-size", str(accumulate * max(1, min(64, len(load_sample().train) // 8) // accumulate))]
+
+
 def compare(whole: Path, interrupted: Path) -> list[str]:
-    """Return the names of weights and metrics that differ."""
-    weights, other_weights = (load_file(folder / paths.MODEL) for folder in (whole, interrupted))
-    found = [
-        f"weights {name}"
-        for name in weights | other_weights
-        if name not in weights or name not in other_weights or not weights[name].equal(other_weights[name])
+    """Return the names of the files of the model, and of the metrics, that differ."""
+    files, other_files = (contents(folder / paths.MODEL_FOLDER) for folder in (whole, interrupted))
+    metrics, other_metrics = (json.loads((folder / paths.METRICS).read_bytes()) for folder in (whole, interrupted))
+    return [
+        *sorted(name for name in files | other_files if files.get(name) != other_files.get(name)),
+        *sorted(f"{name} of the metrics" for name in metrics if metrics[name] != other_metrics.get(name)),
     ]
-    metrics, other_metrics = (json.loads((folder / paths.METRICS).read_text()) for folder in (whole, interrupted))
-    labels = {"samples_digest": "the order of samples"}
-    found += [labels.get(name, f"metrics {name}") for name in metrics if metrics[name] != other_metrics.get(name)]
-    return found
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

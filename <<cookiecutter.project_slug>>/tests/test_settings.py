@@ -7,17 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from spot.config.load import load
 from spot.config.settings import Settings
 from spot.supervisor.submit import SubmitPlan, plan, run_of
 from spot.trainer.runtime.flags import parse
 
 IMAGE = "us-docker.pkg.dev/project/training/trainer@sha256:" + "0" * 64
-
-
-@pytest.fixture(scope="module")
-def settings(root: Path) -> Settings:
-    return load(root / "spot.toml")
 
 
 @pytest.fixture(scope="module")
