@@ -201,7 +201,8 @@ class Session:
         """Save and restore these objects by their names, and restore the newest checkpoint now.
 
         The weights of `ema`, else of `model`, are the result. `objects` lists what was read: a run resumes only on the
-        same data. Raise `UsageError` for an object without `state_dict` and `load_state_dict`.
+        same data. `--max-steps` ends the run before `total_steps`. Raise `UsageError` for an object without
+        `state_dict` and `load_state_dict`.
         """
         for name, value in tracked.items():
             if name in OWN:
@@ -211,10 +212,10 @@ class Session:
                     f"session.track({name}=...) is a {type(value).__name__} without state_dict and load_state_dict:"
                     " give it both, or do not track it"
                 )
+        flags = self._start.flags
+        total_steps = min(total_steps, flags.max_steps or total_steps)
         with self._stop.interruptible():
-            state = TrainingState(
-                tracked, total_steps=total_steps, patience=self._start.flags.patience, metrics=self._metrics
-            )
+            state = TrainingState(tracked, total_steps=total_steps, patience=flags.patience, metrics=self._metrics)
             if self._start.saving:
                 self._checkpointer = resume(self._start, self._start.saving, state, self._compute, tuple(objects))
                 if self._checkpointer is None:
