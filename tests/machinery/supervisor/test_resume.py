@@ -46,14 +46,14 @@ directory, run = (sys.argv[sys.argv.index(flag) + 1] for flag in ("--checkpoint-
 calls = 0
 
 
-def loss(outputs, targets):
+def training_step(network, batch):
     global calls
     calls += 1
     if calls > 40:
         while manifest.newest(open_store(directory), run) is None:
             pass
         raise ValueError("a bug in the eighth hour")
-    return model.loss(outputs, targets)
+    return model.training_step(network, batch)
 """
 
 
@@ -225,7 +225,8 @@ class Trainers:
 @contextmanager
 def image(desk: Desk, model: str) -> Iterator[Trainers]:
     """Let jobs train this model; no trainer outlives the context."""
-    program = f"from spot.trainer import entry; entry(model='{model}', data='tests.machinery.fixture_task.data')"
+    task = "tests.machinery.fixture_task"
+    program = f"from spot.trainer import entry; entry(config='{task}.config', model='{model}', data='{task}.data')"
     trainers = Trainers((sys.executable, "-c", program))
     desk.server.jobs = JobTable(ScriptedCapacity(), trainers, SystemClock(), AT_ONCE)
     try:
