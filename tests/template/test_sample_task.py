@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from spot.trainer import Sample, UsageError
+from task.config import Config
 from task.data import load
 
 
@@ -17,14 +18,14 @@ def sample(index: int, epoch: int = 0) -> Sample:
 
 
 def test_the_bundled_digits_are_all_there_with_a_fifth_held_out() -> None:
-    data = load("sample")
-    assert (len(data.train), len(data.held_out)) == (1437, 360)
+    data = load(Config(), "sample")
+    assert (len(data.train), len(data.held_out)) == (1463, 334)
     assert data.objects[0].size > 100_000
 
 
 def test_they_are_the_test_set_of_the_uci() -> None:
     """The counts are those of the data set's description."""
-    data = load("sample")
+    data = load(Config(), "sample")
     counts = [0] * 10
     for samples in (data.train, data.held_out):
         for index in range(len(samples)):
@@ -56,7 +57,7 @@ def test_a_file_of_another_shape_is_refused_with_what_was_found(
     path = tmp_path / "data.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     with pytest.raises(UsageError) as caught:
-        load(str(path))
+        load(Config(), str(path))
     assert all(word in str(caught.value) for word in [f"--data {path}", *words]), str(caught.value)
 
 
@@ -65,7 +66,7 @@ def test_a_file_that_is_no_safetensors_is_refused(content: bytes, tmp_path: Path
     path = tmp_path / "data.safetensors"
     path.write_bytes(content)
     with pytest.raises(UsageError, match="not a safetensors file"):
-        load(str(path))
+        load(Config(), str(path))
 
 
 @pytest.mark.parametrize("uri", ["missing.safetensors", "/no/such/folder/data", "s3://bucket/data", "gs://", "gs://b"])
@@ -77,3 +78,11 @@ def test_a_place_without_a_file_is_refused_by_its_name(uri: str) -> None:
 def test_a_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Is a directory"):
         load(str(tmp_path))
+
+
+def test_an_image_keeps_its_part_when_the_file_is_in_another_order_and_has_more(tmp_path: Path) -> None:
+    data = load(Config(), "sample").held_out
+    inputs = torch.stack([data[sample(index)][0][0] for index in range(20)]).mul(16).to(torch.uint8)
+    more = torch.cat([inputs, torch.full((1, 8, 8), 3, dtype=torch.uint8)]).flip(0)
+    save_file({"inputs": more, "targets": torch.zeros(21, dtype=torch.uint8)}, tmp_path / "data.safetensors")
+    assert len(load(Config(), str(tmp_path / "data.safetensors")).held_out) >= 20

@@ -15,6 +15,8 @@ from spot.core.run import Provisioning, Strategy
 from spot.emulators.faults import Method
 from spot.supervisor import service
 from spot.supervisor.submit import SubmitError, new_id, plan
+from spot.trainer.data.pinned import list_pinned
+from spot.trainer.runtime.errors import UsageError
 from tests.machinery import samples
 from tests.machinery.desk import DIGEST, IMAGE, WEEKLY, Desk, unreachable_url
 from tests.machinery.google.google_project import google_project
@@ -222,10 +224,14 @@ def test_a_run_without_data_is_refused_with_both_choices(desk: Desk) -> None:
     assert trainer_flags(request_of(desk, "--", "--data", "sample"))["--data"] == "sample"
 
 
-def test_a_prefix_with_objects_stays_as_it_is(desk: Desk) -> None:
+def test_a_prefix_is_pinned_to_its_objects(desk: Desk) -> None:
     desk.put("data/shards/0.bin", b"1")
     uri = f"{desk.root}/data/"
-    assert trainer_flags(request_of(desk, "--", "--data", uri))["--data"] == uri
+    pinned = trainer_flags(request_of(desk, "--", "--data", uri))["--data"]
+    assert list_pinned(pinned)[2].size == 1
+    desk.put("data/shards/1.bin", b"2")
+    with pytest.raises(UsageError, match="its 2 objects have changed"):
+        list_pinned(pinned)
 
 
 def test_a_prefix_without_objects_is_refused(desk: Desk) -> None:

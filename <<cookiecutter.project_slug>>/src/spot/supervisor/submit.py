@@ -22,6 +22,7 @@ from spot.storage.factory import open_object, open_store
 from spot.storage.records.ledger import Ledger
 from spot.supervisor import pinned, preflight
 from spot.supervisor.measured import measured_work
+from spot.trainer.data.pinned import list_pinned
 
 OLDEST_ID = timedelta(days=31)
 """The oldest date in the id of a new run. GitHub allows a workflow run to be run again for 30 days."""
@@ -217,7 +218,7 @@ def _late(run: Run, slack: Slack) -> list[str]:
 
 
 def pinned_data(arguments: tuple[str, ...], *, give_up_s: float) -> tuple[str, ...]:
-    """Pin `--data gs://...` to the present generation of the object. The trainer pins the objects below a prefix.
+    """Pin `--data gs://...` to the present generation of the object, or to the present objects below a prefix.
 
     Raises `SubmitError` if no data is named or none exists, `SpotError` if the bucket cannot be read.
     """
@@ -235,13 +236,13 @@ def pinned_data(arguments: tuple[str, ...], *, give_up_s: float) -> tuple[str, .
 
 
 def _pinned(uri: str, give_up_s: float) -> str:
+    if uri.endswith("/"):
+        return f"{uri}#{list_pinned(uri, give_up_s=give_up_s)[2].crc32c}"
     try:
-        store, name = (open_store(uri), "") if uri.endswith("/") else open_object(uri)
+        store, name = open_object(uri)
     except ValueError as error:
         raise SubmitError(f"--data {uri}: {error}") from error
     for entry in open_store(store.uri, give_up_s=give_up_s).list(name):
-        if name and entry.name == name:
+        if entry.name == name:
             return f"{uri}#{entry.generation}"
-        if not name and entry.name and not entry.name.endswith("/"):  # the console makes folders of such names
-            return uri
-    raise SubmitError(f"--data {uri}: {'the object does not exist' if name else 'there are no objects below it'}")
+    raise SubmitError(f"--data {uri}: the object does not exist")

@@ -122,7 +122,7 @@ def test_a_local_folder_is_used_in_place_and_a_changed_file_is_refused(tmp_path:
 
 
 def test_a_prefix_without_objects_is_refused(gs_uri: str) -> None:
-    with pytest.raises(UsageError, match="no object lies below it"):
+    with pytest.raises(UsageError, match="there are no objects below it"):
         ObjectCache(f"{gs_uri}/nothing/")
 
 

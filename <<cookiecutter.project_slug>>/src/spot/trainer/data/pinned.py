@@ -2,8 +2,8 @@
 
 import re
 
-from spot.core.errors import SpotError
-from spot.storage.base import Entry, NotFound, Store
+from spot.core.errors import PermissionDenied
+from spot.storage.base import GIVE_UP_S, Entry, NotFound, Store
 from spot.storage.checksum import crc32c
 from spot.storage.factory import open_object, open_store
 from spot.storage.records.manifest import DataObject
@@ -21,7 +21,7 @@ def read_pinned(uri: str) -> tuple[bytes, DataObject]:
         found = store.read(name)
     except NotFound as error:
         raise UsageError(f"--data {uri}: it does not exist") from error
-    except (SpotError, ValueError) as error:
+    except (PermissionDenied, ValueError) as error:
         raise UsageError(f"--data {uri}: {error}") from error
     if wanted not in {None, found.generation}:
         raise UsageError(
@@ -33,7 +33,7 @@ def read_pinned(uri: str) -> tuple[bytes, DataObject]:
     return found.data, DataObject(uri=plain, size=len(found.data), crc32c=crc32c(found.data), generation=generation)
 
 
-def list_pinned(uri: str) -> tuple[Store, list[Entry], DataObject]:
+def list_pinned(uri: str, *, give_up_s: float = GIVE_UP_S) -> tuple[Store, list[Entry], DataObject]:
     """Return the objects below `gs://bucket/prefix/` or in a local folder, and one entry for `Data.objects`.
 
     The entry's checksum is that of the listing: names, sizes and checksums, for local files times instead of checksums.
@@ -41,12 +41,12 @@ def list_pinned(uri: str) -> tuple[Store, list[Entry], DataObject]:
     """
     plain, wanted = _generation(uri)
     try:
-        store = open_store(plain.rstrip("/") or "/")
+        store = open_store(plain.rstrip("/") or "/", give_up_s=give_up_s)
         entries = [entry for entry in store.list("") if entry.name and not entry.name.endswith("/")]
-    except (SpotError, ValueError) as error:
+    except (PermissionDenied, ValueError) as error:
         raise UsageError(f"--data {uri}: {error}") from error
     if not entries:
-        raise UsageError(f"--data {uri}: no object lies below it")
+        raise UsageError(f"--data {uri}: there are no objects below it")
     lines = [
         f"{entry.name}\t{entry.size}\t{entry.generation if entry.crc32c is None else entry.crc32c}\n"
         for entry in entries
