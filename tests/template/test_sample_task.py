@@ -72,12 +72,12 @@ def test_a_file_that_is_no_safetensors_is_refused(content: bytes, tmp_path: Path
 @pytest.mark.parametrize("uri", ["missing.safetensors", "/no/such/folder/data", "s3://bucket/data", "gs://", "gs://b"])
 def test_a_place_without_a_file_is_refused_by_its_name(uri: str) -> None:
     with pytest.raises(UsageError, match="--data"):
-        load(uri)
+        load(Config(), uri)
 
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Is a directory"):
-        load(str(tmp_path))
+        load(Config(), str(tmp_path))
 
 
 def test_an_image_keeps_its_part_when_the_file_is_in_another_order_and_has_more(tmp_path: Path) -> None:

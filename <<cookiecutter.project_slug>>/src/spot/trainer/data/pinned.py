@@ -41,7 +41,7 @@ def list_pinned(uri: str, *, give_up_s: float = GIVE_UP_S) -> tuple[Store, list[
     """
     plain, wanted = _generation(uri)
     try:
-        store = open_store(plain.rstrip("/") or "/", give_up_s=give_up_s)
+        store = open_store(plain, give_up_s=give_up_s)
         entries = [entry for entry in store.list("") if entry.name and not entry.name.endswith("/")]
     except (PermissionDenied, ValueError) as error:
         raise UsageError(f"--data {uri}: {error}") from error
