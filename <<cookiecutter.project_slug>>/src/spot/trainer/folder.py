@@ -23,7 +23,7 @@ class Folder:
     """
 
     def __init__(
-        self, path: Path, step: Callable[[Mapping[str, float | Tensor]], bool], saved: Callable[[], None]
+        self, path: Path, step: Callable[[Mapping[str, float | Tensor]], bool], saved: Callable[["Folder"], None]
     ) -> None:
         self.path = path
         self.restored: Path | None = None
@@ -44,7 +44,7 @@ class Folder:
         self._name = checkpoint.name
         files = [path for path in sorted(checkpoint.rglob("*")) if path.is_file()]
         self._files = {path.relative_to(checkpoint).as_posix(): _mapped(path) for path in files}
-        self._saved()
+        self._saved(self)
 
     def state_dict(self) -> dict[str, Any]:
         return {"name": self._name, "files": self._files}

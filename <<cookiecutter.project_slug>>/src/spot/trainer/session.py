@@ -73,9 +73,8 @@ class Session:
         self._positions: list[tuple[int, int]] = []
         """Of the training loaders at the last step: once they differ, a step has begun."""
         self._first_step, self._began, self._carried = 0, 0.0, 0.0
-        self._folder: str | None = None
-        """The name of the tracked folder of a framework."""
         self._frozen: Frozen | None = None
+        """The state that can be saved, where a framework owns the loop."""
         self._asked = 0.0
         """When the framework was told to write a checkpoint."""
 
@@ -223,9 +222,9 @@ class Session:
                     raise Completed
             check_shared_memory(*self._loaders)
             self._tracked = state
-        self._folder = next((name for name, value in tracked.items() if isinstance(value, Folder)), None)
-        if self._folder:
-            self._frozen = Frozen.of(state, self._folder)
+        for name, value in tracked.items():
+            if isinstance(value, Folder):
+                self._frozen = Frozen.of(state, name)
         self._first_step, self._began, self._carried = state.step, self._clock.monotonic(), state.compute_seconds
         self._positions = self._training_positions()
         self._monitor.begin(state, [loader for loader in self._loaders if loader.train])
@@ -374,11 +373,12 @@ class Session:
         due = checkpointer is not None and (checkpointer.wanted or checkpointer.due())
         return due or self._stop.requested or self._state.finished
 
-    def _save_folder(self) -> None:
+    def _save_folder(self, folder: Folder) -> None:
         """Save this step, for which the framework has written its checkpoint. Its schedule may be faster than ours."""
-        if self._folder is None:
+        name = next((name for name, value in self._state.tracked.items() if value is folder), None)
+        if name is None:
             raise UsageError("the folder of the framework is not tracked: call session.track(folder=folder, ...)")
-        self._frozen = Frozen.of(self._state, self._folder)
+        self._frozen = Frozen.of(self._state, name)
         waited = self._clock.monotonic() - self._asked
         if checkpointer := self._checkpointer:
             self._hand_over(checkpointer)

@@ -244,7 +244,11 @@ def test_a_replaced_writer_replaces_and_deletes_no_result(held_by_another: Files
 def test_a_file_that_another_process_writes_meanwhile_is_replaced(found: bytes, tmp_path: Path) -> None:
     store, name = MemoryStore(), WEIGHTS
     generation = store.write(name, found, if_generation=ABSENT).generation if found else ABSENT
-    store.before_next_write = lambda: store.write(name, b"late", if_generation=generation) and None
+
+    def late() -> None:
+        store.write(name, b"late", if_generation=generation)
+
+    store.before_next_write = late
     write(store, {"model.safetensors": b"weights"}, tmp_path)
     assert completed_by(store, {"model.safetensors": b"weights"}) == "a"
 

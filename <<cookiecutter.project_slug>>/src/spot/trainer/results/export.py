@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spot.core import typed
-from spot.core.fields import shown
 from spot.storage import paths
 from spot.storage.base import Damaged
 from spot.storage.factory import open_store
@@ -25,7 +24,6 @@ from spot.trainer.runtime.errors import UsageError
 
 WEIGHTS = paths.MODEL.removeprefix(paths.MODEL_FOLDER)
 CONFIG = "config.json"
-MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
 def write_model(folder: Path, model: nn.Module, config: object, task: Task) -> None:
@@ -89,9 +87,6 @@ def _build(values: Any, source: str) -> nn.Module:
     model, config, given = (
         values.get(name) if isinstance(values, dict) else None for name in ("model", "config", "values")
     )
-    for name in (model, config):
-        if name is not None and not (isinstance(name, str) and MODULE.fullmatch(name)):
-            raise Damaged(f"{source}/{CONFIG} names the module {shown(name)}")
     if model is None:
         raise UsageError(
             f"{source}/{CONFIG} names no module that builds the model: build it, and load {WEIGHTS} into it"
