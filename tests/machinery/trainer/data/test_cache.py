@@ -6,6 +6,7 @@ import multiprocessing
 import pickle
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from io import FileIO
 from itertools import accumulate, islice
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from spot.core.errors import TemporarilyUnavailable
 from spot.storage.base import ABSENT, Store
 from spot.storage.factory import open_store
 from spot.trainer.data import cache
@@ -59,6 +61,26 @@ def test_an_object_is_a_local_file_with_its_content(make: Make, shards: Store) -
     assert made.path(3).read_bytes() == shards.read(made.names[3]).data
     assert np.memmap(made.path(3), dtype=np.int32).tolist() == [15, 16, 17, 18, 19]
     assert (len(made.names), made.sizes[3], made.pinned.size) == (8, SHARD, 8 * SHARD)
+
+
+def test_an_object_that_arrives_damaged_is_not_kept(make: Make, tmp_path: Path) -> None:
+    made = make()
+    made._entries[0] = replace(made._entries[0], crc32c=1)
+    with pytest.raises(TemporarilyUnavailable, match=r"part/000\.bin arrived with CRC32C \d+, not 1"):
+        made.path(0)
+    assert files(tmp_path) == []
+
+
+def test_an_empty_object_is_an_empty_file(make: Make, shards: Store) -> None:
+    shards.write("part/empty.part", b"", if_generation=ABSENT)
+    made = make()
+    assert made.path(made.names.index("part/empty.part")).read_bytes() == b""
+
+
+def test_a_directory_that_cannot_be_written_is_named(shards: Store, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=f"cannot keep data in {tmp_path}/file/.*: Not a directory"):
+        ObjectCache(f"{shards.uri}/", tmp_path / "file").path(0)
 
 
 def test_an_object_is_fetched_once(make: Make, shards: Store) -> None:

@@ -250,3 +250,12 @@ def test_empty_data_and_wrong_shards_are_refused() -> None:
         loader(0)
     with pytest.raises(UsageError, match="adds up to 19, and there are 20 items"):
         Loader(Numbers(20, [10, 9]), batch_size=6, seed=3, device=CPU)
+
+
+def test_the_shared_memory_of_nested_batches_counts_every_tensor() -> None:
+    sizes = [
+        Loader(Nested(4), batch_size=2, seed=0, device=CPU, workers=2, train=train).shared_memory()
+        for train in (True, False)
+    ]
+    # Three float32 and an int64 a sample: two workers prepare two batches of two each, an evaluation has four samples.
+    assert sizes == [8 * 20, 4 * 20]

@@ -93,12 +93,11 @@ class ObjectCache:
         lock.truncate(0)
         path.unlink(missing_ok=True)
         self._make_room(entry.size)
-        temporary = path.with_suffix(".part")
+        temporary = path.with_name(f"{path.name}.part")
         try:
             with self._explained(), temporary.open("w+b") as file:
-                file.truncate(entry.size)
-                # Room is reserved: a mapped file on a full disk would end the process by SIGBUS.
-                os.posix_fallocate(file.fileno(), 0, max(entry.size, 1))
+                if entry.size:  # on a full disk a mapped file without reserved room ends the process by SIGBUS
+                    os.posix_fallocate(file.fileno(), 0, entry.size)
                 with _mapped(file.fileno(), entry.size) as view:
                     open_store(self._uri).read_into(entry.name, view, generation=entry.generation)
                     found = crc32c(view)
