@@ -284,7 +284,7 @@ class _Multipart:
 def _is_transient(error: Exception) -> bool:
     if isinstance(error, api.GoogleAPICallError):
         # Cloud Storage answers 400 to a body whose checksum is not the declared one.
-        damaged = error.code == 400 and "crc32c" in str(error.message).lower()
+        damaged = error.code == 400 and "crc32c" in _line(error).lower()
         return error.code in _TRANSIENT_STATUS or damaged
     if isinstance(error, auth_errors.RefreshError):
         # The library does not mark a metadata server without an answer as retryable.

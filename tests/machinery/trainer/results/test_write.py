@@ -180,6 +180,14 @@ def test_a_repetition_after_a_kill_gives_the_same_objects(kills_at: int, tmp_pat
     assert set(before) <= set(store.list(""))
 
 
+def test_a_repetition_keeps_equal_objects(store: Store, tmp_path: Path) -> None:
+    write(store, MODEL, tmp_path, "first")
+    store.delete(COMPLETION)
+    before = store.list("")
+    write(store, MODEL, tmp_path, "again")
+    assert [entry for entry in store.list("") if entry.name != COMPLETION] == before
+
+
 @pytest.mark.parametrize("kills_at", range(1, len(OTHER) + 3))
 def test_results_of_a_replaced_writer_are_replaced(kills_at: int, tmp_path: Path) -> None:
     store = KillingStore()

@@ -91,8 +91,10 @@ def _put(store: Store, name: str, data: bytes | memoryview, check_lease: CheckLe
         found = next((entry for entry in store.list(name) if entry.name == name), None)
         try:
             if found and found.size == len(data):
-                with tempfile.TemporaryFile() as file:
-                    checksum = fetch(store, name, found.size, found.generation, file)
+                checksum = found.crc32c
+                if checksum is None:  # of a local store
+                    with tempfile.TemporaryFile() as file:
+                        checksum = fetch(store, name, found.size, found.generation, file)
                 if checksum == crc32c(data):
                     return Written(generation=found.generation, size=found.size, crc32c=checksum)
             if found and check_lease:
