@@ -1,44 +1,52 @@
-"""Test that the example in the documentation trains and resumes as shown."""
+"""Test that every example of the documentation passes the project's suite, which stops, kills and resumes it."""
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.paths import PROJECT, SRC
+from tests.pages import examples, put
+from tests.paths import REPOSITORY
+from tests.template.baking import bake, copy_tracked
+
+PAGES = ("bring-your-model.md", "bring-your-loop.md")
+EXAMPLES = {f"{page}-{number}": found for page in PAGES for number, found in enumerate(examples(page))}
+TESTS = ("test_model.py", "test_data.py", "test_resume.py", "test_settings.py")
+
+
+@pytest.fixture(scope="module")
+def baked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("examples")
+    return bake(copy_tracked(REPOSITORY, folder / "template"), folder).folder
 
 
 @pytest.mark.processes
-def test_the_example_that_replaces_model_and_data_trains_and_resumes(tmp_path: Path) -> None:
-    text = (PROJECT / "docs/bring-your-model.md").read_text(encoding="utf-8")
-    model, data = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    shutil.copytree(PROJECT / "task", tmp_path / "task", ignore=shutil.ignore_patterns("__pycache__", "sample"))
-    (tmp_path / "task/model.py").write_text(model, encoding="utf-8")
-    (tmp_path / "task/data.py").write_text(data, encoding="utf-8")
-    chance = random.Random(0)
-    rows = [[chance.gauss(0, 1) for _ in range(3)] for _ in range(200)]
-    table = "\n".join(",".join(map(str, [*row, sum(row)])) for row in rows)
-    (tmp_path / "table.csv").write_text(table)
-    command = [sys.executable, "-m", "task", "--data", "table.csv", "--batch-size", "20"]
-    command += ["--epochs", "150", "--checkpoint-interval", "0.1", "--log-interval", "0.01"]
-    env = {**os.environ, "PYTHONPATH": str(SRC)}
-    first = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True)
-    assert first.stdout
-    assert any("checkpoint durable" in line for line in first.stdout)
-    first.send_signal(signal.SIGTERM)
-    assert first.wait(60) == 143
-    first.stdout.close()
-    again = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert "resumed" in again.stdout
-    metrics = json.loads((tmp_path / "output/models/default/metrics.json").read_text())
-    assert metrics["final"]["within_half"] > 0.9
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_resumes_bit_for_bit_and_passes_the_suite(example: str, baked: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(baked, tmp_path / "project")
+    put(EXAMPLES[example], folder)
+    tests = [f"tests/{name}" for name in TESTS if name != "test_model.py" or "task/model.py" in EXAMPLES[example]]
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped" not in done.stdout
+
+
+def test_the_pages_have_examples() -> None:
+    """An example that is not extracted would not be tested."""
+    assert len(EXAMPLES) == 3
+    assert all("task/data.py" in example for example in EXAMPLES.values())
+
+
+def test_the_session_needs_at_most_twelve_lines_in_a_loop() -> None:
+    loop = EXAMPLES["bring-your-loop.md-0"]["task/train.py"]
+    assert len(re.findall(r"^.*\b[Ss]ession\b.*$", loop, re.MULTILINE)) <= 12 + 1  # and the import
