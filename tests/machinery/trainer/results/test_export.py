@@ -131,6 +131,16 @@ def test_tied_weights_are_stored_once(tmp_path: Path) -> None:
     assert "head.weight" not in stored
 
 
+def test_equal_weights_give_equal_files(tmp_path: Path) -> None:
+    """Of 16 files: safetensors writes two entries of metadata in a random order."""
+    config = configured()
+    files = set()
+    for _ in range(16):
+        write_model(tmp_path, built(config), config, TASK)
+        files.add((tmp_path / "model.safetensors").read_bytes())
+    assert len(files) == 1
+
+
 def test_a_real_language_model_with_tied_embeddings_is_rebuilt(tmp_path: Path) -> None:
     """By the machinery, and by the library alone."""
     torch.manual_seed(7)

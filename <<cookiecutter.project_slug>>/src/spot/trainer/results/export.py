@@ -4,7 +4,6 @@ import importlib
 import json
 import re
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +28,8 @@ CONFIG = "config.json"
 def write_model(folder: Path, model: nn.Module, config: object, task: Task) -> None:
     """Write the weights, the values of `config`, and the modules of the task that rebuild the model from both.
 
-    Tied weights are stored once: the metadata names the tensor of each further name, as `safetensors.torch` does.
+    Tied weights are stored once, under their first name. The file has one entry of metadata: safetensors writes several
+    in a random order, and equal weights must give equal files.
     """
     weights: dict[str, Tensor] = _plain(model).state_dict()
     serialize.check(weights)
@@ -41,7 +41,7 @@ def write_model(folder: Path, model: nn.Module, config: object, task: Task) -> N
             if name not in tied
         },
         folder / WEIGHTS,
-        metadata={"format": "pt", **tied},
+        metadata={"format": "pt"},
     )
     values = {
         "format": codec.FORMAT,
@@ -69,14 +69,14 @@ def _load(folder: Path, source: str) -> nn.Module:
         values = codec.loads((folder / CONFIG).read_bytes())
         with safe_open(folder / WEIGHTS, framework="pt") as file:
             weights: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            tied: Mapping[str, str] = file.metadata() or {}
     except FileNotFoundError as error:
         raise UsageError(f"{source} holds no exported model: {CONFIG} or {WEIGHTS} does not exist") from error
     except (ValueError, SafetensorError) as error:
         raise Damaged(f"{source} holds no exported model: {error}") from error
-    weights |= {name: weights[first] for name, first in tied.items() if first in weights}
     model = _build(values, source)
-    if difference := pytree.difference(_plain(model).state_dict(), weights):
+    built = _plain(model).state_dict()
+    weights |= {name: weights[first] for name, first in pytree.tied(built).items() if first in weights}
+    if difference := pytree.difference(built, weights):
         raise UsageError(f"{source} is of another model: {difference}; use the task that trained it")
     _plain(model).load_state_dict(weights)
     return model.eval()
