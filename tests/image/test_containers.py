@@ -52,4 +52,6 @@ def test_a_wrong_flag_is_one_line_and_exit_code_2(engine: Engine, image: str) ->
     done = engine.command("podman", "run", "--rm", "--network", "host", image, "--epoch", "3", check=False)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == "trainer: unrecognized arguments: --epoch 3 (python -m task --help lists the flags)\n"
+    assert done.stderr == (
+        "trainer: '--epoch' is not a flag: did you mean --epochs? (python -m task --help lists the flags)\n"
+    )
