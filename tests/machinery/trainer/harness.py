@@ -84,23 +84,23 @@ class InMemorySession(Session):
     def track(self, **given: object) -> None:
         super().track(**given)  # type: ignore[arg-type]
         if self.captured:
-            self._state.restore(*parse(memoryview(bytearray(self.captured))))
-            self._positions = self._training_positions()
+            self.state.restore(*parse(memoryview(bytearray(self.captured))))
+            self._engine._positions = self._engine._training_positions()
         cast(StopAfter, self._stop).left = self.checks
 
     @property
     def state(self) -> TrainingState:
-        return self._state
+        return self._engine.state
 
     @property
     def result(self) -> Result:
-        state = self._state
+        state = self.state
         state.load_shipped()
         assert state.shipped_module
         return Result(
             weights=save({name: tensor.contiguous() for name, tensor in state.shipped_module.state_dict().items()}),
             history=state.counters.history,
-            order_digest=self._loaders[0].order_digest,
+            order_digest=self._engine.loaders[0].order_digest,
             steps=state.step,
         )
 

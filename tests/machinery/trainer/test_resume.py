@@ -11,9 +11,9 @@ from spot.storage.base import Entry
 from spot.storage.factory import open_store
 from spot.storage.local import LocalStore
 from spot.storage.records import lease, markers
+from spot.trainer.checkpoint.resume import resume
 from spot.trainer.context import Runtime, Saving, Start
 from spot.trainer.device import Compute
-from spot.trainer.resume import resume
 from spot.trainer.runtime.flags import parse
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.uploader.buffer import SharedBuffer

@@ -9,8 +9,8 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from spot.trainer import main as trainer
 from spot.trainer.data.contract import Data, TaskData, TaskModel
+from spot.trainer.main import prepared
 from spot.trainer.progress import TOKENS
 from spot.trainer.runtime.errors import UsageError
 from spot.trainer.runtime.flags import Flags, Precision
@@ -20,7 +20,7 @@ from spot.trainer.state import Stateful
 
 def main() -> None:
     """Train the task that `entry` named."""
-    start = trainer.prepared
+    start = prepared()
     assert start
     assert start.task.model
     assert start.task.data

@@ -22,8 +22,7 @@ from spot.trainer.runtime.log import configure
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.uploader.buffer import SharedBuffer
 
-prepared: Start | None = None
-"""The start that a session in this process continues."""
+_prepared: Start | None = None
 
 _log = logging.getLogger(__name__)
 
@@ -46,19 +45,24 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal,
         error = UsageError(
             f"{task.loop}.main() trained nothing: use `with Session.from_environment() as session:` in it"
         )
-    return conclude(start or prepared, stop, error)
+    return conclude(start or prepared(), stop, error)
+
+
+def prepared() -> Start | None:
+    """Return the start that a session in this process continues."""
+    return None if _prepared is None or _prepared.concluded else _prepared
 
 
 def prepare(
     arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal, task: Task, runtime: Runtime
 ) -> Start:
     """Return a start that may train. Raise `Completed` if the run is complete, or `SpotError`."""
-    global prepared  # noqa: PLW0603  # a session is opened in the user's module, and no argument passes through it
+    global _prepared  # noqa: PLW0603  # a session is opened in the user's module, and no argument passes through it
     configure()
     with stop.interruptible():
         flags = parse(arguments, environ, _config(task))
         stop.grace_s = flags.grace
-        prepared = start = Start(task=task, flags=flags, outputs=_open(flags.output_dir), stop=stop, runtime=runtime)
+        _prepared = start = Start(task=task, flags=flags, outputs=_open(flags.output_dir), stop=stop, runtime=runtime)
         if completion.is_complete(start.outputs, flags.run):
             start.done = True
             raise Completed

@@ -1,0 +1,62 @@
+"""Complete a run: write the files of its model, its metrics and its completion record."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from spot.storage.records.manifest import Json
+from spot.trainer.context import Start
+from spot.trainer.results.write import write_results
+from spot.trainer.state import TrainingState, finite
+
+_log = logging.getLogger(__name__)
+
+
+def complete(
+    start: Start,
+    state: TrainingState,
+    folder: Path,
+    *,
+    samples_digest: Sequence[str],
+    ended: float,
+    check_lease: Callable[[], None],
+) -> None:
+    """Write the results of a finished training. `ended` is when it ended, by the monotonic clock."""
+    flags, counters, saving = start.flags, state.counters, start.saving
+    first = state.metrics[0].name if state.metrics else None
+    shipped = finite(state.shipped)
+    metrics: dict[str, Json] = {
+        "steps": state.step,
+        "total_steps": state.total_steps,
+        "metric": first,
+        "shipped": shipped,
+        "best": {"step": counters.best_step, first: counters.best} if first else {},
+        "samples_digest": samples_digest,
+        "history": [finite(entry) for entry in counters.history],
+    }
+    facts: dict[str, Json] = {
+        "attempt": flags.attempt,
+        "start": saving.start if saving else None,
+        "steps": state.step,
+        "compute_seconds": round(state.compute_seconds, 3),
+        "metrics": shipped,
+    }
+    write_results(
+        start.outputs,
+        flags.run,
+        folder,
+        metrics,
+        facts,
+        clock=start.runtime.clock,
+        ended=ended,
+        check_lease=check_lease if saving else None,
+    )
+    start.done = True
+    _log.info(
+        "run %s is complete: %s after %d steps, %s/%s",
+        flags.run,
+        f"{first} {state.shipped[first]:.4f}" if first in state.shipped else "no metric",
+        state.step,
+        start.outputs.uri,
+        flags.run,
+    )
