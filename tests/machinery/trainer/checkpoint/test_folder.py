@@ -16,8 +16,8 @@ from spot.storage import paths
 from spot.storage.factory import open_store
 from spot.storage.records import completion, manifest
 from spot.trainer import main
+from spot.trainer.checkpoint.folder import Folder, Frozen
 from spot.trainer.context import Runtime, Task
-from spot.trainer.folder import Folder, Frozen
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.session import Session
 
@@ -77,8 +77,9 @@ class Start:
 
     def settle(self) -> None:
         """Wait until what was saved is durable."""
-        assert self.session._checkpointer
-        self.session._checkpointer.settle(60)
+        manager = self.session._engine.saver._manager
+        assert manager
+        manager.settle(60)
 
     def export(self) -> None:
         with self.session.export() as results:
