@@ -11,6 +11,7 @@ import ctypes
 import importlib
 import json
 import os
+import runpy
 import select
 import signal
 import subprocess
@@ -25,7 +26,8 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from spot.trainer.uploader.timing import LeaseTiming
-from tests.machinery.fixture_task import MODULES
+from tests.machinery import interrupt
+from tests.machinery.fixture_task import PACKAGE
 from tests.paths import REPOSITORY, SRC
 
 START_S = 120.0
@@ -105,15 +107,28 @@ class Zygote:
         self._process.communicate()
         self._directory.cleanup()
 
-    def start(self, args: Sequence[str], env_overrides: Mapping[str, str] | None = None) -> TrainerProcess:
-        """Start a trainer with these arguments."""
+    def start(
+        self,
+        args: Sequence[str],
+        env_overrides: Mapping[str, str] | None = None,
+        *,
+        package: str = PACKAGE,
+        folder: Path | None = None,
+    ) -> TrainerProcess:
+        """Start a trainer with these arguments, as `python -m PACKAGE` does in `folder`."""
         assert self._process
         assert self._process.stdin
         self._starts += 1
         self._newest_directory.mkdir()
         for name in ("stdout", "stderr"):  # may be read before the trainer opens it
             (self._newest_directory / name).touch()
-        order = {"args": list(args), "env": dict(env_overrides or {}), "directory": str(self._newest_directory)}
+        order = {
+            "args": list(args),
+            "env": dict(env_overrides or {}),
+            "directory": str(self._newest_directory),
+            "package": package,
+            "folder": str(folder) if folder else None,
+        }
         self._started = None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         self._process.stdin.flush()
@@ -193,6 +208,7 @@ def _import_everything() -> None:
         "tensorboardX",
         "torch._inductor",  # loaded by the first optimizer, which takes a second
         "spot.trainer.loop",
+        *os.environ.get("ZYGOTE_IMPORTS", "").split(),
     ):
         importlib.import_module(module)
 
@@ -229,7 +245,7 @@ def faster(speed: float) -> LeaseTiming:
 
 
 def _run_trainer(order: Mapping[str, Any], zygote: int) -> NoReturn:
-    """Run the trainer as `python -m task` does."""
+    """Run the trainer as `python -m PACKAGE` does."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits "ignore"
@@ -246,7 +262,7 @@ def _run_trainer(order: Mapping[str, Any], zygote: int) -> NoReturn:
     os.closerange(3, 64)  # the zygote's own ends of its pipes
     sys.argv = ["trainer", *order["args"]]
     from spot.trainer.context import Runtime
-    from spot.trainer.start import entry, set_runtime
+    from spot.trainer.start import set_runtime
 
     step_s = float(os.environ.get("STEP_S", STEP_S))
     runtime = Runtime(
@@ -254,7 +270,10 @@ def _run_trainer(order: Mapping[str, Any], zygote: int) -> NoReturn:
         on_step=lambda step, total: time.sleep(step_s),  # noqa: ARG005
     )
     set_runtime(runtime)
-    entry(**MODULES)
+    if order["folder"]:
+        sys.path.insert(0, order["folder"])
+    interrupt.arm()
+    runpy.run_module(order["package"], run_name="__main__")
     raise AssertionError("entry() ends the process")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from spot.storage.base import NotFound
 from spot.storage.factory import open_store
 from spot.storage.records import manifest
 from spot.storage.records.manifest import Manifest
+from tests.machinery.fixture_task import PACKAGE
 from tests.machinery.zygote import TrainerProcess, Zygote
 
 SHORT = ("--epochs", "3", "--log-interval", "0.001", "--checkpoint-interval", "0.05")
@@ -30,10 +32,15 @@ class Trainer:
     zygote: Zygote
     uri: str
     env: Mapping[str, str] = field(default_factory=dict)
+    package: str = PACKAGE
+    folder: Path | None = None
+    """Where `package` is looked for first."""
 
-    def start(self, *flags: str) -> TrainerProcess:
+    def start(self, *flags: str, **env: str) -> TrainerProcess:
         where = ("--output-dir", f"{self.uri}/models", "--checkpoint-dir", f"{self.uri}/checkpoints")
-        return self.zygote.start([*where, *SHORT, *flags], self.env)
+        return self.zygote.start(
+            [*where, *SHORT, *flags], {**self.env, **env}, package=self.package, folder=self.folder
+        )
 
     def newest(self) -> Manifest | None:
         return manifest.newest(open_store(f"{self.uri}/checkpoints"), "default")

@@ -1,0 +1,1 @@
+"""Provide tasks of several shapes, each a package that `python -m` trains."""
