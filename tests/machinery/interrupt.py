@@ -16,6 +16,9 @@ VARIABLE = "INTERRUPT"
 """`POINT:NUMBER:MARKER` sends signal NUMBER to the process group at POINT, unless the file MARKER exists."""
 
 
+WEIGHTS = "/model.safetensors"
+
+
 class Point(StrEnum):
     """Name where a trainer is interrupted."""
 
@@ -82,9 +85,8 @@ def _in_a_save(interrupt: Any) -> None:
 
 def _in_the_export(interrupt: Any) -> None:
     def happened(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" and str(arguments[0]).endswith("/model.safetensors"):
-            if "/export-" in str(arguments[0]):
-                interrupt()
+        if event == "open" and "/export-" in str(arguments[0]) and str(arguments[0]).endswith(WEIGHTS):
+            interrupt()
 
     sys.addaudithook(happened)
 

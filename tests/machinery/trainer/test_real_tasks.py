@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import BUCKET
 from tests.machinery.interrupt import Point, at
+from tests.machinery.tasks.shards.data import LIMIT_BYTES, write
 from tests.machinery.trainer.conftest import Trainer
 from tests.machinery.zygote import Zygote
 from tests.paths import PROJECT
@@ -30,11 +32,10 @@ class Case:
     package: str
     flags: Sequence[str]
     folder: Path | None = None
-    env: dict[str, str] = field(default_factory=dict)
 
     def at(self, zygote: Zygote, uri: str) -> Trainer:
         """Return the trainer of this task at `uri`."""
-        return Trainer(zygote, uri, {"STEP_S": "0", **self.env}, self.package, self.folder)
+        return Trainer(zygote, uri, {"STEP_S": "0"}, self.package, self.folder)
 
 
 CASES = {
@@ -47,6 +48,7 @@ CASES = {
         package=f"{TASKS}.regression",
         flags=("--epochs", "2", "--batch-size", "32", "--accumulate", "4", "--ema", "0.9", "--patience", "2"),
     ),
+    "shards": Case(package=f"{TASKS}.shards", flags=("--epochs", "2", "--batch-size", "30", "--workers", "1")),
     "loop": Case(package="task", flags=("--steps", "12", "--batch-size", "8")),
 }
 QUICK = {
@@ -64,11 +66,17 @@ def zygote(emulator_url: str) -> Iterator[Zygote]:
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
+def cases(emulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:  # noqa: ARG001
     """Return all cases, with their data and the files of the documentation in place."""
-    folder = tmp_path_factory.mktemp("loop")
+    folder, data = tmp_path_factory.mktemp("loop"), f"gs://{BUCKET}/{tmp_path_factory.mktemp('shards').name}"
     extract_loop(folder)
-    return {**CASES, "loop": Case(package="task", folder=folder, flags=CASES["loop"].flags)}
+    write(data)
+    loop, shards = CASES["loop"], CASES["shards"]
+    return {
+        **CASES,
+        "loop": replace(loop, folder=folder),
+        "shards": replace(shards, flags=(*shards.flags, "--data", data)),
+    }
 
 
 def extract_loop(folder: Path) -> None:
@@ -90,8 +98,8 @@ def results(zygote: Zygote, cases: dict[str, Case], tmp_path_factory: pytest.Tem
 
     def result(name: str) -> tuple[bytes, bytes]:
         if name not in found:
-            trainer = cases[name].at(zygote, str(tmp_path_factory.mktemp(name)))
-            process = trainer.start(*ALWAYS, *cases[name].flags)
+            folder = tmp_path_factory.mktemp(name)
+            process = (trainer := cases[name].at(zygote, str(folder))).start(*_flags(cases[name], folder))
             assert process.wait() == 0, process.output + process.errors
             found[name] = trainer.result()
         return found[name]
@@ -102,7 +110,11 @@ def results(zygote: Zygote, cases: dict[str, Case], tmp_path_factory: pytest.Tem
 @pytest.mark.parametrize(
     ("name", "number", "uri", "point"),
     [
-        pytest.param(*values, marks=() if values in QUICK else pytest.mark.chaos)
+        pytest.param(
+            *values,
+            marks=() if values in QUICK else pytest.mark.chaos,
+            id="-".join((values[0], values[1].name, values[2], values[3])),
+        )
         for values in product(CASES, SIGNALS, STORES, Point)
     ],
     indirect=["uri"],
@@ -117,9 +129,9 @@ def test_an_interruption_at_any_point_leaves_no_trace(
     results: Any,
     tmp_path: Path,
 ) -> None:
-    case, marker = cases[name], tmp_path / "interrupted"
-    trainer = case.at(zygote, uri)
-    interrupted = trainer.start(*ALWAYS, *case.flags, **at(point, number, marker))
+    flags, marker = _flags(cases[name], tmp_path), tmp_path / "interrupted"
+    trainer = cases[name].at(zygote, uri)
+    interrupted = trainer.start(*flags, **at(point, number, marker))
     expected = 143 if number is signal.SIGTERM else -number
     assert interrupted.wait() == expected, interrupted.output + interrupted.errors
     assert marker.exists()
@@ -128,10 +140,18 @@ def test_an_interruption_at_any_point_leaves_no_trace(
     if number is signal.SIGTERM and point is Point.BATCH:
         assert newest is not None
         assert newest.step == 1
-    resumed = trainer.start(*ALWAYS, *case.flags, **at(point, number, marker))
+    resumed = trainer.start(*flags, **at(point, number, marker))
     assert resumed.wait() == 0, resumed.output + resumed.errors
     assert ("resumed from" in resumed.output) == (newest is not None)
     assert trainer.result() == results(name)
+    if name == "shards":
+        kept = [path.stat().st_size for path in (tmp_path / "cache").rglob("*.bin")]
+        assert 0 < sum(kept) < LIMIT_BYTES + 2 * max(kept)
+
+
+def _flags(case: Case, folder: Path) -> list[str]:
+    own = ("--cache", str(folder / "cache")) if case.package.endswith("shards") else ()
+    return [*ALWAYS, *case.flags, *own]
 
 
 def test_a_loop_of_your_own_needs_a_dozen_lines_of_the_session(tmp_path: Path) -> None:
