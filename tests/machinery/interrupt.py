@@ -68,7 +68,7 @@ def _in_a_pass(interrupt: Any, *, training: bool) -> None:
 def _in_a_save(interrupt: Any) -> None:
     from torch.nn.modules.module import register_module_forward_pre_hook
 
-    roots, captures = [], []
+    roots, captures = list[Any](), list[None]()
 
     def captured(*_: Any) -> None:
         captures.append(None)

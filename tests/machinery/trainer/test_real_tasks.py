@@ -49,7 +49,7 @@ CASES = {
         flags=("--epochs", "2", "--batch-size", "32", "--accumulate", "4", "--ema", "0.9", "--patience", "2"),
     ),
     "shards": Case(package=f"{TASKS}.shards", flags=("--epochs", "2", "--batch-size", "30", "--workers", "1")),
-    "loop": Case(package="task", flags=("--steps", "12", "--batch-size", "8")),
+    "loop": Case(package="task", flags=("--steps", "20", "--batch-size", "8")),
 }
 QUICK = {
     (case, SIGNALS[index // 5], STORES[index % 2], list(Point)[(index + index // 5) % 4])

@@ -8,7 +8,6 @@ class Training:
     """Own keys of the table [training]."""
 
     learning_rate: float = 0.02
-    penalty: float = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
