@@ -152,6 +152,14 @@ def compare(whole: Path, interrupted: Path) -> list[str]:
     ]
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def contents(folder: Path) -> dict[str, object]:
     files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    return {path.relative_to(folder).as_posix(): content(path) for path in files}
+
+
+def content(path: Path) -> object:
+    data = path.read_bytes()
+    if path.suffix != ".safetensors":
+        return data
+    start = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:start]), data[start:]  # safetensors orders its metadata at random
