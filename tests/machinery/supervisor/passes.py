@@ -164,12 +164,9 @@ class Passes:
         assert timedelta() < action.timeout <= timedelta(days=7)
         assert policy.strategy is not (Strategy.ON_DEMAND if preemptible else Strategy.SPOT)
         assert policy.flex_start or action.provisioning is not Provisioning.FLEX_START
-        refused = {
-            past.region
-            for past in self.run.attempts
-            if past.outcome is Outcome.QUOTA and (past.provisioning is not Provisioning.ON_DEMAND) == preemptible
-        }
-        assert action.region not in refused
+        alike = [past for past in self.run.attempts if (past.provisioning is not Provisioning.ON_DEMAND) == preemptible]
+        refused = {past.region for past in alike if past.outcome is Outcome.QUOTA}
+        assert action.region not in refused - {past.region for past in alike if past.started_at}
         assert has_digit(action.reason)
         known = {past.id for past in self.run.attempts if not (past.error and past.error.code == NOT_FOUND)}
         known.discard(action.replaces)

@@ -69,7 +69,8 @@ def by_phase(attempt: Attempt, spans: Iterable[Span], observation: Observation |
     progress = observation.progress if observation else None
     if attempt.starts > 1 and progress and progress.step > 0:  # restarts left no other record than the measured rate
         reached = attempt.last_step if attempt.last_step is not None else progress.step
-        useful = min(useful, progress.trained * (max(reached - attempt.from_step, 0) / progress.step))
+        share = max(reached - attempt.from_step, 0) / progress.step
+        useful = timedelta(seconds=min(useful.total_seconds(), progress.trained.total_seconds() * share))
     saving = min(max(attempt.saving, timedelta()), useful)
     found[Phase.UNATTRIBUTED] += found[Phase.TRAINING] - useful
     found[Phase.TRAINING] = useful - saving
