@@ -20,8 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from spot.trainer import Data, Sample, UsageError, read_pinned
-from spot.trainer.data.order import part_of
+from spot.trainer import Data, Sample, UsageError, part_of, read_pinned
 from task.config import Config
 
 SAMPLE = Path(__file__).parent / "sample" / "digits.safetensors"

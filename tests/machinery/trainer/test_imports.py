@@ -25,7 +25,7 @@ def test_no_torch_is_loaded_before_training(module: str) -> None:
 
 
 def test_every_public_name_of_the_trainer_can_be_imported() -> None:
-    names = "Data, ObjectCache, Sample, Session, UsageError, entry, load_exported, read_pinned"
+    names = "Data, ObjectCache, Sample, Session, UsageError, entry, part_of, read_pinned"
     code = f"from spot.trainer import {names}; import spot.trainer as t; assert t.__all__ == {names.split(', ')!r}"
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from spot.trainer import Sample, load_exported
+from spot.trainer import Sample
+from spot.trainer.results.export import load_exported
 from tests.machinery.tasks.gpt import data, model
 from tests.machinery.tasks.gpt.config import Config
 from tests.machinery.trainer.conftest import Trainer

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spot.trainer.data.cache import ObjectCache
     from spot.trainer.data.contract import Data
-    from spot.trainer.data.order import Sample
+    from spot.trainer.data.order import Sample, part_of
     from spot.trainer.data.pinned import read_pinned
-    from spot.trainer.results.export import load_exported
     from spot.trainer.runtime.errors import UsageError
     from spot.trainer.session import Session
     from spot.trainer.start import entry
 
-__all__ = ["Data", "ObjectCache", "Sample", "Session", "UsageError", "entry", "load_exported", "read_pinned"]
+__all__ = ["Data", "ObjectCache", "Sample", "Session", "UsageError", "entry", "part_of", "read_pinned"]
 
 _MODULES = {
     "Data": "data.contract",
@@ -25,7 +24,7 @@ _MODULES = {
     "Session": "session",
     "UsageError": "runtime.errors",
     "entry": "start",
-    "load_exported": "results.export",
+    "part_of": "data.order",
     "read_pinned": "data.pinned",
 }
 
