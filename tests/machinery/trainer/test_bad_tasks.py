@@ -50,10 +50,9 @@ def folder_of(task: Trainer) -> Path:
     [
         ('METRICS = {"error": "lower"}', ["METRICS['error'] is 'lower'", "'max', 'min', 'exp max', 'exp min'"]),
         ('METRICS = ["error"]', ["METRICS is ['error']", "direction"]),
-        ("METRICS = {}", ["METRICS", "direction"]),
-        ("del METRICS", ["METRICS", "direction"]),
-        ("del evaluation_step", ["task.model", "evaluation_step"]),
-        ("def build(config):\n    return None", ["build", "NoneType"]),
+        ("METRICS = {}", ["task.model has no METRICS"]),
+        ("del METRICS", ["task.model has no METRICS"]),
+        ("del evaluation_step", ["task.model has no evaluation_step"]),
     ],
 )
 def test_a_task_without_what_the_contract_asks_for_is_refused_before_training(
@@ -180,13 +179,19 @@ def test_a_loop_that_tracks_other_objects_than_the_checkpoint_is_refused(task: T
     assert task.start(*SELDOM).wait() == 0
 
 
+def test_patience_without_a_metric_is_refused(task: Trainer) -> None:
+    change(folder_of(task), loop=LOOP.replace('metrics={"error": "min"}', ""))
+    assert "--patience 2 needs a metric" in refusal(task.start("--patience", "2"))
+    assert task.start().wait() == 0
+
+
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
         ("while not session.finished:", "while session.steps < 3:", ["ended at step 3 of 6", "session.finished"]),
         ("        session.track(", "        dict(", ["tracks nothing", "session.track"]),
         ("optimizer=optimizer)", "optimizer=optimizer, rate=0.01)", ["rate=...", "float", "state_dict"]),
-        ("optimizer=optimizer)", "session=optimizer)", ["session=...", "another name"]),
+        ("optimizer=optimizer)", "session=optimizer)", ["session=...", "choose another"]),
         ('{"error": "min"}', '["error"]', ["METRICS is ['error']"]),
         ("    with Session", "    return\n    with Session", ["task.train.main()", "Session.from_environment()"]),
         ("def main", "def run", ["task.train", "main()"]),

@@ -36,6 +36,8 @@ class Engine:
         self._stop = start.stop
         self._clock = start.runtime.clock
         self._metrics = parse_metrics(metrics)
+        if start.flags.patience and not self._metrics:
+            raise UsageError(f"--patience {start.flags.patience} needs a metric: name it in metrics= of the session")
         self._state: TrainingState | None = None
         self._positions: list[tuple[int, int]] = []
         """Of the training loaders at the last step: once they differ, a step has begun."""

@@ -17,6 +17,8 @@ from spot.trainer.runtime.flags import Flags, Precision
 from spot.trainer.session import Session
 from spot.trainer.state import Stateful
 
+NEEDED = ("METRICS", "build", "build_optimizer", "training_step", "evaluation_step")
+
 
 def main() -> None:
     """Train the task that `entry` named."""
@@ -25,9 +27,10 @@ def main() -> None:
     assert start.task.model
     assert start.task.data
     model, data = (importlib.import_module(name) for name in (start.task.model, start.task.data))
-    with Session(
-        start, metrics=getattr(model, "METRICS", None), on_metrics=getattr(model, "on_metrics", None)
-    ) as session:
+    for module, names in ((model, NEEDED), (data, ("load",))):
+        if missing := [name for name in names if not getattr(module, name, None)]:
+            raise UsageError(f"{module.__name__} has no {missing[0]}: docs/bring-your-model.md shows each part")
+    with Session(start, metrics=model.METRICS, on_metrics=getattr(model, "on_metrics", None)) as session:
         train(session, cast(TaskModel, model), cast(TaskData, data).load(session.config, session.data), start.flags)
 
 

@@ -32,7 +32,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal,
     start = error = None
     try:
         start = prepare(arguments, environ, stop, task, runtime)
-        importlib.import_module(task.loop or "spot.trainer.loop").main()
+        loop = importlib.import_module(task.loop or "spot.trainer.loop")
+        if not hasattr(loop, "main"):
+            raise UsageError(f"{task.loop} has no main(): entry(loop=...) names a module with one")
+        loop.main()
     except SystemExit as leaving:
         if not (start and start.concluded and isinstance(leaving.code, int)):  # not from the session
             raise

@@ -67,7 +67,9 @@ class Monitor:
         line = now >= self._next_line or state.step >= state.total_steps
         if not line and now < self._next_scalars:
             return
-        values = {name: float(value) for name, value in metrics.items()} | self._rates(state, metrics)
+        values = {
+            name: float(value.detach() if isinstance(value, Tensor) else value) for name, value in metrics.items()
+        } | self._rates(state, metrics)
         if now >= self._next_scalars:
             self._next_scalars = now + SCALARS_EVERY_S
             self._report(state.step, {f"train/{name}": value for name, value in values.items()})
