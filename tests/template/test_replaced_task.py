@@ -1,6 +1,6 @@
-"""Replace the task by the regression of the documentation: every check of the project passes, unchanged.
+"""Replace the task by the regression and the loop of the documentation: every check of the project passes, unchanged.
 
-The suite must also catch the two mistakes that break exact resume.
+The suite must also catch the mistakes that break exact resume.
 """
 
 from __future__ import annotations
@@ -9,17 +9,19 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.pages import examples, put
 from tests.paths import REPOSITORY
-from tests.template.baking import BakedProject
 from tests.template.conftest import Bake
 
 pytestmark = [pytest.mark.baked, pytest.mark.timeout(1200)]
 
+REGRESSION = examples("bring-your-model.md")[0]
+[LOOP] = examples("bring-your-loop.md")
 GLOBAL_GENERATOR = ("sample.generator().gauss(0, self._noise)", "float(torch.randn(())) * self._noise")
 STATE_OUTSIDE = (
     "return nn.Sequential(",
@@ -39,18 +41,10 @@ class Drifting(nn.Sequential):
 '''
 
 
-def replaced(bake: Bake, *, change_model: Callable[[str], str] = str, change_data: Callable[[str], str] = str) -> Path:
-    """Bake a project and put the two files of docs/bring-your-model.md and its sample in place."""
-    project: BakedProject = bake()
-    page = project.read("docs/bring-your-model.md")
-    model, data = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[:2]
-    (project.folder / "task/model.py").write_text(change_model(model), encoding="utf-8")
-    (project.folder / "task/data.py").write_text(change_data(data), encoding="utf-8")
-    for path in (project.folder / "task/sample").iterdir():
-        path.unlink()
-    rows = [[index / 50 - 2, (index * 7 % 50) / 25 - 1, (index * 13 % 40) / 20 - 1] for index in range(200)]
-    table = "\n".join(",".join(f"{value:.4f}" for value in [*row, sum(row)]) for row in rows)
-    (project.folder / "task/sample/table.csv").write_text(table + "\n", encoding="utf-8")
+def replaced(bake: Bake, example: Mapping[str, str], **changes: Callable[[str], str]) -> Path:
+    """Bake a project and put an example in place, its files of these names changed."""
+    project = bake()
+    put({name: changes.get(Path(name).stem, str)(text) for name, text in example.items()}, project.folder)
     return project.folder
 
 
@@ -60,11 +54,11 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def run_suite(folder: Path, *tests: str) -> subprocess.CompletedProcess[str]:
-    return run(folder, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
+    return run(folder, sys.executable, "-m", "pytest", "-q", *tests)
 
 
 def test_the_test_command_of_the_readme_passes_after_the_task_was_replaced(bake: Bake) -> None:
-    folder = replaced(bake)
+    folder = replaced(bake, REGRESSION)
     environments = REPOSITORY / ".nox/project"  # shared with `nox -s demo`: PyTorch is large
     environments.mkdir(parents=True, exist_ok=True)
     (folder / ".nox").symlink_to(environments)
@@ -80,8 +74,25 @@ def test_the_suite_passes_with_the_task_that_is_baked(bake: Bake) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_every_check_passes_with_a_loop_of_the_users_own(bake: Bake) -> None:
+    folder = replaced(bake, LOOP)
+    for check in (["ruff", "format", "--check", "."], ["ruff", "check", "."], ["pytest", "-q"]):
+        done = run(folder, sys.executable, "-m", *check)
+
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped" not in done.stdout
+
+
+def test_the_suite_catches_a_loop_that_does_not_track_what_changes(bake: Bake) -> None:
+    folder = replaced(bake, LOOP, train=lambda text: text.replace(', "ema": ema', ""))
+    done = run_suite(folder, "tests/test_resume.py")
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "model.safetensors" in done.stdout
+
+
 def test_the_suite_catches_data_from_a_global_generator(bake: Bake) -> None:
-    folder = replaced(bake, change_data=lambda text: text.replace(*GLOBAL_GENERATOR))
+    folder = replaced(bake, REGRESSION, data=lambda text: text.replace(*GLOBAL_GENERATOR))
     done = run_suite(folder, "tests/test_data.py", "tests/test_resume.py")
 
     assert done.returncode == 1, done.stdout + done.stderr
@@ -90,7 +101,7 @@ def test_the_suite_catches_data_from_a_global_generator(bake: Bake) -> None:
 
 
 def test_the_suite_catches_state_outside_the_state_dict(bake: Bake) -> None:
-    folder = replaced(bake, change_model=lambda text: text.replace(*STATE_OUTSIDE) + DRIFTING)
+    folder = replaced(bake, REGRESSION, model=lambda text: text.replace(*STATE_OUTSIDE) + DRIFTING)
     done = run_suite(folder, "tests/test_resume.py")
 
     assert done.returncode == 1, done.stdout + done.stderr
