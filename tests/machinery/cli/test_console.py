@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import sys
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import example, given, settings
@@ -52,6 +53,14 @@ def test_no_text_steers_a_terminal_wherever_it_stands(text: str) -> None:
     with contextlib.redirect_stdout(written):
         console.write(text, Text(text, style="bold red"), facts([("name", text)]), Group(Text(text)))
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", written.getvalue())
+
+
+def test_a_picture_has_every_text_and_asks_no_network_for_anything() -> None:
+    drawn = console.svg([Text("what it costs", style="bold"), "[<b> & [/x]", facts([("name", "one")]), "\x1b[2J"], 60)
+    texts = [str(text.text) for text in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
+    shown = " ".join("".join(texts).replace("\xa0", " ").split())
+    assert shown == "spotwhat it costs [<b> & [/x] nameone \ufffd[2J"
+    assert not re.search(r"url\((?!#)|href|@import", drawn)
 
 
 def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,18 +90,7 @@ def test_the_picture_is_written_where_it_is_asked_for(desk: Desk) -> None:
     desk.says(*FEW, "--svg", str(path))
     assert ElementTree.parse(path).getroot().tag.endswith("svg")
     said = desk.says(*FEW, "--svg", "/none/a.svg", code=2)
-    assert "--svg /none/a.svg cannot be written: No such file or directory" in said
-
-
-def test_a_picture_that_cannot_be_written_is_reported_before_any_replay(desk: Desk) -> None:
-    assert "--svg / cannot be written" in desk.says("--svg", "/", "--trace", "none.csv", code=2)
-    path = desk.folder / "forecast.svg"
-    path.write_text("the old one")
-    desk.says("--svg", str(path), "--trace", "none.csv", code=2)
-    assert path.read_text() == "the old one"
-    path.unlink()
-    desk.says("--svg", str(path), "--trace", "none.csv", code=2)
-    assert not path.exists()
+    assert "--svg '/none/a.svg' cannot be written: No such file or directory" in said
 
 
 def test_a_sweep_of_regions_gives_a_region_the_capacity_that_it_has_without(desk: Desk) -> None:

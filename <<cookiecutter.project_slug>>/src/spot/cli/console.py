@@ -1,16 +1,21 @@
 """Write to standard output: tables as wide as the terminal, wide lines in a log, JSON for programs."""
 
 import contextlib
+import io
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
 from rich.segment import Segment
 
+from spot.core.errors import SpotError
 from spot.core.fields import terminal
 
 WIDE = 160
@@ -44,6 +49,21 @@ def write(*parts: RenderableType) -> None:
         for part in parts:
             console.print(part, soft_wrap=isinstance(part, str))
     sys.stdout.writelines(f"{line.rstrip()}\n" for line in caught.get().splitlines())
+
+
+def svg(parts: Sequence[RenderableType], width: int) -> str:
+    """Return parts as an SVG file that asks no network for anything."""
+    console = _console(file=io.StringIO(), record=True, width=width)
+    console.print(*parts, sep="\n")
+    return re.sub(r"@font-face {.*?}", "", console.export_svg(title="spot"), flags=re.DOTALL)
+
+
+def save(path: Path, flag: str, text: str) -> None:
+    """Write the file that a flag names. Raise `SpotError`."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SpotError(f"{flag} {str(path)!r} cannot be written: {error.strerror}") from error
 
 
 def on_terminal() -> bool:
@@ -86,8 +106,6 @@ def _only_warnings() -> Iterator[None]:
             handler.setStream(stream)
 
 
-def _console() -> Console:
-    console = _Console(highlight=False, markup=False, emoji=False)  # messages of Vertex AI are shown verbatim
-    if not sys.stdout.isatty():
-        console.width = WIDE
-    return console
+def _console(**options: Any) -> Console:
+    options = {"width": None if sys.stdout.isatty() else WIDE, **options}
+    return _Console(highlight=False, markup=False, emoji=False, **options)  # messages of Vertex AI are shown verbatim

@@ -1,13 +1,11 @@
 """Run `spot forecast`: replay a run over capacity, and show its cost, its end and its odds to be late."""
 
-import contextlib
 import logging
 import math
 from argparse import Namespace
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from spot.cli import console, forecast_tables
@@ -17,7 +15,6 @@ from spot.config.settings import Settings
 from spot.core.errors import Exit
 from spot.core.run import Run
 from spot.pricing.quotes import age_warning, by_region, described, quotes
-from spot.report.forecast_svg import svg
 from spot.report.forecast_wording import FIGURES, ForecastResult
 from spot.simulation import sweeps
 from spot.simulation.capacity import Supply, assumed, from_file, measured, stand_ins
@@ -38,12 +35,10 @@ _log = logging.getLogger(__name__)
 def forecast(options: Namespace) -> int:
     """Show a forecast of the run that the settings and options describe."""
     settings = load(options.settings)
-    if options.svg:
-        _check_writable(options.svg)
     result = _result(options, settings, datetime.now(UTC))
     if options.svg:
-        with _writing(options.svg):
-            options.svg.write_text(svg(result), encoding="utf-8")
+        picture = console.svg(forecast_tables.parts(result, forecast_tables.WIDE), forecast_tables.WIDE)
+        console.save(options.svg, "--svg", picture)
     console.show(_values(result), forecast_tables.parts(result, console.columns()), options.json)
     return Exit.DONE
 
@@ -149,23 +144,6 @@ def _cases(sweep: str | None, run: Run, supply: Supply, others: Sequence[str]) -
     if sweep == "regions":
         return sweeps.regions(run, others)
     return [Case(label=", ".join(run.spec.policy.regions), run=run)]
-
-
-def _check_writable(path: Path) -> None:
-    """Fail before the replays, and leave everything as it was."""
-    with _writing(path):
-        exists = path.exists()
-        path.open("a").close()
-        if not exists:
-            path.unlink()
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SubmitError(f"--svg {path} cannot be written: {error.strerror}") from None
 
 
 def _values(result: ForecastResult) -> dict[str, Any]:

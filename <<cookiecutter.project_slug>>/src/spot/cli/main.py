@@ -149,7 +149,7 @@ def _parser() -> _Parser:
     add("--replays", type=_within(int, 1, 100_000), metavar="N", help="replay N times (1000; 300 per case of a sweep)")
     add("--seed", type=_within(int, 0, 2**32), default=0, metavar="N", help="seed the random draws (0)")
     add("--sweep", choices=["deadline", "regions"], help="compare deadlines or regions")
-    add("--svg", type=_path, metavar="FILE", help="write the chart to FILE")
+    add("--svg", type=_path, metavar="FILE", help="write a picture of the forecast to FILE")
 
     _verb(verbs, "doctor", "doctor", "check credentials, quota and configuration; print fixes")
 

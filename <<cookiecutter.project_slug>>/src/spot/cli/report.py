@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import RenderableType
@@ -111,20 +110,13 @@ def _show(
     values: Callable[[_Found], dict[str, Any]],
 ) -> None:
     if options.html:
-        _write(options.html, html(found))
+        console.save(options.html, "--html", html(found))
     if options.markdown:
         print(markdown(found))
     elif options.json:
         console.show(values(found), [], as_json=True)
     else:
         console.write(*([f"written: {options.html}"] if options.html else text(found)))
-
-
-def _write(path: Path, page: str) -> None:
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise ReportError(f"--html {str(path)!r} cannot be written: {error.strerror}") from error
 
 
 def _seen(reader: TrainingStatus, run: Run) -> tuple[Observation | None, str | None]:

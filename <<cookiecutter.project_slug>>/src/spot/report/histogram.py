@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from spot.simulation.forecast import Baseline, Forecast, ReplayResults, quantile
+from spot.simulation.forecast import Baseline, Forecast
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 LABEL = 24
@@ -52,26 +52,12 @@ def scale(least: float, most: float, steps: int = 5) -> Scale:
     return Scale(least=first, most=max(math.ceil(most / step - 1e-9) * step, first + step), step=step)
 
 
-def usd_scale(forecasts: Sequence[Forecast]) -> Scale:
-    """Return a scale from 0 to the highest cost of any policy and case."""
-    return scale(0.0, max(forecast.of(policy).usd[-1] for forecast in forecasts for policy in Baseline))
-
-
-def hours_scale(found: Forecast) -> Scale:
-    """Return a scale for the end of every replay and the deadline."""
-    ends = [found.case.deadline_hours, *(hour for policy in Baseline for hour in found.of(policy).hours)]
-    return scale(min(ends), max(ends))
-
-
-def spread(samples: ReplayResults) -> tuple[float, float]:
-    """Return the costs between which half of the replays lie."""
-    return quantile(samples.usd, 0.25) or 0.0, quantile(samples.usd, 0.75) or 0.0
-
-
 def picture(found: Forecast, width: int) -> list[Text]:
     """Return the histograms of costs and ends, in lines of at most `width` columns."""
     columns = width - LABEL
-    usd, hours = usd_scale([found]), hours_scale(found)
+    usd = scale(0.0, max(found.of(policy).usd[-1] for policy in Baseline))
+    ends = [found.case.deadline_hours, *(hour for policy in Baseline for hour in found.of(policy).hours)]
+    hours = scale(min(ends), max(ends))
     deadline = hours.bin(found.case.deadline_hours, columns)
     lines = [Text("what it costs", style="bold")]
     for policy in Baseline:
