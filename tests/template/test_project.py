@@ -98,7 +98,14 @@ def test_the_settings_hold_the_answers(bake: Bake) -> None:
             "max_checkpoint_interval_minutes": 10,
             "budget_usd": "none",
         },
-        "training": {"epochs": 20, "batch-size": 64, "checkpoint-interval": "auto"},
+        "model": {"channels": 32},
+        "training": {
+            "data": "sample",
+            "learning-rate": 0.002,
+            "epochs": 20,
+            "batch-size": 64,
+            "checkpoint-interval": "auto",
+        },
     }
     assert '- cron: "41 5 * * MON-FRI"\n' in project.read(".github/workflows/retrain.yml")
 
