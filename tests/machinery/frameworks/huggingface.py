@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import functional
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
 
 from spot.trainer import Session
@@ -31,7 +33,7 @@ class Commit(TrainerCallback):
 
 
 def main() -> None:
-    with Session.from_environment() as session:
+    with Session.from_environment(metrics={"perplexity": "exp min"}) as session:
         folder = session.folder(OUTPUT)
         session.track(total_steps=STEPS, folder=folder)
         arguments = TrainingArguments(
@@ -45,14 +47,25 @@ def main() -> None:
             disable_tqdm=True,
             use_cpu=session.device.type == "cpu",
         )
-        model = GPT2LMHeadModel.from_pretrained(folder.restored) if session.finished else GPT2LMHeadModel(CONFIG)
-        trainer = Trainer(model=model, args=arguments, train_dataset=texts(), callbacks=[Commit(session, folder)])
+        model: Any = GPT2LMHeadModel.from_pretrained(folder.restored) if session.finished else GPT2LMHeadModel(CONFIG)
+        trainer: Any = Trainer(
+            model=model, args=arguments, train_dataset=texts(0, 100), callbacks=[Commit(session, folder)]
+        )
         if not session.finished:
             trainer.train(resume_from_checkpoint=str(folder.restored) if folder.restored else None)
+        model.eval()
+        session.evaluate(lambda batch: judge(model, batch), trainer.get_eval_dataloader(texts(100, 120)))
         with session.export() as results:
             trainer.save_model(str(results))
 
 
-def texts() -> list[dict[str, torch.Tensor]]:
-    words = torch.arange(100 * 16).view(100, 16) % 61
+def judge(model: GPT2LMHeadModel, batch: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return value and weight of each text: the perplexity is the exponential of the mean over words."""
+    logits = model(input_ids=batch["input_ids"]).logits[:, :-1].transpose(1, 2)
+    losses = functional.cross_entropy(logits, batch["labels"][:, 1:], reduction="none")
+    return {"perplexity": (losses.mean(dim=1), torch.full_like(losses[:, 0], losses.shape[1]))}
+
+
+def texts(first: int, last: int) -> list[dict[str, Tensor]]:
+    words = torch.arange(first * 16, last * 16).view(-1, 16) % 61
     return [{"input_ids": text, "labels": text} for text in words]

@@ -48,7 +48,7 @@ class Commit(Callback):
 
 
 def main() -> None:
-    with Session.from_environment() as session:
+    with Session.from_environment(metrics={"error": "min"}) as session:
         folder = session.folder(OUTPUT)
         session.track(total_steps=STEPS, folder=folder)
         trainer = Trainer(
@@ -60,12 +60,21 @@ def main() -> None:
             enable_checkpointing=False,
             enable_progress_bar=False,
         )
-        model, batches = Regression(), DataLoader(samples(), batch_size=8, shuffle=True)
-        trainer.fit(model, batches, ckpt_path=str(folder.restored / "trainer.ckpt") if folder.restored else None)
+        model, batches = Regression(), DataLoader(samples(100), batch_size=8, shuffle=True)
+        checkpoint = str(folder.restored / "trainer.ckpt") if folder.restored else None
+        trainer.fit(model, batches, ckpt_path=checkpoint, weights_only=True)
+        model.to(session.device).eval()
+        session.evaluate(lambda batch: judge(model, batch), DataLoader(samples(20), batch_size=8))
         with session.export() as results:
             save_model(model, str(results / "model.safetensors"))
 
 
-def samples() -> TensorDataset:
-    inputs = torch.linspace(-1, 1, 400).view(100, 4)
+def judge(model: Regression, batch: list[Tensor]) -> dict[str, Tensor]:
+    """Return the error of each sample."""
+    inputs, targets = (tensor.to(model.device) for tensor in batch)
+    return {"error": (model.network(inputs) - targets).square().mean(dim=1)}
+
+
+def samples(count: int) -> TensorDataset:
+    inputs = torch.linspace(-1, 1, 4 * count).view(count, 4)
     return TensorDataset(inputs, inputs.sum(dim=1, keepdim=True))

@@ -20,6 +20,7 @@ from spot.storage import paths
 from spot.storage.factory import open_store
 from spot.storage.records import completion, manifest
 from tests.machinery.frameworks import huggingface, lightning
+from tests.paths import PROJECT
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(400)]
 
@@ -79,6 +80,12 @@ def training(request: pytest.FixtureRequest, tmp_path: Path) -> Training:
     return Training(request.param, uri, tmp_path / "machines")
 
 
+@pytest.mark.parametrize("framework", STEPS)
+def test_the_documentation_shows_the_loop_that_these_tests_train(framework: str) -> None:
+    page = (PROJECT / "docs/bring-your-loop.md").read_text(encoding="utf-8")
+    assert f"```python\n{(Path(__file__).parent / framework).with_suffix('.py').read_text()}```" in page
+
+
 OFTEN = ("--checkpoint-interval", "0.01")
 
 
@@ -132,7 +139,9 @@ def assert_results(training: Training) -> None:
     models = open_store(f"{training.uri}/models")
     found = completion.read(models, "default")
     assert found
-    assert json.loads(models.read(paths.output("default", paths.METRICS)).data)["steps"] == STEPS[training.framework]
+    metrics = json.loads(models.read(paths.output("default", paths.METRICS)).data)
+    assert metrics["steps"] == metrics["shipped"]["step"] == STEPS[training.framework]
+    assert metrics["shipped"][metrics["metric"]] > 0
     weights = training.folder / "model.safetensors"
     weights.write_bytes(models.read(paths.output("default", paths.MODEL)).data)
     assert load_file(weights)

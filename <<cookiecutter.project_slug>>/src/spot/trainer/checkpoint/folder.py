@@ -18,8 +18,7 @@ from spot.trainer.checkpoint.manager import Saveable
 class Folder:
     """Track the newest checkpoint that a framework wrote below `path`. Its callback calls `step` and `save`.
 
-    A resume is as exact as that of the framework. The framework reads the files with its own loader, which may run
-    code from a pickle.
+    A resume is as exact as that of the framework.
     """
 
     def __init__(
