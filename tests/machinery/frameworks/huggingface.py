@@ -24,6 +24,7 @@ class Commit(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.folder.step():
             control.should_save = True
+        control.should_training_stop |= self.session.finished
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.session.log({name: value for name, value in kwargs["logs"].items() if isinstance(value, float)})

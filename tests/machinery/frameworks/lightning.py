@@ -31,8 +31,8 @@ class Regression(LightningModule):
 class Commit(Callback):
     """Write a checkpoint when the session needs one, and commit it."""
 
-    def __init__(self, folder: Any) -> None:
-        self.folder, self.steps = folder, 0
+    def __init__(self, session: Session, folder: Any) -> None:
+        self.session, self.folder, self.steps = session, folder, 0
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.steps = trainer.global_step
@@ -45,6 +45,7 @@ class Commit(Callback):
             checkpoint = self.folder.path / "newest"
             trainer.save_checkpoint(checkpoint / "trainer.ckpt")
             self.folder.save(checkpoint)
+        trainer.should_stop |= self.session.finished
 
 
 def main() -> None:
@@ -55,14 +56,17 @@ def main() -> None:
             accelerator=session.device.type,
             devices=1,
             max_steps=STEPS,
-            callbacks=[Commit(folder)],
+            callbacks=[Commit(session, folder)],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
         )
         model, batches = Regression(), DataLoader(samples(100), batch_size=8, shuffle=True)
         checkpoint = str(folder.restored / "trainer.ckpt") if folder.restored else None
-        trainer.fit(model, batches, ckpt_path=checkpoint, weights_only=True)
+        if checkpoint and session.finished:
+            model.load_state_dict(torch.load(checkpoint, weights_only=True)["state_dict"])
+        else:
+            trainer.fit(model, batches, ckpt_path=checkpoint, weights_only=True)
         model.to(session.device).eval()
         session.evaluate(lambda batch: judge(model, batch), DataLoader(samples(20), batch_size=8))
         with session.export() as results:
