@@ -48,8 +48,7 @@ EMULATOR = "STORAGE_EMULATOR_HOST"
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 CONNECT_AND_READ_S = (10.0, 30.0)
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.25, 8.0
-SLOWEST_UPLOAD = 10 << 20
-"""Bytes per second: a large upload that fails late is tried again."""
+SLOWEST_UPLOAD = 10 << 20  # bytes per second: a large upload that fails late is tried again
 CONNECTIONS = 16
 _ONE_TRY: Any = {"timeout": CONNECT_AND_READ_S, "retry": None}
 _LISTED = "items(name,size,generation,crc32c),nextPageToken"
@@ -217,12 +216,9 @@ class GcsStore:
             raise api.from_http_response(response)  # type: ignore[no-untyped-call]
 
     def _call(
-        self, attempt: Callable[[], _T], what: str, cancelled: Callable[[], bool] = never, transfer_s: float = 0.0
+        self, attempt: Callable[[], _T], what: str, cancelled: Callable[[], bool] = never, more_s: float = 0
     ) -> _T:
-        """Return the result of `attempt`, repeated while its errors are transient and time is left.
-
-        `transfer_s` is added to the time: a transfer takes long without any error.
-        """
+        """Return the result of `attempt`, repeated while its errors are transient and time, `more_s` longer, is left."""
 
         def note(error: Exception) -> None:
             if cancelled():
@@ -234,7 +230,7 @@ class GcsStore:
             initial=self._first_delay_s,
             maximum=LONGEST_DELAY_S,
             multiplier=2.0,
-            timeout=self._give_up_s + transfer_s,
+            timeout=self._give_up_s + more_s,
             on_error=note,
         )
         try:
