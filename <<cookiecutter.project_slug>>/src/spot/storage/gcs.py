@@ -133,7 +133,7 @@ class GcsStore:
                 return _written(resource["generation"], resource["size"], resource["crc32c"])
 
         try:
-            written = self._call(send, f"cannot write {self.uri}/{name}", cancelled, size / SLOWEST_UPLOAD)
+            written = self._call(send, f"cannot write {self.uri}/{name}", cancelled, size)
         except Conflict:
             # The reply to an earlier try may have been lost.
             found = self._stat(name) if sent > 1 else None
@@ -215,10 +215,8 @@ class GcsStore:
         with response:
             raise api.from_http_response(response)  # type: ignore[no-untyped-call]
 
-    def _call(
-        self, attempt: Callable[[], _T], what: str, cancelled: Callable[[], bool] = never, more_s: float = 0
-    ) -> _T:
-        """Return the result of `attempt`, repeated while its errors are transient and time, `more_s` longer, is left."""
+    def _call(self, attempt: Callable[[], _T], what: str, cancelled: Callable[[], bool] = never, size: int = 0) -> _T:
+        """Return the result of `attempt`, which sends `size` bytes, repeated while its errors are transient."""
 
         def note(error: Exception) -> None:
             if cancelled():
@@ -230,7 +228,7 @@ class GcsStore:
             initial=self._first_delay_s,
             maximum=LONGEST_DELAY_S,
             multiplier=2.0,
-            timeout=self._give_up_s + more_s,
+            timeout=self._give_up_s + size / SLOWEST_UPLOAD,
             on_error=note,
         )
         try:
