@@ -75,8 +75,10 @@ def test_once_it_has_a_checkpoint_the_parent_is_not_read_again(trainer: Trainer)
         store.delete(entry.name)
 
     third = started(trainer, "r2", "--from-run", "r1", *LONG)
-    assert third.wait() == 0, third.output + third.errors
-    assert f"step {own.step} of {own.total_steps}: resumed from the checkpoint of run r2 " in third.output
+    until(third, f"step {own.step} of {own.total_steps}: resumed from the checkpoint of run r2 ")
+    until(third, "checkpoint durable")
+    third.kill()
+    third.wait()
 
 
 def test_without_a_checkpoint_of_either_run_it_ends_at_once(trainer: Trainer) -> None:
