@@ -35,8 +35,8 @@ def examples(page: str) -> list[dict[str, str]]:
 
 def put(example: Mapping[str, str], folder: Path) -> None:
     """Put an example into a project, as the page says."""
-    for path in ("task/model.py", "task/sample/digits.safetensors"):
-        (folder / path).unlink(missing_ok=True)
+    for old in ("task/model.py", "task/sample/digits.safetensors"):
+        (folder / old).unlink(missing_ok=True)
     for name, text in example.items():
         path = folder / name
         if name == SAMPLE:

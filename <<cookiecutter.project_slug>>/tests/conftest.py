@@ -30,7 +30,9 @@ def module_of(parameter: str) -> Any:
 
 TASK_MODEL = module_of("model")
 """None with a loop of your own: it need not have the functions that test_model.py tests."""
-TASK_DATA = module_of("data") or (importlib.import_module("task.data") if (ROOT / "task/data.py").exists() else None)
+TASK_DATA: Any = module_of("data") or (
+    importlib.import_module("task.data") if (ROOT / "task/data.py").exists() else None
+)
 collect_ignore = [
     *(["test_model.py"] if TASK_MODEL is None else []),
     *(["test_data.py"] if TASK_MODEL is None and not hasattr(TASK_DATA, "load") else []),
