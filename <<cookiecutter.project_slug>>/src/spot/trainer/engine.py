@@ -85,8 +85,8 @@ class Engine:
                 patience=flags.patience,
                 metrics=self._metrics,
             )
-            self.saver.restore(state, self.compute, objects)
             check_shared_memory(*self.loaders)
+            self.saver.restore(state, self.compute, objects)
             self._state = state
         for name, value in tracked.items():
             if isinstance(value, Folder):
