@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from spot.cli import runs
+from spot.core.format import plain
 from spot.core.job import JobState
 from spot.core.run import Decision, Outcome, Run
 from spot.supervisor.reconcile import PassResult
@@ -19,7 +20,7 @@ from tests.machinery.samples import T0, after, attempt, ended
 
 def in_json(document: object) -> Any:
     """As a strict reader sees it."""
-    return json.loads(json.dumps(document, allow_nan=False))
+    return json.loads(json.dumps(plain(document), allow_nan=False))
 
 
 def test_a_run_is_its_record_and_how_it_stands() -> None:

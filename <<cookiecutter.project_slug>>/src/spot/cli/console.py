@@ -7,7 +7,6 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from rich.segment import Segment
 
 from spot.core.errors import SpotError
 from spot.core.fields import terminal
+from spot.core.format import plain
 
 WIDE = 160
 """Columns outside a terminal."""
@@ -36,7 +36,7 @@ class _Console(Console):
 def show(document: object, parts: Sequence[RenderableType], as_json: bool) -> None:
     """Write the document as JSON, or the parts as text."""
     if as_json:
-        json.dump(document, sys.stdout, indent=1)
+        json.dump(plain(document), sys.stdout, indent=1)
         sys.stdout.write("\n")
     else:
         write(*parts)
@@ -74,11 +74,6 @@ def on_terminal() -> bool:
 def columns() -> int:
     """Return the width of standard output."""
     return _console().width
-
-
-def in_hours(duration: timedelta) -> float:
-    """Return hours for JSON."""
-    return round(duration / timedelta(hours=1), 4)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """Run `spot doctor`: check credentials, quota and configuration, and print a fix for each failure."""
 
 from argparse import Namespace
-from dataclasses import asdict
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -21,7 +20,7 @@ def doctor(options: Namespace) -> int:
     findings = diagnose(subject_of(load(options.settings)))
     width = max((len(finding.check) for finding in findings), default=0)
     parts = [part for finding in findings for part in _lines(finding, width)]
-    console.show([asdict(finding) for finding in findings], parts, options.json)
+    console.show(findings, parts, options.json)
     checked = {finding.status for finding in findings if finding.check != "credentials"}
     if any(finding.status is Status.FAILED for finding in findings):
         return Exit.USAGE

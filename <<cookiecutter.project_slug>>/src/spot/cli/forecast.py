@@ -1,7 +1,6 @@
 """Run `spot forecast`: replay a run over capacity, and show its cost, its end and its odds to be late."""
 
 import logging
-import math
 from argparse import Namespace
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -154,9 +153,9 @@ def _values(result: ForecastResult) -> dict[str, Any]:
         "accelerator": machine.accelerator,
         "accelerator_count": machine.accelerator_count,
         "strategy": policy.strategy,
-        "regions": list(policy.regions),
-        "work_hours": console.in_hours(policy.work),
-        "deadline_hours": console.in_hours(run.spec.deadline - run.submitted_at),
+        "regions": policy.regions,
+        "work_hours": policy.work,
+        "deadline_hours": run.spec.deadline - run.submitted_at,
         "capacity": supply.origin,
         "notes": [*supply.notes, *result.notes],
         "sweep": result.sweep,
@@ -170,41 +169,37 @@ def _case(trace: Trace, found: Forecast) -> dict[str, Any]:
     policy = found.case.run.spec.policy
     return {
         "label": found.case.label,
-        "regions": list(policy.regions),
-        "deadline_hours": _round(found.case.deadline_hours),
-        "usd_per_hour": {region: dict(policy.usd_per_hour[region]) for region in policy.regions},
-        "saving": _round(found.saving),
+        "regions": policy.regions,
+        "deadline_hours": found.case.deadline_hours,
+        "usd_per_hour": {region: policy.usd_per_hour[region] for region in policy.regions},
+        "saving": found.saving,
         **{key: _samples(trace, found.of(baseline)) for baseline, key in _KEYS.items()},
     }
 
 
 def _samples(trace: Trace, one: ReplayResults) -> dict[str, Any]:
     return {
-        "usd": {"mean": _round(one.mean_usd), **_quantiles(one.usd)},
+        "usd": {"mean": one.mean_usd, **_quantiles(one.usd)},
         "hours": _quantiles(one.ends),
         "late": one.missed,
-        "late_upper_bound": _round(one.missed_at_most),
+        "late_upper_bound": one.missed_at_most,
         "independent": one.independent,
         "unfinished": one.unfinished,
-        **{name: _round(one.mean(value)) for name, value in FIGURES.items()},
+        **{name: one.mean(value) for name, value in FIGURES.items()},
         "replays": [_sample(trace, sample) for sample in one.replays],
     }
 
 
 def _sample(trace: Trace, sample: ReplayResult) -> dict[str, Any]:
     return {
-        "from": (trace.start + timedelta(minutes=sample.start)).isoformat(),
-        "usd": _round(sample.usd),
-        "hours": _round(sample.hours),
+        "from": trace.start + timedelta(minutes=sample.start),
+        "usd": sample.usd,
+        "hours": sample.hours,
         "late": sample.missed,
-        **{name: _round(value(sample)) for name, value in FIGURES.items()},
+        **{name: value(sample) for name, value in FIGURES.items()},
     }
 
 
 def _quantiles(ordered: tuple[float, ...]) -> dict[str, float | None]:
     shares = {"p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
-    return {name: _round(quantile(ordered, share)) for name, share in shares.items()}
-
-
-def _round(value: float | None) -> float | None:
-    return None if value is None or math.isinf(value) else round(value, 4)
+    return {name: quantile(ordered, share) for name, share in shares.items()}

@@ -66,7 +66,7 @@ def prices(options: Namespace) -> int:
     unpriced = [] if options.all else _unpriced(found, regions)
     warning = age_warning(found, now)
     document = {
-        "machine": asdict(machine),
+        "machine": machine,
         "prices": [_quote_values(one) for one in found],
         "unpriced": unpriced,
         "refreshed": refreshed,
@@ -218,48 +218,41 @@ def _warned(warning: str | None) -> list[RenderableType]:
 def _quote_values(quote: Quote) -> dict[str, Any]:
     return {
         "region": quote.region,
-        "usd_per_hour": {kind: round(quote.usd_per_hour(kind), 6) for kind in Provisioning},
-        "of_it_disk": round(quote.disk, 6),
+        "usd_per_hour": {kind: quote.usd_per_hour(kind) for kind in Provisioning},
+        "of_it_disk": quote.disk,
         "dated": quote.dated.isoformat() if quote.dated else None,
-        "undated": list(quote.undated),
-        "from": list(quote.sources),
+        "undated": quote.undated,
+        "from": quote.sources,
     }
 
 
 def _estimate_values(result: EstimateResult) -> dict[str, Any]:
-    assumed = result.assumed
     return {
-        "machine": asdict(result.machine),
-        "work_hours": console.in_hours(result.work),
-        "deadline_hours": console.in_hours(result.deadline),
+        "machine": result.machine,
+        "work_hours": result.work,
+        "deadline_hours": result.deadline,
         "strategy": result.strategy,
         "estimates": [
             {
                 **_quote_values(one.quote),
-                "on_demand_usd": round(one.on_demand_usd, 4),
-                "spot_usd": None if one.spot_usd is None else round(one.spot_usd, 4),
-                "saving": None if one.saving is None else round(one.saving, 4),
+                "on_demand_usd": one.on_demand_usd,
+                "spot_usd": one.spot_usd,
+                "saving": one.saving,
             }
             for one in result.estimates
         ],
-        "unpriced": list(result.unpriced),
+        "unpriced": result.unpriced,
         "courses": {Provisioning.ON_DEMAND: _course(result.demand), Provisioning.SPOT: _course(result.spot)},
-        "assumed": {
-            "mtbf_hours": console.in_hours(assumed.mtbf),
-            "detection_delay_hours": console.in_hours(assumed.detection_delay),
-            "lost_work_hours": console.in_hours(assumed.lost_work),
-            "start_hours": console.in_hours(assumed.start),
-            "billed_start_hours": console.in_hours(assumed.restore),
-        },
+        "assumed": {f"{name}_hours": value for name, value in asdict(result.assumed).items()},
         "warning": result.warning,
     }
 
 
-def _course(course: Course | None) -> dict[str, float] | None:
+def _course(course: Course | None) -> dict[str, Any] | None:
     if course is None:
         return None
     return {
-        "preemptions": round(course.preemptions, 4),
-        "billed_hours": console.in_hours(course.billed),
-        "total_hours": console.in_hours(course.total),
+        "preemptions": course.preemptions,
+        "billed_hours": course.billed,
+        "total_hours": course.total,
     }

@@ -19,7 +19,7 @@ from spot.config.load import load
 from spot.core.clock import SystemClock
 from spot.core.errors import Exit
 from spot.core.fields import one_line
-from spot.core.format import clock
+from spot.core.format import clock, plain
 from spot.core.run import Observation, Run
 from spot.google import console_urls
 from spot.policy.slack import Slack
@@ -140,7 +140,7 @@ def _watching(*, as_json: bool) -> Iterator[Callable[[RunsResult, datetime], Non
     """Show each reconcile: in place on a terminal, as one line of JSON, or by its new lines in a log."""
     if as_json:
         yield lambda result, now: print(
-            json.dumps({"at": now.isoformat(), "runs": [pass_values(one) for one in result.runs]}), flush=True
+            json.dumps(plain({"at": now, "runs": [pass_values(one) for one in result.runs]})), flush=True
         )
     elif console.on_terminal():
         with console.in_place() as show:
@@ -172,25 +172,24 @@ def plan_values(plan: SubmitPlan) -> dict[str, Any]:
     return {
         "run": run.id,
         "image": run.spec.image,
-        "arguments": list(run.spec.arguments),
+        "arguments": run.spec.arguments,
         "first": describe(plan.action),
-        "deadline": run.spec.deadline.isoformat(),
-        "work_hours": console.in_hours(run.spec.policy.work),
+        "deadline": run.spec.deadline,
+        "work_hours": run.spec.policy.work,
         "work_is_measured": run.spec.policy.work_is_measured,
-        "on_demand_start": slack.on_demand_start.isoformat(),
-        "latest_on_demand_start": slack.latest_on_demand_start.isoformat(),
-        "usd_per_hour": {region: dict(prices) for region, prices in run.spec.policy.usd_per_hour.items()},
+        "on_demand_start": slack.on_demand_start,
+        "latest_on_demand_start": slack.latest_on_demand_start,
+        "usd_per_hour": run.spec.policy.usd_per_hour,
         "warnings": [*plan.warnings, *plan.notes],
     }
 
 
 def pass_values(one: PassResult) -> dict[str, Any]:
     """Return the reconcile of one run for JSON."""
-    decided = [{"at": item.at.isoformat(), "action": item.action, "reason": item.reason} for item in one.actions]
     return {
         "run": one.run_id,
         "state": one.run.state if one.run else None,
-        "actions": decided,
+        "actions": one.actions,
         "alarms": [str(alarm) for alarm in one.alarms],
         "waiting_for": one.waiting_for,
         "problem": one.problem,
@@ -213,17 +212,17 @@ def run_values(run: Run, seen: Observation | None, now: datetime) -> dict[str, A
 
 
 def _now_values(run: Run, seen: Observation, now: datetime) -> dict[str, Any]:
-    slack, progress, spent = Slack.of(run, seen, now), seen.progress, run.usd_spent(now)
+    slack, progress = Slack.of(run, seen, now), seen.progress
     return {
-        "at": now.isoformat(),
+        "at": now,
         "step": _step(seen),
         "total_steps": progress.total_steps if progress else None,
-        "completed_at": seen.completed_at.isoformat() if seen.completed_at else None,
-        "work_hours": console.in_hours(slack.work),
-        "slack_hours": console.in_hours(slack.left),
-        "on_demand_start": slack.on_demand_start.isoformat(),
-        "latest_on_demand_start": slack.latest_on_demand_start.isoformat(),
-        "usd_spent": None if spent is None else round(spent, 4),
+        "completed_at": seen.completed_at,
+        "work_hours": slack.work,
+        "slack_hours": slack.left,
+        "on_demand_start": slack.on_demand_start,
+        "latest_on_demand_start": slack.latest_on_demand_start,
+        "usd_spent": run.usd_spent(now),
     }
 
 

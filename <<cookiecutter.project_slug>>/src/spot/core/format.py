@@ -1,6 +1,10 @@
-"""Format times, durations and states for decisions, tables and messages."""
+"""Format times, durations and states for decisions, tables and messages, and values for `--json`."""
 
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from spot.core.run import Attempt
 
@@ -34,3 +38,19 @@ def counted(number: int, what: str) -> str:
 def state_of(attempt: Attempt) -> str:
     """Return the state of the job in lower case."""
     return attempt.state.name.lower() if attempt.job else "being created"
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON takes it: times in ISO 8601, durations in hours, numbers with four decimals."""
+    match value:
+        case datetime():
+            return value.isoformat()
+        case timedelta():
+            return round(value / timedelta(hours=1), 4)
+        case float():
+            return round(value, 4) if math.isfinite(value) else None
+        case Mapping():
+            return {key: plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+    return plain(asdict(value)) if is_dataclass(value) and not isinstance(value, type) else value

@@ -1,10 +1,10 @@
-"""Return reports as values for `--json`. docs/costs.md lists the keys; keys are only ever added."""
+"""Return reports as the values of `--json`. docs/costs.md lists the keys; keys are only ever added."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from spot.accounting.cost import HOUR, Account, AttemptCost, Verdict
+from spot.accounting.cost import Account, AttemptCost, Verdict
 from spot.accounting.phases import Phase
 from spot.accounting.totals import Totals
 from spot.core.run import RunState
@@ -14,7 +14,7 @@ from spot.google import console_urls
 def report(account: Account, problem: str | None) -> dict[str, Any]:
     """Return one run, with its attempts and decisions; `problem` says why the bucket could not be read."""
     run, on_demand = account.run, account.on_demand
-    values = {
+    return {
         **_summary(account),
         "on_demand": on_demand
         and {
@@ -31,12 +31,11 @@ def report(account: Account, problem: str | None) -> dict[str, Any]:
         "model": run.model if run.state is RunState.SUCCEEDED else None,
         "problem": problem,
     }
-    return {key: _plain(value) for key, value in values.items()}
 
 
 def many(totals: Totals) -> dict[str, Any]:
     """Return many runs and their totals."""
-    values = {
+    return {
         "since": totals.since,
         "until": totals.until,
         "totals": {
@@ -53,7 +52,6 @@ def many(totals: Totals) -> dict[str, Any]:
         "runs": [_summary(account) for account in totals.accounts],
         "skipped": totals.skipped,
     }
-    return {key: _plain(value) for key, value in values.items()}
 
 
 def _summary(account: Account) -> dict[str, Any]:
@@ -110,19 +108,3 @@ def _named(value: object, *names: str) -> dict[str, Any]:
 
 def _phases(phases: Mapping[Phase, timedelta]) -> dict[str, timedelta]:
     return {phase.name.lower(): took for phase, took in phases.items()}
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON takes it: times in ISO 8601, durations in hours, numbers with four decimals."""
-    match value:
-        case datetime():
-            return value.isoformat()
-        case timedelta():
-            return round(value / HOUR, 4)
-        case float():
-            return round(value, 4)
-        case dict():
-            return {key: _plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_plain(item) for item in value]
-    return value
