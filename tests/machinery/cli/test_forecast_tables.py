@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from spot.cli import console, forecast_tables
-from spot.report.forecast_wording import ForecastResult, headline, percent
+from spot.cli.forecast_tables import ForecastResult, headline, percent
 from spot.simulation.forecast import Case
 from tests.machinery import samples
 from tests.machinery.simulation.forecasted import CASE, forecast, replays, shown

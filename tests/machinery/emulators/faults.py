@@ -10,8 +10,8 @@ from spot.core.job import JobError
 from spot.core.run import Provisioning
 from spot.emulators.custom_job import JobRequest
 from spot.emulators.faults import Call, Injection, Reply, Rule, each
-from spot.emulators.messages import INVALID_ARGUMENT, RESOURCE_EXHAUSTED
 from spot.emulators.vertex_server import error_reply
+from spot.supervisor.classify import Code
 
 RATE_LIMIT = (
     "Quota exceeded for quota metric 'Resource management (CRUD) requests' and limit"
@@ -63,11 +63,11 @@ def quota(resource: str, provisioning: Provisioning) -> JobError:
     """Return the error for an exceeded quota; `resource` as in a metric's name: nvidia_l4_gpus, cpus."""
     kind = "" if provisioning is Provisioning.ON_DEMAND else "preemptible_"
     metric = f"aiplatform.googleapis.com/custom_model_training_{kind}{resource}"
-    return JobError(code=RESOURCE_EXHAUSTED, message=f"The following quota metrics exceed quota limits: {metric}")
+    return JobError(code=Code.RESOURCE_EXHAUSTED, message=f"The following quota metrics exceed quota limits: {metric}")
 
 
 def unsupported(machine_type: str) -> JobError:
-    return JobError(code=INVALID_ARGUMENT, message=f'Machine type "{machine_type}" is not supported.')
+    return JobError(code=Code.INVALID_ARGUMENT, message=f'Machine type "{machine_type}" is not supported.')
 
 
 def no_quota(region: str, provisioning: Provisioning, resource: str) -> Rule:

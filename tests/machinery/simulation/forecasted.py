@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from spot.report.forecast_wording import ForecastResult
+from spot.cli.forecast_tables import ForecastResult
 from spot.simulation.capacity import Supply
 from spot.simulation.forecast import Case, Forecast, ReplayResult, ReplayResults
 from spot.simulation.traces import Series, Trace

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from spot.cli import console, forecast_tables
+from spot.cli.forecast_tables import FIGURES, ForecastResult
 from spot.cli.runs import overrides
 from spot.config.load import load
 from spot.config.settings import Settings
 from spot.core.errors import Exit
 from spot.core.run import Run
 from spot.pricing.quotes import age_warning, by_region, described, quotes
-from spot.report.forecast_wording import FIGURES, ForecastResult
 from spot.simulation import sweeps
 from spot.simulation.capacity import Supply, assumed, from_file, measured, stand_ins
 from spot.simulation.forecast import Baseline, Case, Forecast, ReplayResult, ReplayResults, compare, quantile

@@ -19,12 +19,10 @@ from spot.core.errors import Exit, SpotError
 from spot.core.fields import one_line
 from spot.core.run import Observation, Run
 from spot.report import as_json, markdown, page, terminal
-from spot.storage.records.ledger import Ledger
+from spot.storage.records.ledger import READERS, Ledger
 from spot.supervisor import service
-from spot.supervisor.submit import OLDEST_ID
 from spot.supervisor.training_status import TrainingStatus
 
-READERS = 8
 LONGEST = timedelta(days=3650)
 _Found = TypeVar("_Found", Account, Totals)
 
@@ -69,22 +67,18 @@ def moment(text: str, now: datetime) -> datetime:
 def gather(
     ledger: Ledger, reader: TrainingStatus, since: datetime, now: datetime
 ) -> tuple[Totals, Mapping[str, str | None]]:
-    """Return the accounts of the closed runs submitted since then, and for which the bucket could not be read, and why.
+    """Return the accounts of the closed runs submitted since then, and why the bucket could not be read for some.
 
-    The date of an id may be older than the submit, see `OLDEST_ID`. Raises `SpotError`.
+    Raises `SpotError`.
     """
+    runs, skipped = ledger.submitted_since(since, now)
     with ThreadPoolExecutor(READERS) as pool:
-        read = list(pool.map(ledger.closed_or_reason, ledger.closed_since(since - OLDEST_ID, now)))
-        runs = sorted(
-            (run for run in read if isinstance(run, Run) and since <= run.submitted_at <= now),
-            key=lambda run: (run.submitted_at, run.id),
-        )
         seen = list(pool.map(lambda run: _seen(reader, run), runs))
     totals = Totals(
         since=since,
         until=now,
         accounts=tuple(account(run, its, now) for run, (its, _) in zip(runs, seen, strict=True)),
-        skipped=tuple(reason for reason in read if isinstance(reason, str)),
+        skipped=tuple(skipped),
     )
     return totals, {run.id: problem for run, (_, problem) in zip(runs, seen, strict=True) if problem}
 

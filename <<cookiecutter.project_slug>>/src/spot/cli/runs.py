@@ -194,7 +194,7 @@ def pass_values(one: PassResult) -> dict[str, Any]:
         "waiting_for": one.waiting_for,
         "problem": one.problem,
         "needs_operator": one.needs_operator,
-        "step": _step(one.seen) if one.seen else None,
+        "step": one.seen.step if one.seen else None,
     }
 
 
@@ -215,7 +215,7 @@ def _now_values(run: Run, seen: Observation, now: datetime) -> dict[str, Any]:
     slack, progress = Slack.of(run, seen, now), seen.progress
     return {
         "at": now,
-        "step": _step(seen),
+        "step": seen.step,
         "total_steps": progress.total_steps if progress else None,
         "completed_at": seen.completed_at,
         "work_hours": slack.work,
@@ -224,7 +224,3 @@ def _now_values(run: Run, seen: Observation, now: datetime) -> dict[str, Any]:
         "latest_on_demand_start": slack.latest_on_demand_start,
         "usd_spent": run.usd_spent(now),
     }
-
-
-def _step(seen: Observation) -> int:
-    return seen.progress.step if seen.progress else 0

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from spot.core.run import CancelReason, Provisioning, RunState
+from spot.core.run import Attempt, CancelReason, Provisioning, Run, RunState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +16,18 @@ class Submit:
     timeout: timedelta
     replaces: str | None = None
     """The active attempt that the new attempt stands by, and replaces."""
+
+    def attempt(self, run: Run, now: datetime, from_step: int) -> Attempt:
+        """Return the intent to create the next attempt of the run."""
+        return Attempt(
+            id=f"a{len(run.attempts) + 1}",
+            provisioning=self.provisioning,
+            region=self.region,
+            intended_at=now,
+            timeout=self.timeout,
+            from_step=from_step,
+            replaces=self.replaces,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

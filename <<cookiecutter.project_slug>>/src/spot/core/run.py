@@ -287,3 +287,8 @@ class Observation:
     """The attempt that holds the lease. Read only for runs that had a standby."""
     completed_at: datetime | None = None
     """Time of the completion record: the model is durable."""
+
+    @property
+    def step(self) -> int:
+        """Return the newest durable step."""
+        return self.progress.step if self.progress else 0

@@ -10,7 +10,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest.mock import patch
 
-from spot.core.run import Machine
 from spot.demo import participants
 from spot.demo.director import Director, Participant, RehearsalError
 from spot.demo.virtual_clock import EPOCH
@@ -22,9 +21,9 @@ from spot.emulators.storage_server import emulator
 from spot.emulators.vertex_server import VertexServer
 
 BUCKET = "rehearsal"
-ROOT = f"gs://{BUCKET}/project"
+PREFIX = "project"
+ROOT = f"gs://{BUCKET}/{PREFIX}"
 BASELINE = "baseline"
-MACHINE = Machine(type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100)
 WORK = timedelta(hours=7)
 """The training time without interruption, in virtual time."""
 CHECKPOINT_INTERVAL = timedelta(minutes=10)

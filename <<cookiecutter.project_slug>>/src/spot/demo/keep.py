@@ -1,37 +1,16 @@
 """Keep the bucket of a rehearsal in a directory, with settings that `spot status` and `spot report` read."""
 
-import json
 import os
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 from spot.core.errors import Exit, SpotError
-from spot.demo.environment import BUCKET, MACHINE, ROOT, WORK
-from spot.demo.runner import DEADLINE
+from spot.demo.environment import PREFIX, ROOT
+from spot.demo.runner import settings_text
 from spot.demo.scenario import REGIONS
 from spot.storage.factory import open_store
 from spot.storage.records.codec import encode
 from spot.storage.records.ledger import CLOSED, decode
-
-HOUR = timedelta(hours=1)
-SETTINGS = """\
-name = "rehearsal"
-
-[cloud]
-project = "rehearsal"
-regions = {regions}
-bucket = {bucket}
-prefix = "{prefix}"
-
-[machine]
-type = "{machine}"
-accelerator = "{accelerator}"
-
-[policy]
-deadline_hours = {deadline_hours}
-work_hours = {work_hours}
-"""
 
 
 class KeepError(SpotError):
@@ -53,22 +32,13 @@ def check(directory: Path) -> None:
 
 def keep(directory: Path) -> None:
     """Copy the bucket to `directory`, each object as a file of the same generation."""
-    prefix, store = ROOT.removeprefix(f"gs://{BUCKET}/"), open_store(ROOT)
-    root = directory.resolve() / prefix
+    root, store = directory.resolve() / PREFIX, open_store(ROOT)
     for entry in store.list(""):
         path, found = root / entry.name, store.read(entry.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_moved(found.data, entry.name, root) if entry.name.startswith(CLOSED) else found.data)
         os.utime(path, ns=(found.generation, found.generation))  # a local store's generation
-    text = SETTINGS.format(
-        regions=json.dumps(REGIONS),
-        bucket=json.dumps(str(directory.resolve()), ensure_ascii=False),
-        prefix=prefix,
-        machine=MACHINE.type,
-        accelerator=MACHINE.accelerator,
-        deadline_hours=DEADLINE / HOUR,
-        work_hours=WORK / HOUR,
-    )
+    text = settings_text(REGIONS, str(directory.resolve()))
     (directory / "spot.toml").write_text(text, encoding="utf-8")
 
 

@@ -1,22 +1,32 @@
 """Submit the run of a rehearsal and take it to its end."""
 
+import json
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
 from spot.accounting.cost import Account, account
+from spot.config.load import parse
 from spot.core.format import hours
-from spot.core.run import Decision, PolicyConfig, Run, RunState, Spec, Strategy
+from spot.core.run import Decision, Run, RunState
 from spot.demo.comparison import Comparison, compare
 from spot.demo.director import Participant, RehearsalError
-from spot.demo.environment import BASELINE, CHECKPOINT_INTERVAL, MACHINE, PROVISIONING, ROOT, WORK, Environment
+from spot.demo.environment import (
+    BASELINE,
+    BUCKET,
+    CHECKPOINT_INTERVAL,
+    PREFIX,
+    PROVISIONING,
+    ROOT,
+    WORK,
+    Environment,
+)
 from spot.demo.participants import LOADING, RECONCILE_INTERVAL
 from spot.demo.scenario import REGIONS, AttemptView, Controls, Script, random_scenario, scenario
 from spot.emulators.capacity import ScriptedCapacity, TraceCapacity
-from spot.pricing import quotes
 from spot.storage.factory import open_store
 from spot.storage.records.ledger import Ledger
 from spot.supervisor.training_status import BucketStatus
@@ -27,6 +37,29 @@ TICK_S = 5.0
 """The longest virtual time between two looks at jobs and scenario."""
 START = PROVISIONING + LOADING + timedelta(minutes=2)
 """From a submit to the first new step."""
+MINUTE = timedelta(minutes=1)
+SETTINGS = f"""\
+name = "rehearsal"
+
+[cloud]
+project = "rehearsal"
+regions = {{regions}}
+bucket = {{bucket}}
+prefix = "{PREFIX}"
+
+[machine]
+type = "g2-standard-8"
+accelerator = "NVIDIA_L4"
+
+[policy]
+deadline_hours = {DEADLINE / timedelta(hours=1)}
+work_hours = {WORK / timedelta(hours=1)}
+expected_start_minutes = {START / MINUTE}
+worst_start_minutes = {(2 * START) / MINUTE + 10}
+reconcile_interval_minutes = {RECONCILE_INTERVAL / MINUTE + 2}
+max_checkpoint_interval_minutes = {CHECKPOINT_INTERVAL / MINUTE}
+reserve_minutes = 45
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,34 +249,16 @@ def new_run(environment: Environment) -> Run:
     """Return a run with a deadline that leaves time for the scenario."""
     now, capacity = environment.director.now(), environment.capacity
     regions = capacity.regions if isinstance(capacity, TraceCapacity) else REGIONS
-    policy = PolicyConfig(
-        strategy=Strategy.HYBRID,
-        regions=regions,
-        hand_over=True,
-        flex_start=False,
-        work=WORK,
-        work_is_measured=True,
-        tail=timedelta(),
-        provisioning_timeout=timedelta(minutes=20),
-        expected_start=START,
-        worst_start=2 * START + timedelta(minutes=10),
-        reconcile_interval=RECONCILE_INTERVAL + timedelta(minutes=2),
-        max_checkpoint_interval=CHECKPOINT_INTERVAL,
-        reserve=timedelta(minutes=45),
-        max_preemptions=None,
-        max_errors=0,
-        disable_retries=True,
-        budget_usd=None,
-        usd_per_hour=quotes.by_region(MACHINE, regions),
-    )
-    spec = Spec(
-        project="rehearsal",
-        root=ROOT,
+    settings = parse(settings_text(regions, BUCKET), "the rehearsal")
+    spec = settings.spec(
         image=f"localhost/trainer@sha256:{'0' * 64}",
         arguments=environment.options.flags,
-        machine=MACHINE,
-        service_account="training@rehearsal.iam.gserviceaccount.com",
         deadline=now + DEADLINE,
-        policy=policy,
+        policy=replace(settings.policy_config(), work_is_measured=True),
     )
     return Run(id=RUN, spec=spec, submitted_at=now)
+
+
+def settings_text(regions: Sequence[str], bucket: str) -> str:
+    """Return the spot.toml of a rehearsal."""
+    return SETTINGS.format(regions=json.dumps(regions), bucket=json.dumps(bucket, ensure_ascii=False))

@@ -6,18 +6,13 @@ The texts are from Google's documentation, which states the code of a stockout o
 from datetime import timedelta
 
 from spot.core.job import JobError
-
-CANCELLED = 1
-INVALID_ARGUMENT = 3
-DEADLINE_EXCEEDED = 4
-RESOURCE_EXHAUSTED = 8
-INTERNAL = 13
+from spot.supervisor.classify import Code
 
 
 def stockout(region: str) -> JobError:
     """Return the error for missing capacity; a preemption has the same text."""
     return JobError(
-        code=RESOURCE_EXHAUSTED,
+        code=Code.RESOURCE_EXHAUSTED,
         message=f"Resources are insufficient in region: {region}."
         " Try a different region or use a different accelerator.",
     )
@@ -25,20 +20,19 @@ def stockout(region: str) -> JobError:
 
 def exited(status: int) -> JobError:
     return JobError(
-        code=INVALID_ARGUMENT,
+        code=Code.INVALID_ARGUMENT,
         message=f"The replica workerpool0-0 exited with a non-zero status of {status}. Termination reason: Error.",
     )
 
 
 def internal(detail: object) -> JobError:
-    return JobError(code=INTERNAL, message=f"Internal error occurred for the current attempt. {detail}")
+    return JobError(code=Code.INTERNAL, message=f"Internal error occurred for the current attempt. {detail}")
 
 
 def cancelled() -> JobError:
-    return JobError(code=CANCELLED, message="CANCELED")
+    return JobError(code=Code.CANCELLED, message="CANCELED")
 
 
 def timed_out(timeout: timedelta) -> JobError:
-    return JobError(
-        code=DEADLINE_EXCEEDED, message=f"The job ran for longer than its timeout of {timeout.total_seconds():.0f}s."
-    )
+    message = f"The job ran for longer than its timeout of {timeout.total_seconds():.0f}s."
+    return JobError(code=Code.DEADLINE_EXCEEDED, message=message)

@@ -13,7 +13,6 @@ from spot.core.run import Run, RunState
 from spot.github.api import GitHub, Issue, IssuesOff
 from spot.github.summary import state
 from spot.storage.records.ledger import Ledger
-from spot.supervisor.submit import OLDEST_ID
 
 MOST_LETTERS = 60_000
 """GitHub refuses a body of more than 65,536."""
@@ -39,10 +38,7 @@ def recent(ledger: Ledger, now: datetime) -> tuple[list[Run], list[str]]:
     Raises `SpotError` if they cannot be listed.
     """
     since = (now.replace(day=1) - timedelta(days=1)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    dated = ledger.closed_since(since - OLDEST_ID, now)  # a re-run keeps the date of its workflow run
-    found = [ledger.closed_or_reason(name) for name in dated]
-    runs = [run for run in found if isinstance(run, Run) and run.submitted_at >= since]
-    return runs, [reason for reason in found if isinstance(reason, str)]
+    return ledger.submitted_since(since, now)
 
 
 def due(runs: Sequence[Run], issues: Iterable[Issue]) -> Due:

@@ -23,7 +23,7 @@ from spot.core.run import Observation, Run, RunState
 from spot.github import issues, summary
 from spot.github.api import GitHub, GitHubError
 from spot.google import registry
-from spot.storage.records.ledger import Ledger, UnknownRun
+from spot.storage.records.ledger import Ledger
 from spot.storage.records.reconciles import Home
 from spot.supervisor import service
 from spot.supervisor.resume import resumed_id
@@ -88,7 +88,7 @@ def retrain() -> int:
     run_id = resumed_id(resumes) if resumes else _run_id(github)
     ledger = service.ledger_of(settings)
     try:
-        if before := _find(ledger, run_id):
+        if before := ledger.find_or_none(run_id):
             _append("GITHUB_STEP_SUMMARY", summary.submitted_before(before, now))
             return Exit.DONE
         plan = _planned(settings, replace(options, run=run_id), resumes, now)
@@ -167,13 +167,6 @@ def _run_id(github: GitHub) -> str:
     """
     number = _needed("GITHUB_RUN_ID")
     return f"{github.created_at(number):%Y%m%d-%H%M%S}-gh{number}"
-
-
-def _find(ledger: Ledger, run_id: str) -> Run | None:
-    try:
-        return ledger.find(run_id).run
-    except UnknownRun:
-        return None
 
 
 def _report(ledger: Ledger, notable: Sequence[Run], github: GitHub, now: datetime) -> list[str]:

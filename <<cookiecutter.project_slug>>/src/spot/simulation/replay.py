@@ -121,7 +121,7 @@ class _Replay:
             self._decisions.append(Decision(at=now, action=type(action).__name__, reason=action.reason))
             match action:
                 case Submit():
-                    self._submit(action, seen, now)
+                    self._submit(action, run, seen, now)
                 case CancelAttempt():
                     self._cloud.cancel(action.attempt, action.why, self._now)
                 case Close():
@@ -132,20 +132,9 @@ class _Replay:
                     return None
         raise ReplayError(f"{MOST_ACTIONS} actions in one reconcile, the last one for: {action.reason}")
 
-    def _submit(self, action: Submit, seen: Observation, now: datetime) -> None:
-        attempt_id = f"a{len(self._jobs) + 1}"
-        attempt = Attempt(
-            id=attempt_id,
-            provisioning=action.provisioning,
-            region=action.region,
-            intended_at=now,
-            timeout=action.timeout,
-            from_step=seen.progress.step if seen.progress else 0,
-            replaces=action.replaces,
-            job=attempt_id,
-            state=JobState.PENDING,
-        )
-        self._jobs.append(self._cloud.submit(attempt, self._now))
+    def _submit(self, action: Submit, run: Run, seen: Observation, now: datetime) -> None:
+        attempt = action.attempt(run, now, seen.step)
+        self._jobs.append(self._cloud.submit(replace(attempt, job=attempt.id, state=JobState.PENDING), self._now))
 
     def _next_reconcile(self, wait: Wait) -> int:
         """Return the first minute of the grid with something new to see, or at which time alone decides."""

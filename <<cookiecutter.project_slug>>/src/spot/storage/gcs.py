@@ -13,6 +13,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -136,10 +137,11 @@ class GcsStore:
             written = self._call(send, f"cannot write {self.uri}/{name}", cancelled, size)
         except Conflict:
             # The reply to an earlier try may have been lost.
-            found = self._stat(name) if sent > 1 else None
-            if found is None or (found.size, found.crc32c) != (size, checksum):
+            entries = self.list(name) if sent > 1 else []
+            found = [one for one in entries if (one.name, one.size, one.crc32c) == (name, size, checksum)]
+            if not found:
                 raise
-            return found
+            return Written(generation=found[0].generation, size=size, crc32c=checksum)
         except NotFound as error:
             raise self._no_bucket() from error
         if (written.size, written.crc32c) != (size, checksum):
@@ -180,10 +182,8 @@ class GcsStore:
     def list(self, prefix: str) -> list[Entry]:
         def fetch() -> list[Entry]:
             blobs = self._client.list_blobs(self._bucket, prefix=self._prefix + prefix, fields=_LISTED, **_ONE_TRY)
-            listed = (
-                (blob.name[len(self._prefix) :], _written(blob.generation, blob.size, blob.crc32c)) for blob in blobs
-            )
-            return [Entry(name=name, size=of.size, generation=of.generation, crc32c=of.crc32c) for name, of in listed]
+            listed = ((blob.name, _written(blob.generation, blob.size, blob.crc32c)) for blob in blobs)
+            return [Entry(name=name[len(self._prefix) :], **asdict(written)) for name, written in listed]
 
         try:
             return sorted(self._call(fetch, f"cannot list {self.uri}/{prefix}"), key=lambda entry: entry.name)
@@ -199,13 +199,6 @@ class GcsStore:
 
     def _full(self, name: str) -> str:
         return self._prefix + checked_name(name)
-
-    def _stat(self, name: str) -> Written | None:
-        def fetch() -> Written | None:
-            blob = self._client.bucket(self._bucket).get_blob(self._full(name), **_ONE_TRY)
-            return _written(blob.generation, blob.size, blob.crc32c) if blob else None
-
-        return self._call(fetch, f"cannot read {self.uri}/{name}")
 
     def _request(self, method: str, path: str, **arguments: Any) -> requests.Response:
         session: requests.Session = self._session

@@ -167,7 +167,7 @@ def _classified(run: Run, ended: Attempt, seen: Observation, status: TrainingSta
         outcome=outcome,
         starts=starts.count,
         trainer_started_at=_within(ended, starts.started_at, ended_at),
-        last_step=_handed_over(successor, seen) if outcome is Outcome.HANDED_OVER else _step(seen),
+        last_step=_handed_over(successor, seen) if outcome is Outcome.HANDED_OVER else seen.step,
     )
 
 
@@ -176,7 +176,7 @@ def _handed_over(successor: Attempt | None, seen: Observation) -> int:
     progress = seen.progress
     if progress and successor and progress.attempt == successor.id and progress.from_step is not None:
         return progress.from_step
-    return _step(seen)
+    return seen.step
 
 
 def _within(attempt: Attempt, moment: datetime | None, ended_at: datetime) -> datetime | None:
@@ -201,11 +201,7 @@ def _given_up(active: Attempt, seen: Observation, now: datetime) -> Attempt:
 def given_up(active: Attempt, message: str, seen: Observation, now: datetime) -> Attempt:
     """Return `active` as an attempt whose job, if it exists, is cancelled as a stray."""
     error = JobError(code=NOT_FOUND, message=message)
-    return replace(active, outcome=Outcome.UNKNOWN, error=error, ended_at=now, last_step=_step(seen))
-
-
-def _step(seen: Observation) -> int:
-    return seen.progress.step if seen.progress else 0
+    return replace(active, outcome=Outcome.UNKNOWN, error=error, ended_at=now, last_step=seen.step)
 
 
 def cancel_strays(run: Run, jobs: JobClient, now: datetime) -> None:

@@ -186,15 +186,7 @@ class _Pass:
         run = replace(run, decisions=(*run.decisions, decision))
         match action:
             case Submit():
-                attempt = Attempt(
-                    id=f"a{len(run.attempts) + 1}",
-                    provisioning=action.provisioning,
-                    region=action.region,
-                    intended_at=now,
-                    timeout=action.timeout,
-                    from_step=self._seen.progress.step if self._seen and self._seen.progress else 0,
-                    replaces=action.replaces,
-                )
+                attempt = action.attempt(run, now, self._seen.step if self._seen else 0)
                 record = self._write(record, replace(run, attempts=(*run.attempts, attempt)))
                 self._actions.append(decision)
                 record = self._create(record, attempt)

@@ -12,7 +12,7 @@ from spot.accounting.cost import account
 from spot.config.settings import Settings
 from spot.core.parent import Parent
 from spot.core.run import Observation, Run, RunState
-from spot.storage.records.ledger import Ledger, UnknownRun
+from spot.storage.records.ledger import Ledger
 from spot.supervisor.submit import (
     SubmitError,
     SubmitOptions,
@@ -42,7 +42,7 @@ def plan_resume(
             f"the flags {' '.join(options.arguments)} cannot change: a resume keeps those of run {run.id}"
         )
     new_id = options.run or resumed_id(run.id)
-    if found := _found(ledger, new_id):
+    if found := ledger.find_or_none(new_id):
         advice = f"spot status {new_id}" if found.state is RunState.OPEN else f"spot resume {new_id}"
         raise SubmitError(f"run {run.id} was resumed as run {new_id}, which is {found.state}", fix=advice)
     seen = status.observe(run)
@@ -58,13 +58,6 @@ def resumed_id(run_id: str) -> str:
     """Return the id of the run that resumes a run: always the same, so that no repetition starts a second run."""
     match = re.fullmatch(r"(.+-r)(\d{1,4})", run_id)
     return f"{match[1]}{int(match[2]) + 1}" if match else f"{run_id}-r1"
-
-
-def _found(ledger: Ledger, run_id: str) -> Run | None:
-    try:
-        return ledger.find(run_id).run
-    except UnknownRun:
-        return None
 
 
 def _parent(run: Run, seen: Observation, now: datetime) -> Parent:

@@ -19,13 +19,11 @@ from spot.policy.decide import decide
 from spot.policy.slack import Slack
 from spot.pricing.quotes import age_warning, quotes
 from spot.storage.factory import open_object, open_store
-from spot.storage.records.ledger import Ledger
+from spot.storage.records.ledger import OLDEST_ID, Ledger
 from spot.supervisor import pinned, preflight
 from spot.supervisor.measured import measured_work
 from spot.trainer.data.pinned import list_pinned
 
-OLDEST_ID = timedelta(days=31)
-"""The oldest date in the id of a new run. GitHub allows a workflow run to be run again for 30 days."""
 NOTHING_SEEN = Observation()
 
 
@@ -76,14 +74,7 @@ class SubmitPlan:
     @property
     def first(self) -> Attempt:
         """Return the attempt that the first reconcile creates."""
-        return Attempt(
-            id="a1",
-            provisioning=self.action.provisioning,
-            region=self.action.region,
-            intended_at=self.run.submitted_at,
-            timeout=self.action.timeout,
-            from_step=0,
-        )
+        return self.action.attempt(self.run, self.run.submitted_at, from_step=0)
 
     @property
     def request(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ the next reconcile repairs a crash between the two.
 
 import logging
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +20,9 @@ from spot.storage.records.codec import encode
 
 OPEN = "runs/open/"
 CLOSED = "runs/closed/"
+READERS = 8
+OLDEST_ID = timedelta(days=31)
+"""The oldest date in the id of a new run. GitHub allows a workflow run to be run again for 30 days."""
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +99,13 @@ class Ledger:
             where = f"spot status lists the open runs, {self.uri}/{CLOSED} has the closed ones"
             raise UnknownRun(f"there is no run {run_id} in {self.uri}: {where}") from error
 
+    def find_or_none(self, run_id: str) -> Run | None:
+        """Return an open or a closed run, None if there is none."""
+        try:
+            return self.find(run_id).run
+        except UnknownRun:
+            return None
+
     def closed_since(self, since: datetime, now: datetime) -> list[str]:
         """Return the object names of all closed runs from the month of `since` to the month of `now`."""
         names, month = list[str](), since.astimezone(UTC).replace(day=1)
@@ -110,8 +121,18 @@ class Ledger:
             raise Damaged(f"{self.uri}/{shown(name)} is not the name of a closed run: move it away")
         return self._read(name, run_id).run
 
-    def closed_or_reason(self, name: str) -> Run | str:
-        """Return the closed run in this object, or why it cannot be read."""
+    def submitted_since(self, since: datetime, now: datetime) -> tuple[list[Run], list[str]]:
+        """Return the closed runs submitted since then, oldest first, and why others cannot be read.
+
+        Raises `SpotError` if they cannot be listed.
+        """
+        with ThreadPoolExecutor(READERS) as pool:
+            read = list(pool.map(self._closed_or_reason, self.closed_since(since - OLDEST_ID, now)))
+        runs = [run for run in read if isinstance(run, Run) and run.submitted_at >= since]
+        reasons = [reason for reason in read if isinstance(reason, str)]
+        return sorted(runs, key=lambda run: (run.submitted_at, run.id)), reasons
+
+    def _closed_or_reason(self, name: str) -> Run | str:
         try:
             return self.read_closed(name)
         except (Damaged, InvalidRunId, NewerFormat, UnknownRun) as error:
