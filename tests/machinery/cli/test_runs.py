@@ -12,7 +12,7 @@ from spot.core.run import RunState
 from spot.emulators.faults import Method, each, on
 from tests.machinery.desk import WEEKLY, Desk, unreachable_url
 from tests.machinery.emulators.faults import Answer
-from tests.machinery.google.google_project import BUCKET, SUBJECT, google_project
+from tests.machinery.google.google_project import BUCKET, SETTINGS, google_project
 from tests.machinery.google.google_server import Answer as Reply
 
 ONE, TWO = f"{WEEKLY}-1", f"{WEEKLY}-2"
@@ -218,8 +218,12 @@ def test_logs_of_an_unknown_attempt_name_those_that_are_known(desk: Desk) -> Non
 
 
 def test_the_doctor_ends_with_what_it_found(desk: Desk) -> None:
-    chosen = {"project": SUBJECT.project, "bucket": SUBJECT.bucket, "service_account": SUBJECT.service_account}
-    desk.settings({f"cloud.{key}": f'"{value}"' for key, value in {**chosen, "image": SUBJECT.image}.items()})
+    chosen = {
+        "project": SETTINGS.cloud.project,
+        "bucket": SETTINGS.cloud.bucket,
+        "service_account": SETTINGS.cloud.service_account,
+    }
+    desk.settings({f"cloud.{key}": f'"{value}"' for key, value in {**chosen, "image": SETTINGS.cloud.image}.items()})
     with google_project() as google:
         healthy = desk.spot("doctor", "--json")
         assert healthy.code == 0, healthy.out

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from spot.config.settings import Settings
 from spot.doctor import bucket
-from spot.doctor.finding import Finding, Status, Subject
+from spot.doctor.finding import Finding, Status
 from spot.google.rest import GoogleApi
-from tests.machinery.google.google_project import BUCKET, SUBJECT, google_project
+from tests.machinery.google.google_project import BUCKET, SETTINGS, google_project, settings_with
 from tests.machinery.google.google_project import bucket as bucket_answer
 from tests.machinery.google.google_server import GoogleServer
 
@@ -22,14 +22,14 @@ def google() -> Iterator[GoogleServer]:
         yield server
 
 
-def found(check: str, subject: Subject = SUBJECT) -> Finding:
-    findings = bucket.check(GoogleApi.open(), subject)
+def found(check: str, settings: Settings = SETTINGS) -> Finding:
+    findings = bucket.check(GoogleApi.open(), settings)
     return next(finding for finding in findings if finding.check == check)
 
 
 @pytest.mark.usefixtures("google")
 def test_a_bucket_that_does_not_exist_fails_with_the_command_that_makes_a_good_one() -> None:
-    missing = found("bucket", replace(SUBJECT, bucket="other"))
+    missing = found("bucket", settings_with(bucket="other"))
     assert missing.status is Status.FAILED
     assert missing.fix == (
         "gcloud storage buckets create gs://other --project=my-project --location=us-central1 "

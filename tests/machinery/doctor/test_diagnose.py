@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from spot.config import load
+from spot.config.settings import Settings
 from spot.core.run import Strategy
-from spot.doctor.diagnose import diagnose, subject_of
-from spot.doctor.finding import Finding, Status, Subject
+from spot.doctor.diagnose import diagnose
+from spot.doctor.finding import Finding, Status
 from spot.google import registry, rest
 from tests.machinery.google.google_project import (
     ACCELERATOR_TYPES,
@@ -26,9 +25,10 @@ from tests.machinery.google.google_project import (
     PROJECT,
     SERVICE_ACCOUNT,
     SERVICES,
-    SUBJECT,
+    SETTINGS,
     google_project,
     services,
+    settings_with,
 )
 from tests.machinery.google.google_server import (
     DENIED,
@@ -39,7 +39,6 @@ from tests.machinery.google.google_server import (
     refusal,
     service_account_key,
 )
-from tests.machinery.spot_toml import changed
 
 ON_PROJECT = "gcloud projects add-iam-policy-binding my-project"
 ON_BUCKET = "gcloud storage buckets add-iam-policy-binding gs://my-bucket"
@@ -77,27 +76,19 @@ def google() -> Iterator[GoogleServer]:
         yield server
 
 
-def found(check: str, subject: Subject = SUBJECT) -> Finding:
+def found(check: str, settings: Settings = SETTINGS) -> Finding:
     """Return the finding of a check, after asserting that every check ran."""
-    findings = {finding.check: finding for finding in diagnosed(subject)}
+    findings = {finding.check: finding for finding in diagnosed(settings)}
     assert len(findings) > 5
     return findings[check]
 
 
-def diagnosed(subject: Subject = SUBJECT) -> list[Finding]:
-    return diagnose(subject, sleep=lambda _: None)
+def diagnosed(settings: Settings = SETTINGS) -> list[Finding]:
+    return diagnose(settings, sleep=lambda _: None)
 
 
 def statuses(findings: list[Finding]) -> dict[str, Status]:
     return {finding.check: finding.status for finding in findings}
-
-
-def test_what_is_checked_is_what_the_settings_say() -> None:
-    text = changed("machine.boot_disk_gb", "100")
-    chosen = {"project": "my-project", "bucket": "my-bucket", "service_account": ACCOUNT, "image": f"{IMAGE}:v1"}
-    for key, value in chosen.items():
-        text = changed(f"cloud.{key}", f'"{value}"', text)
-    assert subject_of(load.parse(text, "spot.toml")) == SUBJECT
 
 
 @pytest.mark.usefixtures("google")
@@ -258,8 +249,8 @@ def test_a_disabled_service_account_fails(google: GoogleServer) -> None:
 
 
 def test_a_service_account_is_looked_for_in_the_project_that_it_belongs_to(google: GoogleServer) -> None:
-    found("service account", replace(SUBJECT, service_account="a@other.iam.gserviceaccount.com"))
-    found("service account", replace(SUBJECT, service_account="123-compute@developer.gserviceaccount.com"))
+    found("service account", settings_with(service_account="a@other.iam.gserviceaccount.com"))
+    found("service account", settings_with(service_account="123-compute@developer.gserviceaccount.com"))
     asked = [path for path in google.paths() if path.startswith("/iam/")]
     assert asked == [
         "/iam/v1/projects/other/serviceAccounts/a%40other.iam.gserviceaccount.com",
@@ -269,7 +260,7 @@ def test_a_service_account_is_looked_for_in_the_project_that_it_belongs_to(googl
 
 @pytest.mark.usefixtures("google")
 def test_an_image_that_is_not_configured_is_not_checked() -> None:
-    checks = [finding.check for finding in diagnosed(replace(SUBJECT, image=""))]
+    checks = [finding.check for finding in diagnosed(settings_with(image=""))]
     assert checks == [check for check in CHECKS if check != "image"]
 
 
@@ -279,7 +270,7 @@ def test_a_tag_is_shown_with_the_digest_that_it_means() -> None:
 
 
 def test_an_image_by_digest_must_be_there(google: GoogleServer) -> None:
-    by_digest = replace(SUBJECT, image=f"{IMAGE}@{DIGEST}")
+    by_digest = settings_with(image=f"{IMAGE}@{DIGEST}")
     assert found("image", by_digest).status is Status.OK
     del google.answers[f"{MANIFEST}/{DIGEST}"]
     missing = found("image", by_digest)
@@ -295,10 +286,10 @@ def test_an_image_that_its_registry_does_not_show_is_unknown(google: GoogleServe
 
 @pytest.mark.usefixtures("google")
 def test_an_image_by_tag_elsewhere_fails_and_one_by_digest_is_unknown() -> None:
-    by_tag = found("image", replace(SUBJECT, image="docker.io/library/python:3.11"))
+    by_tag = found("image", settings_with(image="docker.io/library/python:3.11"))
     assert by_tag.status is Status.FAILED
     assert "[cloud] image = REGISTRY/PATH@sha256:DIGEST" in by_tag.fix
-    assert found("image", replace(SUBJECT, image=f"docker.io/library/python@{DIGEST}")).status is Status.UNKNOWN
+    assert found("image", settings_with(image=f"docker.io/library/python@{DIGEST}")).status is Status.UNKNOWN
 
 
 @pytest.mark.usefixtures("google")
@@ -306,12 +297,12 @@ def test_an_image_by_tag_elsewhere_fails_and_one_by_digest_is_unknown() -> None:
     ("strategy", "absent"), [(Strategy.SPOT, "on-demand quota"), (Strategy.ON_DEMAND, "spot quota")]
 )
 def test_a_quota_that_the_strategy_does_not_use_is_not_checked(strategy: Strategy, absent: str) -> None:
-    checks = [finding.check for finding in diagnosed(replace(SUBJECT, strategy=strategy))]
+    checks = [finding.check for finding in diagnosed(settings_with("policy", strategy=strategy))]
     assert checks == [check for check in CHECKS if not check.startswith(absent)]
 
 
 def test_names_cannot_lead_a_question_elsewhere(google: GoogleServer) -> None:
-    hostile = replace(SUBJECT, project="../x?y=", bucket="a/../b", service_account="a/b@c d", image="$(x)")
+    hostile = settings_with(project="../x?y=", bucket="a/../b", service_account="a/b@c d", image="$(x)")
     assert not {Status.OK, Status.WARNING} & {finding.status for finding in diagnosed(hostile)[1:]}
     assert PROJECT.replace("my-project", "..%2Fx%3Fy%3D") in google.paths()
     assert BUCKET.replace("my-bucket", "a%2F..%2Fb") in google.paths()

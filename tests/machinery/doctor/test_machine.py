@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
-from spot.core.run import Machine
+from spot.config.settings import Settings
 from spot.doctor import machine
-from spot.doctor.finding import Finding, Status, Subject
+from spot.doctor.finding import Finding, Status
 from spot.google.rest import GoogleApi
-from tests.machinery.google.google_project import ACCELERATOR_TYPES, MACHINE_TYPES, SUBJECT, aggregated, google_project
+from tests.machinery.google.google_project import (
+    ACCELERATOR_TYPES,
+    MACHINE_TYPES,
+    SETTINGS,
+    aggregated,
+    google_project,
+    settings_with,
+)
 from tests.machinery.google.google_server import GoogleServer
 
 
@@ -21,8 +27,8 @@ def google() -> Iterator[GoogleServer]:
         yield server
 
 
-def found(check: str, subject: Subject = SUBJECT) -> Finding:
-    findings = machine.check(GoogleApi.open(), subject)
+def found(check: str, settings: Settings = SETTINGS) -> Finding:
+    findings = machine.check(GoogleApi.open(), settings)
     assert [finding.check for finding in findings] == ["machine us-central1", "machine us-east4"]
     return next(finding for finding in findings if finding.check == check)
 
@@ -64,6 +70,5 @@ def test_a_machine_of_another_name_does_not_count(google: GoogleServer) -> None:
 
 
 def test_without_a_gpu_none_is_looked_for(google: GoogleServer) -> None:
-    machine = Machine(type="g2-standard-8", accelerator=None, accelerator_count=0, boot_disk_gb=100)
-    assert found("machine us-central1", replace(SUBJECT, machine=machine)).status is Status.OK
+    assert found("machine us-central1", settings_with("hardware", accelerator="none")).status is Status.OK
     assert google.paths() == [MACHINE_TYPES]

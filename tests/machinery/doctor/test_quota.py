@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from spot.config.settings import Settings
 from spot.core.run import Machine, Provisioning, Strategy
 from spot.doctor import quota
-from spot.doctor.finding import Finding, Status, Subject
+from spot.doctor.finding import Finding, Status
 from spot.doctor.quota import Need, kinds, limit, needs
 from spot.google.rest import GoogleApi
-from tests.machinery.google.google_project import METRICS, SUBJECT, google_project, metric
+from tests.machinery.google.google_project import METRICS, SETTINGS, google_project, metric, settings_with
 from tests.machinery.google.google_server import GoogleServer
 
 STEM = "aiplatform.googleapis.com/custom_model_training_"
@@ -30,9 +30,9 @@ def google() -> Iterator[GoogleServer]:
         yield server
 
 
-def found(check: str, subject: Subject = SUBJECT) -> Finding:
+def found(check: str, settings: Settings = SETTINGS) -> Finding:
     kind = Provisioning(check.partition(" ")[0])
-    return next(finding for finding in quota.check(GoogleApi.open(), subject, kind) if finding.check == check)
+    return next(finding for finding in quota.check(GoogleApi.open(), settings, kind) if finding.check == check)
 
 
 def with_buckets(*buckets: dict[str, Any]) -> dict[str, Any]:
@@ -161,7 +161,6 @@ def test_a_quota_too_small_fails_although_another_is_unknown(google: GoogleServe
 
 @pytest.mark.usefixtures("google")
 def test_a_machine_whose_vcpus_are_not_known_leaves_its_quota_unknown() -> None:
-    unheard = Machine(type="b9-newgpu-8g", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100)
-    unknown = found("spot quota us-central1", replace(SUBJECT, machine=unheard))
+    unknown = found("spot quota us-central1", settings_with("hardware", type="b9-newgpu-8g"))
     assert unknown.status is Status.UNKNOWN
     assert "vCPUs: limit 8, the need of one machine is unknown" in unknown.detail

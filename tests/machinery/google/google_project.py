@@ -8,22 +8,32 @@ from typing import Any
 
 import pytest
 
-from spot.core.run import Machine, Strategy
-from spot.doctor.finding import Subject
+from spot.config.load import parse
+from spot.config.settings import Settings
 from spot.google import registry, rest
 from tests.machinery.google.google_server import Answer, GoogleServer, google_server
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 ACCOUNT = "trainer@my-project.iam.gserviceaccount.com"
 IMAGE = "us-central1-docker.pkg.dev/my-project/images/trainer"
-SUBJECT = Subject(
-    project="my-project",
-    regions=("us-central1", "us-east4"),
-    bucket="my-bucket",
-    service_account=ACCOUNT,
-    image=f"{IMAGE}:v1",
-    machine=Machine(type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100),
-    strategy=Strategy.HYBRID,
+SETTINGS = parse(
+    f"""
+name = "Churn"
+[cloud]
+project = "my-project"
+regions = ["us-central1", "us-east4"]
+bucket = "my-bucket"
+prefix = "churn"
+service_account = "{ACCOUNT}"
+image = "{IMAGE}:v1"
+[machine]
+type = "g2-standard-8"
+accelerator = "NVIDIA_L4"
+[policy]
+deadline_hours = 12
+work_hours = 1
+""",
+    "spot.toml",
 )
 PROJECT = "/cloudresourcemanager/v3/projects/my-project"
 SERVICES = "/serviceusage/v1/projects/my-project/services:batchGet"
@@ -36,6 +46,11 @@ METRICS = (
     "/serviceusage/v1beta1/projects/my-project/services/aiplatform.googleapis.com/consumerQuotaMetrics/"
     "aiplatform.googleapis.com%2Fcustom_model_training_"
 )
+
+
+def settings_with(table: str = "cloud", **values: object) -> Settings:
+    """Return the settings with unchecked values in a table."""
+    return SETTINGS.model_copy(update={table: getattr(SETTINGS, table).model_copy(update=values)})
 
 
 def services(*off: str) -> Answer:

@@ -9,7 +9,7 @@ from spot.cli import console
 from spot.config.load import load
 from spot.core.errors import Exit
 from spot.core.tables import facts
-from spot.doctor.diagnose import diagnose, subject_of
+from spot.doctor.diagnose import diagnose
 from spot.doctor.finding import Finding, Status
 
 _STYLES = {Status.OK: "green", Status.WARNING: "yellow", Status.FAILED: "bold red", Status.UNKNOWN: "magenta"}
@@ -17,7 +17,7 @@ _STYLES = {Status.OK: "green", Status.WARNING: "yellow", Status.FAILED: "bold re
 
 def doctor(options: Namespace) -> int:
     """Return USAGE for a failed check, AGAIN if nothing could be checked."""
-    findings = diagnose(subject_of(load(options.settings)))
+    findings = diagnose(load(options.settings))
     width = max((len(finding.check) for finding in findings), default=0)
     parts = [part for finding in findings for part in _lines(finding, width)]
     console.show(findings, parts, options.json)

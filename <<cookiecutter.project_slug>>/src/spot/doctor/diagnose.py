@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from spot.config.settings import Settings
 from spot.doctor import bucket, machine, quota
-from spot.doctor.finding import Finding, Status, Subject, failed, find, ok, unknown
+from spot.doctor.finding import Finding, Status, failed, find, ok, unknown
 from spot.google import registry, rest
 from spot.google.rest import GoogleApi, GoogleApiError
 
@@ -24,34 +24,21 @@ Sleep = Callable[[float], None]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Check:
     name: str
-    make: Callable[[GoogleApi, Subject], list[Finding]]
+    make: Callable[[GoogleApi, Settings], list[Finding]]
     role: str = ""
     """The role that allows the check."""
     on: str = ""
     """The gcloud command that grants the role; empty for a role on the project."""
 
 
-def subject_of(settings: Settings) -> Subject:
-    """Return the part of the settings that the checks need."""
-    return Subject(
-        project=settings.cloud.project,
-        regions=settings.cloud.regions,
-        bucket=settings.cloud.bucket,
-        service_account=settings.cloud.service_account,
-        image=settings.cloud.image,
-        machine=settings.machine(),
-        strategy=settings.policy.strategy,
-    )
-
-
-def diagnose(subject: Subject, *, sleep: Sleep = time.sleep) -> list[Finding]:
+def diagnose(settings: Settings, *, sleep: Sleep = time.sleep) -> list[Finding]:
     """Return findings on credentials, project, APIs, bucket, account, image, machine and quota."""
     credentials, api = _credentials(sleep)
-    checks = _checks(subject, sleep)
+    checks = _checks(settings, sleep)
     if api is None:
         return [credentials, *(unknown(check.name, "not checked without credentials") for check in checks)]
     with ThreadPoolExecutor(max_workers=THREADS) as pool:
-        made = pool.map(partial(_made, api, subject, _member(credentials)), checks)
+        made = pool.map(partial(_made, api, settings, _member(credentials)), checks)
         return list(_each_fix_once([credentials, *chain.from_iterable(made)]))
 
 
@@ -62,13 +49,13 @@ def _each_fix_once(findings: Iterable[Finding]) -> Iterator[Finding]:
         shown.add(finding.fix)
 
 
-def _checks(subject: Subject, sleep: Sleep) -> list[_Check]:
-    on_bucket = f"gcloud storage buckets add-iam-policy-binding gs://{subject.bucket}"
+def _checks(settings: Settings, sleep: Sleep) -> list[_Check]:
+    on_bucket = f"gcloud storage buckets add-iam-policy-binding gs://{settings.cloud.bucket}"
     usage_viewer = "roles/serviceusage.serviceUsageViewer"
-    image = [_Check(name="image", make=partial(_image, sleep))] if subject.image else []
+    image = [_Check(name="image", make=partial(_image, sleep))] if settings.cloud.image else []
     quotas = [
         _Check(name=quota.name(kind), role=usage_viewer, make=partial(quota.check, provisioning=kind))
-        for kind in quota.kinds(subject.strategy)
+        for kind in quota.kinds(settings.policy.strategy)
     ]
     return [
         _Check(name="project", role="roles/browser", make=_project),
@@ -87,11 +74,11 @@ def _member(credentials: Finding) -> str:
     return f"serviceAccount:{address}" if address.endswith("gserviceaccount.com") else f"user:{address}"
 
 
-def _made(api: GoogleApi, subject: Subject, member: str, check: _Check) -> list[Finding]:
+def _made(api: GoogleApi, settings: Settings, member: str, check: _Check) -> list[Finding]:
     try:
-        return check.make(api, subject)
+        return check.make(api, settings)
     except GoogleApiError as error:
-        on = check.on or f"gcloud projects add-iam-policy-binding {subject.project}"
+        on = check.on or f"gcloud projects add-iam-policy-binding {settings.cloud.project}"
         grant = f"{on} --member={member} --role={check.role}"
         return [unknown(check.name, error.message, grant if error.denied else error.fix)]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -112,34 +99,36 @@ def _credentials(sleep: Sleep) -> tuple[Finding, GoogleApi | None]:
     return ok(check, whose), api
 
 
-def _project(api: GoogleApi, subject: Subject) -> list[Finding]:
+def _project(api: GoogleApi, settings: Settings) -> list[Finding]:
     check = "project"
     switch = "gcloud projects list  # and set [cloud] project in spot.toml"
     # Google answers 403, not 404, for most missing projects.
-    found = find(api, "cloudresourcemanager", f"v3/projects/{quote(subject.project, safe='')}")
+    found = find(api, "cloudresourcemanager", f"v3/projects/{quote(settings.cloud.project, safe='')}")
     if found is None:
-        return [failed(check, f"{subject.project} does not exist", switch)]
+        return [failed(check, f"{settings.cloud.project} does not exist", switch)]
     state = found["state"]
     if state != "ACTIVE":
-        return [failed(check, f"{subject.project} is {state}", f"gcloud projects undelete {subject.project}")]
-    return [ok(check, f"{subject.project} ({found['name']})")]
+        return [
+            failed(check, f"{settings.cloud.project} is {state}", f"gcloud projects undelete {settings.cloud.project}")
+        ]
+    return [ok(check, f"{settings.cloud.project} ({found['name']})")]
 
 
-def _services(api: GoogleApi, subject: Subject) -> list[Finding]:
-    check, parent = "APIs", f"projects/{quote(subject.project, safe='')}"
+def _services(api: GoogleApi, settings: Settings) -> list[Finding]:
+    check, parent = "APIs", f"projects/{quote(settings.cloud.project, safe='')}"
     wanted = [f"{service}.googleapis.com" for service in SERVICES]
     names = [f"{parent}/services/{service}" for service in wanted]
     answer = api.get("serviceusage", f"v1/{parent}/services:batchGet", {"names": names})
     enabled = {one["name"].rpartition("/")[2] for one in answer.get("services", ()) if one["state"] == "ENABLED"}
     off = [service for service in wanted if service not in enabled]
     if off:
-        fix = f"gcloud services enable {' '.join(off)} --project={subject.project}"
+        fix = f"gcloud services enable {' '.join(off)} --project={settings.cloud.project}"
         return [failed(check, f"not enabled: {', '.join(off)}", fix)]
     return [ok(check, f"enabled: {', '.join(SERVICES)}")]
 
 
-def _service_account(api: GoogleApi, subject: Subject) -> list[Finding]:
-    check, address = "service account", subject.service_account
+def _service_account(api: GoogleApi, settings: Settings) -> list[Finding]:
+    check, address = "service account", settings.cloud.service_account
     account, _, domain = address.partition("@")
     project, _, suffix = domain.partition(".")
     # With `-` for the project, Google answers 403 for an account that does not exist.
@@ -153,14 +142,14 @@ def _service_account(api: GoogleApi, subject: Subject) -> list[Finding]:
     return [ok(check, found["email"])]
 
 
-def _image(sleep: Sleep, _: GoogleApi, subject: Subject) -> list[Finding]:
+def _image(sleep: Sleep, _: GoogleApi, settings: Settings) -> list[Finding]:
     check, fix = "image", "set [cloud] image = REGISTRY/PATH@sha256:DIGEST in spot.toml"
     resolve = partial(registry.ask_registry, sleep=sleep)
     try:
-        reference = registry.parse(subject.image)
+        reference = registry.parse(settings.cloud.image)
         if reference.is_googles:
             fix = f"gcloud artifacts docker images list {reference.name} --include-tags"
-        pinned = registry.pin(subject.image, resolve)
+        pinned = registry.pin(settings.cloud.image, resolve)
         if not reference.is_googles:
             return [unknown(check, f"{pinned} is not checked: only registries of Google are")]
         if reference.digest:

@@ -1,10 +1,9 @@
-"""Define the subject and the findings of `spot doctor`."""
+"""Define the findings of `spot doctor`."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from spot.core.run import Machine, Strategy
 from spot.google.rest import GoogleApi, GoogleApiError
 
 
@@ -29,20 +28,6 @@ class Finding:
     """For UNKNOWN the reason."""
     fix: str = ""
     """A command or a page to open; empty if no change is needed, or if an earlier finding has the same fix."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """Hold the settings that are checked."""
-
-    project: str
-    regions: tuple[str, ...]
-    bucket: str
-    service_account: str
-    image: str
-    """Empty if submit names the image."""
-    machine: Machine
-    strategy: Strategy
 
 
 def find(api: GoogleApi, service: str, path: str) -> dict[str, Any] | None:

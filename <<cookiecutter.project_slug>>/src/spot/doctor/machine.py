@@ -2,34 +2,35 @@
 
 from urllib.parse import quote
 
-from spot.doctor.finding import Finding, Subject, failed, ok
+from spot.config.settings import Settings
+from spot.doctor.finding import Finding, failed, ok
 from spot.google.machine_types import compute_engine_name
 from spot.google.rest import GoogleApi
 
 NAME = "machine"
 
 
-def check(api: GoogleApi, subject: Subject) -> list[Finding]:
+def check(api: GoogleApi, settings: Settings) -> list[Finding]:
     """Return a finding for each region. Raise `GoogleApiError` without an answer of Compute Engine.
 
     Vertex AI supports at most the machines of Compute Engine.
     """
-    machine = subject.machine
-    zones, named = _zones_with(api, subject.project, "machineTypes", machine.type), machine.type
+    machine = settings.machine()
+    zones, named = _zones_with(api, settings.cloud.project, "machineTypes", machine.type), machine.type
     if machine.accelerator:
-        zones &= _zones_with(api, subject.project, "acceleratorTypes", compute_engine_name(machine.accelerator))
+        zones &= _zones_with(api, settings.cloud.project, "acceleratorTypes", compute_engine_name(machine.accelerator))
         named = f"{machine.type} with {machine.accelerator}"
-    return [_region(region, named, zones, subject) for region in subject.regions]
+    return [_region(region, named, zones, settings) for region in settings.cloud.regions]
 
 
-def _region(region: str, named: str, zones: set[str], subject: Subject) -> Finding:
+def _region(region: str, named: str, zones: set[str], settings: Settings) -> Finding:
     check = f"{NAME} {region}"
     there = sorted(zone for zone in zones if zone.rpartition("-")[0] == region)
     if there:
         return ok(check, f"{named} is in {', '.join(there)}")
     command = (
-        f'gcloud compute machine-types list --project={subject.project} --filter="name={subject.machine.type}" '
-        '--format="value(zone)"'
+        f"gcloud compute machine-types list --project={settings.cloud.project}"
+        f' --filter="name={settings.hardware.type}" --format="value(zone)"'
     )
     return failed(check, f"no zone of {region} has {named}", f"{command}  # and set [cloud] regions in spot.toml")
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from spot.config.settings import Settings
 from spot.core.run import Machine, Provisioning, Strategy
-from spot.doctor.finding import Finding, Status, Subject, find
+from spot.doctor.finding import Finding, Status, find
 from spot.google.machine_types import quota_name, vcpus
 from spot.google.rest import GoogleApi
 
@@ -55,10 +56,12 @@ def limit(metric: Mapping[str, Any], region: str) -> float | None:
     return min(limits, default=None)
 
 
-def check(api: GoogleApi, subject: Subject, provisioning: Provisioning) -> list[Finding]:
+def check(api: GoogleApi, settings: Settings, provisioning: Provisioning) -> list[Finding]:
     """Return a finding for each region. Raise `GoogleApiError` without an answer of Service Usage."""
-    asked = [(need, _metric(api, subject.project, need.metric)) for need in needs(subject.machine, provisioning)]
-    return [_region(asked, region, subject, provisioning) for region in subject.regions]
+    asked = [
+        (need, _metric(api, settings.cloud.project, need.metric)) for need in needs(settings.machine(), provisioning)
+    ]
+    return [_region(asked, region, settings, provisioning) for region in settings.cloud.regions]
 
 
 def _of_buckets(consumer_limit: Mapping[str, Any], region: str) -> float | None:
@@ -82,7 +85,7 @@ def _metric(api: GoogleApi, project: str, metric: str) -> Mapping[str, Any]:
 
 
 def _region(
-    asked: list[tuple[Need, Mapping[str, Any]]], region: str, subject: Subject, provisioning: Provisioning
+    asked: list[tuple[Need, Mapping[str, Any]]], region: str, settings: Settings, provisioning: Provisioning
 ) -> Finding:
     judged = [_judged(need, metric, region) for need, metric in asked]
     statuses = [status for status, _ in judged]
@@ -92,7 +95,7 @@ def _region(
         check=f"{name(provisioning)} {region}",
         status=worst,
         detail="; ".join(detail for _, detail in judged),
-        fix="" if worst is Status.OK else _fix(at_fault, region, subject, ask=worst is Status.FAILED),
+        fix="" if worst is Status.OK else _fix(at_fault, region, settings, ask=worst is Status.FAILED),
     )
 
 
@@ -107,9 +110,9 @@ def _judged(need: Need, metric: Mapping[str, Any], region: str) -> tuple[Status,
     return Status.OK if enough else Status.FAILED, f"{need.what}: {allowed}, one machine needs {need.amount}"
 
 
-def _fix(needs: list[Need], region: str, subject: Subject, *, ask: bool) -> str:
+def _fix(needs: list[Need], region: str, settings: Settings, *, ask: bool) -> str:
     metrics = " and ".join(f"{need.amount or 'enough'} of {need.metric}" for need in needs)
-    console = f"open https://console.cloud.google.com/iam-admin/quotas?project={subject.project}"
+    console = f"open https://console.cloud.google.com/iam-admin/quotas?project={settings.cloud.project}"
     if not ask:
         return f"{console}, filter by region:{region}, and check that it allows {metrics}"
     return f"{console}, filter by region:{region}, and request {metrics}; or remove {region} from [cloud] regions"
