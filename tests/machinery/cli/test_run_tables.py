@@ -13,6 +13,7 @@ from rich.console import Console, RenderableType
 from spot.cli import run_tables
 from spot.core.job import JobState
 from spot.core.run import CancelRequest, Decision, Observation, Outcome, Provisioning, Run, RunState, Strategy
+from spot.core.tables import facts
 from spot.supervisor.reconcile import PassResult
 from spot.supervisor.submit import plan
 from tests.machinery import samples
@@ -144,7 +145,7 @@ def test_a_run_that_failed_says_how_instead_of_what_it_waits_for() -> None:
 
 def plan_text(**policy: Any) -> dict[str, str]:
     """The lines of a plan by their names."""
-    shown = rendered(run_tables.plan_facts(plan(samples.run(id=LONG, **policy), force=False)), 400)
+    shown = rendered(facts(plan(samples.run(id=LONG, **policy), force=False).facts), 400)
     return dict(re.split(r" {2,}", line, maxsplit=1) for line in shown)
 
 

@@ -1,4 +1,4 @@
-"""Render plans and runs as text: their standing, attempts and decisions. Nothing is printed here."""
+"""Render runs as text: their standing, attempts and decisions. Nothing is printed here."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -9,12 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from spot.core.format import clock, hours, short, state_of
-from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run, RunState, Strategy
+from spot.core.run import Attempt, Observation, Outcome, Run, RunState
 from spot.core.tables import facts, table
-from spot.policy.offers import Offers
 from spot.policy.slack import Slack
-from spot.supervisor.reconcile import PassResult, describe
-from spot.supervisor.submit import SubmitPlan
+from spot.supervisor.reconcile import PassResult
 
 BAR = 20
 LAST_DECISIONS = 12
@@ -30,31 +28,6 @@ _STYLES = {
     Outcome.CANCELLED: "dim",
     Outcome.UNKNOWN: "magenta",
 }
-
-
-def plan_facts(plan: SubmitPlan) -> Table:
-    """Return what a submit would do first, and its limits."""
-    run, slack, spec, policy = plan.run, plan.slack, plan.run.spec, plan.run.spec.policy
-    gpu = f"{spec.machine.accelerator_count} x {spec.machine.accelerator}" if spec.machine.accelerator else "no GPU"
-    lines = [
-        ("run", run.id),
-        *([("resumes", run.parent.run)] if run.parent else []),
-        ("image", spec.image),
-        ("machine", f"{spec.machine.type}, {gpu}"),
-        ("trainer", " ".join(spec.arguments) or "its defaults"),
-        ("first", describe(plan.action)),
-        ("deadline", f"{clock(spec.deadline)}, in {hours(slack.time_left)}; {plan.work}"),
-    ]
-    if policy.strategy is Strategy.HYBRID:
-        latest = f"latest start {clock(slack.latest_on_demand_start)}"
-        reserve = f"; with the reserve of a hand-over {clock(slack.on_demand_start)}"
-        latest += reserve if slack.on_demand_start < slack.latest_on_demand_start else ""
-        can_finish = Offers.of(run, slack).on_demand_can_finish
-        lines.append(("on-demand", latest if can_finish else "never: the budget does not pay for it"))
-    lines.append(("price", _prices(run)))
-    if policy.budget_usd is not None:
-        lines.append(("budget", f"${policy.budget_usd:.2f}: pays for {hours(plan.first.timeout)} of the first attempt"))
-    return facts([*lines, *(("warning", line) for line in (*plan.warnings, *plan.notes))])
 
 
 def runs(found: Sequence[PassResult], now: datetime, *, alone: bool, is_brief: bool = False) -> RenderableType:
@@ -114,11 +87,6 @@ def run_view(run: Run, seen: Observation | None, now: datetime, *, is_brief: boo
     return Group(*parts)
 
 
-def outcome_text(attempt: Attempt) -> Text:
-    """Return how an attempt ended, or its state."""
-    return _styled(attempt.outcome) if attempt.outcome else Text(state_of(attempt))
-
-
 def _attempts_table(attempts: Sequence[Attempt]) -> Table:
     shown = table("", "where", "submitted", ">waited", ">ran", ">steps", "outcome")
     for attempt in attempts:
@@ -130,7 +98,7 @@ def _attempts_table(attempts: Sequence[Attempt]) -> Table:
             hours(until - attempt.intended_at) if until else "",
             hours(attempt.ended_at - attempt.started_at) if attempt.started_at and attempt.ended_at else "",
             f"{attempt.from_step}-{'' if attempt.last_step is None else attempt.last_step}",
-            outcome_text(attempt),
+            _styled(attempt.outcome) if attempt.outcome else state_of(attempt),
         )
     return shown
 
@@ -222,15 +190,6 @@ def _spent(run: Run, now: datetime) -> str:
     spent, budget = run.usd_spent(now), run.spec.policy.budget_usd
     of_budget = f" of ${budget:.2f}" if budget is not None else ""
     return "? (a price is unknown)" if spent is None else f"${spent:.2f}{of_budget}"
-
-
-def _prices(run: Run) -> str:
-    known = [
-        f"{region} {', '.join(f'{kind} ${prices[kind]:.2f}/h' for kind in Provisioning if kind in prices)}"
-        for region, prices in run.spec.policy.usd_per_hour.items()
-        if prices
-    ]
-    return "; ".join(known) or "unknown for this machine"
 
 
 def _styled(word: Outcome | RunState) -> Text:

@@ -21,6 +21,7 @@ from spot.core.errors import Exit
 from spot.core.fields import one_line
 from spot.core.format import clock, plain
 from spot.core.run import Observation, Run
+from spot.core.tables import facts
 from spot.google import console_urls
 from spot.policy.slack import Slack
 from spot.storage.records.codec import encode
@@ -42,15 +43,15 @@ def resume(options: Namespace) -> int:
 
 
 def _submit(options: Namespace, planned: SubmitPlan) -> int:
-    facts: RenderableType = run_tables.plan_facts(planned)
+    plan: RenderableType = facts(planned.facts)
     if options.dry_run:
         where = f"projects/{planned.run.spec.project}/locations/{planned.first.region}/customJobs"
-        parts = [facts, f"\nthe request: POST {where}", json.dumps(planned.request, indent=2)]
+        parts = [plan, f"\nthe request: POST {where}", json.dumps(planned.request, indent=2)]
         console.show({"plan": plan_values(planned), "request": planned.request}, parts, options.json)
         return Exit.DONE
     result = service.submit(_supervisor(options), planned)
     one = result.reconciled
-    parts = [facts, Text(), Text(run_tables.line(one, _now()), style=run_tables.mood(one))]
+    parts = [plan, Text(), Text(run_tables.line(one, _now()), style=run_tables.mood(one))]
     if one.is_open:
         parts += ["", f"spot watch {one.run_id}    reconcile and show it until it has ended"]
         parts += [f"spot status {one.run_id}   show it", "gh workflow enable supervise.yml   let GitHub reconcile it"]
@@ -81,7 +82,10 @@ def status(options: Namespace) -> int:
     settings = load(options.settings)
     result = service.status(service.ledger_of(settings), service.status_reader(settings), options.run)
     now = _now()
-    values = [_standing_values(one, now) for one in result.runs]
+    values = [
+        {**(run_values(one.run, one.seen, now) if one.run else {"id": one.run_id}), "problem": one.problem}
+        for one in result.runs
+    ]
     document = values if options.run is None else values[0]
     console.show(document, [run_tables.runs(result.runs, now, alone=options.run is not None)], options.json)
     return result.exit_code
@@ -196,11 +200,6 @@ def pass_values(one: PassResult) -> dict[str, Any]:
         "needs_operator": one.needs_operator,
         "step": one.seen.step if one.seen else None,
     }
-
-
-def _standing_values(one: PassResult, now: datetime) -> dict[str, Any]:
-    record = run_values(one.run, one.seen, now) if one.run else {"id": one.run_id}
-    return {**record, "problem": one.problem}
 
 
 def run_values(run: Run, seen: Observation | None, now: datetime) -> dict[str, Any]:

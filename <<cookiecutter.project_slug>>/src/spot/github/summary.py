@@ -2,15 +2,12 @@
 
 import json
 import logging
-import shlex
 from datetime import datetime
 
 from spot.accounting.cost import account
-from spot.core.format import clock
 from spot.core.run import Observation, Run, RunState
 from spot.report import markdown
-from spot.report.render import code, plain, table
-from spot.supervisor.reconcile import describe
+from spot.report.render import plain, table
 from spot.supervisor.service import RunsResult, SubmitResult
 from spot.supervisor.submit import SubmitPlan
 
@@ -57,17 +54,7 @@ def reconciled(result: RunsResult, now: datetime) -> str:
 
 
 def _plan(plan: SubmitPlan) -> str:
-    spec = plan.run.spec
-    facts = [
-        *([("resumes", plan.run.parent.run)] if plan.run.parent else []),
-        ("image", f"`{spec.image}`"),
-        ("trainer", code(shlex.join(spec.arguments) or "its defaults")),
-        ("first", plain(describe(plan.action))),
-        ("deadline", f"{clock(spec.deadline)}; {plan.work}"),
-        ("latest on-demand start", clock(plan.slack.latest_on_demand_start)),
-        *[("⚠️ warning", plain(line)) for line in (*plan.warnings, *plan.notes)],
-    ]
-    return table(["", ""], facts)
+    return table(["", ""], [(name, plain(text)) for name, text in plan.facts])
 
 
 def state(run: Run, seen: Observation | None, waiting_for: str, now: datetime) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import secrets
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -13,15 +14,17 @@ from spot.core.actions import Submit
 from spot.core.errors import SpotError
 from spot.core.fields import GENERATION, ID
 from spot.core.format import clock, hours
-from spot.core.run import Attempt, Observation, Run, Strategy
+from spot.core.run import Attempt, Observation, PolicyConfig, Provisioning, Run, Strategy
 from spot.google.registry import ask_registry, pin
 from spot.policy.decide import decide
+from spot.policy.offers import Offers
 from spot.policy.slack import Slack
 from spot.pricing.quotes import age_warning, quotes
 from spot.storage.factory import open_object, open_store
 from spot.storage.records.ledger import OLDEST_ID, Ledger
 from spot.supervisor import pinned, preflight
 from spot.supervisor.measured import measured_work
+from spot.supervisor.reconcile import describe
 from spot.trainer.data.pinned import list_pinned
 
 NOTHING_SEEN = Observation()
@@ -72,6 +75,32 @@ class SubmitPlan:
         return f"{hours(policy.work)} of work{counts}{measured}"
 
     @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Return what a submit would do first, and its limits."""
+        run, slack, spec, policy = self.run, self.slack, self.run.spec, self.run.spec.policy
+        gpu = f"{spec.machine.accelerator_count} x {spec.machine.accelerator}" if spec.machine.accelerator else "no GPU"
+        lines = [
+            ("run", run.id),
+            *([("resumes", run.parent.run)] if run.parent else []),
+            ("image", spec.image),
+            ("machine", f"{spec.machine.type}, {gpu}"),
+            ("trainer", shlex.join(spec.arguments) or "its defaults"),
+            ("first", describe(self.action)),
+            ("deadline", f"{clock(spec.deadline)}, in {hours(slack.time_left)}; {self.work}"),
+        ]
+        if policy.strategy is Strategy.HYBRID:
+            latest = f"latest start {clock(slack.latest_on_demand_start)}"
+            reserve = f"; with the reserve of a hand-over {clock(slack.on_demand_start)}"
+            latest += reserve if slack.on_demand_start < slack.latest_on_demand_start else ""
+            can_finish = Offers.of(run, slack).on_demand_can_finish
+            lines.append(("on-demand", latest if can_finish else "never: the budget does not pay for it"))
+        lines.append(("price", _prices(policy)))
+        if policy.budget_usd is not None:
+            paid = hours(self.first.timeout)
+            lines.append(("budget", f"${policy.budget_usd:.2f}: pays for {paid} of the first attempt"))
+        return [*lines, *(("warning", line) for line in (*self.warnings, *self.notes))]
+
+    @property
     def first(self) -> Attempt:
         """Return the attempt that the first reconcile creates."""
         return self.action.attempt(self.run, self.run.submitted_at, from_step=0)
@@ -82,6 +111,15 @@ class SubmitPlan:
         from spot.google.vertex import wire
 
         return wire(self.run, self.first)
+
+
+def _prices(policy: PolicyConfig) -> str:
+    known = [
+        f"{region} {', '.join(f'{kind} ${prices[kind]:.2f}/h' for kind in Provisioning if kind in prices)}"
+        for region, prices in policy.usd_per_hour.items()
+        if prices
+    ]
+    return "; ".join(known) or "unknown for this machine"
 
 
 def new_id(now: datetime) -> str:
@@ -142,14 +180,9 @@ def run_of(settings: Settings, run_id: str | None, now: datetime, *, image: str,
 
 def overridden(settings: Settings, options: SubmitOptions) -> Settings:
     """Return the settings with the options on top. Raises `SettingsError`."""
-    policy: dict[str, object] = {
-        "strategy": options.strategy,
-        "work_hours": options.work_hours,
-        "deadline_hours": options.deadline_hours,
-        "budget_usd": options.budget_usd,
-    }
+    names = ("strategy", "work_hours", "deadline_hours", "budget_usd")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
     regions = {} if options.regions is None else {"regions": [name.strip() for name in options.regions.split(",")]}
-    given = {key: value for key, value in policy.items() if value is not None}
     return override(settings, {"cloud": regions, "policy": given}, options.arguments)
 
 
