@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from spot.core.history import TrainingProgress
 from spot.core.job import JobError, JobState
-from spot.core.progress import TrainingProgress
 from spot.core.run import (
     Attempt,
     Machine,

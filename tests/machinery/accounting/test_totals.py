@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from spot.accounting.cost import Account, Verdict
-from spot.accounting.totals import Totals
+from spot.accounting.cost import Account, Totals, Verdict
 from spot.report import wording as words
 from tests.machinery import sample_runs, samples
 from tests.machinery.samples import after

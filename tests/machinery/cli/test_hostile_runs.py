@@ -7,10 +7,9 @@ from datetime import timedelta
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from spot.accounting.cost import account
-from spot.accounting.totals import Totals
+from spot.accounting.cost import Totals, account
 from spot.cli import console, run_tables
-from spot.core.progress import TrainingProgress
+from spot.core.history import TrainingProgress
 from spot.core.run import Observation, Run
 from spot.report import as_json, markdown, page, terminal
 from spot.storage.records.ledger import Ledger

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from spot.accounting.phases import Phase
-from spot.cli.report import ReportError, gather, moment
-from spot.core.errors import Exit, TemporarilyUnavailable
+from spot.cli.report import gather, moment
+from spot.core.errors import Exit, SpotError, TemporarilyUnavailable
 from spot.core.run import Run, RunState
 from spot.storage.base import ABSENT, Object
 from spot.storage.records.ledger import Ledger
@@ -167,7 +167,7 @@ def test_since_is_a_span_or_a_day(text: str, since: datetime) -> None:
     "text", ["", "90", "d", "-1d", "1.5d", "٣d", "0d", "99999d", "2026-13-01", "2027-01-01", "1999-01-01", "9d "]
 )
 def test_what_is_no_time_in_the_past_is_refused(text: str) -> None:
-    with pytest.raises(ReportError, match=re.escape(f"--since {text!r}: ")):
+    with pytest.raises(SpotError, match=re.escape(f"--since {text!r}: ")):
         moment(text, NOW)
 
 

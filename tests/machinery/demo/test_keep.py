@@ -12,6 +12,7 @@ import requests
 
 from spot.cli.main import main
 from spot.config.load import load
+from spot.core.errors import SpotError
 from spot.core.run import Run
 from spot.demo import keep
 from spot.demo.environment import BUCKET, ROOT
@@ -112,5 +113,5 @@ def test_a_kept_bucket_is_not_submitted_to(directory: Path, capsys: pytest.Captu
 def test_a_directory_with_content_is_refused_and_a_new_one_is_made(tmp_path: Path) -> None:
     keep.check(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
-    with pytest.raises(keep.KeepError, match="it is not empty"):
+    with pytest.raises(SpotError, match="it is not empty"):
         keep.check(tmp_path / "a")

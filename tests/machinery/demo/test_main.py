@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from spot.config.load import parse
-from spot.demo.__main__ import STEPS, DataError, main, training_flags
+from spot.core.errors import SpotError
+from spot.demo.__main__ import STEPS, main, training_flags
 from tests.machinery.spot_toml import GOOD, changed
 
 
@@ -122,5 +123,5 @@ def test_the_settings_train_with_as_many_steps_as_the_rehearsal_at_most() -> Non
 def test_a_file_replaces_the_data_of_the_settings(tmp_path: Path) -> None:
     text = changed("training.data", '"gs://bucket/table.csv"')
     assert flags(text, data=tmp_path / "few.csv")["--data"] == str(tmp_path / "few.csv")
-    with pytest.raises(DataError):
+    with pytest.raises(SpotError):
         flags(text)

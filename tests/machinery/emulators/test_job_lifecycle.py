@@ -10,7 +10,7 @@ import pytest
 
 from spot.core.job import JobError, JobState
 from spot.core.run import Provisioning
-from spot.emulators import messages
+from spot.emulators import job_lifecycle
 from spot.emulators.jobs import JobTable, WrongState
 from spot.emulators.launcher import Spec
 from tests.machinery.clocks import START
@@ -122,7 +122,7 @@ class TestItsContainer:
         world.advance(minutes=1)
         world.advance(minutes=1)
         assert world.state(name) is JobState.FAILED
-        assert world.get(name).error == messages.exited(status)
+        assert world.get(name).error == job_lifecycle.exited(status)
 
     def test_cannot_be_started_and_the_job_fails_with_the_reason(self, world: World) -> None:
         class Broken:
@@ -227,7 +227,7 @@ class TestACancel:
         world.advance(minutes=10)
         job = world.get(name)
         assert (job.state, job.ended_at) == (JobState.CANCELLED, START + minutes(10.5))
-        assert job.error == messages.cancelled()
+        assert job.error == job_lifecycle.cancelled()
 
     def test_kills_when_the_grace_is_over(self) -> None:
         world = World(on_sigterm=None, behaviour=replace(BEHAVIOUR, grace_s=90.0))

@@ -45,10 +45,6 @@ def test_the_safety_line_is_where_the_slack_is_down_to_the_margin() -> None:
     assert there.left == there.margin
 
 
-def test_on_demand_must_be_asked_for_by_the_deadline_less_work_and_its_worst_start() -> None:
-    assert at_submit().on_demand_deadline == after(hours=24 - 10, minutes=-25)
-
-
 def test_the_late_start_leaves_a_standby_time_to_replace_on_demand() -> None:
     assert at_submit().on_demand_start == at_submit().latest_on_demand_start - timedelta(minutes=78)
 
@@ -150,7 +146,6 @@ def test_a_job_has_its_start_and_what_it_lost_within_its_seven_days(work: float,
     """25 min and 10 of its 168 h. Each further job comes after a tick of 15 min and 3 min to settle."""
     slack = Slack.of(run(work=work * HOUR, deadline=after(hours=500)), seen(), T0)
     assert slack.on_demand_overhead == 25 * MINUTE + (jobs - 1) * 53 * MINUTE
-    assert slack.on_demand_deadline == after(hours=500) - work * HOUR - slack.on_demand_overhead
 
 
 def test_a_trainer_that_counts_on_for_ever_has_a_date_all_the_same() -> None:

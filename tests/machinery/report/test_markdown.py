@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
+from spot.accounting.cost import Totals
 from spot.accounting.progress_curve import Curve
-from spot.accounting.totals import Totals
 from spot.core.job import JobError, JobState
 from spot.core.run import Decision, Outcome, Provisioning
 from spot.report import markdown

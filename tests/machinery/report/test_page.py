@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from spot.accounting.totals import Totals
+from spot.accounting.cost import Totals
 from spot.core.job import JobError
 from spot.core.run import CancelRequest, Decision, RunState
 from spot.report.page import many, report

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spot.report.publish import publish
+from spot.report.page import publish
 from spot.storage.factory import open_store
 from tests.machinery import sample_runs
 from tests.machinery.storage.memory import MemoryStore

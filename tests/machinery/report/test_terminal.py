@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console, RenderableType
 
-from spot.accounting.totals import Totals
+from spot.accounting.cost import Totals
 from spot.report import terminal
 from tests.machinery import sample_runs
 from tests.machinery.samples import after

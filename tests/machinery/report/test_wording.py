@@ -7,9 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from spot.accounting.cost import Account
+from spot.accounting.cost import Account, Totals
 from spot.accounting.phases import Phase
-from spot.accounting.totals import Totals
 from spot.core.run import Provisioning, RunState
 from spot.report import wording as words
 from tests.machinery import sample_runs, samples

@@ -33,10 +33,10 @@ def replays(usd: Sequence[float], hours: Sequence[float | None], *, apart: int =
                     "hours": end,
                     "missed": end is None or end > 24,
                     "preemptions": 2,
-                    "asked": 3,
+                    "attempts": 3,
                     "spot_hours": 10.1,
                     "on_demand_hours": 0.5,
-                    "waited_hours": 1.25,
+                    "hours_without_machine": 1.25,
                     **changes,
                 }
             )

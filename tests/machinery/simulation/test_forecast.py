@@ -55,7 +55,7 @@ def test_on_demand_only_costs_the_work_and_a_restore() -> None:
     for sample in played().on_demand.replays:
         assert 10 + 2 / 60 <= sample.usd <= 10 + 6 / 60
         assert sample.on_demand_hours == pytest.approx(sample.usd)
-        assert (sample.spot_hours, sample.asked, sample.preemptions) == (0, 1, 0)
+        assert (sample.spot_hours, sample.attempts, sample.preemptions) == (0, 1, 0)
 
 
 def test_ours_costs_less_in_measured_capacity_and_is_in_time() -> None:

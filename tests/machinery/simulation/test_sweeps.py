@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from spot.simulation.sweeps import deadlines, regions
+from spot.simulation.forecast import deadlines, regions
 from tests.machinery import samples
 
 HOUR = timedelta(hours=1)

@@ -8,8 +8,8 @@ from datetime import timedelta
 from itertools import cycle
 
 from spot.core.actions import CancelAttempt, Close, GiveUp, Submit, Wait
-from spot.core.alarm import Condition
 from spot.core.errors import TemporarilyUnavailable
+from spot.core.history import Condition
 from spot.core.job import JobState
 from spot.core.run import (
     Attempt,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spot.core.alarm import Condition
+from spot.core.history import Condition
 from spot.core.run import Attempt, Observation, Provisioning, Run, RunState, Strategy
 from tests.machinery import samples
 from tests.machinery.supervisor.passes import Passes

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from spot.config.load import parse
+from spot.core.errors import SpotError
 from spot.core.run import CancelRequest, Run, RunState
-from spot.supervisor.pinned import ForeignRun, check
+from spot.supervisor.pinned import check
 from tests.machinery import samples
 from tests.machinery.desk import DIGEST, IMAGE
 from tests.machinery.spot_toml import GOOD, changed
@@ -39,7 +40,7 @@ def test_a_run_of_the_settings_is_allowed() -> None:
     ],
 )
 def test_a_run_of_something_else_is_refused_with_the_value_and_what_to_do(changes: dict[str, Any], says: str) -> None:
-    with pytest.raises(ForeignRun) as caught:
+    with pytest.raises(SpotError) as caught:
         check(ours(**changes), SETTINGS)
     assert says in caught.value.message
     assert "spot cancel run-1" in caught.value.fix
@@ -60,5 +61,5 @@ def test_a_run_that_gets_no_attempt_any_more_ends_also_on_another_machine_but_no
     ending: dict[str, Any],
 ) -> None:
     check(ours(machine=samples.SPEC.machine, image=f"ghcr.io/x/y@{DIGEST}", **ending), SETTINGS)
-    with pytest.raises(ForeignRun):
+    with pytest.raises(SpotError):
         check(ours(project="foreign", **ending), SETTINGS)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from spot.core.clock import SystemClock
-from spot.core.parent import Parent
+from spot.core.history import Parent
 from spot.core.run import RunState
 from spot.emulators.capacity import ScriptedCapacity
 from spot.emulators.jobs import JobTable

@@ -7,8 +7,8 @@ from datetime import datetime
 from itertools import cycle
 
 from spot.core.errors import TemporarilyUnavailable
+from spot.core.history import TrainingProgress
 from spot.core.job import JobError, JobSnapshot, JobState
-from spot.core.progress import TrainingProgress
 from spot.core.run import Attempt, Observation, Provisioning, Run
 from spot.google.vertex import RequestRejected
 from spot.storage.records.markers import AttemptStarts

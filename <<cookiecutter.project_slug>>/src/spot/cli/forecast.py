@@ -5,6 +5,7 @@ from argparse import Namespace
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from spot.cli import console, forecast_tables
@@ -15,7 +16,7 @@ from spot.config.settings import Settings
 from spot.core.errors import Exit
 from spot.core.run import Run
 from spot.pricing.quotes import age_warning, by_region, described, quotes
-from spot.simulation import sweeps
+from spot.simulation import forecast as simulated
 from spot.simulation.capacity import Supply, assumed, from_file, measured, stand_ins
 from spot.simulation.forecast import Baseline, Case, Forecast, ReplayResult, ReplayResults, compare, quantile
 from spot.simulation.startup_times import StartupRanges, StartupTimes
@@ -139,9 +140,9 @@ def _supply(options: Namespace, trace: Trace | None, run: Run, regions: tuple[st
 def _cases(sweep: str | None, run: Run, supply: Supply, others: Sequence[str]) -> list[Case]:
     if sweep == "deadline":
         longest = max((end - begin for begin, end in supply.trace.known(supply.trace.regions)), default=0)
-        return sweeps.deadlines(run, longest * _MINUTE)
+        return simulated.deadlines(run, longest * _MINUTE)
     if sweep == "regions":
-        return sweeps.regions(run, others)
+        return simulated.regions(run, others)
     return [Case(label=", ".join(run.spec.policy.regions), run=run)]
 
 
@@ -185,7 +186,7 @@ def _samples(trace: Trace, one: ReplayResults) -> dict[str, Any]:
         "late_upper_bound": one.missed_at_most,
         "independent": one.independent,
         "unfinished": one.unfinished,
-        **{name: one.mean(value) for name, value in FIGURES.items()},
+        **{name: one.mean(attrgetter(name)) for name in FIGURES},
         "replays": [_sample(trace, sample) for sample in one.replays],
     }
 
@@ -196,7 +197,7 @@ def _sample(trace: Trace, sample: ReplayResult) -> dict[str, Any]:
         "usd": sample.usd,
         "hours": sample.hours,
         "late": sample.missed,
-        **{name: value(sample) for name, value in FIGURES.items()},
+        **{name: getattr(sample, name) for name in FIGURES},
     }
 
 

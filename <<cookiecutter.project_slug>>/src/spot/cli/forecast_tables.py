@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -14,17 +15,11 @@ from spot.core.tables import facts, table
 from spot.pricing.quotes import described
 from spot.report.histogram import bar, picture
 from spot.simulation.capacity import Supply
-from spot.simulation.forecast import Baseline, Forecast, ReplayResult, ReplayResults, quantile
+from spot.simulation.forecast import Baseline, Forecast, ReplayResults, quantile
 from spot.simulation.startup_times import StartupRanges
 
-FIGURES: dict[str, Callable[[ReplayResult], float]] = {
-    "preemptions": lambda replay: replay.preemptions,
-    "attempts": lambda replay: replay.asked,
-    "spot_hours": lambda replay: replay.spot_hours,
-    "on_demand_hours": lambda replay: replay.on_demand_hours,
-    "hours_without_machine": lambda replay: replay.waited_hours,
-}
-"""The figures of a replay besides cost and end, by their names in JSON."""
+FIGURES = ("preemptions", "attempts", "spot_hours", "on_demand_hours", "hours_without_machine")
+"""The figures of a replay besides cost and end, as in JSON."""
 LEAST = 0.001
 """Shares below this are not distinguished."""
 BAR, ROW = 18, 21
@@ -82,7 +77,8 @@ def _numbers(found: Forecast) -> Table:
         rows.append(("no model", lambda one: f"{one.unfinished} of {len(one.replays)}"))
     for name, value in rows:
         shown.add_row(name, *(value(found.of(baseline)) for baseline in Baseline))
-    for name, figure in FIGURES.items():
+    for name in FIGURES:
+        figure = attrgetter(name)
         shown.add_row(name.replace("_", " "), *(f"{found.of(baseline).mean(figure):.1f}" for baseline in Baseline))
     return shown
 

@@ -99,13 +99,8 @@ def _parser() -> _Parser:
 
     add = _verb(verbs, "runs", "watch", "reconcile until the runs have ended, and show them")
     add("run", nargs="?", metavar="RUN", help="watch one run (every open run)")
-    add(
-        "--every",
-        type=_within(float, 0.01, 86_400),
-        default=60.0,
-        metavar="S",
-        help="seconds between two reconciles (60)",
-    )
+    seconds = _within(float, 0.01, 86_400)
+    add("--every", type=seconds, default=60.0, metavar="S", help="seconds between two reconciles (60)")
 
     add = _verb(verbs, "runs", "status", "show the open runs, or one with attempts and decisions")
     add("run", nargs="?", metavar="RUN", help="choose one run (every open run)")
@@ -129,23 +124,14 @@ def _parser() -> _Parser:
 
     add = _verb(verbs, "money", "estimate", "estimate the cost of a run in each region")
     _shared(add, "--work-hours", "--regions")
-    add("--mtbf-hours", type=_within(float, 0.01, 8760), metavar="H", help="assume a preemption every H hours (3.2)")
+    hours, minutes = _within(float, 0.01, 8760), _within(float, 0.01, 525_600)
+    add("--mtbf-hours", type=hours, metavar="H", help="assume a preemption every H hours (3.2)")
 
     add = _verb(verbs, "forecast", "forecast", "forecast cost, end and risk of missing the deadline")
     _shared(add, "--work-hours", "--deadline-hours", "--strategy", "--regions")
     add("--trace", type=_path, metavar="CSV", help="replay this capacity (measured for H100s)")
-    add(
-        "--mtbf-hours",
-        type=_within(float, 0.01, 8760),
-        metavar="H",
-        help="generate capacity: a preemption every H hours",
-    )
-    add(
-        "--outage-minutes",
-        type=_within(float, 0.01, 525_600),
-        metavar="M",
-        help="with outages of M minutes; needs --mtbf-hours",
-    )
+    add("--mtbf-hours", type=hours, metavar="H", help="generate capacity: a preemption every H hours")
+    add("--outage-minutes", type=minutes, metavar="M", help="with outages of M minutes; needs --mtbf-hours")
     add("--replays", type=_within(int, 1, 100_000), metavar="N", help="replay N times (1000; 300 per case of a sweep)")
     add("--seed", type=_within(int, 0, 2**32), default=0, metavar="N", help="seed the random draws (0)")
     add("--sweep", choices=["deadline", "regions"], help="compare deadlines or regions")
@@ -189,7 +175,7 @@ def _shared(add: Callable[..., Any], *flags: str) -> None:
         "--deadline-hours": {
             "type": float,
             "metavar": "H",
-            "help": "set the deadline from now [policy.deadline_hours]",
+            "help": "set the hours to the deadline [policy.deadline_hours]",
         },
         "--strategy": {"choices": ["hybrid", "spot", "on-demand"], "help": "choose the provisioning [policy.strategy]"},
         "--regions": {"metavar": "R,R", "help": "choose the regions [cloud.regions]"},

@@ -44,16 +44,10 @@ class EstimateResult:
     unpriced: Sequence[str]
     """Regions without a price."""
     warning: str | None
-
-    @property
-    def demand(self) -> Course:
-        """Return the course on demand only."""
-        return on_demand(self.work, self.assumed)
-
-    @property
-    def spot(self) -> Course | None:
-        """Return the course on spot only, None if it never ends."""
-        return on_spot(self.work, self.assumed)
+    demand: Course
+    """On demand only."""
+    spot: Course | None
+    """On spot only; None if it never ends."""
 
 
 def prices(options: Namespace) -> int:
@@ -104,6 +98,8 @@ def estimate(options: Namespace) -> int:
         estimates=estimates(policy.work, found, assumed),
         unpriced=_unpriced(found, regions),
         warning=age_warning(found, now),
+        demand=on_demand(policy.work, assumed),
+        spot=on_spot(policy.work, assumed),
     )
     parts: list[RenderableType] = [
         Text(f"{hours(result.work)} of work on {described(machine)}, a boot disk of {machine.boot_disk_gb} GB"),
@@ -251,8 +247,4 @@ def _estimate_values(result: EstimateResult) -> dict[str, Any]:
 def _course(course: Course | None) -> dict[str, Any] | None:
     if course is None:
         return None
-    return {
-        "preemptions": course.preemptions,
-        "billed_hours": course.billed,
-        "total_hours": course.total,
-    }
+    return {"preemptions": course.preemptions, "billed_hours": course.billed, "total_hours": course.total}

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 
 from rich.console import RenderableType
 
-from spot.accounting.cost import Account, account
-from spot.accounting.totals import Totals
+from spot.accounting.cost import Account, Totals, account
 from spot.cli import console
 from spot.config.load import load
 from spot.core.errors import Exit, SpotError
@@ -27,16 +26,12 @@ LONGEST = timedelta(days=3650)
 _Found = TypeVar("_Found", Account, Totals)
 
 
-class ReportError(SpotError):
-    """Report a request for a report that cannot be made."""
-
-
 def report(options: Namespace) -> int:
     """Show the report of one run, or of every run submitted since a time."""
     if (options.run is None) == (options.since is None):
-        raise ReportError("expected either RUN or --since", fix="spot report --since 90d")
+        raise SpotError("expected either RUN or --since", fix="spot report --since 90d")
     if options.json and options.markdown:
-        raise ReportError("--json and --markdown both write to standard output: choose one")
+        raise SpotError("--json and --markdown both write to standard output: choose one")
     now = datetime.now(UTC)
     since = None if options.since is None else moment(options.since, now)
     settings = load(options.settings)
@@ -51,16 +46,16 @@ def report(options: Namespace) -> int:
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """Parse `90d`, `12h` before `now`, or the beginning of a day, `2026-09-01`. Raises `ReportError`."""
+    """Parse `90d`, `12h` before `now`, or the beginning of a day, `2026-09-01`. Raises `SpotError`."""
     try:
         if ago := re.fullmatch(r"(\d{1,5})([dh])", text, re.ASCII):
             back = timedelta(days=int(ago[1])) if ago[2] == "d" else timedelta(hours=int(ago[1]))
         else:
             back = now - datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError as error:
-        raise ReportError(f"--since {text!r}: expected 90d, 12h or a day as 2026-09-01") from error
+        raise SpotError(f"--since {text!r}: expected 90d, 12h or a day as 2026-09-01") from error
     if not timedelta() < back <= LONGEST:
-        raise ReportError(f"--since {text!r}: expected a time within the last {LONGEST.days} days")
+        raise SpotError(f"--since {text!r}: expected a time within the last {LONGEST.days} days")
     return now - back
 
 

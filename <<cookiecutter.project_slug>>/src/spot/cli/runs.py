@@ -123,7 +123,7 @@ def _supervisor(options: Namespace) -> Supervisor:
 
 
 def _publish(run: Run, seen: Observation, ledger: Ledger, now: datetime) -> None:
-    from spot.report.publish import publish  # a reconcile that closes no run needs no renderer
+    from spot.report.page import publish  # a reconcile that closes no run needs no renderer
 
     publish(run, seen, ledger.store, now)
 

@@ -8,10 +8,8 @@ from enum import StrEnum
 from typing import Self
 
 from spot.core import fields
-from spot.core.alarm import Alarm
+from spot.core.history import Alarm, Parent, TrainingProgress
 from spot.core.job import JobError, JobState
-from spot.core.parent import Parent
-from spot.core.progress import TrainingProgress
 
 
 class Provisioning(StrEnum):

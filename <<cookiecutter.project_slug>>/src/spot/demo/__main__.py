@@ -20,12 +20,6 @@ from spot.storage.records.codec import encode
 STEPS = 500
 
 
-class DataError(SpotError):
-    """Report training data that a rehearsal cannot read."""
-
-    exit_code = Exit.USAGE
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Return 0 if the run met its deadline with the baseline's model, 1 if not, 2 for invalid arguments."""
     given = _parser().parse_args(arguments)
@@ -64,7 +58,7 @@ def training_flags(settings: Settings, steps: int, data: Path | None) -> tuple[s
     training = settings.training
     uri = str(training.get("data", "sample"))
     if uri.startswith("gs://") and not data:
-        raise DataError(
+        raise SpotError(
             f"training.data is {uri}, which a rehearsal cannot read", fix="download it, and give --data FILE"
         )
     fewest = min(steps, int(str(training.get("max-steps", steps))))

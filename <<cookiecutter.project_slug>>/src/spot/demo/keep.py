@@ -4,7 +4,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from spot.core.errors import Exit, SpotError
+from spot.core.errors import SpotError
 from spot.demo.environment import PREFIX, ROOT
 from spot.demo.runner import settings_text
 from spot.demo.scenario import REGIONS
@@ -13,21 +13,15 @@ from spot.storage.records.codec import encode
 from spot.storage.records.ledger import CLOSED, decode
 
 
-class KeepError(SpotError):
-    """Report a directory that cannot take the bucket."""
-
-    exit_code = Exit.USAGE
-
-
 def check(directory: Path) -> None:
-    """Make the directory. Raise `KeepError` if that fails, or if it has content."""
+    """Make the directory. Raise `SpotError` if that fails, or if it has content."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         reason = "it is not empty" if any(directory.iterdir()) else ""
     except OSError as error:
         reason = str(error.strerror)
     if reason:
-        raise KeepError(f"--keep {directory}: {reason}", fix="give a new directory")
+        raise SpotError(f"--keep {directory}: {reason}", fix="give a new directory")
 
 
 def keep(directory: Path) -> None:

@@ -11,19 +11,10 @@ from typing import Protocol
 from spot.accounting.cost import Account, account
 from spot.config.load import parse
 from spot.core.format import hours
-from spot.core.run import Decision, Run, RunState
+from spot.core.run import Run, RunState
 from spot.demo.comparison import Comparison, compare
 from spot.demo.director import Participant, RehearsalError
-from spot.demo.environment import (
-    BASELINE,
-    BUCKET,
-    CHECKPOINT_INTERVAL,
-    PREFIX,
-    PROVISIONING,
-    ROOT,
-    WORK,
-    Environment,
-)
+from spot.demo.environment import BASELINE, BUCKET, CHECKPOINT_INTERVAL, PREFIX, PROVISIONING, ROOT, WORK, Environment
 from spot.demo.participants import LOADING, RECONCILE_INTERVAL
 from spot.demo.scenario import REGIONS, AttemptView, Controls, Script, random_scenario, scenario
 from spot.emulators.capacity import ScriptedCapacity, TraceCapacity
@@ -117,7 +108,9 @@ def run_rehearsal(
     environment: Environment, watcher: Watcher, script: Script | None = None, run: Run | None = None
 ) -> Result:
     """Submit the run, by default that of the scenario, and reconcile it to its end. Raise `RehearsalError`."""
-    rehearsal = _Rehearsal(environment, watcher, script or _scenario(environment), run or new_run(environment))
+    seed = environment.options.seed
+    script = script or (scenario if seed is None else partial(random_scenario, seed=seed))
+    rehearsal = _Rehearsal(environment, watcher, script, run or new_run(environment))
     snapshot = rehearsal.play()
     run, now = snapshot.run, snapshot.now
     succeeded = run.state is RunState.SUCCEEDED
@@ -176,7 +169,7 @@ class _Rehearsal:
         self._reconciled = supervisor.request
         before, self._run = self._run, self._ledger.find(self._run.id).run
         for decision in self._run.decisions[len(before.decisions) :]:
-            self._watcher.event(_decided(decision))
+            self._watcher.event(Event(at=decision.at, text=f"supervisor: {decision.action}", detail=decision.reason))
         if supervisor.exit_code == -signal.SIGKILL:
             self._log(f"the supervisor is killed {self._killed}; a new one reads the bucket")
             self._supervisor, self._reconciled = self._environment.start_supervisor(self._run.id), -1
@@ -234,15 +227,6 @@ class _Rehearsal:
             total_steps=trainer.status["total"],
             durable_step=trainer.status.get("durable", attempt.from_step),
         )
-
-
-def _scenario(environment: Environment) -> Script:
-    seed = environment.options.seed
-    return scenario if seed is None else partial(random_scenario, seed=seed)
-
-
-def _decided(decision: Decision) -> Event:
-    return Event(at=decision.at, text=f"supervisor: {decision.action}", detail=decision.reason)
 
 
 def new_run(environment: Environment) -> Run:

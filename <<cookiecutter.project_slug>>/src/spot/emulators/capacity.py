@@ -1,7 +1,6 @@
 """Decide how many machines a region can provide at a time."""
 
 import sys
-import threading
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -27,17 +26,14 @@ class ScriptedCapacity:
     def __init__(
         self, counts: Mapping[tuple[str, Provisioning], int] | None = None, *, default: int = UNLIMITED
     ) -> None:
-        self._lock = threading.Lock()
         self._counts = dict(counts or {})
         self._default = default
 
     def set(self, region: str, provisioning: Provisioning, count: int) -> None:
-        with self._lock:
-            self._counts[region, provisioning] = count
+        self._counts[region, provisioning] = count
 
     def limit(self, region: str, provisioning: Provisioning, now: datetime) -> int:  # noqa: ARG002  # CapacitySource
-        with self._lock:
-            return self._counts.get((region, provisioning), self._default)
+        return self._counts.get((region, provisioning), self._default)
 
 
 class TraceCapacity:

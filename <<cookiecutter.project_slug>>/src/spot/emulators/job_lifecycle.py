@@ -1,4 +1,7 @@
-"""Move one job through its states, driven by the clock, by its process, and by calls."""
+"""Move one job through its states, driven by the clock, by its process, and by calls.
+
+The texts of its errors are from Google's documentation, which states the code of a stockout only.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -7,9 +10,9 @@ from signal import SIGKILL, SIGTERM, Signals
 
 from spot.core.job import JobError, JobState
 from spot.core.run import Provisioning
-from spot.emulators import messages
 from spot.emulators.custom_job import EmulatedJob
 from spot.emulators.launcher import Launcher, Process
+from spot.supervisor.classify import Code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +99,7 @@ class JobLifecycle:
             self._stop(_Ending(state=JobState.CANCELLED, error=error, at=end), SIGTERM, at)
 
     def preempt(self, at: datetime, *, save: bool) -> None:
-        error = messages.stockout(self.job.region)
+        error = stockout(self.job.region)
         ending = _Ending(state=JobState.FAILED, error=error, at=at, zero_succeeds=True)
         self._stop(ending, SIGTERM if save else SIGKILL, at)
 
@@ -141,7 +144,7 @@ class JobLifecycle:
         try:
             self.process = self.launcher.start(self.job.request.spec, self.job.name)
         except OSError as error:
-            self._ending = _Ending(state=JobState.FAILED, error=messages.internal(error), at=at)
+            self._ending = _Ending(state=JobState.FAILED, error=internal(error), at=at)
             return True
         self.job = replace(self.job, started_at=at)
         self._become(JobState.RUNNING, at)
@@ -158,7 +161,7 @@ class JobLifecycle:
             return True
         timeout = self.job.request.timeout
         if self._ending is None and self.job.started_at is not None and self.job.started_at + timeout <= now:
-            self.cancel(self.job.started_at + timeout, messages.timed_out(timeout))
+            self.cancel(self.job.started_at + timeout, timed_out(timeout))
             return True
         return False
 
@@ -179,4 +182,33 @@ def _exited(code: int, at: datetime) -> _Ending:
     status = code if code >= 0 else 128 - code
     if status == 0:
         return _Ending(state=JobState.SUCCEEDED, error=None, at=at)
-    return _Ending(state=JobState.FAILED, error=messages.exited(status), at=at)
+    return _Ending(state=JobState.FAILED, error=exited(status), at=at)
+
+
+def stockout(region: str) -> JobError:
+    """Return the error for missing capacity; a preemption has the same text."""
+    return JobError(
+        code=Code.RESOURCE_EXHAUSTED,
+        message=f"Resources are insufficient in region: {region}."
+        " Try a different region or use a different accelerator.",
+    )
+
+
+def exited(status: int) -> JobError:
+    return JobError(
+        code=Code.INVALID_ARGUMENT,
+        message=f"The replica workerpool0-0 exited with a non-zero status of {status}. Termination reason: Error.",
+    )
+
+
+def internal(detail: object) -> JobError:
+    return JobError(code=Code.INTERNAL, message=f"Internal error occurred for the current attempt. {detail}")
+
+
+def cancelled() -> JobError:
+    return JobError(code=Code.CANCELLED, message="CANCELED")
+
+
+def timed_out(timeout: timedelta) -> JobError:
+    message = f"The job ran for longer than its timeout of {timeout.total_seconds():.0f}s."
+    return JobError(code=Code.DEADLINE_EXCEEDED, message=message)

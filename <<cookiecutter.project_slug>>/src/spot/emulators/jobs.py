@@ -13,10 +13,9 @@ from functools import partial
 from spot.core.clock import Clock
 from spot.core.job import JobState
 from spot.core.run import Provisioning
-from spot.emulators import messages
 from spot.emulators.capacity import CapacitySource
 from spot.emulators.custom_job import EmulatedJob, InvalidJob, parse
-from spot.emulators.job_lifecycle import Behaviour, JobLifecycle
+from spot.emulators.job_lifecycle import Behaviour, JobLifecycle, cancelled
 from spot.emulators.launcher import Launcher
 
 MAX_PAGE = 100
@@ -110,7 +109,7 @@ class JobTable:
     def cancel(self, name: str) -> None:
         """Cancel a job; raise `UnknownJob`, or `WrongState` if it has ended."""
         with self._changing(name, "cancelled") as (job, now):
-            job.cancel(now, messages.cancelled())
+            job.cancel(now, cancelled())
 
     def preempt(self, name: str, *, save: bool) -> None:
         """Preempt a running job: SIGTERM and the grace period if `save`, else SIGKILL. Raise `WrongState`."""

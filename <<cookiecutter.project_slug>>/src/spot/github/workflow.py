@@ -189,7 +189,7 @@ def _switch_off_if_idle(ledger: Ledger, github: GitHub) -> None:
 
 
 def _publish(run: Run, seen: Observation, ledger: Ledger, now: datetime) -> None:
-    from spot.report.publish import publish
+    from spot.report.page import publish
 
     publish(run, seen, ledger.store, now)
 

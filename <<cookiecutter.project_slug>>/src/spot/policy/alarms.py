@@ -6,8 +6,8 @@ The conditions are those of docs/how-it-works.md. Pure functions of what is know
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from spot.core.alarm import Alarm, Condition
 from spot.core.format import clock, hours
+from spot.core.history import Alarm, Condition
 from spot.core.run import Attempt, CancelReason, Observation, Outcome, Provisioning, Run, Strategy
 from spot.policy.slack import SETTLE, Slack, counted_work
 

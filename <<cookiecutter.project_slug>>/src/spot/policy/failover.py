@@ -23,13 +23,7 @@ SHORTEST = timedelta(minutes=6)
 """A budget that pays for less is spent: the start alone takes longer."""
 
 _REFUSED = frozenset({Outcome.QUOTA, Outcome.REQUEST_REJECTED})
-_FRUITLESS = _REFUSED | {
-    Outcome.NO_CAPACITY,
-    Outcome.PREEMPTED,
-    Outcome.EXPIRED,
-    Outcome.INTERNAL,
-    Outcome.UNKNOWN,
-}
+_FRUITLESS = _REFUSED | {Outcome.NO_CAPACITY, Outcome.PREEMPTED, Outcome.EXPIRED, Outcome.INTERNAL, Outcome.UNKNOWN}
 """Outcomes that send the next attempt to another region, unless there was progress first."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from spot.core.format import hours
-from spot.core.progress import TrainingProgress
+from spot.core.history import TrainingProgress
 from spot.core.run import Attempt, Observation, PolicyConfig, Provisioning, Run, Strategy
 
 HOUR = timedelta(hours=1)
@@ -119,11 +119,6 @@ class Slack:
     def latest_on_demand_start(self) -> datetime:
         """Return when the slack is down to `margin`, if nothing advances until then."""
         return self.deadline - self.work - self.margin
-
-    @property
-    def on_demand_deadline(self) -> datetime:
-        """Return when on-demand must have been submitted to be in time, if nothing advances until then."""
-        return self.deadline - self.work - self.on_demand_overhead
 
 
 def hands_over(policy: PolicyConfig) -> bool:

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from spot.accounting.cost import Account, AttemptCost, Verdict
+from spot.accounting.cost import Account, AttemptCost, Totals, Verdict
 from spot.accounting.phases import Phase
-from spot.accounting.totals import Totals
 from spot.core.run import RunState
 from spot.google import console_urls
 

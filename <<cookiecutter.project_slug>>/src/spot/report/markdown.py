@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from spot.accounting.cost import Account
+from spot.accounting.cost import Account, Totals
 from spot.accounting.progress_curve import Curve, curve, horizon
-from spot.accounting.totals import Totals
 from spot.core.format import clock, counted
 from spot.core.run import Attempt, Outcome, Run, RunState
 from spot.google import console_urls

@@ -1,14 +1,20 @@
-"""Render a report as one HTML page: no network, no script, light and dark, for a phone and for paper."""
+"""Render a report as one HTML page and publish it: no network, no script, light and dark, for a phone and for paper."""
 
-from spot.accounting.cost import Account, Verdict
+import logging
+from datetime import datetime
+
+from spot.accounting.cost import Account, Totals, Verdict, account
 from spot.accounting.progress_curve import curve, horizon
-from spot.accounting.totals import Totals
+from spot.core.errors import SpotError
 from spot.core.format import clock, counted
-from spot.core.run import RunState
+from spot.core.run import Observation, Run, RunState
 from spot.google import console_urls
 from spot.report import charts, rows
 from spot.report import wording as words
 from spot.report.render import render
+from spot.storage.base import ABSENT, Conflict, Store
+
+_log = logging.getLogger(__name__)
 
 
 def report(account: Account) -> str:
@@ -54,3 +60,23 @@ def _lead(account: Account) -> str:
     due = words.deadline(account)
     text = due if account.verdict is Verdict.NO_MODEL else f"{words.state(account)}. Deadline {due}"
     return f"{text[0].upper()}{text[1:]}."
+
+
+def publish(run: Run, observation: Observation | None, store: Store, now: datetime) -> str | None:
+    """Write the page once and return its URI, or None after a failure.
+
+    `store` is that of the ledger, `observation` is None if the bucket was not read. A failure is logged only, since
+    no run may depend on its report.
+    """
+    name = f"reports/{run.id}/report.html"
+    try:
+        store.write(name, report(account(run, observation, now)).encode(), if_generation=ABSENT)
+    except Conflict:  # an earlier or concurrent reconcile wrote it
+        pass
+    except SpotError as error:
+        _log.warning("%s: cannot write %s: %s", run.id, name, error)
+        return None
+    except Exception:  # a defect in the page must not keep this run, or later runs, from closing
+        _log.exception("%s: cannot write %s", run.id, name)
+        return None
+    return f"{store.uri}/{name}"

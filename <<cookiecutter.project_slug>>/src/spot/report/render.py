@@ -32,11 +32,6 @@ def label(text: object) -> str:
     return re.sub(r"[^\w -]+", " ", str(text))
 
 
-def code(text: str) -> str:
-    """Return `text` on one line as inline code of Markdown."""
-    return f"<code>{plain(text)}</code>"
-
-
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table of escaped cells; a column aligns right if its name begins with `>`."""
     lines = [

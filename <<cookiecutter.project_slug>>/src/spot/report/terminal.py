@@ -4,9 +4,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from spot.accounting.cost import Account
+from spot.accounting.cost import Account, Totals
 from spot.accounting.phases import Phase
-from spot.accounting.totals import Totals
 from spot.core.format import clock, counted, short
 from spot.core.run import Decision, RunState
 from spot.core.tables import facts, table

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from spot.accounting.cost import EVEN, Account, Verdict
+from spot.accounting.cost import EVEN, Account, Totals, Verdict
 from spot.accounting.phases import Phase
-from spot.accounting.totals import Totals
 from spot.core.format import clock, counted, hours
-from spot.core.parent import Parent
+from spot.core.history import Parent
 from spot.core.run import Outcome, RunState
 
 MEANING = {

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Any
 
+from spot.core.history import TrainingProgress
 from spot.core.job import JobState
-from spot.core.progress import TrainingProgress
 from spot.core.run import Attempt, Cancel, CancelReason, Observation, Outcome, Provisioning, Run
 from spot.simulation.startup_times import StartupTimes
 from spot.simulation.windows import Capacity

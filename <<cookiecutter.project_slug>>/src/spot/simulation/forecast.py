@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 
 from spot.core.run import Provisioning, Run
 from spot.policy.decide import decide
@@ -13,6 +14,9 @@ from spot.simulation.replay import Decide, horizon, replay
 from spot.simulation.startup_times import StartupTimes
 from spot.simulation.windows import Windows
 
+HOUR = timedelta(hours=1)
+DEADLINES = (1.1, 1.25, 1.5, 2.0, 3.0)
+"""Of a sweep, as multiples of the work."""
 CERTAIN = 3
 """The rule of three: an event that never occurred in n independent windows has, at 95 %, a probability below 3/n."""
 
@@ -41,7 +45,7 @@ class Case:
 
     @property
     def deadline_hours(self) -> float:
-        return (self.run.spec.deadline - self.run.submitted_at) / timedelta(hours=1)
+        return (self.run.spec.deadline - self.run.submitted_at) / HOUR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +60,10 @@ class ReplayResult:
     missed: bool
     """Whether the deadline was missed."""
     preemptions: int
-    asked: int
-    """Number of attempts."""
+    attempts: int
     spot_hours: float
     on_demand_hours: float
-    waited_hours: float
-    """Without any machine."""
+    hours_without_machine: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,11 +159,38 @@ def compare(case: Case, windows: Windows, times: StartupTimes, starts: Sequence[
                     hours=None if end is None else end / 60,
                     missed=replayed.missed,
                     preemptions=replayed.run.preemptions,
-                    asked=len(replayed.run.attempts),
+                    attempts=len(replayed.run.attempts),
                     spot_hours=billed[Provisioning.SPOT] / 60,
                     on_demand_hours=billed[Provisioning.ON_DEMAND] / 60,
-                    waited_hours=replayed.waited / 60,
+                    hours_without_machine=replayed.waited / 60,
                 )
             )
     ours, on_demand, spot_window = (ReplayResults(replays=tuple(found[baseline]), apart=apart) for baseline in Baseline)
     return Forecast(case=case, ours=ours, on_demand=on_demand, spot_window=spot_window)
+
+
+def deadlines(run: Run, most: timedelta) -> list[Case]:
+    """Return cases from the nearest deadline that on-demand is sure to meet up to `most`, the run's own among them."""
+    policy = run.spec.policy
+    own = run.spec.deadline - run.submitted_at
+    step = timedelta(minutes=30 if policy.work >= 5 * HOUR else 6)
+    nearest = math.ceil((policy.work + policy.worst_start + policy.reconcile_interval) / step) * step
+    times = {nearest, *(round(factor * policy.work / step) * step for factor in DEADLINES)}
+    found = sorted({own, *(time for time in times if nearest <= time <= most)})
+    return [_case(run, f"{round(time / HOUR, 2):g} h", deadline=run.submitted_at + time) for time in found]
+
+
+def regions(run: Run, others: Sequence[str]) -> list[Case]:
+    """Return each region of the run alone, then the first two together, three, and so on.
+
+    A run with one region is combined with each of `others` instead.
+    """
+    policy = run.spec.policy
+    own = policy.regions
+    together = [own[:number] for number in range(2, len(own) + 1)] or [(*own, other) for other in others]
+    sets = [*((region,) for region in own), *together]
+    return [_case(run, " + ".join(names), policy=replace(policy, regions=names)) for names in sets]
+
+
+def _case(run: Run, label: str, **changes: Any) -> Case:
+    return Case(label=label, run=replace(run, spec=replace(run.spec, **changes)))

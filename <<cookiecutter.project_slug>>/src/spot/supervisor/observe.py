@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from spot.core.errors import SpotError, TemporarilyUnavailable
+from spot.core.history import TrainingProgress
 from spot.core.job import JobError, JobSnapshot, JobState
-from spot.core.progress import TrainingProgress
 from spot.core.run import Attempt, Observation, Outcome, Run
 from spot.google.vertex import JobClient, JobNotFound
 from spot.policy.slack import Slack

@@ -6,12 +6,8 @@ from spot.core.fields import shown
 from spot.core.run import Run, RunState
 
 
-class ForeignRun(SpotError):
-    """Report a run that the settings do not allow. No request is sent for it."""
-
-
 def check(run: Run, settings: Settings) -> None:
-    """Raise `ForeignRun` if the run pins another place, machine, account or image than the settings.
+    """Raise `SpotError` if the run pins another place, machine, account or image than the settings.
 
     A run that is cancelled or has ended creates no attempt, so that only its place matters.
     """
@@ -33,7 +29,7 @@ def check(run: Run, settings: Settings) -> None:
         ]
     for name, pinned, ours in pairs:
         if pinned != ours:
-            raise ForeignRun(
+            raise SpotError(
                 f"run {run.id} has {shown(pinned)} as {name}, spot.toml has {shown(ours)}: no request is sent for it",
                 fix=f"correct spot.toml, or end an open run with spot cancel {run.id}",
             )

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from spot.core.actions import Action, CancelAttempt, Close, GiveUp, Submit, Wait
-from spot.core.alarm import Alarm
 from spot.core.clock import Clock
 from spot.core.errors import Exit, PermissionDenied, SpotError, TemporarilyUnavailable
 from spot.core.fields import one_line
+from spot.core.history import Alarm
 from spot.core.run import Attempt, Cancel, Decision, Observation, Outcome, Run, RunState
 from spot.google.vertex import JobClient, RequestRejected
 from spot.policy import termination

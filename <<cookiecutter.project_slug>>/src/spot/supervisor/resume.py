@@ -10,18 +10,10 @@ from datetime import datetime
 
 from spot.accounting.cost import account
 from spot.config.settings import Settings
-from spot.core.parent import Parent
+from spot.core.history import Parent
 from spot.core.run import Observation, Run, RunState
 from spot.storage.records.ledger import Ledger
-from spot.supervisor.submit import (
-    SubmitError,
-    SubmitOptions,
-    SubmitPlan,
-    overridden,
-    pinned_image,
-    plan_priced,
-    run_of,
-)
+from spot.supervisor.submit import SubmitError, SubmitOptions, SubmitPlan, overridden, pinned_image, plan_priced, run_of
 from spot.supervisor.training_status import TrainingStatus
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
-from spot.core.progress import TrainingProgress
+from spot.core.history import TrainingProgress
 from spot.core.run import Attempt, Observation, Run
 from spot.storage.base import GIVE_UP_S
 from spot.storage.factory import open_store
