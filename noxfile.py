@@ -143,9 +143,10 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def benchmark(session: nox.Session) -> None:
-    """Measure the cost of a checkpoint beside the usual ways of taking one."""
+    """Measure the cost of a checkpoint beside the usual ways of taking one, and of the loop beside a bare one."""
     quick = ("--quick",) if "CI" in os.environ else ()
     tool(session, "-m", "benchmarks", *quick, *session.posargs)
+    tool(session, "-m", "benchmarks.throughput", *quick)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
