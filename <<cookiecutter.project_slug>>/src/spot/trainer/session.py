@@ -132,7 +132,7 @@ class Session:
         """Return the model on the device, in training mode. Build the optimizer on the returned model."""
         return model.to(self.device).train()
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Return the context of forward passes in the precision of `--precision`."""
         return self._engine.compute.autocast()
 

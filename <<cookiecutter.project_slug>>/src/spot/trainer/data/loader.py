@@ -167,7 +167,7 @@ class Loader:
                 if isinstance(found, SpotError):
                     raise found
                 indices, batch = found
-                yield indices, tree_map(self._moved, batch, is_leaf=_movable)
+                yield indices, batch if self.device.type == "cpu" else tree_map(self._moved, batch, is_leaf=_movable)
         finally:
             # Ends the workers now. The garbage collector closes their queues first: they would wait for ever.
             del loaded
