@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -39,6 +40,18 @@ def test_an_example_resumes_bit_for_bit_and_passes_the_suite(example: str, baked
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "skipped" not in done.stdout
+
+
+@pytest.mark.processes
+def test_max_steps_ends_a_loop_of_the_users_own(baked: Path, tmp_path: Path) -> None:
+    """The project's suite shortens every loop with this flag."""
+    folder = shutil.copytree(baked, tmp_path / "project")
+    put(EXAMPLES["bring-your-loop.md-0"], folder)
+    environ = {**os.environ, "PYTHONPATH": f"{folder / 'src'}{os.pathsep}{folder}"}
+    command = [sys.executable, "-m", "task", "--max-steps", "3", "--batch-size", "2"]
+    subprocess.run(command, cwd=folder, env=environ, capture_output=True, check=True)
+
+    assert json.loads((folder / "output/models/default/metrics.json").read_text())["steps"] == 3
 
 
 def test_the_pages_have_examples() -> None:
