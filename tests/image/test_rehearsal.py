@@ -16,11 +16,10 @@ import pytest
 
 from spot.core.clock import SystemClock
 from spot.core.run import Outcome, Run, RunState
-from spot.demo.comparison import compare
+from spot.demo.runner import compare
 from spot.emulators.capacity import ScriptedCapacity
-from spot.emulators.job_lifecycle import Behaviour
+from spot.emulators.job_lifecycle import Behaviour, Spec, arguments, variables
 from spot.emulators.jobs import JobTable
-from spot.emulators.launcher import Spec, arguments, variables
 from spot.emulators.vertex_server import VertexServer
 from spot.google.vertex import ENDPOINT, VertexJobs
 from spot.storage.factory import open_store

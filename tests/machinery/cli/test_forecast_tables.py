@@ -124,5 +124,5 @@ def test_a_sweep_has_a_line_for_each_case_and_marks_the_one_of_the_settings(
     ]
     text = read(shown(*cases, sweep="deadline"), capsys)
     assert row(text, "24 h *") == ["$5.00", "50%", "13.0 h", "0 of 4", "█" * 9]
-    assert row(text, "48 h") == ["$2.00", "80%", "12.0 h", "0 of 4", "███▋"]
+    assert row(text, "48 h") == ["$2.00", "80%", "12.0 h", "0 of 4", "███▌"]
     assert "* the run of the settings" in text

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from spot.demo.comparison import compare
+from spot.demo.runner import compare
 from spot.storage import paths
 from spot.storage.base import ABSENT, NotFound
 from spot.storage.factory import open_store

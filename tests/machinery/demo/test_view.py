@@ -11,8 +11,7 @@ from rich.console import Console, RenderableType
 
 from spot.accounting.cost import account
 from spot.core.run import Outcome, Provisioning, Run, RunState
-from spot.demo.comparison import Comparison
-from spot.demo.runner import Event, Result, Snapshot
+from spot.demo.runner import Comparison, Event, Result, Snapshot
 from spot.demo.view import Timeline, attempts, ending, since
 from spot.demo.virtual_clock import EPOCH
 from tests.machinery.samples import attempt, ended, run, seen

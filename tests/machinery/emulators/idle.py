@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from signal import SIGTERM, Signals
 
+from spot.emulators.job_lifecycle import Spec
 from spot.emulators.jobs import JobTable
-from spot.emulators.launcher import Spec
 
 
 class IdleProcess:

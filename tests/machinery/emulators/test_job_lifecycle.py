@@ -11,8 +11,8 @@ import pytest
 from spot.core.job import JobError, JobState
 from spot.core.run import Provisioning
 from spot.emulators import job_lifecycle
+from spot.emulators.job_lifecycle import Spec
 from spot.emulators.jobs import JobTable, WrongState
-from spot.emulators.launcher import Spec
 from tests.machinery.clocks import START
 from tests.machinery.emulators.idle import finish
 from tests.machinery.emulators.world import BEHAVIOUR, PROJECT, REGION, World, custom_job

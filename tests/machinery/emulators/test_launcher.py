@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spot.emulators.launcher import arguments, variables
+from spot.emulators.job_lifecycle import arguments, variables
 from tests.machinery.emulators.world import custom_job
 
 

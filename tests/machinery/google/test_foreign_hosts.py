@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from spot.core.errors import SpotError
 from spot.core.run import Run
 from spot.google import vertex
-from spot.google.vertex import UnsafeRequest, VertexJobs
+from spot.google.vertex import VertexJobs
 from spot.storage.base import Damaged
 from spot.storage.records.codec import encode
 from spot.storage.records.ledger import decode
@@ -106,6 +106,6 @@ def test_no_ledger_leads_a_request_to_another_host(region: str, job: str | None,
 def test_a_refused_request_says_what_was_refused(changes: dict[str, Any], says: str, asked: set[str]) -> None:
     run = replace(RUN, attempts=(replace(RUN.attempts[0], **changes),))
     call = VertexJobs().get if "job" in changes else VertexJobs().create
-    with pytest.raises(UnsafeRequest, match=re.escape(says)):
+    with pytest.raises(SpotError, match=re.escape(says)):
         call(run, run.attempts[0])
     assert asked == set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spot.report.histogram import LABEL, Scale, axis, bar, blocks, picture, scale
+from spot.report.histogram import LABEL, Scale, axis, blocks, picture, scale
 from tests.machinery.simulation.forecasted import forecast, replays
 
 TEN = Scale(least=0, most=10, step=2)
@@ -70,8 +70,3 @@ def test_without_a_single_end_there_is_only_the_deadline() -> None:
     never = replays([1] * 4, [None] * 4)
     lines = [line.plain for line in picture(forecast(ours=never, on_demand=never, spot_window=never), 80)]
     assert any("│" in line for line in lines)
-
-
-@pytest.mark.parametrize(("share", "drawn"), [(0.5, "█████"), (0.55, "█████▌"), (2, "█" * 10), (0, ""), (-1, "")])
-def test_a_bar_is_as_long_as_its_share(share: float, drawn: str) -> None:
-    assert bar(share, 10) == drawn

@@ -20,8 +20,8 @@ from spot.core.clock import SystemClock
 from spot.core.history import Parent
 from spot.core.run import RunState
 from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.job_lifecycle import Spec, arguments
 from spot.emulators.jobs import JobTable
-from spot.emulators.launcher import Spec, arguments
 from spot.storage import paths
 from spot.storage.base import Damaged
 from spot.storage.factory import open_store

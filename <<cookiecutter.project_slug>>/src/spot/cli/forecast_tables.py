@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
+from rich.bar import Bar
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,7 +14,7 @@ from spot.core.format import counted, hours
 from spot.core.run import Provisioning, Run
 from spot.core.tables import facts, table
 from spot.pricing.quotes import described
-from spot.report.histogram import bar, picture
+from spot.report.histogram import picture
 from spot.simulation.capacity import Supply
 from spot.simulation.forecast import Baseline, Forecast, ReplayResults, quantile
 from spot.simulation.startup_times import StartupRanges
@@ -108,7 +109,7 @@ def _sweep_table(result: ForecastResult, *, bars: bool) -> Table:
             Text(f"{ours.missed} of {len(ours.replays)}", style="bold red" if ours.missed else ""),
         ]
         if bars:
-            cells.append(Text("" if found.saving is None else bar(1 - found.saving, BAR), style="green"))
+            cells.append("" if found.saving is None else Bar(1, 0, 1 - found.saving, width=BAR, color="green"))
         shown.add_row(*cells, style="bold" if is_own else "")
     return shown
 

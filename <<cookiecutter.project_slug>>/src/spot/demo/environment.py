@@ -14,9 +14,8 @@ from spot.demo import participants
 from spot.demo.director import Director, Participant, RehearsalError
 from spot.demo.virtual_clock import EPOCH
 from spot.emulators.capacity import ScriptedCapacity, TraceCapacity
-from spot.emulators.job_lifecycle import Behaviour
+from spot.emulators.job_lifecycle import Behaviour, Spec, arguments, variables
 from spot.emulators.jobs import JobTable
-from spot.emulators.launcher import Spec, arguments, variables
 from spot.emulators.storage_server import emulator
 from spot.emulators.vertex_server import VertexServer
 

@@ -29,12 +29,7 @@ LOADING = timedelta(minutes=1)
 
 
 def train(
-    end: socket.socket,
-    log: str,
-    arguments: Sequence[str],
-    environ: Mapping[str, str],
-    task: str,
-    work: timedelta,
+    end: socket.socket, log: str, arguments: Sequence[str], environ: Mapping[str, str], task: str, work: timedelta
 ) -> NoReturn:
     """Run the real trainer. Its steps take equal shares of `work` in virtual time."""
     _become(log, environ)

@@ -1,4 +1,4 @@
-"""Submit the run of a rehearsal and take it to its end."""
+"""Submit the run of a rehearsal, take it to its end, and compare its results with those of the baseline."""
 
 import json
 import signal
@@ -12,14 +12,17 @@ from spot.accounting.cost import Account, account
 from spot.config.load import parse
 from spot.core.format import hours
 from spot.core.run import Run, RunState
-from spot.demo.comparison import Comparison, compare
 from spot.demo.director import Participant, RehearsalError
 from spot.demo.environment import BASELINE, BUCKET, CHECKPOINT_INTERVAL, PREFIX, PROVISIONING, ROOT, WORK, Environment
 from spot.demo.participants import LOADING, RECONCILE_INTERVAL
 from spot.demo.scenario import REGIONS, AttemptView, Controls, Script, random_scenario, scenario
 from spot.emulators.capacity import ScriptedCapacity, TraceCapacity
+from spot.storage import paths
+from spot.storage.base import NotFound, Store
 from spot.storage.factory import open_store
+from spot.storage.records import completion
 from spot.storage.records.ledger import Ledger
+from spot.storage.records.manifest import Json
 from spot.supervisor.training_status import BucketStatus
 
 RUN = "20260105-060000-rehearsal"
@@ -51,6 +54,23 @@ reconcile_interval_minutes = {RECONCILE_INTERVAL / MINUTE + 2}
 max_checkpoint_interval_minutes = {CHECKPOINT_INTERVAL / MINUTE}
 reserve_minutes = 45
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Hold what is identical in two runs, and the first metric of the interrupted run."""
+
+    metric: str | None
+    value: float | None
+    """On the held-out data."""
+    steps: int
+    same_weights: bool
+    same_metrics: bool
+    same_order: bool
+
+    @property
+    def identical(self) -> bool:
+        return self.same_weights and self.same_metrics and self.same_order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,3 +266,26 @@ def new_run(environment: Environment) -> Run:
 def settings_text(regions: Sequence[str], bucket: str) -> str:
     """Return the spot.toml of a rehearsal."""
     return SETTINGS.format(regions=json.dumps(regions), bucket=json.dumps(bucket, ensure_ascii=False))
+
+
+def compare(root: str, baseline: str, interrupted: str) -> Comparison:
+    """Compare two complete runs below `root`, files by size and checksum; raise `NotFound` if one is not complete."""
+    models = open_store(f"{root}/models")
+    (expected_files, expected), (files, found) = (_results(models, run) for run in (baseline, interrupted))
+    return Comparison(
+        metric=found["metric"],
+        value=found["shipped"].get(found["metric"]),
+        steps=found["steps"],
+        same_weights=files == expected_files,
+        same_metrics=found["history"] == expected["history"],
+        same_order=found["samples_digest"] == expected["samples_digest"],
+    )
+
+
+def _results(models: Store, run: str) -> tuple[dict[str, tuple[int, int]], dict[str, Json]]:
+    found = completion.read(models, run)
+    if found is None:
+        raise NotFound(f"run {run} is not complete: {models.uri} has no {paths.output(run, paths.COMPLETION)}")
+    metrics = json.loads(models.read(paths.output(run, paths.METRICS)).data)
+    model = {name: one for name, one in found.objects.items() if name.startswith(paths.MODEL_FOLDER)}
+    return {name: (one.size, one.crc32c) for name, one in model.items()}, metrics

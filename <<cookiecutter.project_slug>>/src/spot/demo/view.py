@@ -13,8 +13,7 @@ from rich.text import Text
 from spot.accounting.cost import Account
 from spot.core.format import hours, state_of
 from spot.core.run import Attempt
-from spot.demo.comparison import Comparison
-from spot.demo.runner import Event, Result, Snapshot
+from spot.demo.runner import Comparison, Event, Result, Snapshot
 from spot.demo.virtual_clock import EPOCH
 
 WIDTH = 120

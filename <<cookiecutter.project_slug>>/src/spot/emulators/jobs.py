@@ -15,8 +15,7 @@ from spot.core.job import JobState
 from spot.core.run import Provisioning
 from spot.emulators.capacity import CapacitySource
 from spot.emulators.custom_job import EmulatedJob, InvalidJob, parse
-from spot.emulators.job_lifecycle import Behaviour, JobLifecycle, cancelled
-from spot.emulators.launcher import Launcher
+from spot.emulators.job_lifecycle import Behaviour, JobLifecycle, Launcher, cancelled
 
 MAX_PAGE = 100
 _FIRST_ID = 10**18

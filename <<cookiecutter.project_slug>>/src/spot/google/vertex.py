@@ -48,10 +48,6 @@ class JobNotFound(SpotError):
     exit_code = Exit.AGAIN
 
 
-class UnsafeRequest(SpotError):
-    """Report a project, region or job name that could lead a request, and its access token, to another host."""
-
-
 class JobClient(Protocol):
     """Manage the custom jobs of a project. Each method may raise `PermissionDenied` or `TemporarilyUnavailable`."""
 
@@ -132,12 +128,12 @@ class VertexJobs:
 
     def _client_of(self, job: str) -> Any:
         if not (match := JOB.fullmatch(job)):
-            raise UnsafeRequest(f"{shown(job)} is not the name of a job: no request was sent")
+            raise SpotError(f"{shown(job)} is not the name of a job: no request was sent")
         return self._client(match["region"])
 
     def _client(self, region: str) -> Any:
         if not REGION.fullmatch(region):
-            raise UnsafeRequest(f"{shown(region)} is not a region: no request was sent")
+            raise SpotError(f"{shown(region)} is not a region: no request was sent")
         with self._lock:
             if region not in self._clients:
                 self._clients[region] = _open(self._endpoint.format(region=region))
@@ -156,7 +152,7 @@ class VertexJobs:
 
 def _parent(run: Run, attempt: Attempt) -> str:
     if not PROJECT.fullmatch(run.spec.project):
-        raise UnsafeRequest(f"{shown(run.spec.project)} is not a project: no request was sent")
+        raise SpotError(f"{shown(run.spec.project)} is not a project: no request was sent")
     return f"projects/{run.spec.project}/locations/{attempt.region}"
 
 

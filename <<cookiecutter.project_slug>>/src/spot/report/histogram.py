@@ -68,12 +68,6 @@ def picture(found: Forecast, width: int) -> list[Text]:
     return [*lines, _axis(hours, columns, "")]
 
 
-def bar(share: float, width: int) -> str:
-    """Return a bar that fills the width at 1; longer bars are cut."""
-    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
-    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
-
-
 def blocks(counts: Sequence[int], height: int) -> list[str]:
     """Return lines, the uppermost first; the fullest bin has full height, and every count is visible."""
     full = len(BLOCKS) - 1

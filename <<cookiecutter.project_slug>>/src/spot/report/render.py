@@ -34,11 +34,8 @@ def label(text: object) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table of escaped cells; a column aligns right if its name begins with `>`."""
-    lines = [
-        [name.lstrip(">") for name in head],
-        ["---:" if name.startswith(">") else "---" for name in head],
-        *rows,
-    ]
+    rule = ["---:" if name.startswith(">") else "---" for name in head]
+    lines = [[name.lstrip(">") for name in head], rule, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -46,7 +46,8 @@ def observe(run: Run, jobs: JobClient, status: TrainingStatus, now: datetime) ->
             run = run.with_attempt(replace(active, state=JobState.UNSPECIFIED))
         elif snapshot is None:
             if now - active.intended_at > GIVE_UP_AFTER:
-                run = run.with_attempt(_given_up(active, seen, now))
+                created, lost = f"Vertex AI no longer has the job of {active.id}", f"no job of {active.id} was found"
+                run = run.with_attempt(given_up(active, created if active.job else lost, seen, now))
         else:
             updated = _merged(active, snapshot, seen, now)
             if updated.state.ended:
@@ -191,11 +192,6 @@ def _first_step(active: Attempt, progress: TrainingProgress) -> datetime:
     made = max(progress.step - active.from_step, 0)
     ago = timedelta(hours=made / progress.steps_per_hour) if progress.steps_per_hour > 0 else timedelta()
     return min(max(progress.at - ago, active.started_at or active.intended_at), progress.at)
-
-
-def _given_up(active: Attempt, seen: Observation, now: datetime) -> Attempt:
-    message = f"Vertex AI no longer has the job of {active.id}" if active.job else f"no job of {active.id} was found"
-    return given_up(active, message, seen, now)
 
 
 def given_up(active: Attempt, message: str, seen: Observation, now: datetime) -> Attempt:
