@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from spot.trainer.data.contract import Data, TaskData, TaskModel
 from spot.trainer.main import prepared
-from spot.trainer.progress import TOKENS
+from spot.trainer.metrics import TOKENS
 from spot.trainer.runtime.errors import UsageError
 from spot.trainer.runtime.flags import Flags, Precision
 from spot.trainer.session import Session

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from spot.trainer.runtime.errors import UsageError
 
+TOKENS = "tokens"
+"""The value of a step that is a count and no loss; its rate is reported."""
 DIRECTIONS = ("max", "min", "exp max", "exp min")
 
 

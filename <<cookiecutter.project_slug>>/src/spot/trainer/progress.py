@@ -16,12 +16,11 @@ from torch.optim import Optimizer
 from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.context import Start
 from spot.trainer.data.loader import Loader
+from spot.trainer.metrics import TOKENS
 from spot.trainer.state import TrainingState
 
 BAR_EVERY_S = 0.1
 SCALARS_EVERY_S = 1.0
-TOKENS = "tokens"
-"""The metric of a step that counts; its rate is reported."""
 
 OnMetrics = Callable[[int, Mapping[str, float]], None]
 

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from spot.storage.base import Damaged
 from spot.storage.records.manifest import Json
 from spot.trainer.checkpoint import pytree, serialize
-from spot.trainer.metrics import Metric
+from spot.trainer.metrics import TOKENS, Metric
 from spot.trainer.runtime.errors import UsageError
 
 OWN = ("session", "generators", "best_weights")
@@ -102,8 +102,8 @@ class TrainingState:
     def stepped(self, metrics: Mapping[str, float | Tensor]) -> None:
         """Count an optimizer step."""
         self.counters.step += 1
-        for name, value in metrics.items():
-            summand = torch.as_tensor(value, dtype=torch.float64).detach()
+        for name in metrics.keys() - {TOKENS}:
+            summand = torch.as_tensor(metrics[name], dtype=torch.float64).detach()
             self._sums[name] = self._sums[name] + summand if name in self._sums else summand
         self._summed += 1
 
