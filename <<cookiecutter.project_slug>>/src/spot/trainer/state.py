@@ -102,9 +102,14 @@ class TrainingState:
     def stepped(self, metrics: Mapping[str, float | Tensor]) -> None:
         """Count an optimizer step."""
         self.counters.step += 1
-        for name in metrics.keys() - {TOKENS}:
-            summand = torch.as_tensor(metrics[name], dtype=torch.float64).detach()
-            self._sums[name] = self._sums[name] + summand if name in self._sums else summand
+        for name, value in metrics.items():
+            if name == TOKENS:
+                continue
+            summand = value.detach() if isinstance(value, Tensor) else value
+            if name not in self._sums:
+                device = value.device if isinstance(value, Tensor) else None
+                self._sums[name] = torch.zeros((), dtype=torch.float64, device=device)
+            self._sums[name].add_(summand)
         self._summed += 1
 
     def evaluated(self, values: Mapping[str, float], seconds: float) -> bool:
