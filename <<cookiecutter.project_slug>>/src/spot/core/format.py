@@ -41,14 +41,14 @@ def state_of(attempt: Attempt) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON takes it: times in ISO 8601, durations in hours, numbers with four decimals."""
+    """Return a value as JSON takes it: times in ISO 8601, durations in hours, numbers with six decimals."""
     match value:
         case datetime():
             return value.isoformat()
         case timedelta():
-            return round(value / timedelta(hours=1), 4)
+            return round(value / timedelta(hours=1), 6)
         case float():
-            return round(value, 4) if math.isfinite(value) else None
+            return round(value, 6) if math.isfinite(value) else None
         case Mapping():
             return {key: plain(item) for key, item in value.items()}
         case list() | tuple():
