@@ -195,6 +195,11 @@ def test_patience_without_a_metric_is_refused(task: Trainer) -> None:
         ('{"error": "min"}', '["error"]', ["METRICS is ['error']"]),
         ("    with Session", "    return\n    with Session", ["task.train.main()", "Session.from_environment()"]),
         ("def main", "def run", ["task.train", "main()"]),
+        (
+            "            loss.backward()",
+            "            session.evaluate(lambda batch: {}, batches)\n            loss.backward()",
+            ["evaluate was called at step 0", "top of the loop"],
+        ),
     ],
 )
 def test_a_mistake_in_a_loop_is_named(before: str, after: str, words: list[str], task: Trainer) -> None:

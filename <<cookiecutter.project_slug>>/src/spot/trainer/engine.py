@@ -116,11 +116,16 @@ class Engine:
         state = self.state
         if state.counters.evaluated_step == state.step and state.counters.history:
             return dict(state.newest)
+        if self._in_step:
+            raise UsageError(
+                f"session.evaluate was called at step {state.step} after the next batch was taken: evaluate at the top"
+                " of the loop, before the first batch of a step"
+            )
         started = self._clock.monotonic()
         modes = [(module, module.training) for top in state.modules for module in top.modules()]
         before, means = generators(), Means(self._metrics)
         try:
-            with self.waiting(), torch.no_grad():
+            with self._stop.interruptible(), torch.no_grad():
                 for module in state.modules:
                     module.eval()
                 for batch in loader:
