@@ -82,7 +82,7 @@ def test_a_missing_gpu_is_not_replaced_by_a_cpu(local: Trainer) -> None:
         (["--batch-size", "32"], ["started with --batch-size 64", "with --batch-size 32"]),
         (["--epochs", "4"], ["started with --epochs 3", "with --epochs 4"]),
         (["--seed", "1"], ["started with --seed 0", "with --seed 1"]),
-        (["--precision", "mixed"], ["started with --precision full", "with --precision mixed"]),
+        (["--precision", "bf16"], ["started with --precision full", "with --precision bf16"]),
     ],
 )
 def test_a_run_continues_only_with_its_first_settings(

@@ -179,6 +179,14 @@ def test_a_loop_that_tracks_other_objects_than_the_checkpoint_is_refused(task: T
     assert task.start(*SELDOM).wait() == 0
 
 
+def test_flags_that_a_loop_of_ones_own_does_not_use_are_named(task: Trainer) -> None:
+    change(folder_of(task), loop=LOOP)
+    process = task.start("--epochs", "3", "--clip-norm", "1")
+    assert process.wait() == 0
+    assert "a loop of your own does not use --epochs, --clip-norm" in process.output
+    assert "step 6 was not evaluated" in process.output
+
+
 def test_patience_without_a_metric_is_refused(task: Trainer) -> None:
     change(folder_of(task), loop=LOOP.replace('metrics={"error": "min"}', ""))
     assert "--patience 2 needs a metric" in refusal(task.start("--patience", "2"))

@@ -75,6 +75,17 @@ def test_a_complete_run_leaves_the_measured_time_of_its_evaluations_and_of_what_
     assert complete.compute_seconds == pytest.approx(newest.compute_seconds, abs=1e-3)
 
 
+def test_a_complete_run_refuses_other_settings_and_ends_at_once_with_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("spot.trainer.main.configure", lambda: None)
+    where = ["--output-dir", str(tmp_path / "models"), "--checkpoint-dir", str(tmp_path / "checkpoints")]
+    assert main([*where, "--max-steps", "2"], {}, StopSignal(), TASK, Runtime()) == 0
+    assert main([*where, "--max-steps", "2"], {}, StopSignal(), TASK, Runtime()) == 0
+    assert main([*where, "--max-steps", "3"], {}, StopSignal(), TASK, Runtime()) == 2
+    assert "run default is complete with --max-steps 2: to train with --max-steps 3" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_replaced_start_reports_it_with_or_without_a_preemption(
     stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

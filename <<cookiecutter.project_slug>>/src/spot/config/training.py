@@ -51,6 +51,8 @@ def mistakes(
         else:
             nearest = get_close_matches(name, known, n=1)
             advice = f"did you mean {nearest[0]}?" if nearest else "python -m task --help lists the flags"
+            if config is None and table == "model":
+                advice = "there is no task/config.py beside these settings"
             lines.append(f"{key} is not {what}: {advice}")
             continue
         if allowed:

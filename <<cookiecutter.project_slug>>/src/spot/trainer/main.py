@@ -17,7 +17,7 @@ from spot.storage.records.manifest import Json
 from spot.trainer.context import Runtime, Saving, Start, Task
 from spot.trainer.results.write import check_writable
 from spot.trainer.runtime.errors import Completed, Stopped, UsageError
-from spot.trainer.runtime.flags import Flags, parse
+from spot.trainer.runtime.flags import Flags, ignored, parse, settled
 from spot.trainer.runtime.log import configure
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.uploader.buffer import SharedBuffer
@@ -35,6 +35,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal,
         loop = importlib.import_module(task.loop or "spot.trainer.loop")
         if not hasattr(loop, "main"):
             raise UsageError(f"{task.loop} has no main(): entry(loop=...) names a module with one")
+        if task.loop and (unused := ignored(start.flags)):
+            _log.warning("a loop of your own does not use --%s", ", --".join(unused))
         loop.main()
     except SystemExit as leaving:
         if not (start and start.concluded and isinstance(leaving.code, int)):  # not from the session
@@ -66,7 +68,8 @@ def prepare(
         flags = parse(arguments, environ, _config(task))
         stop.grace_s = flags.grace
         _prepared = start = Start(task=task, flags=flags, outputs=_open(flags.output_dir), stop=stop, runtime=runtime)
-        if completion.is_complete(start.outputs, flags.run):
+        if complete := completion.find(start.outputs, flags.run):
+            _check_settings(complete.config, flags)
             start.done = True
             raise Completed
         check_writable(start.outputs, flags.run)
@@ -108,6 +111,16 @@ def _outcome(start: Start | None, stop: StopSignal, error: BaseException | None)
             return _say(error, error.exit_code)
     _log.error("unexpected", exc_info=error)
     return _say(error, Exit.FAILED)
+
+
+def _check_settings(complete: Mapping[str, Json], flags: Flags) -> None:
+    """Refuse other settings than those of a complete run: they would not be trained."""
+    for name, now in settled(flags, flags.precision).items():
+        if name in complete.keys() - {"precision"} and complete[name] != now:
+            raise UsageError(
+                f"run {flags.run} is complete with --{name} {complete[name]}: to train with --{name} {now}, use another"
+                " --run"
+            )
 
 
 def _config(task: Task) -> type | None:

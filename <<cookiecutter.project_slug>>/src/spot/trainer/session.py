@@ -26,7 +26,7 @@ from spot.trainer.progress import OnMetrics
 from spot.trainer.results.complete import complete
 from spot.trainer.results.export import write_model
 from spot.trainer.runtime.errors import Completed, Stopped
-from spot.trainer.runtime.flags import Precision
+from spot.trainer.runtime.flags import Precision, settled
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.state import Stateful
 
@@ -108,6 +108,11 @@ class Session:
     def precision(self) -> Precision:
         """Return the precision of `autocast`, never `AUTO`."""
         return self._engine.compute.precision
+
+    @property
+    def batch_size(self) -> int:
+        """Return the samples of an optimizer step: `--batch-size`."""
+        return self._start.flags.batch_size
 
     @property
     def device(self) -> torch.device:
@@ -219,6 +224,7 @@ class Session:
                 self._start,
                 engine.state,
                 Path(folder),
+                config=settled(self._start.flags, self.precision),
                 samples_digest=[loader.order_digest for loader in engine.training_loaders],
                 ended=ended,
                 check_lease=engine.saver.check_lease,

@@ -23,13 +23,13 @@ NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 def test_a_record_is_read_as_it_was_written() -> None:
     store = MemoryStore()
     assert completion.read(store, "run") is None
-    assert not completion.is_complete(store, "run")
+    assert not completion.find(store, "run")
     complete(store, "run", NOON)
     found = completion.read(store, "run")
     assert found is not None
     assert (found.run, found.time) == ("run", NOON)
     assert found.objects[paths.MODEL].generation == store.read(paths.output("run", paths.MODEL)).generation
-    assert completion.is_complete(store, "run")
+    assert completion.find(store, "run")
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_an_invalid_record_is_damaged_and_named(data: bytes) -> None:
     store.write(NAME, data, if_generation=ABSENT)
     with pytest.raises(Damaged, match=f"{NAME} is not a completion record"):
         completion.read(store, "run")
-    assert not completion.is_complete(store, "run")
+    assert not completion.find(store, "run")
 
 
 @pytest.mark.parametrize(

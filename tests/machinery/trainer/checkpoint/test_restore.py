@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from spot.core.errors import TemporarilyUnavailable
 from spot.storage import paths
 from spot.storage.base import ABSENT, Damaged, NewerFormat, Store
 from spot.storage.checksum import crc32c
+from spot.storage.factory import open_store
 from spot.storage.gcs import GcsStore
 from spot.storage.paths import Commit
 from spot.storage.records import manifest
@@ -326,3 +329,11 @@ def test_a_checkpoint_pruned_since_it_was_listed_is_passed_over(
     proxy.rule = each(Answer(404), where=lambda request: request.name.endswith(name_of(20)), count=1)
     assert_restored(store, 10)
     assert quarantine(store) == []
+
+
+def test_a_copied_folder_is_as_good_as_the_original(tmp_path: Path) -> None:
+    commit(open_store(str(tmp_path / "here")), 7)
+    shutil.copytree(tmp_path / "here", tmp_path / "there", copy_function=shutil.copyfile)  # with other times
+    restored = restore(open_store(str(tmp_path / "there")))
+    assert restored
+    assert restored.manifest.step == 7

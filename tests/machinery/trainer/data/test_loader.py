@@ -259,3 +259,15 @@ def test_the_shared_memory_of_nested_batches_counts_every_tensor() -> None:
     ]
     # Three float32 and an int64 a sample: two workers prepare two batches of two each, an evaluation has four samples.
     assert sizes == [8 * 20, 4 * 20]
+
+
+class Ragged(Numbers):
+    def __getitem__(self, sample: Sample) -> Any:
+        return torch.zeros(1 + sample.index % 2)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_items_of_different_sizes_ask_for_a_collate(workers: int) -> None:
+    made = Loader(Ragged(8), batch_size=4, seed=3, device=CPU, workers=workers)
+    with pytest.raises(UsageError, match=r"differ in size .*: pad them in a collate of Data"):
+        list(islice(made, 8))

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from spot.core import fields
@@ -29,6 +29,8 @@ class Completion:
     """Time in training and evaluations over all attempts, without lost work."""
     tail_seconds: fields.Quantity = 0.0
     """From the end of training to this record."""
+    config: dict[str, Json] = field(default_factory=dict)
+    """The flags and settings that the result depends on."""
 
 
 def read(store: Store, run: str) -> Completion | None:
@@ -54,13 +56,13 @@ def read(store: Store, run: str) -> Completion | None:
     return found
 
 
-def is_complete(store: Store, run: str) -> bool:
-    """Return whether the run is complete. A damaged record does not count: the trainer overwrites it at its end."""
+def find(store: Store, run: str) -> Completion | None:
+    """Return the completion, None if the run is not complete. A damaged record does not count: it is overwritten."""
     try:
-        return read(store, run) is not None
+        return read(store, run)
     except Damaged as error:
         _log.warning("%s", error)
-        return False
+        return None
 
 
 def encode(run: str, time: datetime, facts: Mapping[str, Json], objects: Mapping[str, Written]) -> bytes:

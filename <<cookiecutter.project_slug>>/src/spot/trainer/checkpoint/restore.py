@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
@@ -86,21 +87,24 @@ def quarantine_all(store: Store, run: str) -> None:
 
 def _read(store: Store, found: Manifest, buffer: SharedBuffer) -> tuple[dict[str, Tensor], bytes]:
     named = {part.name: part.size for part in found.parts}
-    there = {entry.name: entry.size for entry in store.list(paths.data(found.run))}
-    if not 0 < len(named) == len(found.parts) or 0 in named.values() or not named.items() <= there.items():
+    there = {entry.name: entry for entry in store.list(paths.data(found.run))}
+    sizes = {name: entry.size for name, entry in there.items()}
+    if not 0 < len(named) == len(found.parts) or 0 in named.values() or not named.items() <= sizes.items():
         raise Damaged(f"the manifest of step {found.step} names no parts, or parts that {store.uri} does not have")
     view = buffer.view(found.size)[: found.size]
     starts = [sum(part.size for part in found.parts[:index]) for index in range(len(found.parts))]
     with ThreadPoolExecutor(STREAMS, thread_name_prefix="restore") as pool:
         views = [view[start : start + part.size] for start, part in zip(starts, found.parts, strict=True)]
-        list(pool.map(lambda part, target: _read_part(store, part, target), found.parts, views))
+        # A copied folder has other generations and the same content: the checksum decides.
+        present = [there[part.name].generation for part in found.parts]
+        list(pool.map(partial(_read_part, store), found.parts, present, views))
     return serialize.parse(view)
 
 
-def _read_part(store: Store, part: Part, view: memoryview) -> None:
+def _read_part(store: Store, part: Part, generation: int, view: memoryview) -> None:
     for _ in range(READS):
         try:
-            store.read_into(part.name, view, generation=part.generation)
+            store.read_into(part.name, view, generation=generation)
         except NotFound as error:
             raise Damaged(str(error)) from error
         if (checksum := crc32c(view)) == part.crc32c:

@@ -26,7 +26,7 @@ def stand_by(standby: Standby, outputs: Store) -> Lease | None:
     try:
         while True:
             with contextlib.suppress(TemporarilyUnavailable):
-                if completion.is_complete(outputs, standby.run):
+                if completion.find(outputs, standby.run):
                     return None
                 if mine := standby.look():
                     return mine

@@ -18,6 +18,8 @@ from spot.trainer.runtime.errors import UsageError
 from spot.trainer.runtime.signals import leave_signals_to_the_parent, signals_held
 
 SHARED_MEMORY = "/dev/shm"
+UNEQUAL = ("stack expects each tensor to be equal size", "resize storage that is not resizable")
+"""What PyTorch says of items of different sizes, in this process and in a data worker."""
 PREFETCHED = 2
 """Batches that each data worker prepares ahead."""
 
@@ -210,6 +212,10 @@ class _Batches(Dataset[Any]):
             return [visit.index for visit in visits], self._collate([self._samples[visit] for visit in visits])
         except SpotError as error:  # raised in a worker it would become the text of a traceback
             return error
+        except RuntimeError as error:
+            if not any(text in str(error) for text in UNEQUAL):
+                raise
+            return UsageError(f"the items of a batch differ in size ({error}): pad them in a collate of Data")
 
 
 def _unchanged(batch: Any) -> Any:

@@ -1,7 +1,7 @@
 """Complete a run: write the files of its model, its metrics and its completion record."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from spot.storage.records.manifest import Json
@@ -17,6 +17,7 @@ def complete(
     state: TrainingState,
     folder: Path,
     *,
+    config: Mapping[str, Json],
     samples_digest: Sequence[str],
     ended: float,
     check_lease: Callable[[], None],
@@ -40,6 +41,7 @@ def complete(
         "steps": state.step,
         "compute_seconds": round(state.compute_seconds, 3),
         "metrics": shipped,
+        "config": config,
     }
     write_results(
         start.outputs,
@@ -52,6 +54,8 @@ def complete(
         check_lease=check_lease if saving else None,
     )
     start.done = True
+    if first and first not in state.shipped:
+        _log.warning("step %d was not evaluated: evaluate once more when session.finished", state.step)
     _log.info(
         "run %s is complete: %s after %d steps, %s/%s",
         flags.run,

@@ -47,7 +47,7 @@ def write_results(
     also on this process. `ended` is when training ended, by the monotonic clock. `check_lease` is None without
     checkpoints.
     """
-    if check_lease and completion.is_complete(store, run):
+    if check_lease and completion.find(store, run):
         return
     files = {
         f"{paths.MODEL_FOLDER}{path.relative_to(folder).as_posix()}": path

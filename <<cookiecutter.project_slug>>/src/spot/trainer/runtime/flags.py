@@ -147,6 +147,8 @@ SETTLED: Final = (*("epochs", "max_steps", "batch_size", "accumulate", "clip_nor
 """The flags that the result depends on as they are; a precision depends on the machine as well."""
 NAMES: Final = tuple(field.name.replace("_", "-") for field in fields(Flags) if field.name != "config")
 
+LOOP_FLAGS: Final = ("epochs", "accumulate", "clip_norm", "ema", "evaluate_every")
+"""The flags of the default loop."""
 TAKEN: Final = (*NAMES, "help")
 """Names that no setting of a task can have."""
 
@@ -205,6 +207,12 @@ def settled(flags: Flags, precision: Precision) -> dict[str, Any]:
         "deterministic": flags.deterministic.value,
         **own,
     }
+
+
+def ignored(flags: Flags) -> list[str]:
+    """Return the flags that are set and that a loop of the user's own does not use."""
+    default = parse([], {})
+    return [name.replace("_", "-") for name in LOOP_FLAGS if getattr(flags, name) != getattr(default, name)]
 
 
 def _parser(environ: Mapping[str, str], own: Sequence[typed.Key]) -> _Parser:
