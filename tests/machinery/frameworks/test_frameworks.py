@@ -22,7 +22,7 @@ from spot.storage.records import completion, manifest
 from tests.machinery.frameworks import huggingface, lightning
 from tests.paths import PROJECT
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]  # importing a framework takes ten seconds
 
 STEPS = {"huggingface": huggingface.STEPS, "lightning": lightning.STEPS}
 
@@ -36,12 +36,12 @@ class Training:
     folder: Path
 
     @contextmanager
-    def start(self, *flags: str) -> Iterator[subprocess.Popen[str]]:
+    def start(self, *flags: str, step_s: float = 0.0) -> Iterator[subprocess.Popen[str]]:
         cwd = self.folder / f"machine-{len(list(self.folder.iterdir()))}"
         cwd.mkdir()
         where = ("--output-dir", f"{self.uri}/models", "--checkpoint-dir", f"{self.uri}/checkpoints")
         command = [sys.executable, "-m", "tests.machinery.frameworks", self.framework, *where, "--device", "cpu"]
-        environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+        environ = {**os.environ, "OMP_NUM_THREADS": "1", "STEP_S": str(step_s)}
         with subprocess.Popen(
             [*command, *flags], cwd=cwd, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process:
@@ -87,11 +87,13 @@ def test_the_documentation_shows_the_loop_that_these_tests_train(framework: str)
 
 
 OFTEN = ("--checkpoint-interval", "0.01")
+SLOW_S = 0.3
+"""Steps that a test interrupts: all of them take 18 s and more."""
 
 
 def test_a_training_that_is_stopped_and_killed_goes_on_to_its_results(training: Training) -> None:
     total = STEPS[training.framework]
-    with training.start(*OFTEN) as first:
+    with training.start(*OFTEN, step_s=SLOW_S) as first:
         read_until(first, "checkpoint durable")
         first.send_signal(signal.SIGTERM)
         out, code = rest(first)
@@ -100,7 +102,7 @@ def test_a_training_that_is_stopped_and_killed_goes_on_to_its_results(training: 
         assert f"step {stopped}: durable, exiting" in out
         assert 0 < stopped < total
 
-    with training.start(*OFTEN) as second:
+    with training.start(*OFTEN, step_s=SLOW_S) as second:
         read_until(second, f"step {stopped} of {total}: resumed from the checkpoint")
         read_until(second, "checkpoint durable")
         second.kill()

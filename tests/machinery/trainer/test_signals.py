@@ -150,7 +150,7 @@ def test_a_killed_trainer_resumes_from_the_newest_checkpoint(trainer: Trainer, u
 
 def test_a_complete_run_is_not_trained_again(trainer: Trainer, undisturbed: Undisturbed) -> None:
     assert trainer.start().wait() == 0
-    again = trainer.start("--epochs", "5")
+    again = trainer.start()
     assert again.wait() == 0
     assert "run default is complete" in again.output
     assert trainer.result() == undisturbed
