@@ -21,9 +21,9 @@ pytestmark = pytest.mark.chaos
 
 VARIANTS = {
     "plain": (),
-    "accumulating": ("--accumulate", "3", "--batch-size", "20"),
+    "accumulating": ("--accumulate", "3", "--batch-size", "60"),
     "workers": ("--workers", "2"),
-    "mixed": ("--precision", "mixed", "--epochs", "1"),
+    "mixed": ("--precision", "bf16", "--epochs", "1"),
     "early-stop": ("--epochs", "6", "--patience", "1"),
     "saving-always": ("--checkpoint-interval", "0.001"),
     "saving-seldom": ("--checkpoint-interval", "0.4"),
