@@ -109,7 +109,7 @@ class Engine:
         self.saver.poll()
 
     def save_if_due(self) -> None:
-        self.saver.step(self.saveable, finished=self.state.finished)
+        self.saver.save(self.saveable, finished=self.state.finished, if_due=True)
 
     def evaluate(self, step: EvaluationStep, loader: Iterable[Any]) -> dict[str, float]:
         """Return the metrics of one pass, once per step; see `Session.evaluate`."""

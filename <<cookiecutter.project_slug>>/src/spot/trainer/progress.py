@@ -183,10 +183,10 @@ def _newest(state: TrainingState) -> str:
     if not state.metrics:
         return "no metric"
     name, counters = state.metrics[0].name, state.counters
-    if not counters.history:
+    if not state.newest:
         return f"{name} unknown before the first evaluation"
     best = "none" if counters.best is None else f"{counters.best:.4f} at step {counters.best_step}"
-    return f"{name} {counters.history[-1][name]:.4f} (best {best})"
+    return f"{name} {state.newest[name]:.4f} (best {best})"
 
 
 def _redirect_log() -> None:

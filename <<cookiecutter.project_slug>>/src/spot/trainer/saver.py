@@ -53,21 +53,15 @@ class Saver:
                 self._start.done = True
                 raise Completed
 
-    def step(self, state: Saveable, *, finished: bool) -> None:
-        """Hand over to a standby, and save if it is due."""
-        if self._manager:
-            self._hand_over(state, finished=finished)
-            if self._manager.due():
-                self._manager.save(state)
-                self._monitor.copy(self._manager)
-
-    def save(self, state: Saveable, *, finished: bool, took_s: float = 0.0) -> None:
-        """Hand over to a standby, else save unless a save is in flight. `took_s`: what the snapshot has cost so far."""
-        if self._manager:
-            self._hand_over(state, finished=finished)
-            if not self._manager.busy:
-                self._manager.save(state, took_s=took_s)
-                self._monitor.copy(self._manager)
+    def save(self, state: Saveable, *, finished: bool, if_due: bool = False, took_s: float = 0.0) -> None:
+        """Hand over to a standby, and save unless a save is in flight. `took_s`: what the snapshot has cost so far."""
+        if not (manager := self._manager):
+            return
+        if manager.wanted and not finished:
+            manager.hand_over(state, self._stop)
+        if manager.due() if if_due else not manager.busy:
+            manager.save(state, took_s=took_s)
+            self._monitor.copy(manager)
 
     def poll(self) -> None:
         if self._manager:
@@ -120,7 +114,3 @@ class Saver:
             raise StartAgain(f"{error}; the next start claims the lease anew") from error
         if held and held.holder != saving.name:
             raise LeaseLost(f"process {held.holder} holds the lease of run {run}")
-
-    def _hand_over(self, state: Saveable, *, finished: bool) -> None:
-        if self._manager and self._manager.wanted and not finished:
-            self._manager.hand_over(state, self._stop)

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import hashlib
-import mmap
 import os
 import tempfile
 from collections import OrderedDict
@@ -14,8 +13,8 @@ from typing import Any
 
 from spot.core.errors import SpotError, TemporarilyUnavailable
 from spot.storage.base import NotFound
-from spot.storage.checksum import crc32c
 from spot.storage.factory import open_store
+from spot.storage.fetch import fetch
 from spot.storage.local import LocalStore
 from spot.trainer.data.order import WINDOW
 from spot.trainer.data.pinned import list_pinned
@@ -96,11 +95,7 @@ class ObjectCache:
         temporary = path.with_name(f"{path.name}.part")
         try:
             with self._explained(), temporary.open("w+b") as file:
-                if entry.size:  # on a full disk a mapped file without reserved room ends the process by SIGBUS
-                    os.posix_fallocate(file.fileno(), 0, entry.size)
-                with _mapped(file.fileno(), entry.size) as view:
-                    open_store(self._uri).read_into(entry.name, view, generation=entry.generation)
-                    found = crc32c(view)
+                found = fetch(open_store(self._uri), entry.name, entry.size, entry.generation, file)
             if found != entry.crc32c:
                 raise TemporarilyUnavailable(
                     f"{self._uri}/{entry.name} arrived with CRC32C {found}, not {entry.crc32c}"
@@ -146,13 +141,3 @@ def _identity(path: Path) -> bytes:
     except FileNotFoundError:
         return b""
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ino}".encode()
-
-
-@contextlib.contextmanager
-def _mapped(descriptor: int, size: int) -> Iterator[memoryview]:
-    """Map a file, so that it is filled without a copy in memory."""
-    if not size:
-        yield memoryview(b"")
-        return
-    with mmap.mmap(descriptor, size) as mapped, memoryview(mapped) as view:
-        yield view

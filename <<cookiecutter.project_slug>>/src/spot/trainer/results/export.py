@@ -15,10 +15,10 @@ from spot.core import typed
 from spot.storage import paths
 from spot.storage.base import Damaged
 from spot.storage.factory import open_store
+from spot.storage.fetch import fetch
 from spot.storage.records import codec, completion
 from spot.trainer.checkpoint import pytree, serialize
 from spot.trainer.context import Task
-from spot.trainer.results.write import fetch
 from spot.trainer.runtime.errors import UsageError
 
 WEIGHTS = paths.MODEL.removeprefix(paths.MODEL_FOLDER)

@@ -6,12 +6,12 @@ import mmap
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO
 
 from spot.core.clock import Clock
 from spot.storage import paths
 from spot.storage.base import ABSENT, Conflict, NotFound, Store, Written
 from spot.storage.checksum import crc32c
+from spot.storage.fetch import fetch
 from spot.storage.records import completion
 from spot.storage.records.manifest import Json
 from spot.trainer.runtime.errors import TrainingError
@@ -102,16 +102,6 @@ def _put(store: Store, name: str, data: bytes | memoryview, check_lease: CheckLe
             return store.write(name, data, if_generation=found.generation if found else ABSENT)
         except (Conflict, NotFound):  # another process wrote or deleted it since the listing
             continue
-
-
-def fetch(store: Store, name: str, size: int, generation: int, file: IO[bytes]) -> int:
-    """Copy an object, which may be larger than memory, into an empty file. Return its CRC32C."""
-    if not size:
-        return crc32c(b"")
-    file.truncate(size)
-    view = memoryview(mmap.mmap(file.fileno(), size))
-    store.read_into(name, view, generation=generation)
-    return crc32c(view)
 
 
 def _mapped(path: Path) -> memoryview:
