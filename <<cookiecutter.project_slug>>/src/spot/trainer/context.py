@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from spot.core.clock import Clock, SystemClock
 from spot.storage.base import Store
+from spot.trainer.distributed.group import ALONE, Group, PeerTiming
 from spot.trainer.runtime.flags import Flags
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.uploader.buffer import SharedBuffer
@@ -28,6 +29,7 @@ class Runtime:
 
     clock: Clock = field(default_factory=SystemClock)
     timing: LeaseTiming = field(default_factory=LeaseTiming)
+    peers: PeerTiming = field(default_factory=PeerTiming)
     uploader: Callable[[str, int, int], Uploader] = UploaderProcess
     """Starts the uploader for the URI of a store, the descriptor of the buffer, and the checkpoints to keep."""
     on_step: Callable[[int, int], None] = lambda step, total: None  # noqa: ARG005
@@ -56,6 +58,7 @@ class Start:
     outputs: Store
     stop: StopSignal
     runtime: Runtime = field(default_factory=Runtime)
+    group: Group = ALONE
     saving: Saving | None = None
     step: int | None = None
     durable_step: int | None = None

@@ -43,6 +43,8 @@ class Counters:
     evaluations_since_best: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     """One entry per evaluation."""
+    reseeded_at: list[int] = field(default_factory=list)
+    """Steps at which a start resumed on another number of ranks: its random numbers are others."""
 
 
 class TrainingState:

@@ -15,6 +15,10 @@ class StartAgain(SpotError):
     exit_code = Exit.AGAIN
 
 
+class PeerLost(StartAgain):
+    """Report that another rank has ended, vanished or does not answer."""
+
+
 class UsageError(SpotError):
     """Report a flag, data or a checkpoint that the trainer refuses; the message says what to change."""
 

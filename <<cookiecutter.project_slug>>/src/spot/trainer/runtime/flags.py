@@ -36,6 +36,13 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
+class Parallel(StrEnum):
+    AUTO = "auto"
+    NONE = "none"
+    DDP = "ddp"
+    FSDP = "fsdp"
+
+
 class Deterministic(StrEnum):
     AUTO = "auto"
     OFF = "off"
@@ -70,6 +77,9 @@ class Flags:
     patience: int
     seed: int
     device: Device
+    ranks: int | None
+    """Processes on this machine; None is `auto`: one for each GPU."""
+    parallel: Parallel
     precision: Precision
     deterministic: Deterministic
     workers: int | None
@@ -128,6 +138,8 @@ GROUPS: Final[Mapping[str, tuple[_Row, ...]]] = {
     ),
     "machine": (
         _choice("device", Device, "train on this device; auto: CUDA if available"),
+        ("ranks", word_or("auto", whole(1)), "auto", "{auto,N}", "train in N processes; auto: one for each GPU"),
+        _choice("parallel", Parallel, "spread a model over ranks; auto: fsdp, where ddp is not needed"),
         ("workers", word_or("auto", whole(0)), "auto", "{auto,N}", "load data in N processes"),
         ("log-interval", positive, "10", "S", "log every S seconds"),
     ),
