@@ -1,8 +1,8 @@
 """Run the verbs on prices: what an hour costs, and what a run will cost."""
 
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,38 +16,20 @@ from spot.cli.runs import overrides
 from spot.config.load import load
 from spot.config.settings import Settings
 from spot.core.errors import Exit
-from spot.core.format import hours
-from spot.core.run import Machine, Provisioning, Strategy
+from spot.core.format import hours, named
+from spot.core.run import Provisioning, Strategy
 from spot.core.tables import table
 from spot.pricing.estimate import MTBF, Assumptions, Course, Estimate, assumptions, estimates, on_demand, on_spot
 from spot.pricing.quotes import FEE, Quote, age_warning, described, quotes
 from spot.pricing.table import FILE, PriceError, save
 from spot.supervisor.submit import overridden
 
+Courses = Mapping[Provisioning, Course | None]
+"""None for a run that never ends."""
 UNKNOWN = "no price is known"
 REFRESHED = (
     "{prices} prices in {regions} regions, from {skus_used} of {skus_read} SKUs, {skus_unknown} in an unknown form"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EstimateResult:
-    """Hold what a run will cost in each region, and how long it will take."""
-
-    machine: Machine
-    work: timedelta
-    deadline: timedelta
-    """From submit."""
-    strategy: Strategy
-    assumed: Assumptions
-    estimates: Sequence[Estimate]
-    unpriced: Sequence[str]
-    """Regions without a price."""
-    warning: str | None
-    demand: Course
-    """On demand only."""
-    spot: Course | None
-    """On spot only; None if it never ends."""
 
 
 def prices(options: Namespace) -> int:
@@ -89,24 +71,32 @@ def estimate(options: Namespace) -> int:
         raise PriceError(f"{UNKNOWN} for {described(machine)} in {', '.join(regions)}", fix="spot prices --all")
     mtbf = timedelta(hours=options.mtbf_hours) if options.mtbf_hours else MTBF
     assumed = assumptions(policy, settings.arguments(), mtbf)
-    result = EstimateResult(
-        machine=machine,
-        work=policy.work,
-        deadline=timedelta(hours=settings.policy.deadline_hours),
-        strategy=policy.strategy,
-        assumed=assumed,
-        estimates=estimates(policy.work, found, assumed),
-        unpriced=_unpriced(found, regions),
-        warning=age_warning(found, now),
-        demand=on_demand(policy.work, assumed),
-        spot=on_spot(policy.work, assumed),
-    )
+    found_in = estimates(policy.work, found, assumed)
+    deadline = timedelta(hours=settings.policy.deadline_hours)
+    courses = {
+        Provisioning.ON_DEMAND: on_demand(policy.work, assumed),
+        Provisioning.SPOT: on_spot(policy.work, assumed),
+    }
+    unpriced, warning = _unpriced(found, regions), age_warning(found, now)
+    document = {
+        "machine": machine,
+        **named(policy, "work", "strategy"),
+        "deadline_hours": deadline,
+        "estimates": [
+            {**_quote_values(one.quote), **named(one, "on_demand_usd", "spot_usd", "saving")} for one in found_in
+        ],
+        "unpriced": unpriced,
+        "courses": {kind: one and named(one, "preemptions", "billed", "total") for kind, one in courses.items()},
+        "assumed": named(assumed, *(field.name for field in fields(assumed))),
+        "warning": warning,
+    }
     parts: list[RenderableType] = [
-        Text(f"{hours(result.work)} of work on {described(machine)}, a boot disk of {machine.boot_disk_gb} GB"),
-        *("", _estimates_table(result), "", _courses_table(result), *_late(result)),
-        *("", _assumptions_table(assumed), *_warned(result.warning)),
+        Text(f"{hours(policy.work)} of work on {described(machine)}, a boot disk of {machine.boot_disk_gb} GB"),
+        *("", _estimates_table(found_in, unpriced), "", _courses_table(courses, deadline)),
+        *_late(courses, deadline, policy.strategy),
+        *("", _assumptions_table(assumed), *_warned(warning)),
     ]
-    console.show(_estimate_values(result), parts, options.json)
+    console.show(document, parts, options.json)
     return Exit.DONE
 
 
@@ -145,9 +135,9 @@ def _prices_table(found: Sequence[Quote], unpriced: Sequence[str]) -> Table:
     return shown
 
 
-def _estimates_table(result: EstimateResult) -> Table:
+def _estimates_table(found: Sequence[Estimate], unpriced: Sequence[str]) -> Table:
     shown = table("region", ">$/h on-demand", ">$/h spot", ">run on-demand", ">run on spot", ">saving")
-    for one in result.estimates:
+    for one in found:
         shown.add_row(
             one.quote.region,
             f"{one.quote.usd_per_hour(Provisioning.ON_DEMAND):.3f}",
@@ -156,37 +146,36 @@ def _estimates_table(result: EstimateResult) -> Table:
             "" if one.spot_usd is None else f"${one.spot_usd:.2f}",
             "" if one.saving is None else _saving(one.saving),
         )
-    for region in result.unpriced:
+    for region in unpriced:
         shown.add_row(region, UNKNOWN)
     return shown
 
 
-def _courses_table(result: EstimateResult) -> Table:
-    shown = table("", ">preemptions", ">billed", ">submit to end", f">deadline in {hours(result.deadline)}")
-    for name, course in ((Provisioning.ON_DEMAND, result.demand), (Provisioning.SPOT, result.spot)):
+def _courses_table(courses: Courses, deadline: timedelta) -> Table:
+    shown = table("", ">preemptions", ">billed", ">submit to end", f">deadline in {hours(deadline)}")
+    for name, course in courses.items():
         if course:
-            spare = result.deadline - course.total
-            slack = (
-                Text(f"{hours(spare)} of slack")
-                if spare >= timedelta()
-                else Text(f"{hours(-spare)} late", style="bold red")
-            )
+            spare = deadline - course.total
+            slack = Text(f"{hours(spare)} of slack")
+            if spare < timedelta():
+                slack = Text(f"{hours(-spare)} late", style="bold red")
             shown.add_row(name, f"{course.preemptions:.1f}", hours(course.billed), hours(course.total), slack)
         else:
             shown.add_row(name, "", "", "never", "no progress between preemptions")
     return shown
 
 
-def _late(result: EstimateResult) -> Iterator[RenderableType]:
+def _late(courses: Courses, deadline: timedelta, strategy: Strategy) -> Iterator[RenderableType]:
     """Say what follows if spot alone, or everything, would be late."""
-    if result.demand.total > result.deadline:
-        late = f"on-demand is late by {hours(result.demand.total - result.deadline)}"
-        yield from ("", Text(f"{late}: raise policy.deadline_hours, or reduce the work", style="bold red"))
-    elif result.spot and result.spot.total <= result.deadline:
+    late = {kind: course.total - deadline if course else timedelta.max for kind, course in courses.items()}
+    if (by := late[Provisioning.ON_DEMAND]) > timedelta():
+        text = f"on-demand is late by {hours(by)}: raise policy.deadline_hours, or reduce the work"
+        yield from ("", Text(text, style="bold red"))
+    elif late[Provisioning.SPOT] <= timedelta():
         return
-    elif result.strategy is Strategy.SPOT:
+    elif strategy is Strategy.SPOT:
         yield from ("", Text("policy.strategy is spot, which promises no deadline", style="bold red"))
-    elif result.strategy is Strategy.HYBRID:
+    elif strategy is Strategy.HYBRID:
         yield from ("", Text("policy.strategy is hybrid: on-demand meets the deadline, at its price"))
 
 
@@ -213,38 +202,9 @@ def _warned(warning: str | None) -> list[RenderableType]:
 
 def _quote_values(quote: Quote) -> dict[str, Any]:
     return {
-        "region": quote.region,
+        **named(quote, "region", "undated"),
         "usd_per_hour": {kind: quote.usd_per_hour(kind) for kind in Provisioning},
         "of_it_disk": quote.disk,
         "dated": quote.dated.isoformat() if quote.dated else None,
-        "undated": quote.undated,
         "from": quote.sources,
     }
-
-
-def _estimate_values(result: EstimateResult) -> dict[str, Any]:
-    return {
-        "machine": result.machine,
-        "work_hours": result.work,
-        "deadline_hours": result.deadline,
-        "strategy": result.strategy,
-        "estimates": [
-            {
-                **_quote_values(one.quote),
-                "on_demand_usd": one.on_demand_usd,
-                "spot_usd": one.spot_usd,
-                "saving": one.saving,
-            }
-            for one in result.estimates
-        ],
-        "unpriced": result.unpriced,
-        "courses": {Provisioning.ON_DEMAND: _course(result.demand), Provisioning.SPOT: _course(result.spot)},
-        "assumed": {f"{name}_hours": value for name, value in asdict(result.assumed).items()},
-        "warning": result.warning,
-    }
-
-
-def _course(course: Course | None) -> dict[str, Any] | None:
-    if course is None:
-        return None
-    return {"preemptions": course.preemptions, "billed_hours": course.billed, "total_hours": course.total}

@@ -19,7 +19,7 @@ from spot.config.load import load
 from spot.core.clock import SystemClock
 from spot.core.errors import Exit
 from spot.core.fields import one_line
-from spot.core.format import clock, plain
+from spot.core.format import clock, named, plain
 from spot.core.run import Observation, Run
 from spot.core.tables import facts
 from spot.google import console_urls
@@ -101,7 +101,7 @@ def cancel(options: Namespace) -> int:
 def logs(options: Namespace) -> int:
     """Print where the log of an attempt is."""
     links = service.logs(service.ledger_of(load(options.settings)), options.run, options.attempt)
-    values = {name: getattr(links, name) for name in ("run", "attempt", "logs", "console", "follow")}
+    values = named(links, "run", "attempt", "logs", "console", "follow")
     console.show(values, [f"{name:8} {value or 'none yet'}" for name, value in values.items()], options.json)
     return links.exit_code
 
@@ -172,18 +172,13 @@ def _new_lines() -> Callable[[RunsResult, datetime], None]:
 
 def plan_values(plan: SubmitPlan) -> dict[str, Any]:
     """Return a plan for JSON."""
-    run, slack = plan.run, plan.slack
+    spec = plan.run.spec
     return {
-        "run": run.id,
-        "image": run.spec.image,
-        "arguments": run.spec.arguments,
+        "run": plan.run.id,
+        **named(spec, "image", "arguments", "deadline"),
         "first": describe(plan.action),
-        "deadline": run.spec.deadline,
-        "work_hours": run.spec.policy.work,
-        "work_is_measured": run.spec.policy.work_is_measured,
-        "on_demand_start": slack.on_demand_start,
-        "latest_on_demand_start": slack.latest_on_demand_start,
-        "usd_per_hour": run.spec.policy.usd_per_hour,
+        **named(spec.policy, "work", "work_is_measured", "usd_per_hour"),
+        **named(plan.slack, "on_demand_start", "latest_on_demand_start"),
         "warnings": [*plan.warnings, *plan.notes],
     }
 
@@ -193,11 +188,8 @@ def pass_values(one: PassResult) -> dict[str, Any]:
     return {
         "run": one.run_id,
         "state": one.run.state if one.run else None,
-        "actions": one.actions,
         "alarms": [str(alarm) for alarm in one.alarms],
-        "waiting_for": one.waiting_for,
-        "problem": one.problem,
-        "needs_operator": one.needs_operator,
+        **named(one, "actions", "waiting_for", "problem", "needs_operator"),
         "step": one.seen.step if one.seen else None,
     }
 
@@ -207,19 +199,15 @@ def run_values(run: Run, seen: Observation | None, now: datetime) -> dict[str, A
     values: dict[str, Any] = json.loads(encode(run))
     for attempt in values["attempts"]:
         attempt["console"] = console_urls.console(attempt["job"]) if attempt["job"] else None
-    return {**values, "now": _now_values(run, seen, now) if seen else None}
-
-
-def _now_values(run: Run, seen: Observation, now: datetime) -> dict[str, Any]:
+    if seen is None:
+        return {**values, "now": None}
     slack, progress = Slack.of(run, seen, now), seen.progress
-    return {
+    standing = {
         "at": now,
-        "step": seen.step,
+        **named(seen, "step", "completed_at"),
         "total_steps": progress.total_steps if progress else None,
-        "completed_at": seen.completed_at,
-        "work_hours": slack.work,
         "slack_hours": slack.left,
-        "on_demand_start": slack.on_demand_start,
-        "latest_on_demand_start": slack.latest_on_demand_start,
+        **named(slack, "work", "on_demand_start", "latest_on_demand_start"),
         "usd_spent": run.usd_spent(now),
     }
+    return {**values, "now": standing}
