@@ -1,0 +1,100 @@
+"""Test that a run of several ranks, ended anyhow and anywhere, trains on bit for bit: `nox -s ranks`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.machinery.trainer.distributed.kills import Hosts, Job, Kill, Layout
+
+pytestmark = pytest.mark.ranks
+
+LAYOUTS = [
+    Layout(hosts=1, ranks=1, parallel="auto"),
+    *(
+        Layout(hosts=hosts, ranks=ranks, parallel=parallel)
+        for hosts, ranks in ((2, 1), (3, 1), (2, 2))
+        for parallel in ("fsdp", "ddp")
+    ),
+]
+ALONE = (Kill.TERM_ONE, Kill.KILL_ALL)
+"""The ways that one rank on one host can end."""
+TIMES = int(os.environ.get("KILLS", "5"))
+"""Kills of each kind in each layout."""
+FLAGS = ("--batch-size", "12", "--epochs", "1000", "--evaluate-every", "50", "--log-interval", "5")
+SEEDED = ("--checkpoint-interval", "0.3", "--grace", "15")
+STEPS_PER_KILL = 12
+ENDS = {
+    Kill.TERM_ONE: {143},
+    Kill.KILL_ONE: {75},
+    Kill.KILL_ALL: {-9},
+    Kill.HOST: {75, -9},
+    Kill.LINK: {75},
+    Kill.FROZEN: {75},
+}
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Hosts]:
+    if os.geteuid() or not shutil.which("ip"):
+        pytest.skip("network namespaces need root and iproute2")
+    try:
+        found = Hosts(3)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no network namespaces here: {error.stderr.decode().strip()}")
+    yield found
+    found.close()
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_kills_of_every_kind_change_no_bit(layout: Layout, hosts: Hosts, tmp_path: Path) -> None:
+    chance = random.Random(f"kills/{layout}")
+    kinds = ALONE if layout.world == 1 else tuple(Kill)
+    kills = [kind for kind in kinds for _ in range(TIMES)]
+    chance.shuffle(kills)
+    flags = (*FLAGS, "--max-steps", str(60 + STEPS_PER_KILL * len(kills)))
+    expected = _train(layout, hosts, tmp_path / "undisturbed", flags)
+
+    folder, ports, attempts = tmp_path / "killed", count(2300), Counter[str]()
+    folder.mkdir()
+    for number, kind in enumerate(kills, 1):
+        job = _job(layout, hosts, folder, f"a{number}", (*flags, *SEEDED), STEP_S="0.02").start(next(ports))
+        if not job.wait_until_it_trains():
+            break
+        time.sleep(chance.uniform(0.0, 2.0))
+        job.kill(kind, chance)
+        codes = job.wait()
+        assert set(codes) <= ENDS[kind] | {0}, f"{kind}: {codes}\n{job.output}"
+        attempts[kind] += 1
+        print(f"{layout} {number}/{len(kills)} {kind}: {codes}", flush=True)
+    assert min(attempts[kind] for kind in kinds) >= TIMES, f"the training was too short for {attempts}"
+    assert _train(layout, hosts, folder, flags) == expected
+
+
+def _train(layout: Layout, hosts: Hosts, folder: Path, flags: tuple[str, ...]) -> dict[str, str]:
+    """Train to the end without a kill, and return digests of what must be equal."""
+    folder.mkdir(exist_ok=True)
+    job = _job(layout, hosts, folder, "last", flags).start(2299)
+    assert set(job.wait()) == {0}, job.output
+    results = sorted(path for path in (folder / "models/killed").rglob("*") if path.suffix in {".safetensors", ".json"})
+    digests = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in results if path.name != "completion.json"
+    }
+    assert {"model.safetensors", "metrics.json"} <= digests.keys()
+    return digests
+
+
+def _job(layout: Layout, hosts: Hosts, folder: Path, attempt: str, flags: tuple[str, ...], **env: str) -> Job:
+    own = hosts if layout.hosts > 1 else None
+    return Job(layout=layout, hosts=own, folder=folder, attempt=attempt, flags=flags, env=env)
