@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from spot.cli import console, forecast_tables
 from spot.cli.forecast_tables import ForecastResult, headline, percent
-from tests.machinery.simulation.forecasted import forecast, replays, shown
+from spot.simulation.forecast import Case
+from tests.machinery import samples
+from tests.machinery.simulation.forecasted import CASE, forecast, replays, shown
 
 
 def read(what: ForecastResult, capsys: pytest.CaptureFixture[str]) -> str:
-    console.write(*forecast_tables.parts(what))
+    console.write(*forecast_tables.parts(what, console.columns()))
     return capsys.readouterr().out
 
 
@@ -57,6 +60,13 @@ def test_the_numbers_stand_beside_those_of_what_it_is_compared_with(capsys: pyte
     assert row(some, "95 % before") == ["never", "10.2 h", "25.0 h"]
 
 
+def test_a_sweep_has_no_saving_where_there_may_be_no_model(capsys: pytest.CaptureFixture[str]) -> None:
+    text = read(shown(forecast(ours=replays([1] * 4, [10, 11, None, None])), sweep="deadline"), capsys)
+    assert row(text, "us-central1 *") == ["$1.00", "no model: 2", "never", "2 of 4"]
+    loss = read(shown(forecast(ours=replays([12] * 4, [10] * 4)), sweep="deadline"), capsys)
+    assert row(loss, "us-central1 *")[1] == "LOSS 20%"
+
+
 def test_a_difference_too_small_to_tell_is_none() -> None:
     found = forecast(ours=replays([10.001] * 4, [10] * 4), spot_window=replays([10.002] * 4, [10] * 4))
     assert "Expect $10.00: as much as on-demand only, as much as the fixed 75 % Spot window." in headline(found).plain
@@ -71,14 +81,26 @@ def test_a_policy_that_may_end_without_a_model_is_not_compared() -> None:
     assert "window." not in headline(forecast(spot_window=replays([1] * 4, [None] * 4))).plain
 
 
-@pytest.mark.parametrize("columns", [50, 60])
-def test_a_narrow_terminal_keeps_the_names_of_the_rows(
-    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("columns", "drawn"), [(50, False), (60, True)])
+def test_a_narrow_terminal_keeps_the_names_of_the_rows_and_may_lose_the_picture(
+    columns: int, drawn: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console, "WIDE", columns)
     text = read(shown(), capsys)
     assert row(text, "attempts") == ["3.0", "3.0", "3.0"]
     assert row(text, "late, share")
+    assert ("what it costs" in text) is drawn
+    assert max(map(len, text.splitlines())) <= columns
+
+
+@pytest.mark.parametrize(("columns", "drawn"), [(40, False), (50, False), (60, False), (70, True)])
+def test_in_a_narrow_terminal_a_sweep_keeps_the_names_of_its_cases_and_may_lose_the_bars(
+    columns: int, drawn: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "WIDE", columns)
+    text = read(shown(forecast(replace(CASE, label="24 h")), sweep="deadline"), capsys)
+    assert row(text, "24 h *")[:4] == ["$5.00", "50%", "13.0 h", "0 of 4"]
+    assert ("█" in text) is drawn
     assert max(map(len, text.splitlines())) <= columns
 
 
@@ -90,3 +112,17 @@ def test_it_says_what_it_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert "5-15 min on spot and 5-19 min on demand (policy.worst_start_minutes), not billed." in text
     assert "A restore takes 2-6 min." in text
     assert "prices us-central1 $0.50/h spot, $1.00/h on demand" in text
+
+
+def test_a_sweep_has_a_line_for_each_case_and_marks_the_one_of_the_settings(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    later = samples.run(regions=("us-central1",), deadline=samples.after(hours=48))
+    cases = [
+        forecast(replace(CASE, label="24 h")),
+        forecast(Case(label="48 h", run=later), ours=replays([2] * 4, [12] * 4)),
+    ]
+    text = read(shown(*cases, sweep="deadline"), capsys)
+    assert row(text, "24 h *") == ["$5.00", "50%", "13.0 h", "0 of 4", "█" * 9]
+    assert row(text, "48 h") == ["$2.00", "80%", "12.0 h", "0 of 4", "███▌"]
+    assert "* the run of the settings" in text

@@ -8,7 +8,7 @@ from typing import Any
 
 from spot.cli.forecast_tables import ForecastResult
 from spot.simulation.capacity import Supply
-from spot.simulation.forecast import Forecast, ReplayResult, ReplayResults
+from spot.simulation.forecast import Case, Forecast, ReplayResult, ReplayResults
 from spot.simulation.traces import Series, Trace
 from tests.machinery import samples
 
@@ -17,7 +17,7 @@ TRACE = Trace(
     start=datetime(2025, 10, 4, tzinfo=UTC),
     series={"us-central1": Series(minutes=(0.0,), counts=(1,), known=((0, 9000),))},
 )
-RUN = samples.run(regions=("us-central1",))
+CASE = Case(label="us-central1", run=samples.run(regions=("us-central1",)))
 """10 h of work, 24 h to the deadline."""
 
 
@@ -31,7 +31,7 @@ def replays(usd: Sequence[float], hours: Sequence[float | None], *, apart: int =
                     "start": 60 * index,
                     "usd": cost,
                     "hours": end,
-                    "late": end is None or end > 24,
+                    "missed": end is None or end > 24,
                     "preemptions": 2,
                     "attempts": 3,
                     "spot_hours": 10.1,
@@ -45,16 +45,24 @@ def replays(usd: Sequence[float], hours: Sequence[float | None], *, apart: int =
     )
 
 
-def forecast(**changes: ReplayResults) -> Forecast:
+def forecast(case: Case = CASE, **changes: ReplayResults) -> Forecast:
     """Ours costs $4 to $6, on-demand only $10, and one of four in the fixed Spot window is late."""
     made_up = {
         "ours": replays([6, 4, 5, 5], [12, 11, 14, 13]),
         "on_demand": replays([10] * 4, [10.2] * 4),
         "spot_window": replays([6, 6, 6, 7], [11, 12, 13, 25]),
     }
-    return Forecast(run=RUN, **{**made_up, **changes})
+    return Forecast(case=case, **{**made_up, **changes})
 
 
-def shown(found: Forecast | None = None, notes: Sequence[str] = ()) -> ForecastResult:
+def shown(*forecasts: Forecast, sweep: str | None = None, notes: Sequence[str] = ()) -> ForecastResult:
     supply = Supply(trace=TRACE, origin="measured, t.csv", machines=1, notes=("a note on capacity",))
-    return ForecastResult(supply=supply, replays=4, seed=7, forecast=found or forecast(), notes=notes)
+    return ForecastResult(
+        run=CASE.run,
+        supply=supply,
+        sweep=sweep,
+        replays=4,
+        seed=7,
+        forecasts=forecasts or (forecast(),),
+        notes=notes,
+    )

@@ -20,7 +20,7 @@ HOUR = timedelta(hours=1)
 
 
 def test_what_was_measured_is_used_as_it_is() -> None:
-    supply = measured(H100, ["us-east4", "us-central1"])
+    supply = measured(shipped(), H100, ["us-east4", "us-central1"])
     assert supply.trace.series["us-east4"] == shipped().series["us-east4"]
     assert supply.machines == 8
     assert len(supply.notes) == 1
@@ -28,7 +28,7 @@ def test_what_was_measured_is_used_as_it_is() -> None:
 
 
 def test_substitutes_for_a_gpu_or_region_are_named() -> None:
-    supply = measured(L4, ["us-west1", "us-central1"])
+    supply = measured(shipped(), L4, ["us-west1", "us-central1"])
     assert supply.notes[:2] == (
         "no capacity was measured for NVIDIA_L4: that of NVIDIA_H100_80GB is used",
         "no capacity was measured in us-west1: that of us-east4 is used",
@@ -38,14 +38,14 @@ def test_substitutes_for_a_gpu_or_region_are_named() -> None:
 
 
 def test_a_machine_without_a_gpu_needs_one_at_a_time() -> None:
-    supply = measured(CPU, ["us-central1"])
+    supply = measured(shipped(), CPU, ["us-central1"])
     assert supply.machines == 1
     assert supply.notes[0].startswith("no capacity was measured for n2-standard-8 without a GPU")
 
 
 def test_no_region_stands_for_two() -> None:
     with pytest.raises(TraceError, match=r"in us-west5, and that of us-central1, .* is used already"):
-        measured(H100, [f"us-west{number}" for number in range(1, 6)])
+        measured(shipped(), H100, [f"us-west{number}" for number in range(1, 6)])
 
 
 def test_a_file_of_ones_own_must_have_the_regions() -> None:

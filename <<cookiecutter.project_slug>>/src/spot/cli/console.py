@@ -71,6 +71,11 @@ def on_terminal() -> bool:
     return sys.stdout.isatty() and not _console().is_dumb_terminal
 
 
+def columns() -> int:
+    """Return the width of standard output."""
+    return _console().width
+
+
 @contextlib.contextmanager
 def in_place() -> Iterator[Callable[[RenderableType], None]]:
     """Show each part in the place of the previous one."""

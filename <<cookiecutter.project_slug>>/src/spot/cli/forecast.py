@@ -2,6 +2,7 @@
 
 import logging
 from argparse import Namespace
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -13,17 +14,18 @@ from spot.cli.runs import overrides
 from spot.config.load import load
 from spot.config.settings import Settings
 from spot.core.errors import Exit
-from spot.core.format import named
 from spot.core.run import Run
-from spot.pricing.quotes import age_warning, described, quotes
-from spot.simulation.capacity import Supply, assumed, from_file, measured
-from spot.simulation.forecast import Baseline, ReplayResults, compare, quantile
+from spot.pricing.quotes import age_warning, by_region, described, quotes
+from spot.simulation import forecast as simulated
+from spot.simulation.capacity import Supply, assumed, from_file, measured, stand_ins
+from spot.simulation.forecast import Baseline, Case, Forecast, ReplayResult, ReplayResults, compare, quantile
 from spot.simulation.startup_times import StartupRanges, StartupTimes
-from spot.simulation.traces import Trace, read
+from spot.simulation.traces import Trace, read, shipped
 from spot.simulation.windows import windows
 from spot.supervisor import preflight
 from spot.supervisor.submit import SubmitError, overridden, plan, run_of
 
+REPLAYS, REPLAYS_OF_SWEEP = 1000, 300
 _MINUTE = timedelta(minutes=1)
 _KEYS = {Baseline.OURS: "policy", Baseline.ON_DEMAND: "on_demand_only", Baseline.SPOT_WINDOW: "fixed_spot_window"}
 
@@ -35,30 +37,47 @@ def forecast(options: Namespace) -> int:
     settings = load(options.settings)
     result = _result(options, settings, datetime.now(UTC))
     if options.svg:
-        console.save(options.svg, "--svg", console.svg(forecast_tables.parts(result), forecast_tables.WIDE))
-    console.show(_values(result), forecast_tables.parts(result), options.json)
+        picture = console.svg(forecast_tables.parts(result, forecast_tables.WIDE), forecast_tables.WIDE)
+        console.save(options.svg, "--svg", picture)
+    console.show(_values(result), forecast_tables.parts(result, console.columns()), options.json)
     return Exit.DONE
 
 
 def _result(options: Namespace, settings: Settings, now: datetime) -> ForecastResult:
     run = _run(settings, options, now)
-    regions = run.spec.policy.regions
-    age = age_warning(quotes(settings.machine(), regions, settings.price_table()), now)
+    asked = run.spec.policy.regions
+    trace = _trace(options)
+    taken = stand_ins(trace, asked).values() if trace and options.trace is None else asked
+    others = _others(settings, trace, {*asked, *taken}) if options.sweep == "regions" and len(asked) == 1 else ()
+    if others:
+        prices = by_region(settings.machine(), (*asked, *others), settings.price_table())
+        run = _with_policy(run, usd_per_hour=prices)
+    age = age_warning(quotes(settings.machine(), asked, settings.price_table()), now)
     notes = [line for line in (preflight.budget_note(run), age) if line]
     if run.spec.policy.flex_start:
         notes.append("FLEX_START is left out: its start times were never measured")
         run = _with_policy(run, flex_start=False)
-    supply = _supply(options, run)
-    found = windows(supply.trace, regions, supply.machines, -(-(run.spec.deadline - run.submitted_at) // _MINUTE))
-    start_times = StartupTimes.drawn(StartupRanges.of(run.spec.policy), regions, options.seed)
-    _log.info("%d replays of %d policies", options.replays, len(Baseline))
+    supply = _supply(options, trace, run, (*asked, *others))
+    number = options.replays or (REPLAYS_OF_SWEEP if options.sweep else REPLAYS)
     return ForecastResult(
+        run=run,
         supply=supply,
-        replays=options.replays,
+        sweep=options.sweep,
+        replays=number,
         seed=options.seed,
-        forecast=compare(run, found, start_times, found.drawn(options.replays, options.seed)),
+        forecasts=_replayed(_cases(options.sweep, run, supply, others), supply, number, options.seed),
         notes=notes,
     )
+
+
+def _replayed(cases: Sequence[Case], supply: Supply, number: int, seed: int) -> list[Forecast]:
+    """Replay every case in windows that are long enough for the longest."""
+    longest = max(case.run.spec.deadline - case.run.submitted_at for case in cases)
+    found = windows(supply.trace, supply.trace.regions, supply.machines, -(-longest // _MINUTE))
+    start_times = StartupTimes.drawn(StartupRanges.of(cases[0].run.spec.policy), supply.trace.regions, seed)
+    _log.info("%d replays: %d cases, %d policies", number * len(cases) * len(Baseline), len(cases), len(Baseline))
+    starts = found.drawn(number, seed)
+    return [compare(case, found, start_times, starts) for case in cases]
 
 
 def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
@@ -80,14 +99,33 @@ def _with_policy(run: Run, **changes: Any) -> Run:
     return replace(run, spec=replace(run.spec, policy=replace(run.spec.policy, **changes)))
 
 
-def _supply(options: Namespace, run: Run) -> Supply:
-    """Return the capacity to replay. Raises `SpotError`."""
-    machine, regions = run.spec.machine, run.spec.policy.regions
+def _trace(options: Namespace) -> Trace | None:
+    """Return the capacity to replay, or None to generate it. Raises `SpotError`."""
     if (options.mtbf_hours is None) != (options.outage_minutes is None):
         raise SubmitError("--mtbf-hours and --outage-minutes go together: time to a preemption, and time without spot")
     if options.mtbf_hours is not None and options.trace is not None:
         raise SubmitError("--trace and --mtbf-hours exclude each other: capacity is measured or generated")
     if options.mtbf_hours is not None:
+        return None
+    return shipped() if options.trace is None else read(options.trace)
+
+
+def _others(settings: Settings, trace: Trace | None, taken: Collection[str]) -> tuple[str, ...]:
+    """Return measured regions with a price, to compare with the run's only region.
+
+    `taken` holds the measured region that stands for it, and cannot be used twice.
+    """
+    regions = trace.regions if trace else ()
+    prices = by_region(settings.machine(), regions, settings.price_table())
+    others = tuple(region for region in regions if region not in taken and region in prices)
+    if not others:
+        raise SubmitError("--sweep regions: there is one region only, give more with --regions")
+    return others
+
+
+def _supply(options: Namespace, trace: Trace | None, run: Run, regions: tuple[str, ...]) -> Supply:
+    machine = run.spec.machine
+    if trace is None:
         return assumed(
             regions,
             machine,
@@ -96,23 +134,47 @@ def _supply(options: Namespace, run: Run) -> Supply:
             deadline=run.spec.deadline - run.submitted_at,
             seed=options.seed,
         )
-    return measured(machine, regions) if options.trace is None else from_file(read(options.trace), machine, regions)
+    return measured(trace, machine, regions) if options.trace is None else from_file(trace, machine, regions)
+
+
+def _cases(sweep: str | None, run: Run, supply: Supply, others: Sequence[str]) -> list[Case]:
+    if sweep == "deadline":
+        longest = max((end - begin for begin, end in supply.trace.known(supply.trace.regions)), default=0)
+        return simulated.deadlines(run, longest * _MINUTE)
+    if sweep == "regions":
+        return simulated.regions(run, others)
+    return [Case(label=", ".join(run.spec.policy.regions), run=run)]
 
 
 def _values(result: ForecastResult) -> dict[str, Any]:
     """Return a forecast for JSON, with every replay."""
-    forecast, supply = result.forecast, result.supply
-    spec = forecast.run.spec
+    run, supply, machine, policy = result.run, result.supply, result.run.spec.machine, result.run.spec.policy
     return {
-        "machine": spec.machine.type,
-        **named(spec.machine, "accelerator", "accelerator_count"),
-        **named(spec.policy, "strategy", "regions", "work", "usd_per_hour"),
-        "deadline_hours": spec.deadline - forecast.run.submitted_at,
+        "machine": machine.type,
+        "accelerator": machine.accelerator,
+        "accelerator_count": machine.accelerator_count,
+        "strategy": policy.strategy,
+        "regions": policy.regions,
+        "work_hours": policy.work,
+        "deadline_hours": run.spec.deadline - run.submitted_at,
         "capacity": supply.origin,
         "notes": [*supply.notes, *result.notes],
-        **named(result, "replays", "seed"),
-        "saving": forecast.saving,
-        **{key: _samples(supply.trace, forecast.of(baseline)) for baseline, key in _KEYS.items()},
+        "sweep": result.sweep,
+        "replays": result.replays,
+        "seed": result.seed,
+        "cases": [_case(supply.trace, found) for found in result.forecasts],
+    }
+
+
+def _case(trace: Trace, found: Forecast) -> dict[str, Any]:
+    policy = found.case.run.spec.policy
+    return {
+        "label": found.case.label,
+        "regions": policy.regions,
+        "deadline_hours": found.case.deadline_hours,
+        "usd_per_hour": {region: policy.usd_per_hour[region] for region in policy.regions},
+        "saving": found.saving,
+        **{key: _samples(trace, found.of(baseline)) for baseline, key in _KEYS.items()},
     }
 
 
@@ -120,12 +182,22 @@ def _samples(trace: Trace, one: ReplayResults) -> dict[str, Any]:
     return {
         "usd": {"mean": one.mean_usd, **_quantiles(one.usd)},
         "hours": _quantiles(one.ends),
-        **named(one, "late", "late_upper_bound", "independent", "unfinished"),
+        "late": one.missed,
+        "late_upper_bound": one.missed_at_most,
+        "independent": one.independent,
+        "unfinished": one.unfinished,
         **{name: one.mean(attrgetter(name)) for name in FIGURES},
-        "replays": [
-            {"from": trace.start + timedelta(minutes=replay.start), **named(replay, "usd", "hours", "late", *FIGURES)}
-            for replay in one.replays
-        ],
+        "replays": [_sample(trace, sample) for sample in one.replays],
+    }
+
+
+def _sample(trace: Trace, sample: ReplayResult) -> dict[str, Any]:
+    return {
+        "from": trace.start + timedelta(minutes=sample.start),
+        "usd": sample.usd,
+        "hours": sample.hours,
+        "late": sample.missed,
+        **{name: getattr(sample, name) for name in FIGURES},
     }
 
 

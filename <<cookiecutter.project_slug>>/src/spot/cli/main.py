@@ -132,8 +132,9 @@ def _parser() -> _Parser:
     add("--trace", type=_path, metavar="CSV", help="replay this capacity (measured for H100s)")
     add("--mtbf-hours", type=hours, metavar="H", help="generate capacity: a preemption every H hours")
     add("--outage-minutes", type=minutes, metavar="M", help="with outages of M minutes; needs --mtbf-hours")
-    add("--replays", type=_within(int, 1, 100_000), default=1000, metavar="N", help="replay N times (1000)")
+    add("--replays", type=_within(int, 1, 100_000), metavar="N", help="replay N times (1000; 300 per case of a sweep)")
     add("--seed", type=_within(int, 0, 2**32), default=0, metavar="N", help="seed the random draws (0)")
+    add("--sweep", choices=["deadline", "regions"], help="compare deadlines or regions")
     add("--svg", type=_path, metavar="FILE", help="write a picture of the forecast to FILE")
 
     _verb(verbs, "doctor", "doctor", "check credentials, quota and configuration; print fixes")

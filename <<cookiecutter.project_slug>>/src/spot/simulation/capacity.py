@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from spot.core.run import Machine
-from spot.simulation.traces import SHIPPED, Series, Trace, TraceError, shipped
+from spot.simulation.traces import SHIPPED, Series, Trace, TraceError
 
 MEASURED_GPU = "NVIDIA_H100_80GB"
 LEAST_GENERATED = timedelta(days=90)
@@ -30,12 +30,20 @@ class Supply:
     notes: tuple[str, ...]
 
 
-def measured(machine: Machine, regions: Sequence[str]) -> Supply:
+def measured(trace: Trace, machine: Machine, regions: Sequence[str]) -> Supply:
     """Return the shipped trace, also for other GPUs and regions. Raise `TraceError` for more regions than it has."""
-    trace, notes = shipped(), []
+    notes = []
     if machine.accelerator != MEASURED_GPU:
         what = machine.accelerator or f"{machine.type} without a GPU"
         notes.append(f"no capacity was measured for {what}: that of {MEASURED_GPU} is used")
+    sources = stand_ins(trace, regions)
+    stood_in = [pair for pair in sources.items() if pair[0] != pair[1]]
+    notes += [f"no capacity was measured in {region}: that of {source} is used" for region, source in stood_in]
+    return _supply(trace, f"measured, of {MEASURED_GPU}, October 2025 ({SHIPPED})", machine, notes, sources)
+
+
+def stand_ins(trace: Trace, regions: Sequence[str]) -> dict[str, str]:
+    """Return the measured region that each region uses: itself, or the first unused one. Raise `TraceError`."""
     spare, sources = [region for region in trace.regions if region not in regions], dict[str, str]()
     for region in regions:
         if region not in trace.series and not spare:
@@ -45,9 +53,7 @@ def measured(machine: Machine, regions: Sequence[str]) -> Supply:
                 " or use --trace or --mtbf-hours"
             )
         sources[region] = region if region in trace.series else spare.pop(0)
-        if sources[region] != region:
-            notes.append(f"no capacity was measured in {region}: that of {sources[region]} is used")
-    return _supply(trace, f"measured, of {MEASURED_GPU}, October 2025 ({SHIPPED})", machine, notes, sources)
+    return sources
 
 
 def from_file(trace: Trace, machine: Machine, regions: Sequence[str]) -> Supply:

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 
 from spot.core.run import Provisioning, Run
 from spot.policy.decide import decide
@@ -13,6 +14,9 @@ from spot.simulation.replay import Decide, horizon, replay
 from spot.simulation.startup_times import StartupTimes
 from spot.simulation.windows import Windows
 
+HOUR = timedelta(hours=1)
+DEADLINES = (1.1, 1.25, 1.5, 2.0, 3.0)
+"""Of a sweep, as multiples of the work."""
 CERTAIN = 3
 """The rule of three: an event that never occurred in n independent windows has, at 95 %, a probability below 3/n."""
 
@@ -33,6 +37,18 @@ _DECIDES: dict[Baseline, Decide] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Name a run to forecast."""
+
+    label: str
+    run: Run
+
+    @property
+    def deadline_hours(self) -> float:
+        return (self.run.spec.deadline - self.run.submitted_at) / HOUR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayResult:
     """Keep the figures of one replay."""
 
@@ -41,7 +57,8 @@ class ReplayResult:
     usd: float
     hours: float | None
     """From submit to the model; None without a model."""
-    late: bool
+    missed: bool
+    """Whether the deadline was missed."""
     preemptions: int
     attempts: int
     spot_hours: float
@@ -51,7 +68,7 @@ class ReplayResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayResults:
-    """Sum up the replays under one policy."""
+    """Sum up the replays of one case under one policy."""
 
     replays: tuple[ReplayResult, ...]
     apart: int
@@ -65,17 +82,17 @@ class ReplayResults:
         return sum(map(value, self.replays)) / len(self.replays)
 
     @property
-    def late(self) -> int:
-        return sum(result.late for result in self.replays)
+    def missed(self) -> int:
+        return sum(result.missed for result in self.replays)
 
     @property
     def unfinished(self) -> int:
         return sum(result.hours is None for result in self.replays)
 
     @property
-    def late_upper_bound(self) -> float | None:
-        """Return the 95 % upper bound of the late share where no replay was late; None where some were."""
-        return None if self.late else min(CERTAIN / self.independent, 1.0)
+    def missed_at_most(self) -> float | None:
+        """Return the 95 % upper bound of the miss rate where no replay missed; None where some did."""
+        return None if self.missed else min(CERTAIN / self.independent, 1.0)
 
     @property
     def independent(self) -> int:
@@ -109,9 +126,9 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """Compare the policies on the same windows and with the same startup times."""
+    """Compare the policies in one case, on the same windows and with the same startup times."""
 
-    run: Run
+    case: Case
     ours: ReplayResults
     on_demand: ReplayResults
     spot_window: ReplayResults
@@ -125,22 +142,22 @@ class Forecast:
         return dict(zip(Baseline, (self.ours, self.on_demand, self.spot_window), strict=True))[baseline]
 
 
-def compare(run: Run, windows: Windows, times: StartupTimes, starts: Sequence[int]) -> Forecast:
-    """Replay a run from all `starts`. Raise `ReplayError` for an action that a replay has no model of."""
-    apart = math.ceil((run.spec.deadline - run.submitted_at) / timedelta(minutes=1))
-    minutes = horizon(run)
+def compare(case: Case, windows: Windows, times: StartupTimes, starts: Sequence[int]) -> Forecast:
+    """Replay a case from all `starts`. Raise `ReplayError` for an action that a replay has no model of."""
+    apart = math.ceil((case.run.spec.deadline - case.run.submitted_at) / timedelta(minutes=1))
+    minutes = horizon(case.run)
     found: dict[Baseline, list[ReplayResult]] = {baseline: [] for baseline in Baseline}
     for start in starts:
         capacity, later = windows.capacity(start, minutes), times.at(start)
         for baseline, results in found.items():
-            replayed = replay(run, _DECIDES[baseline], capacity, later)
+            replayed = replay(case.run, _DECIDES[baseline], capacity, later)
             billed, end = replayed.minutes, replayed.completed_at
             results.append(
                 ReplayResult(
                     start=start,
                     usd=replayed.usd,
                     hours=None if end is None else end / 60,
-                    late=replayed.missed,
+                    missed=replayed.missed,
                     preemptions=replayed.run.preemptions,
                     attempts=len(replayed.run.attempts),
                     spot_hours=billed[Provisioning.SPOT] / 60,
@@ -149,4 +166,31 @@ def compare(run: Run, windows: Windows, times: StartupTimes, starts: Sequence[in
                 )
             )
     ours, on_demand, spot_window = (ReplayResults(replays=tuple(found[baseline]), apart=apart) for baseline in Baseline)
-    return Forecast(run=run, ours=ours, on_demand=on_demand, spot_window=spot_window)
+    return Forecast(case=case, ours=ours, on_demand=on_demand, spot_window=spot_window)
+
+
+def deadlines(run: Run, most: timedelta) -> list[Case]:
+    """Return cases from the nearest deadline that on-demand is sure to meet up to `most`, the run's own among them."""
+    policy = run.spec.policy
+    own = run.spec.deadline - run.submitted_at
+    step = timedelta(minutes=30 if policy.work >= 5 * HOUR else 6)
+    nearest = math.ceil((policy.work + policy.worst_start + policy.reconcile_interval) / step) * step
+    times = {nearest, *(round(factor * policy.work / step) * step for factor in DEADLINES)}
+    found = sorted({own, *(time for time in times if nearest <= time <= most)})
+    return [_case(run, f"{round(time / HOUR, 2):g} h", deadline=run.submitted_at + time) for time in found]
+
+
+def regions(run: Run, others: Sequence[str]) -> list[Case]:
+    """Return each region of the run alone, then the first two together, three, and so on.
+
+    A run with one region is combined with each of `others` instead.
+    """
+    policy = run.spec.policy
+    own = policy.regions
+    together = [own[:number] for number in range(2, len(own) + 1)] or [(*own, other) for other in others]
+    sets = [*((region,) for region in own), *together]
+    return [_case(run, " + ".join(names), policy=replace(policy, regions=names)) for names in sets]
+
+
+def _case(run: Run, label: str, **changes: Any) -> Case:
+    return Case(label=label, run=replace(run, spec=replace(run.spec, **changes)))
