@@ -62,7 +62,7 @@ class ContainerLauncher:
     logs: Path
     processes: list[ContainerProcess] = field(default_factory=list)
 
-    def start(self, spec: Spec, job_name: str) -> ContainerProcess:  # noqa: ARG002  # a Launcher
+    def start(self, spec: Spec, job_name: str) -> list[ContainerProcess]:  # noqa: ARG002  # a Launcher
         name = f"rehearsal-{os.getpid()}-{len(self.processes)}"
         given = {**self.environ, **variables(spec)}
         options = [word for variable, value in given.items() for word in ("--env", f"{variable}={value}")]
@@ -75,7 +75,7 @@ class ContainerLauncher:
             )
         process = ContainerProcess(self.engine, name, command)
         self.processes.append(process)
-        return process
+        return [process]
 
     def close(self) -> None:
         for process in self.processes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from signal import SIGTERM, Signals
 
+from spot.emulators.custom_job import replicas_of
 from spot.emulators.job_lifecycle import Spec
 from spot.emulators.jobs import JobTable
 
@@ -33,17 +34,22 @@ class IdleLauncher:
     def __init__(self, *, on_sigterm: int | None = 143) -> None:
         self.on_sigterm = on_sigterm
         self.processes: dict[str, IdleProcess] = {}
+        """The newest primary replica of each job."""
+        self.replicas: dict[str, list[IdleProcess]] = {}
         """The newest of each job."""
 
-    def start(self, spec: Spec, job_name: str) -> IdleProcess:  # noqa: ARG002  # a Launcher
-        process = self.processes[job_name] = IdleProcess(self.on_sigterm)
-        return process
+    def start(self, spec: Spec, job_name: str) -> list[IdleProcess]:
+        replicas = self.replicas[job_name] = [IdleProcess(self.on_sigterm) for _ in replicas_of(spec)]
+        self.processes[job_name] = replicas[0]
+        return replicas
 
 
 def finish(jobs: JobTable, name: str, exit_code: int = 0) -> None:
     """End a running job as if its container had exited."""
     jobs.advance()
-    process = jobs._find(name).process
-    assert isinstance(process, IdleProcess), f"not running: {name}"
-    process.end(exit_code)
+    replicas = jobs._find(name).replicas
+    assert replicas, f"not running: {name}"
+    for process in replicas:
+        assert isinstance(process, IdleProcess)
+        process.end(exit_code)
     jobs.advance()

@@ -69,6 +69,18 @@ def test_a_container_without_an_image_is_refused() -> None:
         parse(body)
 
 
+def test_the_machines_of_all_pools_count() -> None:
+    assert parse(custom_job(machines=4)).machines == 4
+
+
+@pytest.mark.parametrize("count", ["0", "2", "many"])
+def test_a_first_pool_of_more_than_the_primary_is_refused(count: str) -> None:
+    body = custom_job(machines=2)
+    body["jobSpec"]["workerPoolSpecs"][0]["replicaCount"] = count
+    with pytest.raises(InvalidJob):
+        parse(body)
+
+
 @pytest.mark.parametrize("labels", [{"run": "A"}, {"Run": "a"}, {"run": "a.b"}, {"run": "x" * 64}, {"": "a"}])
 def test_labels_that_google_does_not_take_are_refused(labels: dict[str, str]) -> None:
     with pytest.raises(InvalidJob, match="is not valid"):

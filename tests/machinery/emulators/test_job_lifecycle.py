@@ -81,6 +81,45 @@ class TestWithoutCapacity:
         assert world.state(second) is JobState.RUNNING
 
 
+class TestOfSeveralMachines:
+    def test_it_waits_until_all_its_machines_are_there(self, world: World) -> None:
+        world.capacity.set(REGION, SPOT, 3)
+        first, second = world.create(machines=2), world.create(machines=2)
+        world.advance(minutes=10)
+        assert [world.state(name) for name in (first, second)] == [JobState.RUNNING, JobState.PENDING]
+        world.capacity.set(REGION, SPOT, 4)
+        world.advance(minutes=10)
+        assert world.state(second) is JobState.RUNNING
+
+    def test_it_is_preempted_whole_when_one_of_its_machines_is_missing(self, world: World) -> None:
+        first, second = world.running(machines=2), world.running(machines=2)
+        world.capacity.set(REGION, SPOT, 3)
+        world.advance(minutes=1)
+        assert [world.state(name) for name in (first, second)] == [JobState.RUNNING, JobState.FAILED]
+
+    def test_the_exit_of_its_primary_decides(self, world: World) -> None:
+        name = world.running(machines=2)
+        primary, worker = world.launcher.replicas[name]
+        primary.end(0)
+        world.advance(seconds=10)
+        assert world.state(name) is JobState.RUNNING
+        worker.end(1)
+        world.advance(seconds=1)
+        assert world.state(name) is JobState.SUCCEEDED
+
+    def test_a_replica_that_outlives_another_by_the_grace_is_killed(self, world: World) -> None:
+        name = world.running(machines=2)
+        _, worker = world.launcher.replicas[name]
+        worker.end(1)
+        world.advance(seconds=14)
+        world.advance(seconds=14)
+        assert world.state(name) is JobState.RUNNING
+        world.advance(seconds=1)
+        assert world.state(name) is JobState.FAILED
+        world.advance(minutes=1)
+        assert world.get(name).error == job_lifecycle.exited(1, "workerpool1-0")
+
+
 class TestFlexStart:
     def test_it_expires_without_an_error_when_it_has_waited_long_enough(self, world: World) -> None:
         world.capacity.set(REGION, FLEX, 0)

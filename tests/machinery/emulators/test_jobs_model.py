@@ -41,9 +41,9 @@ class JobMachine(RuleBasedStateMachine):
     def pick(self, number: int) -> str:
         return self.names[number % len(self.names)]
 
-    @rule(provisioning=strategies.sampled_from(Provisioning), scheduling=SCHEDULING)
-    def create(self, provisioning: Provisioning, scheduling: dict[str, str]) -> None:
-        self.names.append(self.world.create(provisioning, scheduling=scheduling))
+    @rule(provisioning=strategies.sampled_from(Provisioning), scheduling=SCHEDULING, machines=strategies.integers(1, 3))
+    def create(self, provisioning: Provisioning, scheduling: dict[str, str], machines: int) -> None:
+        self.names.append(self.world.create(provisioning, scheduling=scheduling, machines=machines))
 
     @rule(seconds=strategies.sampled_from([0, 1, 20, 60, 300, 3600, 100_000]))
     def advance_time(self, seconds: float) -> None:
@@ -62,17 +62,18 @@ class JobMachine(RuleBasedStateMachine):
         number=strategies.integers(0),
         what=strategies.sampled_from(["cancel", "save", "kill", "exit"]),
         code=strategies.sampled_from([0, 1, 143, -9]),
+        replica=strategies.sampled_from([None, 0, -1]),
     )
-    def something_happens(self, number: int, what: str, code: int) -> None:
+    def something_happens(self, number: int, what: str, code: int, replica: int | None) -> None:
         name, jobs = self.pick(number), self.world.jobs
         with contextlib.suppress(WrongState):
             match what:
                 case "cancel":
                     jobs.cancel(name)
                 case "save" | "kill":
-                    jobs.preempt(name, save=what == "save")
+                    jobs.preempt(name, save=what == "save", replica=replica)
                 case "exit":
-                    if process := self.world.launcher.processes.get(name):
+                    for process in self.world.launcher.replicas.get(name, [])[slice(replica)]:
                         process.end(code)
 
     @invariant()
@@ -83,9 +84,9 @@ class JobMachine(RuleBasedStateMachine):
             self.seen[name] = job
         listed = self.world.jobs.list(PROJECT, REGION).jobs
         assert listed == tuple(self.seen[name] for name in reversed(self.names))
-        for name, process in self.world.launcher.processes.items():
-            state = self.seen[name].state
-            assert state in {S.RUNNING, S.CANCELLING} if process.poll() is None else state is not S.RUNNING
+        for name, replicas in self.world.launcher.replicas.items():
+            state, codes = self.seen[name].state, [process.poll() for process in replicas]
+            assert state in {S.RUNNING, S.CANCELLING} if None in codes else state is not S.RUNNING
 
     def check(self, before: EmulatedJob, after: EmulatedJob) -> None:
         if before.state is not after.state:

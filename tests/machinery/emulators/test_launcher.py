@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from spot.emulators.job_lifecycle import arguments, variables
+from spot.emulators.job_lifecycle import arguments, cluster_specs, variables
 from tests.machinery.emulators.world import custom_job
 
 
@@ -30,3 +31,11 @@ def test_the_variables_of_a_job_are_its_own_and_vertex_ais() -> None:
 
 def test_the_arguments_are_the_containers() -> None:
     assert arguments(spec("--epochs", "3")) == ["--epochs", "3"]
+
+
+def test_each_replica_is_told_all_hosts_and_its_place() -> None:
+    cluster = {"workerpool0": ["a:1"], "workerpool1": ["b:2", "c:3"]}
+    told = [json.loads(text) for text in cluster_specs(custom_job(machines=3)["jobSpec"], ["a:1", "b:2", "c:3"])]
+    assert [one["cluster"] for one in told] == [cluster] * 3
+    places = [("workerpool0", 0), ("workerpool1", 0), ("workerpool1", 1)]
+    assert [(one["task"]["type"], one["task"]["index"]) for one in told] == places

@@ -31,6 +31,7 @@ def custom_job(
     *,
     scheduling: dict[str, Any] | None = None,
     labels: dict[str, str] | None = None,
+    machines: int = 1,
 ) -> dict[str, Any]:
     """Return a valid CustomJob in JSON."""
     pool = {
@@ -42,7 +43,7 @@ def custom_job(
         "displayName": "retrain",
         "labels": labels or {},
         "jobSpec": {
-            "workerPoolSpecs": [pool],
+            "workerPoolSpecs": [pool, {**pool, "replicaCount": str(machines - 1)}] if machines > 1 else [pool],
             "scheduling": {"strategy": STRATEGIES[provisioning], **(scheduling or {})},
         },
     }

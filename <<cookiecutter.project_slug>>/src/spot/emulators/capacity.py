@@ -13,10 +13,10 @@ UNLIMITED = sys.maxsize
 
 
 class CapacitySource(Protocol):
-    """Decide whether a job gets its machine."""
+    """Decide whether a job gets its machines."""
 
     def limit(self, region: str, provisioning: Provisioning, now: datetime) -> int:
-        """Return how many one-machine jobs the region can hold, running jobs included."""
+        """Return how many machines the region can provide, those of running jobs included."""
         ...
 
 

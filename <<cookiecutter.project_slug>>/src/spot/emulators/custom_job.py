@@ -31,6 +31,7 @@ class JobRequest:
     spec: Mapping[str, Any]
     """The unchanged `jobSpec`."""
     machine_type: str
+    machines: int
     provisioning: Provisioning
     timeout: timedelta
     provisioning_timeout: timedelta | None
@@ -57,8 +58,14 @@ def parse(body: object) -> JobRequest:
     """Parse a CustomJob in JSON; raise `InvalidJob` for anything else."""
     try:
         return _parse(body)
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise InvalidJob(f"Invalid JSON payload received: not a CustomJob with one worker pool ({error!r})") from error
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise InvalidJob(f"Invalid JSON payload received: not a CustomJob with worker pools ({error!r})") from error
+
+
+def replicas_of(spec: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Return pool and index of each replica that a `jobSpec` asks for, the primary first."""
+    pools = enumerate(spec["workerPoolSpecs"])
+    return [(f"workerpool{pool}", index) for pool, asked in pools for index in range(int(asked.get("replicaCount", 1)))]
 
 
 def _parse(body: Any) -> JobRequest:
@@ -71,12 +78,15 @@ def _parse(body: Any) -> JobRequest:
     pool = spec["workerPoolSpecs"][0]
     if not pool["containerSpec"].get("imageUri"):
         raise InvalidJob("container_spec.image_uri is required in worker_pool_specs[0]")
+    if int(pool.get("replicaCount", 1)) != 1:
+        raise InvalidJob("replica_count of worker_pool_specs[0] must be 1")
     wait = _duration(scheduling.get("maxWaitDuration"), DEFAULT_MAX_WAIT)
     return JobRequest(
         display_name=body.get("displayName", ""),
         labels=_labels(body.get("labels", {})),
         spec=spec,
         machine_type=pool["machineSpec"]["machineType"],
+        machines=len(replicas_of(spec)),
         provisioning=provisioning,
         timeout=_duration(scheduling.get("timeout"), DEFAULT_TIMEOUT),
         provisioning_timeout=wait if wait and provisioning is Provisioning.FLEX_START else None,

@@ -1,9 +1,10 @@
-"""Move one job through its states, driven by the clock, by its process, and by calls.
+"""Move one job through its states, driven by the clock, by its processes, and by calls.
 
 The texts of its errors are from Google's documentation, which states the code of a stockout only.
 """
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from signal import SIGKILL, SIGTERM, Signals
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 
 from spot.core.job import JobError, JobState
 from spot.core.run import Provisioning
-from spot.emulators.custom_job import EmulatedJob
+from spot.emulators.custom_job import EmulatedJob, replicas_of
 from spot.supervisor.classify import Code
 
 Spec = Mapping[str, Any]
@@ -19,7 +20,7 @@ Spec = Mapping[str, Any]
 
 
 class Process(Protocol):
-    """Run in the place of a job's container."""
+    """Run in the place of a container, of which each replica of a job has one."""
 
     def poll(self) -> int | None:
         """Return the exit code, negative for a signal; None while it runs."""
@@ -31,8 +32,8 @@ class Process(Protocol):
 
 
 class Launcher(Protocol):
-    def start(self, spec: Spec, job_name: str) -> Process:
-        """Start the container of a job; raise `OSError` if that fails."""
+    def start(self, spec: Spec, job_name: str) -> Sequence[Process]:
+        """Start the container of each replica of a job, the primary first; raise `OSError` if that fails."""
         ...
 
 
@@ -49,7 +50,7 @@ class Behaviour:
     cancelling: timedelta = timedelta(seconds=30)
     """The minimum from a cancel to its effect."""
     grace_s: float = 15.0
-    """Real seconds from SIGTERM to SIGKILL, whatever the clock."""
+    """Real seconds from SIGTERM, or from the end of a replica, to SIGKILL of the others, whatever the clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +62,12 @@ class _Ending:
     at: datetime
     """The earliest time."""
     zero_succeeds: bool = False
-    """Whether the job succeeds if its process exits with 0."""
+    """Whether the job succeeds if its primary replica exits with 0."""
 
 
 @dataclass(slots=True, kw_only=True)
 class JobLifecycle:
-    """Hold a job with its machine and its process."""
+    """Hold a job with its machines and its processes."""
 
     job: EmulatedJob
     number: int
@@ -75,14 +76,16 @@ class JobLifecycle:
     monotonic: Callable[[], float]
     """Real seconds, for the grace period."""
     claimed_at: datetime | None = None
-    """The time of the allocation of its machine."""
-    process: Process | None = None
+    """The time of the allocation of its machines."""
+    replicas: Sequence[Process] = ()
+    _failed: tuple[str, int] | None = None
+    """The first replica that failed, and its exit code."""
     _kill_at: float | None = None
     _ending: _Ending | None = None
 
     @property
     def pool(self) -> tuple[str, Provisioning]:
-        """Return the region and provisioning of its machine."""
+        """Return the region and provisioning of its machines."""
         return self.job.region, self.job.request.provisioning
 
     @property
@@ -100,12 +103,12 @@ class JobLifecycle:
     def step(self, now: datetime, looked_at: datetime, room: Callable[[datetime], bool]) -> bool:
         """Make the next transition if it is due, and return whether it was.
 
-        `room` returns whether a machine was free at a time between `looked_at`, the previous step, and `now`.
+        `room` returns whether its machines were free at a time between `looked_at`, the previous step, and `now`.
         """
         if self.job.state.ended:
             return False
-        if self.process is not None:
-            return self._follow(self.process, now)
+        if self.replicas:
+            return self._follow(now)
         if self._ending is not None:
             return self._settle(self._ending, now)
         if self.claimed_at is not None:
@@ -117,30 +120,39 @@ class JobLifecycle:
         if self.job.state is not JobState.CANCELLING:
             self._become(JobState.CANCELLING, at)
             end = at + self.behaviour.cancelling
-            self._stop(_Ending(state=JobState.CANCELLED, error=error, at=end), SIGTERM, at)
+            self._stop(_Ending(state=JobState.CANCELLED, error=error, at=end), SIGTERM, at, self.replicas)
 
-    def preempt(self, at: datetime, *, save: bool) -> None:
-        error = stockout(self.job.region)
-        ending = _Ending(state=JobState.FAILED, error=error, at=at, zero_succeeds=True)
-        self._stop(ending, SIGTERM if save else SIGKILL, at)
+    def preempt(self, at: datetime, *, save: bool, replica: int | None = None) -> None:
+        """Preempt one replica, or all. The job fails once the other replicas are gone too."""
+        ending = _Ending(state=JobState.FAILED, error=stockout(self.job.region), at=at, zero_succeeds=True)
+        chosen = self.replicas if replica is None else [self.replicas[replica]]
+        self._stop(ending, SIGTERM if save else SIGKILL, at, chosen)
 
-    def _stop(self, ending: _Ending, number: Signals, at: datetime) -> None:
+    def _stop(self, ending: _Ending, number: Signals, at: datetime, replicas: Sequence[Process]) -> None:
         self._ending = ending
-        if self.process is None:
+        if not self.replicas:
             self.claimed_at = None
             return
         self._kill_at = self.monotonic() + self.behaviour.grace_s if number is SIGTERM else None
-        self.process.interrupt(number)
-        if (code := self.process.poll()) is not None:
-            self._gone(code, at)
+        for process in replicas:
+            process.interrupt(number)
+        self._reap(at)
 
-    def _gone(self, code: int, at: datetime) -> None:
-        """Record the end of its process, at `at` or before."""
-        self.process = self.claimed_at = self._kill_at = None
-        if self._ending is None or (self._ending.zero_succeeds and code == 0):
-            self._ending = _exited(code, at)
+    def _reap(self, at: datetime) -> bool:
+        """Return whether all replicas are gone, and record their end, at `at` or before."""
+        names, codes = replicas_of(self.job.request.spec), [process.poll() for process in self.replicas]
+        failed = ((f"{pool}-{index}", code) for (pool, index), code in zip(names, codes, strict=True) if code)
+        self._failed = self._failed or next(failed, None)
+        if None in codes:
+            if codes.count(None) < len(codes) and self._kill_at is None:
+                self._kill_at = self.monotonic() + self.behaviour.grace_s
+            return False
+        self.replicas, self.claimed_at, self._kill_at = (), None, None
+        if self._ending is None or (self._ending.zero_succeeds and codes[0] == 0):
+            self._ending = _exited(None if codes[0] == 0 else self._failed, at)
         else:
             self._ending = replace(self._ending, at=max(self._ending.at, at))
+        return True
 
     def _wait(self, now: datetime, since: datetime, room: Callable[[datetime], bool]) -> bool:
         wait = self.job.request.provisioning_timeout
@@ -163,7 +175,7 @@ class JobLifecycle:
 
     def _start(self, at: datetime) -> bool:
         try:
-            self.process = self.launcher.start(self.job.request.spec, self.job.name)
+            self.replicas = self.launcher.start(self.job.request.spec, self.job.name)
         except OSError as error:
             self._ending = _Ending(state=JobState.FAILED, error=internal(error), at=at)
             return True
@@ -171,14 +183,13 @@ class JobLifecycle:
         self._become(JobState.RUNNING, at)
         return True
 
-    def _follow(self, process: Process, now: datetime) -> bool:
-        code = process.poll()
-        if code is not None:
-            self._gone(code, now)
+    def _follow(self, now: datetime) -> bool:
+        if self._reap(now):
             return True
         if self._kill_at is not None and self.monotonic() >= self._kill_at:
             self._kill_at = None
-            process.interrupt(SIGKILL)
+            for process in self.replicas:
+                process.interrupt(SIGKILL)
             return True
         timeout = self.job.request.timeout
         if self._ending is None and self.job.started_at is not None and self.job.started_at + timeout <= now:
@@ -198,12 +209,12 @@ class JobLifecycle:
         self.job = replace(self.job, state=state, updated_at=at)
 
 
-def _exited(code: int, at: datetime) -> _Ending:
-    """Return the ending for a container that exits by itself; `code` is negative for a signal."""
-    status = code if code >= 0 else 128 - code
-    if status == 0:
+def _exited(failed: tuple[str, int] | None, at: datetime) -> _Ending:
+    """Return the ending for containers that exit by themselves; an exit code is negative for a signal."""
+    if failed is None:
         return _Ending(state=JobState.SUCCEEDED, error=None, at=at)
-    return _Ending(state=JobState.FAILED, error=exited(status), at=at)
+    replica, code = failed
+    return _Ending(state=JobState.FAILED, error=exited(code if code >= 0 else 128 - code, replica), at=at)
 
 
 def stockout(region: str) -> JobError:
@@ -215,10 +226,10 @@ def stockout(region: str) -> JobError:
     )
 
 
-def exited(status: int) -> JobError:
+def exited(status: int, replica: str = "workerpool0-0") -> JobError:
     return JobError(
         code=Code.INVALID_ARGUMENT,
-        message=f"The replica workerpool0-0 exited with a non-zero status of {status}. Termination reason: Error.",
+        message=f"The replica {replica} exited with a non-zero status of {status}. Termination reason: Error.",
     )
 
 
@@ -236,7 +247,7 @@ def timed_out(timeout: timedelta) -> JobError:
 
 
 def variables(spec: Spec) -> dict[str, str]:
-    """Return the environment that Vertex AI gives to the container of a job."""
+    """Return the environment that Vertex AI gives to every container of a job."""
     base = spec.get("baseOutputDirectory", {}).get("outputUriPrefix", "").rstrip("/")
     folders = {"AIP_MODEL_DIR": "model", "AIP_CHECKPOINT_DIR": "checkpoints", "AIP_TENSORBOARD_LOG_DIR": "logs"}
     own = {item["name"]: item.get("value", "") for item in _container(spec).get("env", [])}
@@ -246,6 +257,15 @@ def variables(spec: Spec) -> dict[str, str]:
 def arguments(spec: Spec) -> list[str]:
     """Return the arguments of the container of a job."""
     return [*_container(spec).get("args", [])]
+
+
+def cluster_specs(spec: Spec, hosts: Sequence[str]) -> list[str]:
+    """Return CLUSTER_SPEC of each replica, the primary first; `hosts` are their addresses with ports."""
+    names, cluster = replicas_of(spec), dict[str, list[str]]()
+    for (pool, _), host in zip(names, hosts, strict=True):
+        cluster.setdefault(pool, []).append(host)
+    tasks = ({"type": pool, "index": index} for pool, index in names)
+    return [json.dumps({"cluster": cluster, "environment": "cloud", "task": task}) for task in tasks]
 
 
 def _container(spec: Spec) -> Mapping[str, Any]:

@@ -110,10 +110,13 @@ class JobTable:
         with self._changing(name, "cancelled") as (job, now):
             job.cancel(now, cancelled())
 
-    def preempt(self, name: str, *, save: bool) -> None:
-        """Preempt a running job: SIGTERM and the grace period if `save`, else SIGKILL. Raise `WrongState`."""
+    def preempt(self, name: str, *, save: bool, replica: int | None = None) -> None:
+        """Preempt one replica of a running job, or all: SIGTERM and the grace period if `save`, else SIGKILL.
+
+        Raise `WrongState`.
+        """
         with self._changing(name, "preempted", JobState.RUNNING) as (job, now):
-            job.preempt(now, save=save)
+            job.preempt(now, save=save, replica=replica)
 
     def advance(self) -> None:
         """Advance every job to the clock's time."""
@@ -142,16 +145,17 @@ class JobTable:
         now = self._clock.now()
         self._preempt_surplus(now)
         for name, job in [*self._open.items()]:
-            while job.step(now, self._looked_at, partial(self._room, job.pool)):
+            while job.step(now, self._looked_at, partial(self._room, job)):
                 pass
             if job.job.state.ended:
                 del self._open[name]
         self._looked_at = now
         return now
 
-    def _room(self, pool: tuple[str, Provisioning], at: datetime) -> bool:
-        held = sum(job.pool == pool and job.claimed_at is not None for job in self._open.values())
-        return held < self._capacity.limit(*pool, at)
+    def _room(self, asking: JobLifecycle, at: datetime) -> bool:
+        holders = (job for job in self._open.values() if job.pool == asking.pool and job.claimed_at is not None)
+        held = sum(job.job.request.machines for job in holders)
+        return held + asking.job.request.machines <= self._capacity.limit(*asking.pool, at)
 
     def _preempt_surplus(self, now: datetime) -> None:
         """Preempt the newest spot jobs of each region that exceed its capacity."""
@@ -161,12 +165,16 @@ class JobTable:
                 for job in self._open.values()
                 if job.pool == (region, Provisioning.SPOT) and job.claimed_at is not None and not job.ending
             ]
-            surplus = max(len(held) - self._capacity.limit(region, Provisioning.SPOT, now), 0)
-            for _, _, job in sorted(held, key=lambda item: item[:2], reverse=True)[:surplus]:
-                if job.process is None:
-                    job.claimed_at = None
-                else:
+            surplus = sum(job.job.request.machines for *_, job in held)
+            surplus -= self._capacity.limit(region, Provisioning.SPOT, now)
+            for _, _, job in sorted(held, key=lambda item: item[:2], reverse=True):
+                if surplus <= 0:
+                    break
+                surplus -= job.job.request.machines
+                if job.replicas:
                     job.preempt(now, save=True)
+                else:
+                    job.claimed_at = None
 
 
 def _parse_filter(text: str) -> set[tuple[str, str]]:

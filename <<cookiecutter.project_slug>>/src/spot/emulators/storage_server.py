@@ -27,10 +27,10 @@ _DIE_WITH_PARENT = (
 
 
 @contextlib.contextmanager
-def emulator(bucket: str) -> Iterator[str]:
+def emulator(bucket: str, host: str = "127.0.0.1") -> Iterator[str]:
     """Yield the URL of a server with an empty bucket: the value for `STORAGE_EMULATOR_HOST`."""
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}"
+    port = free_port()
+    url = f"http://{host}:{port}"
     # The wheel's own class never reads the pipe with the log, so the server blocks once it is full.
     process = subprocess.Popen(
         [
@@ -38,7 +38,7 @@ def emulator(bucket: str) -> Iterator[str]:
             _binary(),
             "-scheme=http",
             "-backend=memory",
-            "-host=127.0.0.1",
+            f"-host={host}",
             f"-port={port}",
             f"-external-url={url}",
             "-log-level=error",
@@ -64,7 +64,8 @@ def _binary() -> Path:
     return found[0]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,0 +1,109 @@
+"""Run containers on machines with a network of their own: namespaces of this host, or loopback without root."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from spot.emulators.storage_server import free_port
+
+PORT = 2222
+
+
+@dataclass(slots=True, kw_only=True)
+class Machine:
+    """Run one container. Implements `Process` of the job lifecycle."""
+
+    host: str
+    """Its address and the port for the rendezvous of the replicas."""
+    namespace: str = ""
+    """Of its network; empty on loopback."""
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def run(self, command: Sequence[str], environ: Mapping[str, str], log: Path, pass_fds: Sequence[int] = ()) -> None:
+        """Start the container's first process, in a process group of its own."""
+        inside = ("ip", "netns", "exec", self.namespace) if self.namespace else ()
+        interface = {"GLOO_SOCKET_IFNAME": "eth0"} if self.namespace else {}
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [*inside, *command],
+                env={**environ, **interface},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=pass_fds,
+                process_group=0,
+            )
+
+    def poll(self) -> int | None:
+        return self.process.poll()
+
+    def interrupt(self, number: signal.Signals) -> None:
+        """Send SIGKILL to every process of the container, and any other signal to the first."""
+        with contextlib.suppress(ProcessLookupError):
+            if number is signal.SIGKILL:
+                os.killpg(self.process.pid, number)
+            else:
+                self.process.send_signal(number)
+
+    def disconnect(self) -> None:
+        """Take its link down. On loopback freeze its processes, which looks alike to their peers."""
+        if self.namespace:
+            _ip("-n", self.namespace, "link", "set", "eth0", "down")
+        else:
+            os.killpg(self.process.pid, signal.SIGSTOP)
+
+
+class Network:
+    """Connect machines and this host, at `address`, by a switch. Use as a context manager."""
+
+    def __init__(self) -> None:
+        self.address = "127.0.0.1"
+        self._switch = f"spot{os.getpid()}"
+        self._subnet = f"198.{18 + os.getpid() // 256 % 2}.{os.getpid() % 256}"  # 198.18.0.0/15 is for tests: RFC 2544
+        self._namespaces: list[str] = []
+
+    def __enter__(self) -> Self:
+        """Fall back to loopback where namespaces are not allowed."""
+        try:
+            self._create(self._switch)
+            _ip("-n", self._switch, "link", "add", "name", "switch", "up", "type", "bridge")
+            self.address = self._attach(self._switch)
+        except (OSError, subprocess.CalledProcessError):
+            self.__exit__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._namespaces:
+            _ip("netns", "del", self._namespaces.pop())
+
+    def machine(self) -> Machine:
+        """Return a new machine."""
+        if not self._namespaces:
+            return Machine(host=f"127.0.0.1:{free_port()}")
+        namespace = f"{self._switch}-{len(self._namespaces)}"
+        self._create(namespace)
+        _ip("-n", namespace, "link", "set", "lo", "up")
+        return Machine(host=f"{self._attach('eth0', '-n', namespace)}:{PORT}", namespace=namespace)
+
+    def _create(self, namespace: str) -> None:
+        _ip("netns", "add", namespace)
+        self._namespaces.append(namespace)
+
+    def _attach(self, link: str, *inside: str) -> str:
+        """Connect a new link to the switch and return its address."""
+        number = len(self._namespaces)
+        port, address = f"port{number}", f"{self._subnet}.{number}"
+        _ip(*inside, "link", "add", link, "type", "veth", "peer", "name", port, "netns", self._switch)
+        _ip("-n", self._switch, "link", "set", port, "up", "master", "switch")
+        _ip(*inside, "addr", "add", f"{address}/24", "dev", link)
+        _ip(*inside, "link", "set", link, "up")
+        return address
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
