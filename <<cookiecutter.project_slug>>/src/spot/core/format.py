@@ -54,3 +54,9 @@ def plain(value: Any) -> Any:
         case list() | tuple():
             return [plain(item) for item in value]
     return plain(asdict(value)) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def named(value: object, *names: str) -> dict[str, Any]:
+    """Return attributes of a value for `--json`; the key of a duration says that it is in hours."""
+    found = {name: getattr(value, name) for name in names}
+    return {f"{name}_hours" if isinstance(one, timedelta) else name: one for name, one in found.items()}
