@@ -217,9 +217,9 @@ class Trainers:
     program: Sequence[str]
     started: list[Trainer] = field(default_factory=list)
 
-    def start(self, spec: Spec, job_name: str) -> Trainer:  # noqa: ARG002  # of the protocol
+    def start(self, spec: Spec, job_name: str) -> list[Trainer]:  # noqa: ARG002  # of the protocol
         self.started.append(Trainer(subprocess.Popen([*self.program, *arguments(spec)], start_new_session=True)))
-        return self.started[-1]
+        return self.started[-1:]
 
 
 @contextmanager
