@@ -1,9 +1,7 @@
 """Compute progress over time, and the work due: the least progress that can still meet the deadline."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 from spot.accounting.cost import Account, AttemptCost
 from spot.accounting.phases import Phase, saved_at, successor_of
@@ -24,13 +22,9 @@ class Curve:
     """The whole work, at the measured rate."""
     deadline: datetime
 
-    def done(self, at: datetime) -> float:
-        return _between(self.points, at)
-
     def due(self, at: datetime) -> float:
         """Return the least share at a time that can still meet the deadline without interruption."""
-        start = self.deadline - self.work
-        return _between(((start, 0.0), (self.deadline, 1.0)), at)
+        return min(max(1 - (self.deadline - at) / self.work, 0.0), 1.0) if self.work else float(at >= self.deadline)
 
 
 def curve(account: Account) -> Curve | None:
@@ -78,12 +72,3 @@ def _saved_at(run: Run, cost: AttemptCost, observation: Observation) -> datetime
     if replaced and trained:
         return trained[-1]
     return saved_at(cost.attempt, observation) or cost.attempt.ended_at
-
-
-def _between(points: Sequence[tuple[datetime, float]], at: datetime) -> float:
-    if at <= points[0][0]:
-        return points[0][1]
-    for (start, low), (end, high) in pairwise(points):
-        if at <= end:
-            return low + (high - low) * ((at - start) / (end - start)) if end > start else high
-    return points[-1][1]
