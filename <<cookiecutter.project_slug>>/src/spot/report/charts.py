@@ -7,6 +7,7 @@ colours are in `report.css`.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from spot.accounting.cost import Account, AttemptCost
 from spot.accounting.phases import Phase
@@ -57,54 +58,10 @@ class _Bar:
     height: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Attempt:
-    description: str
-    bars: tuple[_Bar, ...]
-    id: _Label | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Frame:
-    description: str
-    bottom: float
-    ticks: tuple[_Label, ...]
-    moments: tuple[_Label, ...]
-    """Vertical lines through the chart; `style` names the kind."""
-    head: float = HEAD
-
-    @property
-    def height(self) -> float:
-        return self.bottom + FOOT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Timeline:
-    frame: _Frame
-    regions: tuple[_Label, ...]
-    attempts: tuple[_Attempt, ...]
-    marks: tuple[_Label, ...]
-    """Preemptions, failures and hand-overs; `style` names the shape."""
-    provisionings: tuple[str, ...]
-    has_losses: bool
-    has_hand_overs: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Progress:
-    frame: _Frame
-    height: float
-    area: str
-    """Points of a polygon in a box of 1000 by 100, as the lines are."""
-    due: str
-    done: str
-    shares: tuple[_Label, ...]
-
-
-def timeline(account: Account, end: datetime) -> _Timeline:
+def timeline(account: Account, end: datetime) -> dict[str, Any]:
     """Return the attempts by region, from submit to `end`."""
     scale, y = _Scale(begin=account.run.submitted_at, end=end), HEAD
-    regions, attempts, marks = list[_Label](), list[_Attempt](), list[_Label]()
+    regions, attempts, marks = list[_Label](), list[dict[str, Any]](), list[_Label]()
     for region, rows in _rows(account.attempts).items():
         regions.append(_Label(text=region, x=0, y=y + 13))
         y += GAP
@@ -113,33 +70,36 @@ def timeline(account: Account, end: datetime) -> _Timeline:
             marks += [mark for cost in row for mark in _marks(cost, y, scale)]
             y += LANE + 4
     description = f"{counted(len(account.attempts), 'attempt')} in {', '.join(label.text for label in regions)}"
-    return _Timeline(
-        frame=_frame(account, f"{description}: {words.interruptions(account)}.", scale, y),
-        regions=tuple(regions),
-        attempts=tuple(attempts),
-        marks=tuple(marks),
-        provisionings=tuple(dict.fromkeys(cost.attempt.provisioning for cost in account.attempts if cost.billed)),
-        has_losses=bool(account.phases[Phase.LOST_WORK]),
-        has_hand_overs=any(cost.handed_over_at for cost in account.attempts),
-    )
+    return {
+        "frame": _frame(account, f"{description}: {words.interruptions(account)}.", scale, y),
+        "regions": regions,
+        "attempts": attempts,
+        "marks": marks,
+        "provisionings": [*dict.fromkeys(cost.attempt.provisioning for cost in account.attempts if cost.billed)],
+        "has_losses": bool(account.phases[Phase.LOST_WORK]),
+        "has_hand_overs": any(cost.handed_over_at for cost in account.attempts),
+    }
 
 
-def progress(account: Account, found: Curve, end: datetime) -> _Progress:
-    """Return the work in checkpoints, and the least work that could still meet the deadline."""
+def progress(account: Account, found: Curve, end: datetime) -> dict[str, Any]:
+    """Return the work in checkpoints, and the least work that could still meet the deadline.
+
+    Points are in a box of 1000 by 100.
+    """
     scale = _Scale(begin=account.run.submitted_at, end=end)
     bends = (scale.begin, found.deadline - found.work, found.deadline, end)
     due = [(moment, found.due(moment)) for moment in bends if scale.begin <= moment <= end]
     done = _path(found.points, scale)
     deadline = clock(account.run.spec.deadline)
     description = f"{words.progress(account) or 'no step in a checkpoint'}; the deadline is {deadline}."
-    return _Progress(
-        frame=_frame(account, description, scale, HEAD + CURVE),
-        height=CURVE,
-        area=f"{done} {scale.x(found.points[-1][0]) * 10:.1f},100 0,100",
-        due=_path(due, scale),
-        done=done,
-        shares=(_Label(text="100 %", x=0, y=HEAD), _Label(text="50 %", x=0, y=HEAD + CURVE / 2)),
-    )
+    return {
+        "frame": _frame(account, description, scale, HEAD + CURVE),
+        "height": CURVE,
+        "area": f"{done} {scale.x(found.points[-1][0]) * 10:.1f},100 0,100",
+        "due": _path(due, scale),
+        "done": done,
+        "shares": (_Label(text="100 %", x=0, y=HEAD), _Label(text="50 %", x=0, y=HEAD + CURVE / 2)),
+    }
 
 
 def _rows(costs: Sequence[AttemptCost]) -> dict[str, list[list[AttemptCost]]]:
@@ -155,7 +115,7 @@ def _rows(costs: Sequence[AttemptCost]) -> dict[str, list[list[AttemptCost]]]:
     return regions
 
 
-def _attempt(cost: AttemptCost, now: datetime, y: float, scale: _Scale) -> _Attempt:
+def _attempt(cost: AttemptCost, now: datetime, y: float, scale: _Scale) -> dict[str, Any]:
     attempt, row = cost.attempt, attempt_row(cost)
     waited_until = attempt.started_at or attempt.ended_at or now
     bars = [*_bar("waited", attempt.intended_at, waited_until, y + 6, LANE - 12, scale)]
@@ -168,9 +128,9 @@ def _attempt(cost: AttemptCost, now: datetime, y: float, scale: _Scale) -> _Atte
     if cost.spans:
         left, right = scale.x(cost.spans[0].start), scale.x(cost.spans[-1].end)
         name = _Label(text=attempt.id, x=(left + right) / 2, y=y + 15) if right - left >= WIDE_ENOUGH else None
-    billed = f", billed {row.billed} {row.cost}" if cost.billed else ""
-    description = f"{attempt.id}, {row.where}: {row.outcome}, waited {row.waited}{billed}"
-    return _Attempt(description=description, bars=tuple(bars), id=name)
+    billed = f", billed {row['billed']} {row['cost']}" if cost.billed else ""
+    description = f"{attempt.id}, {row['where']}: {row['outcome']}, waited {row['waited']}{billed}"
+    return {"description": description, "bars": bars, "id": name}
 
 
 def _bar(style: str, start: datetime, end: datetime, y: float, height: float, scale: _Scale) -> Iterator[_Bar]:
@@ -192,15 +152,16 @@ def _marks(cost: AttemptCost, y: float, scale: _Scale) -> Iterator[_Label]:
         yield _Label(text=description, x=scale.x(at), y=middle, style="handed-over")
 
 
-def _frame(account: Account, description: str, scale: _Scale, bottom: float) -> _Frame:
+def _frame(account: Account, description: str, scale: _Scale, bottom: float) -> dict[str, Any]:
     """Return the times below a chart, the end of the run, and the deadline if it is in sight."""
     run = account.run
     end = "model" if account.is_complete else _ENDS[run.state]
     moments = [_Label(style="end", text=f"{end} {clock(account.end)[11:16]}", x=scale.x(account.end), y=24)]
     if (due := run.spec.deadline) <= scale.end:
         moments.append(_Label(style="deadline", text=f"deadline {clock(due)[11:16]}", x=scale.x(due), y=11))
-    ticks = tuple(_tick(moment, scale, bottom) for moment in _ticks(scale))
-    return _Frame(description=description, bottom=bottom, ticks=ticks, moments=tuple(moments))
+    ticks = [_tick(moment, scale, bottom) for moment in _ticks(scale)]
+    place = {"head": HEAD, "bottom": bottom, "height": bottom + FOOT}
+    return {"description": description, "ticks": ticks, "moments": moments, **place}
 
 
 def _tick(moment: datetime, scale: _Scale, bottom: float) -> _Label:

@@ -1,8 +1,7 @@
-"""Hold the rows of a report as formatted values, for terminal, Markdown and HTML alike."""
+"""Format the rows of a report by column, for terminal, Markdown and HTML alike."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from typing import Any
 
 from spot.accounting.cost import Account, AttemptCost, Verdict
 from spot.accounting.phases import Phase
@@ -11,64 +10,22 @@ from spot.core.run import Outcome, RunState
 from spot.google import console_urls
 from spot.report import wording as words
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRow:
-    id: str
-    state: RunState
-    cost: str
-    on_demand: str
-    saved: str
-    is_loss: bool
-    deadline: str
-    is_bad: bool
-    preemptions: str
-    goodput: str
+Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseRow:
-    name: str
-    time: str
-    share: float = 0.0
-    """Of the billed time; 0 for the time without a machine."""
-    percent: str = ""
-    meaning: str
-    css: str
-    """The class of its colour."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptRow:
-    id: str
-    where: str
-    submitted: datetime
-    waited: str
-    billed: str
-    useful: str
-    price: str
-    cost: str
-    outcome: str
-    """Or the state of the job while it is active."""
-    error: str
-    """From Vertex AI; empty if the outcome implies it."""
-    job_url: str
-    log_url: str
-
-
-def run_row(account: Account) -> RunRow:
-    return RunRow(
-        id=account.run.id,
-        state=account.run.state,
-        cost="?" if account.usd is None else words.usd(account.usd),
-        on_demand=words.usd(account.on_demand.usd) if account.on_demand else "?",
-        saved=words.saved(account),
-        is_loss=account.is_loss,
-        deadline=words.brief_deadline(account),
-        is_bad=is_bad(account),
-        preemptions=str(account.run.preemptions),
-        goodput="" if account.goodput is None else words.percent(account.goodput),
-    )
+def run_row(account: Account) -> Row:
+    return {
+        "id": account.run.id,
+        "state": account.run.state,
+        "cost": "?" if account.usd is None else words.usd(account.usd),
+        "on_demand": words.usd(account.on_demand.usd) if account.on_demand else "?",
+        "saved": words.saved(account),
+        "is_loss": account.is_loss,
+        "deadline": words.brief_deadline(account),
+        "is_bad": is_bad(account),
+        "preemptions": str(account.run.preemptions),
+        "goodput": "" if account.goodput is None else words.percent(account.goodput),
+    }
 
 
 def is_bad(account: Account) -> bool:
@@ -76,37 +33,39 @@ def is_bad(account: Account) -> bool:
     return account.verdict is Verdict.MISSED or account.run.state is RunState.FAILED
 
 
-def phase_rows(account: Account) -> Iterator[PhaseRow]:
+def phase_rows(account: Account) -> Iterator[Row]:
     """Yield the phases that took any time, then the time without a machine; none if nothing was billed."""
     for phase, took in account.phases.items():
         if took:
-            yield PhaseRow(
-                name=phase,
-                time=hours(took),
-                share=took / account.billed,
-                percent=words.percent(took / account.billed),
-                meaning=words.MEANING[phase],
-                css=f"phase-{phase.replace(' ', '-')}",
-            )
+            yield {
+                "name": phase,
+                "time": hours(took),
+                "share": took / account.billed,
+                "percent": words.percent(took / account.billed),
+                "meaning": words.MEANING[phase],
+                "css": f"phase-{phase.replace(' ', '-')}",
+            }
     if account.billed and (without := account.without_machine):
-        yield PhaseRow(name=words.NO_MACHINE, time=hours(without), meaning=words.NOT_BILLED, css="waited")
+        time = {"name": "no machine", "time": hours(without), "meaning": "not billed"}
+        yield {**time, "share": 0.0, "percent": "", "css": "waited"}
 
 
-def attempt_row(cost: AttemptCost) -> AttemptRow:
+def attempt_row(cost: AttemptCost) -> Row:
+    """Return an attempt; its outcome is the state of the job while it is active."""
     attempt = cost.attempt
     replaces = f" for {attempt.replaces}" if attempt.replaces else ""
     implied = attempt.outcome in {Outcome.NO_CAPACITY, Outcome.PREEMPTED, Outcome.HANDED_OVER}
-    return AttemptRow(
-        id=attempt.id,
-        where=f"{attempt.provisioning} {attempt.region}{replaces}",
-        submitted=attempt.intended_at,
-        waited=hours(cost.waited),
-        billed=hours(cost.billed) if cost.billed else "",
-        useful=hours(cost.phases[Phase.TRAINING]) if cost.billed else "",
-        price=words.rate(cost.usd_per_hour) if cost.billed else "",
-        cost="?" if cost.usd is None else words.usd(cost.usd) if cost.billed else "",
-        outcome=str(attempt.outcome or state_of(attempt)),
-        error=attempt.error.message if attempt.error and not implied else "",
-        job_url=console_urls.console(attempt.job) if attempt.job else "",
-        log_url=console_urls.logs(attempt.job) if attempt.job else "",
-    )
+    return {
+        "id": attempt.id,
+        "where": f"{attempt.provisioning} {attempt.region}{replaces}",
+        "submitted": attempt.intended_at,
+        "waited": hours(cost.waited),
+        "billed": hours(cost.billed) if cost.billed else "",
+        "useful": hours(cost.phases[Phase.TRAINING]) if cost.billed else "",
+        "price": words.rate(cost.usd_per_hour) if cost.billed else "",
+        "cost": "?" if cost.usd is None else words.usd(cost.usd) if cost.billed else "",
+        "outcome": str(attempt.outcome or state_of(attempt)),
+        "error": attempt.error.message if attempt.error and not implied else "",
+        "job_url": console_urls.console(attempt.job) if attempt.job else "",
+        "log_url": console_urls.logs(attempt.job) if attempt.job else "",
+    }

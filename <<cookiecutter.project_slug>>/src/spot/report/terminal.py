@@ -41,8 +41,8 @@ def many(totals: Totals) -> list[RenderableType]:
     whole = ("cost", "on-demand", "saved", "deadline", "preempted", "goodput")
     runs = table("run", ">cost", ">on-demand", ">saved", "deadline", ">preempted", ">goodput", gap=1, whole=whole)
     for row in map(rows.run_row, totals.accounts):
-        saved, deadline = _marked(row.saved, bad=row.is_loss), _marked(row.deadline, bad=row.is_bad)
-        runs.add_row(row.id, row.cost, row.on_demand, saved, deadline, row.preemptions, row.goodput)
+        saved, deadline = _marked(row["saved"], bad=row["is_loss"]), _marked(row["deadline"], bad=row["is_bad"])
+        runs.add_row(row["id"], row["cost"], row["on_demand"], saved, deadline, row["preemptions"], row["goodput"])
     head = [_headline(words.total_headline(totals)), Text(f"{counted(len(totals.accounts), 'run')} {since}")]
     return [*head, "", runs, "", facts(words.total_facts(totals)), *skipped]
 
@@ -63,18 +63,18 @@ def _phases(account: Account) -> Table:
     phases = Table.grid("", "", "", "", "", padding=(0, 2))
     phases.columns[1].justify = phases.columns[2].justify = "right"
     for row in rows.phase_rows(account):
-        width = max(round(BAR * row.share), 1) if row.share else 0
-        bar = Text("█" * width, style="red" if row.name == Phase.LOST_WORK else "")
-        phases.add_row(row.name, row.time, row.percent, bar, Text(row.meaning, style="dim"))
+        width = max(round(BAR * row["share"]), 1) if row["share"] else 0
+        bar = Text("█" * width, style="red" if row["name"] == Phase.LOST_WORK else "")
+        phases.add_row(row["name"], row["time"], row["percent"], bar, Text(row["meaning"], style="dim"))
     return phases
 
 
 def _attempts(account: Account) -> Table:
-    attempts = table(
-        "", "where", "submitted", ">billed", ">useful", ">cost", "outcome", whole=("billed", "useful", "cost")
-    )
+    whole = ("billed", "useful", "cost")
+    attempts = table("", "where", "submitted", ">billed", ">useful", ">cost", "outcome", whole=whole)
     for row in map(rows.attempt_row, account.attempts):
-        attempts.add_row(row.id, row.where, short(row.submitted), row.billed, row.useful, row.cost, row.outcome)
+        submitted = short(row["submitted"])
+        attempts.add_row(row["id"], row["where"], submitted, *(row[name] for name in (*whole, "outcome")))
     return attempts
 
 

@@ -17,7 +17,6 @@ MEANING = {
     Phase.LOST_WORK: "after the last usable checkpoint",
     Phase.UNATTRIBUTED: "not recorded",
 }
-NO_MACHINE, NOT_BILLED = "no machine", "not billed"
 UPPER_BOUND = (
     "Cost is an upper bound: the hours from RUNNING to the end of each job, at the price pinned at submit."
     " Vertex AI does not bill the time in which a job waits for a machine again."
