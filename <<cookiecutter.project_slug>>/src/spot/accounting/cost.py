@@ -14,20 +14,15 @@ EVEN = 0.01
 
 
 class Verdict(StrEnum):
-    """State the result of a run against its deadline."""
-
     MET = "met"
     MISSED = "missed"
     DUE = "due"
     """Open, with time left."""
     NO_MODEL = "no model"
-    """Ended without a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptCost:
-    """Hold the time and the cost of one attempt."""
-
     attempt: Attempt
     waited: timedelta
     """From submit to the machine, or to the end without a machine. Not billed."""
@@ -135,7 +130,6 @@ class Account:
 
     @property
     def goodput_of_wall(self) -> float | None:
-        """Return the share of the wall clock that trained steps that count."""
         return self.phases[Phase.TRAINING] / self.wall if self.wall else None
 
     @property

@@ -12,8 +12,6 @@ from spot.core.run import Attempt, Observation, Outcome, Run
 
 
 class Phase(StrEnum):
-    """Name what a machine spends its billed time on."""
-
     TRAINING = "training"
     """Steps that count: in a checkpoint, or in an active attempt that has not lost them."""
     SAVING = "saving"

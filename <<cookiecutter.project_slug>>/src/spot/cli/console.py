@@ -34,7 +34,6 @@ class _Console(Console):
 
 
 def show(document: object, parts: Sequence[RenderableType], as_json: bool) -> None:
-    """Write the document as JSON, or the parts as text."""
     if as_json:
         json.dump(plain(document), sys.stdout, indent=1)
         sys.stdout.write("\n")
@@ -59,7 +58,6 @@ def svg(parts: Sequence[RenderableType], width: int) -> str:
 
 
 def save(path: Path, flag: str, text: str) -> None:
-    """Write the file that a flag names. Raise `SpotError`."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -67,7 +65,6 @@ def save(path: Path, flag: str, text: str) -> None:
 
 
 def on_terminal() -> bool:
-    """Return whether standard output can show text in place."""
     return sys.stdout.isatty() and not _console().is_dumb_terminal
 
 
@@ -78,7 +75,6 @@ def columns() -> int:
 
 @contextlib.contextmanager
 def in_place() -> Iterator[Callable[[RenderableType], None]]:
-    """Show each part in the place of the previous one."""
     live = Live(console=_console(), auto_refresh=False, redirect_stderr=sys.stderr.isatty())
     with live, _only_warnings():
         yield lambda part: live.update(part, refresh=True)

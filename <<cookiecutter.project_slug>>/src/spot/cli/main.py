@@ -52,7 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def entry() -> None:
-    """Exit with the code of the verb."""
     sys.exit(main())
 
 

@@ -33,7 +33,6 @@ REFRESHED = (
 
 
 def prices(options: Namespace) -> int:
-    """Show what an hour costs in each region."""
     settings, now = load(options.settings), datetime.now(UTC)
     refreshed = _refresh(settings, now) if options.refresh else None
     prices, machine = settings.price_table(), settings.machine()
@@ -63,7 +62,6 @@ def prices(options: Namespace) -> int:
 
 
 def estimate(options: Namespace) -> int:
-    """Estimate what a run will cost in each region."""
     settings, now = overridden(load(options.settings), overrides(options)), datetime.now(UTC)
     machine, policy, regions = settings.machine(), settings.policy_config(), settings.cloud.regions
     found = quotes(machine, regions, settings.price_table())

@@ -27,7 +27,6 @@ _Found = TypeVar("_Found", Account, Totals)
 
 
 def report(options: Namespace) -> int:
-    """Show the report of one run, or of every run submitted since a time."""
     if (options.run is None) == (options.since is None):
         raise SpotError("expected either RUN or --since", fix="spot report --since 90d")
     if options.json and options.markdown:

@@ -58,7 +58,6 @@ def line(one: PassResult, now: datetime) -> str:
 
 
 def mood(one: PassResult) -> str:
-    """Return the style of a run's reason."""
     return "bold red" if one.problem else ""
 
 
@@ -127,7 +126,6 @@ def _standing(run: Run, seen: Observation | None, now: datetime) -> Table:
 
 
 def _runs_table(found: Sequence[PassResult], now: datetime) -> RenderableType:
-    """Return a line for each run whose record was read."""
     read = [(one.run, one.seen) for one in found if one.run]
     if not read:
         return Text("" if found else "no run is open")

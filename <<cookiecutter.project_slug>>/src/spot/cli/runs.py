@@ -33,12 +33,10 @@ from spot.supervisor.submit import SubmitOptions, SubmitPlan
 
 
 def submit(options: Namespace) -> int:
-    """Submit a run, or print its plan."""
     return _submit(options, service.plan(load(options.settings), overrides(options), _now()))
 
 
 def resume(options: Namespace) -> int:
-    """Continue a failed run as a new run, or print its plan."""
     return _submit(options, service.plan_of_resume(load(options.settings), options.parent, overrides(options), _now()))
 
 
@@ -60,12 +58,10 @@ def _submit(options: Namespace, planned: SubmitPlan) -> int:
 
 
 def reconcile(options: Namespace) -> int:
-    """Advance every open run, or one."""
     return _show(options, service.reconcile(_supervisor(options), options.run))
 
 
 def watch(options: Namespace) -> int:
-    """Reconcile until every run has ended or waits for a person."""
     supervisor = _supervisor(options)
     run_ids, result = service.watched(supervisor.ledger, options.run), None
     with _watching(as_json=options.json) as show:
@@ -78,7 +74,6 @@ def watch(options: Namespace) -> int:
 
 
 def status(options: Namespace) -> int:
-    """Show the open runs, or one run."""
     settings = load(options.settings)
     result = service.status(service.ledger_of(settings), service.status_reader(settings), options.run)
     now = _now()
@@ -92,14 +87,12 @@ def status(options: Namespace) -> int:
 
 
 def cancel(options: Namespace) -> int:
-    """End a run; its checkpoints stay."""
     result = service.cancel(_supervisor(options), options.run, by=_user())
     code = _show(options, result)
     return Exit.DONE if result.is_cancelled else code
 
 
 def logs(options: Namespace) -> int:
-    """Print where the log of an attempt is."""
     links = service.logs(service.ledger_of(load(options.settings)), options.run, options.attempt)
     values = named(links, "run", "attempt", "logs", "console", "follow")
     console.show(values, [f"{name:8} {value or 'none yet'}" for name, value in values.items()], options.json)
@@ -171,7 +164,6 @@ def _new_lines() -> Callable[[RunsResult, datetime], None]:
 
 
 def plan_values(plan: SubmitPlan) -> dict[str, Any]:
-    """Return a plan for JSON."""
     spec = plan.run.spec
     return {
         "run": plan.run.id,
@@ -184,7 +176,6 @@ def plan_values(plan: SubmitPlan) -> dict[str, Any]:
 
 
 def pass_values(one: PassResult) -> dict[str, Any]:
-    """Return the reconcile of one run for JSON."""
     return {
         "run": one.run_id,
         "state": one.run.state if one.run else None,

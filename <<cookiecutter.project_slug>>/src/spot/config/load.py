@@ -30,7 +30,6 @@ class SettingsError(SpotError):
 
     @property
     def lines(self) -> list[str]:
-        """Return one line for each mistake."""
         return str(self).split("\n")
 
 

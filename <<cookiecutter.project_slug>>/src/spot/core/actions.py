@@ -8,8 +8,6 @@ from spot.core.run import Attempt, CancelReason, Provisioning, Run, RunState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submit:
-    """Create an attempt."""
-
     reason: str
     provisioning: Provisioning
     region: str
@@ -32,8 +30,6 @@ class Submit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelAttempt:
-    """Cancel an active attempt."""
-
     reason: str
     why: CancelReason
     attempt: str
@@ -49,8 +45,6 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Do nothing now."""
-
     reason: str
     until: datetime | None = None
     """The next action without a new observation; None if there is none."""
@@ -58,8 +52,6 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Close:
-    """End the run."""
-
     reason: str
     state: RunState
 

@@ -26,7 +26,6 @@ class Alarm:
     at: datetime
     condition: Condition
     text: str
-    """The numbers."""
 
     def __str__(self) -> str:
         return f"{self.condition}: {self.text}"

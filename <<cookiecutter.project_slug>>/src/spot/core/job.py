@@ -23,7 +23,6 @@ class JobState(IntEnum):
 
     @property
     def ended(self) -> bool:
-        """Return whether the state is final."""
         return self in _ENDED
 
 

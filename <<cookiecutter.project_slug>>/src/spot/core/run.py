@@ -13,16 +13,12 @@ from spot.core.job import JobError, JobState
 
 
 class Provisioning(StrEnum):
-    """Name how the machine of an attempt is obtained."""
-
     SPOT = "spot"
     FLEX_START = "flex-start"
     ON_DEMAND = "on-demand"
 
 
 class Strategy(StrEnum):
-    """Name which provisioning a run may use."""
-
     HYBRID = "hybrid"
     """Spot while the deadline allows it, then on-demand."""
     SPOT = "spot"
@@ -122,7 +118,6 @@ class PolicyConfig:
 
     @property
     def unpriced(self) -> list[str]:
-        """Return the regions without a known price."""
         return [region for region in self.regions if not self.usd_per_hour.get(region)]
 
     def cheapest_first(self, provisioning: Provisioning) -> list[str]:
@@ -135,7 +130,6 @@ class Spec:
     """Hold the request of a run, pinned at submit."""
 
     project: fields.Project
-    """The Google Cloud project."""
     root: fields.Root
     """URI of the project, as `gs://bucket/prefix`."""
     image: fields.Image
@@ -217,8 +211,6 @@ class CancelRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Record one retraining."""
-
     id: fields.Id
     spec: Spec
     submitted_at: datetime

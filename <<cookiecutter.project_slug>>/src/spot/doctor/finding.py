@@ -8,8 +8,6 @@ from spot.google.rest import GoogleApi, GoogleApiError
 
 
 class Status(StrEnum):
-    """State the result of a check."""
-
     OK = "ok"
     WARNING = "warning"
     """Runs work, but cost more or are less safe than necessary."""
@@ -20,8 +18,6 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Hold the result of one check."""
-
     check: str
     status: Status
     detail: str
@@ -41,20 +37,16 @@ def find(api: GoogleApi, service: str, path: str) -> dict[str, Any] | None:
 
 
 def ok(check: str, detail: str) -> Finding:
-    """Return a passed check."""
     return Finding(check=check, status=Status.OK, detail=detail)
 
 
 def failed(check: str, detail: str, fix: str) -> Finding:
-    """Return a failed check."""
     return Finding(check=check, status=Status.FAILED, detail=detail, fix=fix)
 
 
 def warning(check: str, detail: str, fix: str) -> Finding:
-    """Return a check that found avoidable cost or risk."""
     return Finding(check=check, status=Status.WARNING, detail=detail, fix=fix)
 
 
 def unknown(check: str, detail: str, fix: str = "") -> Finding:
-    """Return a check that was not possible."""
     return Finding(check=check, status=Status.UNKNOWN, detail=detail, fix=fix)

@@ -32,8 +32,6 @@ class IssuesOff(GitHubError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
-    """Hold an issue that this module opened."""
-
     number: int
     body: str
     is_open: bool
@@ -100,7 +98,6 @@ class GitHub:
                 yield Issue(number=item["number"], body=item["body"] or "", is_open=item["state"] == "open")
 
     def open_issue(self, title: str, body: str) -> None:
-        """Open an issue with our label."""
         self._ask("POST", "issues", json={"title": title, "body": body, "labels": [LABEL]})
 
     def close_issue(self, number: int, comment: str) -> None:

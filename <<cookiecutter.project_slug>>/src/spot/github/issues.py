@@ -21,15 +21,12 @@ _MARK = re.compile(r"<!-- spot (run|deadline) ([a-z0-9_-]+) -->")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """Hold the issues to open and to close."""
-
     to_open: tuple[Run, ...]
     """Failed runs."""
     to_alarm: tuple[Run, ...]
     """Runs with alarms that have not failed."""
     to_close: tuple[Issue, ...]
     because: str
-    """Why issues are closed."""
 
 
 def recent(ledger: Ledger, now: datetime) -> tuple[list[Run], list[str]]:

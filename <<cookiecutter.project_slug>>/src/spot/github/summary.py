@@ -18,7 +18,6 @@ _log = logging.getLogger(__name__)
 
 
 def planned(plan: SubmitPlan) -> str:
-    """Return the plan of a dry run, and the first request."""
     request = json.dumps(plan.request, indent=1)
     end = "Dry run: no run was submitted. The first request would be:"
     return "\n\n".join(["## Plan of a run", _plan(plan), end, f"```json\n{request}\n```"])

@@ -11,14 +11,12 @@ def console(job: str) -> str:
 
 
 def logs(job: str) -> str:
-    """Return the log of a job in the Logs Explorer."""
     project, _, number = _parts(job)
     query = quote(f'resource.type="ml_job"\nresource.labels.job_id="{number}"', safe="")
     return f"https://console.cloud.google.com/logs/query;query={query}?project={project}"
 
 
 def follow(job: str) -> str:
-    """Return the command that follows the log of a job."""
     project, region, number = _parts(job)
     return shlex.join(
         ["gcloud", "ai", "custom-jobs", "stream-logs", number, f"--region={region}", f"--project={project}"]

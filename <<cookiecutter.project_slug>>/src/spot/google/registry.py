@@ -39,8 +39,6 @@ class ImageNotChecked(ImageError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """Hold the parts of an image reference."""
-
     host: str
     path: str
     tag: str

@@ -22,7 +22,6 @@ GOOGLE = "https://{api}.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 CONNECT_AND_READ_S = (10.0, 30.0)
 DELAYS_S = (0.5, 1.0, 2.0)
-"""Delays before each retry."""
 
 SDK_PROJECT = "764086051850"
 """The project of gcloud itself, which credentials of a person without a quota project are counted against."""

@@ -81,7 +81,6 @@ def stuck(run: Run) -> str | None:
 
 
 def said(attempt: Attempt) -> str:
-    """Return the outcome of an attempt with the text of Vertex AI."""
     return (
         f"{attempt.outcome}: {attempt.error.message}"
         if attempt.error and attempt.error.message

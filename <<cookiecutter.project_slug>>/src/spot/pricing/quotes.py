@@ -26,7 +26,6 @@ class Quote:
     disk: float
     """The boot disk, on top of either price and never discounted."""
     dated: date | None
-    """The oldest known day of the prices."""
     undated: tuple[str, ...]
     """Resources whose price has no day."""
     sources: tuple[str, ...]

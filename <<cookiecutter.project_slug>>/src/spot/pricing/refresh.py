@@ -46,8 +46,6 @@ class CatalogPrices:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Name the resource of a SKU."""
-
     what: str
     """A GPU, `_CORE`, `_RAM`, `_SSD` or `DISK`."""
     series: str

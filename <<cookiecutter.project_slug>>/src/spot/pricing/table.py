@@ -38,7 +38,6 @@ class Rate:
     on_demand: float
     spot: float
     dated: date | None
-    """None if unknown."""
     source: str
     """The file or package that states the rate."""
 
@@ -49,8 +48,6 @@ Rates = Mapping[tuple[str, str], Rate]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceTable:
-    """Hold every known rate."""
-
     rates: Rates
 
     def rate(self, resource: str, region: str) -> Rate | None:
@@ -58,7 +55,6 @@ class PriceTable:
         return self.rates.get((resource, region)) or self.rates.get((resource, EVERYWHERE))
 
     def regions(self, resource: str) -> list[str]:
-        """Return the regions in which the resource has a price."""
         return sorted(region for name, region in self.rates if name == resource and region != EVERYWHERE)
 
 

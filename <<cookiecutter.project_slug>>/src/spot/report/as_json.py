@@ -27,7 +27,6 @@ def report(account: Account, problem: str | None) -> dict[str, Any]:
 
 
 def many(totals: Totals) -> dict[str, Any]:
-    """Return many runs and their totals."""
     return {
         **named(totals, "since", "until", "skipped"),
         "totals": {

@@ -21,7 +21,6 @@ _AS_PLANNED = {None, Outcome.SUCCEEDED, Outcome.CANCELLED, Outcome.HANDED_OVER}
 
 
 def report(account: Account) -> str:
-    """Return the report of one run."""
     run = account.run
     hidden = len(run.attempts) - LAST_ATTEMPTS
     newest = replace(run, attempts=run.attempts[-LAST_ATTEMPTS:])
@@ -46,7 +45,6 @@ def report(account: Account) -> str:
 
 
 def many(totals: Totals) -> str:
-    """Return the report of many runs."""
     return render(
         "runs.md.j2",
         since=clock(totals.since),

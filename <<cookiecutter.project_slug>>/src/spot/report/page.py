@@ -18,7 +18,6 @@ _log = logging.getLogger(__name__)
 
 
 def report(account: Account) -> str:
-    """Return the page of one run."""
     run, headline, end, found = account.run, words.headline(account), horizon(account), curve(account)
     return render(
         "report.html.j2",
@@ -41,7 +40,6 @@ def report(account: Account) -> str:
 
 
 def many(totals: Totals) -> str:
-    """Return the page of many runs."""
     headline = words.total_headline(totals)
     return render(
         "runs.html.j2",

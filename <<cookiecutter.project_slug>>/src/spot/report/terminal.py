@@ -19,7 +19,6 @@ LAST_DECISIONS = 12
 
 
 def report(account: Account) -> list[RenderableType]:
-    """Return one run: its cost, phases, attempts and newest decisions."""
     run, is_bad = account.run, rows.is_bad(account)
     lines = [(name, _marked(text, bad=name == "deadline" and is_bad)) for name, text in words.facts(account)]
     parts: list[RenderableType] = [_headline(words.headline(account)), "", facts([("run", run.id), *lines])]
@@ -33,7 +32,6 @@ def report(account: Account) -> list[RenderableType]:
 
 
 def many(totals: Totals) -> list[RenderableType]:
-    """Return a line for each run, and their totals."""
     skipped = [_marked(f"skipped: {why}", bad=True) for why in totals.skipped]
     since = f"submitted since {clock(totals.since)}"
     if not totals.accounts:

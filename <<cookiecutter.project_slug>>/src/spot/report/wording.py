@@ -90,7 +90,6 @@ def facts(account: Account) -> list[tuple[str, str]]:
 
 
 def total_facts(totals: Totals) -> list[tuple[str, str]]:
-    """Return the totals of many runs, a line each."""
     missing = len(totals.accounts) - len(totals.priced)
     without = f", without {counted(missing, 'run')} of unknown price" if missing else ""
     failed = totals.count(Verdict.NO_MODEL)
@@ -128,7 +127,6 @@ def brief_deadline(account: Account) -> str:
 
 
 def deadline(account: Account) -> str:
-    """Return whether the deadline was met, and by how much."""
     if account.to_spare is None:
         return f"no model: the run {'was cancelled' if account.run.state is RunState.CANCELLED else 'failed'}"
     spare = hours(abs(account.to_spare))

@@ -41,7 +41,6 @@ class ReplayedJob:
     phase: JobPhase = JobPhase.WAITING
     trains_at: int = NEVER
     base: int = 0
-    """The step that it resumes from."""
     due: int = NEVER
     """When its phase changes."""
     saved_at: int | None = None
@@ -82,7 +81,6 @@ class Cloud:
         return job
 
     def _machine(self, provisioning: Provisioning, region: str, minute: int) -> tuple[int, int]:
-        """Return when the machine runs, and when it is preempted."""
         if provisioning is Provisioning.ON_DEMAND:
             return minute + self._times.provisioning(provisioning, region, minute), NEVER
         if provisioning is not Provisioning.SPOT or region not in self._capacity:
@@ -110,7 +108,6 @@ class Cloud:
 
     @property
     def due(self) -> int:
-        """Return the minute of the next change."""
         return min((job.due for job in self.jobs), default=NEVER)
 
     def checkpoint_due(self, minute: int, *, only_first: bool) -> int:

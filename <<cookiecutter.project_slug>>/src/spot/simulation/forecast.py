@@ -50,8 +50,6 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayResult:
-    """Keep the figures of one replay."""
-
     start: int
     """Minutes from the start of the trace."""
     usd: float

@@ -34,19 +34,16 @@ class Replayed:
     run: Run
     """With all its attempts and decisions; still open if the replay was stopped."""
     completed_at: int | None
-    """When the model was complete."""
     until: int
     """When the run was closed, or the replay stopped."""
 
     @property
     def missed(self) -> bool:
-        """Return whether the deadline was missed."""
         run = self.run
         return self.completed_at is None or run.submitted_at + self.completed_at * MINUTE > run.spec.deadline
 
     @property
     def minutes(self) -> dict[Provisioning, int]:
-        """Return the billed minutes by provisioning."""
         billed = dict.fromkeys(KINDS, 0)
         for attempt in self.run.attempts:
             begin, end = self._ran(attempt)

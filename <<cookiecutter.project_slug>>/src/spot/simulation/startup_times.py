@@ -14,7 +14,6 @@ SPAN = 10_080
 SOONEST = 5
 """The fewest minutes in which a machine is provisioned."""
 KINDS = (Provisioning.SPOT, Provisioning.ON_DEMAND)
-"""The provisionings that a replay can start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,8 +39,6 @@ class Cancelled(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """Describe the object that a write created."""
-
     generation: fields.Size
     size: fields.Size
     crc32c: fields.Crc32c
@@ -48,16 +46,12 @@ class Written:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Object:
-    """Hold a small object."""
-
     data: bytes
     generation: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """Describe an object in a listing."""
-
     name: str
     size: int
     generation: int

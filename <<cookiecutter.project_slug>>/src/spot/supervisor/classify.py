@@ -51,7 +51,6 @@ class AttemptEvidence:
     ran: timedelta | None = None
     """Time from the first RUNNING to the end; None without a RUNNING."""
     trainer_starts: int = 0
-    """Number of started markers."""
     exit_code: int | None = None
     """Exit code in the newest ended marker; None without one, as after SIGKILL."""
     advanced: bool = False

@@ -16,10 +16,7 @@ MOST_RUNS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredWork:
-    """Hold the duration of a training."""
-
     run: str
-    """The run that measured it."""
     work: timedelta
     tail: timedelta
     """The last save and the results, a part of `work`."""

@@ -46,8 +46,6 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassResult:
-    """Hold the result of one reconcile for one run."""
-
     run_id: str
     run: Run | None = None
     """The record afterwards; None if it could not be read."""
@@ -98,7 +96,6 @@ class Supervisor:
         return results
 
     def reconcile_run(self, run_id: str, before: Reconcile | None = None) -> PassResult:
-        """Advance one run, whose reconcile before this one is `before`."""
         return _Pass(self, run_id, before).run()
 
 
@@ -277,7 +274,6 @@ def ended(run: Run) -> str:
 
 
 def describe(action: Action) -> str:
-    """Return an action and its reason on one line."""
     match action:
         case Submit():
             return f"submit {action.provisioning} in {action.region}: {action.reason}"

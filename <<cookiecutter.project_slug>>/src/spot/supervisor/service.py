@@ -33,8 +33,6 @@ Publish = Callable[[Run, Observation, Ledger, datetime], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunsResult:
-    """Hold how runs stand after a reconcile, or without one."""
-
     runs: tuple[PassResult, ...]
 
     @property
@@ -49,7 +47,6 @@ class RunsResult:
 
     @property
     def is_cancelled(self) -> bool:
-        """Return whether every run ended by a cancel."""
         return all(one.run is not None and one.run.state is RunState.CANCELLED for one in self.runs)
 
     @property
@@ -60,8 +57,6 @@ class RunsResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitResult:
-    """Hold the plan of a submitted run, and its first reconcile."""
-
     plan: SubmitPlan
     reconciled: PassResult
 
@@ -91,12 +86,10 @@ class LogLinks:
 
 
 def ledger_of(settings: Settings) -> Ledger:
-    """Return the ledger of the project."""
     return Ledger(open_store(settings.root, give_up_s=GIVE_UP_S))
 
 
 def status_reader(settings: Settings) -> BucketStatus:
-    """Return a reader of checkpoints, markers and completions."""
     return BucketStatus(settings.root, give_up_s=GIVE_UP_S)
 
 
@@ -221,7 +214,6 @@ def _found(ledger: Ledger, result: PassResult) -> PassResult:
 
 
 def _seen(result: PassResult, reader: TrainingStatus) -> PassResult:
-    """Return `result` with what the bucket says about its run."""
     if result.run is None:
         return result
     try:

@@ -48,7 +48,6 @@ class SubmitOptions:
     run: str | None = None
     """The id; None draws one."""
     arguments: Sequence[str] = ()
-    """Flags of the trainer."""
     force: bool = False
     """Whether to override preflight warnings."""
 
@@ -76,7 +75,6 @@ class SubmitPlan:
 
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """Return what a submit would do first, and its limits."""
         run, slack, spec, policy = self.run, self.slack, self.run.spec, self.run.spec.policy
         gpu = f"{spec.machine.accelerator_count} x {spec.machine.accelerator}" if spec.machine.accelerator else "no GPU"
         lines = [
@@ -179,7 +177,6 @@ def run_of(settings: Settings, run_id: str | None, now: datetime, *, image: str,
 
 
 def overridden(settings: Settings, options: SubmitOptions) -> Settings:
-    """Return the settings with the options on top. Raises `SettingsError`."""
     names = ("strategy", "work_hours", "deadline_hours", "budget_usd")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     regions = {} if options.regions is None else {"regions": [name.strip() for name in options.regions.split(",")]}

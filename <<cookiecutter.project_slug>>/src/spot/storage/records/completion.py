@@ -19,8 +19,6 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """Hold the record of a complete run."""
-
     run: fields.Id
     time: datetime
     objects: Mapping[str, Written]

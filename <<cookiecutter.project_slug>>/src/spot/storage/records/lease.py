@@ -105,8 +105,6 @@ def yield_to_later_start(name: str, other: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Hold the lease as it was read."""
-
     lease: Lease
     generation: int
 

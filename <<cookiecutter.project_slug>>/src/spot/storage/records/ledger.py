@@ -84,7 +84,6 @@ class Ledger:
         return [name for name in ids if ID.fullmatch(name)]
 
     def read(self, run_id: str) -> Record:
-        """Return an open run."""
         return self._read(_open_name(run_id), run_id)
 
     def find(self, run_id: str) -> Record:
@@ -100,7 +99,6 @@ class Ledger:
             raise UnknownRun(f"there is no run {run_id} in {self.uri}: {where}") from error
 
     def find_or_none(self, run_id: str) -> Run | None:
-        """Return an open or a closed run, None if there is none."""
         try:
             return self.find(run_id).run
         except UnknownRun:
@@ -115,7 +113,6 @@ class Ledger:
         return [name for name in names if name.endswith(".json")]
 
     def read_closed(self, name: str) -> Run:
-        """Return the closed run in this object."""
         run_id = name.rpartition("/")[2].removesuffix(".json")
         if name != _closed_name(run_id):
             raise Damaged(f"{self.uri}/{shown(name)} is not the name of a closed run: move it away")

@@ -50,8 +50,6 @@ def write_end(store: Store, run: str, attempt: str, start: int, facts: Mapping[s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStarts:
-    """Hold the starts of an attempt."""
-
     count: int
     exit_code: int | None
     """Of the newest start; None if it was killed or is alive, or without a start."""

@@ -20,24 +20,18 @@ _log = logging.getLogger(__name__)
 
 
 class Home(StrEnum):
-    """Name where a supervisor runs."""
-
     LOCAL = "local"
     GITHUB = "github"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconcile:
-    """Hold the last reconcile of a run."""
-
     at: datetime
     home: Home
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciles:
-    """Hold the last reconciles by run."""
-
     runs: Mapping[fields.Id, Reconcile] = field(default_factory=dict)
 
 
