@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spot.config.load import SettingsError, load
+from spot.config.load import load
 from spot.config.settings import Settings
+from spot.core.errors import SpotError
 
 LEAST_DAYS = 60
 KEPT_IMAGES = 300
@@ -208,7 +209,7 @@ def main(question: str, *arguments: str) -> int:
     said = [json.load(sys.stdin)] if question in READS_INPUT else []
     try:
         answer = ANSWERS[question](*arguments, *said)
-    except (NotPossible, SettingsError) as error:
+    except (NotPossible, SpotError) as error:
         print(error, file=sys.stderr)
         return 2
     print("\n".join(answer))

@@ -147,8 +147,8 @@ def test_a_budget_is_kept_and_its_possible_effect_is_reported(desk: Desk) -> Non
 
 
 BAD = {
-    "no such file": (["--trace", "none.csv"], "cannot read trace none.csv: No such file or directory"),
-    "a folder": (["--trace", "/"], "cannot read trace /: Is a directory"),
+    "no such file": (["--trace", "none.csv"], "none.csv: No such file or directory"),
+    "a folder": (["--trace", "/"], "/: cannot be read (Is a directory)"),
     "no such region": (["--regions", "mars"], "cloud.regions[0] is 'mars': a list of 1 to 20 regions, not zones"),
     "no price": (["--regions", "us-north9"], "no price is known for g2-standard-8 with NVIDIA_L4 in us-north9"),
     "too tight": (["--work-hours", "11.9"], "11.9 h of work and up to 25 min for an on-demand start, in 12.0 h"),

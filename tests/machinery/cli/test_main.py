@@ -247,7 +247,7 @@ def test_every_mistake_in_the_settings_is_a_line_and_nothing_is_done(desk: Desk,
     [
         (b"", "name is missing"),
         (b"name = ", "spot.toml: not TOML: Invalid value"),
-        (b"name = '\xff'", "line 1 is not UTF-8 (byte 0xff): save it as UTF-8"),
+        (b"name = '\xff'", "line 1 is not UTF-8 (byte 0xff) (fix: save it as UTF-8)"),
         (GOOD.encode() + b"[polciy]\n", "polciy is not a setting: did you mean policy?"),
     ],
     ids=["empty", "no toml", "no text", "unknown table"],

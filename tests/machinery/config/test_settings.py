@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from spot.config.load import TABLES, SettingsError, load, override, parse, task_config
 from spot.config.settings import Settings
 from spot.config.training import RESERVED
+from spot.core.errors import SpotError
 from spot.core.run import Machine, PolicyConfig, Provisioning, Strategy
 from spot.pricing.quotes import quote
 from tests.machinery.spot_toml import GOOD, changed
@@ -264,8 +265,8 @@ def locked(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        pytest.param(lambda path: path.mkdir(), "this is a folder", id="a folder"),
-        pytest.param(locked, "it cannot be read (Too many levels of symbolic links)", id="a loop"),
+        pytest.param(lambda path: path.mkdir(), "cannot be read (Is a directory)", id="a folder"),
+        pytest.param(locked, "cannot be read (Too many levels of symbolic links)", id="a loop"),
         pytest.param(lambda path: path.write_bytes(b"# a\n# b\n\xff"), "line 3 is not UTF-8 (byte 0xff)", id="bytes"),
     ],
 )
@@ -273,7 +274,7 @@ def test_what_cannot_be_read_is_one_line(make: Callable[[Path], None], said: str
     path = tmp_path / "spot.toml"
     make(path)
 
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(SpotError) as caught:
         load(path)
 
     [line] = caught.value.lines

@@ -27,8 +27,6 @@ def name_of(error: SpotError) -> str:
         ImageError("no"),
         ImageNotChecked("no"),
         ledger.UnknownRun("no"),
-        ledger.InvalidRunId("no"),
-        ledger.RunExists("no"),
         PermissionDenied("no"),
         base.Damaged("no"),
         base.NewerFormat("no"),

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from spot.core.errors import SpotError
 from spot.core.run import Provisioning
 from spot.emulators.capacity import UNLIMITED, ScriptedCapacity, TraceCapacity
-from spot.simulation.traces import TraceError
 from tests.machinery.clocks import START
 
 SPOT, FLEX, ON_DEMAND = Provisioning.SPOT, Provisioning.FLEX_START, Provisioning.ON_DEMAND
@@ -68,11 +68,11 @@ def test_only_spot_is_limited(path: Path) -> None:
 
 
 def test_a_region_that_is_not_in_the_file_is_named_with_those_that_are(path: Path) -> None:
-    with pytest.raises(TraceError, match=r"no region 'us-east4' in this trace, only us-central1, europe-west1$"):
+    with pytest.raises(SpotError, match=r"no region 'us-east4' in this trace, only us-central1, europe-west1$"):
         spot(TraceCapacity(path, START), 0, "us-east4")
 
 
 def test_a_bad_file_is_refused_before_anything_begins(path: Path) -> None:
     path.write_text(TRACE.replace("0,0,", "0,-2,"))
-    with pytest.raises(TraceError, match="line 4: '-2' is not a count"):
+    with pytest.raises(SpotError, match="line 4: '-2' is not a count"):
         TraceCapacity(path, START)

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 import pytest
 from google.api_core import exceptions as api
 
+from spot.core.errors import SpotError
 from spot.core.job import JobState
 from spot.core.run import Provisioning
 from spot.emulators.capacity import TraceCapacity
 from spot.emulators.faults import Call, Method
 from spot.emulators.jobs import JobTable
 from spot.emulators.vertex_server import VertexServer
-from spot.simulation.traces import TraceError
 from tests.machinery.clocks import START, ManualClock
 from tests.machinery.emulators.idle import IdleLauncher
 from tests.machinery.emulators.world import PROJECT, REGION, World, custom_job
@@ -215,10 +215,10 @@ def test_what_it_cannot_answer_is_an_internal_error(tmp_path: Any, connect: Call
     jobs = JobTable(TraceCapacity(path, START), IdleLauncher(), ManualClock())
     with (
         VertexServer(jobs) as server,
-        pytest.raises(api.InternalServerError, match=r"TraceError: .*us-central1.*us-east4"),
+        pytest.raises(api.InternalServerError, match=r"SpotError: .*us-central1.*us-east4"),
     ):
         create(connect(server.url))
-    with pytest.raises(TraceError):
+    with pytest.raises(SpotError):
         jobs.create(PROJECT, REGION, custom_job())
     jobs.advance()
 

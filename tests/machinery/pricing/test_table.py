@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from spot.pricing.table import DISK, FILE, PriceError, Rate, beside, packaged, parse, save, written
+from spot.core.errors import SpotError
+from spot.pricing.table import DISK, FILE, Rate, beside, packaged, parse, save, written
 
 HEAD = "resource,region,on_demand_usd_per_hour,spot_usd_per_hour,dated\n"
 LINE = "g2-standard-8,us-central1,0.9,0.4,2026-08-24\n"
@@ -109,7 +110,7 @@ def test_fresh_prices_repair_a_table_that_cannot_be_read(tmp_path: Path) -> None
 def test_a_wrong_table_is_one_line_with_its_place_and_the_fix(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(text)
 
-    with pytest.raises(PriceError) as caught:
+    with pytest.raises(SpotError) as caught:
         beside(tmp_path)
 
     line = str(caught.value)
@@ -122,19 +123,19 @@ def test_a_wrong_table_is_one_line_with_its_place_and_the_fix(text: str, said: s
 def test_bytes_that_are_no_text_are_one_line(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"\xff\xfe")
 
-    with pytest.raises(PriceError, match=r"prices\.csv is not UTF-8 \(fix: correct the file"):
+    with pytest.raises(SpotError, match=r"prices\.csv: line 1 is not UTF-8 \(byte 0xff\) \(fix: correct the file"):
         beside(tmp_path)
 
 
 def test_a_table_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
 
-    with pytest.raises(PriceError, match=r"prices\.csv cannot be read \(Is a directory\)"):
+    with pytest.raises(SpotError, match=r"prices\.csv: cannot be read \(Is a directory\)"):
         beside(tmp_path)
 
 
 def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
-    with pytest.raises(PriceError, match=r"cannot be written \(No such file or directory\), the old prices stay"):
+    with pytest.raises(SpotError, match=r"cannot be written \(No such file or directory\), the old prices stay"):
         save({("g2-standard-8", "us-central1"): MINE}, tmp_path / "nowhere")
 
 

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from spot.core.errors import SpotError
 from spot.core.run import Machine
 from spot.simulation.capacity import Supply, assumed, from_file, measured
-from spot.simulation.traces import Trace, TraceError, shipped
+from spot.simulation.traces import Trace, shipped
 from spot.simulation.windows import windows
 from tests.machinery.simulation import forecasted
 
@@ -44,13 +45,13 @@ def test_a_machine_without_a_gpu_needs_one_at_a_time() -> None:
 
 
 def test_no_region_stands_for_two() -> None:
-    with pytest.raises(TraceError, match=r"in us-west5, and that of us-central1, .* is used already"):
+    with pytest.raises(SpotError, match=r"in us-west5, and that of us-central1, .* is used already"):
         measured(shipped(), H100, [f"us-west{number}" for number in range(1, 6)])
 
 
 def test_a_file_of_ones_own_must_have_the_regions() -> None:
     assert from_file(forecasted.TRACE, L4, ["us-central1"]).notes == ()
-    with pytest.raises(TraceError, match="no region 'us-east4' in this trace, only us-central1"):
+    with pytest.raises(SpotError, match="no region 'us-east4' in this trace, only us-central1"):
         from_file(forecasted.TRACE, L4, ["us-central1", "us-east4"])
 
 

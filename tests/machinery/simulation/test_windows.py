@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from spot.simulation.traces import Series, Spans, Trace, TraceError
+from spot.core.errors import SpotError
+from spot.simulation.traces import Series, Spans, Trace
 from spot.simulation.windows import Windows, windows
 
 
@@ -39,10 +40,10 @@ def test_after_the_end_of_a_stretch_comes_its_beginning_again() -> None:
 def test_a_region_without_counts_is_named_and_not_called_too_short() -> None:
     nothing = Series(minutes=(0.0, 10.0), counts=(0, 0), known=())
     with_nothing = replace(trace(), series={**trace().series, "us-east4": nothing})
-    with pytest.raises(TraceError, match=r"^t.csv: us-east4 has counts in fewer than two lines"):
+    with pytest.raises(SpotError, match=r"^t.csv: us-east4 has counts in fewer than two lines"):
         windows(with_nothing, ["us-central1", "us-east4"], 2, 90)
 
 
 def test_a_trace_without_a_stretch_so_long_is_refused_with_both_lengths() -> None:
-    with pytest.raises(TraceError, match=r"^t.csv: the longest stretch without a gap is 2.5 h, and the run has 3.0 h"):
+    with pytest.raises(SpotError, match=r"^t.csv: the longest stretch without a gap is 2.5 h, and the run has 3.0 h"):
         found(minutes=180)

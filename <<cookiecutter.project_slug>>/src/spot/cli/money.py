@@ -15,13 +15,13 @@ from spot.cli import console
 from spot.cli.runs import overrides
 from spot.config.load import load
 from spot.config.settings import Settings
-from spot.core.errors import Exit
+from spot.core.errors import Exit, SpotError
 from spot.core.format import hours, named
 from spot.core.run import Provisioning, Strategy
 from spot.core.tables import table
 from spot.pricing.estimate import MTBF, Assumptions, Course, Estimate, assumptions, estimates, on_demand, on_spot
 from spot.pricing.quotes import FEE, Quote, age_warning, described, quotes
-from spot.pricing.table import FILE, PriceError, save
+from spot.pricing.table import FILE, save
 from spot.supervisor.submit import overridden
 
 Courses = Mapping[Provisioning, Course | None]
@@ -66,7 +66,7 @@ def estimate(options: Namespace) -> int:
     machine, policy, regions = settings.machine(), settings.policy_config(), settings.cloud.regions
     found = quotes(machine, regions, settings.price_table())
     if not found:
-        raise PriceError(f"{UNKNOWN} for {described(machine)} in {', '.join(regions)}", fix="spot prices --all")
+        raise SpotError(f"{UNKNOWN} for {described(machine)} in {', '.join(regions)}", fix="spot prices --all")
     mtbf = timedelta(hours=options.mtbf_hours) if options.mtbf_hours else MTBF
     assumed = assumptions(policy, settings.arguments(), mtbf)
     found_in = estimates(policy.work, found, assumed)

@@ -16,6 +16,7 @@ from spot.config.settings import CloudSettings, MachineSettings, PolicySettings,
 from spot.core import typed
 from spot.core.errors import SpotError
 from spot.core.fields import one_line, shown
+from spot.storage.text import read_text
 from spot.trainer.runtime import flags
 from spot.trainer.runtime.errors import UsageError
 
@@ -34,20 +35,11 @@ class SettingsError(SpotError):
 
 
 def load(path: Path) -> Settings:
-    """Return the settings of the file. Raise `SettingsError`."""
+    """Return the settings of the file. Raise `SpotError`."""
     try:
-        content = path.read_bytes()
+        text = read_text(path)
     except FileNotFoundError:
         raise _one(path, "no such file: run spot in the folder of the project, beside spot.toml") from None
-    except IsADirectoryError:
-        raise _one(path, "this is a folder: name the file in it") from None
-    except OSError as error:
-        raise _one(path, f"it cannot be read ({error.strerror}): check its permissions") from None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise _one(path, f"line {line} is not UTF-8 (byte 0x{content[error.start]:02x}): save it as UTF-8") from None
     return parse(text, str(path), folder=path.parent, config=task_config(path.parent / "task" / "config.py"))
 
 

@@ -189,11 +189,11 @@ class Settings(BaseModel):
         )
 
     def price_table(self) -> PriceTable:
-        """Return the packaged prices with the project's own on top. Raise `PriceError`."""
+        """Return the packaged prices with the project's own on top. Raise `SpotError`."""
         return beside(self.folder) if self.folder else packaged()
 
     def policy_config(self) -> PolicyConfig:
-        """Return the policy with the prices of its regions. Raise `PriceError`."""
+        """Return the policy with the prices of its regions. Raise `SpotError`."""
         stated = self.policy
         return PolicyConfig(
             strategy=stated.strategy,

@@ -107,7 +107,7 @@ class Environment:
 
 @contextmanager
 def set_up(options: Options) -> Iterator[Environment]:
-    """Start the emulators and the baseline training. Raise `TraceError` for an invalid trace."""
+    """Start the emulators and the baseline training. Raise `SpotError` for an invalid trace."""
     capacity = TraceCapacity(options.trace, EPOCH) if options.trace else ScriptedCapacity()
     with ExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-")))

@@ -39,7 +39,7 @@ class ScriptedCapacity:
 class TraceCapacity:
     """Replay measured spot capacity from `start` on; flex-start and on-demand are unlimited.
 
-    The first row of the file falls on `start`. After the last row its counts hold. Raises `TraceError`.
+    The first row of the file falls on `start`. After the last row its counts hold. Raises `SpotError`.
     """
 
     def __init__(self, path: Path, start: datetime) -> None:
@@ -51,7 +51,7 @@ class TraceCapacity:
         return self._trace.regions
 
     def limit(self, region: str, provisioning: Provisioning, now: datetime) -> int:
-        """Return the limit; raise `TraceError` for spot in a region that the file does not have."""
+        """Return the limit; raise `SpotError` for spot in a region that the file does not have."""
         if provisioning is not Provisioning.SPOT:
             return UNLIMITED
         return self._trace.count(region, now - self._start)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from spot.core import fields
 from spot.core.errors import SpotError
+from spot.storage.text import read_text
 
 FILE = "prices.csv"
 """The project's own table, beside spot.toml."""
@@ -25,10 +26,6 @@ PACKAGE = "the package"
 MAX_USD_PER_HOUR = 1e6
 
 _REPAIR = "correct the file, or rewrite it with spot prices --refresh"
-
-
-class PriceError(SpotError):
-    """Report prices that are missing or cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,25 +63,20 @@ def packaged() -> PriceTable:
 
 
 def beside(folder: Path) -> PriceTable:
-    """Return the packaged prices with the table in `folder`, if any, on top. Raise `PriceError`."""
+    """Return the packaged prices with the table in `folder`, if any, on top. Raise `SpotError`."""
     return PriceTable(rates={**packaged().rates, **_own(folder)})
 
 
 def _own(folder: Path) -> Rates:
     path = folder / FILE
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return parse(read_text(path, _REPAIR), str(path), FILE)
     except FileNotFoundError:
         return {}
-    except OSError as error:
-        raise PriceError(f"{path} cannot be read ({error.strerror})", fix="check its permissions") from None
-    except UnicodeDecodeError:
-        raise PriceError(f"{path} is not UTF-8", fix=_REPAIR) from None
-    return parse(text, str(path), FILE)
 
 
 def parse(text: str, name: str, source: str) -> Rates:
-    """Parse a table that `written` made; messages start with `name`. Raise `PriceError`."""
+    """Parse a table that `written` made; messages start with `name`. Raise `SpotError`."""
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     rates: dict[tuple[str, str], Rate] = {}
     try:
@@ -99,7 +91,7 @@ def parse(text: str, name: str, source: str) -> Rates:
         if not rates:
             raise ValueError("the table has no prices")
     except (csv.Error, ValueError) as error:
-        raise PriceError(f"{name}, line {lines.line_num}: {error}", fix=_REPAIR) from None
+        raise SpotError(f"{name}, line {lines.line_num}: {error}", fix=_REPAIR) from None
     return rates
 
 
@@ -115,16 +107,16 @@ def written(rates: Rates) -> str:
 
 
 def save(fresh: Rates, folder: Path) -> None:
-    """Put prices on top of the table in `folder`; replace an unreadable table. Raise `PriceError`."""
+    """Put prices on top of the table in `folder`; replace an unreadable table. Raise `SpotError`."""
     path, rates = folder / FILE, fresh
-    with contextlib.suppress(PriceError):
+    with contextlib.suppress(SpotError):
         rates = {**_own(folder), **fresh}
     staged = path.with_suffix(".tmp")
     try:
         staged.write_text(written(rates), encoding="utf-8")
         staged.replace(path)
     except OSError as error:
-        raise PriceError(
+        raise SpotError(
             f"{path} cannot be written ({error.strerror}), the old prices stay", fix="check its permissions"
         ) from error
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from spot.core.errors import SpotError
 from spot.core.run import Machine
-from spot.simulation.traces import SHIPPED, Series, Trace, TraceError
+from spot.simulation.traces import SHIPPED, Series, Trace
 
 MEASURED_GPU = "NVIDIA_H100_80GB"
 LEAST_GENERATED = timedelta(days=90)
@@ -31,7 +32,7 @@ class Supply:
 
 
 def measured(trace: Trace, machine: Machine, regions: Sequence[str]) -> Supply:
-    """Return the shipped trace, also for other GPUs and regions. Raise `TraceError` for more regions than it has."""
+    """Return the shipped trace, also for other GPUs and regions. Raise `SpotError` for more regions than it has."""
     notes = []
     if machine.accelerator != MEASURED_GPU:
         what = machine.accelerator or f"{machine.type} without a GPU"
@@ -43,12 +44,12 @@ def measured(trace: Trace, machine: Machine, regions: Sequence[str]) -> Supply:
 
 
 def stand_ins(trace: Trace, regions: Sequence[str]) -> dict[str, str]:
-    """Return the measured region that each region uses: itself, or the first unused one. Raise `TraceError`."""
+    """Return the measured region that each region uses: itself, or the first unused one. Raise `SpotError`."""
     spare, sources = [region for region in trace.regions if region not in regions], dict[str, str]()
     for region in regions:
         if region not in trace.series and not spare:
             known = ", ".join(trace.regions)
-            raise TraceError(
+            raise SpotError(
                 f"no capacity was measured in {region}, and that of {known} is used already: name fewer --regions,"
                 " or use --trace or --mtbf-hours"
             )
@@ -57,7 +58,7 @@ def stand_ins(trace: Trace, regions: Sequence[str]) -> dict[str, str]:
 
 
 def from_file(trace: Trace, machine: Machine, regions: Sequence[str]) -> Supply:
-    """Return a user's own trace. Raise `TraceError` for a region that it does not have."""
+    """Return a user's own trace. Raise `SpotError` for a region that it does not have."""
     return _supply(trace, f"measured, {trace.name}", machine, [], {region: region for region in regions})
 
 

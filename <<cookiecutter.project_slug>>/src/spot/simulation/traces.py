@@ -15,6 +15,7 @@ from pathlib import Path
 
 from spot.core.errors import SpotError
 from spot.core.format import clock, counted
+from spot.storage.text import read_text
 
 SHIPPED = "gcp_h100_spot_counts_2025-10.csv"
 GAP = 3
@@ -27,10 +28,6 @@ _ZONE = re.compile(r"(?P<region>[a-z]+-[a-z]+\d+)-[a-z]")
 
 Spans = tuple[tuple[int, int], ...]
 """Half-open ranges of minutes, in order and apart."""
-
-
-class TraceError(SpotError):
-    """Report a capacity trace that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +54,12 @@ class Trace:
         return tuple(self.series)
 
     def count(self, region: str, after: timedelta) -> int:
-        """Return the count this long after the start, or at the start. Raise `TraceError` for an unknown region."""
+        """Return the count this long after the start, or at the start. Raise `SpotError` for an unknown region."""
         series = self._of(region)
         return series.counts[max(bisect_right(series.minutes, after / _MINUTE) - 1, 0)]
 
     def up(self, region: str, machines: int) -> Spans:
-        """Return when there was capacity for this many machines together. Raise `TraceError`."""
+        """Return when there was capacity for this many machines together. Raise `SpotError`."""
         series, end = self._of(region), self._end
         untils = (*series.minutes[1:], end)
         return merged(
@@ -72,7 +69,7 @@ class Trace:
         )
 
     def known(self, regions: Sequence[str]) -> Spans:
-        """Return where none of these regions has a gap. Raise `TraceError`."""
+        """Return where none of these regions has a gap. Raise `SpotError`."""
         common: Spans = ((0, self._end),)
         for region in regions:
             pairs = itertools.product(common, self._of(region).known)
@@ -98,7 +95,7 @@ class Trace:
     def _of(self, region: str) -> Series:
         if region not in self.series:
             known = ", ".join(self.series)
-            raise TraceError(f"{self.name}: no region {region!r} in this trace, only {known}")
+            raise SpotError(f"{self.name}: no region {region!r} in this trace, only {known}")
         return self.series[region]
 
 
@@ -123,7 +120,7 @@ def shipped() -> Trace:
 
 
 def read(path: Path, name: str | None = None) -> Trace:
-    """Read a trace. Raise `TraceError` with the file, the line and the value."""
+    """Read a trace. Raise `SpotError` with the file, the line and the value."""
     name = name or str(path)
     rows = _rows(path, name)
     zones = _zones(name, rows[0])
@@ -132,12 +129,12 @@ def read(path: Path, name: str | None = None) -> Trace:
     for line, row in enumerate(rows[1:], 2):
         where = f"{name}, line {line}"
         if len(row) != len(rows[0]):
-            raise TraceError(f"{where}: {len(row)} values for {len(rows[0])} named columns")
+            raise SpotError(f"{where}: {len(row)} values for {len(rows[0])} named columns")
         times.append(_time(where, row[0]))
         if times[-1:] <= times[-2:-1]:
-            raise TraceError(f"{where}: {row[0]!r} is not after the previous time; sort the lines by time")
+            raise SpotError(f"{where}: {row[0]!r} is not after the previous time; sort the lines by time")
         if times[-1] - times[0] > LONGEST:
-            raise TraceError(f"{where}: {row[0]!r} is more than ten years after the first time; shorten the trace")
+            raise SpotError(f"{where}: {row[0]!r} is more than ten years after the first time; shorten the trace")
         cells.append([_count(where, cell) if cell else None for cell in row[1:]])
     minutes = tuple((time - times[0]) / _MINUTE for time in times)
     columns: dict[str, list[tuple[int | None, ...]]] = {}
@@ -185,30 +182,28 @@ def _between_gaps(probed: Sequence[float], usual: float, end: float) -> Spans:
 
 def _rows(path: Path, name: str) -> list[list[str]]:
     try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines(), strict=True))
-    except OSError as error:
-        raise TraceError(f"cannot read trace {name}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise TraceError(f"cannot read trace {name} as CSV: {error}") from error
+        rows = list(csv.reader(read_text(path).splitlines(), strict=True))
+    except FileNotFoundError as error:
+        raise SpotError(f"{name}: {error.strerror}") from error
+    except csv.Error as error:
+        raise SpotError(f"{name} is not CSV: {error}") from error
     while rows and not rows[-1]:
         rows.pop()
     if len(rows) < 2:
-        raise TraceError(
-            f"{name}: {counted(len(rows), 'line')}; a trace has a line of column names and lines of counts"
-        )
+        raise SpotError(f"{name}: {counted(len(rows), 'line')}; a trace has a line of column names and lines of counts")
     return rows
 
 
 def _zones(name: str, names: list[str]) -> list[str]:
     """Return the region of each column of counts."""
     if len(names) < 2:
-        raise TraceError(f"{name}, line 1: no column for a zone, only {names}")
+        raise SpotError(f"{name}, line 1: no column for a zone, only {names}")
     if len(set(names)) < len(names):
-        raise TraceError(f"{name}, line 1: {max(names, key=names.count)!r} names more than one column")
+        raise SpotError(f"{name}, line 1: {max(names, key=names.count)!r} names more than one column")
     found = [(zone, _ZONE.fullmatch(zone)) for zone in names[1:]]
     for zone, match in found:
         if not match:
-            raise TraceError(f"{name}, line 1: {zone!r} is not a zone such as us-central1-a")
+            raise SpotError(f"{name}, line 1: {zone!r} is not a zone such as us-central1-a")
     return [match["region"] for _, match in found if match]
 
 
@@ -216,10 +211,10 @@ def _time(where: str, cell: str) -> datetime:
     with contextlib.suppress(ValueError, OverflowError):  # OverflowError: before the year 1 in UTC
         if (at := datetime.fromisoformat(cell)).tzinfo is not None:
             return at.astimezone(UTC)
-    raise TraceError(f"{where}: {cell!r} is not a time with an offset, such as 2025-10-04T00:10:00Z")
+    raise SpotError(f"{where}: {cell!r} is not a time with an offset, such as 2025-10-04T00:10:00Z")
 
 
 def _count(where: str, cell: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", cell):
-        raise TraceError(f"{where}: {cell!r} is not a count of machines: a whole number from 0 up")
+        raise SpotError(f"{where}: {cell!r} is not a count of machines: a whole number from 0 up")
     return int(cell)

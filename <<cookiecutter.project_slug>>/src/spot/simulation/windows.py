@@ -6,7 +6,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from spot.simulation.traces import Spans, Trace, TraceError, merged
+from spot.core.errors import SpotError
+from spot.simulation.traces import Spans, Trace, merged
 
 Capacity = Mapping[str, Spans]
 """By region, the minutes since submit with capacity for all machines of the run."""
@@ -35,14 +36,14 @@ class Windows:
 
 
 def windows(trace: Trace, regions: Sequence[str], machines: int, minutes: int) -> Windows:
-    """Return the windows of a trace. Raise `TraceError` for an unknown region or too short a trace."""
+    """Return the windows of a trace. Raise `SpotError` for an unknown region or too short a trace."""
     for region in regions:
         if not trace.known([region]):
-            raise TraceError(f"{trace.name}: {region} has counts in fewer than two lines; at least two are needed")
+            raise SpotError(f"{trace.name}: {region} has counts in fewer than two lines; at least two are needed")
     known = trace.known(regions)
     longest = max((end - begin for begin, end in known), default=0)
     if longest < minutes:
-        raise TraceError(
+        raise SpotError(
             f"{trace.name}: the longest stretch without a gap is {longest / 60:.1f} h, and the run has"
             f" {minutes / 60:.1f} h to its deadline: take a longer trace or a nearer deadline"
         )

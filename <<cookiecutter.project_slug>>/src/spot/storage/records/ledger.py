@@ -31,14 +31,6 @@ class UnknownRun(SpotError):
     """Report a run that does not exist."""
 
 
-class InvalidRunId(SpotError):
-    """Report an invalid run id."""
-
-
-class RunExists(SpotError):
-    """Report a run id that is taken."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """Hold a run as it was read. A write requires that `generation` is still the newest."""
@@ -58,14 +50,14 @@ class Ledger:
         return self.store.uri
 
     def create(self, run: Run) -> Record:
-        """Record a new run. Raises `RunExists` if its id is taken by an open or a closed run."""
+        """Record a new run. Raises `SpotError` if its id is taken by an open or a closed run."""
         closed = _closed_name(run.id)
         if any(entry.name == closed for entry in self.store.list(closed)):
-            raise RunExists(f"run {run.id} exists and has ended: choose another --run, or none")
+            raise SpotError(f"run {run.id} exists and has ended: choose another --run, or none")
         try:
             written = self.store.write(_open_name(run.id), encode(run), if_generation=ABSENT)
         except Conflict as error:
-            raise RunExists(f"run {run.id} exists already: spot status {run.id}") from error
+            raise SpotError(f"run {run.id} exists already: spot status {run.id}") from error
         return Record(run=run, generation=written.generation)
 
     def write(self, record: Record, run: Run) -> Record:
@@ -132,7 +124,7 @@ class Ledger:
     def _closed_or_reason(self, name: str) -> Run | str:
         try:
             return self.read_closed(name)
-        except (Damaged, InvalidRunId, NewerFormat, UnknownRun) as error:
+        except (Damaged, NewerFormat, UnknownRun) as error:
             return str(error)
 
     def file(self, record: Record) -> None:
@@ -145,7 +137,7 @@ class Ledger:
             self.store.write(name, encode(run), if_generation=ABSENT)
         except Conflict:
             if self._read(name, run.id).run != run:
-                raise RunExists(f"{self.uri}/{name} is another run of the same id: move one of them away") from None
+                raise SpotError(f"{self.uri}/{name} is another run of the same id: move one of them away") from None
         self.store.delete(_open_name(run.id))
 
     def _read(self, name: str, run_id: str) -> Record:
@@ -176,5 +168,5 @@ def _closed_name(run_id: str) -> str:
 
 def _checked(run_id: str) -> str:
     if not ID.fullmatch(run_id):
-        raise InvalidRunId(f"{run_id!r} is not the id of a run: expected {ID_ALLOWED}")
+        raise Damaged(f"{run_id!r} is not the id of a run: expected {ID_ALLOWED}")
     return run_id
