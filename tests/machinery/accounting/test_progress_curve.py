@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -18,14 +18,6 @@ def of(sample: sample_runs.SampleRun) -> Curve:
     found = curve(sample.account)
     assert found
     return found
-
-
-def done(found: Curve, at: datetime) -> float:
-    """The share in checkpoints at a time, on the line between two points."""
-    for (start, low), (end, high) in pairwise(found.points):
-        if start <= at <= end:
-            return low + (high - low) * ((at - start) / (end - start)) if end > start else high
-    return found.points[-1][1]
 
 
 @pytest.mark.parametrize("name", [name for name in sample_runs.SAMPLE_RUNS if name != "untouched"])
@@ -46,8 +38,8 @@ def test_a_model_is_the_whole_of_the_work_and_a_failure_what_was_saved() -> None
 
 def test_progress_stands_where_no_machine_is() -> None:
     found = of(sample_runs.handed_over())
-    assert done(found, after(hours=3)) == done(found, after(hours=11)) == pytest.approx(0.2)
-    assert done(found, after(hours=1)) == pytest.approx(0.2 * (60 - 18) / (138 - 7.2 - 7), abs=0.001)
+    assert found.done(after(hours=3)) == found.done(after(hours=11)) == pytest.approx(0.2)
+    assert found.done(after(hours=1)) == pytest.approx(0.2 * (60 - 18) / (138 - 7.2 - 7), abs=0.001)
 
 
 def test_the_work_due_ends_with_all_of_it_at_the_deadline_and_begins_so_much_earlier() -> None:
@@ -59,10 +51,10 @@ def test_the_work_due_ends_with_all_of_it_at_the_deadline_and_begins_so_much_ear
 
 def test_a_late_run_fell_below_the_required_progress() -> None:
     late, calm = of(sample_runs.late()), of(sample_runs.calm())
-    behind = [hour for hour in range(1, 24) if done(late, after(hours=hour)) < late.due(after(hours=hour))]
+    behind = [hour for hour in range(1, 24) if late.done(after(hours=hour)) < late.due(after(hours=hour))]
     assert behind
     assert min(behind) > 13
-    assert all(done(calm, after(hours=hour)) >= calm.due(after(hours=hour)) for hour in range(24))
+    assert all(calm.done(after(hours=hour)) >= calm.due(after(hours=hour)) for hour in range(24))
 
 
 def test_without_a_count_of_steps_there_is_no_curve() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -9,10 +10,11 @@ from datetime import timedelta
 import pytest
 
 from spot.accounting.cost import Totals
+from spot.accounting.progress_curve import Curve
 from spot.core.job import JobError, JobState
 from spot.core.run import Decision, Outcome, Provisioning
 from spot.report import markdown
-from spot.report.markdown import gantt
+from spot.report.markdown import POINTS, gantt, progress
 from tests.machinery import sample_runs
 from tests.machinery.report.test_render import NASTY
 from tests.machinery.samples import after, attempt, ended, run
@@ -69,6 +71,26 @@ def test_no_name_holds_what_mermaid_would_read_as_something_else() -> None:
             assert re.fullmatch(r"(milestone, )?(done|active|crit), [\d :-]{19}, ([\d :-]{19}|0s)", rest), line
 
 
+def test_progress_is_two_lines_as_long_as_each_other_over_the_hours_since_submit() -> None:
+    found = Curve(points=((after(), 0.0), (after(hours=10), 1.0)), work=10 * HOUR, deadline=after(hours=20))
+    lines = progress(found, after(), after(hours=24)).splitlines()
+    assert lines[1:4] == [
+        "xychart-beta",
+        '    x-axis "hours since submit" 0 --> 24.00',
+        '    y-axis "% of the work" 0 --> 100',
+    ]
+    done, due = ([float(number) for number in line.strip()[6:-1].split(", ")] for line in lines[4:])
+    assert len(done) == len(due) == POINTS
+    assert (done[0], done[10], done[-1]) == (0, 50, 100)
+    assert (due[0], due[30], due[-1]) == (0, 50, 100)
+
+
+def test_the_look_of_the_chart_is_json_that_mermaid_reads() -> None:
+    first = progress(Curve(points=((after(), 0.0),), work=HOUR, deadline=after(hours=2)), after(), after(hours=2))
+    look = json.loads(first.splitlines()[0].removeprefix("%%{init: ").removesuffix("}%%"))
+    assert look["themeVariables"]["xyChart"]["plotColorPalette"].count("#") == 2
+
+
 def of(name: str) -> str:
     return markdown.report(sample_runs.SAMPLE_RUNS[name]().account)
 
@@ -101,9 +123,10 @@ def test_a_loss_is_red_bold_and_in_words() -> None:
     assert "**2026-11-25 00:00 UTC, MISSED by 1.9 h**" in of("late")
 
 
-def test_attempts_are_drawn() -> None:
-    [diagram] = re.findall(r"```mermaid\n(.*?)\n```", of("handed-over"), re.DOTALL)
-    assert diagram.startswith("gantt\n")
+def test_attempts_and_progress_are_drawn_with_distinct_lines() -> None:
+    diagrams = re.findall(r"```mermaid\n(.*?)\n```", of("handed-over"), re.DOTALL)
+    assert [re.sub(r"^%%.*%%\n", "", diagram).split()[0] for diagram in diagrams] == ["gantt", "xychart-beta"]
+    assert "Green: work in checkpoints." in of("handed-over")
 
 
 def test_the_model_and_each_job_and_its_log_are_linked() -> None:
@@ -122,7 +145,7 @@ def test_of_very_many_attempts_and_decisions_the_newest_are_shown() -> None:
     assert len(text.encode()) < 60_000
 
 
-def test_a_run_that_nothing_was_tried_for_has_no_picture() -> None:
+def test_a_run_that_nothing_was_tried_for_has_no_pictures() -> None:
     assert "```mermaid" not in of("untouched")
 
 

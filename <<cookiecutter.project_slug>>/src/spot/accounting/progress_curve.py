@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from spot.accounting.cost import Account, AttemptCost
 from spot.accounting.phases import Phase, saved_at, successor_of
@@ -21,6 +22,12 @@ class Curve:
     work: timedelta
     """The whole work, at the measured rate."""
     deadline: datetime
+
+    def done(self, at: datetime) -> float:
+        for (start, low), (end, high) in pairwise(self.points):
+            if at <= end:
+                return low + (high - low) * max((at - start) / (end - start), 0.0) if end > start else high
+        return self.points[-1][1]
 
     def due(self, at: datetime) -> float:
         """Return the least share at a time that can still meet the deadline without interruption."""

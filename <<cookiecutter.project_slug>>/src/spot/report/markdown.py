@@ -1,10 +1,11 @@
-"""Render a report as Markdown, with a Mermaid diagram, for a workflow's summary, an issue or a file."""
+"""Render a report as Markdown, with Mermaid diagrams, for a workflow's summary, an issue or a file."""
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from spot.accounting.cost import Account, Totals
+from spot.accounting.progress_curve import Curve, curve, horizon
 from spot.core.format import clock, counted
 from spot.core.run import Attempt, Outcome, Run, RunState
 from spot.google import console_urls
@@ -16,12 +17,14 @@ LAST_ATTEMPTS = 40
 LAST_DECISIONS = 40
 MOST_LETTERS = 300
 """Of an error message of Vertex AI."""
+POINTS = 49
+"""Of each line in the chart of progress, at equal distances."""
 BADGES = {RunState.OPEN: "⏳", RunState.SUCCEEDED: "✅", RunState.FAILED: "❌", RunState.CANCELLED: "🚫"}
 _AS_PLANNED = {None, Outcome.SUCCEEDED, Outcome.CANCELLED, Outcome.HANDED_OVER}
 
 
 def report(account: Account) -> str:
-    run = account.run
+    run, found = account.run, curve(account)
     hidden = len(run.attempts) - LAST_ATTEMPTS
     newest = replace(run, attempts=run.attempts[-LAST_ATTEMPTS:])
     return render(
@@ -34,6 +37,7 @@ def report(account: Account) -> str:
         model=run.model if run.state is RunState.SUCCEEDED else "",
         model_url=console_urls.storage(run.model),
         gantt=gantt(newest, account.end) if run.attempts else "",
+        progress=progress(found, run.submitted_at, horizon(account)) if found and run.attempts else "",
         phases=[*rows.phase_rows(account)],
         attempts=[rows.attempt_row(cost) for cost in account.attempts[-LAST_ATTEMPTS:]],
         earlier=f"{counted(hidden, 'earlier attempt')} not shown" if hidden > 0 else "",
@@ -63,6 +67,14 @@ def gantt(run: Run, now: datetime) -> str:
     for attempt in run.attempts:
         regions.setdefault(attempt.region, []).extend(() if attempt.never_created else _bars(attempt, now))
     return render("gantt.mmd.j2", regions=regions, deadline=_time(run.spec.deadline))
+
+
+def progress(found: Curve, begin: datetime, end: datetime) -> str:
+    """Return a Mermaid chart of the work in checkpoints, and of the work due."""
+    moments = [begin + (end - begin) * (number / (POINTS - 1)) for number in range(POINTS)]
+    lines = {"done": map(found.done, moments), "due": map(found.due, moments)}
+    percents = {name: ", ".join(f"{100 * share:.1f}" for share in line) for name, line in lines.items()}
+    return render("progress.mmd.j2", hours=f"{(end - begin) / timedelta(hours=1):.2f}", **percents)
 
 
 def _bars(attempt: Attempt, now: datetime) -> Iterator[dict[str, str]]:
