@@ -208,7 +208,7 @@ def _checkpoint(root: str, run: Run) -> None:
         time=START + timedelta(hours=1),
         config={},
         data=(),
-        parts=(),
+        shards=(),
     )
     store = open_store(f"{root}/checkpoints")
     store.write(manifest.name, manifest.to_json(), if_generation=ABSENT)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from spot.storage import paths
-from spot.storage.paths import Commit
+from spot.storage.paths import Commit, Upload
 from spot.storage.records.ledger import CLOSED, OPEN
 from tests.infra.scripts import IDS, Project
 from tests.machinery.proxy import Answer, Proxy, Request
@@ -77,7 +77,7 @@ def may(grants: Sequence[Grant], permission: str, name: str) -> bool:
 COMMIT = Commit(step=1, token=1, from_step=0, from_token=0)
 TRAININGS = [
     f"/checkpoints/{paths.manifest('r', COMMIT)}",
-    f"/checkpoints/{paths.part('r', 1, 'a1', 1, 1, 0)}",
+    f"/checkpoints/{Upload(run='r', step=1, token=1, attempt='a1', start=1, save=1).part(0)}",
     f"/checkpoints/{paths.writer('r')}",
     f"/checkpoints/{paths.marker('r', 'a1', 1, 'started')}",
     f"/checkpoints/{paths.quarantine('r', 1, 7)}",

@@ -131,7 +131,7 @@ class Desk:
             time=datetime.now(UTC),
             config={},
             data=(),
-            parts=(),
+            shards=(),
         )
         self.put(f"checkpoints/{manifest.name}", manifest.to_json())
 

@@ -132,7 +132,7 @@ class Cloud:
             time=datetime.now(UTC),
             config={},
             data=(),
-            parts=(),
+            shards=(),
         )
         self._store("checkpoints").write(manifest.name, manifest.to_json(), if_generation=0)
 

@@ -287,7 +287,7 @@ class World:
             time=self.clock.now(),
             config={},
             data=(),
-            parts=(),
+            shards=(),
         )
         self._checkpoints.write(manifest.name, manifest.to_json(), if_generation=ABSENT)
 

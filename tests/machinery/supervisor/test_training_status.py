@@ -41,7 +41,7 @@ MANIFEST = Manifest(
     time=datetime(2026, 11, 24, 13, tzinfo=timezone(timedelta(hours=1))),
     config={},
     data=(),
-    parts=(),
+    shards=(),
 )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from spot.storage.records.codec import FORMAT
+from spot.storage.records.manifest import FORMAT
 from tests.machinery.proxy import Proxy
 from tests.machinery.trainer.conftest import Trainer
 from tests.machinery.trainer.faults import RUN, Faulty, Result, error_line

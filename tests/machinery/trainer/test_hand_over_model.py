@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from spot.storage import paths
 from spot.storage.base import ABSENT, Entry, Object
-from spot.storage.paths import Commit
+from spot.storage.paths import Commit, Upload
 from spot.storage.records import lease, manifest, markers
 from spot.storage.records.lease import Lease, LeaseLost
 from spot.storage.records.manifest import Manifest, Part
@@ -235,7 +235,8 @@ class World:
         assert trainer.lease
         assert trainer.restored
         attempt, _, start = trainer.name.rpartition(".")
-        part = paths.part(RUN, trainer.step, attempt, int(start), 1, 0)
+        upload = Upload(run=RUN, step=trainer.step, token=1, attempt=attempt, start=int(start), save=1)
+        part = upload.part(0)
         written = self.store.write(part, b"", if_generation=ABSENT)
         saved = replace(
             draft_of(trainer.step, int(start), self.chance.choice([None, 0.5, 0.9])),
@@ -243,7 +244,7 @@ class World:
             token=trainer.lease.token,
             from_step=trainer.restored.step,
             from_token=trainer.restored.token,
-            parts=(Part(name=part, size=0, crc32c=0, generation=written.generation),),
+            shards=((Part(name=part, size=0, crc32c=0, generation=written.generation),),),
         )
         self.lineages[saved.commit] = [saved.commit, *self.lineages[trainer.newest]]
         trainer.newest = saved.commit

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from spot.storage import paths
 from spot.storage.base import ABSENT, Store
 from spot.storage.factory import open_store
+from spot.storage.paths import Upload
 from spot.storage.records import lease, manifest
 from spot.storage.records.lease import Lease, LeaseLost
 from spot.trainer.checkpoint.identity import Identity
@@ -140,7 +140,9 @@ def test_training_continues_after_a_failed_save_and_offers_after_the_next(
     store: Store, uploader: UploaderProcess, buffer: SharedBuffer
 ) -> None:
     checkpointer, state = requested_by_standby(store, uploader, buffer, PATIENT), State()
-    store.write(paths.part(RUN, 7, "a", 1, 1, 0), b"in the way", if_generation=ABSENT)
+    store.write(
+        Upload(run=RUN, step=7, token=1, attempt="a", start=1, save=1).part(0), b"in the way", if_generation=ABSENT
+    )
     checkpointer.hand_over(state.advance(7), StopSignal())
     assert (checkpointer.wanted, checkpointer.busy, checkpointer.durable_step) == (False, False, None)
     assert not held(store).offered

@@ -57,14 +57,39 @@ def data(run: str) -> str:
     return f"{run}/data/"
 
 
-def part(run: str, step: int, attempt: str, start: int, save: int, index: int) -> str:
-    """Return the name of a part. It is unique to the save, so that no part is written twice."""
-    return f"{data(run)}{step:010d}/{attempt}.{start}.{save}/part-{index:05d}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """Name the objects of one save. Each name is unique to the save, so that none is written twice."""
+
+    run: str
+    step: int
+    token: int
+    attempt: str
+    start: int
+    save: int
+    world: int = 1
+
+    def part(self, index: int, rank: int = 0) -> str:
+        """Return the name of a part of a rank."""
+        return f"{data(self.run)}{self.step:010d}/{self._save}-r{rank}/part-{index:05d}"
+
+    @property
+    def shards(self) -> str:
+        """Return the prefix of the records of the ranks."""
+        return f"{data(self.run)}{self.step:010d}/{self.token:04d}-{self._save}-shard-"
+
+    def shard(self, rank: int) -> str:
+        """Return the name of the record of a rank."""
+        return f"{self.shards}{rank:05d}-of-{self.world:05d}.json"
+
+    @property
+    def _save(self) -> str:
+        return f"{self.attempt}.{self.start}.{self.save}"
 
 
-def step_of_part(name: str) -> int | None:
-    """Return the step of a part, None if the object is not a part."""
-    match = re.fullmatch(r".*/data/(\d{10})/[^/]+/part-\d{5}", name)
+def step_of_data(name: str) -> int | None:
+    """Return the step of a part or of the record of a shard, None for another object."""
+    match = re.fullmatch(r".*/data/(\d{10})/([^/]+/part-\d{5,}|[^/]+-shard-\d{5}-of-\d{5}\.json)", name)
     return int(match[1]) if match else None
 
 

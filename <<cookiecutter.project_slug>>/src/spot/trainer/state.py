@@ -2,12 +2,10 @@
 
 import json
 import math
-import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -15,11 +13,16 @@ from torch.optim.swa_utils import AveragedModel
 from spot.storage.base import Damaged
 from spot.storage.records.manifest import Json
 from spot.trainer.checkpoint import pytree, serialize
+from spot.trainer.checkpoint.generators import generators, set_generators
+from spot.trainer.data.loader import Loader
+from spot.trainer.distributed.group import ALONE, Group
 from spot.trainer.metrics import TOKENS, Metric
 from spot.trainer.runtime.errors import UsageError
 
 OWN = ("session", "generators", "best_weights")
 """Parts of a checkpoint that the session adds to what the user tracks."""
+EACH_RANK = ("session", "generators")
+"""Those that differ between ranks."""
 
 
 @runtime_checkable
@@ -50,13 +53,21 @@ class Counters:
 class TrainingState:
     """Hold what is tracked, and counters. `capture` aliases the tensors, `restore` fills them in place.
 
-    With `patience` the weights of the best evaluation are part of the state.
+    With `patience` the weights of the best evaluation are part of the state. The ranks of `group` hold the same state,
+    except for generators, the sums of losses, and loaders that are not the session's.
     """
 
     def __init__(
-        self, tracked: Mapping[str, Stateful], *, total_steps: int, patience: int, metrics: tuple[Metric, ...]
+        self,
+        tracked: Mapping[str, Stateful],
+        *,
+        total_steps: int,
+        patience: int,
+        metrics: tuple[Metric, ...],
+        group: Group = ALONE,
     ) -> None:
         self.tracked = dict(tracked)
+        self._group = group
         self.total_steps = total_steps
         self.metrics = metrics
         self.counters = Counters()
@@ -170,7 +181,10 @@ class TrainingState:
         return -(-(self.total_steps - self.counters.evaluated_step) // distance)
 
     def capture(self) -> tuple[dict[str, Tensor], bytes]:
-        """Return tensors by name, not copied, and the rest as JSON. Equal states give equal bytes."""
+        """Return tensors by name, not copied, and the rest as JSON. Equal states give equal bytes.
+
+        The rest of a rank other than 0 is only what belongs to that rank.
+        """
         tensors: dict[str, Tensor] = {}
         own = {
             "session": {"counters": asdict(self.counters), "sums": self._sums, "summed": self._summed},
@@ -178,8 +192,17 @@ class TrainingState:
             "best_weights": self._best_weights,
         }
         parts = own | {name: found.state_dict() for name, found in self.tracked.items()}
-        rest = {name: pytree.pack(value, name, tensors) for name, value in parts.items()}
-        return tensors, json.dumps(rest).encode()
+        rank = self._group.rank
+        rest = {
+            name: pytree.pack(value, f"rank{rank}.{name}" if self._differs(name) else name, tensors)
+            for name, value in parts.items()
+        }
+        return tensors, json.dumps({name: rest[name] for name in rest if not rank or self._differs(name)}).encode()
+
+    def _differs(self, name: str) -> bool:
+        """Return whether the ranks have different values of a part."""
+        found = self.tracked.get(name)
+        return name in EACH_RANK or (isinstance(found, Iterable) and not isinstance(found, Loader | nn.Module))
 
     def check(self) -> None:
         """Raise `UsageError` if a checkpoint cannot hold a value of the state."""
@@ -188,18 +211,18 @@ class TrainingState:
         except TypeError as error:
             raise UsageError(f"the state cannot be saved: {error}") from error
 
-    def restore(self, tensors: dict[str, Tensor], rest: bytes) -> None:
-        """Load a captured state.
+    def restore(self, tensors: dict[str, Tensor], rest: bytes, own: bytes = b"{}", world: int | None = None) -> None:
+        """Load a captured state: the rest of rank 0, that of this rank, and the number of ranks if it was another.
 
         Raise `UsageError` if it belongs to other objects than are tracked, `Damaged` if it is no state.
         """
         try:
-            self._restore(tensors, json.loads(rest))
+            self._restore(tensors, json.loads(rest) | json.loads(own), world or self._group.world)
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             # Other errors of torch are those of the device: they must not quarantine a good checkpoint.
             raise Damaged(f"the checkpoint holds no valid state: {error!r}") from error
 
-    def _restore(self, tensors: dict[str, Tensor], packed: dict[str, Json]) -> None:
+    def _restore(self, tensors: dict[str, Tensor], packed: dict[str, Json], world: int) -> None:
         saved = sorted(packed.keys() - set(OWN))
         if len(saved) + len(OWN) != len(packed):
             raise KeyError(f"one of {', '.join(OWN)}")
@@ -208,12 +231,19 @@ class TrainingState:
                 f"the checkpoint holds {', '.join(saved)}, and this start tracks {', '.join(sorted(self.tracked))}:"
                 " track the same, or use another --run"
             )
-        for name, module in self.tracked.items():
-            if isinstance(module, nn.Module):
-                saved_module = pytree.unpack(packed[name], tensors, copy=False)
-                if difference := pytree.difference(_tensors(module.state_dict()), _tensors(saved_module)):
-                    raise UsageError(f"the checkpoint is of another model: {name}.{difference}; use another --run")
+        resized = world != self._group.world
+        for name in saved:
+            if resized and self._differs(name):
+                raise UsageError(
+                    f"the position of {name} was saved by {world} ranks, and there are {self._group.world}: use the"
+                    " same number of machines and GPUs, or a loader of the session"
+                )
         parts = {name: pytree.unpack(value, tensors) for name, value in packed.items()}
+        for name, module in self.tracked.items():
+            if isinstance(module, nn.Module) and (
+                difference := pytree.difference(_tensors(module.state_dict()), _tensors(parts[name]))
+            ):
+                raise UsageError(f"the checkpoint is of another model: {name}.{difference}; use another --run")
         for name, found in self.tracked.items():
             try:
                 found.load_state_dict(parts[name])
@@ -221,10 +251,19 @@ class TrainingState:
                 raise UsageError(f"the checkpoint is of another {name}: {error}; use another --run") from error
         session = parts["session"]
         self.counters = Counters(**session["counters"])
-        self._sums = {name: total.to(self._device) for name, total in session["sums"].items()}
+        self._sums = {
+            name: torch.stack([tensors[f"rank{rank}.session.sums.{name}"] for rank in range(world)]).mean(0)
+            if resized
+            else total
+            for name, total in session["sums"].items()
+        }
+        self._sums = {name: total.to(self._device) for name, total in self._sums.items()}
         self._summed = session["summed"]
         self._best_weights = parts["best_weights"]
-        set_generators(parts["generators"])
+        if resized:
+            self.counters.reseeded_at.append(self.step)
+        else:
+            set_generators(parts["generators"])
 
     @property
     def _device(self) -> torch.device:
@@ -242,28 +281,6 @@ class _HasEpoch(Protocol):
 def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
     """Replace NaN and infinity, which JSON lacks, by None."""
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-
-
-def generators() -> dict[str, Any]:
-    """Return the states of the global generators."""
-    return {
-        "python": random.getstate(),
-        "numpy": np.random.get_state(),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def set_generators(states: dict[str, Any]) -> None:
-    """Set the states of the global generators. Raise `ValueError` or `TypeError` if they are none."""
-    random.setstate(states["python"])
-    np.random.set_state(states["numpy"])
-    try:
-        torch.set_rng_state(states["torch"])
-    except RuntimeError as error:
-        raise ValueError(str(error)) from error
-    if torch.cuda.is_available() and states["cuda"]:
-        torch.cuda.set_rng_state_all(states["cuda"])
 
 
 def _tensors(state: Any) -> dict[str, Tensor]:

@@ -17,8 +17,7 @@ from spot.storage import paths
 from spot.storage.base import ABSENT, Damaged, NewerFormat, NotFound, Store
 from spot.storage.paths import Commit
 from spot.storage.records import manifest
-from spot.storage.records.codec import FORMAT
-from spot.storage.records.manifest import DataObject, Manifest, Part
+from spot.storage.records.manifest import FORMAT, DataObject, Manifest, Part
 
 IDS = st.from_regex(ID, fullmatch=True)
 COUNTS, SIZES, CHECKSUMS = st.integers(0, 10**10 - 1), st.integers(0, 2**63 - 1), st.integers(0, 2**32 - 1)
@@ -26,6 +25,7 @@ FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 QUANTITIES = st.floats(0, 1e9)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 VALUES = st.none() | TEXT | SIZES | FLOATS
+PARTS = st.builds(Part, name=TEXT, size=SIZES, crc32c=CHECKSUMS, generation=SIZES)
 MANIFESTS = st.builds(
     Manifest,
     run=IDS,
@@ -51,7 +51,7 @@ MANIFESTS = st.builds(
     data=st.lists(st.builds(DataObject, uri=TEXT, size=SIZES, crc32c=CHECKSUMS, generation=SIZES), max_size=2).map(
         tuple
     ),
-    parts=st.lists(st.builds(Part, name=TEXT, size=SIZES, crc32c=CHECKSUMS, generation=SIZES), max_size=2).map(tuple),
+    shards=st.lists(st.lists(PARTS, max_size=2).map(tuple), max_size=2).map(tuple),
 )
 EXAMPLE = Manifest(
     run="run",
@@ -75,7 +75,7 @@ EXAMPLE = Manifest(
     time=datetime(2026, 1, 1, tzinfo=UTC),
     config={"seed": 0, "max-steps": None},
     data=(DataObject(uri="digits", size=1, crc32c=2, generation=0),),
-    parts=(Part(name="run/data/0000000007/a.1.1/part-00000", size=3, crc32c=4, generation=5),),
+    shards=((Part(name="run/data/0000000007/a.1.1-r0/part-00000", size=3, crc32c=4, generation=5),),),
 )
 
 
@@ -124,7 +124,7 @@ def test_a_missing_field_is_damage(field: str) -> None:
         Manifest.from_json(json.dumps(values).encode(), "name")
 
 
-@pytest.mark.parametrize("more", [{"parts": [{"name": "a"}]}, {"data": [None]}, {"parts": None}])
+@pytest.mark.parametrize("more", [{"shards": [[{"name": "a"}]]}, {"shards": [{}]}, {"data": [None]}, {"shards": None}])
 def test_what_does_not_belong_is_damage(more: dict[str, Any]) -> None:
     with pytest.raises(Damaged):
         Manifest.from_json(text_with(**more), "name")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from spot.storage import paths
 from spot.storage.base import Store
+from spot.storage.paths import Upload
 from spot.storage.records import lease, manifest
 from spot.storage.records.manifest import Manifest
 from spot.trainer.checkpoint.identity import Identity
@@ -157,8 +158,8 @@ def test_without_time_left_at_last_nothing_is_torn(make: Make, store: Store) -> 
 
 
 def test_the_newest_and_the_best_are_kept_and_torn_uploads_are_not(make: Make, store: Store) -> None:
-    torn = paths.part("run", 2, "dead", 1, 1, 0)
-    future = paths.part("run", 50, "alive", 1, 1, 0)
+    torn = Upload(run="run", step=2, token=1, attempt="dead", start=1, save=1).part(0)
+    future = Upload(run="run", step=50, token=1, attempt="alive", start=1, save=1).part(0)
     for name in (torn, future):
         store.write(name, b"part of an upload without a manifest", if_generation=0)
     checkpointer, state = make(keep=2), State()

@@ -20,10 +20,9 @@ from spot.storage.base import ABSENT, Damaged, NewerFormat, Store
 from spot.storage.checksum import crc32c
 from spot.storage.factory import open_store
 from spot.storage.gcs import GcsStore
-from spot.storage.paths import Commit
+from spot.storage.paths import Commit, Upload
 from spot.storage.records import manifest
-from spot.storage.records.codec import FORMAT
-from spot.storage.records.manifest import Manifest, Part
+from spot.storage.records.manifest import FORMAT, Manifest, Part
 from spot.trainer.checkpoint.restore import Restored, newest_good, quarantine_all
 from spot.trainer.checkpoint.serialize import StagingWriter
 from spot.trainer.runtime.errors import StartAgain, UsageError
@@ -42,7 +41,7 @@ def commit(store: Store, step: int) -> Manifest:
     parts = []
     for index in range(PARTS):
         data = image[index * size // PARTS : (index + 1) * size // PARTS]
-        name = paths.part(RUN, step, "a", 1, step, index)
+        name = Upload(run=RUN, step=step, token=1, attempt="a", start=1, save=step).part(index)
         written = store.write(name, data, if_generation=ABSENT)
         parts.append(Part(name=name, size=len(data), crc32c=crc32c(data), generation=written.generation))
     found = Manifest(
@@ -67,7 +66,7 @@ def commit(store: Store, step: int) -> Manifest:
         time=datetime(2026, 1, 1, tzinfo=UTC),
         config={},
         data=(),
-        parts=tuple(parts),
+        shards=(tuple(parts),),
     )
     store.write(found.name, found.to_json(), if_generation=ABSENT)
     return found
@@ -134,7 +133,7 @@ def _delete_part(store: Store, found: Manifest) -> None:
 
 def _declare(store: Store, found: Manifest, **changes: int | str) -> None:
     parts = (replace(found.parts[0], **changes), *found.parts[1:])  # type: ignore[arg-type]
-    overwrite(store, found.name, lambda _: replace(found, parts=parts).to_json())
+    overwrite(store, found.name, lambda _: replace(found, shards=(parts,)).to_json())
 
 
 def _declare_other_checksum(store: Store, found: Manifest) -> None:
@@ -146,12 +145,12 @@ def _declare_other_size(store: Store, found: Manifest) -> None:
 
 
 def _declare_no_parts(store: Store, found: Manifest) -> None:
-    overwrite(store, found.name, lambda _: replace(found, parts=()).to_json())
+    overwrite(store, found.name, lambda _: replace(found, shards=()).to_json())
 
 
 def _swap_parts(store: Store, found: Manifest) -> None:
     parts = tuple(reversed(found.parts))
-    overwrite(store, found.name, lambda _: replace(found, parts=parts).to_json())
+    overwrite(store, found.name, lambda _: replace(found, shards=(parts,)).to_json())
 
 
 def _declare_a_name_outside(store: Store, found: Manifest) -> None:
@@ -163,7 +162,7 @@ def _declare_a_size_of_a_petabyte(store: Store, found: Manifest) -> None:
 
 
 def _declare_one_part_often(store: Store, found: Manifest) -> None:
-    overwrite(store, found.name, lambda _: replace(found, parts=found.parts[:1] * 1000).to_json())
+    overwrite(store, found.name, lambda _: replace(found, shards=(found.parts[:1] * 1000,)).to_json())
 
 
 def _declare_another_step(store: Store, found: Manifest) -> None:
@@ -171,7 +170,7 @@ def _declare_another_step(store: Store, found: Manifest) -> None:
 
 
 def _nest_deeply(store: Store, found: Manifest) -> None:
-    overwrite(store, found.name, lambda _: b'{"format": 1, "config": ' + b"[" * 100_000)
+    overwrite(store, found.name, lambda _: b'{"format": 2, "config": ' + b"[" * 100_000)
 
 
 def _declare_infinity(store: Store, found: Manifest) -> None:

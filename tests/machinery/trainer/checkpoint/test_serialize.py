@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load as load_safetensors
 
 from spot.storage.base import Damaged
-from spot.trainer.checkpoint.serialize import STATE, StagingWriter, check, parse
+from spot.trainer.checkpoint.boxes import owner
+from spot.trainer.checkpoint.serialize import StagingWriter, check, parse, state_name
 from spot.trainer.uploader.buffer import SharedBuffer
 
 dtypes = st.sampled_from(
@@ -25,7 +26,7 @@ def tensor(draw: st.DrawFn) -> torch.Tensor:
     return made.T if made.dim() == 2 and draw(st.booleans()) else made
 
 
-named = st.dictionaries(st.text(min_size=1).filter(lambda name: name != STATE), tensor(), max_size=6)
+named = st.dictionaries(st.text(min_size=1).filter(lambda name: owner(name) is None), tensor(), max_size=6)
 
 
 def written(image: StagingWriter, buffer: SharedBuffer, tensors: dict[str, torch.Tensor], state: bytes) -> memoryview:
@@ -51,7 +52,7 @@ def test_tensors_and_state_come_back(tensors: dict[str, torch.Tensor], state: by
 def test_the_safetensors_library_reads_it(tensors: dict[str, torch.Tensor], state: bytes) -> None:
     buffer = SharedBuffer()
     found = load_safetensors(bytes(written(StagingWriter(buffer), buffer, tensors, state)))
-    assert bytes(found.pop(STATE).tolist()) == state
+    assert bytes(found.pop(state_name(0)).tolist()) == state
     assert equal(tensors, found)
 
 

@@ -20,6 +20,7 @@ from spot.storage import paths
 from spot.storage.base import ABSENT, Conflict, Store
 from spot.storage.checksum import crc32c
 from spot.storage.factory import open_store
+from spot.storage.paths import Upload
 from spot.storage.records import lease, manifest
 from spot.storage.records.lease import Lease
 from spot.storage.records.manifest import Manifest, Part
@@ -117,7 +118,7 @@ def draft_of(step: int, start: int = 1, score: float | None = None) -> Manifest:
         time=datetime(2026, 1, 1, tzinfo=UTC),
         config={"seed": 0},
         data=(),
-        parts=(),
+        shards=(),
     )
 
 
@@ -142,7 +143,7 @@ def steps(store: Store) -> list[int]:
 
 
 def steps_of_parts(store: Store) -> list[int]:
-    found = (paths.step_of_part(entry.name) for entry in store.list(paths.data(RUN)))
+    found = (paths.step_of_data(entry.name) for entry in store.list(paths.data(RUN)))
     return sorted(step for step in found if step is not None)
 
 
@@ -175,7 +176,7 @@ def remote(gs_uri: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def test_a_save_is_committed_completely_with_its_manifest(either: Uploader) -> None:
     either.durable(7, b"the state")
     assert content(either.store, 7) == b"the state"
-    assert replace(read(either.store, 7), parts=()) == draft_of(7)
+    assert replace(read(either.store, 7), shards=()) == draft_of(7)
 
 
 def test_one_buffer_serves_saves_of_any_size_in_turn(uploader: Uploader) -> None:
@@ -217,7 +218,7 @@ def test_a_save_without_pruning_deletes_nothing(remote: Uploader, proxy: Proxy) 
 
 def test_parts_without_a_manifest_are_deleted_unless_they_are_newer(uploader: Uploader) -> None:
     """Torn uploads of killed starts are deleted; newer parts may belong to a save in progress."""
-    torn = [paths.part(RUN, step, "a", 9, 1, 0) for step in (3, 5, 8)]
+    torn = [Upload(run=RUN, step=step, token=9, attempt="a", start=9, save=1).part(0) for step in (3, 5, 8)]
     for name in torn:
         uploader.store.write(name, b"torn", if_generation=ABSENT)
     uploader.durable(5, b"data")
@@ -405,7 +406,7 @@ def test_resets_and_server_errors_are_retried(remote: Uploader, proxy: Proxy) ->
 
 def test_a_step_that_an_earlier_uploader_committed_counts_as_durable(either: Uploader) -> None:
     """The earlier uploader died before it reported the commit."""
-    committed = replace(draft_of(1), parts=(Part(name="elsewhere", size=4, crc32c=crc32c(b"data"), generation=1),))
+    committed = replace(draft_of(1), shards=((Part(name="elsewhere", size=4, crc32c=crc32c(b"data"), generation=1),),))
     either.store.write(committed.name, committed.to_json(), if_generation=ABSENT)
     either.durable(1, b"data")
     assert read(either.store, 1) == committed

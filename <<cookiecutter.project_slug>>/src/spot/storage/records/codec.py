@@ -18,7 +18,7 @@ from spot.core.fields import shown
 from spot.storage.base import Damaged, NewerFormat
 
 FORMAT = 1
-"""Of every record."""
+"""Of every record without a format of its own."""
 DEEPEST = 20
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 LONGEST = timedelta(days=3660)
@@ -28,12 +28,12 @@ REASON = 200
 _Record = TypeVar("_Record")
 
 
-def encode(record: object) -> bytes:
+def encode(record: object, newest: int = FORMAT) -> bytes:
     """Return a dataclass as the JSON of its object in the bucket."""
-    return json.dumps({"format": FORMAT, **_plain(record)}, indent=1, allow_nan=False).encode()
+    return json.dumps({"format": newest, **_plain(record)}, indent=1, allow_nan=False).encode()
 
 
-def decode(kind: type[_Record], data: bytes, name: str, what: str, fix: str) -> _Record:
+def decode(kind: type[_Record], data: bytes, name: str, what: str, fix: str, newest: int = FORMAT) -> _Record:
     """Return the record in an object. Raises `Damaged` or `NewerFormat` with the name of the object.
 
     `what` says what the record is, as in "a lease", and `fix` how an operator repairs it.
@@ -43,12 +43,12 @@ def decode(kind: type[_Record], data: bytes, name: str, what: str, fix: str) -> 
         found = values.get("format") if isinstance(values, dict) else None
         if type(found) is not int or found < 1:
             raise ValueError(f"format is {shown(found)}")
-        if found <= FORMAT:
+        if found <= newest:
             return cast(_Record, _value(kind, values))
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())[:REASON]
         raise Damaged(f"{name} is not {what} ({reason}): {fix}") from error
-    raise NewerFormat(f"{name} has format {found}, this program reads up to {FORMAT}: use a newer version of spot")
+    raise NewerFormat(f"{name} has format {found}, this program reads up to {newest}: use a newer version of spot")
 
 
 def loads(data: bytes) -> Any:

@@ -6,15 +6,16 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 from spot.core import fields
 from spot.storage import paths
 from spot.storage.base import Damaged, NotFound, Store
-from spot.storage.paths import Commit
+from spot.storage.paths import Commit, Upload
 from spot.storage.records import codec
 
+FORMAT = 2
 QUARANTINED = "the next start quarantines it"
 
 Json = Any
@@ -78,7 +79,18 @@ class Manifest:
     config: dict[str, Json]
     """Values that the result depends on: a resume with other values is refused."""
     data: tuple[DataObject, ...]
-    parts: tuple[Part, ...]
+    shards: tuple[tuple[Part, ...], ...]
+    """The parts that each rank wrote, in the order of the ranks."""
+
+    @property
+    def world(self) -> int:
+        """Return the number of ranks that wrote the checkpoint."""
+        return len(self.shards)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Return the parts of all ranks."""
+        return tuple(chain.from_iterable(self.shards))
 
     @property
     def size(self) -> int:
@@ -95,12 +107,30 @@ class Manifest:
         return paths.manifest(self.run, self.commit)
 
     def to_json(self) -> bytes:
-        return codec.encode(self)
+        return codec.encode(self, FORMAT)
 
     @classmethod
     def from_json(cls, text: bytes, name: str) -> Manifest:
         """Return the manifest in a record. Raises `Damaged` or `NewerFormat` with `name`."""
-        return codec.decode(cls, text, name, "a manifest", QUARANTINED)
+        return codec.decode(cls, text, name, "a manifest", QUARANTINED, FORMAT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Describe the parts that one of several ranks wrote, until a manifest names them."""
+
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, store: Store, upload: Upload, rank: int) -> Shard:
+        """Return the record of a rank. Raises `NotFound` before it is written, `Damaged`, `NewerFormat`."""
+        name = f"{store.uri}/{upload.shard(rank)}"
+        found = codec.decode(cls, store.read(upload.shard(rank)).data, name, "the record of a shard", "save again")
+        if not found.parts or [part.name for part in found.parts] != [
+            upload.part(index, rank) for index in range(len(found.parts))
+        ]:
+            raise Damaged(f"{name} names other parts than those of rank {rank}: save again")
+        return found
 
 
 def committed_lineage(commits: Iterable[Commit]) -> list[Commit]:

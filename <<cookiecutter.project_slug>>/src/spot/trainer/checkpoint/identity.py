@@ -4,8 +4,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from spot.storage.paths import Commit
-from spot.storage.records.codec import FORMAT
-from spot.storage.records.manifest import DataObject, Json
+from spot.storage.records.manifest import FORMAT, DataObject, Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +30,6 @@ class Identity:
             "saving_seconds": round(saving_s, 3),
             "config": self.config,
             "data": [asdict(item) for item in self.data],
-            "parts": [],
+            "shards": [],
             "time": now.isoformat(),
         }

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spot.trainer.checkpoint.boxes import is_sharded, local
+
 Json = Any
 
 _KEY = "$"
@@ -70,26 +72,29 @@ def difference(built: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> str 
     return None
 
 
-def unpack(value: Json, tensors: dict[str, Tensor], *, copy: bool = True) -> Any:
-    """Return the value that was packed. Tensors are copied, because an optimizer updates them in place."""
+def unpack(value: Json, tensors: dict[str, Tensor]) -> Any:
+    """Return the value that was packed. Tensors are copied, because an optimizer updates them in place.
+
+    Sharded tensors are not: a restore builds them anew.
+    """
     if isinstance(value, list):
-        return [unpack(item, tensors, copy=copy) for item in value]
+        return [unpack(item, tensors) for item in value]
     if not isinstance(value, dict):
         return value
     inner: Json = value.get("is")
     match value.get(_KEY):
         case None:
-            return {key: unpack(item, tensors, copy=copy) for key, item in value.items()}
+            return {key: unpack(item, tensors) for key, item in value.items()}
         case "float":
             return float(inner)
         case "tensor":
-            return tensors[inner].clone() if copy else tensors[inner]
+            return tensors[inner] if is_sharded(tensors[inner]) else tensors[inner].clone()
         case "array":
             return tensors[inner].numpy().copy()
         case "tuple":
-            return tuple(unpack(item, tensors, copy=copy) for item in inner)
+            return tuple(unpack(item, tensors) for item in inner)
         case "dict":
-            return {unpack(key, tensors): unpack(item, tensors, copy=copy) for key, item in inner}
+            return {unpack(key, tensors): unpack(item, tensors) for key, item in inner}
         case kind:
             raise ValueError(f"unknown kind {kind!r} in a checkpoint")
 
@@ -102,7 +107,7 @@ def _free(tensors: Mapping[str, Tensor], name: str) -> str:
 
 def _first(firsts: dict[object, str], tensors: Mapping[str, Tensor], name: str, tensor: Tensor) -> str:
     """Return the name of the first tensor that is the same memory, and remember `name` if there is none."""
-    address = tensor.data_ptr()
+    address = local(tensor).data_ptr()
     first = firsts.setdefault(address, name)
     if first == name or _view(tensors[first]) == _view(tensor):
         return first

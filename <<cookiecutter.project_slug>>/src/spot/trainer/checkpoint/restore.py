@@ -2,11 +2,13 @@
 
 import contextlib
 import logging
-from collections.abc import Callable
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import asdict, dataclass
+from itertools import accumulate, chain, pairwise
 
+import torch
 from torch import Tensor
 
 from spot.storage import paths
@@ -14,8 +16,10 @@ from spot.storage.base import ABSENT, Conflict, Damaged, NotFound, Store
 from spot.storage.checksum import crc32c
 from spot.storage.paths import Commit
 from spot.storage.records import manifest
-from spot.storage.records.manifest import Manifest, Part
+from spot.storage.records.manifest import Manifest
 from spot.trainer.checkpoint import serialize
+from spot.trainer.checkpoint.boxes import Box, Saved, build, build_like, local_box, owner, shape_of
+from spot.trainer.distributed.group import ALONE, Group
 from spot.trainer.runtime.errors import StartAgain
 from spot.trainer.uploader.buffer import SharedBuffer
 
@@ -30,11 +34,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """Hold a checkpoint in memory. `tensors` are views of the shared buffer, valid until the next save."""
+    """Hold a checkpoint in memory. `tensors` may be views of the shared buffer, valid until the next save."""
 
     manifest: Manifest
     tensors: dict[str, Tensor]
     rest: bytes
+    """All other values, as rank 0 saved them."""
+    own: bytes
+    """Those of this rank, if the checkpoint is of as many ranks."""
 
 
 def newest_good(
@@ -43,32 +50,41 @@ def newest_good(
     buffer: SharedBuffer,
     accept: Callable[[Manifest], None],
     load: Callable[[Restored], None] = lambda _: None,
+    *,
+    like: Callable[[str], Tensor | None] = lambda _: None,
+    group: Group = ALONE,
 ) -> Restored | None:
-    """Return the newest undamaged checkpoint, None if there never was one.
+    """Return the newest checkpoint that is undamaged on every rank, None if there never was one.
 
-    `accept` raises for a checkpoint of another configuration, `load` raises `Damaged` for an invalid state. A damaged
-    checkpoint is quarantined, so that training can commit its step again. A store that does not answer is no damage.
-    Raise `StartAgain` if every checkpoint is damaged.
+    `accept` raises for a checkpoint of another configuration, `load` raises `Damaged` for an invalid state. `like`
+    returns the sharded tensor that a tensor of this name is restored for. A damaged checkpoint is quarantined, so that
+    training can commit its step again. A store that does not answer is no damage. Raise `StartAgain` if every
+    checkpoint is damaged.
     """
     damaged = 0
     for _ in range(LISTINGS):
         vanished = False
-        for commit in manifest.commits(store, run):
+        listed = [asdict(commit) for commit in manifest.commits(store, run)] if group.rank == 0 else None
+        for commit in [Commit(**fields) for fields in group.broadcast(listed)]:
+            reason: str | None = ""
             try:
                 found = manifest.read(store, run, commit)
                 accept(found)
-                tensors, rest = _read(store, found, buffer)
-                restored = Restored(manifest=found, tensors=tensors, rest=rest)
+                restored = read(store, found, buffer, like, group)
                 load(restored)
             except NotFound:
-                vanished = True
+                reason = None
             except Damaged as error:
-                if _quarantine(store, run, commit, str(error)):
-                    damaged += 1
-                else:
-                    vanished = True
-            else:
+                reason = str(error)
+            reasons = group.gather(reason)
+            if not any(reason != "" for reason in reasons):
                 return restored
+            first = next(filter(None, reasons), None)
+            existed = bool(group.rank == 0 and first and _quarantine(store, run, commit, first))
+            if group.broadcast(existed):
+                damaged += 1
+            else:
+                vanished = True
         if not vanished:
             break
     if damaged:
@@ -85,31 +101,117 @@ def quarantine_all(store: Store, run: str) -> None:
         _quarantine(store, run, commit, "--resume never")
 
 
-def _read(store: Store, found: Manifest, buffer: SharedBuffer) -> tuple[dict[str, Tensor], bytes]:
-    named = {part.name: part.size for part in found.parts}
-    there = {entry.name: entry for entry in store.list(paths.data(found.run))}
-    sizes = {name: entry.size for name, entry in there.items()}
-    if not 0 < len(named) == len(found.parts) or 0 in named.values() or not named.items() <= sizes.items():
-        raise Damaged(f"the manifest of step {found.step} names no parts, or parts that {store.uri} does not have")
-    view = buffer.view(found.size)[: found.size]
-    starts = [sum(part.size for part in found.parts[:index]) for index in range(len(found.parts))]
-    with ThreadPoolExecutor(STREAMS, thread_name_prefix="restore") as pool:
-        views = [view[start : start + part.size] for start, part in zip(starts, found.parts, strict=True)]
+def read(
+    store: Store,
+    found: Manifest,
+    buffer: SharedBuffer,
+    like: Callable[[str], Tensor | None] = lambda _: None,
+    group: Group = ALONE,
+) -> Restored:
+    """Read what this rank needs of a checkpoint, whatever the number of ranks that wrote it. Raise `Damaged`."""
+    resized = found.world != group.world
+    own = 0 if resized else group.rank
+    parts = _Parts(store, found, buffer, own)
+    if group.world == 1:
+        parts.need([(0, found.size)])
+    saved = parts.boxes()
+    rest = serialize.state_name(0)
+    wanted = {
+        name: _wanted(pieces, like(name))
+        for name, pieces in saved.items()
+        if resized or name == rest or owner(name) in (None, own)
+    }
+    parts.need(
+        parts.span(piece, common)
+        for name, (_, box) in wanted.items()
+        for piece in saved[name]
+        if (common := piece.box.overlap(box))
+    )
+    tensors = {
+        name: build(saved[name], box) if sharded is None else build_like(saved[name], sharded)
+        for name, (sharded, box) in wanted.items()
+    }
+    states = {rank: bytes(tensors[serialize.state_name(rank)].numpy()) for rank in {0, own}}
+    return Restored(manifest=found, tensors=tensors, rest=states[0], own=states[own])
+
+
+def _wanted(pieces: list[Saved], like: Tensor | None) -> tuple[Tensor | None, Box]:
+    """Return the sharded tensor to restore, if any, and the box that this rank needs of it."""
+    shape = shape_of(pieces)
+    return (like, local_box(like)) if like is not None and like.shape == shape else (None, Box.whole(shape))
+
+
+class _Parts:
+    """Read the parts of a checkpoint into the buffer, each once a byte of it is needed.
+
+    The shard of this rank comes first: its next save then uses the same pages. Pages of other parts are never touched.
+    """
+
+    def __init__(self, store: Store, found: Manifest, buffer: SharedBuffer, own: int) -> None:
+        named = {part.name: part.size for part in found.parts}
+        there = {entry.name: entry for entry in store.list(paths.data(found.run))}
+        sizes = {name: entry.size for name, entry in there.items()}
+        if (
+            not (found.shards and all(found.shards))
+            or len(named) < len(found.parts)
+            or 0 in named.values()
+            or not named.items() <= sizes.items()
+        ):
+            raise Damaged(f"the manifest of step {found.step} names no parts, or parts that {store.uri} does not have")
+        self._store = store
+        shards = found.shards[own:] + found.shards[:own]
+        self._parts = list(chain.from_iterable(shards))
         # A copied folder has other generations and the same content: the checksum decides.
-        present = [there[part.name].generation for part in found.parts]
-        list(pool.map(partial(_read_part, store), found.parts, present, views))
-    return serialize.parse(view)
+        self._generations = [there[part.name].generation for part in self._parts]
+        self._starts = list(accumulate((part.size for part in self._parts), initial=0))
+        ends = list(accumulate((sum(part.size for part in shard) for shard in shards), initial=0))
+        self._shards = list(pairwise(ends))
+        self._view = buffer.view(found.size)[: found.size]
+        self._base = torch.frombuffer(self._view, dtype=torch.uint8).data_ptr()
+        self._present: set[int] = set()
 
+    def need(self, spans: Iterable[tuple[int, int]]) -> None:
+        """Read the parts that hold these bytes of the buffer."""
+        indices = {
+            index
+            for start, end in spans
+            for index in range(bisect_right(self._starts, start) - 1, bisect_left(self._starts, end))
+        }
+        with ThreadPoolExecutor(STREAMS, thread_name_prefix="restore") as pool:
+            list(pool.map(self._read, sorted(indices - self._present)))
+        self._present |= indices
 
-def _read_part(store: Store, part: Part, generation: int, view: memoryview) -> None:
-    for _ in range(READS):
-        try:
-            store.read_into(part.name, view, generation=generation)
-        except NotFound as error:
-            raise Damaged(str(error)) from error
-        if (checksum := crc32c(view)) == part.crc32c:
-            return
-    raise Damaged(f"{store.uri}/{part.name} has CRC32C {checksum:08x}, written as {part.crc32c:08x}")
+    def boxes(self) -> dict[str, list[Saved]]:
+        """Return the saved boxes of each tensor, as views of the buffer. Only headers are read."""
+        self.need((start, start + 8) for start, _ in self._shards)
+        views = [self._view[start:end] for start, end in self._shards]
+        sizes = [min(serialize.header_size(view), view.nbytes) for view in views]
+        self.need((start, start + size) for (start, _), size in zip(self._shards, sizes, strict=True))
+        found: dict[str, list[Saved]] = {}
+        for view in views:
+            for name, saved in serialize.parse_boxes(view).items():
+                found.setdefault(name, []).append(saved)
+        return found
+
+    def span(self, saved: Saved, needed: Box) -> tuple[int, int]:
+        """Return where the buffer has the rows of `needed`, a box within the saved box."""
+        start = saved.values.data_ptr() - self._base
+        if not saved.box.shape:
+            return start, start + saved.values.nbytes
+        rows, row_size = needed.within(saved.box)[0], saved.values.nbytes // saved.box.shape[0]
+        return start + rows.start * row_size, start + rows.stop * row_size
+
+    def _read(self, index: int) -> None:
+        part, start = self._parts[index], self._starts[index]
+        view = self._view[start : start + part.size]
+        for _ in range(READS):
+            try:
+                self._store.read_into(part.name, view, generation=self._generations[index])
+            except NotFound as error:
+                raise Damaged(str(error)) from error
+            if (checksum := crc32c(view)) == part.crc32c:
+                return
+        raise Damaged(f"{self._store.uri}/{part.name} has CRC32C {checksum:08x}, written as {part.crc32c:08x}")
 
 
 def _quarantine(store: Store, run: str, commit: Commit, reason: str) -> bool:

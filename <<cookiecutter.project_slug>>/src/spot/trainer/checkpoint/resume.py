@@ -2,8 +2,14 @@
 
 import contextlib
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import chain
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from spot.storage.base import Damaged
 from spot.storage.paths import Commit
@@ -11,6 +17,7 @@ from spot.storage.records import lease, manifest, markers
 from spot.storage.records.lease import Lease
 from spot.storage.records.manifest import DataObject, Manifest
 from spot.trainer.checkpoint import restore
+from spot.trainer.checkpoint.boxes import is_sharded
 from spot.trainer.checkpoint.identity import Identity
 from spot.trainer.checkpoint.interval import History
 from spot.trainer.checkpoint.manager import CheckpointManager
@@ -101,7 +108,13 @@ def _restore(start: Start, saving: Saving, state: TrainingState, identity: Ident
     runs = (identity.run, parent) if parent else (identity.run,)
     for run in runs:  # the parent's checkpoints count until this run has its own
         found = restore.newest_good(
-            saving.store, run, saving.buffer, lambda manifest: _accept(manifest, identity), partial(_load, state)
+            saving.store,
+            run,
+            saving.buffer,
+            lambda manifest: _accept(manifest, identity),
+            partial(_load, state),
+            like=_sharded(state),
+            group=start.group,
         )
         if found:
             break
@@ -126,6 +139,20 @@ def _restore(start: Start, saving: Saving, state: TrainingState, identity: Ident
     return found.manifest
 
 
+def _sharded(state: TrainingState) -> Callable[[str], Tensor | None]:
+    """Return a function from the name of a saved tensor to the sharded tensor that it is restored for, if any."""
+    found: dict[str, Any] = {}
+    for owner, tracked in [*state.tracked.items(), ("best_weights", state.shipped_module)]:
+        if isinstance(tracked, nn.Module):
+            values = tracked.state_dict()
+            found |= {f"{owner}.{name}": value for name, value in values.items()}
+        elif isinstance(tracked, Optimizer):
+            parameters = chain.from_iterable(group["params"] for group in tracked.param_groups)
+            found |= {f"{owner}.state.{index}": parameter for index, parameter in enumerate(parameters)}
+    found = {name: value for name, value in found.items() if is_sharded(value)}
+    return lambda name: found.get(name, found.get(name.rpartition(".")[0]))
+
+
 def _resumed_from(restored: Manifest | None, run: str) -> Commit | None:
     """Return the commit that new manifests name. A fencing token of another run has no meaning in this run."""
     if restored is None:
@@ -134,7 +161,7 @@ def _resumed_from(restored: Manifest | None, run: str) -> Commit | None:
 
 
 def _load(state: TrainingState, found: Restored) -> None:
-    state.restore(found.tensors, found.rest)
+    state.restore(found.tensors, found.rest, found.own, found.manifest.world)
     if state.step != found.manifest.step:
         raise Damaged(f"the checkpoint of step {found.manifest.step} holds the state of step {state.step}")
 

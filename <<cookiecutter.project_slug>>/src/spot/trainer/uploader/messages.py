@@ -32,6 +32,9 @@ class Save:
     size: int
     manifest: dict[str, Json]
     prune: bool
+    rank: int = 0
+    """Only rank 0 commits, once every rank of `world` has uploaded its part of the state."""
+    world: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,15 +16,16 @@ import threading
 import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from spot.core.errors import PermissionDenied, SpotError, TemporarilyUnavailable
 from spot.storage import paths
-from spot.storage.base import ABSENT, Cancelled, Conflict, Damaged, NotFound, Store
+from spot.storage.base import ABSENT, GIVE_UP_S, Cancelled, Conflict, Damaged, NotFound, Store
 from spot.storage.factory import open_store
-from spot.storage.paths import Commit
-from spot.storage.records import lease, manifest
-from spot.storage.records.manifest import Manifest, Part
+from spot.storage.paths import Commit, Upload
+from spot.storage.records import codec, lease, manifest
+from spot.storage.records.manifest import Manifest, Part, Shard
 from spot.trainer.runtime.log import configure
 from spot.trainer.runtime.signals import leave_signals_to_the_parent
 from spot.trainer.uploader.buffer import SharedBuffer
@@ -49,6 +50,8 @@ PART_SIZE = 32 << 20
 """The target; `part_size` chooses the size."""
 SMALLEST_PART = 4 << 20
 STREAMS = 8
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0
+"""Between two looks for the records of other ranks."""
 NICENESS = 5
 PR_SET_PDEATHSIG = 1
 
@@ -139,16 +142,28 @@ class Worker:
             self._send(Failed(save=order.save, step=step, fault=fault, reason=str(error)))
             return
         self._send(Durable(save=order.save, step=step, seconds=time.monotonic() - began))
-        if order.prune:
+        if order.prune and not order.rank:
             with self._pruning:
                 self._prune(committed)
 
     def _commit(self, job: _Job, draft: Manifest) -> Manifest:
-        view, size, length = self._buffer.view(job.order.size), job.order.size, part_size(job.order.size)
+        order, size = job.order, job.order.size
+        view, length = self._buffer.view(size), part_size(size)
+        upload = Upload(
+            run=draft.run,
+            step=draft.step,
+            token=draft.token,
+            attempt=draft.attempt,
+            start=draft.start,
+            save=order.save,
+            world=order.world,
+        )
         pool = ThreadPoolExecutor(STREAMS, thread_name_prefix="part")
         try:
             futures = [
-                pool.submit(self._write_part, job, draft, view[start : min(start + length, size)], index)
+                pool.submit(
+                    self._write_part, job, upload.part(index, order.rank), view[start : min(start + length, size)]
+                )
                 for index, start in enumerate(range(0, size, length))
             ]
             wait(futures, return_when=FIRST_EXCEPTION)
@@ -161,18 +176,36 @@ class Worker:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         job.finish_reading()
-        complete = replace(draft, parts=tuple(future.result() for future in futures))
-        self._write_manifest(complete)
+        parts = tuple(future.result() for future in futures)
+        if job.order.rank:
+            self._store.write(upload.shard(job.order.rank), codec.encode(Shard(parts=parts)), if_generation=ABSENT)
+            return draft
+        complete = replace(draft, shards=(parts, *self._other_shards(job, upload)))
+        with contextlib.suppress(Conflict):  # an earlier uploader committed this step and died
+            self._store.write(complete.name, complete.to_json(), if_generation=ABSENT)
         return complete
 
-    def _write_part(self, job: _Job, draft: Manifest, view: memoryview, index: int) -> Part:
-        name = paths.part(draft.run, draft.step, draft.attempt, draft.start, job.order.save, index)
+    def _write_part(self, job: _Job, name: str, view: memoryview) -> Part:
         written = self._store.write(name, view, if_generation=ABSENT, cancelled=job.withdrawn)
         return Part(name=name, size=written.size, crc32c=written.crc32c, generation=written.generation)
 
-    def _write_manifest(self, complete: Manifest) -> None:
-        with contextlib.suppress(Conflict):  # an earlier uploader committed this step and died
-            self._store.write(complete.name, complete.to_json(), if_generation=ABSENT)
+    def _other_shards(self, job: _Job, upload: Upload) -> list[tuple[Part, ...]]:
+        """Wait for the records of the other ranks. Raise `TemporarilyUnavailable` if one is missing for too long."""
+        missing, end, pause = set(range(1, upload.world)), time.monotonic() + GIVE_UP_S, FIRST_PAUSE_S
+        while True:
+            there = {entry.name for entry in self._store.list(upload.shards)} if missing else set()
+            missing = {rank for rank in missing if upload.shard(rank) not in there}
+            if not missing:
+                break
+            if self._job is not job:
+                raise Cancelled
+            if time.monotonic() > end:
+                raise TemporarilyUnavailable(f"rank {min(missing)} has not uploaded its part after {GIVE_UP_S:.0f} s")
+            time.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE_S)
+        with ThreadPoolExecutor(STREAMS, thread_name_prefix="shard") as pool:
+            found = pool.map(partial(Shard.of, self._store, upload), range(1, upload.world))
+            return [shard.parts for shard in found]
 
     def _prune(self, newest: Manifest) -> None:
         """Delete what retention does not keep: manifests first, then parts, including parts of torn uploads."""
@@ -192,7 +225,7 @@ class Worker:
                 self._known.pop(commit, None)
             kept = {part.name for known in self._known.values() for part in known.parts}
             for entry in parts:
-                step = paths.step_of_part(entry.name)
+                step = paths.step_of_data(entry.name)
                 if entry.name not in kept and step is not None and step <= newest.step:
                     self._store.delete(entry.name)
         except SpotError as error:

@@ -1,0 +1,29 @@
+"""Save and set the global generators of random numbers."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def generators() -> dict[str, Any]:
+    """Return the states of the global generators."""
+    return {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_generators(states: dict[str, Any]) -> None:
+    """Set the states of the global generators. Raise `ValueError` or `TypeError` if they are none."""
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    try:
+        torch.set_rng_state(states["torch"])
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
+    if torch.cuda.is_available() and states["cuda"]:
+        torch.cuda.set_rng_state_all(states["cuda"])
