@@ -151,7 +151,7 @@ def plan_text(**policy: Any) -> dict[str, str]:
 
 def test_a_plan_says_when_on_demand_starts() -> None:
     lines = plan_text(budget_usd=12.0)
-    assert lines["machine"] == "g2-standard-8, 1 x NVIDIA_L4"
+    assert lines["machine"] == "g2-standard-8 with NVIDIA_L4"
     assert lines["deadline"] == "2026-11-25 00:00 UTC, in 24.0 h; 10.0 h of work"
     assert lines["on-demand"] == "latest start 2026-11-24 13:07 UTC"
     assert lines["budget"] == "$12.00: pays for 24.0 h of the first attempt"

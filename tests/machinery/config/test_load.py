@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spot.config.load import TABLES, SettingsError, check
-from spot.config.settings import ONE_GPU
 from spot.config.training import RESERVED
 from tests.machinery.spot_toml import GOOD, changed
 
@@ -68,11 +67,14 @@ WRONG = [
     ("machine.accelerator", '"TPU_V3"', "'TPU_V3'", "a GPU by its name in Vertex AI"),
     ("machine.accelerator", '"none"', "'none'", "g2-standard-8 goes with NVIDIA_L4"),
     ("machine.accelerator", '"NVIDIA_TESLA_T4"', "'NVIDIA_TESLA_T4'", "g2-standard-8 goes with NVIDIA_L4"),
-    ("machine.accelerator_count", "0", "0", ONE_GPU),
-    ("machine.accelerator_count", "1.0", "1.0", ONE_GPU),
-    ("machine.accelerator_count", "true", "true", ONE_GPU),
-    ("machine.accelerator_count", '"1"', "'1'", ONE_GPU),
-    ("machine.accelerator_count", "2", "2", ONE_GPU),
+    ("machine.count", "0", "0", "a whole number from 1 to 100"),
+    ("machine.count", "101", "101", "a whole number from 1 to 100"),
+    ("machine.count", '"2"', "'2'", "from 1 to 100, without quotes"),
+    ("machine.accelerator_count", "0", "0", "a whole number from 1 to 16"),
+    ("machine.accelerator_count", "1.0", "1.0", "a whole number from 1 to 16"),
+    ("machine.accelerator_count", "true", "true", "a whole number from 1 to 16"),
+    ("machine.accelerator_count", '"1"', "'1'", "from 1 to 16, without quotes"),
+    ("machine.accelerator_count", "2", "2", "g2-standard-8 has 1"),
     ("machine.boot_disk_gb", "49", "49", "from 50 to 64000"),
     ("machine.boot_disk_gb", "64001", "64001", "from 50 to 64000"),
     ("policy.strategy", '"cheap"', "'cheap'", "one of hybrid, spot, on-demand"),

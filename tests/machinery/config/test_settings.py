@@ -173,7 +173,7 @@ def test_words_that_are_no_flags_with_values_are_refused_in_one_line(words: list
 @pytest.mark.parametrize(
     ("table", "key", "value", "said"),
     [
-        ("machine", "accelerator_count", 2, "machine.accelerator_count is 2: only 1, because the trainer uses one GPU"),
+        ("machine", "accelerator_count", 2, "machine.accelerator_count is 2: g2-standard-8 has 1"),
         ("--epochs", "", "0", "training.epochs is '0': not a whole number of at least 1"),
         ("--resume", "", "never", "training.resume is 'never': not allowed here"),
         ("--enable-checkpointing", "", "false", "training.enable-checkpointing is 'false': true, or only with"),
@@ -190,10 +190,21 @@ def test_an_override_is_checked_as_the_file_is(table: str, key: str, value: obje
 
 
 @pytest.mark.parametrize("machine_type", ["g2-standard-24", "g2-standard-96"])
-def test_a_machine_type_with_several_gpus_is_refused_with_the_reason(machine_type: str) -> None:
-    [line] = lines_of(changed("machine.type", f'"{machine_type}"'))
+def test_the_gpus_of_a_machine_type_are_all_used_or_the_settings_are_refused(machine_type: str) -> None:
+    text = changed("machine.type", f'"{machine_type}"')
+    [line] = lines_of(text)
 
-    assert re.search(r"machine.accelerator_count is 1: g2-standard-\d+ has \d, and the trainer uses one GPU", line)
+    found = re.search(r"machine.accelerator_count is 1: g2-standard-\d+ has (\d)$", line)
+    assert found
+    count = int(found[1])
+    machine = parse(changed("machine.count", "3", changed("machine.accelerator_count", found[1], text)), "x").machine()
+    assert (machine.count, machine.accelerator_count, machine.ranks) == (3, count, 3 * count)
+
+
+def test_machines_without_a_gpu_are_a_rank_each() -> None:
+    text = changed("machine.type", '"n1-standard-8"', changed("machine.accelerator", '"none"'))
+
+    assert parse(changed("machine.count", "4", text), "spot.toml").machine().ranks == 4
 
 
 @pytest.mark.parametrize("value", ['"/elsewhere"', "1", "[]"])

@@ -1,4 +1,4 @@
-"""Test whether the quota of a region allows one machine."""
+"""Test whether the quota of a region allows the machines of an attempt."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.machinery.google.google_server import GoogleServer
 STEM = "aiplatform.googleapis.com/custom_model_training_"
 
 
-def machine(machine_type: str, accelerator: str | None, count: int) -> Machine:
-    return Machine(type=machine_type, accelerator=accelerator, accelerator_count=count, boot_disk_gb=100)
+def machine(machine_type: str, accelerator: str | None, gpus: int, count: int = 1) -> Machine:
+    return Machine(count=count, type=machine_type, accelerator=accelerator, accelerator_count=gpus, boot_disk_gb=100)
 
 
 @pytest.fixture
@@ -55,6 +55,14 @@ def test_an_on_demand_machine_takes_of_another_quota() -> None:
         Need(metric=f"{STEM}nvidia_h100_gpus", what="NVIDIA_H100_80GB", amount=8),
         Need(metric=f"{STEM}cpus", what="vCPUs", amount=208),
     )
+
+
+def test_several_machines_take_of_both_quotas_together() -> None:
+    assert needs(machine("a2-highgpu-8g", "NVIDIA_TESLA_A100", 8, count=2), Provisioning.SPOT) == (
+        Need(metric=f"{STEM}preemptible_nvidia_a100_gpus", what="NVIDIA_TESLA_A100", amount=16),
+        Need(metric=f"{STEM}preemptible_cpus", what="vCPUs", amount=192),
+    )
+    assert needs(machine("z9-new-8", None, 0, count=2), Provisioning.SPOT)[0].amount is None
 
 
 def test_a_machine_without_gpus_takes_vcpus_alone() -> None:
@@ -120,7 +128,7 @@ def test_too_small_a_quota_of_gpus_fails_in_its_region_alone(google: GoogleServe
     assert found("spot quota us-central1").status is Status.OK
     short = found("spot quota us-east4")
     assert short.status is Status.FAILED
-    assert short.detail == "NVIDIA_L4: limit 0, one machine needs 1; vCPUs: limit 8, one machine needs 8"
+    assert short.detail == "NVIDIA_L4: limit 0, an attempt needs 1; vCPUs: limit 8, an attempt needs 8"
     assert short.fix == (
         "open https://console.cloud.google.com/iam-admin/quotas?project=my-project, filter by region:us-east4, "
         "and request 1 of aiplatform.googleapis.com/custom_model_training_preemptible_nvidia_l4_gpus; "
@@ -132,13 +140,21 @@ def test_too_small_a_quota_of_vcpus_fails_although_there_are_gpus(google: Google
     google.answers[f"{METRICS}preemptible_cpus"] = metric(1)
     short = found("spot quota us-central1")
     assert short.status is Status.FAILED
-    assert "vCPUs: limit 1, one machine needs 8" in short.detail
+    assert "vCPUs: limit 1, an attempt needs 8" in short.detail
     assert "8 of aiplatform.googleapis.com/custom_model_training_preemptible_cpus" in short.fix
+
+
+def test_a_quota_that_is_enough_for_one_machine_fails_for_two(google: GoogleServer) -> None:
+    google.answers[f"{METRICS}preemptible_nvidia_l4_gpus"] = metric(1)
+    short = found("spot quota us-central1", settings_with("hardware", count=2))
+    assert short.status is Status.FAILED
+    assert short.detail == "NVIDIA_L4: limit 1, an attempt needs 2; vCPUs: limit 8, an attempt needs 16"
+    assert "request 2 of aiplatform.googleapis.com/custom_model_training_preemptible_nvidia_l4_gpus and 16" in short.fix
 
 
 @pytest.mark.usefixtures("google")
 def test_no_limit_is_enough() -> None:
-    assert found("on-demand quota us-east4").detail.endswith("vCPUs: no limit, one machine needs 8")
+    assert found("on-demand quota us-east4").detail.endswith("vCPUs: no limit, an attempt needs 8")
 
 
 def test_a_quota_that_google_does_not_know_is_unknown(google: GoogleServer) -> None:
@@ -163,4 +179,4 @@ def test_a_quota_too_small_fails_although_another_is_unknown(google: GoogleServe
 def test_a_machine_whose_vcpus_are_not_known_leaves_its_quota_unknown() -> None:
     unknown = found("spot quota us-central1", settings_with("hardware", type="b9-newgpu-8g"))
     assert unknown.status is Status.UNKNOWN
-    assert "vCPUs: limit 8, the need of one machine is unknown" in unknown.detail
+    assert "vCPUs: limit 8, the need of an attempt is unknown" in unknown.detail

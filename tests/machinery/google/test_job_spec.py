@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,10 @@ from tests.machinery import samples
 def scheduling(run: Run) -> dict[str, Any]:
     found: dict[str, Any] = wire(run, run.attempts[-1])["jobSpec"]["scheduling"]
     return found
+
+
+def machines(count: int) -> Machine:
+    return replace(samples.SPEC.machine, count=count)
 
 
 def pool(run: Run) -> dict[str, Any]:
@@ -84,6 +89,31 @@ def test_every_provisioning_has_its_strategy(provisioning: Provisioning, strateg
     assert found["timeout"] == "18000s"
     assert found.get("maxWaitDuration") == ("1200s" if provisioning is Provisioning.FLEX_START else None)
     assert found.get("restartJobOnWorkerRestart", False) is False
+
+
+@pytest.mark.parametrize("provisioning", Provisioning)
+@pytest.mark.parametrize("disable_retries", [True, False])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_job_of_several_machines_restarts_as_a_whole_or_not_at_all(
+    provisioning: Provisioning, disable_retries: bool, count: int
+) -> None:
+    run = samples.run(
+        samples.attempt(provisioning=provisioning), machine=machines(count), disable_retries=disable_retries
+    )
+    found = scheduling(run)
+    assert found.get("restartJobOnWorkerRestart", False) is (count > 1 and not found.get("disableRetries", False))
+
+
+def test_the_first_worker_pool_has_one_machine_and_the_second_the_others_with_the_same_container() -> None:
+    run = samples.run(samples.attempt(), machine=machines(5))
+    first, second = wire(run, run.attempts[0])["jobSpec"]["workerPoolSpecs"]
+    assert (first["replicaCount"], second["replicaCount"]) == ("1", "4")
+    assert {**first, "replicaCount": ""} == {**second, "replicaCount": ""}
+
+
+def test_the_trainer_gets_no_flag_for_its_world() -> None:
+    one, five = (samples.run(samples.attempt(), machine=machines(count)) for count in (1, 5))
+    assert pool(one)["containerSpec"] == wire(five, five.attempts[0])["jobSpec"]["workerPoolSpecs"][1]["containerSpec"]
 
 
 @pytest.mark.parametrize("provisioning", Provisioning)

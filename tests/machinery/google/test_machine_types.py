@@ -7,6 +7,7 @@ import pytest
 from spot.google.machine_types import (
     PRICED,
     compute_engine_name,
+    flex_start_offers,
     quota_name,
     vcpus,
     wrong_accelerator,
@@ -73,14 +74,44 @@ def test_what_cannot_go_together_is_refused_with_what_does(machine_type: str, ac
     ],
 )
 def test_the_count_is_the_built_in_one_or_free(machine_type: str, count: int) -> None:
-    assert wrong_count(machine_type, count) is None
+    assert wrong_count(machine_type, "NVIDIA_L4", count) is None
 
 
 @pytest.mark.parametrize(
     ("machine_type", "count", "has"), [("a2-highgpu-1g", 2, 1), ("a3-highgpu-8g", 1, 8), ("g2-standard-24", 1, 2)]
 )
 def test_another_count_than_the_built_in_one_is_refused(machine_type: str, count: int, has: int) -> None:
-    assert wrong_count(machine_type, count) == f"{machine_type} has {has}"
+    assert wrong_count(machine_type, "NVIDIA_L4", count) == f"{machine_type} has {has}"
+
+
+@pytest.mark.parametrize(
+    ("machine_type", "gpu", "numbers"),
+    [
+        ("n1-standard-8", "T4", "1 or 2 or 4"),
+        ("n1-standard-96", "T4", "4"),
+        ("n1-highmem-16", "V100", "2 or 4 or 8"),
+        ("n1-standard-4", "V100", "1 or 2 or 4 or 8"),
+        ("n1-standard-32", "P4", "2 or 4"),
+        ("n1-standard-64", "P100", "4"),
+    ],
+)
+def test_an_n1_machine_takes_some_numbers_of_gpus_only(machine_type: str, gpu: str, numbers: str) -> None:
+    name = f"NVIDIA_TESLA_{gpu}"
+    refused = {count: wrong_count(machine_type, name, count) for count in range(1, 17)}
+
+    assert " or ".join(str(count) for count, said in refused.items() if said is None) == numbers
+    assert {said for said in refused.values() if said} == {f"{machine_type} goes with {numbers} {name}"}
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "offered"),
+    [
+        *((name, True) for name in ("NVIDIA_L4", "NVIDIA_A100_80GB", "NVIDIA_H100_MEGA_80GB", "NVIDIA_B200")),
+        *((name, False) for name in ("NVIDIA_TESLA_T4", "NVIDIA_TESLA_V100", None)),
+    ],
+)
+def test_flex_start_has_some_gpus_only(accelerator: str | None, offered: bool) -> None:
+    assert flex_start_offers(accelerator) is offered
 
 
 @pytest.mark.parametrize(
@@ -146,7 +177,7 @@ def test_the_parts_are_those_of_the_machine() -> None:
         assert parts.vcpus == vcpus(name)
         assert wrong_accelerator(name, parts.gpu or "none") is None, name
         if parts.gpu:
-            assert wrong_count(name, parts.gpus) is None, name
+            assert wrong_count(name, parts.gpu, parts.gpus) is None, name
 
 
 def test_memory_and_local_ssd_grow_with_the_machine() -> None:

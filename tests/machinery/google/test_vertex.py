@@ -16,7 +16,7 @@ import pytest
 
 from spot.core.errors import PermissionDenied, TemporarilyUnavailable
 from spot.core.job import JobError, JobSnapshot, JobState
-from spot.core.run import Provisioning
+from spot.core.run import Machine, Provisioning
 from spot.emulators.capacity import ScriptedCapacity
 from spot.emulators.faults import Injection, LostReply, Method, each, on
 from spot.emulators.jobs import JobTable as Vertex
@@ -117,6 +117,34 @@ def test_a_job_is_created_followed_and_found(jobs: VertexJobs, world: World) -> 
     assert running.started_at == samples.after(minutes=5.5)
     finish(world.vertex, created.name)
     assert get(jobs, created.name) == replace(running, state=JobState.SUCCEEDED, ended_at=samples.after(hours=1))
+
+
+def test_a_job_of_two_machines_is_created_in_the_documented_form(jobs: VertexJobs, server: VertexServer) -> None:
+    """As in the reference of projects.locations.customJobs: numbers for enums, int64 as text, durations in seconds."""
+    machine = Machine(
+        count=2, type="a2-highgpu-8g", accelerator="NVIDIA_TESLA_A100", accelerator_count=8, boot_disk_gb=200
+    )
+    run = replace(RUN, spec=samples.spec(machine=machine, arguments=("--batch-size", "64"), disable_retries=False))
+    jobs.create(run, ATTEMPT)
+    (call,) = server.calls
+    assert call.request is not None
+    pool = {
+        "machineSpec": {"machineType": "a2-highgpu-8g", "acceleratorType": 8, "acceleratorCount": 8},
+        "diskSpec": {"bootDiskType": "pd-ssd", "bootDiskSizeGb": 200},
+        "containerSpec": {
+            "imageUri": run.spec.image,
+            "args": [
+                *("--batch-size", "64", "--device", "cuda", "--run", RUN.id, "--attempt", "a1"),
+                *("--output-dir", "gs://bucket/prefix/models", "--checkpoint-dir", "gs://bucket/prefix/checkpoints"),
+                *("--tensorboard-dir", "gs://bucket/prefix/tensorboard"),
+            ],
+        },
+        "replicaCount": "1",
+    }
+    assert call.request.spec == {
+        "workerPoolSpecs": [pool, pool],
+        "scheduling": {"strategy": 4, "timeout": "604800s", "restartJobOnWorkerRestart": True},
+    }
 
 
 def test_every_time_is_in_utc(jobs: VertexJobs, world: World) -> None:

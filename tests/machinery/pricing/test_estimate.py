@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from spot.pricing.estimate import MTBF, RESTORE, Assumptions, assumptions, estimates, on_demand, on_spot, seconds
+from spot.pricing.estimate import MTBF, RESTORE, Assumptions, assumptions, estimates, mtbf, on_demand, on_spot, seconds
 from spot.pricing.quotes import Quote
 from tests.machinery import samples
 
@@ -23,6 +24,11 @@ ASSUMED = Assumptions(
 
 def quote(region: str, on_demand: float, spot: float, disk: float = 0.0) -> Quote:
     return Quote(region=region, on_demand=on_demand, spot=spot, disk=disk, dated=None, undated=(), sources=())
+
+
+def test_the_first_preemption_among_the_machines_ends_an_attempt() -> None:
+    assert mtbf(samples.SPEC.machine) == MTBF
+    assert mtbf(replace(samples.SPEC.machine, count=4), 2 * HOUR) == HOUR / 2
 
 
 def test_on_demand_is_one_start_and_the_work() -> None:

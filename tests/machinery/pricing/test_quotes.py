@@ -76,6 +76,15 @@ def test_the_boot_disk_is_billed_too_and_not_discounted(gb: int, usd: float) -> 
     assert usd_per_hour(shape, "us-central1", Provisioning.SPOT) == found.spot + found.disk
 
 
+@pytest.mark.parametrize("shape", [N1_T4, A2, machine("n1-standard-8")])
+def test_several_machines_cost_that_many_times_as_much_with_their_disks(shape: Machine) -> None:
+    one, three = quote(shape, "us-central1"), quote(replace(shape, count=3), "us-central1")
+
+    assert one
+    assert three
+    assert (three.on_demand, three.spot, three.disk) == pytest.approx((3 * one.on_demand, 3 * one.spot, 3 * one.disk))
+
+
 def test_flex_start_counts_as_spot() -> None:
     flex_start, spot = (usd_per_hour(A2, "us-central1", kind) for kind in (Provisioning.FLEX_START, Provisioning.SPOT))
     assert flex_start == spot is not None
@@ -165,6 +174,8 @@ def test_one_old_price_is_enough_for_a_warning() -> None:
         (machine("n1-standard-8"), "n1-standard-8"),
         (N1_T4, "n1-standard-8 with NVIDIA_TESLA_T4"),
         (machine("n1-standard-8", "NVIDIA_TESLA_T4", 2), "n1-standard-8 with 2 x NVIDIA_TESLA_T4"),
+        (replace(N1_T4, count=3), "3 x n1-standard-8 with NVIDIA_TESLA_T4"),
+        (replace(machine("n1-standard-8"), count=3), "3 x n1-standard-8"),
     ],
 )
 def test_a_machine_is_named_with_its_gpus(shape: Machine, said: str) -> None:

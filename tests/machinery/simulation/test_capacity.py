@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -42,6 +43,30 @@ def test_a_machine_without_a_gpu_needs_one_at_a_time() -> None:
     supply = measured(shipped(), CPU, ["us-central1"])
     assert supply.machines == 1
     assert supply.notes[0].startswith("no capacity was measured for n2-standard-8 without a GPU")
+
+
+def test_several_machines_need_all_their_gpus_together() -> None:
+    assert measured(shipped(), replace(H100, count=2), ["us-east4"]).machines == 16
+    assert measured(shipped(), replace(CPU, count=3), ["us-east4"]).machines == 3
+
+
+def test_more_gpus_than_were_ever_counted_are_refused_instead_of_never_started() -> None:
+    with pytest.raises(
+        SpotError, match=r"counts at most 16 .* and 3 x a3-highgpu-8g with 8 x NVIDIA_H100_80GB needs 24 t"
+    ):
+        measured(shipped(), replace(H100, count=3), ["us-east4"])
+
+
+def test_generated_preemptions_are_those_of_each_machine() -> None:
+    def mean_up_minutes(count: int) -> float:
+        supply = assumed(
+            ["us-central1"], replace(L4, count=count), between=4 * HOUR, outage=HOUR, deadline=500 * HOUR, seed=1
+        )
+        ups = supply.trace.up("us-central1", supply.machines)
+        return sum(end - begin for begin, end in ups) / len(ups)
+
+    assert mean_up_minutes(1) == pytest.approx(240, rel=0.1)
+    assert mean_up_minutes(4) == pytest.approx(60, rel=0.1)
 
 
 def test_no_region_stands_for_two() -> None:

@@ -87,6 +87,23 @@ def test_an_ended_job_with_a_complete_model_succeeded_despite_any_other_evidence
         pytest.param(FAILED, {"error": exited(137), **RAN}, "internal", id="killed before any progress"),
         pytest.param(FAILED, {"error": exited(1), "exit_code": 75, **RAN}, "internal", id="exit 75 of the trainer"),
         pytest.param(FAILED, {"error": exited(75), **RAN}, "internal", id="text with status 75"),
+        pytest.param(
+            FAILED, {"exit_code": 75, "machines": 2, "advanced": True, **RAN}, "preempted", id="a lost peer on spot"
+        ),
+        pytest.param(
+            FAILED,
+            {"error": exited(75), "machines": 2, "advanced": True, **RAN},
+            "preempted",
+            id="a peer of a lost rank 0",
+        ),
+        pytest.param(FAILED, {"exit_code": 75, "machines": 2, **RAN}, "internal", id="a lost peer before any progress"),
+        pytest.param(
+            FAILED,
+            {"exit_code": 75, "machines": 2, "advanced": True, "provisioning": ON_DEMAND, **RAN},
+            "internal",
+            id="a lost peer on demand",
+        ),
+        pytest.param(FAILED, {"exit_code": 75, "advanced": True, **RAN}, "internal", id="exit 75 of a single machine"),
         pytest.param(FAILED, {"error": PER_GPU_QUOTA}, "quota", id="no quota for one kind of GPU"),
         pytest.param(
             FAILED, {"error": exited(137), **RAN, "provisioning": ON_DEMAND}, "internal", id="killed on demand"

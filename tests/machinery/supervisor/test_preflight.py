@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from spot.core.run import Observation, Provisioning, Strategy
+from spot.core.run import Machine, Observation, Provisioning, Strategy
 from spot.policy.offers import Offers
 from spot.policy.slack import Slack
 from spot.supervisor.preflight import budget_note, error, notes, warnings
@@ -126,6 +130,66 @@ def test_flex_start_needs_a_price_only_where_it_is_tried() -> None:
 
     assert lines(budget_usd=50.0, regions=("us-east4",), usd_per_hour=prices) == []
     assert "no price is known" in lines(budget_usd=50.0, regions=("us-east4",), usd_per_hour=prices, flex_start=True)[0]
+
+
+@pytest.mark.parametrize(
+    ("count", "arguments", "said"),
+    [
+        (1, (), None),
+        (2, ("--batch-size", "64"), None),
+        (2, ("--batch-size", "64", "--accumulate", "4"), None),
+        (2, (), None),
+        (3, (), "--batch-size 64 cannot be shared evenly by 24 ranks (3 x a2-highgpu-8g with 8 x NVIDIA_TESLA_A100)"),
+        (3, (), ": use 48 or 72"),
+        (2, ("--batch-size", "64", "--accumulate", "8"), "by 16 ranks in 8 forward passes each ("),
+        (2, ("--batch-size", "64", "--accumulate", "8"), ": use 128"),
+        (1, ("--batch-size", "4"), "by 8 ranks (a2-highgpu-8g"),
+        (1, ("--batch-size", "4"), ": use 8"),
+    ],
+)
+def test_a_batch_that_the_ranks_cannot_share_is_refused(
+    count: int, arguments: tuple[str, ...], said: str | None
+) -> None:
+    machine = Machine(
+        count=count, type="a2-highgpu-8g", accelerator="NVIDIA_TESLA_A100", accelerator_count=8, boot_disk_gb=100
+    )
+    found = lines(*arguments, machine=machine)
+
+    assert len(found) == (said is not None)
+    assert (said or "") in "".join(found)
+
+
+@given(count=st.integers(1, 5), gpus=st.integers(0, 8), samples_=st.integers(1, 300), passes=st.integers(1, 4))
+def test_every_batch_size_that_a_refusal_advises_is_accepted(count: int, gpus: int, samples_: int, passes: int) -> None:
+    gpu = "NVIDIA_TESLA_T4" if gpus else None
+    machine = Machine(count=count, type="n1-standard-8", accelerator=gpu, accelerator_count=gpus, boot_disk_gb=100)
+
+    def said(size: int) -> list[str]:
+        return lines("--batch-size", str(size), "--accumulate", str(passes), machine=machine)
+
+    for line in said(samples_ * passes):
+        advised = re.findall(r"\d+", line.rpartition(": use ")[2])
+        assert advised
+        assert not any(said(int(size)) for size in advised)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_flex_start_is_refused_with_a_gpu_that_it_does_not_have(count: int) -> None:
+    t4 = Machine(
+        count=count, type="n1-standard-8", accelerator="NVIDIA_TESLA_T4", accelerator_count=1, boot_disk_gb=100
+    )
+    [line] = lines(machine=t4, flex_start=True)
+
+    assert line.endswith(f"not {'2 x ' if count > 1 else ''}n1-standard-8 with NVIDIA_TESLA_T4: set it to false")
+    assert lines(machine=t4) == []
+    assert lines(flex_start=True) == []
+
+
+def test_an_interval_is_judged_by_the_preemptions_of_all_machines() -> None:
+    machine = replace(samples.SPEC.machine, count=4)
+    [line] = lines("--checkpoint-interval", "900", machine=machine)
+
+    assert line.startswith("--checkpoint-interval 900: a preemption every 48 min would cost 15.6% of the training")
 
 
 def test_several_reasons_are_a_line_each() -> None:

@@ -151,6 +151,7 @@ def _values(result: ForecastResult) -> dict[str, Any]:
     run, supply, machine, policy = result.run, result.supply, result.run.spec.machine, result.run.spec.policy
     return {
         "machine": machine.type,
+        "count": machine.count,
         "accelerator": machine.accelerator,
         "accelerator_count": machine.accelerator_count,
         "strategy": policy.strategy,

@@ -17,9 +17,9 @@ from spot.config.load import load
 from spot.config.settings import Settings
 from spot.core.errors import Exit, SpotError
 from spot.core.format import hours, named
-from spot.core.run import Provisioning, Strategy
+from spot.core.run import Machine, Provisioning, Strategy
 from spot.core.tables import table
-from spot.pricing.estimate import MTBF, Assumptions, Course, Estimate, assumptions, estimates, on_demand, on_spot
+from spot.pricing.estimate import MTBF, Assumptions, Course, Estimate, assumptions, estimates, mtbf, on_demand, on_spot
 from spot.pricing.quotes import FEE, Quote, age_warning, described, quotes
 from spot.pricing.table import FILE, save
 from spot.supervisor.submit import overridden
@@ -67,8 +67,8 @@ def estimate(options: Namespace) -> int:
     found = quotes(machine, regions, settings.price_table())
     if not found:
         raise SpotError(f"{UNKNOWN} for {described(machine)} in {', '.join(regions)}", fix="spot prices --all")
-    mtbf = timedelta(hours=options.mtbf_hours) if options.mtbf_hours else MTBF
-    assumed = assumptions(policy, settings.arguments(), mtbf)
+    each = timedelta(hours=options.mtbf_hours) if options.mtbf_hours else MTBF
+    assumed = assumptions(policy, settings.arguments(), mtbf(machine, each))
     found_in = estimates(policy.work, found, assumed)
     deadline = timedelta(hours=settings.policy.deadline_hours)
     courses = {
@@ -92,7 +92,7 @@ def estimate(options: Namespace) -> int:
         Text(f"{hours(policy.work)} of work on {described(machine)}, a boot disk of {machine.boot_disk_gb} GB"),
         *("", _estimates_table(found_in, unpriced), "", _courses_table(courses, deadline)),
         *_late(courses, deadline, policy.strategy),
-        *("", _assumptions_table(assumed), *_warned(warning)),
+        *("", _assumptions_table(assumed, machine), *_warned(warning)),
     ]
     console.show(document, parts, options.json)
     return Exit.DONE
@@ -181,11 +181,13 @@ def _saving(share: float) -> Text:
     return Text(f"{share:.0%}") if share >= 0 else Text(f"LOSS {-share:.0%}", style="bold red")
 
 
-def _assumptions_table(assumed: Assumptions) -> Table:
-    mtbf = "16 H100 Spot VMs in October 2025, or --mtbf-hours" if assumed.mtbf == MTBF else "--mtbf-hours"
+def _assumptions_table(assumed: Assumptions, machine: Machine) -> Table:
+    measured = "16 H100 Spot VMs in October 2025, or --mtbf-hours"
+    source = measured if assumed.mtbf == mtbf(machine) else "--mtbf-hours"
+    source += f", divided by {machine.count} machines" if machine.count > 1 else ""
     interval = "half of checkpoint-interval, or of max_checkpoint_interval_minutes"
     shown = table("assumed", ">", "from")
-    shown.add_row("time between preemptions", hours(assumed.mtbf), mtbf)
+    shown.add_row("time between preemptions", hours(assumed.mtbf), source)
     shown.add_row("detection delay", hours(assumed.detection_delay), "half of policy.reconcile_interval_minutes")
     shown.add_row("lost work", hours(assumed.lost_work), interval)
     shown.add_row("start", hours(assumed.start), "policy.expected_start_minutes")

@@ -167,7 +167,8 @@ def plan_values(plan: SubmitPlan) -> dict[str, Any]:
     spec = plan.run.spec
     return {
         "run": plan.run.id,
-        **named(spec, "image", "arguments", "deadline"),
+        **named(spec, "image", "arguments", "machine", "deadline"),
+        "ranks": spec.machine.ranks,
         "first": describe(plan.action),
         **named(spec.policy, "work", "work_is_measured", "usd_per_hour"),
         **named(plan.slack, "on_demand_start", "latest_on_demand_start"),

@@ -16,8 +16,6 @@ from spot.pricing.table import PriceTable, beside, packaged
 _STRICT: Final = ConfigDict(frozen=True, extra="forbid", strict=True, regex_engine="python-re")
 """No conversions: a number in quotes is a mistake. Each description states what is allowed."""
 
-ONE_GPU: Final = "only 1, because the trainer uses one GPU and every other GPU would be billed idle"
-
 
 def _text(pattern: str, allowed: str, default: Any = ..., *, most: int = 500) -> Any:
     return Field(default, pattern=rf"\A(?:{pattern})\Z", max_length=most, validate_default=True, description=allowed)
@@ -87,15 +85,16 @@ class CloudSettings(BaseModel):
 
 
 class MachineSettings(BaseModel):
-    """State the machine of every attempt: the table [machine]."""
+    """State the machines of every attempt: the table [machine]."""
 
     model_config = _STRICT
 
+    count: int = Field(1, ge=1, le=100, description="a whole number from 1 to 100")
     type: str = _text(fields.MACHINE_TYPE.pattern, "a machine type of Compute Engine, as g2-standard-8", most=63)
     accelerator: str = _text(
         f"none|{fields.ACCELERATOR.pattern}", '"none", or a GPU by its name in Vertex AI, as NVIDIA_L4', most=63
     )
-    accelerator_count: int = Field(1, ge=1, le=1, validate_default=True, description=ONE_GPU)
+    accelerator_count: int = Field(1, ge=1, le=16, validate_default=True, description="a whole number from 1 to 16")
     boot_disk_gb: int = Field(100, ge=50, le=64_000, description="a whole number from 50 to 64000")
 
     @field_validator("accelerator")
@@ -108,10 +107,10 @@ class MachineSettings(BaseModel):
 
     @field_validator("accelerator_count")
     @classmethod
-    def _is_built_in(cls, count: int, info: ValidationInfo) -> int:
+    def _fits_the_machine(cls, count: int, info: ValidationInfo) -> int:
         machine_type, accelerator = info.data.get("type"), info.data.get("accelerator", "none")
-        if machine_type and accelerator != "none" and (built_in := wrong_count(machine_type, count)):
-            raise ValueError(f"{built_in}, and the trainer uses one GPU: choose a machine type with one")
+        if machine_type and accelerator != "none" and (allowed := wrong_count(machine_type, accelerator, count)):
+            raise ValueError(allowed)
         return count
 
 
@@ -179,9 +178,10 @@ class Settings(BaseModel):
         return f"{'' if kept else 'gs://'}{self.cloud.bucket}/{self.cloud.prefix}"
 
     def machine(self) -> Machine:
-        """Return the machine of every attempt; without an accelerator the count is 0."""
+        """Return the machines of every attempt; without an accelerator its count is 0."""
         accelerator = None if self.hardware.accelerator == "none" else self.hardware.accelerator
         return Machine(
+            count=self.hardware.count,
             type=self.hardware.type,
             accelerator=accelerator,
             accelerator_count=self.hardware.accelerator_count if accelerator else 0,

@@ -69,10 +69,19 @@ class CancelReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
+    """Describe the machines of an attempt, which are all alike."""
+
+    count: fields.Count = 1
     type: fields.MachineType
     accelerator: fields.Accelerator | None
     accelerator_count: fields.Count
+    """GPUs of each machine, 0 without an accelerator."""
     boot_disk_gb: fields.Count
+
+    @property
+    def ranks(self) -> int:
+        """Return the ranks on all machines: one for each GPU, or one for each machine without a GPU."""
+        return self.count * max(self.accelerator_count, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

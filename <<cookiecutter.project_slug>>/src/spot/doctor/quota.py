@@ -1,4 +1,4 @@
-"""Check that the quota of each region allows one machine with its GPUs and vCPUs, on spot and on demand."""
+"""Check that the quota of each region allows the GPUs and vCPUs of an attempt, on spot and on demand."""
 
 import math
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _WORST_FIRST = (Status.FAILED, Status.UNKNOWN, Status.OK)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """Hold what one machine needs of a quota."""
+    """Hold what the machines of an attempt need of a quota."""
 
     metric: str
     what: str
@@ -43,11 +43,13 @@ def name(provisioning: Provisioning) -> str:
 def needs(machine: Machine, provisioning: Provisioning) -> tuple[Need, ...]:
     """Return the needs, GPUs first. Machines with GPUs need vCPU quota too."""
     stem = f"{SERVICE}/custom_model_training_{'' if provisioning is Provisioning.ON_DEMAND else 'preemptible_'}"
-    cpus = Need(metric=f"{stem}cpus", what="vCPUs", amount=vcpus(machine.type))
+    each = vcpus(machine.type)
+    cpus = Need(metric=f"{stem}cpus", what="vCPUs", amount=each and each * machine.count)
     if not machine.accelerator:
         return (cpus,)
     metric = f"{stem}{quota_name(machine.accelerator)}_gpus"
-    return (Need(metric=metric, what=machine.accelerator, amount=machine.accelerator_count), cpus)
+    gpus = Need(metric=metric, what=machine.accelerator, amount=machine.count * machine.accelerator_count)
+    return (gpus, cpus)
 
 
 def limit(metric: Mapping[str, Any], region: str) -> float | None:
@@ -105,9 +107,9 @@ def _judged(need: Need, metric: Mapping[str, Any], region: str) -> tuple[Status,
         return Status.UNKNOWN, f"no limit is stated for {need.metric}"
     allowed = "no limit" if math.isinf(found) else f"limit {found:g}"
     if need.amount is None:
-        return Status.UNKNOWN, f"{need.what}: {allowed}, the need of one machine is unknown"
+        return Status.UNKNOWN, f"{need.what}: {allowed}, the need of an attempt is unknown"
     enough = found >= need.amount
-    return Status.OK if enough else Status.FAILED, f"{need.what}: {allowed}, one machine needs {need.amount}"
+    return Status.OK if enough else Status.FAILED, f"{need.what}: {allowed}, an attempt needs {need.amount}"
 
 
 def _fix(needs: list[Need], region: str, settings: Settings, *, ask: bool) -> str:

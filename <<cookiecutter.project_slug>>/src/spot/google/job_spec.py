@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any
 
-from spot.core.run import Attempt, Provisioning, Run
+from spot.core.run import Attempt, Machine, Provisioning, Run
 
 STRATEGIES = {Provisioning.SPOT: "SPOT", Provisioning.FLEX_START: "FLEX_START", Provisioning.ON_DEMAND: "STANDARD"}
 ROOT_LABEL, RUN_LABEL, ATTEMPT_LABEL = "root", "run", "attempt"
@@ -15,22 +15,25 @@ def custom_job(run: Run, attempt: Attempt) -> dict[str, Any]:
     machine: dict[str, Any] = {"machine_type": asked.type}
     if asked.accelerator:
         machine |= {"accelerator_type": asked.accelerator, "accelerator_count": asked.accelerator_count}
+    pool = {
+        "machine_spec": machine,
+        "disk_spec": {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": asked.boot_disk_gb},
+        "container_spec": {"image_uri": spec.image, "args": _arguments(run, attempt)},
+    }
     return {
         "display_name": f"{run.id}-{attempt.id}",
         "labels": labels(run, attempt),
         "job_spec": {
-            "worker_pool_specs": [
-                {
-                    "machine_spec": machine,
-                    "replica_count": 1,
-                    "disk_spec": {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": asked.boot_disk_gb},
-                    "container_spec": {"image_uri": spec.image, "args": _arguments(run, attempt)},
-                }
-            ],
+            "worker_pool_specs": [{**pool, "replica_count": replicas} for replicas in worker_pools(asked)],
             "scheduling": _scheduling(run, attempt),
             "service_account": spec.service_account,
         },
     }
+
+
+def worker_pools(machine: Machine) -> tuple[int, ...]:
+    """Return the replicas of each worker pool: pool 0 has the primary replica alone, pool 1 has the others."""
+    return (1, machine.count - 1) if machine.count > 1 else (1,)
 
 
 def label_filter(run: Run, attempt: Attempt) -> str:
@@ -46,12 +49,14 @@ def labels(run: Run, attempt: Attempt) -> dict[str, str]:
 
 def _scheduling(run: Run, attempt: Attempt) -> dict[str, Any]:
     policy = run.spec.policy
+    # Vertex AI restarts a spot job in the same region only, and may wait for hours for capacity.
+    retries = attempt.provisioning is not Provisioning.SPOT or not policy.disable_retries
     scheduling: dict[str, Any] = {
         "strategy": STRATEGIES[attempt.provisioning],
         "timeout": {"seconds": int(attempt.timeout.total_seconds())},
-        "restart_job_on_worker_restart": False,
-        # Vertex AI restarts a spot job in the same region only, and may wait for hours for capacity.
-        "disable_retries": attempt.provisioning is Provisioning.SPOT and policy.disable_retries,
+        # A replica that starts again cannot join peers that did not.
+        "restart_job_on_worker_restart": retries and run.spec.machine.count > 1,
+        "disable_retries": not retries,
     }
     if attempt.provisioning is Provisioning.FLEX_START:
         scheduling["max_wait_duration"] = {"seconds": int(policy.provisioning_timeout.total_seconds())}

@@ -7,8 +7,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-ATTACHABLE_GPUS = ("NVIDIA_TESLA_T4", "NVIDIA_TESLA_V100", "NVIDIA_TESLA_P4", "NVIDIA_TESLA_P100")
+_ATTACHED: Mapping[str, Mapping[int, int]] = {
+    "NVIDIA_TESLA_T4": {1: 48, 2: 48, 4: 96},
+    "NVIDIA_TESLA_V100": {1: 12, 2: 24, 4: 48, 8: 96},
+    "NVIDIA_TESLA_P4": {1: 24, 2: 48, 4: 96},
+    "NVIDIA_TESLA_P100": {1: 16, 2: 32, 4: 96},
+}
+"""By their number, the most vCPUs of an n1 machine that is given these GPUs."""
+ATTACHABLE_GPUS = tuple(_ATTACHED)
 """GPUs that an n1 machine is given. They have a price of their own."""
+_FLEX_START_GPUS = re.compile(r"NVIDIA_(L4|TESLA_A100|A100_80GB|H100(_MEGA)?_80GB|H200_141GB|B200)")
 CATALOGUE_GPUS: Mapping[str, str] = {
     name.removeprefix("NVIDIA_").replace("_", " ").lower(): name
     for name in (*ATTACHABLE_GPUS, "NVIDIA_L4", "NVIDIA_TESLA_A100", "NVIDIA_H100_80GB")
@@ -120,14 +128,23 @@ def wrong_accelerator(machine_type: str, accelerator: str) -> str | None:
     return None if accelerator in allowed else f"{machine_type} goes with {' or '.join(allowed)}"
 
 
-def wrong_count(machine_type: str, count: int) -> str | None:
-    """Return how many GPUs are built in. None if these are `count`, or nothing is known."""
+def wrong_count(machine_type: str, accelerator: str, count: int) -> str | None:
+    """Return how many GPUs the machine type has. None if these may be `count`, or nothing is known."""
+    if machine_type.startswith("n1-") and (most := _ATTACHED.get(accelerator)):
+        counts = [number for number, cpus in most.items() if (vcpus(machine_type) or 0) <= cpus]
+        numbers = " or ".join(map(str, counts))
+        return None if count in counts else f"{machine_type} goes with {numbers} {accelerator}"
     built_in = None
     if (match := _SIZED_BY_GPUS.fullmatch(machine_type)) and match[1] in _FAMILIES and _FAMILIES[match[1]].gpu:
         built_in = int(match[2])
     elif (parts := PRICED.get(machine_type)) and parts.gpu:
         built_in = parts.gpus
     return None if built_in in (None, count) else f"{machine_type} has {built_in}"
+
+
+def flex_start_offers(accelerator: str | None) -> bool:
+    """Return whether FLEX_START has this GPU."""
+    return bool(_FLEX_START_GPUS.fullmatch(accelerator or ""))
 
 
 def compute_engine_name(accelerator: str) -> str:

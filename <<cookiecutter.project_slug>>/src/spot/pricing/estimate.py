@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from spot.core.run import PolicyConfig, Provisioning
+from spot.core.run import Machine, PolicyConfig, Provisioning
 from spot.pricing.quotes import Quote
 
 MTBF = timedelta(hours=3.2)
@@ -18,7 +18,7 @@ class Assumptions:
     """Hold the assumptions of an estimate."""
 
     mtbf: timedelta
-    """Mean time between preemptions, which arrive at random."""
+    """Mean time between preemptions of any machine, which arrive at random."""
     start: timedelta
     """From submit to the first new step."""
     restore: timedelta
@@ -52,6 +52,15 @@ class Estimate:
     def saving(self) -> float | None:
         """Return the saved share of the on-demand cost; a loss is below 0."""
         return None if self.spot_usd is None else 1 - self.spot_usd / self.on_demand_usd
+
+
+def mtbf(machine: Machine, each: timedelta = MTBF) -> timedelta:
+    """Return the mean time to the first preemption among the machines of an attempt.
+
+    `each` is that of one machine. An attempt needs all its machines, so that the first preemption ends it. Machines are
+    assumed to be preempted independently, as if zones never lost several at once: this is pessimistic.
+    """
+    return each / machine.count
 
 
 def assumptions(policy: PolicyConfig, arguments: tuple[str, ...], mtbf: timedelta = MTBF) -> Assumptions:

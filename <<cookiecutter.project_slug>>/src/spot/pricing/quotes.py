@@ -17,14 +17,14 @@ _GPU_INCLUDED = ("a2-", "a3-", "a4-", "g2-")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """Hold the $/h of one machine in one region, including the fee."""
+    """Hold the $/h of all machines of an attempt in one region, including the fee."""
 
     region: str
     on_demand: float
-    """The machine with its GPUs."""
+    """The machines with their GPUs."""
     spot: float
     disk: float
-    """The boot disk, on top of either price and never discounted."""
+    """The boot disks, on top of either price and never discounted."""
     dated: date | None
     undated: tuple[str, ...]
     """Resources whose price has no day."""
@@ -39,9 +39,9 @@ class Quote:
 def quote(machine: Machine, region: str, table: PriceTable | None = None) -> Quote | None:
     """Return the price, None if a part has no known price. The default is the packaged table."""
     table = table or packaged()
-    parts = {machine.type: 1}
+    parts = {machine.type: machine.count}
     if machine.accelerator and not machine.type.startswith(_GPU_INCLUDED):
-        parts[machine.accelerator] = machine.accelerator_count
+        parts[machine.accelerator] = machine.count * machine.accelerator_count
     found = {resource: table.rate(resource, region) for resource in (*parts, DISK)}
     rates = {resource: rate for resource, rate in found.items() if rate}
     if len(rates) < len(found):
@@ -53,7 +53,7 @@ def quote(machine: Machine, region: str, table: PriceTable | None = None) -> Quo
         region=region,
         on_demand=on_demand + FEE * on_demand,
         spot=spot + FEE * on_demand,
-        disk=disk.on_demand * (1 + FEE) * machine.boot_disk_gb,
+        disk=disk.on_demand * (1 + FEE) * machine.boot_disk_gb * machine.count,
         dated=min((rate.dated for rate in rates.values() if rate.dated), default=None),
         undated=tuple(resource for resource, rate in rates.items() if rate.dated is None),
         sources=tuple(dict.fromkeys(rate.source for rate in rates.values())),
@@ -87,8 +87,9 @@ def age_warning(quotes: Iterable[Quote], now: datetime) -> str | None:
 
 
 def described(machine: Machine) -> str:
-    """Return the machine as text, such as `n1-standard-8 with NVIDIA_TESLA_T4`."""
+    """Return the machines as text, such as `2 x n1-standard-8 with 4 x NVIDIA_TESLA_T4`."""
+    machines = f"{machine.count} x {machine.type}" if machine.count > 1 else machine.type
     if not machine.accelerator:
-        return machine.type
+        return machines
     count = f"{machine.accelerator_count} x " if machine.accelerator_count > 1 else ""
-    return f"{machine.type} with {count}{machine.accelerator}"
+    return f"{machines} with {count}{machine.accelerator}"

@@ -53,6 +53,7 @@ def _summary(account: Account) -> dict[str, Any]:
         "deadline_verdict": account.verdict.name.lower(),
         "hours_to_spare": account.to_spare,
         "usd_on_demand": account.on_demand.usd if account.on_demand else None,
+        "machine": run.spec.machine,
         "hours_without_machine": account.without_machine,
         **named(account, "end", "usd", "usd_saved", "share_saved", "is_loss"),
         **named(account, "wall", "billed", "goodput", "goodput_of_wall"),

@@ -7,6 +7,7 @@ from spot.accounting.phases import Phase
 from spot.core.format import clock, counted, hours
 from spot.core.history import Parent
 from spot.core.run import Outcome, RunState
+from spot.pricing.quotes import described
 
 MEANING = {
     Phase.TRAINING: "steps that count",
@@ -70,6 +71,7 @@ def facts(account: Account) -> list[tuple[str, str]]:
     run, has_no_model = account.run, account.verdict is Verdict.NO_MODEL
     lines = [
         ("state", state(account)),
+        ("machine", described(run.spec.machine)),
         *([("why", run.decisions[-1].reason)] if has_no_model and run.decisions else []),
         ("deadline", f"{clock(run.spec.deadline)}, {deadline(account)}"),
         ("cost", _cost(account)),

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from spot.core.errors import SpotError
 from spot.core.run import Machine
+from spot.pricing.estimate import mtbf
+from spot.pricing.quotes import described
 from spot.simulation.traces import SHIPPED, Series, Trace
 
 MEASURED_GPU = "NVIDIA_H100_80GB"
@@ -15,7 +17,7 @@ TIMES_THE_DEADLINE = 10
 TIMES_UP_AND_DOWN = 100
 """A generated trace with fewer outages would not have the stated means."""
 UNLIMITED = 10**9
-"""Machines while there is capacity: the stated means apply to as many machines as the run needs."""
+"""Machines while there is capacity: as many as the run needs."""
 
 _MINUTE = timedelta(minutes=1)
 
@@ -27,7 +29,11 @@ class Supply:
     trace: Trace
     origin: str
     machines: int
-    """How many must be available together; a trace counts machines with one GPU."""
+    """How many must be available together; a trace counts machines with one GPU.
+
+    An attempt gets all its machines or none, and loses all of them when the count falls below: capacity for 16 GPUs is
+    taken to be capacity for two machines of 8. Both are assumptions; no trace of larger machines is public.
+    """
     notes: tuple[str, ...]
 
 
@@ -65,7 +71,11 @@ def from_file(trace: Trace, machine: Machine, regions: Sequence[str]) -> Supply:
 def assumed(
     regions: Sequence[str], machine: Machine, *, between: timedelta, outage: timedelta, deadline: timedelta, seed: int
 ) -> Supply:
-    """Generate capacity with a mean time `between` preemptions and a mean `outage`."""
+    """Generate capacity with a mean time `between` preemptions of one machine and a mean `outage`.
+
+    The first preemption of any machine ends an attempt, and machines are preempted independently.
+    """
+    between = mtbf(machine, between)
     length = max(LEAST_GENERATED, TIMES_THE_DEADLINE * deadline, TIMES_UP_AND_DOWN * (between + outage))
     minutes = length // _MINUTE
     series = {}
@@ -96,5 +106,11 @@ def _changes(rng: random.Random, between: timedelta, outage: timedelta, minutes:
 def _supply(trace: Trace, origin: str, machine: Machine, notes: Sequence[str], sources: Mapping[str, str]) -> Supply:
     trace.known([*sources.values()])
     trace = replace(trace, series={region: trace.series[source] for region, source in sources.items()})
+    most = max(max(series.counts) for series in trace.series.values())
+    if most < machine.ranks:
+        raise SpotError(
+            f"{trace.name} counts at most {most} machines with one GPU, and {described(machine)} needs {machine.ranks}"
+            " together: use --mtbf-hours and --outage-minutes, or a --trace with larger counts"
+        )
     gaps = [line for line in [trace.gap_warning(trace.regions)] if line]
-    return Supply(trace=trace, origin=origin, machines=max(machine.accelerator_count, 1), notes=(*notes, *gaps))
+    return Supply(trace=trace, origin=origin, machines=machine.ranks, notes=(*notes, *gaps))

@@ -45,6 +45,7 @@ class AttemptEvidence:
     state: JobState
     provisioning: Provisioning
     timeout: timedelta
+    machines: int = 1
     error: JobError | None = None
     since_end: timedelta = timedelta()
     """Time since the job ended, or was first seen to have ended."""
@@ -152,7 +153,8 @@ def _without_machine(evidence: AttemptEvidence) -> Outcome:
 def _by_exit_status(status: int, evidence: AttemptEvidence) -> Outcome:
     if status in STOP_SIGNALS:
         return _reclaimed(evidence)
-    if status in KILLED:  # the sender is unknown; an attempt killed before any progress must not be retried for ever
+    lost_peer = status == Exit.AGAIN and evidence.machines > 1  # the replicas that are left exit so
+    if status in KILLED or lost_peer:  # the cause is unknown; such an end before any progress must not recur for ever
         preempted = evidence.provisioning is Provisioning.SPOT and evidence.advanced
         return Outcome.PREEMPTED if preempted else Outcome.INTERNAL
     return Outcome.INTERNAL if status == Exit.AGAIN or status in CRASHED else Outcome.TRAINING_FAILED

@@ -151,6 +151,7 @@ def _classified(run: Run, ended: Attempt, seen: Observation, status: TrainingSta
             state=ended.state,
             provisioning=ended.provisioning,
             timeout=ended.timeout,
+            machines=run.spec.machine.count,
             error=ended.error,
             since_end=now - ended_at,
             ran=ended_at - ended.started_at if ended.started_at else None,

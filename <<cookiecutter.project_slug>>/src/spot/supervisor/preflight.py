@@ -2,13 +2,16 @@
 
 import math
 from datetime import timedelta
+from itertools import chain
 
 from spot.core.format import hours
 from spot.core.run import Provisioning, Run, Strategy
+from spot.google.machine_types import flex_start_offers
 from spot.policy.slack import counted_work
-from spot.pricing.estimate import MTBF, RESTORE, seconds
+from spot.pricing.estimate import RESTORE, mtbf, seconds
 from spot.pricing.quotes import described
 from spot.trainer.checkpoint.interval import DURABLE_FACTOR, LONGEST_S
+from spot.trainer.runtime.flags import parse
 from spot.trainer.runtime.signals import DEFAULT_GRACE_S, MARGIN
 
 LONGEST_GRACE_S = 30.0
@@ -87,9 +90,10 @@ def _long(run: Run, save: timedelta | None) -> str | None:
     useful = max(LONGEST_S, DURABLE_FACTOR * save.total_seconds() if save else 0.0)
     if interval is None or interval <= useful or run.spec.policy.strategy is Strategy.ON_DEMAND:
         return None
-    between = MTBF.total_seconds()
+    apart = mtbf(run.spec.machine)
+    between = apart.total_seconds()
     return (
-        f"--checkpoint-interval {interval:g}: a preemption every {hours(MTBF)} would cost {interval / 2 / between:.1%}"
+        f"--checkpoint-interval {interval:g}: a preemption every {hours(apart)} would cost {interval / 2 / between:.1%}"
         f" of the training, half an interval each. Only a save that stops training for"
         f" {interval**2 / 2 / between:.0f} s justifies it. Use at most {useful:g} seconds"
         f" ({useful / 2 / between:.1%}), or auto, which measures the cost of a save"
@@ -97,7 +101,42 @@ def _long(run: Run, save: timedelta | None) -> str | None:
 
 
 def error(run: Run) -> str | None:
-    """Report a budget in regions without prices, where it cannot be enforced. No `--force` overrides this."""
+    """Return the first finding that no `--force` overrides."""
+    return _unenforced(run) or _uneven(run) or _no_flex_start(run)
+
+
+def batch(run: Run) -> tuple[int, int]:
+    """Return the samples of a step on all ranks, and its forward passes on each."""
+    words = run.spec.arguments
+    pairs = [pair for pair in zip(words[::2], words[1::2], strict=True) if pair[0] in {"--batch-size", "--accumulate"}]
+    flags = parse([*chain.from_iterable(pairs)], {})
+    return flags.batch_size, flags.accumulate
+
+
+def _uneven(run: Run) -> str | None:
+    """Report a batch that the ranks cannot share evenly. The trainer refuses it, on machines that are paid for."""
+    (samples, passes), ranks = batch(run), run.spec.machine.ranks
+    if not (rest := samples % (ranks * passes)):
+        return None
+    below, each = samples - rest, f" in {passes} forward passes each" if passes > 1 else ""
+    return (
+        f"--batch-size {samples} cannot be shared evenly by {ranks} ranks{each} ({described(run.spec.machine)}):"
+        f" use {f'{below} or ' if below else ''}{below + ranks * passes}"
+    )
+
+
+def _no_flex_start(run: Run) -> str | None:
+    """Report FLEX_START with a machine that it does not have: its refusal would exclude the region for spot too."""
+    if not run.spec.policy.flex_start or flex_start_offers(run.spec.machine.accelerator):
+        return None
+    return (
+        f"policy.flex_start is true, and FLEX_START has L4, A100, H100, H200 and B200 only, not"
+        f" {described(run.spec.machine)}: set it to false"
+    )
+
+
+def _unenforced(run: Run) -> str | None:
+    """Report a budget in regions without prices, where it cannot be enforced."""
     policy = run.spec.policy
     kinds = {*_KINDS[policy.strategy], *([Provisioning.FLEX_START] if policy.flex_start else [])}
     unknown = [region for region in policy.regions if not kinds <= set(policy.usd_per_hour.get(region, {}))]

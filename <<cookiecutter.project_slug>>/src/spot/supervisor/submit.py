@@ -13,13 +13,14 @@ from spot.config.settings import Settings
 from spot.core.actions import Submit
 from spot.core.errors import SpotError
 from spot.core.fields import GENERATION, ID
-from spot.core.format import clock, hours
-from spot.core.run import Attempt, Observation, PolicyConfig, Provisioning, Run, Strategy
+from spot.core.format import clock, counted, hours
+from spot.core.run import Attempt, Machine, Observation, PolicyConfig, Provisioning, Run, Strategy
+from spot.google.job_spec import worker_pools
 from spot.google.registry import ask_registry, pin
 from spot.policy.decide import decide
 from spot.policy.offers import Offers
 from spot.policy.slack import Slack
-from spot.pricing.quotes import age_warning, quotes
+from spot.pricing.quotes import age_warning, described, quotes
 from spot.storage.factory import open_object, open_store
 from spot.storage.records.ledger import OLDEST_ID, Ledger
 from spot.supervisor import pinned, preflight
@@ -76,12 +77,13 @@ class SubmitPlan:
     @property
     def facts(self) -> list[tuple[str, str]]:
         run, slack, spec, policy = self.run, self.slack, self.run.spec, self.run.spec.policy
-        gpu = f"{spec.machine.accelerator_count} x {spec.machine.accelerator}" if spec.machine.accelerator else "no GPU"
+        machine, ranks, samples = spec.machine, spec.machine.ranks, preflight.batch(run)[0]
         lines = [
             ("run", run.id),
             *([("resumes", run.parent.run)] if run.parent else []),
             ("image", spec.image),
-            ("machine", f"{spec.machine.type}, {gpu}"),
+            ("machine", f"{described(machine)}{_pools(machine)}"),
+            *([("ranks", f"{ranks}, each {samples // ranks} of the {samples} samples of a step")] if ranks > 1 else []),
             ("trainer", shlex.join(spec.arguments) or "its defaults"),
             ("first", describe(self.action)),
             ("deadline", f"{clock(spec.deadline)}, in {hours(slack.time_left)}; {self.work}"),
@@ -92,7 +94,7 @@ class SubmitPlan:
             latest += reserve if slack.on_demand_start < slack.latest_on_demand_start else ""
             can_finish = Offers.of(run, slack).on_demand_can_finish
             lines.append(("on-demand", latest if can_finish else "never: the budget does not pay for it"))
-        lines.append(("price", _prices(policy)))
+        lines.append(("price", f"{_prices(policy)}{', all machines together' if machine.count > 1 else ''}"))
         if policy.budget_usd is not None:
             paid = hours(self.first.timeout)
             lines.append(("budget", f"${policy.budget_usd:.2f}: pays for {paid} of the first attempt"))
@@ -109,6 +111,11 @@ class SubmitPlan:
         from spot.google.vertex import wire
 
         return wire(self.run, self.first)
+
+
+def _pools(machine: Machine) -> str:
+    pools = [f"{number} ({counted(replicas, 'replica')})" for number, replicas in enumerate(worker_pools(machine))]
+    return f" in the worker pools {' and '.join(pools)}" if machine.count > 1 else ""
 
 
 def _prices(policy: PolicyConfig) -> str:

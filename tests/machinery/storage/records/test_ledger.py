@@ -280,6 +280,7 @@ SPECS = st.builds(
     arguments=st.lists(TEXT, max_size=3).map(tuple),
     machine=st.builds(
         Machine,
+        count=WHOLE,
         type=st.sampled_from(["g2-standard-8", "n1-highmem-2"]),
         accelerator=st.none() | st.just("NVIDIA_L4"),
         accelerator_count=WHOLE,
