@@ -145,9 +145,18 @@ def test_flex_start_needs_a_price_only_where_it_is_tried() -> None:
         (2, ("--batch-size", "64", "--accumulate", "8"), ": use 128"),
         (1, ("--batch-size", "4"), "by 8 ranks (a2-highgpu-8g"),
         (1, ("--batch-size", "4"), ": use 8"),
+        (2, ("--ranks", "8"), None),
+        (2, ("--ranks", "9"), "by 18 ranks ("),
+        (2, ("--ranks", "4"), "--ranks uses 8 of the 16 GPUs of 2 x a2-highgpu-8g with 8 x NVIDIA_TESLA_A100, and all"),
+        (2, ("--parallel", "ddp"), None),
+        (
+            2,
+            ("--parallel", "none"),
+            "--parallel none trains on one rank, and 2 x a2-highgpu-8g with 8 x NVIDIA_TESLA_A",
+        ),
     ],
 )
-def test_a_batch_that_the_ranks_cannot_share_is_refused(
+def test_a_step_that_the_ranks_cannot_share_is_refused(
     count: int, arguments: tuple[str, ...], said: str | None
 ) -> None:
     machine = Machine(

@@ -26,7 +26,7 @@ from spot.google import console_urls
 from spot.policy.slack import Slack
 from spot.storage.records.codec import encode
 from spot.storage.records.ledger import Ledger
-from spot.supervisor import service
+from spot.supervisor import preflight, service
 from spot.supervisor.reconcile import PassResult, Supervisor, describe
 from spot.supervisor.service import RunsResult
 from spot.supervisor.submit import SubmitOptions, SubmitPlan
@@ -168,7 +168,7 @@ def plan_values(plan: SubmitPlan) -> dict[str, Any]:
     return {
         "run": plan.run.id,
         **named(spec, "image", "arguments", "machine", "deadline"),
-        "ranks": spec.machine.ranks,
+        "ranks": preflight.step(plan.run)[0],
         "first": describe(plan.action),
         **named(spec.policy, "work", "work_is_measured", "usd_per_hour"),
         **named(plan.slack, "on_demand_start", "latest_on_demand_start"),

@@ -80,7 +80,7 @@ class Machine:
 
     @property
     def ranks(self) -> int:
-        """Return the ranks on all machines: one for each GPU, or one for each machine without a GPU."""
+        """Return the GPUs of all machines, or the machines without a GPU: the ranks by default."""
         return self.count * max(self.accelerator_count, 1)
 
 

@@ -11,7 +11,7 @@ from spot.policy.slack import counted_work
 from spot.pricing.estimate import RESTORE, mtbf, seconds
 from spot.pricing.quotes import described
 from spot.trainer.checkpoint.interval import DURABLE_FACTOR, LONGEST_S
-from spot.trainer.runtime.flags import parse
+from spot.trainer.runtime.flags import Flags, Parallel, parse
 from spot.trainer.runtime.signals import DEFAULT_GRACE_S, MARGIN
 
 LONGEST_GRACE_S = 30.0
@@ -102,26 +102,36 @@ def _long(run: Run, save: timedelta | None) -> str | None:
 
 def error(run: Run) -> str | None:
     """Return the first finding that no `--force` overrides."""
-    return _unenforced(run) or _uneven(run) or _no_flex_start(run)
+    return _unenforced(run) or _unshared(run) or _no_flex_start(run)
 
 
-def batch(run: Run) -> tuple[int, int]:
-    """Return the samples of a step on all ranks, and its forward passes on each."""
-    words = run.spec.arguments
-    pairs = [pair for pair in zip(words[::2], words[1::2], strict=True) if pair[0] in {"--batch-size", "--accumulate"}]
-    flags = parse([*chain.from_iterable(pairs)], {})
-    return flags.batch_size, flags.accumulate
+def step(run: Run) -> tuple[int, int]:
+    """Return the ranks on all machines, and the samples of a step that they share."""
+    flags, machine = _flags(run), run.spec.machine
+    return machine.count * flags.ranks if flags.ranks else machine.ranks, flags.batch_size
 
 
-def _uneven(run: Run) -> str | None:
-    """Report a batch that the ranks cannot share evenly. The trainer refuses it, on machines that are paid for."""
-    (samples, passes), ranks = batch(run), run.spec.machine.ranks
-    if not (rest := samples % (ranks * passes)):
+def _flags(run: Run) -> Flags:
+    """Return the flags on ranks as they were given, all others as they are by default."""
+    words, names = run.spec.arguments, {"--batch-size", "--accumulate", "--ranks", "--parallel"}
+    return parse(
+        [*chain.from_iterable(pair for pair in zip(words[::2], words[1::2], strict=True) if pair[0] in names)], {}
+    )
+
+
+def _unshared(run: Run) -> str | None:
+    """Report ranks that cannot share a step, or GPUs without a rank: the trainer refuses both on a paid machine."""
+    flags, machine, (ranks, samples) = _flags(run), run.spec.machine, step(run)
+    if ranks < machine.ranks:
+        return f"--ranks uses {ranks} of the {machine.ranks} GPUs of {described(machine)}, and all are billed: omit it"
+    if ranks > 1 and flags.parallel is Parallel.NONE:
+        return f"--parallel none trains on one rank, and {described(machine)} has {ranks}: use auto, ddp or fsdp"
+    if not (rest := samples % (ranks * flags.accumulate)):
         return None
-    below, each = samples - rest, f" in {passes} forward passes each" if passes > 1 else ""
+    below, each = samples - rest, f" in {flags.accumulate} forward passes each" if flags.accumulate > 1 else ""
     return (
-        f"--batch-size {samples} cannot be shared evenly by {ranks} ranks{each} ({described(run.spec.machine)}):"
-        f" use {f'{below} or ' if below else ''}{below + ranks * passes}"
+        f"--batch-size {samples} cannot be shared evenly by {ranks} ranks{each} ({described(machine)}):"
+        f" use {f'{below} or ' if below else ''}{below + ranks * flags.accumulate}"
     )
 
 

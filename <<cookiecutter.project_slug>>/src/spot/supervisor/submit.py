@@ -77,7 +77,7 @@ class SubmitPlan:
     @property
     def facts(self) -> list[tuple[str, str]]:
         run, slack, spec, policy = self.run, self.slack, self.run.spec, self.run.spec.policy
-        machine, ranks, samples = spec.machine, spec.machine.ranks, preflight.batch(run)[0]
+        machine, (ranks, samples) = spec.machine, preflight.step(run)
         lines = [
             ("run", run.id),
             *([("resumes", run.parent.run)] if run.parent else []),
