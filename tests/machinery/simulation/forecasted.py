@@ -31,7 +31,7 @@ def replays(usd: Sequence[float], hours: Sequence[float | None], *, apart: int =
                     "start": 60 * index,
                     "usd": cost,
                     "hours": end,
-                    "missed": end is None or end > 24,
+                    "late": end is None or end > 24,
                     "preemptions": 2,
                     "attempts": 3,
                     "spot_hours": 10.1,

@@ -62,12 +62,12 @@ def test_ours_costs_less_in_measured_capacity_and_is_in_time() -> None:
     found = played()
     assert found.saving is not None
     assert 0.3 < found.saving < 0.6
-    assert found.ours.missed == found.ours.unfinished == 0
+    assert found.ours.late == found.ours.unfinished == 0
 
 
 def test_a_deadline_that_no_policy_can_meet_is_missed_by_all() -> None:
     found = played(deadline=samples.after(hours=10.1))
-    assert [found.of(rival).missed for rival in Baseline] == [3, 3, 3]
+    assert [found.of(rival).late for rival in Baseline] == [3, 3, 3]
     assert found.ours.unfinished == 0
 
 
@@ -87,21 +87,21 @@ def test_quantiles_are_values_that_came() -> None:
 
 
 def test_what_never_happened_is_below_three_in_so_many() -> None:
-    assert replays([1] * 1000, [1.0] * 1000).missed_at_most == 0.003
-    assert replays([1, 1], [1.0, 1.0]).missed_at_most == 1
-    assert replays([1, 1], [1.0, 25.0]).missed_at_most is None
+    assert replays([1] * 1000, [1.0] * 1000).late_upper_bound == 0.003
+    assert replays([1, 1], [1.0, 1.0]).late_upper_bound == 1
+    assert replays([1, 1], [1.0, 25.0]).late_upper_bound is None
 
 
 def test_windows_that_overlap_or_come_twice_are_no_more_evidence() -> None:
     often = replays([1] * 100, [1.0] * 100, start=60)
-    assert (often.independent, often.missed_at_most) == (1, 1)
+    assert (often.independent, often.late_upper_bound) == (1, 1)
     assert replays([1] * 100, [1.0] * 100, apart=24 * 60).independent == 5  # hours 0, 24, 48, 72, 96
-    assert replays([1] * 100, [1.0] * 100, apart=24 * 60).missed_at_most == 0.6
+    assert replays([1] * 100, [1.0] * 100, apart=24 * 60).late_upper_bound == 0.6
 
 
 def test_a_replay_without_a_model_has_missed_its_deadline_and_has_no_end() -> None:
     found = replays([1, 2, 3], [20, None, 25])
-    assert (found.missed, found.unfinished, found.hours) == (2, 1, (20, 25))
+    assert (found.late, found.unfinished, found.hours) == (2, 1, (20, 25))
     assert found.ends == (20, 25, math.inf)
     assert quantile(found.ends, 0.95) == math.inf, "not of those alone that were done"
 

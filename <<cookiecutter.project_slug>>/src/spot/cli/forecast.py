@@ -3,7 +3,6 @@
 import logging
 from argparse import Namespace
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
@@ -14,11 +13,12 @@ from spot.cli.runs import overrides
 from spot.config.load import load
 from spot.config.settings import Settings
 from spot.core.errors import Exit
+from spot.core.format import named
 from spot.core.run import Run
 from spot.pricing.quotes import age_warning, by_region, described, quotes
 from spot.simulation import forecast as simulated
 from spot.simulation.capacity import Supply, assumed, from_file, measured, stand_ins
-from spot.simulation.forecast import Baseline, Case, Forecast, ReplayResult, ReplayResults, compare, quantile
+from spot.simulation.forecast import Baseline, Case, Forecast, ReplayResults, compare, quantile
 from spot.simulation.startup_times import StartupRanges, StartupTimes
 from spot.simulation.traces import Trace, read, shipped
 from spot.simulation.windows import windows
@@ -51,12 +51,12 @@ def _result(options: Namespace, settings: Settings, now: datetime) -> ForecastRe
     others = _others(settings, trace, {*asked, *taken}) if options.sweep == "regions" and len(asked) == 1 else ()
     if others:
         prices = by_region(settings.machine(), (*asked, *others), settings.price_table())
-        run = _with_policy(run, usd_per_hour=prices)
+        run = run.with_policy(usd_per_hour=prices)
     age = age_warning(quotes(settings.machine(), asked, settings.price_table()), now)
     notes = [line for line in (preflight.budget_note(run), age) if line]
     if run.spec.policy.flex_start:
         notes.append("FLEX_START is left out: its start times were never measured")
-        run = _with_policy(run, flex_start=False)
+        run = run.with_policy(flex_start=False)
     supply = _supply(options, trace, run, (*asked, *others))
     number = options.replays or (REPLAYS_OF_SWEEP if options.sweep else REPLAYS)
     return ForecastResult(
@@ -84,7 +84,7 @@ def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
     """Return the run that a submit would record now, without pins. Raises `SpotError` as a submit does."""
     settings = overridden(settings, overrides(options))
     run = run_of(settings, None, now, image=settings.cloud.image, arguments=settings.arguments())
-    run = _with_policy(run, work_is_measured=True)  # a replay states the work exactly
+    run = run.with_policy(work_is_measured=True)  # a replay states the work exactly
     if warnings := plan(run, force=True, save=settings.save).warnings:
         raise SubmitError(warnings[0])
     if without := run.spec.policy.unpriced:
@@ -95,19 +95,15 @@ def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
     return run
 
 
-def _with_policy(run: Run, **changes: Any) -> Run:
-    return replace(run, spec=replace(run.spec, policy=replace(run.spec.policy, **changes)))
-
-
 def _trace(options: Namespace) -> Trace | None:
     """Return the capacity to replay, or None to generate it. Raises `SpotError`."""
     if (options.mtbf_hours is None) != (options.outage_minutes is None):
         raise SubmitError("--mtbf-hours and --outage-minutes go together: time to a preemption, and time without spot")
-    if options.mtbf_hours is not None and options.trace is not None:
+    if options.mtbf_hours is None:
+        return read(options.trace) if options.trace else shipped()
+    if options.trace:
         raise SubmitError("--trace and --mtbf-hours exclude each other: capacity is measured or generated")
-    if options.mtbf_hours is not None:
-        return None
-    return shipped() if options.trace is None else read(options.trace)
+    return None
 
 
 def _others(settings: Settings, trace: Trace | None, taken: Collection[str]) -> tuple[str, ...]:
@@ -148,21 +144,15 @@ def _cases(sweep: str | None, run: Run, supply: Supply, others: Sequence[str]) -
 
 def _values(result: ForecastResult) -> dict[str, Any]:
     """Return a forecast for JSON, with every replay."""
-    run, supply, machine, policy = result.run, result.supply, result.run.spec.machine, result.run.spec.policy
+    run, supply = result.run, result.supply
     return {
-        "machine": machine.type,
-        "count": machine.count,
-        "accelerator": machine.accelerator,
-        "accelerator_count": machine.accelerator_count,
-        "strategy": policy.strategy,
-        "regions": policy.regions,
-        "work_hours": policy.work,
+        "machine": run.spec.machine.type,
+        **named(run.spec.machine, "count", "accelerator", "accelerator_count"),
+        **named(run.spec.policy, "strategy", "regions", "work"),
         "deadline_hours": run.spec.deadline - run.submitted_at,
         "capacity": supply.origin,
         "notes": [*supply.notes, *result.notes],
-        "sweep": result.sweep,
-        "replays": result.replays,
-        "seed": result.seed,
+        **named(result, "sweep", "replays", "seed"),
         "cases": [_case(supply.trace, found) for found in result.forecasts],
     }
 
@@ -170,9 +160,8 @@ def _values(result: ForecastResult) -> dict[str, Any]:
 def _case(trace: Trace, found: Forecast) -> dict[str, Any]:
     policy = found.case.run.spec.policy
     return {
-        "label": found.case.label,
+        **named(found.case, "label", "deadline_hours"),
         "regions": policy.regions,
-        "deadline_hours": found.case.deadline_hours,
         "usd_per_hour": {region: policy.usd_per_hour[region] for region in policy.regions},
         "saving": found.saving,
         **{key: _samples(trace, found.of(baseline)) for baseline, key in _KEYS.items()},
@@ -183,22 +172,12 @@ def _samples(trace: Trace, one: ReplayResults) -> dict[str, Any]:
     return {
         "usd": {"mean": one.mean_usd, **_quantiles(one.usd)},
         "hours": _quantiles(one.ends),
-        "late": one.missed,
-        "late_upper_bound": one.missed_at_most,
-        "independent": one.independent,
-        "unfinished": one.unfinished,
+        **named(one, "late", "late_upper_bound", "independent", "unfinished"),
         **{name: one.mean(attrgetter(name)) for name in FIGURES},
-        "replays": [_sample(trace, sample) for sample in one.replays],
-    }
-
-
-def _sample(trace: Trace, sample: ReplayResult) -> dict[str, Any]:
-    return {
-        "from": trace.start + timedelta(minutes=sample.start),
-        "usd": sample.usd,
-        "hours": sample.hours,
-        "late": sample.missed,
-        **{name: getattr(sample, name) for name in FIGURES},
+        "replays": [
+            {"from": trace.start + timedelta(minutes=replay.start), **named(replay, "usd", "hours", "late", *FIGURES)}
+            for replay in one.replays
+        ],
     }
 
 

@@ -71,7 +71,7 @@ def _numbers(found: Forecast) -> Table:
         ("  95 % below", lambda one: _usd(one, 0.95)),
         ("done after, median", lambda one: _hours(one, 0.5)),
         ("  95 % before", lambda one: _hours(one, 0.95)),
-        ("late", lambda one: f"{one.missed} of {len(one.replays)}"),
+        ("late", lambda one: f"{one.late} of {len(one.replays)}"),
         ("late, share", lambda one: chance(one).replace("95 % upper bound", "<")),
     ]
     if any(found.of(baseline).unfinished for baseline in Baseline):
@@ -106,7 +106,7 @@ def _sweep_table(result: ForecastResult, *, bars: bool) -> Table:
             money(ours.mean_usd),
             saved(found),
             _hours(ours, 0.5),
-            Text(f"{ours.missed} of {len(ours.replays)}", style="bold red" if ours.missed else ""),
+            Text(f"{ours.late} of {len(ours.replays)}", style="bold red" if ours.late else ""),
         ]
         if bars:
             cells.append("" if found.saving is None else Bar(1, 0, 1 - found.saving, width=BAR, color="green"))
@@ -155,8 +155,8 @@ def headline(found: Forecast) -> Text:
     else:
         text.append(": ").append_text(_saving(1 - ours.mean_usd / found.on_demand.mean_usd))
         text.append(_against_the_window(found))
-    late = f"{ours.missed} of {number} late ({chance(ours)}, {counted(ours.independent, 'independent window')})."
-    return text.append(". ").append(late, style="bold red" if ours.missed else "")
+    late = f"{ours.late} of {number} late ({chance(ours)}, {counted(ours.independent, 'independent window')})."
+    return text.append(". ").append(late, style="bold red" if ours.late else "")
 
 
 def _against_the_window(found: Forecast) -> str:
@@ -188,9 +188,9 @@ def _saving(saving: float) -> Text:
 
 def chance(samples: ReplayResults) -> str:
     """Return the share of late replays, or the bound that zero of them allow."""
-    if samples.missed_at_most is not None:
-        return f"95 % upper bound {percent(max(samples.missed_at_most, LEAST))}"
-    return percent(samples.missed / len(samples.replays))
+    if samples.late_upper_bound is not None:
+        return f"95 % upper bound {percent(max(samples.late_upper_bound, LEAST))}"
+    return percent(samples.late / len(samples.replays))
 
 
 def rests_on(result: ForecastResult) -> list[str]:

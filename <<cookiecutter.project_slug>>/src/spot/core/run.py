@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 from spot.core import fields
 from spot.core.history import Alarm, Parent, TrainingProgress
@@ -263,6 +263,9 @@ class Run:
     def with_attempt(self, attempt: Attempt) -> Self:
         """Return the run with a new version of one of its attempts."""
         return replace(self, attempts=tuple(attempt if one.id == attempt.id else one for one in self.attempts))
+
+    def with_policy(self, **changes: Any) -> Self:
+        return replace(self, spec=replace(self.spec, policy=replace(self.spec.policy, **changes)))
 
     def usd_spent(self, now: datetime) -> float | None:
         """Return the cost so far, None if a price is not known."""

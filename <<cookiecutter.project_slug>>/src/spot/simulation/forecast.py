@@ -55,8 +55,7 @@ class ReplayResult:
     usd: float
     hours: float | None
     """From submit to the model; None without a model."""
-    missed: bool
-    """Whether the deadline was missed."""
+    late: bool
     preemptions: int
     attempts: int
     spot_hours: float
@@ -80,17 +79,17 @@ class ReplayResults:
         return sum(map(value, self.replays)) / len(self.replays)
 
     @property
-    def missed(self) -> int:
-        return sum(result.missed for result in self.replays)
+    def late(self) -> int:
+        return sum(result.late for result in self.replays)
 
     @property
     def unfinished(self) -> int:
         return sum(result.hours is None for result in self.replays)
 
     @property
-    def missed_at_most(self) -> float | None:
-        """Return the 95 % upper bound of the miss rate where no replay missed; None where some did."""
-        return None if self.missed else min(CERTAIN / self.independent, 1.0)
+    def late_upper_bound(self) -> float | None:
+        """Return the 95 % upper bound of the share where no replay was late; None where some were."""
+        return None if self.late else min(CERTAIN / self.independent, 1.0)
 
     @property
     def independent(self) -> int:
@@ -155,7 +154,7 @@ def compare(case: Case, windows: Windows, times: StartupTimes, starts: Sequence[
                     start=start,
                     usd=replayed.usd,
                     hours=None if end is None else end / 60,
-                    missed=replayed.missed,
+                    late=replayed.missed,
                     preemptions=replayed.run.preemptions,
                     attempts=len(replayed.run.attempts),
                     spot_hours=billed[Provisioning.SPOT] / 60,

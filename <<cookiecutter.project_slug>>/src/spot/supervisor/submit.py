@@ -149,8 +149,7 @@ def plan_submit(settings: Settings, options: SubmitOptions, now: datetime, *, gi
         except SpotError as error:
             notes.append(f"the last run was not read: {error}")
     if measured:
-        policy = replace(run.spec.policy, work=measured.work, work_is_measured=True, tail=measured.tail)
-        run = replace(run, spec=replace(run.spec, policy=policy))
+        run = run.with_policy(work=measured.work, work_is_measured=True, tail=measured.tail)
     planned = plan_priced(settings, options, run)
     return replace(planned, notes=(*planned.notes, *notes), measured_by=measured.run if measured else None)
 
@@ -199,10 +198,7 @@ def plan(run: Run, *, force: bool, save: timedelta | None = None, seen: Observat
     """
     slack = Slack.of(run, seen, run.submitted_at)
     _check_id(run)
-    checked = run
-    if run.parent:  # only the work left costs money and time
-        left = replace(run.spec.policy, work=slack.work)
-        checked = replace(run, spec=replace(run.spec, policy=left))
+    checked = run.with_policy(work=slack.work) if run.parent else run  # only the work left costs money and time
     if error := preflight.error(checked):
         raise SubmitError(error)
     warnings = _late(checked, slack) + preflight.warnings(checked, save)
