@@ -82,7 +82,6 @@ def successor_of(run: Run, attempt: Attempt) -> Attempt | None:
 
 
 def saved_at(attempt: Attempt, observation: Observation | None) -> datetime | None:
-    """Return when the newest checkpoint of an attempt was taken."""
     progress = observation.progress if observation else None
     return attempt.saved_at or (progress.at if progress and progress.attempt == attempt.id else None)
 

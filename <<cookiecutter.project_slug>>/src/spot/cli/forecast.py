@@ -33,7 +33,6 @@ _log = logging.getLogger(__name__)
 
 
 def forecast(options: Namespace) -> int:
-    """Show a forecast of the run that the settings and options describe."""
     settings = load(options.settings)
     result = _result(options, settings, datetime.now(UTC))
     if options.svg:

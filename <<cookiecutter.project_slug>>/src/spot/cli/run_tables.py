@@ -103,7 +103,6 @@ def _attempts_table(attempts: Sequence[Attempt]) -> Table:
 
 
 def _standing(run: Run, seen: Observation | None, now: datetime) -> Table:
-    """Return work and time as bars, and the numbers behind them."""
     slack = Slack.of(run, seen or Observation(), now)
     is_open = run.state is RunState.OPEN
     shown = facts([("run", Text.assemble(run.id, "  ", _styled(run.state)))])

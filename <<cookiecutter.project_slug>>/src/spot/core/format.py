@@ -36,7 +36,6 @@ def counted(number: int, what: str) -> str:
 
 
 def state_of(attempt: Attempt) -> str:
-    """Return the state of the job in lower case."""
     return attempt.state.name.lower() if attempt.job else "being created"
 
 

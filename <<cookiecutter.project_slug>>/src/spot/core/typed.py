@@ -52,7 +52,6 @@ class Key:
 
     @property
     def allowed(self) -> str:
-        """Return which values are allowed."""
         item = get_args(self.kind)[0] if get_origin(self.kind) is tuple else self.kind
         allowed = _ALLOWED.get(item) or f"one of {', '.join(word(one) for one in get_args(item))}"
         return allowed if item is self.kind else f"a list, each item {allowed}"

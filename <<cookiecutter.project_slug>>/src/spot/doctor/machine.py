@@ -36,7 +36,6 @@ def _region(region: str, named: str, zones: set[str], settings: Settings) -> Fin
 
 
 def _zones_with(api: GoogleApi, project: str, kind: str, name: str) -> set[str]:
-    """Return the zones with a resource of this kind and name."""
     path = f"compute/v1/projects/{quote(project, safe='')}/aggregated/{kind}"
     return {
         scope.removeprefix("zones/")

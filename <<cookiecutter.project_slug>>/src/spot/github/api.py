@@ -58,7 +58,6 @@ class GitHub:
 
     @classmethod
     def of_this_workflow(cls) -> Self:
-        """Return the repository of the workflow that runs this process."""
         missing = [name for name in ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GITHUB_TOKEN") if not os.environ.get(name)]
         if missing:
             raise GitHubError(f"{', '.join(missing)} not set: run this in a GitHub workflow")

@@ -22,7 +22,6 @@ _MARK = re.compile(r"<!-- spot (run|deadline) ([a-z0-9_-]+) -->")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
     to_open: tuple[Run, ...]
-    """Failed runs."""
     to_alarm: tuple[Run, ...]
     """Runs with alarms that have not failed."""
     to_close: tuple[Issue, ...]

@@ -82,7 +82,6 @@ class GoogleApi:
         return answer
 
     def pages(self, api: str, path: str, params: Params) -> Iterator[dict[str, Any]]:
-        """Return each page of a list. Raises `GoogleApiError`."""
         page = self.get(api, path, params)
         yield page
         while token := page.get("nextPageToken"):
@@ -156,7 +155,6 @@ def _not_refreshed(error: auth_errors.GoogleAuthError) -> GoogleApiError:
 
 
 def refusal(api: str, response: requests.Response) -> GoogleApiError:
-    """Return the error of a response, with a fix."""
     status = response.status_code
     said, fix, denied = response.reason or "no reason given", _FIX.get(status, ""), status == 403
     with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):  # not in Google's form of an error

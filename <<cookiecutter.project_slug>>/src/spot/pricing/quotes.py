@@ -29,7 +29,6 @@ class Quote:
     undated: tuple[str, ...]
     """Resources whose price has no day."""
     sources: tuple[str, ...]
-    """The tables that state the prices."""
 
     def usd_per_hour(self, provisioning: Provisioning) -> float:
         """Return machine and disk. FLEX_START counts as spot, because its price is not published."""

@@ -134,7 +134,6 @@ def _attempt(cost: AttemptCost, now: datetime, y: float, scale: _Scale) -> dict[
 
 
 def _bar(style: str, start: datetime, end: datetime, y: float, height: float, scale: _Scale) -> Iterator[_Bar]:
-    """Yield a bar unless it would be empty."""
     left, right = scale.x(start), scale.x(end)
     if right > left:
         yield _Bar(style=style, x=left, y=y, width=max(right - left, THINNEST), height=height)

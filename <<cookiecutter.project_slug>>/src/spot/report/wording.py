@@ -167,7 +167,6 @@ def interruptions(account: Account) -> str:
 
 
 def _cost(account: Account) -> str:
-    """Return the cost, by provisioning if there were several."""
     if account.usd is None:
         return "unknown: no price for the billed hours"
     parts: dict[str, float] = {}
@@ -185,7 +184,6 @@ def _parent(parent: Parent, own: float | None) -> str:
 
 
 def _on_demand(account: Account) -> str:
-    """Return the cost of the same steps on demand, and its parts."""
     found = account.on_demand
     if found is None:
         return "unknown: no price"

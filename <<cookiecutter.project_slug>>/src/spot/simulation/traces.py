@@ -195,7 +195,6 @@ def _rows(path: Path, name: str) -> list[list[str]]:
 
 
 def _zones(name: str, names: list[str]) -> list[str]:
-    """Return the region of each column of counts."""
     if len(names) < 2:
         raise SpotError(f"{name}, line 1: no column for a zone, only {names}")
     if len(set(names)) < len(names):

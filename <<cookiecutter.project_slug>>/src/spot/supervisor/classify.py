@@ -57,7 +57,6 @@ class AttemptEvidence:
     advanced: bool = False
     """Whether the attempt committed a checkpoint."""
     completed: bool = False
-    """Whether the completion record exists."""
     cancel: Cancel | None = None
     """The supervisor's own cancel, if any."""
     replaced: bool = False

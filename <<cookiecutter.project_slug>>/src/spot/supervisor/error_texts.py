@@ -1,10 +1,11 @@
-"""Recognize what the errors of Vertex AI mean by families of texts: their wording varies, their codes contradict it.
-
-Real texts: https://cloud.google.com/vertex-ai/docs/training/troubleshooting, public issues and repositories.
-"""
+"""Recognize what the errors of Vertex AI mean by families of texts: their wording varies, their codes contradict it."""
 
 import re
-from enum import Enum
+import tomllib
+from collections.abc import Mapping
+from enum import StrEnum, auto
+from functools import cache
+from importlib.resources import files
 
 from spot.core.run import Spec
 from spot.google.rest import SDK_PROJECT
@@ -14,44 +15,29 @@ _OUT_OF_MEMORY_BEFORE = re.compile(r"low on memory|out[ -]of[ -]memory\W+(?:\w+\
 _OUT_OF_MEMORY_AFTER = re.compile(r"\D{0,30}\breason\W+OOM", re.IGNORECASE)
 
 
-def _texts(*patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(patterns), re.IGNORECASE | re.DOTALL)
+class Family(StrEnum):
+    """Name the families of error_families.toml."""
 
-
-class Family(Enum):
-    """Name the families, in the order of their precedence."""
-
-    OUT_OF_MEMORY = _texts("low on memory", "out[ -]of[ -]memory", "OOM-?killed")
-    TRANSIENT = _texts(
-        "being provisioned", "try again in a", r"\bper (?:minute|second)", "rate limit", "too many requests",
-        "submission requests", r"\(CRUD\)",
-    )  # fmt: skip
-    PERMISSION = _texts(
-        r"permission\b.{0,200}?\b(?:denied|missing|required)", r"denied\b.{0,40}\bpermission", "PERMISSION_DENIED",
-        r"(?:do|does|did)(?:n.t| not) have\b.{0,60}?\bpermission", r"\blacks?\b.{0,60}?\bpermission",
-        r"\bunauthori[sz]ed\b", "not authori[sz]ed", r"act as service.?account",
-        r"service account\b.{0,200}?(?:does not|doesn.t|may not) exist", "pull image.{0,400}(?:denied|forbidden)",
-    )  # fmt: skip
-    PREEMPTED = _texts(r"\bpreempted\b", "host maintenance", "maintenance event")
-    STOCKOUT = _texts(
-        "stockout", "resources are insufficient", "insufficient (?:resources|capacity)", "not have enough resources",
-        "RESOURCE_POOL_EXHAUSTED", r"UNAVAILABLE\b.{0,80}COMPUTE_ENGINE", r"COMPUTE_ENGINE\b.{0,80}UNAVAILABLE",
-    )  # fmt: skip
-    QUOTA = _texts(
-        r"exceeds?\b.{0,40}\bquota", r"quotas?\b.{0,80}?\b(?:exceed|exhausted|failure)", "quota failure",
-        "exceeds the allowed maximum", r"custom_?model_?training", "restricted_image_training",
-    )  # fmt: skip
-    CLUSTER = _texts("on your cluster", "will not be retried", "max error retry", "unexpected response")
-    INTERNAL = _texts(r"\binternal\b.{0,20}\berror")
-    REJECTED = _texts(
-        r"\bnot supported\b", "unsupported", r"\blocation\b.{0,80}not found", "list of found errors",
-        r"invalid (?:value|argument|request|field)", "same regional location",
-    )  # fmt: skip
+    OUT_OF_MEMORY = auto()
+    TRANSIENT = auto()
+    PERMISSION = auto()
+    PREEMPTED = auto()
+    STOCKOUT = auto()
+    QUOTA = auto()
+    CLUSTER = auto()
+    INTERNAL = auto()
+    REJECTED = auto()
 
     @classmethod
     def of(cls, text: str) -> "Family | None":
         """Return the first family that the text belongs to, None for an unknown text."""
-        return next((family for family in cls if family.value.search(text)), None)
+        return next((family for family, pattern in _patterns().items() if pattern.search(text)), None)
+
+
+@cache
+def _patterns() -> Mapping[Family, re.Pattern[str]]:
+    table = tomllib.loads((files("spot.supervisor") / "error_families.toml").read_text(encoding="utf-8"))
+    return {Family[name]: re.compile("|".join(texts), re.IGNORECASE | re.DOTALL) for name, texts in table.items()}
 
 
 def exit_status(text: str) -> int | None:
@@ -68,7 +54,6 @@ def ran_out_of_memory(text: str) -> bool:
 
 
 def grant(text: str, spec: Spec) -> str:
-    """Return the command that grants the missing permission which the text reports."""
     if SDK_PROJECT in text:
         return f"gcloud auth application-default set-quota-project {spec.project}"
     if re.search(r"act as service.?account|service account\b.{0,200}exist", text, re.IGNORECASE | re.DOTALL):

@@ -100,7 +100,6 @@ def _look(run: Run, active: Attempt, jobs: JobClient, now: datetime) -> JobSnaps
 
 
 def _cancel_extra(run: Run, attempt: Attempt, extra: JobSnapshot, jobs: JobClient) -> None:
-    """Cancel a job that no attempt stands for."""
     if not extra.state.ended and extra.state is not JobState.CANCELLING:
         _log.warning("%s: cancelling job %s, which %s does not need", run.id, extra.name, attempt.id)
         jobs.cancel(extra.name)
@@ -132,7 +131,6 @@ def _merged(active: Attempt, snapshot: JobSnapshot, seen: Observation, now: date
 
 
 def _advanced(active: Attempt, progress: TrainingProgress) -> Attempt:
-    """Return `active` with the checkpoint that it wrote."""
     if active.advanced_at is None:
         # A standby begins where the replaced attempt stopped, not where the run stood at the decision.
         active = replace(active, from_step=active.from_step if progress.from_step is None else progress.from_step)

@@ -177,7 +177,6 @@ class _Pass:
         return ended(run)
 
     def _act(self, record: Record, run: Run, action: Action) -> Record:
-        """Record the intent, then act."""
         now = self._to.clock.now()
         decision = Decision(at=now, action=describe(action).partition(":")[0], reason=action.reason)
         run = replace(run, decisions=(*run.decisions, decision))
@@ -269,7 +268,6 @@ def is_settling(active: Attempt, now: datetime) -> bool:
 
 
 def ended(run: Run) -> str:
-    """Say that a closed run needs no reconcile."""
     return f"nothing: the run has ended ({run.state})"
 
 

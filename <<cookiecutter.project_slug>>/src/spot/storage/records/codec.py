@@ -23,7 +23,6 @@ DEEPEST = 20
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 LONGEST = timedelta(days=3660)
 REASON = 200
-"""Most letters of the reason in a message."""
 
 _Record = TypeVar("_Record")
 

@@ -45,7 +45,6 @@ class Lease:
 
     @property
     def attempt(self) -> str:
-        """Return the attempt of the holder."""
         return attempt_of(self.holder)
 
     def claimed_by(self, name: str, replaces: str | None = None) -> Lease:
@@ -88,7 +87,6 @@ def _with(attempts: tuple[str, ...], attempt: str) -> tuple[str, ...]:
 
 
 def process_name(attempt: str, start: int) -> str:
-    """Return the name of a process in the lease."""
     return f"{attempt}.{start}"
 
 
