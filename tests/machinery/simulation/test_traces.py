@@ -115,8 +115,8 @@ def test_the_shipped_trace_has_two_weeks_of_four_regions_and_one_gap() -> None:
 
 
 BAD = {
-    "empty": ("", ": 0 lines; a trace has"),
-    "no rows": (HEADER + "\n", ": 1 line; a trace has"),
+    "empty": ("", "line 0: no column for a zone"),
+    "no rows": (HEADER + "\n", "line 1: a trace has"),
     "no zones": ("scheduled_at_utc\n2025-10-04T00:10:00Z\n", "line 1: no column for a zone"),
     "negative": (TRACE.replace("0,0,", "0,-2,"), "line 4: '-2' is not a count"),
     "a fraction": (TRACE.replace("0,0,", "0,1.5,"), "line 4: '1.5' is not a count"),
@@ -141,7 +141,7 @@ BAD = {
         "line 5: .* more than ten years after the first",
     ),
     "no region": (TRACE.replace("us-central1-b", "us-central1"), "line 1: 'us-central1' is not a zone"),
-    "an open quote": (TRACE.replace("0,0,", '0,"0,'), "is not CSV"),
+    "an open quote": (TRACE.replace("0,0,", '0,"0,'), "line 5: unexpected end of data"),
 }
 
 

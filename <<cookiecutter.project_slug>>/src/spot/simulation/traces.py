@@ -121,21 +121,23 @@ def shipped() -> Trace:
 
 def read(path: Path, name: str | None = None) -> Trace:
     """Read a trace. Raise `SpotError` with the file, the line and the value."""
-    name = name or str(path)
-    rows = _rows(path, name)
-    zones = _zones(name, rows[0])
-    times: list[datetime] = []
-    cells: list[list[int | None]] = []
-    for line, row in enumerate(rows[1:], 2):
-        where = f"{name}, line {line}"
-        if len(row) != len(rows[0]):
-            raise SpotError(f"{where}: {len(row)} values for {len(rows[0])} named columns")
-        times.append(_time(where, row[0]))
-        if times[-1:] <= times[-2:-1]:
-            raise SpotError(f"{where}: {row[0]!r} is not after the previous time; sort the lines by time")
-        if times[-1] - times[0] > LONGEST:
-            raise SpotError(f"{where}: {row[0]!r} is more than ten years after the first time; shorten the trace")
-        cells.append([_count(where, cell) if cell else None for cell in row[1:]])
+    name, times, cells = name or str(path), list[datetime](), list[list[int | None]]()
+    try:
+        rows = csv.reader(read_text(path).rstrip().splitlines(), strict=True)
+    except FileNotFoundError as error:
+        raise SpotError(f"{name}: {error.strerror}") from error
+    try:
+        names = next(rows, [])
+        zones = _zones(names)
+        for row in rows:
+            if len(row) != len(names):
+                raise ValueError(f"{len(row)} values for {len(names)} named columns")
+            times.append(_time(row[0], times))
+            cells.append([_count(cell) if cell else None for cell in row[1:]])
+        if not times:
+            raise ValueError("a trace has a line of column names and lines of counts")
+    except (csv.Error, ValueError) as error:
+        raise SpotError(f"{name}, line {rows.line_num}: {error}") from error
     minutes = tuple((time - times[0]) / _MINUTE for time in times)
     columns: dict[str, list[tuple[int | None, ...]]] = {}
     for region, column in zip(zones, zip(*cells, strict=True), strict=True):
@@ -180,40 +182,34 @@ def _between_gaps(probed: Sequence[float], usual: float, end: float) -> Spans:
     return merged((int(begin), int(end)) for begin, end in zip(probed, ends, strict=True))
 
 
-def _rows(path: Path, name: str) -> list[list[str]]:
-    try:
-        rows = list(csv.reader(read_text(path).splitlines(), strict=True))
-    except FileNotFoundError as error:
-        raise SpotError(f"{name}: {error.strerror}") from error
-    except csv.Error as error:
-        raise SpotError(f"{name} is not CSV: {error}") from error
-    while rows and not rows[-1]:
-        rows.pop()
-    if len(rows) < 2:
-        raise SpotError(f"{name}: {counted(len(rows), 'line')}; a trace has a line of column names and lines of counts")
-    return rows
-
-
-def _zones(name: str, names: list[str]) -> list[str]:
-    if len(names) < 2:
-        raise SpotError(f"{name}, line 1: no column for a zone, only {names}")
-    if len(set(names)) < len(names):
-        raise SpotError(f"{name}, line 1: {max(names, key=names.count)!r} names more than one column")
+def _zones(names: list[str]) -> list[str]:
+    """Return the region of each column of counts."""
     found = [(zone, _ZONE.fullmatch(zone)) for zone in names[1:]]
+    if not found:
+        raise ValueError(f"no column for a zone, only {names}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{max(names, key=names.count)!r} names more than one column")
     for zone, match in found:
         if not match:
-            raise SpotError(f"{name}, line 1: {zone!r} is not a zone such as us-central1-a")
+            raise ValueError(f"{zone!r} is not a zone such as us-central1-a")
     return [match["region"] for _, match in found if match]
 
 
-def _time(where: str, cell: str) -> datetime:
+def _time(cell: str, before: Sequence[datetime]) -> datetime:
+    at = None
     with contextlib.suppress(ValueError, OverflowError):  # OverflowError: before the year 1 in UTC
-        if (at := datetime.fromisoformat(cell)).tzinfo is not None:
-            return at.astimezone(UTC)
-    raise SpotError(f"{where}: {cell!r} is not a time with an offset, such as 2025-10-04T00:10:00Z")
+        stated = datetime.fromisoformat(cell)
+        at = stated.astimezone(UTC) if stated.tzinfo else None
+    if at is None:
+        raise ValueError(f"{cell!r} is not a time with an offset, such as 2025-10-04T00:10:00Z")
+    if before and at <= before[-1]:
+        raise ValueError(f"{cell!r} is not after the previous time; sort the lines by time")
+    if before and at - before[0] > LONGEST:
+        raise ValueError(f"{cell!r} is more than ten years after the first time; shorten the trace")
+    return at
 
 
-def _count(where: str, cell: str) -> int:
+def _count(cell: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", cell):
-        raise SpotError(f"{where}: {cell!r} is not a count of machines: a whole number from 0 up")
+        raise ValueError(f"{cell!r} is not a count of machines: a whole number from 0 up")
     return int(cell)
