@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from spot.google.rest import GoogleApi, GoogleApiError
@@ -36,17 +37,8 @@ def find(api: GoogleApi, service: str, path: str) -> dict[str, Any] | None:
         return None
 
 
-def ok(check: str, detail: str) -> Finding:
-    return Finding(check=check, status=Status.OK, detail=detail)
+def _finding(status: Status, check: str, detail: str, fix: str = "") -> Finding:
+    return Finding(check=check, status=status, detail=detail, fix=fix)
 
 
-def failed(check: str, detail: str, fix: str) -> Finding:
-    return Finding(check=check, status=Status.FAILED, detail=detail, fix=fix)
-
-
-def warning(check: str, detail: str, fix: str) -> Finding:
-    return Finding(check=check, status=Status.WARNING, detail=detail, fix=fix)
-
-
-def unknown(check: str, detail: str, fix: str = "") -> Finding:
-    return Finding(check=check, status=Status.UNKNOWN, detail=detail, fix=fix)
+ok, warning, failed, unknown = (partial(_finding, status) for status in Status)

@@ -30,19 +30,7 @@ from google.cloud.storage.exceptions import DataCorruption
 from requests.adapters import HTTPAdapter
 
 from spot.core.errors import LOGIN, PermissionDenied, TemporarilyUnavailable
-from spot.storage.base import (
-    GIVE_UP_S,
-    Cancelled,
-    Conflict,
-    Damaged,
-    Entry,
-    NotFound,
-    Object,
-    Written,
-    checked_name,
-    never,
-    root_cause,
-)
+from spot.storage import base
 from spot.storage.checksum import CHUNK, crc32c
 
 EMULATOR = "STORAGE_EMULATOR_HOST"
@@ -80,7 +68,7 @@ class GcsStore:
         prefix: str,
         *,
         credentials: Credentials,
-        give_up_s: float = GIVE_UP_S,
+        give_up_s: float = base.GIVE_UP_S,
         first_delay_s: float = FIRST_DELAY_S,
     ) -> None:
         self.uri = f"gs://{bucket}/{prefix}" if prefix else f"gs://{bucket}"
@@ -98,7 +86,7 @@ class GcsStore:
         self._client = Client(project="unused", credentials=credentials)
 
     @classmethod
-    def open(cls, uri: str, *, give_up_s: float = GIVE_UP_S) -> GcsStore:
+    def open(cls, uri: str, *, give_up_s: float = base.GIVE_UP_S) -> GcsStore:
         """Return the store at `gs://bucket/prefix`. The emulator over plain http needs no credentials."""
         bucket, _, prefix = uri.removeprefix("gs://").partition("/")
         prefix = prefix.rstrip("/")
@@ -114,13 +102,13 @@ class GcsStore:
         return cls(bucket, prefix, credentials=credentials, give_up_s=give_up_s)
 
     def write(
-        self, name: str, data: bytes | memoryview, *, if_generation: int, cancelled: Callable[[], bool] = never
-    ) -> Written:
+        self, name: str, data: bytes | memoryview, *, if_generation: int, cancelled: Callable[[], bool] = base.never
+    ) -> base.Written:
         size, checksum = memoryview(data).nbytes, crc32c(data)
         body = _Multipart(self._full(name), data, checksum, cancelled)
         sent = 0
 
-        def send() -> Written:
+        def send() -> base.Written:
             nonlocal sent
             sent += 1
             with self._request(
@@ -135,24 +123,24 @@ class GcsStore:
 
         try:
             written = self._call(send, f"cannot write {self.uri}/{name}", cancelled, size)
-        except Conflict:
+        except base.Conflict:
             # The reply to an earlier try may have been lost.
             entries = self.list(name) if sent > 1 else []
             found = [one for one in entries if (one.name, one.size, one.crc32c) == (name, size, checksum)]
             if not found:
                 raise
-            return Written(generation=found[0].generation, size=size, crc32c=checksum)
-        except NotFound as error:
+            return base.Written(generation=found[0].generation, size=size, crc32c=checksum)
+        except base.NotFound as error:
             raise self._no_bucket() from error
         if (written.size, written.crc32c) != (size, checksum):
-            raise Damaged(f"{self.uri}/{name}: sent {size} bytes, {written.size} with another checksum arrived")
+            raise base.Damaged(f"{self.uri}/{name}: sent {size} bytes, {written.size} with another checksum arrived")
         return written
 
-    def read(self, name: str) -> Object:
-        def fetch() -> Object:
+    def read(self, name: str) -> base.Object:
+        def fetch() -> base.Object:
             blob = self._client.bucket(self._bucket).blob(self._full(name))
             data = blob.download_as_bytes(raw_download=True, **_ONE_TRY)
-            return Object(data=data, generation=int(blob.generation or 0))
+            return base.Object(data=data, generation=int(blob.generation or 0))
 
         return self._call(fetch, f"cannot read {self.uri}/{name}")
 
@@ -167,11 +155,11 @@ class GcsStore:
             ) as response:
                 declared = int(response.headers.get("content-length", view.nbytes))
                 if declared != view.nbytes:
-                    raise Damaged(f"{self.uri}/{name} has {declared} bytes, expected {view.nbytes}")
+                    raise base.Damaged(f"{self.uri}/{name} has {declared} bytes, expected {view.nbytes}")
                 filled = 0
                 for chunk in response.iter_content(CHUNK):
                     if filled + len(chunk) > view.nbytes:
-                        raise Damaged(f"{self.uri}/{name} has more than the {view.nbytes} bytes expected")
+                        raise base.Damaged(f"{self.uri}/{name} has more than the {view.nbytes} bytes expected")
                     view[filled : filled + len(chunk)] = chunk
                     filled += len(chunk)
                 if filled != view.nbytes:
@@ -179,26 +167,26 @@ class GcsStore:
 
         self._call(fetch, f"cannot read {self.uri}/{name}")
 
-    def list(self, prefix: str) -> list[Entry]:
-        def fetch() -> list[Entry]:
+    def list(self, prefix: str) -> list[base.Entry]:
+        def fetch() -> list[base.Entry]:
             blobs = self._client.list_blobs(self._bucket, prefix=self._prefix + prefix, fields=_LISTED, **_ONE_TRY)
             listed = ((blob.name, _written(blob.generation, blob.size, blob.crc32c)) for blob in blobs)
-            return [Entry(name=name[len(self._prefix) :], **asdict(written)) for name, written in listed]
+            return [base.Entry(name=name[len(self._prefix) :], **asdict(written)) for name, written in listed]
 
         try:
             return sorted(self._call(fetch, f"cannot list {self.uri}/{prefix}"), key=lambda entry: entry.name)
-        except NotFound as error:
+        except base.NotFound as error:
             raise self._no_bucket() from error
 
     def delete(self, name: str) -> None:
         def remove() -> None:
             self._client.bucket(self._bucket).blob(self._full(name)).delete(**_ONE_TRY)
 
-        with contextlib.suppress(NotFound):
+        with contextlib.suppress(base.NotFound):
             self._call(remove, f"cannot delete {self.uri}/{name}")
 
     def _full(self, name: str) -> str:
-        return self._prefix + checked_name(name)
+        return self._prefix + base.checked_name(name)
 
     def _request(self, method: str, path: str, **arguments: Any) -> requests.Response:
         session: requests.Session = self._session
@@ -208,12 +196,14 @@ class GcsStore:
         with response:
             raise api.from_http_response(response)  # type: ignore[no-untyped-call]
 
-    def _call(self, attempt: Callable[[], _T], what: str, cancelled: Callable[[], bool] = never, size: int = 0) -> _T:
+    def _call(
+        self, attempt: Callable[[], _T], what: str, cancelled: Callable[[], bool] = base.never, size: int = 0
+    ) -> _T:
         """Return the result of `attempt`, which sends `size` bytes, repeated while its errors are transient."""
 
         def note(error: Exception) -> None:
             if cancelled():
-                raise Cancelled from error
+                raise base.Cancelled from error
             _log.warning("%s: %s; retrying", what, _line(error))
 
         retry = Retry(
@@ -231,9 +221,9 @@ class GcsStore:
                 f"{what} for {self._give_up_s:.0f} s: {_line(error.cause or error)}"
             ) from error
         except api.PreconditionFailed as error:
-            raise Conflict(f"{what}: it has another generation") from error
+            raise base.Conflict(f"{what}: it has another generation") from error
         except api.NotFound as error:
-            raise NotFound(f"{what}: it does not exist") from error
+            raise base.NotFound(f"{what}: it does not exist") from error
         except (api.GoogleAPICallError, auth_errors.GoogleAuthError, requests.exceptions.RequestException) as error:
             raise PermissionDenied(f"{what}: {_line(error)}") from error
 
@@ -263,7 +253,7 @@ class _Multipart:
         yield self._head
         for offset in range(0, self._data.nbytes, CHUNK):
             if self._cancelled():
-                raise Cancelled
+                raise base.Cancelled
             yield self._data[offset : offset + CHUNK]
         yield self._tail
 
@@ -281,13 +271,13 @@ def _is_transient(error: Exception) -> bool:
 
 def _line(error: BaseException) -> str:
     """Return the message of the server, without URL and JSON."""
-    text = str(error if isinstance(error, api.GoogleAPICallError) else root_cause(error))
+    text = str(error if isinstance(error, api.GoogleAPICallError) else base.root_cause(error))
     if isinstance(error, api.GoogleAPICallError) and isinstance(error.response, requests.Response):
         with contextlib.suppress(ValueError, LookupError, TypeError):
             text = f"{error.code} {error.response.json()['error']['message']}"
     return " ".join(text.split()) or type(error).__name__
 
 
-def _written(generation: Any, size: Any, checksum: str) -> Written:
+def _written(generation: Any, size: Any, checksum: str) -> base.Written:
     crc = int.from_bytes(base64.b64decode(checksum), "big")
-    return Written(generation=int(generation), size=int(size), crc32c=crc)
+    return base.Written(generation=int(generation), size=int(size), crc32c=crc)

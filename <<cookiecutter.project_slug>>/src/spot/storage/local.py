@@ -11,18 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from spot.core.errors import PermissionDenied, SpotError, TemporarilyUnavailable
-from spot.storage.base import (
-    ABSENT,
-    Cancelled,
-    Conflict,
-    Damaged,
-    Entry,
-    NotFound,
-    Object,
-    Written,
-    checked_name,
-    never,
-)
+from spot.storage import base
 from spot.storage.checksum import CHUNK, crc32c
 
 TEMPORARY = ".tmp-"
@@ -39,8 +28,8 @@ class LocalStore:
         self._root = Path(root)
 
     def write(
-        self, name: str, data: bytes | memoryview, *, if_generation: int, cancelled: Callable[[], bool] = never
-    ) -> Written:
+        self, name: str, data: bytes | memoryview, *, if_generation: int, cancelled: Callable[[], bool] = base.never
+    ) -> base.Written:
         path = self._path(name)
         view = memoryview(data).cast("B")
         with _explained(f"cannot write {path}", absent=PermissionDenied):
@@ -53,31 +42,31 @@ class LocalStore:
             finally:
                 temporary.unlink(missing_ok=True)
             _sync_directory(path.parent)
-        return Written(generation=generation, size=view.nbytes, crc32c=crc32c(data))
+        return base.Written(generation=generation, size=view.nbytes, crc32c=crc32c(data))
 
-    def read(self, name: str) -> Object:
+    def read(self, name: str) -> base.Object:
         with _explained(f"cannot read {self._path(name)}"), self._path(name).open("rb") as file:
-            return Object(data=file.read(), generation=os.fstat(file.fileno()).st_mtime_ns)
+            return base.Object(data=file.read(), generation=os.fstat(file.fileno()).st_mtime_ns)
 
     def read_into(self, name: str, view: memoryview, *, generation: int) -> None:
         path = self._path(name)
         with _explained(f"cannot read {path}"), path.open("rb", buffering=0) as file:
             found = os.fstat(file.fileno())
             if found.st_mtime_ns != generation:
-                raise NotFound(f"{path} is generation {found.st_mtime_ns}, not {generation}")
+                raise base.NotFound(f"{path} is generation {found.st_mtime_ns}, not {generation}")
             if found.st_size != view.nbytes:
-                raise Damaged(f"{path} has {found.st_size} bytes, expected {view.nbytes}")
+                raise base.Damaged(f"{path} has {found.st_size} bytes, expected {view.nbytes}")
             filled = 0
             while filled < view.nbytes and (count := file.readinto(view[filled:])):
                 filled += count
             if filled != view.nbytes:
-                raise Damaged(f"{path} ended after {filled} of {view.nbytes} bytes")
+                raise base.Damaged(f"{path} ended after {filled} of {view.nbytes} bytes")
 
-    def list(self, prefix: str) -> list[Entry]:
+    def list(self, prefix: str) -> list[base.Entry]:
         # Only the directories that can hold such a name are walked: a listing costs what it lists.
         directory = prefix.rpartition("/")[0]
         try:
-            top = self._root / (directory and checked_name(directory))
+            top = self._root / (directory and base.checked_name(directory))
         except ValueError:  # no object can have such a name
             return []
         with _explained(f"cannot list {self._root / prefix}"):
@@ -93,12 +82,12 @@ class LocalStore:
                 path.parent.rmdir()
 
     def _path(self, name: str) -> Path:
-        path = self._root / checked_name(name)
+        path = self._root / base.checked_name(name)
         if _is_own(path.name):
             raise ValueError(f"{name!r} is reserved by the store: use another name")
         return path
 
-    def _walk(self, top: Path) -> Iterator[Entry]:
+    def _walk(self, top: Path) -> Iterator[base.Entry]:
         for directory, _, files in os.walk(top, onerror=_raise_unless_absent):
             for file in files:
                 path = Path(directory) / file
@@ -109,7 +98,7 @@ class LocalStore:
                             path.unlink()  # its writer was killed
                         continue
                     name = path.relative_to(self._root).as_posix()
-                    yield Entry(name=name, size=stat.st_size, generation=stat.st_mtime_ns)
+                    yield base.Entry(name=name, size=stat.st_size, generation=stat.st_mtime_ns)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -138,7 +127,7 @@ def _create(path: Path) -> BinaryIO:
 def _write_durably(file: BinaryIO, view: memoryview, cancelled: Callable[[], bool]) -> None:
     for offset in range(0, view.nbytes, CHUNK):
         if cancelled():
-            raise Cancelled
+            raise base.Cancelled
         file.write(view[offset : offset + CHUNK])
     file.flush()
     os.fsync(file.fileno())
@@ -149,9 +138,9 @@ def _replace(temporary: Path, path: Path, if_generation: int) -> int:
     try:
         found = path.stat().st_mtime_ns
     except FileNotFoundError:
-        found = ABSENT
+        found = base.ABSENT
     if found != if_generation:
-        raise Conflict(f"cannot write {path}: it has another generation: {found}, not {if_generation}")
+        raise base.Conflict(f"cannot write {path}: it has another generation: {found}, not {if_generation}")
     generation = max(time.time_ns(), found + 1)
     os.utime(temporary, ns=(generation, generation))
     if temporary.stat().st_mtime_ns != generation:
@@ -174,7 +163,7 @@ def _raise_unless_absent(error: OSError) -> None:
 
 
 @contextlib.contextmanager
-def _explained(what: str, *, absent: type[SpotError] = NotFound) -> Iterator[None]:
+def _explained(what: str, *, absent: type[SpotError] = base.NotFound) -> Iterator[None]:
     """Convert errors of the operating system; a missing file becomes `absent`."""
     try:
         yield
