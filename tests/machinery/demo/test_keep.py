@@ -55,7 +55,7 @@ def rehearsed(emulator_url: str) -> Run:
 def directory(rehearsed: Run, request: pytest.FixtureRequest, tmp_path: Path) -> Path:  # noqa: ARG001  # must exist
     path = tmp_path / str(request.param)
     keep.check(path)
-    keep.keep(path)
+    keep.keep(path, machines=1)
     return path
 
 

@@ -35,12 +35,8 @@ def namespaces() -> bool:
 
 @pytest.fixture(params=["loopback", *(["namespaces"] if namespaces() else [])])
 def network(request: pytest.FixtureRequest) -> Iterator[Network]:
-    network = Network()
-    if request.param == "loopback":
+    with Network(namespaces=request.param == "namespaces") as network:
         yield network
-    else:
-        with network:
-            yield network
 
 
 @dataclass(slots=True)
@@ -62,9 +58,9 @@ class ReplicaLauncher:
             machine.run(command, environ, self.folder / f"{number}.log")
         return self.machines
 
-    def end(self) -> list[int]:
+    def end(self) -> list[int | None]:
         """Return the exit codes once every replica is gone."""
-        return [machine.process.wait(PATIENCE_S) for machine in self.machines]
+        return [machine.wait(PATIENCE_S) for machine in self.machines]
 
 
 class Gang:
@@ -88,12 +84,8 @@ class Gang:
 
 
 @pytest.fixture
-def launcher(network: Network, tmp_path: Path) -> Iterator[ReplicaLauncher]:
-    launcher = ReplicaLauncher(network, tmp_path)
-    yield launcher
-    for machine in launcher.machines:
-        machine.interrupt(signal.SIGKILL)
-        machine.process.wait()
+def launcher(network: Network, tmp_path: Path) -> ReplicaLauncher:
+    return ReplicaLauncher(network, tmp_path)
 
 
 def test_replicas_reach_each_other_and_the_job_succeeds_once_all_are_done(launcher: ReplicaLauncher) -> None:
@@ -124,7 +116,7 @@ def test_a_replica_killed_without_warning_is_missed_by_its_peers(launcher: Repli
 def test_a_lost_link_is_noticed_in_time_and_the_job_fails_with_the_code_of_a_peer(launcher: ReplicaLauncher) -> None:
     gang = Gang(launcher)
     launcher.machines[1].disconnect()
-    assert launcher.machines[0].process.wait(PATIENCE_S) == replica.LOST
+    assert launcher.machines[0].wait(PATIENCE_S) == replica.LOST
     gang.jobs.advance()
     gang.clock.sleep(BEHAVIOUR.grace_s)
     gang.jobs.advance()
@@ -135,7 +127,7 @@ def test_a_lost_link_is_noticed_in_time_and_the_job_fails_with_the_code_of_a_pee
 def test_a_replica_that_fails_is_named_and_takes_its_peers_down(launcher: ReplicaLauncher) -> None:
     gang = Gang(launcher)
     launcher.machines[2].interrupt(signal.SIGKILL)
-    launcher.machines[2].process.wait(PATIENCE_S)
+    launcher.machines[2].wait(PATIENCE_S)
     gang.jobs.advance()
     launcher.end()
     assert gang.ended() == (JobState.FAILED, exited(137, "workerpool1-1"))
@@ -146,5 +138,5 @@ def test_machines_reach_the_storage_of_this_host(network: Network, tmp_path: Pat
     with emulator("bucket", network.address) as url:
         script = f"import urllib.request as r; print(r.urlopen('{url}/storage/v1/b', timeout=9).status)"
         machine.run([sys.executable, "-c", script], os.environ, tmp_path / "log")
-        assert machine.process.wait(PATIENCE_S) == 0, (tmp_path / "log").read_text()
+        assert machine.wait(PATIENCE_S) == 0, (tmp_path / "log").read_text()
     assert (tmp_path / "log").read_text() == "200\n"

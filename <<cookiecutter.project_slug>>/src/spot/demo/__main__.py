@@ -32,11 +32,13 @@ def main(arguments: list[str] | None = None) -> int:
             keep.check(given.keep)
         if given.html:
             given.html.open("a").close()  # fails now instead of after the rehearsal
-        options = Options(training=training, seed=given.seed, trace=given.trace)
+        options = Options(
+            training=training, seed=given.seed, trace=given.trace, machines=given.machines, ranks=given.ranks
+        )
         with Timeline(console, verbose=given.verbose) as timeline, set_up(options) as environment:
             result = run_rehearsal(environment, timeline)
             if given.keep:
-                keep.keep(given.keep)
+                keep.keep(given.keep, given.machines)
         if given.html:
             from spot.report import page
 
@@ -85,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     either = parser.add_mutually_exclusive_group().add_argument
     either("--seed", type=_whole(0), metavar="N", help="rehearse a random scenario instead of the scripted one")
     either("--trace", type=Path, metavar="CSV", help="replay measured capacity instead of a scenario")
+    add("--machines", type=_whole(1), default=1, metavar="N", help="train on N machines (1)")
+    add("--ranks", type=_whole(1), default=1, metavar="N", help="train in N processes on each machine (1)")
     add("--data", type=_file, metavar="FILE", help="train on a local file instead of training.data")
     add(
         "--settings", type=Path, default=Path("spot.toml"), metavar="FILE", help="read [training] from FILE (spot.toml)"

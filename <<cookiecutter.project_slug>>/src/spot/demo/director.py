@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from spot.core.errors import Exit, SpotError
+from spot.demo.gang import Gang
 from spot.demo.virtual_clock import CHUNK, EPOCH
 
 STUCK_S = 100.0
@@ -47,7 +48,7 @@ class Participant:
     name: str
     number: int
     log: Path
-    process: ForkServerProcess
+    process: ForkServerProcess | Gang
     end: socket.socket
     signals: deque[tuple["Participant", signal.Signals]]
     """Sent when no process works."""
@@ -69,6 +70,8 @@ class Participant:
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Signal the process group now, or the process while it has no group yet."""
+        if isinstance(self.process, Gang):
+            return self.process.machines[0].interrupt(number)
         pid = self.process.pid
         assert pid is not None
         try:
@@ -95,6 +98,11 @@ class Participant:
         *lines, self._received = (self._received + data).split(b"\n")
         for line in lines:
             self.request, self.until, self.status = json.loads(line)
+
+    @property
+    def signs(self) -> set[Any]:
+        """Return what can be read once there is something to hear. The descriptors of a gang end with the gang."""
+        return {self.end} if isinstance(self.process, Gang) else {self.end, self.process.sentinel}
 
     def last_lines(self) -> list[str]:
         return self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
@@ -130,12 +138,16 @@ class Director:
 
     def start(self, name: str, target: Target, *arguments: Any) -> Participant:
         """Start a process. It works until it first waits."""
+        return self.enlist(name, lambda end, log: self.fork(target, end, str(log), *arguments))
+
+    def enlist(self, name: str, start: Callable[[socket.socket, Path], ForkServerProcess | Gang]) -> Participant:
+        """Start a process by a function of its end of a socket pair, and of its log."""
         ours, theirs = socket.socketpair()
         with self._lock:
             self._count += 1
             log = self._logs / f"{self._count:02}-{name}.log"
             log.touch()
-            process = self.fork(target, theirs, str(log), *arguments)
+            process = start(theirs, log)
             theirs.close()
             participant = Participant(
                 name=name, number=self._count, log=log, process=process, end=ours, signals=self._signals
@@ -195,5 +207,5 @@ class Director:
 
 def _ready(working: list[Participant]) -> Iterator[Participant]:
     """Yield the processes that sent a message or ended, after at most a second."""
-    ready = connection.wait([*(one.end for one in working), *(one.process.sentinel for one in working)], 1.0)
-    return (one for one in working if one.end in ready or one.process.sentinel in ready)
+    ready = connection.wait([sign for one in working for sign in one.signs], 1.0)
+    return (one for one in working if not one.signs.isdisjoint(ready))

@@ -1,8 +1,9 @@
 """Start storage, Vertex AI and the director of time on this machine, and stop them afterwards."""
 
 import os
+import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -10,12 +11,15 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest.mock import patch
 
-from spot.demo import participants
+from spot.demo import participants, rank
 from spot.demo.director import Director, Participant, RehearsalError
+from spot.demo.gang import Gang
 from spot.demo.virtual_clock import EPOCH
 from spot.emulators.capacity import ScriptedCapacity, TraceCapacity
-from spot.emulators.job_lifecycle import Behaviour, Spec, arguments, variables
+from spot.emulators.custom_job import replicas_of
+from spot.emulators.job_lifecycle import Behaviour, Process, Spec, arguments, variables
 from spot.emulators.jobs import JobTable
+from spot.emulators.machines import Machine, Network
 from spot.emulators.storage_server import emulator
 from spot.emulators.vertex_server import VertexServer
 
@@ -28,6 +32,8 @@ WORK = timedelta(hours=7)
 CHECKPOINT_INTERVAL = timedelta(minutes=10)
 PROVISIONING = timedelta(minutes=5)
 GRACE = timedelta(seconds=30)
+GRACE_OF_RANKS = timedelta(minutes=15)
+"""Ranks agree on a stop within a few steps, which are longer than those of a real training."""
 BASELINE_S = 1800.0
 """The longest wait for the baseline after the run has ended, in real seconds."""
 ENVIRONMENT = {
@@ -49,6 +55,9 @@ class Options:
     """Measured capacity instead of a scenario."""
     task: str = "task"
     """The package of the task, as `python -m` takes it."""
+    machines: int = 1
+    ranks: int = 1
+    """On each machine."""
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -58,7 +67,12 @@ class Options:
             *("--checkpoint-interval", f"{CHECKPOINT_INTERVAL.total_seconds():.0f}"),
             *("--enable-checkpointing", "true", "--log-interval", "600", "--device", "cpu"),
             *("--grace", "3600"),  # the guard of the grace runs in real time: here Vertex AI ends it
+            *(("--ranks", str(self.ranks)) if self.ranks > 1 else ()),
         )
+
+    @property
+    def world(self) -> int:
+        return self.machines * self.ranks
 
 
 @dataclass(slots=True)
@@ -68,16 +82,33 @@ class TrainerLauncher:
     director: Director
     options: Options
     environ: Mapping[str, str]
+    network: Network
     trainers: dict[str, Participant] = field(default_factory=dict)
     """The newest of each attempt."""
+    machines: dict[str, Sequence[Machine]] = field(default_factory=dict)
+    """Those of each job with several ranks."""
 
-    def start(self, spec: Spec, job_name: str) -> Participant:  # noqa: ARG002  # Launcher
+    def start(self, spec: Spec, job_name: str) -> Sequence[Process]:
         given = arguments(spec)
         attempt = given[given.index("--attempt") + 1]
         environ = {**self.environ, **variables(spec)}
-        trainer = self.director.start(attempt, participants.train, given, environ, self.options.task, WORK)
+        if self.options.world == 1:
+            trainer = self.director.start(attempt, participants.train, given, environ, self.options.task, WORK)
+        else:
+            gang = Gang([self.network.machine() for _ in replicas_of(spec)])
+
+            def start(end: socket.socket, log: Path) -> Gang:
+                paced = (rank.__name__, str(end.fileno()), str(WORK.total_seconds()), self.options.task, *given)
+                gang.start(spec, paced, environ, log, end.fileno())
+                return gang
+
+            trainer, self.machines[job_name] = self.director.enlist(attempt, start), gang.machines
         self.trainers[attempt] = trainer
-        return trainer
+        return [trainer, *self.machines.get(job_name, ())[1:]]
+
+    def disconnect(self, job_name: str, replica: int) -> None:
+        """Take the link of a machine down."""
+        self.machines[job_name][replica].disconnect()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +120,7 @@ class Environment:
     capacity: ScriptedCapacity | TraceCapacity
     launcher: TrainerLauncher
     server: VertexServer
-    baseline: BaseProcess
+    baseline: BaseProcess | Gang
     logs: Path
 
     def start_supervisor(self, run: str) -> Participant:
@@ -111,21 +142,22 @@ def set_up(options: Options) -> Iterator[Environment]:
     capacity = TraceCapacity(options.trace, EPOCH) if options.trace else ScriptedCapacity()
     with ExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-")))
-        storage = stack.enter_context(emulator(BUCKET))
+        network = stack.enter_context(Network(namespaces=options.machines > 1))
+        storage = stack.enter_context(emulator(BUCKET, network.address))
         stack.enter_context(patch.dict(os.environ, ENVIRONMENT, STORAGE_EMULATOR_HOST=storage))
         director = Director(logs)
         stack.callback(director.close)
-        launcher = TrainerLauncher(director, options, dict(os.environ))
+        launcher = TrainerLauncher(director, options, dict(os.environ), network)
         jobs = JobTable(
             capacity,
             launcher,
             director,
-            Behaviour(pending=PROVISIONING, grace_s=GRACE.total_seconds()),
+            Behaviour(pending=PROVISIONING, grace_s=(GRACE if options.world == 1 else GRACE_OF_RANKS).total_seconds()),
             monotonic=director.monotonic,
         )
         server = stack.enter_context(VertexServer(jobs))
         stack.enter_context(patch.dict(os.environ, VERTEX_ENDPOINT=server.url))
-        baseline = _start_baseline(director, options, _baseline_log(logs))
+        baseline = _start_baseline(director, options, _baseline_log(logs), network)
         stack.callback(baseline.kill)
         yield Environment(
             options=options,
@@ -142,9 +174,13 @@ def _baseline_log(logs: Path) -> Path:
     return logs / f"{BASELINE}.log"
 
 
-def _start_baseline(director: Director, options: Options, log: Path) -> BaseProcess:
+def _start_baseline(director: Director, options: Options, log: Path, network: Network) -> BaseProcess | Gang:
     log.touch()
     where = ("--run", BASELINE, "--output-dir", f"{ROOT}/models", "--enable-checkpointing", "false")
-    return director.fork(
-        participants.train_baseline, str(log), (*options.flags, *where), dict(os.environ), options.task
-    )
+    flags = (*options.flags, *where)
+    if options.world == 1:
+        return director.fork(participants.train_baseline, str(log), flags, dict(os.environ), options.task)
+    gang = Gang([network.machine() for _ in range(options.machines)])
+    pools = [{"replicaCount": count} for count in (1, options.machines - 1)]
+    gang.start({"workerPoolSpecs": pools}, (options.task, *flags), dict(os.environ), log)
+    return gang

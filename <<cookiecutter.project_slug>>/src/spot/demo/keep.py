@@ -24,7 +24,7 @@ def check(directory: Path) -> None:
         raise SpotError(f"--keep {directory}: {reason}", fix="give a new directory")
 
 
-def keep(directory: Path) -> None:
+def keep(directory: Path, machines: int) -> None:
     """Copy the bucket to `directory`, each object as a file of the same generation."""
     root, store = directory.resolve() / PREFIX, open_store(ROOT)
     for entry in store.list(""):
@@ -32,7 +32,7 @@ def keep(directory: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_moved(found.data, entry.name, root) if entry.name.startswith(CLOSED) else found.data)
         os.utime(path, ns=(found.generation, found.generation))  # a local store's generation
-    text = settings_text(REGIONS, str(directory.resolve()))
+    text = settings_text(REGIONS, str(directory.resolve()), machines)
     (directory / "spot.toml").write_text(text, encoding="utf-8")
 
 

@@ -1,10 +1,8 @@
 """Run trainers and supervisor of a rehearsal, each in a process forked from one that has imported everything."""
 
 import os
-import runpy
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -12,20 +10,16 @@ from multiprocessing import parent_process
 from typing import NoReturn
 
 from spot.core.run import RunState
-from spot.demo.paced_uploader import PacedUploader
+from spot.demo.rank import paced, run_task
 from spot.demo.virtual_clock import DIRECTOR_GONE, VirtualClock
 from spot.google.vertex import VertexJobs
 from spot.storage.factory import open_store
 from spot.storage.records.ledger import Ledger
 from spot.supervisor.reconcile import Supervisor
 from spot.supervisor.training_status import BucketStatus
-from spot.trainer.context import Runtime
 from spot.trainer.start import set_runtime
-from spot.trainer.uploader.process import Uploader
 
 RECONCILE_INTERVAL = timedelta(minutes=5)
-LOADING = timedelta(minutes=1)
-"""From the start of the trainer's process to its restore."""
 
 
 def train(
@@ -33,31 +27,14 @@ def train(
 ) -> NoReturn:
     """Run the real trainer. Its steps take equal shares of `work` in virtual time."""
     _become(log, environ)
-    clock = VirtualClock(end)
-
-    def on_step(step: int, total: int) -> None:
-        clock.status |= {"step": step, "total": total}
-        clock.wait(clock.monotonic() + work.total_seconds() / total)  # a signal ends the step at once
-
-    def uploader(store_uri: str, buffer_fd: int, keep: int) -> Uploader:
-        clock.sleep(LOADING.total_seconds())  # the real trainer loads torch just after this
-        return PacedUploader(clock, store_uri, buffer_fd, keep)
-
-    set_runtime(Runtime(clock=clock, uploader=uploader, on_step=on_step))
-    _run(task, arguments)
+    set_runtime(paced(VirtualClock(end), work))
+    run_task(task, arguments)
 
 
 def train_baseline(log: str, arguments: Sequence[str], environ: Mapping[str, str], task: str) -> NoReturn:
     """Train without interruption, in real time."""
     _become(log, environ)
-    _run(task, arguments)
-
-
-def _run(task: str, arguments: Sequence[str]) -> NoReturn:
-    """Run the package of the task as `python -m` does."""
-    sys.argv = [task, *arguments]
-    runpy.run_module(task, run_name="__main__")
-    raise AssertionError("entry() ends the process")
+    run_task(task, arguments)
 
 
 def supervise(end: socket.socket, log: str, environ: Mapping[str, str], run: str, root: str) -> None:

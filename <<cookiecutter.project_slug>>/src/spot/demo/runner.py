@@ -14,7 +14,8 @@ from spot.core.format import hours
 from spot.core.run import Run, RunState
 from spot.demo.director import Participant, RehearsalError
 from spot.demo.environment import BASELINE, BUCKET, CHECKPOINT_INTERVAL, PREFIX, PROVISIONING, ROOT, WORK, Environment
-from spot.demo.participants import LOADING, RECONCILE_INTERVAL
+from spot.demo.participants import RECONCILE_INTERVAL
+from spot.demo.rank import LOADING
 from spot.demo.scenario import REGIONS, AttemptView, Controls, Script, random_scenario, scenario
 from spot.emulators.capacity import ScriptedCapacity, TraceCapacity
 from spot.storage import paths
@@ -44,6 +45,7 @@ prefix = "{PREFIX}"
 [machine]
 type = "g2-standard-8"
 accelerator = "NVIDIA_L4"
+count = {{machines}}
 
 [policy]
 deadline_hours = {DEADLINE / timedelta(hours=1)}
@@ -228,6 +230,8 @@ class _Rehearsal:
             now=self._director.now,
             kill_supervisor=self._kill_supervisor,
             log=self._log,
+            machines=self._environment.options.machines,
+            disconnect=self._environment.launcher.disconnect,
         )
 
     def _kill_supervisor(self, when: str) -> None:
@@ -253,7 +257,7 @@ def new_run(environment: Environment) -> Run:
     """Return a run with a deadline that leaves time for the scenario."""
     now, capacity = environment.director.now(), environment.capacity
     regions = capacity.regions if isinstance(capacity, TraceCapacity) else REGIONS
-    settings = parse(settings_text(regions, BUCKET), "the rehearsal")
+    settings = parse(settings_text(regions, BUCKET, environment.options.machines), "the rehearsal")
     spec = settings.spec(
         image=f"localhost/trainer@sha256:{'0' * 64}",
         arguments=environment.options.flags,
@@ -263,9 +267,11 @@ def new_run(environment: Environment) -> Run:
     return Run(id=RUN, spec=spec, submitted_at=now)
 
 
-def settings_text(regions: Sequence[str], bucket: str) -> str:
+def settings_text(regions: Sequence[str], bucket: str, machines: int) -> str:
     """Return the spot.toml of a rehearsal."""
-    return SETTINGS.format(regions=json.dumps(regions), bucket=json.dumps(bucket, ensure_ascii=False))
+    return SETTINGS.format(
+        regions=json.dumps(regions), bucket=json.dumps(bucket, ensure_ascii=False), machines=machines
+    )
 
 
 def compare(root: str, baseline: str, interrupted: str) -> Comparison:

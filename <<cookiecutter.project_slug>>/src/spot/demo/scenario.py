@@ -48,6 +48,10 @@ class Controls:
     kill_supervisor: Callable[[str], None]
     """Kills it and says when."""
     log: Callable[[str], None]
+    machines: int = 1
+    """Of each job."""
+    disconnect: Callable[[str, int], None] = lambda job, replica: None  # noqa: ARG005
+    """Cuts a replica of a job off."""
 
 
 Script = Callable[[Controls], Iterator[None]]
@@ -59,14 +63,20 @@ def scenario(controls: Controls) -> Iterator[None]:
     controls.log(f"no spot capacity in {EMPTY}")
 
     view = yield from _wait_for(controls, share=0.2)
-    controls.log(f"{view.attempt} is preempted with a warning (SIGTERM): the trainer saves")
-    controls.jobs.preempt(view.job, save=True)
+    one = f"a machine of {view.attempt}" if controls.machines > 1 else view.attempt
+    controls.log(f"{one} is preempted with a warning (SIGTERM): the trainer saves")
+    controls.jobs.preempt(view.job, save=True, replica=controls.machines - 1)
 
     view = yield from _wait_for(controls, share=0.4, unsaved=UNSAVED, after=view.job)
     lost = view.step - view.durable_step
     controls.log(f"{view.attempt} is preempted without warning (SIGKILL): {lost} unsaved steps are lost")
     controls.jobs.preempt(view.job, save=False)
     controls.server.rule = each(LostReply(partial(_crash, controls)), where=on(Method.CREATE), count=1)
+
+    if controls.machines > 1:
+        view = yield from _wait_for(controls, share=0.5, after=view.job)
+        controls.log(f"a machine of {view.attempt} loses its network: its peers notice that it is silent")
+        controls.disconnect(view.job, controls.machines - 1)
 
     view = yield from _wait_for(controls, share=0.6, after=view.job)
     controls.log(f"{view.attempt} is preempted (SIGTERM): no spot capacity in {EMPTY} or {SCARCE}")
@@ -105,7 +115,8 @@ def random_scenario(controls: Controls, seed: int) -> Iterator[None]:
         ):
             save = chance.random() < 1 / 2
             controls.log(f"{view.attempt} is preempted {'(SIGTERM)' if save else 'without warning (SIGKILL)'}")
-            controls.jobs.preempt(view.job, save=save)
+            replica = chance.choice([None, *range(controls.machines)]) if controls.machines > 1 else None
+            controls.jobs.preempt(view.job, save=save, replica=replica)
 
 
 def _wait_for(

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -22,14 +22,14 @@ class Machine:
     """Its address and the port for the rendezvous of the replicas."""
     namespace: str = ""
     """Of its network; empty on loopback."""
-    process: subprocess.Popen[bytes] = field(init=False)
+    _process: subprocess.Popen[bytes] | None = None
 
     def run(self, command: Sequence[str], environ: Mapping[str, str], log: Path, pass_fds: Sequence[int] = ()) -> None:
         """Start the container's first process, in a process group of its own."""
         inside = ("ip", "netns", "exec", self.namespace) if self.namespace else ()
         interface = {"GLOO_SOCKET_IFNAME": "eth0"} if self.namespace else {}
         with log.open("ab") as output:
-            self.process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 [*inside, *command],
                 env={**environ, **interface},
                 stdin=subprocess.DEVNULL,
@@ -40,35 +40,43 @@ class Machine:
             )
 
     def poll(self) -> int | None:
-        return self.process.poll()
+        return self._process.poll() if self._process else None
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Return the exit code. Raise `subprocess.TimeoutExpired`."""
+        return self._process.wait(timeout_s) if self._process else None
 
     def interrupt(self, number: signal.Signals) -> None:
-        """Send SIGKILL to every process of the container, and any other signal to the first."""
-        with contextlib.suppress(ProcessLookupError):
-            if number is signal.SIGKILL:
-                os.killpg(self.process.pid, number)
-            else:
-                self.process.send_signal(number)
+        """Send SIGTERM to the first process of the container, and any other signal to all."""
+        if self._process and number is signal.SIGTERM:
+            self._process.send_signal(number)
+        elif self._process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
 
     def disconnect(self) -> None:
         """Take its link down. On loopback freeze its processes, which looks alike to their peers."""
         if self.namespace:
             _ip("-n", self.namespace, "link", "set", "eth0", "down")
         else:
-            os.killpg(self.process.pid, signal.SIGSTOP)
+            self.interrupt(signal.SIGSTOP)
 
 
 class Network:
     """Connect machines and this host, at `address`, by a switch. Use as a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, namespaces: bool = True) -> None:
         self.address = "127.0.0.1"
+        self._allowed = namespaces
         self._switch = f"spot{os.getpid()}"
         self._subnet = f"198.{18 + os.getpid() // 256 % 2}.{os.getpid() % 256}"  # 198.18.0.0/15 is for tests: RFC 2544
         self._namespaces: list[str] = []
+        self._machines: list[Machine] = []
 
     def __enter__(self) -> Self:
         """Fall back to loopback where namespaces are not allowed."""
+        if not self._allowed:
+            return self
         try:
             self._create(self._switch)
             _ip("-n", self._switch, "link", "add", "name", "switch", "up", "type", "bridge")
@@ -78,17 +86,24 @@ class Network:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Kill what runs on the machines, and remove them."""
+        for machine in self._machines:
+            machine.interrupt(signal.SIGKILL)
+            machine.wait()
         while self._namespaces:
             _ip("netns", "del", self._namespaces.pop())
 
     def machine(self) -> Machine:
         """Return a new machine."""
-        if not self._namespaces:
-            return Machine(host=f"127.0.0.1:{free_port()}")
-        namespace = f"{self._switch}-{len(self._namespaces)}"
-        self._create(namespace)
-        _ip("-n", namespace, "link", "set", "lo", "up")
-        return Machine(host=f"{self._attach('eth0', '-n', namespace)}:{PORT}", namespace=namespace)
+        if self._namespaces:
+            namespace = f"{self._switch}-{len(self._namespaces)}"
+            self._create(namespace)
+            _ip("-n", namespace, "link", "set", "lo", "up")
+            machine = Machine(host=f"{self._attach('eth0', '-n', namespace)}:{PORT}", namespace=namespace)
+        else:
+            machine = Machine(host=f"127.0.0.1:{free_port()}")
+        self._machines.append(machine)
+        return machine
 
     def _create(self, namespace: str) -> None:
         _ip("netns", "add", namespace)
