@@ -1,0 +1,71 @@
+"""Rehearse runs of two machines with two ranks each: whatever ends a machine, model, deadline and cost are right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from spot.config.load import parse
+from spot.core.run import Outcome, Run
+from spot.demo.environment import BUCKET, Environment
+from spot.demo.runner import settings_text
+from spot.demo.scenario import REGIONS, AttemptView, Controls
+from tests.machinery.demo.rehearsals import OPTIONS, assert_succeeded, rehearse
+
+pytestmark = pytest.mark.rehearsals
+
+MACHINES = 2
+SEVERAL = replace(OPTIONS, machines=MACHINES, ranks=2)
+Harm = Callable[[Controls, AttemptView], None]
+
+
+def preempts(*, save: bool, replica: int | None) -> Harm:
+    return lambda controls, view: controls.jobs.preempt(view.job, save=save, replica=replica)
+
+
+HARMS: dict[str, Harm] = {
+    "a warning to the second machine": preempts(save=True, replica=1),
+    "a warning to both": preempts(save=True, replica=None),
+    "the first killed": preempts(save=False, replica=0),
+    "the second killed": preempts(save=False, replica=1),
+    "both killed": preempts(save=False, replica=None),
+    "the link of the second down": lambda controls, view: controls.disconnect(view.job, 1),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_machine_that_ends_costs_neither_model_nor_deadline_nor_more_than_its_hours(harm: str) -> None:
+    harmed = list[str]()
+
+    def play(_: Environment, controls: Controls) -> Iterator[None]:
+        for share in (0.3, 0.6):
+            while not (
+                (view := controls.training())
+                and view.attempt not in harmed
+                and view.durable_step > 0
+                and view.step >= share * view.total_steps
+            ):
+                yield
+            harmed.append(view.attempt)
+            HARMS[harm](controls, view)
+
+    rehearsed = rehearse(SEVERAL, play)
+
+    run = assert_succeeded(rehearsed)
+    assert [attempt.outcome for attempt in run.attempts] == [Outcome.PREEMPTED] * 2 + [Outcome.SUCCEEDED]
+    assert all(attempt.from_step > 0 for attempt in run.attempts[1:])
+    assert rehearsed.result.account.usd == pytest.approx(MACHINES * usd_of_one_machine(run))
+
+
+def test_the_scenario_of_several_machines_ends_in_time_with_the_same_model() -> None:
+    rehearsed = rehearse(SEVERAL)
+    assert_succeeded(rehearsed)
+    assert any("loses its network" in event.text for event in rehearsed.events)
+
+
+def usd_of_one_machine(run: Run) -> float:
+    prices = parse(settings_text(REGIONS, BUCKET, 1), "the rehearsal").policy_config()
+    hours = [(attempt.region, attempt.provisioning, attempt.billed_hours(run.ended_at)) for attempt in run.attempts]
+    return sum((prices.price(region, provisioning) or 0.0) * billed for region, provisioning, billed in hours)
