@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from spot.demo import director
@@ -75,7 +76,8 @@ def main(logs: str) -> None:
     working = owner.start("working", hang)
     owner.settle()
     working.wake(0.0)
-    print(waiting.process.pid, working.process.pid, flush=True)
+    processes = [waiting.process, working.process]
+    print(*(process.pid for process in processes if isinstance(process, ForkServerProcess)), flush=True)
     signal.pause()
 
 

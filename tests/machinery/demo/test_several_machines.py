@@ -66,6 +66,7 @@ def test_the_scenario_of_several_machines_ends_in_time_with_the_same_model() -> 
 
 
 def usd_of_one_machine(run: Run) -> float:
+    assert run.ended_at
     prices = parse(settings_text(REGIONS, BUCKET, 1), "the rehearsal").policy_config()
     hours = [(attempt.region, attempt.provisioning, attempt.billed_hours(run.ended_at)) for attempt in run.attempts]
     return sum((prices.price(region, provisioning) or 0.0) * billed for region, provisioning, billed in hours)
