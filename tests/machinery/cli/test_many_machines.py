@@ -87,6 +87,7 @@ def test_prices_and_estimates_are_those_of_all_machines(desk: Desk) -> None:
 
 
 def test_a_report_names_the_machines_that_an_hour_pays_for(desk: Desk) -> None:
+    alone = desk.spot("prices", "--json").json["prices"][0]["usd_per_hour"]["spot"]
     desk.settings({"machine.count": "2"})
     desk.submit(WEEKLY)
 
@@ -94,3 +95,32 @@ def test_a_report_names_the_machines_that_an_hour_pays_for(desk: Desk) -> None:
 
     assert "2 x g2-standard-8 with NVIDIA_L4" in shown.out
     assert values["machine"]["count"] == 2
+    assert values["attempts"][0]["usd_per_hour"] == pytest.approx(2 * alone, abs=1e-5)
+
+
+def test_a_budget_pays_for_half_the_hours_of_twice_the_machines(desk: Desk) -> None:
+    def paid_hours() -> float:
+        request = desk.spot("submit", "--dry-run", "--budget-usd", "8", "--json").json["request"]
+        return float(request["jobSpec"]["scheduling"]["timeout"].removesuffix("s")) / 3600
+
+    alone = paid_hours()
+    desk.settings({"machine.count": "2"})
+    assert paid_hours() == pytest.approx(alone / 2, rel=0.001)
+
+
+def test_a_failed_run_is_resumed_on_other_machines_unless_they_cannot_share_its_batch(desk: Desk) -> None:
+    desk.submit(WEEKLY)
+    desk.checkpoint(WEEKLY, 100, 1000)
+    desk.fail(WEEKLY)
+    desk.spot("reconcile")
+    desk.settings({"machine.count": "2"})
+
+    resumed = desk.spot("resume", WEEKLY, "--dry-run", "--json").json
+
+    assert resumed["plan"]["ranks"] == 2
+    assert [pool["replicaCount"] for pool in resumed["request"]["jobSpec"]["workerPoolSpecs"]] == ["1", "1"]
+
+    desk.settings({"machine.count": "3", "training.batch-size": "66"})
+    refused = desk.spot("resume", WEEKLY, "--dry-run")
+    assert refused.code == Exit.USAGE
+    assert "--batch-size 64 cannot be shared evenly by 3 ranks (3 x g2-standard-8 with NVIDIA_L4)" in refused.err
