@@ -118,6 +118,14 @@ def test_an_ended_job_gets_its_outcome_from_the_evidence() -> None:
     assert found.ended_at == samples.after(minutes=9)
 
 
+@pytest.mark.parametrize(("count", "outcome"), [(1, Outcome.INTERNAL), (2, Outcome.PREEMPTED)])
+def test_a_spot_run_of_several_machines_that_lost_one_was_preempted(count: int, outcome: Outcome) -> None:
+    ended = job_in(JobState.FAILED, started_at=samples.after(minutes=1), ended_at=samples.after(minutes=9))
+    world = FakeSources(ended, observation=samples.seen(2), marked=AttemptStarts(count=1, exit_code=75))
+    run = samples.run(samples.attempt(), machine=replace(samples.SPEC.machine, count=count))
+    assert last(look(run, world)).outcome is outcome
+
+
 def test_a_failure_is_not_classified_before_its_error_can_have_arrived() -> None:
     run = samples.run(samples.attempt())
     ended = job_in(JobState.FAILED, ended_at=samples.after(minutes=9))
