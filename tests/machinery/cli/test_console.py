@@ -80,14 +80,17 @@ def test_a_file_is_no_terminal() -> None:
 
 def test_the_log_is_as_it_was_once_the_view_in_place_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     root, stream = logging.getLogger(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
     handler = logging.StreamHandler(stream)
     root.addHandler(handler)
     monkeypatch.setattr(root, "level", logging.INFO)
     try:
         with console.in_place() as show:
             show("a pass")
-            assert root.level == logging.WARNING
-        assert root.level == logging.INFO
+            root.info("a decision")
+            root.warning("a problem")
+        root.info("afterwards")
+        assert stream.getvalue().splitlines() == ["a problem", "afterwards"]
         assert handler.stream is stream
     finally:
         root.removeHandler(handler)

@@ -75,26 +75,19 @@ def columns() -> int:
 
 @contextlib.contextmanager
 def in_place() -> Iterator[Callable[[RenderableType], None]]:
-    live = Live(console=_console(), auto_refresh=False, redirect_stderr=sys.stderr.isatty())
-    with live, _only_warnings():
-        yield lambda part: live.update(part, refresh=True)
-
-
-@contextlib.contextmanager
-def _only_warnings() -> Iterator[None]:
-    """Log only warnings, above the live view: the view already shows the decisions."""
-    root = logging.getLogger()
-    level, handlers = root.level, [item for item in root.handlers if isinstance(item, logging.StreamHandler)]
-    before = [(handler, handler.stream) for handler in handlers]
-    root.setLevel(logging.WARNING)
-    for handler in handlers:
-        handler.setStream(sys.stderr)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-        for handler, stream in before:
-            handler.setStream(stream)
+    """Show each part in the place of the previous one, and log only warnings, above it."""
+    stderr, found = sys.stderr, logging.getLogger().handlers
+    handlers = [one for one in found if isinstance(one, logging.StreamHandler) and one.stream is stderr]
+    with Live(console=_console(), auto_refresh=False, redirect_stderr=stderr.isatty()) as live:
+        logging.disable(logging.INFO)
+        for handler in handlers:
+            handler.setStream(sys.stderr)
+        try:
+            yield lambda part: live.update(part, refresh=True)
+        finally:
+            logging.disable(logging.NOTSET)
+            for handler in handlers:
+                handler.setStream(stderr)
 
 
 def _console(**options: Any) -> Console:
