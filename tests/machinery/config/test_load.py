@@ -119,7 +119,7 @@ WRONG = [
         "at most 600 seconds, or raise policy.max_checkpoint_interval_minutes",
     ),
     ("training.checkpoint-interval", '"601"', "'601'", "at most 600 seconds"),
-    *((f"training.{flag}", '"x"', "'x'", f"not allowed here, because {why}") for flag, why in RESERVED.items()),
+    *((f"training.{flag}", '"x"', "'x'", "not allowed here, because the supervisor sets it") for flag in RESERVED),
 ]
 
 

@@ -11,17 +11,8 @@ from spot.core.run import Strategy
 from spot.trainer.runtime.errors import UsageError
 from spot.trainer.runtime.flags import NAMES, parse
 
-RESERVED: Final[Mapping[str, str]] = {
-    "run": "submit chooses the run's id",
-    "attempt": "the supervisor chooses the attempt's id",
-    "output-dir": "it follows from cloud.bucket and cloud.prefix",
-    "checkpoint-dir": "it follows from cloud.bucket and cloud.prefix",
-    "tensorboard-dir": "it follows from cloud.bucket and cloud.prefix",
-    "standby": "the supervisor decides which attempt replaces another",
-    "from-run": "spot resume names the run to resume",
-    "resume": "every attempt resumes from the newest checkpoint",
-}
-"""The flags that the supervisor sets, each with the reason."""
+RESERVED: Final = ("run", "attempt", "standby", "from-run", "resume", "output-dir", "checkpoint-dir", "tensorboard-dir")
+"""The flags that the supervisor sets for every attempt."""
 
 FLAGS: Final = tuple(name for name in NAMES if name not in RESERVED)
 
@@ -45,7 +36,7 @@ def mistakes(
         if name in own:
             allowed = _refused_own(own[name], value)
         elif name in RESERVED and table == "training":
-            allowed = f"not allowed here, because {RESERVED[name]}"
+            allowed = "not allowed here, because the supervisor sets it for every attempt"
         elif name in known:
             allowed = _refused(name, value) or _conflicts(name, typed.word(value), strategy, max_interval_minutes)
         else:

@@ -22,10 +22,8 @@ from spot.supervisor import pinned
 from spot.supervisor.reconcile import PassResult, Supervisor, ended
 from spot.supervisor.resume import plan_resume
 from spot.supervisor.submit import SubmitError, SubmitOptions, SubmitPlan, plan_submit
-from spot.supervisor.training_status import BucketStatus, TrainingStatus
+from spot.supervisor.training_status import GIVE_UP_S, BucketStatus, TrainingStatus
 
-GIVE_UP_S = 30.0
-"""Seconds until a call that is not answered fails: a person or a workflow waits for it."""
 WRITE_TRIES = 5
 
 Publish = Callable[[Run, Observation, Ledger, datetime], object]
@@ -90,7 +88,7 @@ def ledger_of(settings: Settings) -> Ledger:
 
 
 def status_reader(settings: Settings) -> BucketStatus:
-    return BucketStatus(settings.root, give_up_s=GIVE_UP_S)
+    return BucketStatus(settings.root)
 
 
 def supervisor_of(settings: Settings, clock: Clock, publish: Publish, home: Home = Home.LOCAL) -> Supervisor:
@@ -109,7 +107,7 @@ def supervisor_of(settings: Settings, clock: Clock, publish: Publish, home: Home
 
 def plan(settings: Settings, options: SubmitOptions, now: datetime) -> SubmitPlan:
     """Return what a submit would do, and do nothing. Raises `SubmitError` for a run that cannot be submitted."""
-    return plan_submit(settings, options, now, give_up_s=GIVE_UP_S)
+    return plan_submit(settings, options, now)
 
 
 def plan_of_resume(settings: Settings, run_id: str, options: SubmitOptions, now: datetime) -> SubmitPlan:

@@ -26,6 +26,7 @@ from spot.storage.records.ledger import OLDEST_ID, Ledger
 from spot.supervisor import pinned, preflight
 from spot.supervisor.measured import measured_work
 from spot.supervisor.reconcile import describe
+from spot.supervisor.training_status import GIVE_UP_S
 from spot.trainer.data.pinned import list_pinned
 
 NOTHING_SEEN = Observation()
@@ -132,18 +133,18 @@ def new_id(now: datetime) -> str:
     return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
-def plan_submit(settings: Settings, options: SubmitOptions, now: datetime, *, give_up_s: float) -> SubmitPlan:
+def plan_submit(settings: Settings, options: SubmitOptions, now: datetime) -> SubmitPlan:
     """Return the plan of a run with everything it reads pinned. Nothing is written.
 
     Raises `SubmitError` for a run that cannot be submitted, `SpotError` if a pin cannot be read.
     """
     settings = overridden(settings, options)
     image = pinned_image(settings, options)
-    arguments = pinned_data(settings.arguments(), give_up_s=give_up_s)
+    arguments = pinned_data(settings.arguments())
     run = run_of(settings, options.run, now, image=image, arguments=arguments)
     measured, notes = None, list[str]()
     if options.work_hours is None:
-        ledger, models = (open_store(uri, give_up_s=give_up_s) for uri in (run.spec.root, f"{run.spec.root}/models"))
+        ledger, models = (open_store(uri, give_up_s=GIVE_UP_S) for uri in (run.spec.root, f"{run.spec.root}/models"))
         try:
             measured = measured_work(Ledger(ledger), models, run.spec, now)
         except SpotError as error:
@@ -241,7 +242,7 @@ def _late(run: Run, slack: Slack) -> list[str]:
     return []
 
 
-def pinned_data(arguments: tuple[str, ...], *, give_up_s: float) -> tuple[str, ...]:
+def pinned_data(arguments: tuple[str, ...]) -> tuple[str, ...]:
     """Pin `--data gs://...` to the present generation of the object, or to the present objects below a prefix.
 
     Raises `SubmitError` if no data is named or none exists, `SpotError` if the bucket cannot be read.
@@ -255,18 +256,18 @@ def pinned_data(arguments: tuple[str, ...], *, give_up_s: float) -> tuple[str, .
     for index, flag in enumerate(arguments[:-1]):
         uri = arguments[index + 1]
         if flag == "--data" and uri.startswith("gs://") and not GENERATION.search(uri):
-            pinned[index + 1] = _pinned(uri, give_up_s)
+            pinned[index + 1] = _pinned(uri)
     return tuple(pinned)
 
 
-def _pinned(uri: str, give_up_s: float) -> str:
+def _pinned(uri: str) -> str:
     if uri.endswith("/"):
-        return f"{uri}#{list_pinned(uri, give_up_s=give_up_s)[2].crc32c}"
+        return f"{uri}#{list_pinned(uri, give_up_s=GIVE_UP_S)[2].crc32c}"
     try:
         store, name = open_object(uri)
     except ValueError as error:
         raise SubmitError(f"--data {uri}: {error}") from error
-    for entry in open_store(store.uri, give_up_s=give_up_s).list(name):
+    for entry in open_store(store.uri, give_up_s=GIVE_UP_S).list(name):
         if entry.name == name:
             return f"{uri}#{entry.generation}"
     raise SubmitError(f"--data {uri}: the object does not exist")

@@ -6,12 +6,14 @@ from typing import Protocol
 
 from spot.core.history import TrainingProgress
 from spot.core.run import Attempt, Observation, Run
-from spot.storage.base import GIVE_UP_S
 from spot.storage.factory import open_store
 from spot.storage.records import completion, lease, manifest, markers
 from spot.storage.records.codec import LONGEST
 from spot.storage.records.manifest import Manifest
 from spot.storage.records.markers import AttemptStarts
+
+GIVE_UP_S = 30.0
+"""Seconds until a call that is not answered fails: a person or a workflow waits for it."""
 
 
 class TrainingStatus(Protocol):
@@ -27,10 +29,9 @@ class TrainingStatus(Protocol):
 class BucketStatus:
     """Read it below the root of this project, whatever root the record of a run names."""
 
-    def __init__(self, root: str, *, give_up_s: float = GIVE_UP_S) -> None:
-        self._checkpoints, self._models = (
-            open_store(f"{root}/{folder}", give_up_s=give_up_s) for folder in ("checkpoints", "models")
-        )
+    def __init__(self, root: str) -> None:
+        self._checkpoints = open_store(f"{root}/checkpoints", give_up_s=GIVE_UP_S)
+        self._models = open_store(f"{root}/models", give_up_s=GIVE_UP_S)
 
     def observe(self, run: Run) -> Observation:
         newest = manifest.newest(self._checkpoints, run.id)
