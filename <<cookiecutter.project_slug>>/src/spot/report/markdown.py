@@ -6,11 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 from spot.accounting.cost import Account, Totals
 from spot.accounting.progress_curve import Curve, curve, horizon
-from spot.core.format import clock, counted
+from spot.core.format import counted
 from spot.core.run import Attempt, Outcome, Run, RunState
-from spot.google import console_urls
 from spot.report import rows
-from spot.report import wording as words
 from spot.report.render import render
 
 LAST_ATTEMPTS = 40
@@ -24,41 +22,24 @@ _AS_PLANNED = {None, Outcome.SUCCEEDED, Outcome.CANCELLED, Outcome.HANDED_OVER}
 
 
 def report(account: Account) -> str:
-    run, found = account.run, curve(account)
+    run, found, values = account.run, curve(account), rows.of_run(account)
     hidden = len(run.attempts) - LAST_ATTEMPTS
     newest = replace(run, attempts=run.attempts[-LAST_ATTEMPTS:])
     return render(
         "report.md.j2",
-        run=run,
-        headline=words.headline(account),
-        facts=words.facts(account),
+        **{**values, "attempts": values["attempts"][-LAST_ATTEMPTS:]},
         badge=BADGES[run.state],
-        is_bad=rows.is_bad(account),
-        model=run.model if run.state is RunState.SUCCEEDED else "",
-        model_url=console_urls.storage(run.model),
         gantt=gantt(newest, account.end) if run.attempts else "",
         progress=progress(found, run.submitted_at, horizon(account)) if found and run.attempts else "",
-        phases=[*rows.phase_rows(account)],
-        attempts=[rows.attempt_row(cost) for cost in account.attempts[-LAST_ATTEMPTS:]],
         earlier=f"{counted(hidden, 'earlier attempt')} not shown" if hidden > 0 else "",
         most_letters=MOST_LETTERS,
         decisions=run.decisions[-LAST_DECISIONS:],
         decided=counted(len(run.decisions), "decision"),
-        upper_bound=words.UPPER_BOUND,
     )
 
 
 def many(totals: Totals) -> str:
-    return render(
-        "runs.md.j2",
-        since=clock(totals.since),
-        counted=counted(len(totals.accounts), "run"),
-        headline=words.total_headline(totals),
-        facts=words.total_facts(totals),
-        badges=BADGES,
-        runs=[rows.run_row(account) for account in totals.accounts],
-        skipped=totals.skipped,
-    )
+    return render("runs.md.j2", **rows.of_runs(totals), counted=counted(len(totals.accounts), "run"), badges=BADGES)
 
 
 def gantt(run: Run, now: datetime) -> str:

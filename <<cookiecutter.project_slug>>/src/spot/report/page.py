@@ -6,9 +6,8 @@ from datetime import datetime
 from spot.accounting.cost import Account, Totals, Verdict, account
 from spot.accounting.progress_curve import curve, horizon
 from spot.core.errors import SpotError
-from spot.core.format import clock, counted
-from spot.core.run import Observation, Run, RunState
-from spot.google import console_urls
+from spot.core.format import counted
+from spot.core.run import Observation, Run
 from spot.report import charts, rows
 from spot.report import wording as words
 from spot.report.render import render
@@ -18,40 +17,22 @@ _log = logging.getLogger(__name__)
 
 
 def report(account: Account) -> str:
-    run, headline, end, found = account.run, words.headline(account), horizon(account), curve(account)
+    values, end, found = rows.of_run(account), horizon(account), curve(account)
     return render(
         "report.html.j2",
-        title=f"{run.id}: {headline.text}",
+        **{**values, "facts": values["facts"][1:]},
+        title=f"{account.run.id}: {values['headline'].text}",
         as_of=account.end,
-        upper_bound=words.UPPER_BOUND,
-        run=run,
-        headline=headline,
         lead=_lead(account),
-        is_bad=rows.is_bad(account),
-        facts=words.facts(account)[1:],
-        model=run.model if run.state is RunState.SUCCEEDED else "",
-        model_url=console_urls.storage(run.model),
         timeline=charts.timeline(account, end) if account.attempts else None,
         progress=charts.progress(account, found, end) if found else None,
-        phases=[*rows.phase_rows(account)],
-        attempts=[rows.attempt_row(cost) for cost in account.attempts],
-        decisions_title=counted(len(run.decisions), "decision"),
+        decisions_title=counted(len(account.run.decisions), "decision"),
     )
 
 
 def many(totals: Totals) -> str:
-    headline = words.total_headline(totals)
-    return render(
-        "runs.html.j2",
-        title=f"Runs: {headline.text}",
-        as_of=totals.until,
-        upper_bound=words.UPPER_BOUND,
-        since=clock(totals.since),
-        headline=headline,
-        facts=words.total_facts(totals) if totals.accounts else [],
-        runs=[rows.run_row(account) for account in totals.accounts],
-        skipped=totals.skipped,
-    )
+    values = rows.of_runs(totals)
+    return render("runs.html.j2", **values, title=f"Runs: {values['headline'].text}", as_of=totals.until)
 
 
 def _lead(account: Account) -> str:

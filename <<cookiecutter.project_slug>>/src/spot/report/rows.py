@@ -3,14 +3,42 @@
 from collections.abc import Iterator
 from typing import Any
 
-from spot.accounting.cost import Account, AttemptCost, Verdict
+from spot.accounting.cost import Account, AttemptCost, Totals, Verdict
 from spot.accounting.phases import Phase
-from spot.core.format import hours, state_of
+from spot.core.format import clock, hours, state_of
 from spot.core.run import Outcome, RunState
 from spot.google import console_urls
 from spot.report import wording as words
 
 Row = dict[str, Any]
+
+
+def of_run(account: Account) -> Row:
+    """Return the values that every report of one run shows."""
+    run = account.run
+    return {
+        "run": run,
+        "headline": words.headline(account),
+        "facts": words.facts(account),
+        "is_bad": is_bad(account),
+        "model": run.model if run.state is RunState.SUCCEEDED else "",
+        "model_url": console_urls.storage(run.model),
+        "phases": [*phase_rows(account)],
+        "attempts": [attempt_row(cost) for cost in account.attempts],
+        "upper_bound": words.UPPER_BOUND,
+    }
+
+
+def of_runs(totals: Totals) -> Row:
+    """Return the values that every report of many runs shows."""
+    return {
+        "since": clock(totals.since),
+        "headline": words.total_headline(totals),
+        "facts": words.total_facts(totals) if totals.accounts else [],
+        "runs": [run_row(account) for account in totals.accounts],
+        "skipped": totals.skipped,
+        "upper_bound": words.UPPER_BOUND,
+    }
 
 
 def run_row(account: Account) -> Row:
