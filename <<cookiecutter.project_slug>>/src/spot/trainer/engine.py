@@ -11,11 +11,11 @@ from spot.core.errors import PermissionDenied
 from spot.storage.records.lease import LeaseLost
 from spot.storage.records.manifest import DataObject
 from spot.trainer.checkpoint.folder import Folder, Frozen
-from spot.trainer.checkpoint.generators import generators, set_generators
 from spot.trainer.checkpoint.manager import Saveable
 from spot.trainer.context import Start
 from spot.trainer.data.loader import Loader, check_shared_memory
 from spot.trainer.device import Compute
+from spot.trainer.distributed.generators import generators, set_generators
 from spot.trainer.metrics import Means, parse_metrics
 from spot.trainer.progress import Monitor, OnMetrics
 from spot.trainer.runtime.errors import StartAgain, Stopped, UsageError

@@ -13,8 +13,8 @@ from torch.optim.swa_utils import AveragedModel
 from spot.storage.base import Damaged
 from spot.storage.records.manifest import Json
 from spot.trainer.checkpoint import pytree, serialize
-from spot.trainer.checkpoint.generators import generators, set_generators
 from spot.trainer.data.loader import Loader
+from spot.trainer.distributed.generators import generators, set_generators
 from spot.trainer.distributed.group import ALONE, Group
 from spot.trainer.metrics import TOKENS, Metric
 from spot.trainer.runtime.errors import UsageError
@@ -179,6 +179,17 @@ class TrainingState:
             return 1
         distance = max(1, self.counters.evaluated_step // len(self.counters.history))
         return -(-(self.total_steps - self.counters.evaluated_step) // distance)
+
+    @property
+    def buffers(self) -> frozenset[str]:
+        """Return the names of the buffers of the modules: each rank updates its own, and those of rank 0 count."""
+        return frozenset(
+            f"{name}.{key}"
+            for name, module in self.tracked.items()
+            if isinstance(module, nn.Module)
+            for key, value in module.state_dict(keep_vars=True).items()
+            if not isinstance(value, nn.Parameter)
+        )
 
     def capture(self) -> tuple[dict[str, Tensor], bytes]:
         """Return tensors by name, not copied, and the rest as JSON. Equal states give equal bytes.

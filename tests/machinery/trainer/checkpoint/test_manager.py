@@ -39,6 +39,7 @@ class State:
     step: int = 0
     score: float | None = None
     weights: Tensor = field(default_factory=lambda: torch.zeros(1000))
+    buffers: frozenset[str] = frozenset()
 
     def capture(self) -> tuple[dict[str, Tensor], bytes]:
         return {"weights": self.weights}, f"{self.step}".encode()

@@ -77,6 +77,10 @@ class Frozen:
         own = {name: value if name.startswith(f"{folder}.") else value.clone() for name, value in tensors.items()}
         return cls(step=state.step, captured=(own, rest), described=state.describe())
 
+    @property
+    def buffers(self) -> frozenset[str]:
+        return frozenset()
+
     def capture(self) -> tuple[dict[str, Tensor], bytes]:
         return self.captured
 

@@ -14,7 +14,6 @@ from torch.optim import Optimizer
 from spot.storage.base import Damaged
 from spot.storage.paths import Commit
 from spot.storage.records import lease, manifest, markers
-from spot.storage.records.lease import Lease
 from spot.storage.records.manifest import DataObject, Manifest
 from spot.trainer.checkpoint import restore
 from spot.trainer.checkpoint.boxes import is_sharded
@@ -25,6 +24,7 @@ from spot.trainer.checkpoint.restore import Restored
 from spot.trainer.checkpoint.standby import Standby, stand_by
 from spot.trainer.context import Saving, Start
 from spot.trainer.device import Compute
+from spot.trainer.distributed.generators import seed_rank
 from spot.trainer.runtime.errors import StartAgain, UsageError
 from spot.trainer.runtime.flags import Resume, settled
 from spot.trainer.state import TrainingState
@@ -49,54 +49,62 @@ def resume(
     )
     if flags.standby:
         standby = Standby(store, flags.run, saving.name, runtime.timing, replaces=flags.standby, clock=runtime.clock)
-        held, restored = _take_over(start, saving, state, identity, standby)
-        if held is None:
+        token, restored = _take_over(start, saving, state, identity, standby)
+        if token is None:
             return None
     else:
         # Claim first: commits of the previous holder after this point are fenced off.
-        held = lease.claim(store, flags.run, saving.name)
-        _look_after_lease(start, saving)
-        if flags.resume is Resume.NEVER:
-            restore.quarantine_all(store, flags.run)
+        token = start.group.broadcast(None if start.group.rank else _claim(start, saving))
         restored = _restore(start, saving, state, identity)
     start.durable_step = restored.step if restored else None
     return CheckpointManager(
         uploader=saving.uploader,
         buffer=saving.buffer,
         identity=identity,
-        token=held.token,
+        token=token,
         timing=runtime.timing,
         interval_s=flags.checkpoint_interval,
         history=History(preemptions=markers.count_starts(store, flags.run) - 1, compute_seconds=state.compute_seconds),
         restored=_resumed_from(restored, flags.run),
         clock=runtime.clock,
+        group=start.group,
     )
+
+
+def _claim(start: Start, saving: Saving) -> int:
+    held = lease.claim(saving.store, start.flags.run, saving.name)
+    _look_after_lease(start, saving)
+    if start.flags.resume is Resume.NEVER:
+        restore.quarantine_all(saving.store, start.flags.run)
+    return held.token
 
 
 def _take_over(
     start: Start, saving: Saving, state: TrainingState, identity: Identity, standby: Standby
-) -> tuple[Lease | None, Manifest | None]:
+) -> tuple[int | None, Manifest | None]:
     """Restore, wait for the lease as a standby, and restore what was committed meanwhile."""
-    run, store = identity.run, saving.store
+    run, store, group = identity.run, saving.store, start.group
     restored = _restore(start, saving, state, identity)
     _log.info("step %d: standby, waiting for the lease", state.step)
-    held = stand_by(standby, start.outputs)
-    if held is None:
+    token = stand_by(standby, start.outputs, group)
+    if token is None:
         _log.info("run %s is complete: %s/%s", run, start.outputs.uri, run)
         return None, None
     _look_after_lease(start, saving)
     _log.info("step %d: hand-over complete, lease acquired", state.step)
-    newest = next(iter(manifest.commits(store, run)), None)
-    if newest != (restored.commit if restored and restored.run == run else None):
+    newest = None if group.rank else next(iter(manifest.commits(store, run)), None)
+    if group.broadcast(newest != (restored.commit if restored and restored.run == run else None)):
         again = _restore(start, saving, state, identity)
         if restored and not again:
             raise StartAgain(f"all checkpoints of run {run} were deleted after step {restored.step} was restored")
         restored = again
-    return held, restored
+    return token, restored
 
 
 def _look_after_lease(start: Start, saving: Saving) -> None:
     """Start heartbeats now: a restore may take longer than a holder may be silent."""
+    if start.group.rank:
+        return
     with contextlib.suppress(EOFError):  # the checkpoint manager restarts a dead uploader and repeats the command
         saving.uploader.send(start.runtime.timing.hold(start.flags.run, saving.name))
 
@@ -136,6 +144,9 @@ def _restore(start: Start, saving: Saving, state: TrainingState, identity: Ident
         found.manifest.size / 1e6,
         clock.monotonic() - began,
     )
+    if (world := found.manifest.world) != start.group.world:
+        seed_rank(start.flags.seed, state.step, start.group.rank)
+        _log.info("step %d: %d ranks instead of %d: other random numbers", state.step, start.group.world, world)
     return found.manifest
 
 

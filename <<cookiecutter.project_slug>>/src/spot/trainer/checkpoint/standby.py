@@ -12,30 +12,45 @@ from spot.core.errors import SpotError, TemporarilyUnavailable
 from spot.storage.base import Conflict, Damaged, Store
 from spot.storage.records import completion, lease
 from spot.storage.records.lease import Found, Lease, LeaseLost
-from spot.trainer.runtime.errors import Stopped
+from spot.trainer.distributed.group import ALONE, Group
+from spot.trainer.runtime.errors import PeerLost, Stopped
 from spot.trainer.uploader.timing import LeaseTiming
 
+_WAITING, _COMPLETE = -1, 0
+"""In place of a fencing token."""
 WITHDRAW_S = 3.0
 """The longest time to withdraw the request on a stop."""
 
 _log = logging.getLogger(__name__)
 
 
-def stand_by(standby: Standby, outputs: Store) -> Lease | None:
-    """Wait for the lease. Return None once the run is complete. Raise `LeaseLost` if another standby waits instead."""
+def stand_by(standby: Standby, outputs: Store, group: Group = ALONE) -> int | None:
+    """Wait until rank 0 has the lease, and return its fencing token, None once the run is complete.
+
+    Raise `LeaseLost` if another standby waits instead.
+    """
+    if group.rank:
+        while (token := group.broadcast(None)) == _WAITING:
+            pass
+        return token or None
     try:
-        while True:
-            with contextlib.suppress(TemporarilyUnavailable):
-                if completion.find(outputs, standby.run):
-                    return None
-                if mine := standby.look():
-                    return mine
+        while (token := group.broadcast(_look(standby, outputs))) == _WAITING:
             standby.clock.sleep(standby.timing.poll_s)
-    except Stopped:
+        return token or None
+    except (Stopped, PeerLost):
         withdrawal = threading.Thread(target=standby.withdraw, daemon=True)
         withdrawal.start()
         withdrawal.join(WITHDRAW_S)
         raise
+
+
+def _look(standby: Standby, outputs: Store) -> int:
+    with contextlib.suppress(TemporarilyUnavailable):
+        if completion.find(outputs, standby.run):
+            return _COMPLETE
+        if mine := standby.look():
+            return mine.token
+    return _WAITING
 
 
 @dataclass(slots=True)

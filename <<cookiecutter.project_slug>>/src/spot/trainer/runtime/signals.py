@@ -45,8 +45,13 @@ class StopSignal:
         threading.Thread(target=self._watch, args=(woken,), name="grace", daemon=True).start()
 
     @property
-    def requested(self) -> bool:
+    def received(self) -> bool:
+        """Return whether this process received a signal."""
         return self._signal is not None
+
+    @property
+    def requested(self) -> bool:
+        return self.received
 
     @property
     def exit_code(self) -> int:

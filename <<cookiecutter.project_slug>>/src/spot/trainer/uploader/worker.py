@@ -108,6 +108,7 @@ class Worker:
                     case Withdraw():
                         if self._job and self._job.order.save == message.save:
                             self._job.withdraw()
+                            self._job = None  # no longer waits for other ranks
                         self._send(Released(save=message.save))
                     case Mirror():
                         self._start(self._mirror, message)

@@ -1,5 +1,6 @@
-"""Save and set the global generators of random numbers."""
+"""Save, set and seed the global generators of random numbers."""
 
+import hashlib
 import random
 from typing import Any
 
@@ -27,3 +28,16 @@ def set_generators(states: dict[str, Any]) -> None:
         raise ValueError(str(error)) from error
     if torch.cuda.is_available() and states["cuda"]:
         torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def seed_all(seed: int) -> None:
+    """Seed the global generators."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def seed_rank(seed: int, step: int, rank: int) -> None:
+    """Seed the global generators of a rank that trains on from `step`."""
+    digest = hashlib.sha256(f"{seed}/{step}/{rank}".encode()).digest()
+    seed_all(int.from_bytes(digest[:8], "big") >> 1)
