@@ -58,13 +58,16 @@ class Uploader:
     store: Store
     keep: int = 2
     start: int = 1
+    rank: int = 0
+    world: int = 1
     buffer: SharedBuffer = field(default_factory=SharedBuffer)
     saves: int = 0
     process: UploaderProcess = field(init=False)
     received: list[Message] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        lease.claim(self.store, RUN, lease.process_name("a", self.start))
+        if not self.rank:
+            lease.claim(self.store, RUN, lease.process_name("a", self.start))
         self.process = UploaderProcess(self.store.uri, self.buffer.fd, self.keep)
 
     def save(self, step: int, data: bytes, *, score: float | None = None, prune: bool = True, **changes: object) -> int:
@@ -72,7 +75,8 @@ class Uploader:
         self.saves += 1
         self.buffer.view(len(data))[: len(data)] = data
         draft = {**json.loads(draft_of(step, self.start, score).to_json()), **changes}
-        self.process.send(Save(save=self.saves, size=len(data), manifest=draft, prune=prune))
+        order = Save(save=self.saves, size=len(data), manifest=draft, prune=prune, rank=self.rank, world=self.world)
+        self.process.send(order)
         return self.saves
 
     def next_message(self) -> Message:
