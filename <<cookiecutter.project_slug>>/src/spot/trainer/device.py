@@ -1,16 +1,20 @@
-"""Choose device, precision and data workers."""
+"""Choose device, precision and data workers, and make every call of CUDA."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 import torch
+from torch import Tensor
 
 from spot.trainer.runtime.errors import UsageError
 from spot.trainer.runtime.flags import Deterministic, Device, Flags, Precision
+from spot.trainer.uploader.buffer import PageLock
 
 MOST_WORKERS = 8
+PORTABLE = 1
+"""cudaHostRegisterPortable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +50,56 @@ class Compute:
             return nullcontext()
         dtype = torch.float16 if self.precision is Precision.FP16 else torch.bfloat16
         return torch.autocast(self.device.type, dtype=dtype)
+
+
+class Gpu(PageLock, Protocol):
+    """Define what a checkpoint needs of a GPU. Tests replace it to check the order of the calls."""
+
+    def owns(self, tensor: Tensor) -> bool: ...
+
+    def copy(self, target: Tensor, source: Tensor) -> None:
+        """Start to copy into main memory, after all work that was queued before."""
+
+    def wait(self) -> None:
+        """Wait for the copies. The sources may change afterwards."""
+
+
+class Cuda:
+    """Call CUDA. Without a tensor on a GPU, nothing is called."""
+
+    def __init__(self) -> None:
+        self._streams: set[torch.cuda.Stream] = set()
+
+    def owns(self, tensor: Tensor) -> bool:
+        return tensor.is_cuda
+
+    def copy(self, target: Tensor, source: Tensor) -> None:
+        target.copy_(source, non_blocking=True)
+        self._streams.add(torch.cuda.current_stream(source.device))
+
+    def wait(self) -> None:
+        while self._streams:
+            self._streams.pop().synchronize()
+
+    def pin(self, address: int, size: int) -> None:
+        _call("cudaHostRegister", address, size, PORTABLE)
+
+    def unpin(self, address: int) -> None:
+        _call("cudaHostUnregister", address)
+
+
+def cuda_generators() -> list[Tensor]:
+    """Return the states of the generators of all GPUs."""
+    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+
+
+def set_cuda_generators(states: list[Tensor]) -> None:
+    if torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states[: torch.cuda.device_count()])
+
+
+def _call(function: str, *arguments: int) -> None:
+    if code := int(getattr(torch.cuda.cudart(), function)(*arguments)):  # type: ignore[no-untyped-call]
+        with suppress(RuntimeError):  # the error stays pending until a kernel raises it: that must not be the user's
+            torch.ones(1, device="cuda")
+        raise OSError(f"{function}: CUDA error {code}")

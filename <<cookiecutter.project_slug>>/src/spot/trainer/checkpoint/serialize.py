@@ -15,7 +15,8 @@ from torch import Tensor
 
 from spot.storage.base import Damaged
 from spot.trainer.checkpoint.boxes import Box, Saved, box_of, local
-from spot.trainer.checkpoint.device_copy import Copier, plain
+from spot.trainer.checkpoint.device_copy import Copier
+from spot.trainer.device import Gpu
 from spot.trainer.uploader.buffer import SharedBuffer
 
 SHARDING = "DCP_SHARDING_INFO"
@@ -64,10 +65,10 @@ def state_name(rank: int) -> str:
 class StagingWriter:
     """Write the snapshots of one rank into one buffer, with one copy per tensor while the shapes stay the same."""
 
-    def __init__(self, buffer: SharedBuffer, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, buffer: SharedBuffer, rank: int = 0, world: int = 1, gpu: Gpu | None = None) -> None:
         self._buffer = buffer
         self._rank, self._world = rank, world
-        self._copier = Copier()
+        self._copier = Copier(gpu)
         self._layout: _Layout | None = None
 
     def write(self, tensors: dict[str, Tensor], state: bytes, unsplit: Container[str] = ()) -> int:
@@ -79,18 +80,11 @@ class StagingWriter:
         layout = self._layout
         if layout is None or layout.signature != signature or layout.room < len(state):
             layout = self._layout = self._plan(tensors, signature, len(state) + SPARE_BYTES, unsplit)
-        in_memory, synchronize = [], False
-        for name, (target, rows) in layout.targets.items():
-            source = local(tensors[name])
-            source = source if rows is None else source[rows]
-            if plain(source):
-                in_memory.append((target, source))
-            else:
-                target.copy_(source, non_blocking=True)
-                synchronize |= source.is_cuda
-        self._copier.copy(in_memory)
-        if synchronize:
-            torch.cuda.synchronize()
+        sources = {name: local(tensors[name]) for name in layout.targets}
+        self._copier.copy(
+            (target, sources[name] if rows is None else sources[name][rows])
+            for name, (target, rows) in layout.targets.items()
+        )
         end = layout.data_size + len(state)
         header = f"{layout.header}{_entry(state_name(self._rank), 'U8', [len(state)], layout.data_size, end)}}}"
         size = 8 + layout.header_size + end
@@ -120,6 +114,8 @@ class StagingWriter:
         header_size = len(header.encode()) + 160
         header_size += -header_size % 8
         whole = torch.frombuffer(self._buffer.view(8 + header_size + end + room), dtype=torch.uint8)[8 + header_size :]
+        if any(self._copier.gpu.owns(tensor) for tensor in tensors.values()):
+            self._buffer.pin(self._copier.gpu)
         targets = {}
         for name, (first, last) in ranges.items():
             tensor, box = tensors[name], boxes[name]

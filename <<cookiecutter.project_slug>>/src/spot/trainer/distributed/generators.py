@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from spot.trainer.device import cuda_generators, set_cuda_generators
+
 
 def generators() -> dict[str, Any]:
     """Return the states of the global generators."""
@@ -14,7 +16,7 @@ def generators() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": np.random.get_state(),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": cuda_generators(),
     }
 
 
@@ -26,8 +28,7 @@ def set_generators(states: dict[str, Any]) -> None:
         torch.set_rng_state(states["torch"])
     except RuntimeError as error:
         raise ValueError(str(error)) from error
-    if torch.cuda.is_available() and states["cuda"]:
-        torch.cuda.set_rng_state_all(states["cuda"])
+    set_cuda_generators(states["cuda"])
 
 
 def seed_all(seed: int) -> None:
