@@ -150,6 +150,12 @@ def benchmark(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
+def gpu(session: nox.Session) -> None:
+    """Check bits, stall and deterministic kernels on a machine with a GPU; elsewhere say that nothing was run."""
+    tool(session, "-m", "benchmarks.gpu", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"], default=False)
 def benchmark_supervisor(session: nox.Session) -> None:
     """Count the calls of a reconcile with many open and many more closed runs."""
     tool(session, "-m", "benchmarks.supervisor", *session.posargs)

@@ -29,7 +29,7 @@ class Block(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the same shape, (B, T, WIDTH)."""
         found = self.before(inputs)
-        mask = nn.Transformer.generate_square_subsequent_mask(inputs.shape[1])
+        mask = nn.Transformer.generate_square_subsequent_mask(inputs.shape[1], device=inputs.device)
         mixed, _ = self.attention(found, found, found, attn_mask=mask, need_weights=False)
         inputs = inputs + mixed
         result: Tensor = inputs + self.own(self.between(inputs))
