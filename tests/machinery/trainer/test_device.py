@@ -56,7 +56,7 @@ def test_every_checkpoint_is_whole_when_write_returns_and_training_may_change_th
 ) -> None:
     """The stand-in copies late and poisons first, and refuses a copy across segments and memory registered twice."""
     shared, gpu = SharedBuffer(), QueuedGpu()
-    writer = StagingWriter(shared, gpu)
+    writer = StagingWriter(shared, gpu=gpu)
     for wanted in saves:
         for offset in (0.0, 1.0):
             tensors = state(*wanted, offset=offset)
@@ -71,7 +71,7 @@ def test_every_checkpoint_is_whole_when_write_returns_and_training_may_change_th
 def test_a_tensor_that_is_not_contiguous_crosses_segments_as_well() -> None:
     shared, gpu = SharedBuffer(), QueuedGpu()
     source = torch.rand(300, 500).T
-    assert same(image(StagingWriter(shared, gpu), shared, {"x": source}), {"x": source})
+    assert same(image(StagingWriter(shared, gpu=gpu), shared, {"x": source}), {"x": source})
     assert gpu.copied > 300 * 500 * 4 // SMALL
 
 
@@ -85,7 +85,7 @@ def test_the_whole_buffer_is_registered_once_and_its_pages_exist_by_then() -> No
             super().pin(address, size)
 
     gpu = Watching()
-    writer = StagingWriter(shared, gpu)
+    writer = StagingWriter(shared, gpu=gpu)
     for _ in range(3):
         image(writer, shared, state(5 * SMALL))
     size = os.fstat(shared.fd).st_size
@@ -96,7 +96,7 @@ def test_the_whole_buffer_is_registered_once_and_its_pages_exist_by_then() -> No
 
 def test_memory_is_unregistered_before_the_buffer_is_mapped_anew() -> None:
     shared, gpu = SharedBuffer(), QueuedGpu()
-    writer = StagingWriter(shared, gpu)
+    writer = StagingWriter(shared, gpu=gpu)
     image(writer, shared, state(10))
     first = dict(gpu.registered)
     writer._layout = None  # nothing but the buffer refers to the old mapping
@@ -111,7 +111,7 @@ def test_memory_that_cannot_be_registered_is_one_warning_and_the_checkpoint_is_s
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     shared, gpu = SharedBuffer(), QueuedGpu(limit=3 * SMALL)
-    writer = StagingWriter(shared, gpu)
+    writer = StagingWriter(shared, gpu=gpu)
     with caplog.at_level(logging.WARNING):
         for size in (5 * SMALL, 5 * SMALL, 50 * SMALL):
             assert same(image(writer, shared, state(size)), state(size))
@@ -124,7 +124,7 @@ def test_memory_that_cannot_be_registered_is_one_warning_and_the_checkpoint_is_s
 
 def test_nothing_is_registered_for_a_state_in_main_memory() -> None:
     shared, gpu = SharedBuffer(), QueuedGpu()
-    image(StagingWriter(shared, gpu), shared, {"step": torch.tensor(7)})
+    image(StagingWriter(shared, gpu=gpu), shared, {"step": torch.tensor(7)})
     assert gpu.calls == ["wait"]
 
 
