@@ -17,8 +17,7 @@ from spot.policy.decide import decide
 from spot.simulation.baselines import fixed_spot_window
 from spot.simulation.replay import Decide, horizon, replay
 from spot.simulation.startup_times import StartupTimes
-from spot.simulation.traces import Spans, shipped
-from spot.simulation.windows import Capacity, Windows, windows
+from spot.simulation.traces import Capacity, Spans, Windows, shipped, windows
 
 
 class Policy(StrEnum):

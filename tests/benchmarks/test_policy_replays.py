@@ -14,7 +14,7 @@ from benchmarks.policy_windows import Part, Window
 from spot.simulation.baselines import on_demand_only
 from spot.simulation.replay import replay
 from spot.simulation.startup_times import StartupRanges, StartupTimes
-from spot.simulation.windows import Capacity
+from spot.simulation.traces import Capacity
 
 ALONE = Setting(regions=("europe-west1",), gpus=8)
 

@@ -36,8 +36,7 @@ from spot.core.run import (
 from spot.policy.decide import decide
 from spot.simulation.replay import horizon, replay
 from spot.simulation.startup_times import StartupRanges, StartupTimes
-from spot.simulation.traces import shipped
-from spot.simulation.windows import windows
+from spot.simulation.traces import shipped, windows
 from tests.machinery import samples
 from tests.machinery.samples import T0
 

@@ -10,8 +10,7 @@ import pytest
 from spot.core.errors import SpotError
 from spot.core.run import Machine
 from spot.simulation.capacity import Supply, assumed, from_file, measured
-from spot.simulation.traces import Trace, shipped
-from spot.simulation.windows import windows
+from spot.simulation.traces import Trace, shipped, windows
 from tests.machinery.simulation import forecasted
 
 L4 = Machine(type="g2-standard-8", accelerator="NVIDIA_L4", accelerator_count=1, boot_disk_gb=100)

@@ -13,8 +13,7 @@ from spot.core.run import Strategy
 from spot.simulation.cloud import ReplayError
 from spot.simulation.forecast import Baseline, Case, Forecast, compare, quantile
 from spot.simulation.startup_times import StartupRanges, StartupTimes
-from spot.simulation.traces import shipped
-from spot.simulation.windows import windows
+from spot.simulation.traces import shipped, windows
 from tests.machinery import samples
 from tests.machinery.simulation import forecasted
 from tests.machinery.simulation.forecasted import replays

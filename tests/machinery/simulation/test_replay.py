@@ -15,8 +15,7 @@ from spot.policy import decide
 from spot.simulation.cloud import ReplayError
 from spot.simulation.replay import Decide, Replayed, horizon, replay
 from spot.simulation.startup_times import StartupRanges, StartupTimes
-from spot.simulation.traces import Spans, shipped
-from spot.simulation.windows import windows
+from spot.simulation.traces import Spans, shipped, windows
 from tests.machinery import samples
 from tests.machinery.supervisor.scripted import MINUTE, cancel, follow, startup_times, submit
 

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from spot.core.errors import SpotError
-from spot.simulation.traces import Series, Spans, Trace
-from spot.simulation.windows import Windows, windows
+from spot.simulation.traces import Series, Spans, Trace, Windows, windows
 
 
 def trace(known: Spans = ((0, 100), (150, 300))) -> Trace:

@@ -14,7 +14,7 @@ from spot.storage.base import ABSENT, Written
 from spot.storage.records import codec
 from spot.storage.records.completion import Completion
 from spot.storage.records.ledger import Ledger
-from spot.supervisor.measured import measured_work
+from spot.supervisor.training_status import measured_work
 from tests.machinery import samples
 from tests.machinery.desk import WEEKLY, Desk
 from tests.machinery.samples import after

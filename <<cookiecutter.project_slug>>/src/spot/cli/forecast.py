@@ -20,8 +20,7 @@ from spot.simulation import forecast as simulated
 from spot.simulation.capacity import Supply, assumed, from_file, measured, stand_ins
 from spot.simulation.forecast import Baseline, Case, Forecast, ReplayResults, compare, quantile
 from spot.simulation.startup_times import StartupRanges, StartupTimes
-from spot.simulation.traces import Trace, read, shipped
-from spot.simulation.windows import windows
+from spot.simulation.traces import Trace, read, shipped, windows
 from spot.supervisor import preflight
 from spot.supervisor.submit import SubmitError, overridden, plan, run_of
 

@@ -10,7 +10,7 @@ from spot.core.history import TrainingProgress
 from spot.core.job import JobState
 from spot.core.run import Attempt, Cancel, CancelReason, Observation, Outcome, Provisioning, Run
 from spot.simulation.startup_times import StartupTimes
-from spot.simulation.windows import Capacity
+from spot.simulation.traces import Capacity
 
 MINUTE = timedelta(minutes=1)
 NEVER = 10**9

@@ -12,7 +12,7 @@ from spot.policy.decide import decide
 from spot.simulation import baselines
 from spot.simulation.replay import Decide, horizon, replay
 from spot.simulation.startup_times import StartupTimes
-from spot.simulation.windows import Windows
+from spot.simulation.traces import Windows
 
 HOUR = timedelta(hours=1)
 DEADLINES = (1.1, 1.25, 1.5, 2.0, 3.0)

@@ -16,7 +16,7 @@ from spot.core.job import JobState
 from spot.core.run import Attempt, Decision, Observation, Provisioning, Run
 from spot.simulation.cloud import MINUTE, NEVER, Cloud, ReplayedJob, ReplayError
 from spot.simulation.startup_times import KINDS, StartupTimes
-from spot.simulation.windows import Capacity
+from spot.simulation.traces import Capacity
 
 Decide = Callable[[Run, Observation, datetime], Action]
 """A policy: `spot.policy.decide.decide`, or a baseline."""

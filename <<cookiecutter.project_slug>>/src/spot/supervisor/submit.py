@@ -24,9 +24,8 @@ from spot.pricing.quotes import age_warning, described, quotes
 from spot.storage.factory import open_object, open_store
 from spot.storage.records.ledger import OLDEST_ID, Ledger
 from spot.supervisor import pinned, preflight
-from spot.supervisor.measured import measured_work
 from spot.supervisor.reconcile import describe
-from spot.supervisor.training_status import GIVE_UP_S
+from spot.supervisor.training_status import GIVE_UP_S, measured_work
 from spot.trainer.data.pinned import list_pinned
 
 NOTHING_SEEN = Observation()

@@ -1,17 +1,23 @@
-"""Read what the trainer wrote to the bucket: checkpoints, markers, completion."""
+"""Read what the trainer wrote to the bucket: checkpoints, markers, completions, and how long a training takes."""
 
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Protocol
 
+from spot.core.fields import GENERATION
 from spot.core.history import TrainingProgress
-from spot.core.run import Attempt, Observation, Run
+from spot.core.run import Attempt, Observation, Run, RunState, Spec
+from spot.storage.base import Damaged, NewerFormat, Store
 from spot.storage.factory import open_store
 from spot.storage.records import completion, lease, manifest, markers
 from spot.storage.records.codec import LONGEST
+from spot.storage.records.ledger import Ledger
 from spot.storage.records.manifest import Manifest
 from spot.storage.records.markers import AttemptStarts
 
+WITHIN = timedelta(days=92)
+MOST_RUNS = 10
+"""Closed runs to look at, the newest first."""
 GIVE_UP_S = 30.0
 """Seconds until a call that is not answered fails: a person or a workflow waits for it."""
 
@@ -70,3 +76,35 @@ def _progress(newest: Manifest) -> TrainingProgress:
 def _inherited(newest: Manifest) -> TrainingProgress:
     """Return the progress of a parent, which no attempt of this run has made."""
     return replace(_progress(newest), attempt=newest.run, saving=timedelta())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredWork:
+    run: str
+    work: timedelta
+    tail: timedelta
+    """The last save and the results, a part of `work`."""
+
+
+def measured_work(ledger: Ledger, models: Store, spec: Spec, now: datetime) -> MeasuredWork | None:
+    """Return the duration that the newest succeeded run on this machine with these arguments measured, if any.
+
+    Raises `SpotError` if the bucket does not answer. A damaged record is skipped.
+    """
+    names = sorted(ledger.closed_since(now - WITHIN, now), key=lambda name: name.rpartition("/")[2], reverse=True)
+    for name in names[:MOST_RUNS]:
+        try:
+            run = ledger.read_closed(name)
+            succeeded = run.state is RunState.SUCCEEDED and _training(run.spec) == _training(spec)
+            complete = completion.read(models, run.id) if succeeded else None
+        except (Damaged, NewerFormat):
+            continue
+        if complete and complete.compute_seconds:
+            tail = timedelta(seconds=complete.tail_seconds)
+            return MeasuredWork(run=run.id, work=timedelta(seconds=complete.compute_seconds) + tail, tail=tail)
+    return None
+
+
+def _training(spec: Spec) -> tuple[object, ...]:
+    """Return what the duration depends on; the data may have grown since."""
+    return spec.machine, tuple(GENERATION.sub("", argument) for argument in spec.arguments)
