@@ -31,7 +31,7 @@ HARMS: dict[str, Harm] = {
     "the first killed": preempts(save=False, replica=0),
     "the second killed": preempts(save=False, replica=1),
     "both killed": preempts(save=False, replica=None),
-    "the link of the second down": lambda controls, view: controls.disconnect(view.job, 1),
+    "the link of the second down": lambda controls, view: controls.machines(view.job)[1].disconnect(),
 }
 
 

@@ -138,7 +138,7 @@ class Director:
 
     def start(self, name: str, target: Target, *arguments: Any) -> Participant:
         """Start a process. It works until it first waits."""
-        return self.enlist(name, lambda end, log: self.fork(target, end, str(log), *arguments))
+        return self.enlist(name, lambda end, log: self._fork(target, end, str(log), *arguments))
 
     def enlist(self, name: str, start: Callable[[socket.socket, Path], ForkServerProcess | Gang]) -> Participant:
         """Start a process by a function of its end of a socket pair, and of its log."""
@@ -155,8 +155,7 @@ class Director:
             self._participants.append(participant)
         return participant
 
-    def fork(self, target: Target, *arguments: Any) -> ForkServerProcess:
-        """Start a process that takes no part in virtual time."""
+    def _fork(self, target: Target, *arguments: Any) -> ForkServerProcess:
         process = self._context.Process(target=target, args=arguments)
         process.start()
         return process

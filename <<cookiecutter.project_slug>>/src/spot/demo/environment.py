@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest.mock import patch
 
@@ -106,10 +105,6 @@ class TrainerLauncher:
         self.trainers[attempt] = trainer
         return [trainer, *self.machines.get(job_name, ())[1:]]
 
-    def disconnect(self, job_name: str, replica: int) -> None:
-        """Take the link of a machine down."""
-        self.machines[job_name][replica].disconnect()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
@@ -120,7 +115,7 @@ class Environment:
     capacity: ScriptedCapacity | TraceCapacity
     launcher: TrainerLauncher
     server: VertexServer
-    baseline: BaseProcess | Gang
+    baseline: Gang
     logs: Path
 
     def start_supervisor(self, run: str) -> Participant:
@@ -157,8 +152,7 @@ def set_up(options: Options) -> Iterator[Environment]:
         )
         server = stack.enter_context(VertexServer(jobs))
         stack.enter_context(patch.dict(os.environ, VERTEX_ENDPOINT=server.url))
-        baseline = _start_baseline(director, options, _baseline_log(logs), network)
-        stack.callback(baseline.kill)
+        baseline = _start_baseline(options, _baseline_log(logs), network)
         yield Environment(
             options=options,
             director=director,
@@ -174,13 +168,10 @@ def _baseline_log(logs: Path) -> Path:
     return logs / f"{BASELINE}.log"
 
 
-def _start_baseline(director: Director, options: Options, log: Path, network: Network) -> BaseProcess | Gang:
-    log.touch()
+def _start_baseline(options: Options, log: Path, network: Network) -> Gang:
+    """Train without interruption, in real time."""
     where = ("--run", BASELINE, "--output-dir", f"{ROOT}/models", "--enable-checkpointing", "false")
-    flags = (*options.flags, *where)
-    if options.world == 1:
-        return director.fork(participants.train_baseline, str(log), flags, dict(os.environ), options.task)
     gang = Gang([network.machine() for _ in range(options.machines)])
     pools = [{"replicaCount": count} for count in (1, options.machines - 1)]
-    gang.start({"workerPoolSpecs": pools}, (options.task, *flags), dict(os.environ), log)
+    gang.start({"workerPoolSpecs": pools}, (options.task, *options.flags, *where), os.environ, log)
     return gang

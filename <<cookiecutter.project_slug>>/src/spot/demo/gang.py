@@ -1,7 +1,6 @@
 """Run the replicas of a rehearsed job on machines of their own, as one process: the primary replica."""
 
 import contextlib
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -42,7 +41,3 @@ class Gang:
             self.machines[0].wait(timeout)
             for machine in self.machines[1:]:
                 machine.wait(LEAVE_S)
-
-    def kill(self) -> None:
-        for machine in self.machines:
-            machine.interrupt(signal.SIGKILL)

@@ -31,12 +31,6 @@ def train(
     run_task(task, arguments)
 
 
-def train_baseline(log: str, arguments: Sequence[str], environ: Mapping[str, str], task: str) -> NoReturn:
-    """Train without interruption, in real time."""
-    _become(log, environ)
-    run_task(task, arguments)
-
-
 def supervise(end: socket.socket, log: str, environ: Mapping[str, str], run: str, root: str) -> None:
     """Reconcile the run at every interval until it ends."""
     _become(log, environ)

@@ -230,8 +230,7 @@ class _Rehearsal:
             now=self._director.now,
             kill_supervisor=self._kill_supervisor,
             log=self._log,
-            machines=self._environment.options.machines,
-            disconnect=self._environment.launcher.disconnect,
+            machines=lambda job: self._environment.launcher.machines.get(job, ()),
         )
 
     def _kill_supervisor(self, when: str) -> None:

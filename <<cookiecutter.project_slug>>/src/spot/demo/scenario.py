@@ -1,7 +1,7 @@
 """Interrupt the run of a rehearsal: the scripted scenario, and random ones."""
 
 import random
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,6 +11,7 @@ from spot.core.run import Attempt, Provisioning
 from spot.emulators.capacity import UNLIMITED, ScriptedCapacity
 from spot.emulators.faults import LostReply, Method, each, on
 from spot.emulators.jobs import JobTable
+from spot.emulators.machines import Machine
 from spot.emulators.vertex_server import VertexServer
 
 EMPTY, SCARCE = "us-east4", "us-central1"
@@ -48,10 +49,8 @@ class Controls:
     kill_supervisor: Callable[[str], None]
     """Kills it and says when."""
     log: Callable[[str], None]
-    machines: int = 1
-    """Of each job."""
-    disconnect: Callable[[str, int], None] = lambda job, replica: None  # noqa: ARG005
-    """Cuts a replica of a job off."""
+    machines: Callable[[str], Sequence[Machine]] = lambda job: ()  # noqa: ARG005
+    """Returns those of a job with several ranks."""
 
 
 Script = Callable[[Controls], Iterator[None]]
@@ -63,9 +62,10 @@ def scenario(controls: Controls) -> Iterator[None]:
     controls.log(f"no spot capacity in {EMPTY}")
 
     view = yield from _wait_for(controls, share=0.2)
-    one = f"a machine of {view.attempt}" if controls.machines > 1 else view.attempt
-    controls.log(f"{one} is preempted with a warning (SIGTERM): the trainer saves")
-    controls.jobs.preempt(view.job, save=True, replica=controls.machines - 1)
+    last = max(len(controls.machines(view.job)) - 1, 0)
+    of = f"machine {last + 1} of " if last else ""
+    controls.log(f"{of}{view.attempt} is preempted with a warning (SIGTERM): the trainer saves")
+    controls.jobs.preempt(view.job, save=True, replica=last)
 
     view = yield from _wait_for(controls, share=0.4, unsaved=UNSAVED, after=view.job)
     lost = view.step - view.durable_step
@@ -73,10 +73,10 @@ def scenario(controls: Controls) -> Iterator[None]:
     controls.jobs.preempt(view.job, save=False)
     controls.server.rule = each(LostReply(partial(_crash, controls)), where=on(Method.CREATE), count=1)
 
-    if controls.machines > 1:
+    if last:
         view = yield from _wait_for(controls, share=0.5, after=view.job)
-        controls.log(f"a machine of {view.attempt} loses its network: its peers notice that it is silent")
-        controls.disconnect(view.job, controls.machines - 1)
+        controls.log(f"machine {last + 1} of {view.attempt} loses its network: its peers leave")
+        controls.machines(view.job)[last].disconnect()
 
     view = yield from _wait_for(controls, share=0.6, after=view.job)
     controls.log(f"{view.attempt} is preempted (SIGTERM): no spot capacity in {EMPTY} or {SCARCE}")
@@ -115,7 +115,8 @@ def random_scenario(controls: Controls, seed: int) -> Iterator[None]:
         ):
             save = chance.random() < 1 / 2
             controls.log(f"{view.attempt} is preempted {'(SIGTERM)' if save else 'without warning (SIGKILL)'}")
-            replica = chance.choice([None, *range(controls.machines)]) if controls.machines > 1 else None
+            machines = range(len(controls.machines(view.job)))
+            replica = chance.choice([None, *machines]) if machines else None
             controls.jobs.preempt(view.job, save=save, replica=replica)
 
 
