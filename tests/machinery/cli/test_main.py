@@ -39,8 +39,8 @@ HEAVY = (
     "torch",
     "urllib3",
 )
-RENDERERS = ("google.cloud.billing", "jinja2", "spot.google.billing", "spot.report")
-"""What only a report, or a refresh of prices, needs."""
+RENDERERS = ("jinja2", "spot.report")
+"""What only a report needs."""
 RELATIVE = {"that", "which", "who", "whose", "where", "what"}
 VERBS = (
     "submit",

@@ -5,11 +5,7 @@ The prices are such that the machines cost what they cost in the table of the pa
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from typing import Any
-
-from google.cloud.billing_v1 import ListSkusResponse
 
 from tests.machinery.google.google_server import Answer
 
@@ -98,11 +94,6 @@ OTHERS = [
     sku("Network Vpn Internet Egress from Americas to Africa", 0.12, "GiBy"),
     sku("Licensing Fee for Windows Server on VM with 8 VCPU", 0.368),
 ]
-
-
-def read(skus: Sequence[dict[str, Any]]) -> list[Any]:
-    """As Google's client makes them of its JSON."""
-    return list(ListSkusResponse.pb(ListSkusResponse.from_json(json.dumps({"skus": skus}))).skus)
 
 
 def pages(*contents: list[dict[str, Any]]) -> list[Answer]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
 import pytest
+from google.cloud.billing_v1 import ListSkusResponse
 
 from spot.core.errors import Exit
 from spot.google import rest
-from spot.google.billing import MAX_PAGES
 from spot.google.rest import DELAYS_S
-from spot.pricing.refresh import CatalogError, CatalogPrices, fetch, rates
+from spot.pricing.refresh import MAX_PAGES, CatalogError, CatalogPrices, fetch, rates
 from spot.pricing.table import DISK, Rate, packaged
-from tests.machinery.google.google_catalog import OTHERS, OURS, PATH, pages, read, sku, spot
+from tests.machinery.google.google_catalog import OTHERS, OURS, PATH, pages, sku, spot
 from tests.machinery.google.google_server import HANG_UP, Answer, GoogleServer, api_is_off, google_server
 
 TODAY = date(2026, 11, 24)
@@ -29,11 +30,17 @@ def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleServer]:
 
 
 def priced(skus: Sequence[dict[str, Any]]) -> CatalogPrices:
-    return rates(read(skus), TODAY)
+    return rates(skus, TODAY)
 
 
 def asked() -> CatalogPrices:
     return fetch(TODAY, sleep=lambda _: None)
+
+
+def test_the_skus_of_these_tests_have_the_form_that_googles_own_client_reads() -> None:
+    found = ListSkusResponse.from_json(json.dumps({"skus": [*OURS, *OTHERS]}))  # refuses a key that it does not know
+    assert [one.category.usage_type for one in found.skus] == [one["category"]["usageType"] for one in [*OURS, *OTHERS]]
+    assert all(one.pricing_info[0].pricing_expression.tiered_rates[0].unit_price.currency_code for one in found.skus)
 
 
 @pytest.mark.parametrize(
@@ -192,17 +199,17 @@ def test_an_answer_that_fails_once_is_asked_for_again(google: GoogleServer) -> N
             [pages(OURS, [])[0], Answer(status=503)], "answered 503", True, id="the second page does not come"
         ),
         pytest.param([pages(OURS, [])[0], HANG_UP], "no answer from", True, id="the connection breaks"),
-        pytest.param([Answer('{"skus": [{"na')], "without a list of SKUs", True, id="half an answer"),
-        pytest.param([Answer("[7]")], "without a list of SKUs", True, id="a list of numbers"),
+        pytest.param([Answer('{"skus": [{"na')], "without a JSON object", True, id="half an answer"),
+        pytest.param([Answer("[7]")], "without a JSON object", True, id="a list of numbers"),
         pytest.param([Answer({"skus": "all"})], "without a list of SKUs", True, id="nonsense"),
-        pytest.param([Answer("<html>")], "without a list of SKUs", True, id="a page for people"),
+        pytest.param([Answer("<html>")], "without a JSON object", True, id="a page for people"),
         pytest.param([Answer({})], "it is empty", True, id="an empty answer"),
         pytest.param(
             [Answer({"skus": OTHERS})], "none of its 12 SKUs belongs to a known machine", False, id="other SKUs"
         ),
         pytest.param(
             [Answer({"error": "x"}, status=502)],
-            "without a list of SKUs",
+            "answered 502",
             True,
             id="an error of a proxy, in its own JSON",
         ),

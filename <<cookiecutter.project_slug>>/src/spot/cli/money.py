@@ -21,6 +21,7 @@ from spot.core.run import Machine, Provisioning, Strategy
 from spot.core.tables import table
 from spot.pricing.estimate import MTBF, Assumptions, Course, Estimate, assumptions, estimates, mtbf, on_demand, on_spot
 from spot.pricing.quotes import FEE, Quote, age_warning, described, quotes
+from spot.pricing.refresh import fetch
 from spot.pricing.table import FILE, save
 from spot.supervisor.submit import overridden
 
@@ -100,8 +101,6 @@ def estimate(options: Namespace) -> int:
 
 def _refresh(settings: Settings, now: datetime) -> dict[str, int]:
     """Save today's prices over the project's own, and return what was found."""
-    from spot.pricing.refresh import fetch  # the billing client is slow to load
-
     folder = settings.folder or Path()
     found = fetch(now.date())
     save(found.rates, folder)

@@ -5,7 +5,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, cast
 
 import google.auth
 import requests
@@ -39,7 +39,6 @@ _FIX = {
 }
 
 Params = Mapping[str, str | Sequence[str]]
-_T = TypeVar("_T")
 
 
 class GoogleApiError(SpotError):
@@ -124,21 +123,11 @@ def send(
     headers: Mapping[str, str] | None = None,
 ) -> requests.Response:
     """Return the response of any status, retried while it is transient. Raises `GoogleApiError` without one."""
-    return persist(
-        url,
-        lambda: session.request(method, url, params=params, headers=headers, timeout=CONNECT_AND_READ_S),
-        busy=lambda response: response.status_code in TRANSIENT_STATUS,
-        sleep=sleep,
-    )
-
-
-def persist(url: str, ask: Callable[[], _T], *, busy: Callable[[_T], bool], sleep: Callable[[float], None]) -> _T:
-    """Return the answer of `url`, retried while it is missing or `busy`. Raises `GoogleApiError`."""
     for delay in (*DELAYS_S, None):
         try:
-            answer = ask()
-            if delay is None or not busy(answer):
-                return answer
+            response = session.request(method, url, params=params, headers=headers, timeout=CONNECT_AND_READ_S)
+            if delay is None or response.status_code not in TRANSIENT_STATUS:
+                return response
         except _TRANSIENT as error:
             if delay is None:
                 raise GoogleApiError(f"no answer from {url}: {_line(root_cause(error))}") from error

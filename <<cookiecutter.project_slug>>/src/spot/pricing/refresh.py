@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import product
@@ -10,10 +10,14 @@ from typing import Any
 
 from spot.core import fields
 from spot.core.errors import Exit, SpotError
-from spot.google import billing
 from spot.google.machine_types import ATTACHABLE_GPUS, CATALOGUE_GPUS, PRICED
+from spot.google.rest import GoogleApi
 from spot.pricing.table import DISK, FILE, MAX_USD_PER_HOUR, Rate, Rates
 
+SKUS = "v1/services/6F81-5844-456A/skus"
+"""Of Compute Engine; its prices are at most 12 hours old (https://cloud.google.com/billing/docs/reference/rest)."""
+MAX_PAGES = 100
+"""Ten times as many as the catalogue has."""
 _CORE, _RAM, _SSD = "core", "ram", "local ssd"
 _UNITS = {"h": 1.0, "GiBy.h": 1.0, "GiBy.mo": 1 / 730}
 """Factors to a price for an hour; Google converts a month as 730 hours."""
@@ -60,9 +64,11 @@ _Prices = dict[tuple[_Part, str], float]
 def fetch(today: date, *, sleep: Callable[[float], None] = time.sleep) -> CatalogPrices:
     """Return the prices of today. Raise `CatalogError`, also for an incomplete list."""
     try:
-        found = rates(billing.skus(sleep=sleep), today)
+        found = rates(_skus(GoogleApi.open(sleep=sleep)), today)
     except SpotError as error:
         raise CatalogError(error.message, exit_code=error.exit_code, fix=error.fix) from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CatalogError(f"an answer without a list of SKUs ({error})", exit_code=Exit.AGAIN) from error
     if not found.read:
         raise CatalogError("it is empty", exit_code=Exit.AGAIN)
     if not found.rates:
@@ -70,11 +76,8 @@ def fetch(today: date, *, sleep: Callable[[float], None] = time.sleep) -> Catalo
     return found
 
 
-def rates(skus: Iterable[Any], today: date) -> CatalogPrices:
-    """Return the rates of machines, GPUs and disks whose parts all have both prices.
-
-    The SKUs are protocol buffers of google.cloud.billing.v1, from `billing.skus`.
-    """
+def rates(skus: Iterable[Mapping[str, Any]], today: date) -> CatalogPrices:
+    """Return the rates of machines, GPUs and disks whose parts all have both prices."""
     prices: _Prices = {}
     read = used = unreadable = 0
     for sku in skus:
@@ -97,9 +100,17 @@ def rates(skus: Iterable[Any], today: date) -> CatalogPrices:
     return CatalogPrices(rates=found, read=read, used=used, unreadable=unreadable)
 
 
-def _part(sku: Any) -> _Part | None:
+def _skus(api: GoogleApi) -> Iterator[Mapping[str, Any]]:
+    pages = api.pages("cloudbilling", SKUS, {"currencyCode": "USD", "pageSize": "5000"})
+    for number, page in enumerate(pages):
+        if number == MAX_PAGES:
+            raise SpotError(f"the list of SKUs does not end after {MAX_PAGES} pages")
+        yield from page.get("skus", ())
+
+
+def _part(sku: Mapping[str, Any]) -> _Part | None:
     """Return the part that the SKU prices, None for commitments, reservations and other resources."""
-    said, usage = sku.description.lower(), sku.category.usage_type
+    said, usage = sku.get("description", "").lower(), sku.get("category", {}).get("usageType")
     if usage not in {"OnDemand", "Preemptible"}:
         return None
     found = _INSTANCE.fullmatch(said) or _GPU.fullmatch(said) or _LOCAL.fullmatch(said)
@@ -111,19 +122,19 @@ def _part(sku: Any) -> _Part | None:
     return _Part(what, groups.get("series", ""), usage == "Preemptible" or bool(groups["spot"]))
 
 
-def _price(sku: Any, part: _Part) -> tuple[list[str], float]:
+def _price(sku: Mapping[str, Any], part: _Part) -> tuple[list[str], float]:
     """Return regions and $/h. Raise `LookupError` or `ValueError` for an undocumented form."""
-    expression = sku.pricing_info[-1].pricing_expression  # a timeline, the newest last
-    (tier,) = expression.tiered_rates
-    money, unit = tier.unit_price, expression.usage_unit
-    if money.currency_code != "USD":
-        raise ValueError(money.currency_code)
+    expression = sku["pricingInfo"][-1]["pricingExpression"]  # a timeline, the newest last
+    (tier,) = expression["tieredRates"]
+    money, unit = tier["unitPrice"], expression["usageUnit"]
+    if money["currencyCode"] != "USD":
+        raise ValueError(money["currencyCode"])
     if (unit == "h") != (part.what not in {_RAM, _SSD, DISK}):
         raise ValueError(unit)
-    price = (money.units + money.nanos / 1e9) * _UNITS[unit]
+    price = (int(money.get("units", 0)) + money.get("nanos", 0) / 1e9) * _UNITS[unit]
     if not 0 < price < MAX_USD_PER_HOUR:
         raise ValueError(price)
-    return [region for region in sku.service_regions if fields.REGION.fullmatch(region)], price
+    return [region for region in sku["serviceRegions"] if fields.REGION.fullmatch(region)], price
 
 
 def _usd(prices: _Prices, resource: str, region: str, *, spot: bool) -> float | None:
