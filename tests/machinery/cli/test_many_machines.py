@@ -23,10 +23,7 @@ def test_a_dry_run_shows_worker_pools_ranks_the_share_of_a_step_and_the_price_of
 
     assert shown.code == Exit.DONE, shown.err
     text = " ".join(shown.out.split())
-    assert (
-        "machine 2 x a2-highgpu-8g with 8 x NVIDIA_TESLA_A100 in the worker pools 0 (1 replica) and 1 (1 replica)"
-        in text
-    )
+    assert "machine 2 x a2-highgpu-8g with 8 x NVIDIA_TESLA_A100, in worker pools of 1 and 1 ranks 16" in text
     assert "ranks 16, each 4 of the 64 samples of a step" in text
     assert "us-central1 spot $39.72/h, flex-start $39.72/h, on-demand $67.64/h" in text
     assert "/h, all machines together" in text

@@ -144,8 +144,7 @@ def _values(result: ForecastResult) -> dict[str, Any]:
     """Return a forecast for JSON, with every replay."""
     run, supply = result.run, result.supply
     return {
-        "machine": run.spec.machine.type,
-        **named(run.spec.machine, "count", "accelerator", "accelerator_count"),
+        "machine": run.spec.machine,
         **named(run.spec.policy, "strategy", "regions", "work"),
         "deadline_hours": run.spec.deadline - run.submitted_at,
         "capacity": supply.origin,

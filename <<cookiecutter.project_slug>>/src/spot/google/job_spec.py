@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any
 
-from spot.core.run import Attempt, Machine, Provisioning, Run
+from spot.core.run import Attempt, Provisioning, Run
 
 STRATEGIES = {Provisioning.SPOT: "SPOT", Provisioning.FLEX_START: "FLEX_START", Provisioning.ON_DEMAND: "STANDARD"}
 ROOT_LABEL, RUN_LABEL, ATTEMPT_LABEL = "root", "run", "attempt"
@@ -24,16 +24,12 @@ def custom_job(run: Run, attempt: Attempt) -> dict[str, Any]:
         "display_name": f"{run.id}-{attempt.id}",
         "labels": labels(run, attempt),
         "job_spec": {
-            "worker_pool_specs": [{**pool, "replica_count": replicas} for replicas in worker_pools(asked)],
+            # Pool 0 has the primary replica alone.
+            "worker_pool_specs": [{**pool, "replica_count": count} for count in (1, asked.count - 1) if count],
             "scheduling": _scheduling(run, attempt),
             "service_account": spec.service_account,
         },
     }
-
-
-def worker_pools(machine: Machine) -> tuple[int, ...]:
-    """Return the replicas of each worker pool: pool 0 has the primary replica alone, pool 1 has the others."""
-    return (1, machine.count - 1) if machine.count > 1 else (1,)
 
 
 def label_filter(run: Run, attempt: Attempt) -> str:

@@ -13,9 +13,8 @@ from spot.config.settings import Settings
 from spot.core.actions import Submit
 from spot.core.errors import SpotError
 from spot.core.fields import GENERATION, ID
-from spot.core.format import clock, counted, hours
-from spot.core.run import Attempt, Machine, Observation, PolicyConfig, Provisioning, Run, Strategy
-from spot.google.job_spec import worker_pools
+from spot.core.format import clock, hours
+from spot.core.run import Attempt, Observation, PolicyConfig, Provisioning, Run, Strategy
 from spot.google.registry import ask_registry, pin
 from spot.policy.decide import decide
 from spot.policy.offers import Offers
@@ -78,11 +77,12 @@ class SubmitPlan:
     def facts(self) -> list[tuple[str, str]]:
         run, slack, spec, policy = self.run, self.slack, self.run.spec, self.run.spec.policy
         machine, (ranks, samples) = spec.machine, preflight.step(run)
+        pools = f", in worker pools of 1 and {machine.count - 1}" if machine.count > 1 else ""
         lines = [
             ("run", run.id),
             *([("resumes", run.parent.run)] if run.parent else []),
             ("image", spec.image),
-            ("machine", f"{described(machine)}{_pools(machine)}"),
+            ("machine", f"{described(machine)}{pools}"),
             *([("ranks", f"{ranks}, each {samples // ranks} of the {samples} samples of a step")] if ranks > 1 else []),
             ("trainer", shlex.join(spec.arguments) or "its defaults"),
             ("first", describe(self.action)),
@@ -111,11 +111,6 @@ class SubmitPlan:
         from spot.google.vertex import wire
 
         return wire(self.run, self.first)
-
-
-def _pools(machine: Machine) -> str:
-    pools = [f"{number} ({counted(replicas, 'replica')})" for number, replicas in enumerate(worker_pools(machine))]
-    return f" in the worker pools {' and '.join(pools)}" if machine.count > 1 else ""
 
 
 def _prices(policy: PolicyConfig) -> str:
