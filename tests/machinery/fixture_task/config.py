@@ -8,6 +8,8 @@ class Model:
     """The table [model]."""
 
     dropout: float = 0.3
+    blocks: int = 0
+    """Blocks with layer normalization, which can be sharded, instead of convolutions with batch normalization."""
 
 
 @dataclass(frozen=True, kw_only=True)

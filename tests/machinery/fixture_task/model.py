@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW, Optimizer
@@ -12,8 +14,28 @@ from tests.machinery.fixture_task.config import Config
 METRICS = {"accuracy": "max"}
 
 
+class Blocks(nn.Module):
+    """Classify by blocks of linear layers. Their sizes cannot be divided by 2, 3 or 4 ranks."""
+
+    def __init__(self, count: int, dropout: float) -> None:
+        super().__init__()
+        self.first = nn.Linear(64, 61)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(61), nn.Linear(61, 61), nn.GELU(), nn.Dropout(dropout)) for _ in range(count)
+        )
+        self.head = nn.Linear(61, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        found: Tensor = self.first(inputs.flatten(1))
+        for block in self.blocks:
+            found = found + block(found)
+        return cast(Tensor, self.head(found))
+
+
 def build(config: Config) -> nn.Module:
     """Return the model with fresh weights."""
+    if config.model.blocks:
+        return Blocks(config.model.blocks, config.model.dropout)
     return nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1),
         nn.BatchNorm2d(8),

@@ -27,8 +27,8 @@ class Compute:
     workers: int
 
     @classmethod
-    def choose(cls, flags: Flags) -> Self:
-        """Return what the flags ask for. Raise `UsageError` if this machine does not have it."""
+    def choose(cls, flags: Flags, local_world: int = 1) -> Self:
+        """Return what the flags ask for on one of `local_world` ranks. Raise `UsageError` if the machine lacks it."""
         if flags.device is Device.CUDA and not torch.cuda.is_available():
             raise UsageError("--device cuda: PyTorch finds no GPU on this machine; use --device auto or cpu")
         on_gpu = flags.device is not Device.CPU and torch.cuda.is_available()
@@ -42,7 +42,7 @@ class Compute:
             bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
             precision = Precision.BF16 if bf16 else Precision.FP16 if on_gpu else Precision.FULL
         if workers is None:
-            workers = min(MOST_WORKERS, (os.cpu_count() or 1) - 1) if on_gpu else 0
+            workers = min(MOST_WORKERS, (os.cpu_count() or 1) // local_world - 1) if on_gpu else 0
         return cls(device=torch.device("cuda" if on_gpu else "cpu"), precision=precision, workers=workers)
 
     def autocast(self) -> AbstractContextManager[object]:

@@ -1,6 +1,7 @@
 """Run the training of one session: count steps, evaluate, save when it is due, and end as the run asks."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -15,7 +16,8 @@ from spot.trainer.checkpoint.manager import Saveable
 from spot.trainer.context import Start
 from spot.trainer.data.loader import Loader, check_shared_memory
 from spot.trainer.device import Compute
-from spot.trainer.distributed.generators import generators, set_generators
+from spot.trainer.distributed.generators import generators, seed_rank, set_generators
+from spot.trainer.distributed.ballot import Ballot
 from spot.trainer.metrics import Means, parse_metrics
 from spot.trainer.progress import Monitor, OnMetrics
 from spot.trainer.runtime.errors import StartAgain, Stopped, UsageError
@@ -29,13 +31,14 @@ class Engine:
     """Hold what a session works with. Nothing but `track` may be called before it."""
 
     def __init__(self, start: Start, metrics: Mapping[str, str], on_metrics: OnMetrics | None) -> None:
-        self.compute = Compute.choose(start.flags)
+        self.compute = Compute.choose(start.flags, start.group.local_world)
         self.monitor = Monitor(start, on_metrics)
         self.saver = Saver(start, self.monitor)
         self.loaders: list[Loader] = []
         self._start = start
         self._stop = start.stop
         self._clock = start.runtime.clock
+        self._ballot = Ballot(start.group, start.stop, start.runtime.clock)
         self._metrics = parse_metrics(metrics)
         if start.flags.patience and not self._metrics:
             raise UsageError(f"--patience {start.flags.patience} needs a metric: name it in metrics= of the session")
@@ -71,22 +74,25 @@ class Engine:
     def track(self, tracked: Mapping[str, Stateful], total_steps: int, objects: Iterable[DataObject]) -> None:
         """Build the state of these objects, and restore the newest checkpoint."""
         for name, value in tracked.items():
-            if name in OWN:
+            if name in OWN or re.fullmatch(r"rank\d+", name):
                 raise UsageError(f"session.track({name}=...): the session saves a part of this name: choose another")
             if not isinstance(value, Stateful):
                 raise UsageError(
                     f"session.track({name}=...) is a {type(value).__name__} without state_dict and load_state_dict:"
                     " give it both, or do not track it"
                 )
-        flags = self._start.flags
+        flags, group = self._start.flags, self._start.group
         with self._stop.interruptible():
             state = TrainingState(
                 tracked,
                 total_steps=min(total_steps, flags.max_steps or total_steps),
                 patience=flags.patience,
                 metrics=self._metrics,
+                group=group,
             )
-            check_shared_memory(*self.loaders)
+            check_shared_memory(*self.loaders, processes=group.local_world)
+            if group.world > 1:  # until here all ranks built the same
+                seed_rank(flags.seed, 0, group.rank)
             self.saver.restore(state, self.compute, objects)
             self._state = state
         for name, value in tracked.items():
@@ -95,6 +101,7 @@ class Engine:
         self._first_step, self._began, self._carried = state.step, self._clock.monotonic(), state.compute_seconds
         self._positions = self._training_positions()
         self.monitor.begin(state, self.training_loaders)
+        self._ballot.begin(state.step)
 
     def stepped(self, metrics: Mapping[str, float | Tensor]) -> None:
         """Count an optimizer step, and hear from the uploader."""
@@ -110,7 +117,9 @@ class Engine:
         self.saver.poll()
 
     def save_if_due(self) -> None:
-        self.saver.save(self.saveable, finished=self.state.finished, if_due=True)
+        finished = self.state.finished
+        wishes = self._ballot.at_step(self.state.step, self.saver.wishes, last=finished)
+        self.saver.save(self.saveable, wishes, finished=finished)
 
     def evaluate(self, step: EvaluationStep, loader: Iterable[Any]) -> dict[str, float]:
         """Return the metrics of one pass, once per step; see `Session.evaluate`."""
@@ -124,32 +133,42 @@ class Engine:
             )
         started = self._clock.monotonic()
         modes = [(module, module.training) for top in state.modules for module in top.modules()]
-        before, means = generators(), Means(self._metrics)
+        before, means, group = generators(), Means(self._metrics, self._start.group), self._start.group
         try:
             with self._stop.interruptible(), torch.no_grad():
                 for module in state.modules:
                     module.eval()
                 for batch in loader:
+                    self._ballot.check()
                     with self.compute.autocast():
                         values = step(batch)
-                    means.add(values)
-                found = means.results()
+                    means.add(values, self._divided() if group.world > 1 else None)
+                found: dict[str, float] = group.broadcast(means.results())
         finally:
             for module, mode in modes:
                 module.training = mode
             set_generators(before)
-        improved = state.evaluated(found, self._clock.monotonic() - started)
+        improved = state.evaluated(found, self._clock.monotonic() - started, group)
         self._measure()
         self.monitor.evaluated(state)
         if improved:
-            self.saver.save(self.saveable, finished=state.finished)
+            wishes = self._ballot.cast(self.saver.wishes(if_due=False))
+            self.saver.save(self.saveable, wishes, finished=state.finished)
         return found
+
+    def _divided(self) -> int | None:
+        """Return the samples of the batch that a loader has just divided among the ranks."""
+        for loader in self.loaders:
+            if loader.fresh:
+                loader.fresh = False
+                return loader.count
+        return None
 
     def step_of_folder(self, metrics: Mapping[str, float | Tensor]) -> bool:
         """Count a step of a framework, and return whether it must write a checkpoint."""
         self.stepped(metrics)
         self._asked = self._clock.monotonic()
-        return self.saver.due or self._stop.requested or self.state.finished
+        return bool(self.saver.wishes()) or self._stop.requested or self.state.finished
 
     def save_folder(self, folder: Folder) -> None:
         """Save this step, for which the framework has written its checkpoint. Its schedule may be faster than ours."""
@@ -158,7 +177,8 @@ class Engine:
             raise UsageError("the folder of the framework is not tracked: call session.track(folder=folder, ...)")
         self._frozen = Frozen.of(self.state, name)
         waited = self._clock.monotonic() - self._asked
-        self.saver.save(self._frozen, finished=self.state.finished, took_s=waited)
+        wishes = self.saver.wishes(if_due=False)
+        self.saver.save(self._frozen, wishes, finished=self.state.finished, took_s=waited)
         self._stop.check()
 
     def leave(self, error: BaseException | None, complete: Callable[[], None]) -> None:
@@ -176,7 +196,7 @@ class Engine:
                 )
             complete()
         except Stopped:
-            if self._state and not self._in_step and not self._start.done:
+            if self._state and not self._in_step and not self._start.done and self._ballot.together:
                 self.saver.leave(self.saveable)
             raise
         except LeaseLost:

@@ -41,14 +41,18 @@ def train(session: Session, task: TaskModel, data: Data, flags: Flags) -> None:
     total_steps = flags.epochs * batches.steps_per_epoch
     total_steps = min(total_steps, flags.max_steps or total_steps)
 
-    model = session.wrap(task.build(session.config))
-    optimizer, scheduler = task.build_optimizer(model, session.config, total_steps)
-    scaler = GradScaler(session.device.type, enabled=session.precision is Precision.FP16)
-    tracked: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
+    built = task.build(session.config)
     ema = None
     if flags.ema:
         average = get_ema_multi_avg_fn(flags.ema)  # type: ignore[no-untyped-call]
-        ema = tracked["ema"] = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+        ema = AveragedModel(built, multi_avg_fn=average, use_buffers=True)
+        session.wrap(ema)
+    model = session.wrap(built)
+    optimizer, scheduler = task.build_optimizer(model, session.config, total_steps)
+    scaler = GradScaler(session.device.type, enabled=session.precision is Precision.FP16)
+    tracked: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
+    if ema:
+        tracked["ema"] = ema
     session.track(total_steps=total_steps, objects=data.objects, loader=batches, **tracked)
 
     every, judged = flags.evaluate_every or batches.steps_per_epoch, ema.module if ema else model

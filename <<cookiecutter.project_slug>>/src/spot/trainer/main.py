@@ -7,6 +7,8 @@ import secrets
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 from spot.core.errors import Exit, SpotError
 from spot.storage.base import Conflict, Damaged, NotFound, Store
@@ -15,12 +17,19 @@ from spot.storage.records import completion, markers
 from spot.storage.records.lease import LeaseLost, process_name
 from spot.storage.records.manifest import Json
 from spot.trainer.context import Runtime, Saving, Start, Task
+from spot.trainer.distributed.group import ALONE
 from spot.trainer.results.write import check_writable
-from spot.trainer.runtime.errors import Completed, Stopped, UsageError
-from spot.trainer.runtime.flags import Flags, ignored, parse, settled
+from spot.trainer.runtime.cluster import Place, read_cluster, read_place
+from spot.trainer.runtime.errors import Completed, Launched, StartAgain, Stopped, UsageError
+from spot.trainer.runtime.flags import Device, Flags, Parallel, ignored, parse, settled
+from spot.trainer.runtime.launcher import count_gpus, launch
 from spot.trainer.runtime.log import configure
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.uploader.buffer import SharedBuffer
+
+COMPLETED, STOPPED = "completed", "stopped"
+ENDS = (COMPLETED, STOPPED)
+"""The reasons that are no failures."""
 
 _prepared: Start | None = None
 
@@ -42,7 +51,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal,
         if not (start and start.concluded and isinstance(leaving.code, int)):  # not from the session
             raise
         return leaving.code
-    except (Exception, Completed, Stopped) as raised:
+    except (Exception, Completed, Launched, Stopped) as raised:
         error = raised
     if start and start.concluded:
         return Exit.DONE
@@ -61,56 +70,95 @@ def prepared() -> Start | None:
 def prepare(
     arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal, task: Task, runtime: Runtime
 ) -> Start:
-    """Return a start that may train. Raise `Completed` if the run is complete, or `SpotError`."""
+    """Return a start that may train, on many ranks once all of them are here.
+
+    Raise `Completed` if the run is complete, `Launched` if this process started the ranks, or `SpotError`.
+    """
     global _prepared  # noqa: PLW0603  # a session is opened in the user's module, and no argument passes through it
-    configure()
+    place, cluster = read_place(environ), read_cluster(environ)
+    configure(place.rank if place else 0)
     with stop.interruptible():
         flags = parse(arguments, environ, _config(task))
         stop.grace_s = flags.grace
+        ranks = flags.ranks or (count_gpus() if flags.device is not Device.CPU else 0) or 1
+        several = place is not None or ranks > 1 or (cluster is not None and cluster.nodes > 1)
+        if several and flags.parallel is Parallel.NONE:
+            raise UsageError("--parallel none trains on one rank, and there are more: use --ranks 1, ddp or fsdp")
+    if several and place is None and "RANK" not in environ:
+        raise Launched(launch(ranks, cluster if cluster and cluster.nodes > 1 else None, stop, runtime.clock))
+    with stop.interruptible():
         _prepared = start = Start(task=task, flags=flags, outputs=_open(flags.output_dir), stop=stop, runtime=runtime)
         if complete := completion.find(start.outputs, flags.run):
             _check_settings(complete.config, flags)
             start.done = True
             raise Completed
-        check_writable(start.outputs, flags.run)
-        start.saving = _announce(flags, runtime) if flags.enable_checkpointing else None
+        if place is None or place.rank == 0:
+            check_writable(start.outputs, flags.run)
+        start.saving = _announce(flags, runtime, place) if flags.enable_checkpointing else None
         # cuBLAS is deterministic only with this variable, which is read when torch loads.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        if place:
+            _join(start, place)
     return start
 
 
 def conclude(start: Start | None, stop: StopSignal, error: BaseException | None) -> int:
     """Return the exit code of a start that ended with `error`, say why, and write the ended marker."""
-    replaced = isinstance(error, LeaseLost)
-    code, reason = _outcome(start, stop, error)
-    if stop.requested and code != Exit.DONE and reason != "stopped" and not replaced:
-        # Processes of a machine that shuts down fail in any order: the cause is the preemption.
-        code, reason = stop.exit_code, f"stopped, not saved: {reason}"
+    if isinstance(error, Launched):
+        return error.code
+    code, reason = (start.group if start else ALONE).settle(error, partial(_outcome, start, stop))
     if start:
         start.concluded = True
+        lead = start.group.rank == 0
         if start.saving:
             start.saving.uploader.close()
-            _write_end(start, start.saving, code, reason)
+            if lead:
+                _write_end(start, start.saving, code, reason)
+            elif code == Exit.AGAIN:
+                code = _code_of_rank_0(start, start.saving)
+    if reason not in ENDS and (start is None or start.group.rank == 0):  # which says it for the others
+        sys.stdout.flush()
+        print(f"trainer: {reason}", file=sys.stderr, flush=True)
     return code
 
 
 def _outcome(start: Start | None, stop: StopSignal, error: BaseException | None) -> tuple[int, str]:
+    """Return the exit code of this process, and the reason."""
+    code, reason = _cause(start, stop, error)
+    if stop.received and reason not in ENDS and not isinstance(error, LeaseLost):
+        # Processes of a machine that shuts down fail in any order: the cause is the preemption.
+        return stop.exit_code, f"stopped, not saved: {reason}"
+    return code, reason
+
+
+def _cause(start: Start | None, stop: StopSignal, error: BaseException | None) -> tuple[int, str]:
     match error:
         case None:
-            return Exit.DONE, "completed"
+            return Exit.DONE, COMPLETED
         case Completed():
             if start:
                 _log.info("run %s is complete: %s/%s", start.flags.run, start.outputs.uri, start.flags.run)
-            return Exit.DONE, "completed"
+            return Exit.DONE, COMPLETED
         case Stopped():
             done = start is not None and start.done
-            return (Exit.DONE, "completed") if done else (stop.exit_code, "stopped")
+            return (Exit.DONE, COMPLETED) if done else (stop.exit_code, STOPPED)
         case NotFound() | Conflict() | Damaged():  # the bucket's content is wrong, not the flags
-            return _say(error, Exit.FAILED)
+            code = Exit.FAILED
         case SpotError():
-            return _say(error, error.exit_code)
-    _log.error("unexpected", exc_info=error)
-    return _say(error, Exit.FAILED)
+            code = error.exit_code
+        case _:
+            _log.error("unexpected", exc_info=error)
+            code = Exit.FAILED
+    return int(code), " ".join(str(error).split()) or type(error).__name__
+
+
+def _code_of_rank_0(start: Start, saving: Saving) -> int:
+    """Return the exit code in the ended marker, which rank 0 writes before it ends."""
+    flags = start.flags
+    try:
+        return markers.exit_code(saving.store, flags.run, flags.attempt, saving.start)
+    except SpotError:  # it was killed, or has not ended
+        return Exit.AGAIN
 
 
 def _check_settings(complete: Mapping[str, Json], flags: Flags) -> None:
@@ -135,7 +183,27 @@ def _open(uri: str) -> Store:
         raise UsageError(str(error)) from error
 
 
-def _announce(flags: Flags, runtime: Runtime) -> Saving:
+def _join(start: Start, place: Place) -> None:
+    """Wait for the other ranks, and take the number of this start from rank 0."""
+    from spot.trainer.distributed.join import join
+
+    flags = start.flags
+
+    def look() -> None:
+        if completion.find(start.outputs, flags.run):  # the other ranks may have seen it earlier, and left
+            start.done = True
+            raise Completed
+
+    start.group = join(place, flags.device, start.runtime.peers, start.runtime.clock, look)
+    own = [flags.run, flags.attempt]
+    *first, number = start.group.broadcast([*own, start.saving.start if start.saving else 0])
+    if first != own:
+        raise StartAgain(f"rank {place.rank} is of run {own[0]} attempt {own[1]}, rank 0 of run {first[0]} {first[1]}")
+    if start.saving:
+        start.saving = replace(start.saving, start=number, name=process_name(flags.attempt, number))
+
+
+def _announce(flags: Flags, runtime: Runtime, place: Place | None) -> Saving:
     """Write the started marker, which also proves write permission, and start the uploader."""
     store = _open(flags.checkpoint_dir)
     facts = {
@@ -145,7 +213,7 @@ def _announce(flags: Flags, runtime: Runtime) -> Saving:
         "nonce": secrets.token_hex(8),
         "standby": flags.standby,
     }
-    number = markers.claim_start(store, flags.run, flags.attempt, facts)
+    number = 1 if place and place.rank else markers.claim_start(store, flags.run, flags.attempt, facts)
     buffer = SharedBuffer()
     uploader = runtime.uploader(store.uri, buffer.fd, flags.keep)
     name = process_name(flags.attempt, number)
@@ -167,10 +235,3 @@ def _write_end(start: Start, saving: Saving, code: int, reason: str) -> None:
         markers.write_end(saving.store, start.flags.run, start.flags.attempt, saving.start, facts)
     except SpotError as error:
         _log.warning("the ended marker was not written: %s", error)
-
-
-def _say(error: BaseException, code: Exit) -> tuple[int, str]:
-    line = " ".join(str(error).split()) or type(error).__name__
-    sys.stdout.flush()
-    print(f"trainer: {line}", file=sys.stderr, flush=True)
-    return int(code), line

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spot.trainer.distributed.group import ALONE, Group
 from spot.trainer.runtime.errors import UsageError
 
 TOKENS = "tokens"
@@ -56,12 +57,16 @@ def parse_metrics(declared: object) -> tuple[Metric, ...]:
 class Means:
     """Accumulate weighted means over batches, on the device."""
 
-    def __init__(self, metrics: Iterable[Metric]) -> None:
+    def __init__(self, metrics: Iterable[Metric], group: Group = ALONE) -> None:
         self._metrics = {metric.name: metric for metric in metrics}
+        self._group = group
         self._sums: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def add(self, values: Mapping[str, Any]) -> None:
-        """Add a batch: for each name a value per sample, or a pair of values and weights. Raise `UsageError`."""
+    def add(self, values: Mapping[str, Any], count: int | None = None) -> None:
+        """Add a batch: for each name a value per sample, or a pair of values and weights. Raise `UsageError`.
+
+        With `count` each rank has an equal part of these samples, and then repetitions.
+        """
         if not isinstance(values, Mapping):
             raise UsageError(f"evaluation_step returned a {type(values).__name__}: return a dict of values per sample")
         for name, given in values.items():
@@ -76,6 +81,8 @@ class Means:
                     f"evaluation_step returned {tuple(value.shape)} values and {tuple(weight.shape)} weights of {name}:"
                     " return one weight per sample"
                 )
+            if count is not None:
+                value, weight = self._group.concat(torch.stack([value, weight]))[:, :count]
             # Without this a sample of weight 0 and an infinite value would make the mean NaN.
             weighted = torch.where(weight == 0, 0.0, value * weight).sum()
             total, weights = self._sums.get(name, (0.0, 0.0))

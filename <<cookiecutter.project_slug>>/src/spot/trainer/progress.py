@@ -28,15 +28,16 @@ _log = logging.getLogger(__name__)
 
 
 class Monitor:
-    """Report the metrics of a start, at intervals: reading a tensor makes the GPU wait for Python."""
+    """Report the metrics of a start on rank 0, at intervals: reading a tensor makes the GPU wait for Python."""
 
     def __init__(self, start: Start, on_metrics: OnMetrics | None, *, terminal: bool | None = None) -> None:
         self._start = start
         self._clock = start.runtime.clock
-        self._on_metrics = on_metrics
-        self._scalars = Scalars(start.flags.tensorboard_dir, start.flags.run)
+        self._lead = start.group.rank == 0
+        self._on_metrics = on_metrics if self._lead else None
+        self._scalars = Scalars(start.flags.tensorboard_dir if self._lead else None, start.flags.run)
         self._loaders: Sequence[Loader] = ()
-        self._bar: Any = _bar() if (sys.stdout.isatty() if terminal is None else terminal) else None
+        self._bar: Any = _bar() if self._lead and (sys.stdout.isatty() if terminal is None else terminal) else None
         self._every = BAR_EVERY_S if self._bar else start.flags.log_interval
         self._next_line = self._next_scalars = 0.0
         self._first_sample, self._began = 0, 0.0
@@ -64,7 +65,7 @@ class Monitor:
         """Report the step where an interval is over."""
         now = self._clock.monotonic()
         line = now >= self._next_line or state.step >= state.total_steps
-        if not line and now < self._next_scalars:
+        if not self._lead or (not line and now < self._next_scalars):
             return
         values = {
             name: float(value.detach() if isinstance(value, Tensor) else value) for name, value in metrics.items()
@@ -122,7 +123,7 @@ class Monitor:
         if self._loaders and elapsed > 0:
             rates["samples_per_second"] = (self._samples() - self._first_sample) / elapsed
         if TOKENS in metrics:
-            rates["tokens_per_second"] = float(metrics[TOKENS]) * state.steps_per_second
+            rates["tokens_per_second"] = float(metrics[TOKENS]) * self._start.group.world * state.steps_per_second
         for tracked in state.tracked.values():
             if isinstance(tracked, Optimizer):
                 rates["learning_rate"] = float(tracked.param_groups[0]["lr"])

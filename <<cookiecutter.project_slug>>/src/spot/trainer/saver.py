@@ -12,6 +12,7 @@ from spot.trainer.checkpoint.manager import CheckpointManager, Saveable
 from spot.trainer.checkpoint.resume import resume
 from spot.trainer.context import Start
 from spot.trainer.device import Compute
+from spot.trainer.distributed.group import NOTHING, Vote
 from spot.trainer.progress import Monitor
 from spot.trainer.runtime.errors import Completed, StartAgain
 from spot.trainer.state import TrainingState
@@ -35,10 +36,12 @@ class Saver:
     def durable_step(self) -> int | None:
         return self._manager.durable_step if self._manager else None
 
-    @property
-    def due(self) -> bool:
-        """Return whether a save is due, or a standby waits for one."""
-        return self._manager is not None and (self._manager.wanted or self._manager.due())
+    def wishes(self, *, if_due: bool = True) -> Vote:
+        """Return what this rank asks for. Without `if_due` a save is due unless one is in flight."""
+        if not (manager := self._manager):
+            return NOTHING
+        save = manager.due() if if_due else not manager.busy
+        return (Vote.SAVE if save else NOTHING) | (Vote.HAND_OVER if manager.wanted else NOTHING)
 
     @property
     def accepted(self) -> bool:
@@ -53,13 +56,13 @@ class Saver:
                 self._start.done = True
                 raise Completed
 
-    def save(self, state: Saveable, *, finished: bool, if_due: bool = False, took_s: float = 0.0) -> None:
-        """Hand over to a standby, and save unless a save is in flight. `took_s`: what the snapshot has cost so far."""
+    def save(self, state: Saveable, wishes: Vote, *, finished: bool, took_s: float = 0.0) -> None:
+        """Hand over to a standby or save, as all ranks do. `took_s`: what the snapshot has cost so far."""
         if not (manager := self._manager):
             return
-        if manager.wanted and not finished:
+        if Vote.HAND_OVER in wishes and not finished:
             manager.hand_over(state, self._stop)
-        if manager.due() if if_due else not manager.busy:
+        elif Vote.SAVE in wishes:
             manager.save(state, took_s=took_s)
             self._monitor.copy(manager)
 

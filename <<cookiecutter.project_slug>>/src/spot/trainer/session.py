@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import random
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,13 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from spot.core.errors import SpotError
 from spot.storage.records.manifest import DataObject
 from spot.trainer.checkpoint.folder import Folder
+from spot.trainer.distributed.generators import seed_all
 from spot.trainer.context import Runtime, Start, Task
 from spot.trainer.data.contract import Collate, Samples
 from spot.trainer.data.loader import Loader
@@ -25,7 +25,7 @@ from spot.trainer.main import conclude, prepare, prepared
 from spot.trainer.progress import OnMetrics
 from spot.trainer.results.complete import complete
 from spot.trainer.results.export import write_model
-from spot.trainer.runtime.errors import Completed, Stopped
+from spot.trainer.runtime.errors import Completed, PeerLost, Stopped, UsageError
 from spot.trainer.runtime.flags import Precision, settled
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.state import Stateful
@@ -74,10 +74,7 @@ class Session:
             raise SystemExit(conclude(prepared(), stop, error)) from None
 
     def __enter__(self) -> Self:
-        seed = self._start.flags.seed
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
+        seed_all(self._start.flags.seed)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -134,8 +131,18 @@ class Session:
         return self._stop.requested
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Return the model on the device, in training mode. Build the optimizer on the returned model."""
-        return model.to(self.device).train()
+        """Return the model on the device, in training mode. Build the optimizer on the returned model.
+
+        On several ranks it is sharded or replicated, as `--parallel` says. Wrap the `AveragedModel` of a model, too,
+        and before it.
+        """
+        plain = model.module if isinstance(model, AveragedModel) else model
+        plain.to(self.device).train()
+        if (group := self._start.group).world == 1:
+            return model
+        from spot.trainer.distributed.parallel import spread
+
+        return spread(model, self._start.flags.parallel, self.precision, group)
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Return the context of forward passes in the precision of `--precision`."""
@@ -160,6 +167,8 @@ class Session:
             device=self.device,
             collate=collate,
             train=train,
+            rank=self._start.group.rank,
+            ranks=self._start.group.world,
             interruptible=self._engine.waiting if train else contextlib.nullcontext,
         )
         self._engine.loaders.append(loader)
@@ -168,8 +177,11 @@ class Session:
     def folder(self, path: str | Path) -> Folder:
         """Return the folder of a framework that owns the loop, as the Trainer of Hugging Face. Track it.
 
-        The callback of the framework calls its `step` and `save` instead of `session.step`.
+        The callback of the framework calls its `step` and `save` instead of `session.step`. Raise `UsageError` on
+        several ranks: the framework must own those as well.
         """
+        if (ranks := self._start.group.world) > 1:
+            raise UsageError(f"session.folder() saves one rank, and there are {ranks}: use --ranks 1 and one machine")
         return Folder(Path(path).absolute(), self._engine.step_of_folder, self._engine.save_folder)
 
     def track(self, *, total_steps: int, objects: Iterable[DataObject] = (), **tracked: Stateful) -> None:
@@ -213,25 +225,34 @@ class Session:
 
         The shipped weights are those of the last step, with `--patience` those of the best evaluation. Write the files
         that whoever uses the model needs. A run without an export gets the weights of the model and its configuration.
+        On several ranks each rank gets a folder, and that of rank 0 is the result.
         """
-        engine, clock = self._engine, self._start.runtime.clock
+        engine, clock, group = self._engine, self._start.runtime.clock, self._start.group
+        self._stop.end_votes()
         engine.saver.finish(engine.saveable)
         ended = clock.monotonic()
         with self._stop.interruptible(), tempfile.TemporaryDirectory(prefix="export-") as folder:
             engine.state.load_shipped()
             yield Path(folder)
-            complete(
-                self._start,
-                engine.state,
-                Path(folder),
-                config=settled(self._start.flags, self.precision),
-                samples_digest=[loader.order_digest for loader in engine.training_loaders],
-                ended=ended,
-                check_lease=engine.saver.check_lease,
-            )
-            engine.saver.settle()
+            if group.rank == 0:
+                complete(
+                    self._start,
+                    engine.state,
+                    Path(folder),
+                    config=settled(self._start.flags, self.precision),
+                    samples_digest=[loader.order_digest for loader in engine.training_loaders],
+                    ended=ended,
+                    check_lease=engine.saver.check_lease,
+                )
+                engine.saver.settle()
+            try:
+                group.agree(True)  # the other ranks wait for the results
+            except PeerLost:
+                if not self._start.done:
+                    raise
+            self._start.done = True
 
     def _complete(self) -> None:
         with self.export() as folder:
             if module := self._engine.state.shipped_module:
-                write_model(folder, module, self.config, self._start.task)
+                write_model(folder, module, self.config, self._start.task, write=self._start.group.rank == 0)

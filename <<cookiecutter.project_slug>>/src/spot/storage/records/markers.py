@@ -48,6 +48,11 @@ def write_end(store: Store, run: str, attempt: str, start: int, facts: Mapping[s
     _write(store, paths.marker(run, attempt, start, ENDED), facts)
 
 
+def exit_code(store: Store, run: str, attempt: str, start: int) -> int:
+    """Return the exit code of a start. Raises `NotFound` if it was killed or is alive, `Damaged`."""
+    return _read(_End, store, paths.marker(run, attempt, start, ENDED)).exit_code
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStarts:
     count: int
@@ -61,12 +66,12 @@ def starts(store: Store, run: str, attempt: str) -> AttemptStarts:
     """Return the starts of the trainer in `attempt`. Raises `Damaged`."""
     found = [(number, event) for name, number, event in _parse(store, run) if name == attempt]
     numbers = [number for number, event in found if event == STARTED]
-    newest, exit_code, started_at = max(numbers, default=0), None, None
+    newest, code, started_at = max(numbers, default=0), None, None
     if (newest, ENDED) in found:
-        exit_code = _read(_End, store, paths.marker(run, attempt, newest, ENDED)).exit_code
+        code = exit_code(store, run, attempt, newest)
     if numbers:
         started_at = _read(_Start, store, paths.marker(run, attempt, min(numbers), STARTED)).time
-    return AttemptStarts(count=len(numbers), exit_code=exit_code, started_at=started_at)
+    return AttemptStarts(count=len(numbers), exit_code=code, started_at=started_at)
 
 
 def count_starts(store: Store, run: str) -> int:

@@ -20,6 +20,8 @@ from spot.trainer.runtime.signals import leave_signals_to_the_parent, signals_he
 SHARED_MEMORY = "/dev/shm"
 UNEQUAL = ("stack expects each tensor to be equal size", "resize storage that is not resizable")
 """What PyTorch says of items of different sizes, in this process and in a data worker."""
+Planned = tuple[list[int], list[Sample]]
+"""The indices of a batch on all ranks, and the samples of this rank."""
 PREFETCHED = 2
 """Batches that each data worker prepares ahead."""
 
@@ -29,6 +31,9 @@ class Loader:
 
     A step takes up to `batch_size` samples of one epoch, in batches of up to `micro`. The position counts the batches
     that were yielded, not those prepared ahead. Each iterator yields what follows it, also after `load_state_dict`.
+
+    All sizes and the position count the samples of all `ranks`. Each rank reads an equal part of a batch; the first
+    samples are repeated where a batch cannot be divided.
     """
 
     def __init__(
@@ -42,6 +47,8 @@ class Loader:
         micro: int | None = None,
         collate: Collate | None = None,
         train: bool = True,
+        rank: int = 0,
+        ranks: int = 1,
         interruptible: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         """Wait for data in `interruptible()`, which may raise: the position is then still that of the last batch."""
@@ -52,16 +59,23 @@ class Loader:
         self.order_digest = ""
         self.count = 0
         """Samples of the newest batch."""
+        self.fresh = False
+        """Whether the newest batch is of a held-out pass, and not yet evaluated."""
         self.step_count = 0
         """Samples of the step that the newest batch belongs to."""
         self.step_ended = True
         """Whether the newest batch is the last of its step."""
         self._samples, self._collate = samples, collate or default_collate
         self.device, self._interruptible = device, interruptible
-        self._micro = micro or batch_size
+        self._micro, self._rank, self._ranks = micro or batch_size, rank, ranks
         self._shard_sizes: list[int] | None = getattr(samples, "shard_sizes", None)
         self._window: int = getattr(samples, "shard_window", WINDOW)
         self._reader: object = None
+        if train and self._micro % ranks:
+            raise UsageError(
+                f"{ranks} ranks cannot divide the {self._micro} samples of a forward pass: use a --batch-size that is a"
+                f" multiple of {ranks} x --accumulate"
+            )
         if not self.size:
             raise UsageError(f"--data: the {'training' if train else 'held-out'} data holds no samples")
         if self._shard_sizes is not None and sum(self._shard_sizes) != self.size:
@@ -96,11 +110,11 @@ class Loader:
 
     def shared_memory(self) -> int:
         """Return the bytes of shared memory for the batches that data workers prepare, judged by the first sample."""
-        first = [[Sample(seed=self.seed, epoch=0, index=0)]]
+        first = [([0], [Sample(seed=self.seed, epoch=0, index=0)])]
         # A worker reads it: a data set may open its files on the first read, and must not do so before the fork.
         _, batch = next(self._read(first, workers=1))
         size = sum(getattr(leaf, "nbytes", 0) for leaf in tree_leaves(batch))
-        ahead = self.workers * PREFETCHED * self._micro
+        ahead = self.workers * PREFETCHED * -(-self._micro // self._ranks)
         return size * (ahead if self.train else min(ahead, self.size))
 
     def _identity(self) -> dict[str, Any]:
@@ -119,22 +133,28 @@ class Loader:
                 yield batch
 
     def _once(self) -> Iterator[Batch]:
-        visits = [Sample(seed=self.seed, epoch=0, index=index) for index in range(self.size)]
-        planned = (visits[start : start + self._micro] for start in range(0, self.size, self._micro))
+        starts = range(0, self.size, self._micro)
+        planned = (self._part(0, list(range(start, min(start + self._micro, self.size)))) for start in starts)
         for indices, batch in self._read(planned, self.workers):
-            self.count = len(indices)
+            self.count, self.fresh = len(indices), True
             yield batch
 
-    def _planned(self) -> Iterator[list[Sample]]:
-        """Yield the samples of each batch from the position on. It runs ahead of the position."""
+    def _planned(self) -> Iterator[Planned]:
+        """Yield each batch from the position on. It runs ahead of the position."""
         epoch, offset = self.epoch, self.offset
         while True:
             indices = order(self.seed, epoch, self.size, self._shard_sizes, self._window)
             while offset < self.size:
                 end = min(offset + self._micro, self._step_end(offset))
-                yield [Sample(seed=self.seed, epoch=epoch, index=index) for index in indices[offset:end].tolist()]
+                yield self._part(epoch, indices[offset:end].tolist())
                 offset = end
             epoch, offset = epoch + 1, 0
+
+    def _part(self, epoch: int, indices: list[int]) -> Planned:
+        """Return the samples of a batch, and the part of this rank."""
+        size = -(-len(indices) // self._ranks)
+        own = (indices[number % len(indices)] for number in range(self._rank * size, (self._rank + 1) * size))
+        return indices, [Sample(seed=self.seed, epoch=epoch, index=index) for index in own]
 
     def _step_end(self, offset: int) -> int:
         return min((offset // self.batch_size + 1) * self.batch_size, self.size)
@@ -149,10 +169,10 @@ class Loader:
         if self.offset == self.size:
             self.epoch, self.offset = self.epoch + 1, 0
 
-    def _read(self, planned: Iterable[list[Sample]], workers: int) -> Iterator[tuple[list[int], Batch]]:
+    def _read(self, planned: Iterable[Planned], workers: int) -> Iterator[tuple[list[int], Batch]]:
         loader: DataLoader[tuple[list[int], Batch]] = DataLoader(
             _Batches(self._samples, self._collate),
-            batch_size=None,  # an index of `_Batches` is a list of samples
+            batch_size=None,  # an index of `_Batches` is a planned batch
             sampler=planned,
             collate_fn=_unchanged,
             num_workers=workers,
@@ -178,15 +198,15 @@ class Loader:
         return leaf.to(self.device, non_blocking=True) if _movable(leaf) else leaf
 
 
-def check_shared_memory(*loaders: Loader) -> None:
-    """Raise `UsageError` if the batches that data workers prepare do not fit into shared memory."""
+def check_shared_memory(*loaders: Loader, processes: int = 1) -> None:
+    """Raise `UsageError` if the batches that data workers of `processes` prepare do not fit into shared memory."""
     loaders = tuple(loader for loader in loaders if loader.workers)
     if not loaders or not Path(SHARED_MEMORY).exists():
         return
     disk, most = os.statvfs(SHARED_MEMORY), loaders[0]
     free = disk.f_bavail * disk.f_frsize
     try:
-        size = sum(loader.shared_memory() for loader in loaders)
+        size = processes * sum(loader.shared_memory() for loader in loaders)
     except RuntimeError as error:
         if "shared memory" not in str(error):
             raise
@@ -207,9 +227,10 @@ class _Batches(Dataset[Any]):
     def __init__(self, samples: Samples, collate: Collate) -> None:
         self._samples, self._collate = samples, collate
 
-    def __getitem__(self, visits: list[Sample]) -> tuple[list[int], Batch] | SpotError:
+    def __getitem__(self, planned: Planned) -> tuple[list[int], Batch] | SpotError:
+        indices, visits = planned
         try:
-            return [visit.index for visit in visits], self._collate([self._samples[visit] for visit in visits])
+            return indices, self._collate([self._samples[visit] for visit in visits])
         except SpotError as error:  # raised in a worker it would become the text of a traceback
             return error
         except RuntimeError as error:

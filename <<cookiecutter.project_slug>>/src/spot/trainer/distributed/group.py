@@ -1,5 +1,6 @@
 """Define how the ranks of a run agree. Imports no torch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import Any, Final, Protocol
@@ -19,6 +20,8 @@ class Vote(IntFlag):
 
 
 NOTHING: Final = Vote(0)
+Outcome = Callable[[BaseException | None], tuple[int, str]]
+"""Returns exit code and reason of a start that ended with an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,12 @@ class Group(Protocol):
     def concat(self, rows: Any) -> Any:
         """Return the tensors of all ranks, which have one shape, joined along the last dimension."""
 
+    def settle(self, error: BaseException | None, outcome: Outcome) -> tuple[int, str]:
+        """Return exit code and reason of this rank, and publish them.
+
+        If `error` follows from the end of another rank, return those of the rank that failed first.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Alone:
@@ -97,6 +106,9 @@ class Alone:
 
     def concat(self, rows: Any) -> Any:
         return rows
+
+    def settle(self, error: BaseException | None, outcome: Outcome) -> tuple[int, str]:
+        return outcome(error)
 
 
 ALONE: Final[Group] = Alone()

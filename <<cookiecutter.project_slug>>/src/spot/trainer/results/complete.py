@@ -35,6 +35,8 @@ def complete(
         "samples_digest": samples_digest,
         "history": [finite(entry) for entry in counters.history],
     }
+    if counters.reseeded_at:
+        metrics["reseeded_at"] = [*counters.reseeded_at]
     facts: dict[str, Json] = {
         "attempt": flags.attempt,
         "start": saving.start if saving else None,

@@ -25,24 +25,23 @@ WEIGHTS = paths.MODEL.removeprefix(paths.MODEL_FOLDER)
 CONFIG = "config.json"
 
 
-def write_model(folder: Path, model: nn.Module, config: object, task: Task) -> None:
+def write_model(folder: Path, model: nn.Module, config: object, task: Task, *, write: bool = True) -> None:
     """Write the weights, the values of `config`, and the modules of the task that rebuild the model from both.
 
     Tied weights are stored once, under their first name. The file has one entry of metadata: safetensors writes several
-    in a random order, and equal weights must give equal files.
+    in a random order, and equal weights must give equal files. All ranks gather sharded weights, and one writes.
     """
     weights: dict[str, Tensor] = _plain(model).state_dict()
     serialize.check(weights)
     tied = pytree.tied(weights)
-    save_file(  # it refuses tensors that share memory, such as slices of one buffer
-        {
-            name: tensor.detach().to("cpu", copy=True).contiguous()
-            for name, tensor in weights.items()
-            if name not in tied
-        },
-        folder / WEIGHTS,
-        metadata={"format": "pt"},
-    )
+    whole: dict[str, Tensor] = {}
+    for name in weights.keys() - tied.keys():
+        tensor = _full(weights[name].detach())
+        if write:  # save_file refuses tensors that share memory, such as slices of one buffer
+            whole[name] = tensor.to("cpu", copy=True).contiguous()
+    if not write:
+        return
+    save_file(whole, folder / WEIGHTS, metadata={"format": "pt"})
     values = {
         "format": codec.FORMAT,
         "model": task.model,
@@ -119,6 +118,12 @@ def _download(source: str, folder: Path) -> None:
                 checksum = fetch(store, paths.output(match[2], name), pinned.size, pinned.generation, file)
             if checksum != pinned.crc32c:
                 raise Damaged(f"{source}: {name} has CRC32C {checksum:08x}, written as {pinned.crc32c:08x}")
+
+
+def _full(tensor: Tensor) -> Tensor:
+    """Return the whole tensor, of which each rank has a part."""
+    gather = getattr(tensor, "full_tensor", None)  # torch's module of sharded tensors takes long to load
+    return gather() if gather else tensor
 
 
 def _plain(model: nn.Module) -> nn.Module:

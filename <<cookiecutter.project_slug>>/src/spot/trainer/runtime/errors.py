@@ -27,5 +27,13 @@ class Stopped(BaseException):
     """Unwind the stack after a signal. Not an `Exception`, so that no library handles it as a failure."""
 
 
+class Launched(BaseException):
+    """Unwind the stack of a launcher whose ranks have ended with `code`."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 class Completed(BaseException):
     """Unwind the stack of a start whose run is already complete."""

@@ -26,6 +26,8 @@ class StopSignal:
     Sections that keep the training state are entered with `interruptible()`: the request raises `Stopped` there, even
     in a blocked read. Other code calls `check()` between batches. A thread ends the process when the grace is over. The
     signal wakes it directly, without the interpreter, so that a hanging network or kernel launch cannot delay the exit.
+
+    Many ranks must stop at the same step: between `follow_votes()` and `end_votes()` a stop is what they agreed on.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -34,6 +36,8 @@ class StopSignal:
         self._signal: int | None = None
         self._deadline = 0.0
         self._interruptible = False
+        self._agreed: bool | None = None
+        """Whether the ranks agreed to stop; None while this process decides alone."""
 
     def install(self) -> None:
         """Install the handlers. PID 1 of a container has no default action: until then it ignores SIGTERM."""
@@ -51,7 +55,7 @@ class StopSignal:
 
     @property
     def requested(self) -> bool:
-        return self.received
+        return self.received if self._agreed is None else self._agreed
 
     @property
     def exit_code(self) -> int:
@@ -60,10 +64,22 @@ class StopSignal:
 
     def remaining_s(self) -> float:
         """Return the seconds left to save and exit; infinite before a signal."""
-        return self._deadline - self._clock.monotonic() if self.requested else float("inf")
+        return self._deadline - self._clock.monotonic() if self.received else float("inf")
+
+    def follow_votes(self) -> None:
+        self._agreed = False
+
+    def end_votes(self) -> None:
+        self._agreed = None
+
+    def agree(self, remaining_s: float) -> None:
+        """Stop, as the ranks agreed, within the shortest grace of them."""
+        self._request(signal.SIGTERM)
+        self._deadline = self._clock.monotonic() + remaining_s
+        self._agreed = True
 
     def check(self) -> None:
-        """Raise `Stopped` after a signal."""
+        """Raise `Stopped` after a signal, or once the ranks agreed to stop."""
         if self.requested:
             raise Stopped
 
@@ -87,12 +103,12 @@ class StopSignal:
         self._request(number)
         # PyTorch raises in the main thread when a data worker dies, and no data worker is needed any more.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        if self._interruptible:
+        if self._interruptible and self._agreed is None:
             self._interruptible = False
             raise Stopped
 
     def _watch(self, woken: int) -> None:
-        while not self.requested:
+        while not self.received:
             for number in os.read(woken, 1):
                 if number in SIGNALS:  # signals that libraries handle are written here too
                     self._request(number)
