@@ -35,7 +35,7 @@ def write_model(folder: Path, model: nn.Module, config: object, task: Task, *, w
     serialize.check(weights)
     tied = pytree.tied(weights)
     whole: dict[str, Tensor] = {}
-    for name in weights.keys() - tied.keys():
+    for name in (name for name in weights if name not in tied):
         tensor = _full(weights[name].detach())
         if write:  # save_file refuses tensors that share memory, such as slices of one buffer
             whole[name] = tensor.to("cpu", copy=True).contiguous()
