@@ -46,7 +46,7 @@ def run(folder: Path, fault: Exception, monkeypatch: pytest.MonkeyPatch, *, stop
         raise fault
 
     monkeypatch.setattr(loop, "train", fails)
-    monkeypatch.setattr("spot.trainer.main.configure", lambda: None)  # of the log, which is pytest's here
+    monkeypatch.setattr("spot.trainer.main.configure", lambda _rank: None)  # of the log, which is pytest's here
     where = ["--output-dir", str(folder / "models"), "--checkpoint-dir", str(folder / "checkpoints")]
     return main(where, {}, stop, TASK, Runtime())
 
@@ -62,7 +62,7 @@ def test_each_fault_has_its_exit_code_and_records_it_in_the_marker(
 def test_a_complete_run_leaves_the_measured_time_of_its_evaluations_and_of_what_follows_the_last_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spot.trainer.main.configure", lambda: None)
+    monkeypatch.setattr("spot.trainer.main.configure", lambda _rank: None)
     where = ["--output-dir", str(tmp_path / "models"), "--checkpoint-dir", str(tmp_path / "checkpoints")]
     assert main([*where, "--epochs", "3", "--max-steps", "5"], {}, StopSignal(), TASK, Runtime()) == 0
     newest = manifest.newest(open_store(str(tmp_path / "checkpoints")), "default")
@@ -78,7 +78,7 @@ def test_a_complete_run_leaves_the_measured_time_of_its_evaluations_and_of_what_
 def test_a_complete_run_refuses_other_settings_and_ends_at_once_with_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("spot.trainer.main.configure", lambda: None)
+    monkeypatch.setattr("spot.trainer.main.configure", lambda _rank: None)
     where = ["--output-dir", str(tmp_path / "models"), "--checkpoint-dir", str(tmp_path / "checkpoints")]
     assert main([*where, "--max-steps", "2"], {}, StopSignal(), TASK, Runtime()) == 0
     assert main([*where, "--max-steps", "2"], {}, StopSignal(), TASK, Runtime()) == 0

@@ -16,8 +16,8 @@ from spot.trainer.checkpoint.manager import Saveable
 from spot.trainer.context import Start
 from spot.trainer.data.loader import Loader, check_shared_memory
 from spot.trainer.device import Compute
-from spot.trainer.distributed.generators import generators, seed_rank, set_generators
 from spot.trainer.distributed.ballot import Ballot
+from spot.trainer.distributed.generators import generators, seed_rank, set_generators
 from spot.trainer.metrics import Means, parse_metrics
 from spot.trainer.progress import Monitor, OnMetrics
 from spot.trainer.runtime.errors import StartAgain, Stopped, UsageError

@@ -40,8 +40,12 @@ class Saver:
         """Return what this rank asks for. Without `if_due` a save is due unless one is in flight."""
         if not (manager := self._manager):
             return NOTHING
-        save = manager.due() if if_due else not manager.busy
-        return (Vote.SAVE if save else NOTHING) | (Vote.HAND_OVER if manager.wanted else NOTHING)
+        wishes = {
+            Vote.SAVE: manager.due() if if_due else not (manager.busy or self._start.group.rank),
+            Vote.HAND_OVER: manager.wanted,
+            Vote.FAILED: manager.failed,
+        }
+        return Vote(sum(vote for vote, wished in wishes.items() if wished))
 
     @property
     def accepted(self) -> bool:
@@ -60,6 +64,8 @@ class Saver:
         """Hand over to a standby or save, as all ranks do. `took_s`: what the snapshot has cost so far."""
         if not (manager := self._manager):
             return
+        if Vote.FAILED in wishes:
+            manager.peer_failed()
         if Vote.HAND_OVER in wishes and not finished:
             manager.hand_over(state, self._stop)
         elif Vote.SAVE in wishes:

@@ -16,10 +16,10 @@ from torch.optim.swa_utils import AveragedModel
 from spot.core.errors import SpotError
 from spot.storage.records.manifest import DataObject
 from spot.trainer.checkpoint.folder import Folder
-from spot.trainer.distributed.generators import seed_all
 from spot.trainer.context import Runtime, Start, Task
 from spot.trainer.data.contract import Collate, Samples
 from spot.trainer.data.loader import Loader
+from spot.trainer.distributed.generators import seed_all
 from spot.trainer.engine import Engine, EvaluationStep
 from spot.trainer.main import conclude, prepare, prepared
 from spot.trainer.progress import OnMetrics
