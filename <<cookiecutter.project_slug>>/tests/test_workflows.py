@@ -22,7 +22,7 @@ def workflow(request: pytest.FixtureRequest) -> str:
 
 
 def test_every_action_is_pinned_to_a_commit(workflow: str) -> None:
-    """A tag can be moved to other code by whoever controls the action's repository."""
+    """Refuse tags, which the owner of an action can move to other code."""
     loose = [action for action in USES.findall(workflow) if not PINNED.fullmatch(action)]
     assert not loose, f"not pinned to a commit: {', '.join(loose)}. Write owner/name@<40 hex digits> # version"
 

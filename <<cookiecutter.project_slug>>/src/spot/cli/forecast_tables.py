@@ -1,4 +1,4 @@
-"""Render a forecast as text: its headline, its numbers, its chart and its assumptions. Nothing is printed here."""
+"""Render a forecast as text: its headline, its numbers, its chart and its assumptions."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Render runs as text: their standing, attempts and decisions. Nothing is printed here."""
+"""Render runs as text: their standing, attempts and decisions."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

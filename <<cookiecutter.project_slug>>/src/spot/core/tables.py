@@ -1,4 +1,4 @@
-"""Build the tables of the command line and of the report. Nothing is printed here."""
+"""Build the tables of the command line and of the report."""
 
 from collections.abc import Sequence
 

@@ -1,1 +1,1 @@
-"""What the workflows call."""
+"""Run the steps of the workflows."""

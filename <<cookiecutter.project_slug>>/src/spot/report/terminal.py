@@ -1,4 +1,4 @@
-"""Lay out a report for a terminal of 80 columns. Nothing is printed here."""
+"""Lay out a report for a terminal of 80 columns."""
 
 from rich.console import RenderableType
 from rich.table import Table

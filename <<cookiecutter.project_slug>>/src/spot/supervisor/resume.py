@@ -20,7 +20,7 @@ from spot.supervisor.training_status import TrainingStatus
 def plan_resume(
     settings: Settings, ledger: Ledger, status: TrainingStatus, run_id: str, options: SubmitOptions, now: datetime
 ) -> SubmitPlan:
-    """Return the plan of the run that resumes `run_id`, with its flags and its pinned data. Nothing is written.
+    """Return the plan of the run that resumes `run_id`, with its flags and its pinned data. Write no record.
 
     Raises `SubmitError` for a run that cannot be resumed.
     """

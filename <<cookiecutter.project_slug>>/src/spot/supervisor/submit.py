@@ -128,7 +128,7 @@ def new_id(now: datetime) -> str:
 
 
 def plan_submit(settings: Settings, options: SubmitOptions, now: datetime) -> SubmitPlan:
-    """Return the plan of a run with everything it reads pinned. Nothing is written.
+    """Return the plan of a run with everything it reads pinned. Write no record.
 
     Raises `SubmitError` for a run that cannot be submitted, `SpotError` if a pin cannot be read.
     """

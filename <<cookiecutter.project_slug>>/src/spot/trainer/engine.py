@@ -28,7 +28,7 @@ EvaluationStep = Callable[[Any], Mapping[str, Any]]
 
 
 class Engine:
-    """Hold what a session works with. Nothing but `track` may be called before it."""
+    """Hold what a session works with. Call only `track` before it."""
 
     def __init__(self, start: Start, metrics: Mapping[str, str], on_metrics: OnMetrics | None) -> None:
         self.compute = Compute.choose(start.flags, start.group.local_world)

@@ -90,7 +90,7 @@ class Monitor:
             _log.info("step %d: evaluated, %s", state.step, _listed(values))
 
     def copy(self, checkpointer: CheckpointManager, *, last: bool = False) -> None:
-        """Let the uploader copy the scalars. Nothing may be reported after the `last` copy."""
+        """Let the uploader copy the scalars. Report no value after the `last` copy."""
         self._scalars.copy(checkpointer, last=last)
 
     def _report(self, step: int, values: Mapping[str, float]) -> None:
@@ -155,7 +155,7 @@ class Scalars:
                 self._writer.add_scalar(name, value, step)
 
     def copy(self, checkpointer: CheckpointManager, *, last: bool = False) -> None:
-        """Let the uploader copy the file. Nothing may be added after the `last` copy."""
+        """Let the uploader copy the file. Add no event after the `last` copy."""
         if self._writer is None or self._local is None or self._directory is None:
             return
         if last:

@@ -224,7 +224,7 @@ class Session:
         """Yield an empty folder for the result, with the shipped weights in the model, and complete the run after it.
 
         The shipped weights are those of the last step, with `--patience` those of the best evaluation. Write the files
-        that whoever uses the model needs. A run without an export gets the weights of the model and its configuration.
+        that a user of the model needs. A run without an export gets the weights of the model and its configuration.
         On several ranks each rank gets a folder, and that of rank 0 is the result.
         """
         engine, clock, group = self._engine, self._start.runtime.clock, self._start.group

@@ -84,7 +84,7 @@ class ObjectCache:
         return FileIO(descriptor, "r+")
 
     def _valid(self, index: int, lock: FileIO) -> bool:
-        """Return whether the file is the one that was verified: the lock file tells which."""
+        """Return whether the lock file names this file as verified."""
         return os.pread(lock.fileno(), 100, 0) == _identity(self._file(index)) != b""
 
     def _fetch(self, index: int, lock: FileIO) -> None:
