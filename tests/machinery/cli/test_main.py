@@ -49,6 +49,7 @@ VERBS = (
     "status",
     "cancel",
     "logs",
+    "export",
     "prices",
     "estimate",
     "forecast",

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 
 from spot.core.run import RunState
 from spot.emulators.faults import Method, each, on
+from spot.storage.factory import open_store
 from tests.machinery.desk import WEEKLY, Desk, unreachable_url
 from tests.machinery.emulators.faults import Answer
 from tests.machinery.google.google_project import BUCKET, SETTINGS, google_project
 from tests.machinery.google.google_server import Answer as Reply
+from tests.machinery.trainer.checkpoint.test_restore import commit
 
 ONE, TWO = f"{WEEKLY}-1", f"{WEEKLY}-2"
 
@@ -215,6 +218,20 @@ def test_logs_of_an_unknown_attempt_name_those_that_are_known(desk: Desk) -> Non
     desk.submit(WEEKLY)
     said = desk.spot("logs", WEEKLY, "--attempt", "a9")
     assert (said.code, said.err) == (2, f"spot: run {WEEKLY} has no attempt a9: it has a1\n")
+
+
+def test_a_checkpoint_is_exported_as_a_folder(desk: Desk, tmp_path: Path) -> None:
+    desk.submit(WEEKLY)
+    missing = desk.spot("export", WEEKLY, str(tmp_path / "out"))
+    assert missing.code == 2
+    assert missing.err.startswith(f"spot: run {WEEKLY} has no checkpoint: ")
+    for step in (10, 20):
+        commit(open_store(f"{desk.root}/checkpoints"), step, WEEKLY)
+    said = desk.spot("export", WEEKLY, str(tmp_path / "out"), "--step", "10", "--json")
+    assert said.code == 0
+    assert said.json["step"] == 10
+    assert list(said.json["files"]) == [path.name for path in (tmp_path / "out").iterdir()]
+    assert f"step 20 of {WEEKLY}, saved by 1 ranks" in desk.spot("export", WEEKLY, str(tmp_path / "newest")).out
 
 
 def test_the_doctor_ends_with_what_it_found(desk: Desk) -> None:

@@ -111,6 +111,11 @@ def _parser() -> _Parser:
     add("run", metavar="RUN", help="choose the run")
     add("--attempt", metavar="ID", help="choose the attempt (the newest with a job)")
 
+    add = _verb(verbs, "runs", "export", "write a checkpoint of a run as a folder of safetensors files")
+    add("run", metavar="RUN", help="choose the run")
+    add("folder", type=_path, metavar="DIR", help="write to this new folder")
+    add("--step", type=int, metavar="N", help="choose the checkpoint (the newest)")
+
     add = _verb(verbs, "report", "report", "report cost and time of a run, or of many")
     add("run", nargs="?", metavar="RUN", help="choose one run (every closed run since WHEN)")
     add("--since", metavar="WHEN", help="report runs submitted since: 90d, 12h, 2026-09-01")

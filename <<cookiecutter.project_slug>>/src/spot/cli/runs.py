@@ -1,4 +1,4 @@
-"""Run the verbs on runs: submit, reconcile, watch, status, cancel, logs."""
+"""Run the verbs on runs: submit, reconcile, watch, status, cancel, logs, export."""
 
 import contextlib
 import getpass
@@ -97,6 +97,14 @@ def logs(options: Namespace) -> int:
     values = named(links, "run", "attempt", "logs", "console", "follow")
     console.show(values, [f"{name:8} {value or 'none yet'}" for name, value in values.items()], options.json)
     return links.exit_code
+
+
+def export(options: Namespace) -> int:
+    result = service.export(load(options.settings), options.run, options.step, options.folder)
+    lines = [f"step {result.step} of {result.run}, saved by {result.ranks} ranks, is in {options.folder}:"]
+    lines += [f"{name:24} {size / 1e6:10.1f} MB" for name, size in result.files.items()]
+    console.show(named(result, "run", "step", "ranks", "files"), lines, options.json)
+    return Exit.DONE
 
 
 def _show(options: Namespace, result: RunsResult) -> int:

@@ -6,6 +6,8 @@ The command line and the workflows call these functions and render their results
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spot.config.settings import Settings
 from spot.core.clock import Clock
@@ -23,6 +25,9 @@ from spot.supervisor.reconcile import PassResult, Supervisor, ended
 from spot.supervisor.resume import plan_resume
 from spot.supervisor.submit import SubmitError, SubmitOptions, SubmitPlan, plan_submit
 from spot.supervisor.training_status import GIVE_UP_S, BucketStatus, TrainingStatus
+
+if TYPE_CHECKING:
+    from spot.trainer.results.consolidate import Consolidated
 
 WRITE_TRIES = 5
 
@@ -181,6 +186,16 @@ def logs(ledger: Ledger, run_id: str, attempt_id: str | None = None) -> LogLinks
         console=console_urls.console(newest.job),
         follow=console_urls.follow(newest.job),
     )
+
+
+def export(settings: Settings, run_id: str, step: int | None, folder: Path) -> "Consolidated":
+    """Write the newest checkpoint of a run, or that of `step`, as one folder of safetensors files."""
+    try:
+        from spot.trainer.results.consolidate import consolidate
+    except ImportError as error:
+        raise SpotError(f"an export needs PyTorch ({error})", fix="pip install '.[train]'") from error
+    run = ledger_of(settings).find(run_id).run
+    return consolidate(open_store(f"{settings.root}/checkpoints", give_up_s=GIVE_UP_S), run.id, step, folder)
 
 
 def _request_cancel(supervisor: Supervisor, run_id: str, by: str) -> Run:

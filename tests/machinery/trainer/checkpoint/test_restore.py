@@ -33,7 +33,7 @@ RUN = "run"
 PARTS = 3
 
 
-def commit(store: Store, step: int) -> Manifest:
+def commit(store: Store, step: int, run: str = RUN) -> Manifest:
     """A checkpoint in several parts, whose tensor and text say which step it is."""
     buffer = SharedBuffer()
     size = StagingWriter(buffer).write({"weights": torch.full((100,), float(step))}, b"%d" % step)
@@ -41,11 +41,11 @@ def commit(store: Store, step: int) -> Manifest:
     parts = []
     for index in range(PARTS):
         data = image[index * size // PARTS : (index + 1) * size // PARTS]
-        name = Upload(run=RUN, step=step, token=1, attempt="a", start=1, save=step).part(index)
+        name = Upload(run=run, step=step, token=1, attempt="a", start=1, save=step).part(index)
         written = store.write(name, data, if_generation=ABSENT)
         parts.append(Part(name=name, size=len(data), crc32c=crc32c(data), generation=written.generation))
     found = Manifest(
-        run=RUN,
+        run=run,
         attempt="a",
         start=1,
         token=1,

@@ -2,11 +2,12 @@
 
 import contextlib
 import logging
+import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -111,9 +112,13 @@ def read(
     """Read what this rank needs of a checkpoint, whatever the number of ranks that wrote it. Raise `Damaged`."""
     resized = found.world != group.world
     own = 0 if resized else group.rank
-    parts = _Parts(store, found, buffer, own)
     if group.world == 1:
+        parts = _Parts(store, found, buffer)
         parts.need([(0, found.size)])
+    else:  # the next save of this rank is smaller, and no GPU must register memory for the shards of all ranks
+        own_buffer = SharedBuffer()
+        parts = _Parts(store, found, own_buffer)
+        os.close(own_buffer.fd)  # the memory lives as long as its views
     saved = parts.boxes()
     rest = serialize.state_name(0)
     wanted = {
@@ -131,8 +136,11 @@ def read(
         name: build(saved[name], box) if sharded is None else build_like(saved[name], sharded)
         for name, (sharded, box) in wanted.items()
     }
-    states = {rank: bytes(tensors[serialize.state_name(rank)].numpy()) for rank in {0, own}}
-    return Restored(manifest=found, tensors=tensors, rest=states[0], own=states[own])
+    states = [tensors.get(serialize.state_name(rank)) for rank in (0, own)]
+    rests = [bytes(state.numpy()) for state in states if state is not None and state.dtype == torch.uint8]
+    if len(rests) < len(states):
+        raise Damaged(f"the checkpoint of step {found.step} lacks the state of a rank")
+    return Restored(manifest=found, tensors=tensors, rest=rests[0], own=rests[1])
 
 
 def _wanted(pieces: list[Saved], like: Tensor | None) -> tuple[Tensor | None, Box]:
@@ -142,12 +150,9 @@ def _wanted(pieces: list[Saved], like: Tensor | None) -> tuple[Tensor | None, Bo
 
 
 class _Parts:
-    """Read the parts of a checkpoint into the buffer, each once a byte of it is needed.
+    """Read the parts of a checkpoint into the buffer, each once a byte of it is needed. Others take no memory."""
 
-    The shard of this rank comes first: its next save then uses the same pages. Pages of other parts are never touched.
-    """
-
-    def __init__(self, store: Store, found: Manifest, buffer: SharedBuffer, own: int) -> None:
+    def __init__(self, store: Store, found: Manifest, buffer: SharedBuffer) -> None:
         named = {part.name: part.size for part in found.parts}
         there = {entry.name: entry for entry in store.list(paths.data(found.run))}
         sizes = {name: entry.size for name, entry in there.items()}
@@ -159,12 +164,11 @@ class _Parts:
         ):
             raise Damaged(f"the manifest of step {found.step} names no parts, or parts that {store.uri} does not have")
         self._store = store
-        shards = found.shards[own:] + found.shards[:own]
-        self._parts = list(chain.from_iterable(shards))
+        self._parts = found.parts
         # A copied folder has other generations and the same content: the checksum decides.
         self._generations = [there[part.name].generation for part in self._parts]
         self._starts = list(accumulate((part.size for part in self._parts), initial=0))
-        ends = list(accumulate((sum(part.size for part in shard) for shard in shards), initial=0))
+        ends = list(accumulate((sum(part.size for part in shard) for shard in found.shards), initial=0))
         self._shards = list(pairwise(ends))
         self._view = buffer.view(found.size)[: found.size]
         self._base = torch.frombuffer(self._view, dtype=torch.uint8).data_ptr()
