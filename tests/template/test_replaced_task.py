@@ -20,7 +20,7 @@ from tests.template.conftest import Bake
 
 pytestmark = [pytest.mark.baked, pytest.mark.timeout(1200)]
 
-REGRESSION = examples("bring-your-model.md")[0]
+REGRESSION, TEXT = examples("bring-your-model.md")
 [LOOP] = examples("bring-your-loop.md")
 GLOBAL_GENERATOR = ("sample.generator().gauss(0, self._noise)", "float(torch.randn(())) * self._noise")
 STATE_OUTSIDE = (
@@ -72,6 +72,13 @@ def test_the_suite_passes_with_the_task_that_is_baked(bake: Bake) -> None:
     done = run_suite(bake().folder)
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_suite_passes_with_the_data_set_of_many_files(bake: Bake) -> None:
+    done = run_suite(replaced(bake, TEXT))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped" not in done.stdout
 
 
 def test_every_check_passes_with_a_loop_of_the_users_own(bake: Bake) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -56,13 +57,6 @@ QUICK = {
     for index, case in enumerate([*CASES, *CASES])
 }
 """Every value of each parameter, and each point with both signals."""
-
-
-@pytest.fixture(scope="module")
-def zygote(emulator_url: str) -> Iterator[Zygote]:
-    """Fork from a process that has loaded transformers, too."""
-    with Zygote({"STORAGE_EMULATOR_HOST": emulator_url, "ZYGOTE_IMPORTS": "transformers.models.gpt2"}) as zygote:
-        yield zygote
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +146,14 @@ def test_an_interruption_at_any_point_leaves_no_trace(
 def _flags(case: Case, folder: Path) -> list[str]:
     own = ("--cache", str(folder / "cache")) if case.package.endswith("shards") else ()
     return [*ALWAYS, *case.flags, *own]
+
+
+def test_max_steps_ends_a_loop_of_the_users_own(zygote: Zygote, cases: dict[str, Case], tmp_path: Path) -> None:
+    """The project's suite shortens every loop with this flag."""
+    trainer = cases["loop"].at(zygote, str(tmp_path))
+    process = trainer.start("--max-steps", "3", "--batch-size", "2")
+    assert process.wait() == 0, process.output + process.errors
+    assert json.loads(trainer.result()[1])["steps"] == 3
 
 
 def test_a_loop_of_your_own_needs_a_dozen_lines_of_the_session(tmp_path: Path) -> None:

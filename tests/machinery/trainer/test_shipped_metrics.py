@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import torch
 
 from spot.trainer import Sample
 from spot.trainer.results.export import load_exported
-from tests.machinery.tasks.gpt import data, model
+from tests.machinery.tasks.gpt import data
 from tests.machinery.tasks.gpt.config import Config
 from tests.machinery.trainer.conftest import Trainer
 from tests.machinery.zygote import Zygote
@@ -20,16 +19,9 @@ from tests.machinery.zygote import Zygote
 FLAGS = ("--batch-size", "16", "--precision", "full", "--log-interval", "1000", "--checkpoint-interval", "1000")
 
 
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    """Fork from a process that has loaded transformers, too."""
-    with Zygote({"ZYGOTE_IMPORTS": "transformers.models.gpt2", "STEP_S": "0"}) as zygote:
-        yield zygote
-
-
 def train(zygote: Zygote, folder: Path, *flags: str) -> dict[str, object]:
     """Return metrics.json of a training of the language model."""
-    trainer = Trainer(zygote, str(folder), package="tests.machinery.tasks.gpt")
+    trainer = Trainer(zygote, str(folder), {"STEP_S": "0"}, "tests.machinery.tasks.gpt")
     process = trainer.start(*FLAGS, *flags)
     assert process.wait() == 0, process.output + process.errors
     metrics: dict[str, object] = json.loads(trainer.result()[1])
@@ -38,6 +30,8 @@ def train(zygote: Zygote, folder: Path, *flags: str) -> dict[str, object]:
 
 def evaluated_again(folder: Path, uri: str, batch_size: int = 16) -> float:
     """Return the perplexity of the shipped files on the held-out data, computed without the trainer."""
+    from tests.machinery.tasks.gpt import model  # imports transformers, which every collection would pay
+
     shipped = load_exported(folder / "models/default/model")
     texts = data.load(Config(), uri).held_out
     total, weight = 0.0, 0.0

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.paths import PROJECT, REPOSITORY
-from tests.template.baking import BakedProject, bake, copy_tracked
+from tests.paths import PROJECT
+from tests.template.baking import BakedProject, bake
+
+pytestmark = pytest.mark.baked
 
 PAGES = {path.name: path for path in (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))}
 BLOCK = re.compile(r"^ *```bash\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -72,10 +74,10 @@ def blocks(page: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def baked(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+def baked(template: Path, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
     """Bake a project with stubs in its environments."""
     folder = tmp_path_factory.mktemp("docs")
-    project = bake(copy_tracked(REPOSITORY, folder / "template"), folder)
+    project = bake(template, folder)
     programs = folder / "programs"
     (folder / "parser.py").write_text(PARSER, encoding="utf-8")
     for name, text in STUBS.items():
