@@ -110,8 +110,9 @@ def processes(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def chaos(session: nox.Session) -> None:
-    """Interrupt trainers and supervisors at random, for many minutes; in CI, run a fixed sample of it."""
-    tool(session, "-m", "pytest", *WAITING, "-m", "chaos", "tests/machinery", *session.posargs)
+    """Interrupt trainers and supervisors at random, and draw more examples; in CI, run a fixed sample of it."""
+    examples = ("--hypothesis-profile", "chaos", "-m", "chaos or hypothesis")
+    tool(session, "-m", "pytest", *WAITING, *examples, "tests/machinery", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
@@ -123,7 +124,7 @@ def rehearsals(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def baked(session: nox.Session) -> None:
-    """Run the README's test command in a baked project with another task, and its suite with the task that comes."""
+    """Run every command and example of the documentation in a baked project, and its suite with several tasks."""
     tool(session, "-m", "pytest", *PARALLEL, "-m", "baked", "tests/template", *session.posargs)
 
 

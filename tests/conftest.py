@@ -26,10 +26,10 @@ from tests.machinery.emulators.world import World
 from tests.machinery.proxy import Proxy
 from tests.paths import REPOSITORY, SRC
 
-settings.register_profile("quick", deadline=None, max_examples=50)  # no deadline: other processes may use the cores
-settings.register_profile("ci", settings.get_profile("quick"), max_examples=100)
+settings.register_profile("quick", deadline=None, max_examples=25)  # no deadline: other processes may use the cores
+settings.register_profile("chaos", settings.get_profile("quick"), max_examples=100)
 settings.register_profile("long", settings.get_profile("quick"), max_examples=20_000)
-settings.load_profile("ci" if "CI" in os.environ else "quick")
+settings.load_profile("quick")
 
 BUCKET = "bucket"
 LONGEST_S = {"chaos": 900, "cruft": 900, "image": 1800, "infra": 600, "rehearsals": 1200, "workflows": 900}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spot.accounting.cost import Account, Verdict, account
@@ -285,7 +285,6 @@ SEEN = st.builds(
 
 
 @given(RUNS, st.none() | SEEN, MINUTES)
-@settings(max_examples=80)
 def test_no_hour_and_no_dollar_is_counted_twice_or_lost_for_any_record(
     random: Run, shown: Observation | None, now: datetime
 ) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spot.core.history import Condition
@@ -18,7 +18,7 @@ from tests.machinery.supervisor.passes import Passes
 from tests.machinery.supervisor.world_cloud import Cloud, Job
 from tests.machinery.supervisor.worlds import BUDGETS, MINUTE, NEVER, Region, World, any_world, kept_promises, runs
 
-FEW, MORE = range(8), range(8, 48)
+FEW, MORE = range(4), range(4, 48)
 seeds = pytest.mark.parametrize("seeds", [FEW, pytest.param(MORE, marks=pytest.mark.chaos)], ids=["few", "more"])
 DEADLINE = {Condition.LATE, Condition.BOUND_TO_BE_LATE}
 NO_SPOT = (0, NEVER)
@@ -191,7 +191,6 @@ def test_every_miss_beyond_the_promise_is_reported_with_the_condition_that_was_b
 
 
 @given(st.data())
-@settings(max_examples=40)
 def test_no_alarm_is_raised_while_every_condition_holds(data: st.DataObject) -> None:
     run = data.draw(runs((Strategy.HYBRID,), st.none()))
     kept = replace(data.draw(kept_promises(run)), restarts=(False,))
@@ -201,7 +200,6 @@ def test_no_alarm_is_raised_while_every_condition_holds(data: st.DataObject) -> 
 
 
 @given(st.data())
-@settings(max_examples=40)
 def test_every_missed_deadline_is_reported_at_the_first_pass_that_can_know_of_it(data: st.DataObject) -> None:
     """A miss is certain when even a machine that trains from now on, without a pause, would end too late.
 

@@ -150,6 +150,7 @@ def test_without_checkpoints_it_trains_and_leaves_none(local: Trainer, undisturb
     assert not open_store(f"{local.uri}/checkpoints").list("")
 
 
+@pytest.mark.chaos
 def test_data_workers_on_a_tiny_shared_memory_are_refused_before_training(tmp_path: Path) -> None:
     flags = f"--workers 8 --batch-size 512 --output-dir {tmp_path}/models --checkpoint-dir {tmp_path}/checkpoints"
     train = f"exec {sys.executable} -P -m tests.machinery.fixture_task {flags}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spot.trainer.state import TrainingState
@@ -31,7 +31,6 @@ undisturbed = cache(lambda case: run(case, []))
 
 
 @pytest.mark.processes
-@settings(max_examples=40)
 @given(st.sampled_from(sorted(CASES)), st.lists(st.integers(0, 25), max_size=6))
 def test_stops_anywhere_leave_no_trace(name: str, looks: list[int]) -> None:
     assert run(CASES[name], looks) == undisturbed(CASES[name])

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spot.core import fields
@@ -105,7 +105,6 @@ def test_a_record_as_it_is_written_is_read(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(draw=st.data())
-@settings(max_examples=200, deadline=None)
 def test_a_record_with_anything_anywhere_is_valid_or_damaged(kind: str, draw: st.DataObject) -> None:
     values: Any = json.loads(KINDS[kind][1])
     place = values
@@ -124,7 +123,6 @@ def test_a_record_with_anything_anywhere_is_valid_or_damaged(kind: str, draw: st
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.binary(max_size=40) | ANYTHING.map(str.encode))
-@settings(max_examples=60, deadline=None)
 def test_an_object_of_any_bytes_is_damaged(kind: str, data: bytes) -> None:
     read(kind, data)
 
