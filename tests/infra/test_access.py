@@ -13,9 +13,9 @@ from spot.storage import paths
 from spot.storage.paths import Commit, Upload
 from spot.storage.records.ledger import CLOSED, OPEN
 from tests.infra.scripts import IDS, Project
+from tests.machinery.conftest import zygote as zygote  # noqa: PLC0414  # a fixture
 from tests.machinery.proxy import Answer, Proxy, Request
 from tests.machinery.trainer.conftest import SHORT
-from tests.machinery.trainer.conftest import zygote as zygote  # noqa: PLC0414  # a fixture
 from tests.machinery.zygote import Zygote
 
 pytestmark = pytest.mark.infra

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import errno
 import fcntl
-import json
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -128,20 +128,26 @@ def _subparsers() -> Any:
     return next(action for action in actions if isinstance(action, argparse._SubParsersAction))
 
 
-@pytest.mark.parametrize("ends", [False, True])
-def test_a_reconcile_loads_a_renderer_only_to_close_a_run(desk: Desk, ends: bool) -> None:
-    desk.submit(WEEKLY)
-    if ends:
-        desk.fail(WEEKLY)
+def test_a_reconcile_loads_a_renderer_only_to_close_a_run(desk: Desk) -> None:
     program = f"""import sys, spot.cli.main
-spot.cli.main.main(["reconcile", "--json"])
-print(sorted(name for name in {RENDERERS!r} if name in sys.modules), file=sys.stderr)"""
+for _ in sys.stdin:
+    spot.cli.main.main(["reconcile", "--json"])
+    print(sorted(name for name in {RENDERERS!r} if name in sys.modules), file=sys.stderr, flush=True)"""
     words = [sys.executable, "-c", program]
-    done = subprocess.run(words, cwd=desk.toml.parent, capture_output=True, text=True, check=True)
-    assert [one["state"] for one in json.loads(done.stdout)] == ["failed" if ends else "open"]
-    loaded = done.stderr.splitlines()[-1]
-    assert loaded == ("['jinja2', 'spot.report']" if ends else "[]")
-    assert (f"reports/{WEEKLY}/report.html" in desk.objects()) is ends
+    desk.submit(WEEKLY)
+    with subprocess.Popen(
+        words, cwd=desk.toml.parent, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin
+        assert process.stderr
+        process.stdin.write("\n")
+        process.stdin.flush()
+        opened = next(line for line in process.stderr if line.startswith("["))
+        desk.fail(WEEKLY)
+        out, ended = process.communicate("\n")
+    assert (opened, ended.splitlines()[-1]) == ("[]\n", "['jinja2', 'spot.report']")
+    assert re.findall(r'"state": "(\w+)"', out) == ["open", "failed"]
+    assert f"reports/{WEEKLY}/report.html" in desk.objects()
 
 
 def test_outside_of_a_project_it_says_where_to_go(tmp_path: Path) -> None:
@@ -154,12 +160,12 @@ def test_a_project_that_may_only_be_read_is_enough(desk: Desk) -> None:
     desk.toml.chmod(0o444)
     desk.toml.parent.chmod(0o555)
     try:
-        done = finished("submit", "--run", WEEKLY, "--json", folder=desk.toml.parent)
+        said = desk.spot("submit", "--run", WEEKLY, "--json")
     finally:
         desk.toml.parent.chmod(0o755)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["state"] == "open"
-    assert f"Z {WEEKLY}: submit spot in us-east4: " in done.stderr, "every decision is logged"
+    assert said.code == 0, said.err
+    assert said.json["state"] == "open"
+    assert f"Z {WEEKLY}: submit spot in us-east4: " in said.err, "every decision is logged"
 
 
 @pytest.mark.parametrize("arguments", [["status", "--json"], ["status", WEEKLY]], ids=["json", "tables"])

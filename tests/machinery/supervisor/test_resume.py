@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +27,8 @@ from spot.storage.records.ledger import decode
 from spot.supervisor.resume import resumed_id
 from tests.machinery import samples
 from tests.machinery.desk import AT_ONCE, IMAGE, WEEKLY, Desk
+from tests.machinery.fixture_task import MODULES, PACKAGE
+from tests.machinery.zygote import TrainerProcess, Zygote
 
 AGAIN, THIRD = f"{WEEKLY}-r1", f"{WEEKLY}-r2"
 FIXED = IMAGE.replace("0123", "4567")
@@ -196,67 +194,58 @@ def test_the_id_of_a_resume_follows_from_that_of_the_run(before: str, after: str
     assert resumed_id(before) == after
 
 
-@dataclass(slots=True)
-class Trainer:
-    """Run the container of a job as a process group."""
+@dataclass(frozen=True, slots=True)
+class Container:
+    """Run the container of a job as a forked trainer."""
 
-    process: subprocess.Popen[bytes]
+    process: TrainerProcess
 
     def poll(self) -> int | None:
-        return self.process.poll()
+        self.process.zygote.receive(0.0)
+        return self.process.code
 
     def interrupt(self, number: signal.Signals) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, number)
+        self.process.kill(number)
 
 
-@dataclass(slots=True)
-class Trainers:
-    """Start the containers of jobs with a program in the place of their image."""
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Start the containers of jobs with a package in the place of their image."""
 
-    program: Sequence[str]
-    started: list[Trainer] = field(default_factory=list)
+    zygote: Zygote
+    package: str
+    folder: Path
+    started: list[Container] = field(default_factory=list)
 
-    def start(self, spec: Spec, job_name: str) -> list[Trainer]:  # noqa: ARG002  # of the protocol
-        self.started.append(Trainer(subprocess.Popen([*self.program, *arguments(spec)], start_new_session=True)))
+    def start(self, spec: Spec, job_name: str) -> list[Container]:  # noqa: ARG002  # of the protocol
+        process = self.zygote.start(arguments(spec), package=self.package, folder=self.folder)
+        self.started.append(Container(process))
         return self.started[-1:]
 
 
-@contextmanager
-def image(desk: Desk, model: str) -> Iterator[Trainers]:
-    """Let jobs train this model; no trainer outlives the context."""
-    task = "tests.machinery.fixture_task"
-    program = f"from spot.trainer import entry; entry(config='{task}.config', model='{model}', data='{task}.data')"
-    trainers = Trainers((sys.executable, "-c", program))
-    desk.server.jobs = JobTable(ScriptedCapacity(), trainers, SystemClock(), AT_ONCE)
-    try:
-        yield trainers
-    finally:
-        for trainer in trainers.started:
-            trainer.interrupt(signal.SIGKILL)
-            trainer.process.wait()
-
-
-def ran(desk: Desk, model: str, run_id: str, *verb: str) -> int:
+def ran(desk: Desk, image: Image, run_id: str, *verb: str) -> int:
     """Run a verb and the trainer of its job, and return the exit code of the reconcile after its end."""
-    with image(desk, model) as trainers:
-        said = desk.spot(*verb)
-        assert said.code == 0, said.err
-        desk.job(run_id)
-        [trainer] = trainers.started
-        trainer.process.wait(120)
-        return desk.spot("reconcile", run_id).code
+    desk.server.jobs = JobTable(ScriptedCapacity(), image, SystemClock(), AT_ONCE)
+    said = desk.spot(*verb)
+    assert said.code == 0, said.err
+    desk.job(run_id)
+    image.started[-1].process.wait()
+    return desk.spot("reconcile", run_id).code
 
 
-@pytest.mark.processes
 def test_a_trainer_that_crashes_and_a_fixed_one_end_with_the_weights_of_an_uninterrupted_run(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, zygote: Zygote, tmp_path: Path
 ) -> None:
-    (tmp_path / "crashing.py").write_text(CRASHING)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    fixed, whole, flags = "tests.machinery.fixture_task.model", f"{WEEKLY}-whole", ("--", "--device", "cpu", *SHORT)
+    (tmp_path / "crashing").mkdir()
+    (tmp_path / "crashing/__init__.py").touch()
+    (tmp_path / "crashing/model.py").write_text(CRASHING)
+    (tmp_path / "crashing/__main__.py").write_text(
+        f"from spot.trainer import entry; entry(**{MODULES | {'model': 'crashing.model'}!r})"
+    )
+    crashing, fixed = (Image(zygote, package, tmp_path) for package in ("crashing", PACKAGE))
+    whole, flags = f"{WEEKLY}-whole", ("--", "--device", "cpu", *SHORT)
     assert ran(desk, fixed, whole, "submit", "--run", whole, *flags) == 0
-    assert ran(desk, "crashing", WEEKLY, "submit", "--run", WEEKLY, *flags) == 1
+    assert ran(desk, crashing, WEEKLY, "submit", "--run", WEEKLY, *flags) == 1
     assert desk.run(WEEKLY).state is RunState.FAILED
     left = manifest.newest(open_store(f"{desk.root}/checkpoints"), WEEKLY)
     assert left

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +17,6 @@ from tests.machinery.fixture_task import PACKAGE
 from tests.machinery.zygote import TrainerProcess, Zygote
 
 SHORT = ("--epochs", "3", "--log-interval", "0.001", "--checkpoint-interval", "0.05")
-
-
-@pytest.fixture(scope="session")
-def zygote(emulator_url: str) -> Iterator[Zygote]:
-    with Zygote({"STORAGE_EMULATOR_HOST": emulator_url}) as zygote:
-        yield zygote
 
 
 @dataclass(frozen=True, slots=True)

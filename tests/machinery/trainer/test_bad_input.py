@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 
 from spot.storage.factory import open_store
 from spot.storage.records import manifest
+from tests.machinery.fixture_task import MODULES, model
 from tests.machinery.fixture_task.data import generated
 from tests.machinery.trainer.conftest import Trainer
 from tests.machinery.trainer.test_signals import wait_for
@@ -37,13 +39,21 @@ def local(zygote: Zygote, tmp_path: Path) -> Trainer:
     return Trainer(zygote, str(tmp_path / "store"))
 
 
-@pytest.fixture
-def stopped(local: Trainer) -> Trainer:
-    """Return a run that was stopped before its end."""
-    process = local.start()
+@pytest.fixture(scope="module")
+def stopped_folder(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stop a run before its end, and return the folder of its store."""
+    folder = tmp_path_factory.mktemp("stopped")
+    process = Trainer(zygote, str(folder)).start()
     wait_for(process, r"step 25 of")
     process.kill(signal.SIGTERM)
     assert process.wait() == 143
+    return folder
+
+
+@pytest.fixture
+def stopped(stopped_folder: Path, local: Trainer) -> Trainer:
+    """Return a run that was stopped before its end."""
+    shutil.copytree(stopped_folder, local.uri, copy_function=shutil.copy2)
     return local
 
 
@@ -115,20 +125,13 @@ def test_a_run_continues_on_the_same_data_at_another_place(
 
 
 def test_another_model_is_refused_with_the_first_difference(stopped: Trainer, tmp_path: Path) -> None:
-    shutil.copytree(REPOSITORY / "tests/machinery/fixture_task", tmp_path / "tests/machinery/fixture_task")
-    model = tmp_path / "tests/machinery/fixture_task/model.py"
-    model.write_text(model.read_text().replace("512", "384"))
-    where = ["--output-dir", f"{stopped.uri}/models", "--checkpoint-dir", f"{stopped.uri}/checkpoints", "--epochs", "3"]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.machinery.fixture_task", *where],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(SRC)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    [line] = done.stderr.splitlines()
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "model.py").write_text(Path(model.__file__).read_text().replace("512", "384"))
+    modules = MODULES | {"model": "other.model"}
+    (folder / "__main__.py").write_text(f"from spot.trainer import entry; entry(**{modules!r})")
+    line = refusal(replace(stopped, package="other", folder=tmp_path).start())
     assert "another model: model.9.weight is float32 (512, 256) in it and float32 (384, 256) here" in line
 
 
