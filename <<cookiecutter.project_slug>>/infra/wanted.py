@@ -32,10 +32,6 @@ MAPPING = {
 Json = Mapping[str, Any]
 
 
-class NotPossible(Exception):
-    """Report a setting that the scripts cannot apply."""
-
-
 def settings(path: str) -> list[str]:
     """Return project, region, bucket, prefix and training account."""
     cloud = load(Path(path)).cloud
@@ -43,7 +39,7 @@ def settings(path: str) -> list[str]:
         r"[a-z][a-z0-9-]{4,28}[a-z0-9]@([a-z0-9-]+)\.iam\.gserviceaccount\.com", cloud.service_account
     )
     if account is None or account[1] != cloud.project:
-        raise NotPossible(
+        raise SpotError(
             f'cloud.service_account is "{cloud.service_account}": expected an account of {cloud.project} '
             f"with 6 to 30 characters before the @, or no such key"
         )
@@ -59,10 +55,7 @@ def lifecycle(prefix: str, age_days: int, present: Sequence[Json]) -> list[Json]
     """Return the present rules with the project's rules added, in place of their older versions."""
     ours: list[Json] = [
         {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": UPLOAD_DAYS}},
-        {
-            "action": {"type": "Delete"},
-            "condition": {"age": age_days, "matchesPrefix": [f"{prefix}/checkpoints/"]},
-        },
+        {"action": {"type": "Delete"}, "condition": {"age": age_days, "matchesPrefix": [f"{prefix}/checkpoints/"]}},
     ]
     keys = [_key(rule) for rule in ours]
     return [rule for rule in present if _key(rule) not in keys] + ours
@@ -84,7 +77,7 @@ def bucket(path: str, rules_file: str, listed: list[Json]) -> list[str]:
         return ["absent"]
     location = str(found["location"]).lower()
     if location not in cloud.regions:
-        raise NotPossible(
+        raise SpotError(
             f"gs://{cloud.bucket} is in {location} and cannot be moved: set another cloud.bucket, "
             f"or add {location} to cloud.regions if it is a region"
         )
@@ -101,17 +94,10 @@ def bucket(path: str, rules_file: str, listed: list[Json]) -> list[str]:
 def cleanup(path: str, policy_file: str, described: Json) -> list[str]:
     """Return `differs`, or nothing. Write `policy_file`."""
     seconds = days(load(Path(path))) * 86400
+    old, newest = {"tagState": "any", "olderThan": f"{seconds}s"}, {"keepCount": KEPT_IMAGES}
     policies: list[dict[str, Any]] = [
-        {
-            "name": "delete-old",
-            "action": {"type": "Delete"},
-            "condition": {"tagState": "any", "olderThan": f"{seconds}s"},
-        },
-        {
-            "name": "keep-newest",
-            "action": {"type": "Keep"},
-            "mostRecentVersions": {"keepCount": KEPT_IMAGES},
-        },
+        {"name": "delete-old", "action": {"type": "Delete"}, "condition": old},
+        {"name": "keep-newest", "action": {"type": "Keep"}, "mostRecentVersions": newest},
     ]
     Path(policy_file).write_text(json.dumps(policies), encoding="utf-8")
     found = described.get("cleanupPolicies", {})
@@ -192,14 +178,8 @@ def granted(role_name: str, member: str, bucket_name: str, below: str, policy: J
 
 
 ANSWERS: Mapping[str, Callable[..., list[str]]] = {
-    "settings": settings,
-    "bucket": bucket,
-    "cleanup": cleanup,
-    "provider-flags": provider_flags,
-    "provider": provider,
-    "role": role,
-    "condition": condition,
-    "granted": granted,
+    one.__name__.replace("_", "-"): one
+    for one in (settings, bucket, cleanup, provider_flags, provider, role, condition, granted)
 }
 READS_INPUT = ("bucket", "cleanup", "provider", "role", "granted")
 
@@ -209,7 +189,7 @@ def main(question: str, *arguments: str) -> int:
     said = [json.load(sys.stdin)] if question in READS_INPUT else []
     try:
         answer = ANSWERS[question](*arguments, *said)
-    except (NotPossible, SpotError) as error:
+    except SpotError as error:
         print(error, file=sys.stderr)
         return 2
     print("\n".join(answer))

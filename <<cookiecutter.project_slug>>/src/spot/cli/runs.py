@@ -20,7 +20,7 @@ from spot.core.clock import SystemClock
 from spot.core.errors import Exit
 from spot.core.fields import one_line
 from spot.core.format import clock, named, plain
-from spot.core.run import Observation, Run
+from spot.core.run import Observation, Run, RunState
 from spot.core.tables import facts
 from spot.google import console_urls
 from spot.policy.slack import Slack
@@ -68,7 +68,7 @@ def watch(options: Namespace) -> int:
         while True:
             result = service.watch(supervisor, run_ids, result)
             show(result, _now())
-            if result.needs_no_watch:
+            if all(one.needs_operator for one in result.runs if one.is_open):
                 return result.exit_code
             time.sleep(options.every)
 
@@ -89,7 +89,8 @@ def status(options: Namespace) -> int:
 def cancel(options: Namespace) -> int:
     result = service.cancel(_supervisor(options), options.run, by=_user())
     code = _show(options, result)
-    return Exit.DONE if result.is_cancelled else code
+    is_cancelled = all(one.run and one.run.state is RunState.CANCELLED for one in result.runs)
+    return Exit.DONE if is_cancelled else code
 
 
 def logs(options: Namespace) -> int:

@@ -1,5 +1,6 @@
 """Call the GitHub API: enable and disable workflows, and keep one issue per failed run."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -111,13 +112,8 @@ class GitHub:
         except requests.exceptions.RequestException as error:
             raise GitHubError(f"no answer from GitHub to {what}: {' '.join(str(error).split())}") from error
         if not response.ok:
-            kind = IssuesOff if response.status_code == 410 else GitHubError
-            raise kind(f"GitHub answered {response.status_code} to {what}: {_said(response)}")
+            kind, said = IssuesOff if response.status_code == 410 else GitHubError, response.reason or "no reason"
+            with contextlib.suppress(ValueError, LookupError, TypeError):
+                said = " ".join(str(response.json()["message"]).split())
+            raise kind(f"GitHub answered {response.status_code} to {what}: {said}")
         return response
-
-
-def _said(response: requests.Response) -> str:
-    try:
-        return " ".join(str(response.json()["message"]).split())
-    except (ValueError, LookupError, TypeError):
-        return response.reason or "no reason"

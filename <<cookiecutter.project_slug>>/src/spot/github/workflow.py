@@ -177,7 +177,9 @@ def _report(ledger: Ledger, notable: Sequence[Run], github: GitHub, now: datetim
         for reason in unreadable:
             _annotate("warning", reason)
         runs = {run.id: run for run in [*closed, *notable]}
-        failed |= {run.id for run in issues.report([*runs.values()], github, now, workflow_run=_this_run())}
+        repository = f"{_needed('GITHUB_SERVER_URL')}/{_needed('GITHUB_REPOSITORY')}"
+        url = f"{repository}/actions/runs/{_needed('GITHUB_RUN_ID')}"
+        failed |= {run.id for run in issues.report([*runs.values()], github, now, workflow_run=url)}
     return sorted(failed)
 
 
@@ -192,10 +194,6 @@ def _publish(run: Run, seen: Observation, ledger: Ledger, now: datetime) -> None
     from spot.report.page import publish
 
     publish(run, seen, ledger.store, now)
-
-
-def _this_run() -> str:
-    return f"{_needed('GITHUB_SERVER_URL')}/{_needed('GITHUB_REPOSITORY')}/actions/runs/{_needed('GITHUB_RUN_ID')}"
 
 
 def _needed(variable: str) -> str:

@@ -48,15 +48,6 @@ class RunsResult:
             return Exit.USAGE
         return Exit.AGAIN if RunState.OPEN in states or any(one.problem for one in self.runs) else Exit.DONE
 
-    @property
-    def is_cancelled(self) -> bool:
-        return all(one.run is not None and one.run.state is RunState.CANCELLED for one in self.runs)
-
-    @property
-    def needs_no_watch(self) -> bool:
-        """Return whether every run has ended or waits for a person."""
-        return all(one.needs_operator for one in self.runs if one.is_open)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitResult:

@@ -135,7 +135,12 @@ def claim(store: Store, run: str, name: str, replaces: str | None = None) -> Lea
     Raises `LeaseLost` if the holder is a later start of the same attempt, or if the attempt was replaced.
     """
     while True:
-        found, generation = _look_for_claim(store, run)
+        try:
+            found = look(store, run)
+            generation = found.generation if found else ABSENT
+        except Damaged as error:
+            _log.warning("claiming the lease anew: %s", error)
+            found, generation = None, store.read(paths.writer(run)).generation
         if found and found.lease.holder == name:  # the reply to this claim was lost
             return found.lease
         if found and attempt_of(name) in found.lease.replaced:
@@ -150,16 +155,6 @@ def claim(store: Store, run: str, name: str, replaces: str | None = None) -> Lea
         except Conflict:
             continue
         return lease
-
-
-def _look_for_claim(store: Store, run: str) -> tuple[Found | None, int]:
-    """Return the lease, None if a claim starts anew, and the generation that a claim replaces."""
-    try:
-        found = look(store, run)
-    except Damaged as error:
-        _log.warning("claiming the lease anew: %s", error)
-        return None, store.read(paths.writer(run)).generation
-    return found, found.generation if found else ABSENT
 
 
 def _before_the_first(store: Store, run: str) -> Lease:
