@@ -160,12 +160,12 @@ def test_a_project_that_may_only_be_read_is_enough(desk: Desk) -> None:
     desk.toml.chmod(0o444)
     desk.toml.parent.chmod(0o555)
     try:
-        said = desk.spot("submit", "--run", WEEKLY, "--json")
+        done = finished("submit", "--run", WEEKLY, "--json", folder=desk.toml.parent)
     finally:
         desk.toml.parent.chmod(0o755)
-    assert said.code == 0, said.err
-    assert said.json["state"] == "open"
-    assert f"Z {WEEKLY}: submit spot in us-east4: " in said.err, "every decision is logged"
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["state"] == "open"
+    assert f"Z {WEEKLY}: submit spot in us-east4: " in done.stderr, "every decision is logged"
 
 
 @pytest.mark.parametrize("arguments", [["status", "--json"], ["status", WEEKLY]], ids=["json", "tables"])
