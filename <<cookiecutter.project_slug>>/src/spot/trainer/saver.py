@@ -43,7 +43,7 @@ class Saver:
         wishes = {
             Vote.SAVE: manager.due() if if_due else not (manager.busy or self._start.group.rank),
             Vote.HAND_OVER: manager.wanted,
-            Vote.FAILED: manager.failed,
+            Vote.FAILED: manager.failed and self._start.group.world > 1,
         }
         return Vote(sum(vote for vote, wished in wishes.items() if wished))
 

@@ -188,5 +188,5 @@ def _is_lost(error: BaseException | None) -> TypeGuard[BaseException]:
 def _lost(rank: int, error: BaseException) -> PeerLost:
     if isinstance(error, PeerLost):
         return error
-    line = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return PeerLost(f"rank {rank} lost another rank: {line[:200]}")
+    line = re.sub(r"^\[[^]]*\] ", "", str(error)).partition(". ")[0].partition("\n")[0]
+    return PeerLost(f"rank {rank} lost another rank: {line or type(error).__name__}")

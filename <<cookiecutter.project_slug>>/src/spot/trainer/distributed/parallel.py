@@ -29,7 +29,7 @@ def spread(model: nn.Module, kind: Parallel, precision: Precision, group: Group)
     """Return the model for training on the ranks of `group`. Raise `UsageError` if it cannot be sharded."""
     if isinstance(model, AveragedModel):  # has no gradients
         if _choose(model.module, kind, precision) is Parallel.FSDP:
-            _shard(model.module)
+            _shard(model.module, reshard=True)
         return model
     chosen = _choose(model, kind, precision)
     _log.info("%s on %d ranks", chosen, group.world)
@@ -61,11 +61,12 @@ def _choose(model: nn.Module, kind: Parallel, precision: Precision) -> Parallel:
     return Parallel.DDP
 
 
-def _shard(model: nn.Module) -> None:
+def _shard(model: nn.Module, *, reshard: bool | None = None) -> None:
+    """Shard each layer of a list by itself. `reshard` after a forward pass where no backward pass follows."""
     from torch.distributed.fsdp import fully_shard
 
     for module in reversed(list(model.modules())):  # the innermost first
         if isinstance(module, nn.ModuleList):
             for layer in module:
                 fully_shard(layer)
-    fully_shard(model)
+    fully_shard(model, reshard_after_forward=reshard)

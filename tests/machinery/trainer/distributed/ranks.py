@@ -1,0 +1,39 @@
+"""Start the ranks of a run as forks of a process that has imported torch."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+from tests.machinery.trainer.conftest import Trainer
+from tests.machinery.zygote import TrainerProcess
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """Control the processes of one start, as the launcher does."""
+
+    processes: list[TrainerProcess]
+
+    def __getitem__(self, rank: int) -> TrainerProcess:
+        return self.processes[rank]
+
+    def wait(self) -> list[int]:
+        return [process.wait() for process in self.processes]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(f"rank {n}:\n{found.output}{found.errors}" for n, found in enumerate(self.processes))
+
+
+def start(trainer: Trainer, world: int, *flags: str, **env: str) -> Ranks:
+    """Start ranks with the variables that the launcher sets."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    common = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), **env}
+    return Ranks(
+        [
+            trainer.start(*flags, **common, RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(world))
+            for rank in range(world)
+        ]
+    )
