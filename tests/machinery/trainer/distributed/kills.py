@@ -97,6 +97,7 @@ class Job:
     flags: Sequence[str]
     env: Mapping[str, str]
     _launchers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _frozen: psutil.Process | None = None
 
     def start(self, port: int) -> Job:
         """Start the first process of each host."""
@@ -139,7 +140,7 @@ class Job:
         """Return the processes of a host that train."""
         try:
             launcher = psutil.Process(self._launchers[host].pid)
-            children = launcher.children() if self.layout.world > 1 else [launcher]
+            children: list[psutil.Process] = launcher.children() if self.layout.world > 1 else [launcher]
             return [child for child in children if PACKAGE in child.cmdline() and child.is_running()]
         except psutil.NoSuchProcess:
             return []
@@ -174,7 +175,8 @@ class Job:
                     assert self.hosts
                     self.hosts.link(host, "down")
                 case Kill.FROZEN:
-                    chance.choice(found).suspend()
+                    self._frozen = chance.choice(found)
+                    self._frozen.suspend()
 
     def _kill_host(self, number: int) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -187,6 +189,8 @@ class Job:
         """Return the exit codes of the hosts."""
         end = time.monotonic() + PATIENCE_S
         while (left := [one for one in self._launchers if one.poll() is None]) and time.monotonic() < end:
+            if self._frozen and len(left) == 1 < self.layout.hosts:  # the cloud ends the machines that are left
+                self._frozen.kill()
             time.sleep(0.02)
         if left:
             output = self.output
