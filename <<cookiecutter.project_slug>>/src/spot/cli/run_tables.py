@@ -10,12 +10,11 @@ from rich.text import Text
 
 from spot.core.format import clock, hours, short, state_of
 from spot.core.run import Attempt, Observation, Outcome, Run, RunState
-from spot.core.tables import facts, table
+from spot.core.tables import LAST_DECISIONS, decisions, facts, table
 from spot.policy.slack import Slack
 from spot.supervisor.reconcile import PassResult
 
 BAR = 20
-LAST_DECISIONS = 12
 BRIEF = 4
 """Attempts and decisions in a brief view."""
 _STYLES = {
@@ -74,15 +73,12 @@ def run_view(run: Run, seen: Observation | None, now: datetime, *, is_brief: boo
 
     `seen` is None if the bucket was not read: whatever depends on it is left out.
     """
-    newest = BRIEF if is_brief else LAST_DECISIONS
     parts: list[RenderableType] = [_standing(run, seen, now)]
     if run.attempts:
         parts += ["", _attempts_table(run.attempts[-BRIEF:] if is_brief else run.attempts)]
     if run.decisions:
-        decisions = [(short(one.at), Text(f"{one.action}: {one.reason}")) for one in run.decisions[-newest:]]
-        parts += ["", facts(decisions)]
-        if (hidden := len(run.decisions) - newest) > 0:
-            parts.append(Text(f"{hidden} earlier decisions: spot status {run.id} --json", style="dim"))
+        where = f"spot status {run.id} --json"
+        parts += ["", *decisions(run.decisions, BRIEF if is_brief else LAST_DECISIONS, where)]
     return Group(*parts)
 
 

@@ -34,7 +34,11 @@ def mistakes(
     for name, value in values.items():
         key = f"{table}.{name if re.fullmatch(r'[A-Za-z0-9_-]{1,60}', name) else shown(name)}"
         if name in own:
-            allowed = _refused_own(own[name], value)
+            allowed = None
+            try:
+                own[name].read(value)
+            except ValueError:
+                allowed = own[name].allowed
         elif name in RESERVED and table == "training":
             allowed = "not allowed here, because the supervisor sets it for every attempt"
         elif name in known:
@@ -49,14 +53,6 @@ def mistakes(
         if allowed:
             lines.append(f"{key} is {shown(value)}: {allowed}")
     return lines
-
-
-def _refused_own(key: typed.Key, value: object) -> str | None:
-    try:
-        key.read(value)
-    except ValueError:
-        return key.allowed
-    return None
 
 
 def _refused(name: str, value: object) -> str | None:

@@ -2,8 +2,14 @@
 
 from collections.abc import Sequence
 
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from spot.core.format import counted, short
+from spot.core.run import Decision
+
+LAST_DECISIONS = 12
 
 
 def facts(rows: Sequence[tuple[str, str | Text]]) -> Table:
@@ -23,3 +29,10 @@ def table(*heads: str, gap: int = 2, whole: Sequence[str] = ()) -> Table:
         name, right = head.lstrip(">"), head.startswith(">")
         result.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=name in whole)
     return result
+
+
+def decisions(made: Sequence[Decision], most: int, where: str) -> list[RenderableType]:
+    """Return the newest decisions, and `where` the earlier ones are."""
+    hidden = len(made) - most
+    earlier = [Text(f"{counted(hidden, 'earlier decision')}: {where}", style="dim")] if hidden > 0 else []
+    return [*earlier, facts([(short(one.at), Text(f"{one.action}: {one.reason}")) for one in made[-most:]])]

@@ -1,6 +1,6 @@
 """Check that the bucket exists in a single region of the runs, and that deleted objects cost nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -17,7 +17,7 @@ def check(api: GoogleApi, settings: Settings) -> list[Finding]:
     bucket = find(api, "storage", f"storage/v1/b/{quote(cloud.bucket, safe='')}")
     if bucket is None:
         return [failed(NAME, f"gs://{cloud.bucket} does not exist", _create(cloud, cloud.bucket))]
-    return [_location(bucket, cloud), _soft_delete(bucket, cloud), _access(bucket, cloud)]
+    return [_location(bucket, cloud), *_billing_and_access(bucket, cloud)]
 
 
 def _location(bucket: Mapping[str, Any], cloud: CloudSettings) -> Finding:
@@ -34,22 +34,19 @@ def _location(bucket: Mapping[str, Any], cloud: CloudSettings) -> Finding:
     return ok(NAME, f"gs://{cloud.bucket} is in {location}")
 
 
-def _soft_delete(bucket: Mapping[str, Any], cloud: CloudSettings) -> Finding:
-    check = f"{NAME} soft delete"
+def _billing_and_access(bucket: Mapping[str, Any], cloud: CloudSettings) -> Iterator[Finding]:
+    name, update = f"gs://{cloud.bucket}", f"gcloud storage buckets update gs://{cloud.bucket}"
     days = int(bucket.get("softDeletePolicy", {}).get("retentionDurationSeconds", 0)) / 86400
     if days > 0:
-        detail = f"gs://{cloud.bucket} keeps deleted objects for {days:g} days: every pruned checkpoint is billed on"
-        return warning(check, detail, f"gcloud storage buckets update gs://{cloud.bucket} --clear-soft-delete")
-    return ok(check, "off: deleted objects are not billed")
-
-
-def _access(bucket: Mapping[str, Any], cloud: CloudSettings) -> Finding:
-    check = f"{NAME} access"
-    if not bucket.get("iamConfiguration", {}).get("uniformBucketLevelAccess", {}).get("enabled", False):
-        detail = f"gs://{cloud.bucket} allows an access list for each object"
-        fix = f"gcloud storage buckets update gs://{cloud.bucket} --uniform-bucket-level-access"
-        return warning(check, detail, fix)
-    return ok(check, "uniform: only roles grant access")
+        kept = f"{name} keeps deleted objects for {days:g} days: every pruned checkpoint is billed on"
+        yield warning(f"{NAME} soft delete", kept, f"{update} --clear-soft-delete")
+    else:
+        yield ok(f"{NAME} soft delete", "off: deleted objects are not billed")
+    if bucket.get("iamConfiguration", {}).get("uniformBucketLevelAccess", {}).get("enabled", False):
+        yield ok(f"{NAME} access", "uniform: only roles grant access")
+    else:
+        allows = f"{name} allows an access list for each object"
+        yield warning(f"{NAME} access", allows, f"{update} --uniform-bucket-level-access")
 
 
 def _create(cloud: CloudSettings, name: str) -> str:

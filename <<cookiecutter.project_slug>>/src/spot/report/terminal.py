@@ -7,15 +7,14 @@ from rich.text import Text
 from spot.accounting.cost import Account, Totals
 from spot.accounting.phases import Phase
 from spot.core.format import clock, counted, short
-from spot.core.run import Decision, RunState
-from spot.core.tables import facts, table
+from spot.core.run import RunState
+from spot.core.tables import LAST_DECISIONS, decisions, facts, table
 from spot.google import console_urls
 from spot.report import rows
 from spot.report import wording as words
 from spot.report.wording import Headline
 
 BAR = 16
-LAST_DECISIONS = 12
 
 
 def report(account: Account) -> list[RenderableType]:
@@ -27,7 +26,7 @@ def report(account: Account) -> list[RenderableType]:
     if account.attempts:
         parts += ["", _title("Attempts"), _attempts(account)]
     if run.decisions:
-        parts += ["", _title("Decisions"), *_decisions(run.decisions)]
+        parts += ["", _title("Decisions"), *decisions(run.decisions, LAST_DECISIONS, "see --html or --json")]
     return [*parts, "", *_places(account), "", Text(words.UPPER_BOUND, style="dim")]
 
 
@@ -74,15 +73,6 @@ def _attempts(account: Account) -> Table:
         submitted = short(row["submitted"])
         attempts.add_row(row["id"], row["where"], submitted, *(row[name] for name in (*whole, "outcome")))
     return attempts
-
-
-def _decisions(made: tuple[Decision, ...]) -> list[RenderableType]:
-    newest = [
-        (short(decision.at), Text(f"{decision.action}: {decision.reason}")) for decision in made[-LAST_DECISIONS:]
-    ]
-    hidden = len(made) - len(newest)
-    earlier = [Text(f"{counted(hidden, 'earlier decision')}: see --html or --json", style="dim")] if hidden else []
-    return [*earlier, facts(newest)]
 
 
 def _places(account: Account) -> list[str]:
