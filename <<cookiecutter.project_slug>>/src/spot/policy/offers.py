@@ -1,7 +1,5 @@
 """List where a run can still ask for a machine, at which price, and for how long its budget pays."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,8 +12,6 @@ class Offer:
     """Describe one provisioning in one region that has not refused it."""
 
     region: str
-    usd_per_hour: float | None
-    """None if the price is not known."""
     paid_for: timedelta
     """How long the rest of the budget pays; `timedelta.max` without a budget or a price."""
     finishes: bool
@@ -34,7 +30,7 @@ class Offers:
     on_demand: tuple[Offer, ...]
 
     @classmethod
-    def of(cls, run: Run, slack: Slack) -> Offers:
+    def of(cls, run: Run, slack: Slack) -> "Offers":
         """Compute all offers for a decision, once."""
         spent = run.usd_spent(slack.now) if run.spec.policy.budget_usd is not None else None
         return cls(
@@ -57,7 +53,7 @@ def _offers(run: Run, slack: Slack, spent: float | None, kind: Provisioning) -> 
         if region not in refused:
             price = policy.price(region, kind)
             paid_for = _paid_for(policy.budget_usd, spent, price)
-            found.append(Offer(region=region, usd_per_hour=price, paid_for=paid_for, finishes=paid_for >= needed))
+            found.append(Offer(region=region, paid_for=paid_for, finishes=paid_for >= needed))
     return tuple([offer for offer in found if offer.finishes] or found)
 
 

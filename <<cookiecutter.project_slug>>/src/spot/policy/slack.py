@@ -1,7 +1,5 @@
 """Measure a run against its deadline: the numbers that every decision rests on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -52,7 +50,7 @@ class Slack:
     last_progress_at: datetime | None
 
     @classmethod
-    def of(cls, run: Run, seen: Observation, now: datetime) -> Slack:
+    def of(cls, run: Run, seen: Observation, now: datetime) -> "Slack":
         """Measure `run` by its policy, its own attempts and the newest manifest."""
         policy, progress = run.spec.policy, seen.progress
         work, likely_work, total_work = _work(policy, progress, run.attempts)

@@ -1,7 +1,5 @@
 """Draw how long each start of a replay takes: by region, provisioning and minute, the same for every policy."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +26,7 @@ class StartupRanges:
     """From RUNNING to the first new step."""
 
     @classmethod
-    def of(cls, policy: PolicyConfig) -> StartupRanges:
+    def of(cls, policy: PolicyConfig) -> "StartupRanges":
         """Return the default ranges, with on-demand up to the worst start of the settings."""
         most = policy.worst_start // timedelta(minutes=1) - cls().restore[1]
         return cls(on_demand=(SOONEST, max(most, SOONEST)))
@@ -42,7 +40,7 @@ class StartupTimes:
     offset: int = 0
 
     @classmethod
-    def drawn(cls, ranges: StartupRanges, regions: Iterable[str], seed: int) -> StartupTimes:
+    def drawn(cls, ranges: StartupRanges, regions: Iterable[str], seed: int) -> "StartupTimes":
         """Draw the times of each region independently of the other regions."""
         minutes = {}
         for region in regions:
@@ -62,6 +60,6 @@ class StartupTimes:
         """Return the minutes to the first new step of a machine that is RUNNING since this minute."""
         return self.minutes[provisioning, region][(self.offset + minute) % SPAN][1]
 
-    def at(self, offset: int) -> StartupTimes:
+    def at(self, offset: int) -> "StartupTimes":
         """Return the same times for a submit `offset` minutes later."""
         return replace(self, offset=offset)

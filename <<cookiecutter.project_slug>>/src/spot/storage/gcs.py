@@ -4,8 +4,6 @@ The client library lists, deletes and reads small objects. Parts of checkpoints 
 library copies an upload twice and reads a download in pieces of 8 KiB. Here a body is not copied.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import json
@@ -86,7 +84,7 @@ class GcsStore:
         self._client = Client(project="unused", credentials=credentials)
 
     @classmethod
-    def open(cls, uri: str, *, give_up_s: float = base.GIVE_UP_S) -> GcsStore:
+    def open(cls, uri: str, *, give_up_s: float = base.GIVE_UP_S) -> "GcsStore":
         """Return the store at `gs://bucket/prefix`. The emulator over plain http needs no credentials."""
         bucket, _, prefix = uri.removeprefix("gs://").partition("/")
         prefix = prefix.rstrip("/")

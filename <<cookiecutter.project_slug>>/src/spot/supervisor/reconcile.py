@@ -6,8 +6,6 @@
 - A failed read changes nothing: the run waits for the next reconcile.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
@@ -67,7 +65,7 @@ class PassResult:
         """Return whether the run is open, as far as is known."""
         return self.run is None or self.run.state is RunState.OPEN
 
-    def failed(self, error: SpotError) -> PassResult:
+    def failed(self, error: SpotError) -> "PassResult":
         """Return this result with an error that stopped it."""
         return replace(self, problem=one_line(error), needs_operator=error.exit_code is Exit.USAGE)
 

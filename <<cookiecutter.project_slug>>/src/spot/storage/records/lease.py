@@ -4,8 +4,6 @@ The lease is one object, changed by compare-and-swap. No clock of another machin
 with every claim and is part of each manifest's name, so that writes of a former holder are ignored.
 """
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass, replace
 
@@ -47,7 +45,7 @@ class Lease:
     def attempt(self) -> str:
         return attempt_of(self.holder)
 
-    def claimed_by(self, name: str, replaces: str | None = None) -> Lease:
+    def claimed_by(self, name: str, replaces: str | None = None) -> "Lease":
         """Return the lease after a claim. A waiting successor must ask the new holder again.
 
         `replaces` is the attempt that loses the lease for good, whether or not it ever held it.
@@ -55,29 +53,29 @@ class Lease:
         replaced = self.replaced if replaces is None else _with(self.replaced, replaces)
         return Lease(token=self.token + 1, holder=name, replaced=replaced)
 
-    def taken_by(self, name: str, replaces: str | None = None) -> Lease:
+    def taken_by(self, name: str, replaces: str | None = None) -> "Lease":
         """Return the lease after the successor took it: it was offered, or the holder is dead."""
         return replace(self, replaced=_with(self.replaced, self.attempt)).claimed_by(name, replaces)
 
-    def requested_by(self, name: str) -> Lease:
+    def requested_by(self, name: str) -> "Lease":
         """Return the lease with a new successor."""
         return replace(self, successor=name, offered=False)
 
-    def without_request(self) -> Lease:
+    def without_request(self) -> "Lease":
         """Return the lease without a successor: it withdrew, or did not accept in time."""
         return replace(self, successor=None, offered=False)
 
-    def offered_to_successor(self) -> Lease:
+    def offered_to_successor(self) -> "Lease":
         return replace(self, offered=True)
 
-    def with_heartbeat(self) -> Lease:
+    def with_heartbeat(self) -> "Lease":
         return replace(self, heartbeat=self.heartbeat + 1)
 
     def to_json(self) -> bytes:
         return codec.encode(self)
 
     @classmethod
-    def from_json(cls, text: bytes, name: str) -> Lease:
+    def from_json(cls, text: bytes, name: str) -> "Lease":
         """Return the lease in a record. Raises `Damaged` or `NewerFormat` with `name`."""
         return codec.decode(cls, text, name, "a lease", "delete it, and the next start creates another")
 
