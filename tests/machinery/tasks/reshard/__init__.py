@@ -1,0 +1,1 @@
+"""Say what was restored and what was saved, on any number of ranks."""
