@@ -27,29 +27,29 @@ from tests.machinery.samples import after, attempt, run
     ],
 )
 def test_the_headline_is_what_it_cost_and_how_that_compares(name: str, text: str) -> None:
-    headline = words.headline(sample_runs.SAMPLE_RUNS[name]().account)
-    assert headline.text == text
-    assert headline.is_loss is text.startswith("LOSS")
+    account = sample_runs.SAMPLE_RUNS[name]().account
+    assert words.headline(account) == text
+    assert account.is_loss is text.startswith("LOSS")
 
 
 def test_a_failure_without_a_step_is_money_lost() -> None:
     failed = sample_runs.failed()
     nothing = replace(failed.run.attempts[0], advanced_at=None, saved_at=None)
     found = words.headline(replace(failed, run=replace(failed.run, attempts=(nothing,)), seen=None).account)
-    assert found == words.Headline(text="LOSS: $1.11 and no model", is_loss=True)
+    assert found == "LOSS: $1.11 and no model"
 
 
 def test_an_open_run_before_its_first_step_has_made_no_loss_yet() -> None:
     begun = sample_runs.SampleRun(run=run(attempt(started_at=after())), seen=None, now=after(minutes=6))
-    assert words.headline(begun.account).text == "$0.05 so far, no useful step"
-    assert not words.headline(begun.account).is_loss
+    assert words.headline(begun.account) == "$0.05 so far, no useful step"
+    assert not begun.account.is_loss
 
 
 def test_a_missing_price_is_reported() -> None:
     calm = sample_runs.calm()
     spec = replace(calm.run.spec, policy=samples.policy(usd_per_hour={}))
     account = replace(calm, run=replace(calm.run, spec=spec)).account
-    assert words.headline(account).text == "Cost unknown: a price is missing"
+    assert words.headline(account) == "Cost unknown: a price is missing"
     facts = dict(words.facts(account))
     assert facts["cost"] == "unknown: no price for the billed hours"
     assert facts["on-demand"] == "unknown: no price"
@@ -81,7 +81,7 @@ def test_a_difference_of_less_than_a_hundredth_is_none_everywhere() -> None:
     assert words.saved(late) == "none"
     totals = Totals(since=after(), until=after(hours=60), accounts=(late,), skipped=())
     assert dict(words.total_facts(totals))["saved"] == "nothing: $0.05 more, below 1 %"
-    assert words.total_headline(totals) == words.Headline(text="$10.30 for 1 run, same as on-demand", is_loss=False)
+    assert words.total_headline(totals) == "$10.30 for 1 run, same as on-demand"
 
 
 def test_no_difference_is_one_word() -> None:

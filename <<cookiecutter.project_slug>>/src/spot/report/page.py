@@ -21,7 +21,7 @@ def report(account: Account) -> str:
     return render(
         "report.html.j2",
         **{**values, "facts": values["facts"][1:]},
-        title=f"{account.run.id}: {values['headline'].text}",
+        title=f"{account.run.id}: {values['headline']}",
         as_of=account.end,
         lead=_lead(account),
         timeline=charts.timeline(account, end) if account.attempts else None,
@@ -32,7 +32,7 @@ def report(account: Account) -> str:
 
 def many(totals: Totals) -> str:
     values = rows.of_runs(totals)
-    return render("runs.html.j2", **values, title=f"Runs: {values['headline'].text}", as_of=totals.until)
+    return render("runs.html.j2", **values, title=f"Runs: {values['headline']}", as_of=totals.until)
 
 
 def _lead(account: Account) -> str:

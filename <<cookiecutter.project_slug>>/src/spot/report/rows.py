@@ -19,6 +19,7 @@ def of_run(account: Account) -> Row:
     return {
         "run": run,
         "headline": words.headline(account),
+        "is_loss": account.is_loss,
         "facts": words.facts(account),
         "is_bad": is_bad(account),
         "model": run.model if run.state is RunState.SUCCEEDED else "",
@@ -34,6 +35,7 @@ def of_runs(totals: Totals) -> Row:
     return {
         "since": clock(totals.since),
         "headline": words.total_headline(totals),
+        "is_loss": totals.is_loss,
         "facts": words.total_facts(totals) if totals.accounts else [],
         "runs": [run_row(account) for account in totals.accounts],
         "skipped": totals.skipped,

@@ -12,7 +12,6 @@ from spot.core.tables import LAST_DECISIONS, decisions, facts, table
 from spot.google import console_urls
 from spot.report import rows
 from spot.report import wording as words
-from spot.report.wording import Headline
 
 BAR = 16
 
@@ -20,7 +19,8 @@ BAR = 16
 def report(account: Account) -> list[RenderableType]:
     run, is_bad = account.run, rows.is_bad(account)
     lines = [(name, _marked(text, bad=name == "deadline" and is_bad)) for name, text in words.facts(account)]
-    parts: list[RenderableType] = [_headline(words.headline(account)), "", facts([("run", run.id), *lines])]
+    headline = _headline(words.headline(account), account.is_loss)
+    parts: list[RenderableType] = [headline, "", facts([("run", run.id), *lines])]
     if account.billed:
         parts += ["", _title("What was paid for"), _phases(account)]
     if account.attempts:
@@ -40,12 +40,13 @@ def many(totals: Totals) -> list[RenderableType]:
     for row in map(rows.run_row, totals.accounts):
         saved, deadline = _marked(row["saved"], bad=row["is_loss"]), _marked(row["deadline"], bad=row["is_bad"])
         runs.add_row(row["id"], row["cost"], row["on_demand"], saved, deadline, row["preemptions"], row["goodput"])
-    head = [_headline(words.total_headline(totals)), Text(f"{counted(len(totals.accounts), 'run')} {since}")]
+    head = [_headline(words.total_headline(totals), totals.is_loss)]
+    head.append(Text(f"{counted(len(totals.accounts), 'run')} {since}"))
     return [*head, "", runs, "", facts(words.total_facts(totals)), *skipped]
 
 
-def _headline(headline: Headline) -> Text:
-    return Text(headline.text, style="bold red" if headline.is_loss else "bold")
+def _headline(text: str, is_loss: bool) -> Text:
+    return Text(text, style="bold red" if is_loss else "bold")
 
 
 def _title(text: str) -> Text:

@@ -1,7 +1,5 @@
 """Word a report: the texts that terminal, Markdown and HTML share."""
 
-from dataclasses import dataclass
-
 from spot.accounting.cost import EVEN, Account, Totals, Verdict
 from spot.accounting.phases import Phase
 from spot.core.format import clock, counted, hours
@@ -25,37 +23,27 @@ UPPER_BOUND = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Headline:
-    text: str
-    is_loss: bool
-
-
-def headline(account: Account) -> Headline:
+def headline(account: Account) -> str:
     """Return the cost of a run against on-demand; a loss is called LOSS."""
     if account.usd is None:
-        return Headline(text="Cost unknown: a price is missing", is_loss=False)
+        return "Cost unknown: a price is missing"
     so_far = " so far" if account.run.state is RunState.OPEN else ""
     if not account.billed:
-        return Headline(text=f"{usd(0)}{so_far}: no machine ran", is_loss=False)
+        return f"{usd(0)}{so_far}: no machine ran"
     against = f"{so_far}, {_against(account.usd_saved, account.share_saved)}"
     text = f"{usd(account.usd)}{' and no model' if account.verdict is Verdict.NO_MODEL else against}"
-    return Headline(text=f"{'LOSS: ' if account.is_loss else ''}{text}", is_loss=account.is_loss)
+    return f"{'LOSS: ' if account.is_loss else ''}{text}"
 
 
-def total_headline(totals: Totals) -> Headline:
+def total_headline(totals: Totals) -> str:
     """Return the cost of many runs against on-demand, over the runs with known prices."""
-    runs = counted(len(totals.priced), "run")
-    if not totals.accounts:
-        return Headline(text="No run has ended", is_loss=False)
     if not totals.priced:
-        return Headline(text="Cost unknown: every run lacks a price", is_loss=False)
+        return "Cost unknown: every run lacks a price" if totals.accounts else "No run has ended"
+    runs, no_model = counted(len(totals.priced), "run"), totals.share_saved is None
     if not totals.usd:
-        return Headline(text=f"{usd(0)} for {runs}: no machine ran", is_loss=False)
-    no_model = totals.share_saved is None
+        return f"{usd(0)} for {runs}: no machine ran"
     against = " and no model" if no_model else f", {_against(totals.usd_saved, totals.share_saved)}"
-    loss = "LOSS: " if totals.is_loss else ""
-    return Headline(text=f"{loss}{usd(totals.usd)} for {runs}{against}", is_loss=totals.is_loss)
+    return f"{'LOSS: ' if totals.is_loss else ''}{usd(totals.usd)} for {runs}{against}"
 
 
 def _against(saved: float | None, share: float | None) -> str:
