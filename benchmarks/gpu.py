@@ -163,7 +163,8 @@ def _trained(layout: Layout, folder: Path, flags: tuple[str, ...]) -> dict[str, 
     job = _job(layout, folder, "last", flags).start(2399)
     if set(job.wait()) != {0}:
         raise RuntimeError(job.output)
-    results = [folder / "models/killed" / name for name in ("model.safetensors", "metrics.json")]
+    results = [path for name in ("model.safetensors", "metrics.json") for path in (folder / "models").rglob(name)]
+    assert len(results) == 2, results
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in results}
 
 
