@@ -88,6 +88,14 @@ class Cuda:
         _call("cudaHostUnregister", address)
 
 
+def use_gpu(device: Device, local_rank: int) -> bool:
+    """Give this rank a GPU of its own, and return whether it has one."""
+    if device is Device.CPU or not torch.cuda.is_available():
+        return False
+    torch.cuda.set_device(local_rank)
+    return True
+
+
 def cuda_generators() -> list[Tensor]:
     """Return the states of the generators of all GPUs."""
     return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []

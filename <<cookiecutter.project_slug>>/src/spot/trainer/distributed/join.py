@@ -17,6 +17,7 @@ from torch._C._distributed_c10d import TCPStore
 
 from spot.core.clock import Clock
 from spot.core.errors import Exit
+from spot.trainer.device import use_gpu
 from spot.trainer.distributed.group import Group, Outcome, PeerTiming, Vote
 from spot.trainer.runtime.cluster import Place
 from spot.trainer.runtime.errors import PeerLost, StartAgain
@@ -33,8 +34,7 @@ _LOST = re.compile(r"gloo|nccl", re.IGNORECASE)
 
 def join(place: Place, device: Device, timing: PeerTiming, clock: Clock, while_waiting: Callable[[], None]) -> Group:
     """Return the group once every rank is here. `while_waiting` is called from time to time, and may raise."""
-    if on_gpu := device is not Device.CPU and torch.cuda.is_available():
-        torch.cuda.set_device(place.local_rank)
+    on_gpu = use_gpu(device, place.local_rank)
     store = _meet(place, timing, clock, while_waiting)
     try:
         dist.init_process_group(

@@ -68,5 +68,6 @@ def _shard(model: nn.Module, *, reshard: bool | None = None) -> None:
     for module in reversed(list(model.modules())):  # the innermost first
         if isinstance(module, nn.ModuleList):
             for layer in module:
-                fully_shard(layer)
+                if not isinstance(layer, nn.ModuleList | nn.ModuleDict):  # those have no forward pass
+                    fully_shard(layer)
     fully_shard(model, reshard_after_forward=reshard)
