@@ -66,6 +66,16 @@ class RankPlan:
     saves: int
 
 
+class Model(torch.nn.Module):
+    """Wrap the workload's model: only a module with a forward pass can be sharded."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.workload = Workload(size).model
+
+    def forward(self) -> None: ...
+
+
 class Ours:
     """Save as the trainer does."""
 
@@ -191,7 +201,7 @@ def main() -> None:
     stop.install()
     place = read_place(os.environ)
     group = join(place, Device.CPU, PeerTiming(), SystemClock(), lambda: None) if place else ALONE
-    model: torch.nn.Module = Workload(plan.size).model
+    model: torch.nn.Module = Model(plan.size)
     if place:
         model = spread(model, Parallel(plan.kind), Precision.FULL, group)
     optimizer = torch.optim.AdamW(model.parameters())
