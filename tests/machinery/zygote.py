@@ -262,11 +262,13 @@ def _run_trainer(order: Mapping[str, Any], zygote: int) -> NoReturn:
     os.closerange(3, 64)  # the zygote's own ends of its pipes
     sys.argv = ["trainer", *order["args"]]
     from spot.trainer.context import Runtime
+    from spot.trainer.distributed.group import PeerTiming
     from spot.trainer.start import set_runtime
 
     step_s = float(os.environ.get("STEP_S", STEP_S))
     runtime = Runtime(
         timing=faster(float(os.environ.get("LEASE_SPEED", "1"))),
+        peers=PeerTiming(**json.loads(os.environ.get("PEERS", "{}"))),
         on_step=lambda step, total: time.sleep(step_s),  # noqa: ARG005
     )
     set_runtime(runtime)

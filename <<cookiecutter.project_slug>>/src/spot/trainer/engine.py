@@ -11,6 +11,7 @@ from torch import Tensor
 from spot.core.errors import PermissionDenied
 from spot.storage.records.lease import LeaseLost
 from spot.storage.records.manifest import DataObject
+from spot.trainer.checkpoint import boxes
 from spot.trainer.checkpoint.folder import Folder, Frozen
 from spot.trainer.checkpoint.manager import Saveable
 from spot.trainer.context import Start
@@ -106,6 +107,7 @@ class Engine:
     def stepped(self, metrics: Mapping[str, float | Tensor]) -> None:
         """Count an optimizer step, and hear from the uploader."""
         state, runtime = self.state, self._start.runtime
+        metrics = {name: boxes.whole(value) for name, value in metrics.items()}
         state.stepped(metrics)
         self._positions = self._training_positions()
         if state.step == self._first_step + 1:
@@ -148,7 +150,7 @@ class Engine:
             for module, mode in modes:
                 module.training = mode
             set_generators(before)
-        improved = state.evaluated(found, self._clock.monotonic() - started, group)
+        improved = state.evaluated(found, self._clock.monotonic() - started)
         self._measure()
         self.monitor.evaluated(state)
         if improved:

@@ -17,7 +17,7 @@ from spot.storage.records import completion, markers
 from spot.storage.records.lease import LeaseLost, process_name
 from spot.storage.records.manifest import Json
 from spot.trainer.context import Runtime, Saving, Start, Task
-from spot.trainer.distributed.group import ALONE
+from spot.trainer.distributed.group import ALONE, Alone
 from spot.trainer.results.write import check_writable
 from spot.trainer.runtime.cluster import Place, read_cluster, read_place
 from spot.trainer.runtime.errors import Completed, Launched, StartAgain, Stopped, UsageError
@@ -87,7 +87,8 @@ def prepare(
     if several and place is None and "RANK" not in environ:
         raise Launched(launch(ranks, cluster if cluster and cluster.nodes > 1 else None, stop, runtime.clock))
     with stop.interruptible():
-        _prepared = start = Start(task=task, flags=flags, outputs=_open(flags.output_dir), stop=stop, runtime=runtime)
+        outputs, alone = _open(flags.output_dir), Alone(rank=place.rank) if place else ALONE
+        _prepared = start = Start(task=task, flags=flags, outputs=outputs, stop=stop, runtime=runtime, group=alone)
         if complete := completion.find(start.outputs, flags.run):
             _check_settings(complete.config, flags)
             start.done = True
@@ -109,14 +110,14 @@ def conclude(start: Start | None, stop: StopSignal, error: BaseException | None)
     code, reason = (start.group if start else ALONE).settle(error, partial(_outcome, start, stop))
     if start:
         start.concluded = True
-        lead = start.group.rank == 0
         if start.saving:
             start.saving.uploader.close()
-            if lead:
+            if start.group.rank == 0:
                 _write_end(start, start.saving, code, reason)
-            elif code == Exit.AGAIN:
+            elif start.group.world > 1 and code == Exit.AGAIN:
                 code = _code_of_rank_0(start, start.saving)
-    if reason not in ENDS and (start is None or start.group.rank == 0):  # which says it for the others
+    # Once the ranks have met, rank 0 says it for all.
+    if reason not in ENDS and (start is None or start.group.rank == 0 or start.group.world == 1):
         sys.stdout.flush()
         print(f"trainer: {reason}", file=sys.stderr, flush=True)
     return code

@@ -28,6 +28,7 @@ from spot.trainer.results.export import write_model
 from spot.trainer.runtime.errors import Completed, PeerLost, Stopped, UsageError
 from spot.trainer.runtime.flags import Precision, settled
 from spot.trainer.runtime.signals import StopSignal
+from spot.trainer.start import leave
 from spot.trainer.state import Stateful
 
 
@@ -88,6 +89,8 @@ class Session:
         self._start.durable_step = engine.saver.durable_step or self._start.durable_step
         engine.monitor.close()
         code = conclude(self._start, self._stop, ended)
+        if code and self._start.group.world > 1:
+            leave(code)
         if code or isinstance(ended, Completed):
             raise SystemExit(code) from ended
 

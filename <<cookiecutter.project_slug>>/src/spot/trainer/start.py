@@ -28,8 +28,6 @@ def entry(
     """
     stop = StopSignal(_runtime.clock if _runtime else None)
     stop.install()
-    import logging
-
     from spot.trainer.context import Runtime, Task
     from spot.trainer.main import main
 
@@ -38,7 +36,14 @@ def entry(
         code = main(sys.argv[1:], os.environ, stop, task, _runtime or Runtime())
     except SystemExit as usage:  # --help
         code = int(usage.code or 0)
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once: threads may still be in a request, or wait for another rank."""
+    import logging
+
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # threads may still be in a request
+    os._exit(code)

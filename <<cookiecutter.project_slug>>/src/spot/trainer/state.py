@@ -125,16 +125,15 @@ class TrainingState:
             self._sums[name].add_(summand)
         self._summed += 1
 
-    def evaluated(self, values: Mapping[str, float], seconds: float, group: Group = ALONE) -> bool:
+    def evaluated(self, values: Mapping[str, float], seconds: float) -> bool:
         """Record an evaluation, and return whether it is the best so far."""
         counters = self.counters
         self.evaluation_seconds += seconds
         self.longest_evaluation_seconds = max(self.longest_evaluation_seconds, seconds)
-        every = group.gather({name: float(total) / self._summed for name, total in self._sums.items()})
+        every = self._group.gather({name: float(total) / self._summed for name, total in self._sums.items()})
         means = {f"train_{name}": sum(one[name] for one in every) / len(every) for name in self._sums}
         counters.history.append({"step": counters.step, **means, **values})
-        self._sums, self._summed = {}, 0
-        counters.evaluated_step = counters.step
+        self._sums, self._summed, counters.evaluated_step = {}, 0, counters.step
         if not self.metrics:
             return False
         decisive = self.metrics[0]

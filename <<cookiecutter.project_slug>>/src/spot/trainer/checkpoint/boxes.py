@@ -85,6 +85,12 @@ def local(tensor: Any) -> Tensor:
     return values
 
 
+def whole(tensor: Any) -> Tensor:
+    """Return all values, which the ranks gather."""
+    values: Tensor = tensor.full_tensor() if is_sharded(tensor) else tensor
+    return values
+
+
 def local_box(tensor: Any) -> Box:
     """Return the box of a sharded tensor that this rank holds."""
     from torch.distributed.tensor._utils import compute_local_shape_and_global_offset

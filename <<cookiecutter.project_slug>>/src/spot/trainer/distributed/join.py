@@ -23,7 +23,7 @@ from spot.trainer.runtime.cluster import Place
 from spot.trainer.runtime.errors import PeerLost, StartAgain
 from spot.trainer.runtime.flags import Device
 
-LOOK_S = 0.1
+LOOK_S, LOOK_AT_MOST_S = 0.05, 2.0
 CONNECT_S = 5.0
 LEAVE_S = 3.0
 """The longest wait for the rank that serves the store, when this rank leaves."""
@@ -53,7 +53,7 @@ def _meet(place: Place, timing: PeerTiming, clock: Clock, while_waiting: Callabl
     """Wait until all ranks have reached the store, in calls that a signal interrupts."""
     serves = place.rank == 0 and not place.served
     end = clock.monotonic() + timing.rendezvous_s
-    store: TCPStore | None = None
+    store, pause = None, LOOK_S
     missing = [f"rank 0 at {place.host}:{place.port}"]
     while clock.monotonic() < end:
         try:
@@ -75,7 +75,8 @@ def _meet(place: Place, timing: PeerTiming, clock: Clock, while_waiting: Callabl
         except (RuntimeError, ConnectionError) as error:  # torch's errors of the network are such
             raise _lost(place.rank, error) from error
         while_waiting()
-        clock.sleep(LOOK_S)
+        clock.sleep(pause)
+        pause = min(1.2 * pause, LOOK_AT_MOST_S)
     raise PeerLost(f"{', '.join(missing)} did not start within {timing.rendezvous_s:.0f} s")
 
 

@@ -17,7 +17,7 @@ from spot.storage.base import Damaged
 from spot.storage.factory import open_store
 from spot.storage.fetch import fetch
 from spot.storage.records import codec, completion
-from spot.trainer.checkpoint import pytree, serialize
+from spot.trainer.checkpoint import boxes, pytree, serialize
 from spot.trainer.context import Task
 from spot.trainer.runtime.errors import UsageError
 
@@ -34,14 +34,14 @@ def write_model(folder: Path, model: nn.Module, config: object, task: Task, *, w
     weights: dict[str, Tensor] = _plain(model).state_dict()
     serialize.check(weights)
     tied = pytree.tied(weights)
-    whole: dict[str, Tensor] = {}
+    gathered: dict[str, Tensor] = {}
     for name in (name for name in weights if name not in tied):
-        tensor = _full(weights[name].detach())
+        tensor = boxes.whole(weights[name].detach())
         if write:  # save_file refuses tensors that share memory, such as slices of one buffer
-            whole[name] = tensor.to("cpu", copy=True).contiguous()
+            gathered[name] = tensor.to("cpu", copy=True).contiguous()
     if not write:
         return
-    save_file(whole, folder / WEIGHTS, metadata={"format": "pt"})
+    save_file(gathered, folder / WEIGHTS, metadata={"format": "pt"})
     values = {
         "format": codec.FORMAT,
         "model": task.model,
@@ -118,12 +118,6 @@ def _download(source: str, folder: Path) -> None:
                 checksum = fetch(store, paths.output(match[2], name), pinned.size, pinned.generation, file)
             if checksum != pinned.crc32c:
                 raise Damaged(f"{source}: {name} has CRC32C {checksum:08x}, written as {pinned.crc32c:08x}")
-
-
-def _full(tensor: Tensor) -> Tensor:
-    """Return the whole tensor, of which each rank has a part."""
-    gather = getattr(tensor, "full_tensor", None)  # torch's module of sharded tensors takes long to load
-    return gather() if gather else tensor
 
 
 def _plain(model: nn.Module) -> nn.Module:
