@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from infra import wanted
+from spot.core.errors import SpotError
 from tests.machinery.spot_toml import GOOD, changed
 
 BUCKET: dict[str, Any] = {
@@ -100,7 +101,7 @@ def test_no_checkpoint_goes_before_twice_the_deadline_of_its_run(
 
 @pytest.mark.parametrize(("location", "kind"), [("US", "multi-region"), ("EUROPE-WEST4", "region")])
 def test_a_bucket_elsewhere_is_refused(spot_toml: Path, written: Path, location: str, kind: str) -> None:
-    with pytest.raises(wanted.NotPossible, match=f"gs://acme-ml-training is in {location.lower()} and cannot be moved"):
+    with pytest.raises(SpotError, match=f"gs://acme-ml-training is in {location.lower()} and cannot be moved"):
         wanted.bucket(str(spot_toml), str(written), [BUCKET | {"location": location, "locationType": kind}])
 
 
@@ -186,9 +187,7 @@ def test_a_role_with_a_permission_more_or_less_differs() -> None:
 )
 def test_an_account_that_cannot_be_made_is_refused(spot_toml: Path, account: str) -> None:
     spot_toml.write_text(changed("cloud.service_account", f'"{account}"'), encoding="utf-8")
-    with pytest.raises(
-        wanted.NotPossible, match=f'cloud.service_account is "{account}": expected an account of acme-ml'
-    ):
+    with pytest.raises(SpotError, match=f'cloud.service_account is "{account}": expected an account of acme-ml'):
         wanted.settings(str(spot_toml))
 
 
