@@ -81,8 +81,8 @@ class Training:
         where = ["--output-dir", f"{self.uri}/models", "--checkpoint-dir", f"{self.uri}/checkpoints"]
         return [*where, "--epochs", "10", "--checkpoint-interval", "3600", "--log-interval", "0.05"]
 
-    def start(self, *, image: str | None = None, flags: bool = True) -> Container:
-        arguments = self.flags if flags else []
+    def start(self, *more: str, image: str | None = None, flags: bool = True) -> Container:
+        arguments = [*self.flags, *more] if flags else []
         return self._engine.start(image or self._image, *arguments, environ=self._environ)
 
     def newest(self) -> Manifest | None:

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -135,6 +136,13 @@ class Container:
 
     def running(self) -> bool:
         return self.engine.command("podman", "inspect", "--format", "{{.State.Running}}", self.name).stdout == "true\n"
+
+    def handles(self, number: signal.Signals) -> bool:
+        """Return whether the first process has a handler for the signal: without one it would be lost."""
+        pid = self.engine.command("podman", "inspect", "--format", "{{.State.Pid}}", self.name).stdout.strip()
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+        caught = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigCgt"))
+        return bool(caught >> (number - 1) & 1)
 
     def stop(self, grace_s: int) -> int:
         """Send SIGTERM, and SIGKILL after the grace; return the exit code."""

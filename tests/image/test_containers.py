@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,25 @@ def test_a_stopped_container_saves_and_the_next_one_ends_with_the_same_model(
     other, container = undisturbed
     assert container.wait() == 0, container.said()
     assert training.result() == other.result()
+
+
+def test_ranks_that_are_stopped_at_once_or_while_they_train_lose_nothing(training: Training) -> None:
+    ranks = ("--ranks", "3", "--batch-size", "60", "--epochs", "4")
+    with training.start(*ranks) as first:
+        first.wait_for(lambda _: first.handles(signal.SIGTERM))
+        assert first.stop(grace_s=15) == 143, first.said()
+    assert training.newest() is None
+
+    with training.start(*ranks) as second:
+        second.wait_for(STEP.search)
+        assert second.stop(grace_s=15) == 143, second.said()
+    saved = training.newest()
+    assert saved
+    assert (saved.world, saved.step > 0) == (3, True)
+
+    with training.start(*ranks, "--ranks", "1") as third:
+        assert third.wait() == 0, third.said()
+        assert f"step {saved.step} of {saved.total_steps}: resumed from" in third.said()
 
 
 def test_a_shell_as_its_entry_point_would_keep_the_signal_to_itself(
