@@ -76,7 +76,7 @@ def box_of(name: str, tensor: Tensor, rank: int, world: int, *, split: bool = Tr
 
 def is_sharded(tensor: Tensor) -> bool:
     """Return whether `tensor` is a `DTensor`, whose import takes a second."""
-    return hasattr(tensor, "to_local")
+    return type(tensor) is not Tensor and hasattr(tensor, "to_local")
 
 
 def local(tensor: Any) -> Tensor:
