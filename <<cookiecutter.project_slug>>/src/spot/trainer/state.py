@@ -262,13 +262,11 @@ class TrainingState:
                 raise UsageError(f"the checkpoint is of another {name}: {error}; use another --run") from error
         session = parts["session"]
         self.counters = Counters(**session["counters"])
+        ranks = range(world) if resized else [self._group.rank]
         self._sums = {
-            name: torch.stack([tensors[f"rank{rank}.session.sums.{name}"] for rank in range(world)]).mean(0)
-            if resized
-            else total
-            for name, total in session["sums"].items()
+            name: torch.stack([tensors[f"rank{rank}.session.sums.{name}"] for rank in ranks]).mean(0).to(self._device)
+            for name in session["sums"]
         }
-        self._sums = {name: total.to(self._device) for name, total in self._sums.items()}
         self._summed = session["summed"]
         self._best_weights = parts["best_weights"]
         if resized:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -208,8 +209,6 @@ def assert_of_one_save(found: Manifest) -> None:
 @pytest.mark.chaos
 @pytest.mark.parametrize("seed", range(20))
 def test_uploaders_killed_at_any_moment_leave_only_whole_checkpoints_of_one_save(tmp_path: Path, seed: int) -> None:
-    import random
-
     chance = random.Random(seed)
     store = open_store(str(tmp_path))
     with ExitStack() as stack:
@@ -225,8 +224,9 @@ def test_uploaders_killed_at_any_moment_leave_only_whole_checkpoints_of_one_save
                         uploader.save(step, f"{number}{uploader.rank}".encode() * 200_000)
                     if step == base + 1:
                         assert all(isinstance(uploader.next_message(), Durable) for uploader in ranks)
+                        assert steps(store)[0] == step
                 time.sleep(chance.uniform(0, 0.15))  # a kill at a random moment of the second save
                 chance.choice(ranks).process.close()
                 if chance.random() < 0.5:
                     ranks[0].process.close()
-        assert len(steps(store)) >= 5
+        assert set(steps(store)) in ({13}, {13, 14})
