@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import torch
+
 from spot.trainer.distributed.group import Group, Vote
 
 PATIENCE_S = 60.0
@@ -70,7 +72,7 @@ class ThreadGroup:
         return cast
 
     def concat(self, rows: Any) -> Any:
-        raise NotImplementedError
+        return torch.cat([torch.tensor(one, dtype=rows.dtype) for one in self.gather(rows.tolist())], dim=-1)
 
 
 def on_ranks(world: int, work: Callable[[Group], _Result]) -> list[_Result]:

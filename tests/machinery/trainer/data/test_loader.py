@@ -271,3 +271,41 @@ def test_items_of_different_sizes_ask_for_a_collate(workers: int) -> None:
     made = Loader(Ragged(8), batch_size=4, seed=3, device=CPU, workers=workers)
     with pytest.raises(UsageError, match=r"differ in size .*: pad them in a collate of Data"):
         list(islice(made, 8))
+
+
+@given(world=st.integers(1, 4), size=st.integers(1, 40), steps=st.integers(1, 12), stop=st.integers(0, 12))
+def test_ranks_share_each_batch_in_an_order_that_does_not_depend_on_their_number(
+    world: int, size: int, steps: int, stop: int
+) -> None:
+    """Resume after `stop` batches on `world` ranks, each of which reads a part of the same batches."""
+    alone = loader(size, 12, 12)
+    expected = taken(iter(alone), stop + steps)
+    before = loader(size, 12, 12)
+    taken(iter(before), stop)
+    ranks = [loader(size, 12, 12, rank=rank, ranks=world) for rank in range(world)]
+    parts = []
+    for one in ranks:
+        one.load_state_dict(before.state_dict())
+        parts.append(taken(iter(one), steps))
+    for batch, *own in zip(expected[stop:], *parts, strict=True):
+        shared = list(chain(*own))
+        assert shared[: len(batch)] == batch
+        assert {len(part) for part in own} == {-(-len(batch) // world)}
+        assert set(shared[len(batch) :]) <= set(batch), "only samples of the same batch are repeated"
+    assert {(one.order_digest, one.epoch, one.offset, one.steps_per_epoch) for one in ranks} == {
+        (alone.order_digest, alone.epoch, alone.offset, alone.steps_per_epoch)
+    }
+
+
+@given(world=st.integers(1, 4), size=st.integers(1, 40), micro=st.integers(1, 9))
+def test_each_held_out_sample_is_read_by_a_rank(world: int, size: int, micro: int) -> None:
+    ranks = [loader(size, micro, train=False, rank=rank, ranks=world) for rank in range(world)]
+    seen = []
+    for parts in zip(*ranks, strict=True):
+        seen += torch.cat(parts).tolist()[: ranks[0].count]
+    assert seen == list(range(size))
+
+
+def test_a_step_that_ranks_cannot_divide_is_refused_with_the_numbers() -> None:
+    with pytest.raises(UsageError, match="4 ranks cannot divide the 6 samples of a forward pass: use a --batch-size"):
+        loader(20, 12, 6, ranks=4)

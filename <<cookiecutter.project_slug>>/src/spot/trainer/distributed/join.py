@@ -27,6 +27,8 @@ LOOK_S, LOOK_AT_MOST_S = 0.05, 2.0
 CONNECT_S = 5.0
 LEAVE_S = 3.0
 """The longest wait for the rank that serves the store, when this rank leaves."""
+MET = "met"
+"""The key that rank 0 sets once all ranks are here."""
 FAILURE = "failure"
 """The key of the first failure of a rank."""
 _LOST = re.compile(r"gloo|nccl", re.IGNORECASE)
@@ -54,7 +56,7 @@ def _meet(place: Place, timing: PeerTiming, clock: Clock, while_waiting: Callabl
     serves = place.rank == 0 and not place.served
     end = clock.monotonic() + timing.rendezvous_s
     store, pause = None, LOOK_S
-    missing = [f"rank 0 at {place.host}:{place.port}"]
+    missing = [f"rank 0 at {place.host}:{place.port}, or another rank,"]
     while clock.monotonic() < end:
         try:
             if store is None and (serves or _answers(place)):
@@ -66,12 +68,15 @@ def _meet(place: Place, timing: PeerTiming, clock: Clock, while_waiting: Callabl
                     timeout=timedelta(seconds=CONNECT_S),
                     master_listen_fd=place.listener,
                 )
-                if store.add(f"rank {place.rank}", 1) > 1:
+                if store.check([MET]):
                     raise StartAgain(f"rank {place.rank} starts again before the other ranks have noticed its end")
-            if store:
+                store.set(f"rank {place.rank}", "")
+            if store and place.rank == 0:
                 missing = [f"rank {rank}" for rank in range(place.world) if not store.check([f"rank {rank}"])]
                 if not missing:
-                    return store
+                    store.set(MET, "")
+            if store and store.check([MET]):
+                return store
         except (RuntimeError, ConnectionError) as error:  # torch's errors of the network are such
             raise _lost(place.rank, error) from error
         while_waiting()
