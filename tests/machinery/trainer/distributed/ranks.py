@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.machinery.trainer.conftest import Trainer
@@ -26,14 +27,14 @@ class Ranks:
         return "\n".join(f"rank {n}:\n{found.output}{found.errors}" for n, found in enumerate(self.processes))
 
 
-def start(trainer: Trainer, world: int, *flags: str, **env: str) -> Ranks:
-    """Start ranks with the variables that the launcher sets."""
+def start(trainer: Trainer, world: int, *flags: str, only: Sequence[int] | None = None, **env: str) -> Ranks:
+    """Start ranks, or `only` some of them, with the variables that the launcher sets."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     common = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), **env}
     return Ranks(
         [
             trainer.start(*flags, **common, RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(world))
-            for rank in range(world)
+            for rank in (range(world) if only is None else only)
         ]
     )
