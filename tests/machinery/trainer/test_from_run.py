@@ -7,6 +7,7 @@ from spot.storage.factory import open_store
 from spot.storage.records import manifest
 from spot.storage.records.manifest import Manifest
 from tests.machinery.trainer.conftest import SHORT, Trainer
+from tests.machinery.trainer.test_signals import ON_CLOUD_STORAGE
 from tests.machinery.zygote import TrainerProcess
 
 SELDOM = ("--checkpoint-interval", "3600")
@@ -66,6 +67,7 @@ def test_killed_before_its_own_checkpoint_it_starts_from_the_parent_again(
     assert objects(trainer, "r1") == before
 
 
+@ON_CLOUD_STORAGE
 def test_once_it_has_a_checkpoint_the_parent_is_not_read_again(trainer: Trainer) -> None:
     parent = killed(trainer, "r1", *LONG)
     own = killed(trainer, "r2", "--from-run", "r1", *LONG)
@@ -81,6 +83,7 @@ def test_once_it_has_a_checkpoint_the_parent_is_not_read_again(trainer: Trainer)
     third.wait()
 
 
+@ON_CLOUD_STORAGE
 def test_without_a_checkpoint_of_either_run_it_ends_at_once(trainer: Trainer) -> None:
     process = started(trainer, "r2", "--from-run", "r1")
     assert process.wait() == 2

@@ -55,6 +55,7 @@ def ended(trainer: Trainer, start: int = 1) -> dict[str, object]:
     return marker
 
 
+@ON_CLOUD_STORAGE
 def test_in_training_the_last_finished_step_is_durable(trainer: Trainer, undisturbed: Undisturbed) -> None:
     process = trainer.start("--checkpoint-interval", "1000")
     wait_for(process, r"step 40 of")
@@ -148,6 +149,7 @@ def test_a_killed_trainer_resumes_from_the_newest_checkpoint(trainer: Trainer, u
     assert trainer.result() == undisturbed
 
 
+@ON_CLOUD_STORAGE
 def test_a_complete_run_is_not_trained_again(trainer: Trainer, undisturbed: Undisturbed) -> None:
     assert trainer.start().wait() == 0
     again = trainer.start()

@@ -10,7 +10,7 @@ from tensorboardX.record_writer import masked_crc32c
 
 from spot.storage.factory import open_store
 from tests.machinery.trainer.conftest import Trainer
-from tests.machinery.trainer.test_signals import wait_for
+from tests.machinery.trainer.test_signals import ON_CLOUD_STORAGE, wait_for
 
 
 def events(path: Path) -> list[Event]:
@@ -25,6 +25,7 @@ def events(path: Path) -> list[Event]:
     return found
 
 
+@ON_CLOUD_STORAGE
 def test_scalars_of_every_start_are_logged(trainer: Trainer, tmp_path: Path) -> None:
     logs = f"{trainer.uri}/logs"
     process = trainer.start("--tensorboard-dir", logs, "--epochs", "6")
