@@ -442,6 +442,6 @@ def test_a_report_of_a_late_run_that_was_lost_is_made_by_the_next_pass(team: Clo
 def test_a_manifest_of_a_newer_format_waits_for_a_person_in_every_pass(team: Cloud) -> None:
     team.ledger.create(theirs(team, id="20261125-newer", deadline=datetime.now(UTC) + timedelta(hours=24)))
     name = "checkpoints/20261125-newer/manifests/0000000007-0001-from-0000000000-0000.json"
-    open_store(team.uri).write(name, b'{"format": 2}', if_generation=ABSENT)
+    open_store(team.uri).write(name, b'{"format": 3}', if_generation=ABSENT)
     assert workflow.main(["supervise"]) == Exit.USAGE
     assert workflow.main(["supervise"]) == Exit.USAGE

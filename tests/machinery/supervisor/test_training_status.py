@@ -106,9 +106,9 @@ def test_a_damaged_manifest_does_not_hide_the_one_before_it(run: Run, checkpoint
 
 
 def test_a_manifest_in_a_newer_format_is_refused(run: Run, checkpoints: Store) -> None:
-    data = json.dumps({**json.loads(MANIFEST.to_json()), "format": 2}).encode()
+    data = json.dumps({**json.loads(MANIFEST.to_json()), "format": 3}).encode()
     checkpoints.write(MANIFEST.name, data, if_generation=ABSENT)
-    with pytest.raises(NewerFormat, match="format 2"):
+    with pytest.raises(NewerFormat, match="format 3"):
         BucketStatus(run.spec.root).observe(run)
 
 
