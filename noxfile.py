@@ -149,6 +149,7 @@ def benchmark(session: nox.Session) -> None:
     quick = ("--quick",) if "CI" in os.environ else ()
     tool(session, "-m", "benchmarks", *quick, *session.posargs)
     tool(session, "-m", "benchmarks.throughput", *quick)
+    tool(session, "-m", "benchmarks.ranks", *quick)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)

@@ -72,6 +72,7 @@ def _checks(device: torch.device, size: int, ranks: int) -> Iterator[Target]:
     yield _target("--precision auto is bf16", precision, precision is Precision.BF16 or device.type == "cpu")
     yield from _stall(device, size)
     yield _deterministic(device)
+    yield _attention(device)
     layouts = [(1, "none")] + [(number, kind) for number in range(2, ranks + 1) for kind in ("fsdp", "ddp")]
     for number, kind in layouts:
         layout = Layout(hosts=1, ranks=number, parallel=kind)
@@ -136,6 +137,31 @@ def _deterministic(device: torch.device) -> Target:
     torch.use_deterministic_algorithms(False)
     cost = median(times["auto"]) / median(times["off"]) - 1
     return _target("cost of deterministic kernels", f"{cost:.1%} of a step of a small transformer", holds=True)
+
+
+def _attention(device: torch.device) -> Target:
+    """Compute the gradients of fused attention several times, as `--deterministic auto` does and in strict mode.
+
+    PyTorch documents the fused kernels as not deterministic unless operations without a deterministic form are errors.
+    """
+    torch.manual_seed(0)
+    shape = (2, 8, 1024 if device.type == "cuda" else 64, 64)
+    inputs = [torch.randn(shape, device=device, dtype=torch.bfloat16, requires_grad=True) for _ in range(3)]
+    equal = {}
+    for mode, warn_only in (("auto", True), ("strict", False)):
+        torch.use_deterministic_algorithms(True, warn_only=warn_only)
+        found = []
+        for _ in range(ROUNDS):
+            torch.nn.functional.scaled_dot_product_attention(*inputs, is_causal=True).square().sum().backward()  # type: ignore[no-untyped-call]
+            found.append([value.grad.clone() for value in inputs if value.grad is not None])
+            for value in inputs:
+                value.grad = None
+        equal[mode] = all(
+            torch.equal(one, first) for other in found for one, first in zip(other, found[0], strict=True)
+        )
+    torch.use_deterministic_algorithms(False)
+    said = ", ".join(f"{mode} {'equal' if same else 'DIFFERENT'}" for mode, same in equal.items())
+    return _target(f"gradients of fused attention, computed {ROUNDS} times", said, equal["auto"])
 
 
 def _bits(layout: Layout, folder: Path, device: str) -> tuple[str, bool]:

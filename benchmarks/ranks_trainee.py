@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.metadata import Metadata
-from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteItemType
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
 from torch.distributed.checkpoint.state_dict_saver import AsyncCheckpointerType, AsyncSaveResponse, async_save
@@ -169,10 +169,10 @@ class StoreWriter(StorageWriter):
         store, data, results = open_store(URI), BytesIO(), []
         for item in plan.items:
             start, value = data.tell(), planner.resolve_data(item)
-            if item.type == WriteItemType.BYTE_IO:
-                data.write(value.getbuffer())
-            else:
+            if isinstance(value, torch.Tensor):
                 torch.save(value.detach().clone(), data)
+            else:
+                data.write(value.getvalue())
             place = (self._rank, start, data.tell())
             results.append(WriteResult(item.index, data.tell() - start, place))
         view = data.getbuffer()
