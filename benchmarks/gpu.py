@@ -152,10 +152,12 @@ def _attention(device: torch.device) -> Target:
         torch.use_deterministic_algorithms(True, warn_only=warn_only)
         found = []
         for _ in range(ROUNDS):
-            torch.nn.functional.scaled_dot_product_attention(*inputs, is_causal=True).square().sum().backward()  # type: ignore[no-untyped-call]
-            found.append([value.grad.clone() for value in inputs if value.grad is not None])
-            for value in inputs:
-                value.grad = None
+            query, key, value = inputs
+            mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+            mixed.square().sum().backward()  # type: ignore[no-untyped-call]
+            found.append([one.grad.clone() for one in inputs if one.grad is not None])
+            for one in inputs:
+                one.grad = None
         equal[mode] = all(
             torch.equal(one, first) for other in found for one, first in zip(other, found[0], strict=True)
         )
