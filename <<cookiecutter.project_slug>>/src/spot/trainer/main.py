@@ -195,7 +195,7 @@ def _join(start: Start, place: Place) -> None:
             start.done = True
             raise Completed
 
-    start.group = join(place, flags.device, start.runtime.peers, start.runtime.clock, look)
+    start.group = join(place, flags.device, start.runtime.peers, look)
     own = [flags.run, flags.attempt]
     *first, number = start.group.broadcast([*own, start.saving.start if start.saving else 0])
     if first != own:

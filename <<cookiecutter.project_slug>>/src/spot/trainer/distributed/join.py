@@ -15,7 +15,6 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import TCPStore
 
-from spot.core.clock import Clock
 from spot.core.errors import Exit
 from spot.trainer.device import use_gpu
 from spot.trainer.distributed.group import Group, Outcome, PeerTiming, Vote
@@ -34,10 +33,10 @@ FAILURE = "failure"
 _LOST = re.compile(r"gloo|nccl", re.IGNORECASE)
 
 
-def join(place: Place, device: Device, timing: PeerTiming, clock: Clock, while_waiting: Callable[[], None]) -> Group:
+def join(place: Place, device: Device, timing: PeerTiming, while_waiting: Callable[[], None]) -> Group:
     """Return the group once every rank is here. `while_waiting` is called from time to time, and may raise."""
     on_gpu = use_gpu(device, place.local_rank)
-    store = _meet(place, timing, clock, while_waiting)
+    store = _meet(place, timing, while_waiting)
     try:
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
@@ -51,13 +50,13 @@ def join(place: Place, device: Device, timing: PeerTiming, clock: Clock, while_w
         raise _lost(place.rank, error) from error
 
 
-def _meet(place: Place, timing: PeerTiming, clock: Clock, while_waiting: Callable[[], None]) -> TCPStore:
+def _meet(place: Place, timing: PeerTiming, while_waiting: Callable[[], None]) -> TCPStore:
     """Wait until all ranks have reached the store, in calls that a signal interrupts."""
     serves = place.rank == 0 and not place.served
-    end = clock.monotonic() + timing.rendezvous_s
+    end = time.monotonic() + timing.rendezvous_s
     store, pause = None, LOOK_S
     missing = [f"rank 0 at {place.host}:{place.port}, or another rank,"]
-    while clock.monotonic() < end:
+    while time.monotonic() < end:
         try:
             if store is None and (serves or _answers(place)):
                 store = TCPStore(
@@ -80,7 +79,7 @@ def _meet(place: Place, timing: PeerTiming, clock: Clock, while_waiting: Callabl
         except (RuntimeError, ConnectionError) as error:  # torch's errors of the network are such
             raise _lost(place.rank, error) from error
         while_waiting()
-        clock.sleep(pause)
+        time.sleep(pause)
         pause = min(1.2 * pause, LOOK_AT_MOST_S)
     raise PeerLost(f"{', '.join(missing)} did not start within {timing.rendezvous_s:.0f} s")
 

@@ -87,14 +87,15 @@ def _start(ranks: int, cluster: Cluster | None) -> list[subprocess.Popen[bytes]]
             "MASTER_ADDR": host,
             "MASTER_PORT": port,
         }
-        # A port that is closed now might be used by another process until rank 0 listens.
-        passed = (listener.fileno(),) if listener and local == 0 else ()
         environ = os.environ | {name: str(value) for name, value in variables.items()}
-        if passed:
-            environ["MASTER_FD"] = str(passed[0])
+        if listener:  # a port that is closed now might be used by another process until rank 0 listens
+            listener.set_inheritable(local == 0)
+        if listener and local == 0:
+            environ["MASTER_FD"] = str(listener.fileno())
         environ.setdefault("OMP_NUM_THREADS", "1")  # the ranks share the CPUs, as under torchrun
         environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # warnings of each rank, which say nothing new
-        processes.append(subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=environ, pass_fds=passed))
+        command = [sys.executable, *sys.orig_argv[1:]]
+        processes.append(subprocess.Popen(command, env=environ, close_fds=False))  # inherits what this process did
     if listener:
         listener.close()
     return processes
