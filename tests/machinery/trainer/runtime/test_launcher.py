@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from pathlib import Path
 
 import psutil
 import pytest
@@ -25,12 +26,15 @@ if "RANK" in os.environ:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
     action = sys.argv[1 + rank]
     names = ("WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
-    print("rank", rank, *(os.environ[name] for name in names), flush=True)
+    os.write(1, (" ".join(["rank", str(rank), *(os.environ[name] for name in names)]) + "\\n").encode())
     if action == "hang":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if action in ("wait", "hang"):
         print("waits", flush=True)
         time.sleep(600)
+    if action.startswith("write "):
+        os.write(int(action.removeprefix("write ")), b"inherited")
+        action = "0"
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     os._exit(int(action))
@@ -78,6 +82,13 @@ def test_each_rank_is_this_command_with_its_place() -> None:
     output, _ = (ranks := launcher(["0", "0"])).communicate(timeout=PATIENCE_S)
     assert ranks.returncode == 0, output
     assert sorted(output.splitlines()) == ["rank 0 2 0 2 0", "rank 1 2 1 2 0"]
+
+
+def test_ranks_inherit_the_descriptors_of_this_process(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as log:
+        command = [sys.executable, "-c", PROGRAM, f"write {log.fileno()}", "0"]
+        subprocess.run(command, env=ENVIRON, pass_fds=(log.fileno(),), timeout=PATIENCE_S, check=True)
+    assert (tmp_path / "log").read_text() == "inherited"
 
 
 @pytest.mark.parametrize(("action", "expected"), [("1", 75), ("2", 2), ("kill", 75)])
