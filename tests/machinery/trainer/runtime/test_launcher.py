@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from pathlib import Path
 
 import psutil
 import pytest
