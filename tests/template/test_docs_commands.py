@@ -39,7 +39,9 @@ done
 SPOT = """
 case "$1" in
     forecast) set -- "$@" --replays 10 ;;
-    submit | reconcile | watch | status | cancel | logs | report | doctor | rehearse) exec PYTHON PARSER "$@" ;;
+    submit | reconcile | watch | status | cancel | logs | report | export | doctor | rehearse)
+        exec PYTHON PARSER "$@"
+        ;;
     prices) [[ " $* " != *" --refresh "* ]] || exec PYTHON PARSER "$@" ;;
 esac
 exec PYTHON -m spot.cli.main "$@"
