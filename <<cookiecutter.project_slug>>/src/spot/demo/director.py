@@ -25,7 +25,7 @@ from spot.core.errors import Exit, SpotError
 from spot.demo.gang import Gang
 from spot.demo.virtual_clock import CHUNK, EPOCH
 
-STUCK_S = 100.0
+STUCK_S = 300.0
 """Real seconds of work without a wait or a line in the log, after which a process hangs."""
 LAST_LINES = 20
 PRELOADED = ["google.cloud.aiplatform_v1", "torch._inductor", "spot.demo.participants", "spot.trainer.loop"]

@@ -21,8 +21,8 @@ from spot.trainer.uploader.process import Uploader
 
 LOADING = timedelta(minutes=1)
 """From the start of the trainer's process to its restore."""
-PEERS = PeerTiming(vote_s=60.0, collective_s=60.0)
-"""Long enough for the other processes of the rehearsal to work while ranks wait."""
+LEADS, FOLLOWS = (PeerTiming(vote_s=seconds, collective_s=seconds) for seconds in (30.0, 900.0))
+"""Of rank 0, which waits for the other processes of the rehearsal, and of the ranks that wait for it meanwhile."""
 
 
 def paced(clock: VirtualClock, work: timedelta) -> Runtime:
@@ -36,7 +36,7 @@ def paced(clock: VirtualClock, work: timedelta) -> Runtime:
         clock.sleep(LOADING.total_seconds())  # the real trainer loads torch just after this
         return PacedUploader(clock, store_uri, buffer_fd, keep)
 
-    return Runtime(clock=clock, uploader=uploader, on_step=on_step, peers=PEERS)
+    return Runtime(clock=clock, uploader=uploader, on_step=on_step, peers=LEADS)
 
 
 def run_task(task: str, arguments: Sequence[str]) -> NoReturn:
@@ -47,13 +47,9 @@ def run_task(task: str, arguments: Sequence[str]) -> NoReturn:
 
 
 def main(descriptor: str, work_s: str, task: str, *flags: str) -> NoReturn:
-    match os.environ.get("RANK"):
-        case None:  # starts the ranks
-            pass
-        case "0":
-            set_runtime(paced(VirtualClock(socket.socket(fileno=int(descriptor))), timedelta(seconds=float(work_s))))
-        case _:
-            set_runtime(Runtime(peers=PEERS))
+    leads = os.environ.get("RANK") == "0"
+    clock = VirtualClock(socket.socket(fileno=int(descriptor))) if leads else None
+    set_runtime(paced(clock, timedelta(seconds=float(work_s))) if clock else Runtime(peers=FOLLOWS))
     run_task(task, flags)
 
 

@@ -168,13 +168,11 @@ class JobTable:
             surplus = sum(job.job.request.machines for *_, job in held)
             surplus -= self._capacity.limit(region, Provisioning.SPOT, now)
             for _, _, job in sorted(held, key=lambda item: item[:2], reverse=True):
-                if surplus <= 0:
-                    break
-                surplus -= job.job.request.machines
-                if job.replicas:
+                if surplus > 0 and job.replicas:
                     job.preempt(now, save=True)
-                else:
+                elif surplus > 0:
                     job.claimed_at = None
+                surplus -= job.job.request.machines
 
 
 def _parse_filter(text: str) -> set[tuple[str, str]]:
