@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from spot.trainer.distributed.group import Group, Vote
+from spot.trainer.distributed.group import Group, Outcome, Vote
 
 PATIENCE_S = 60.0
 
@@ -70,6 +70,9 @@ class ThreadGroup:
         for value in self.gather(int(vote)):
             cast |= Vote(value)
         return cast
+
+    def settle(self, error: BaseException | None, outcome: Outcome) -> tuple[int, str]:
+        return outcome(error)
 
     def concat(self, rows: Any) -> Any:
         return torch.cat([torch.tensor(one, dtype=rows.dtype) for one in self.gather(rows.tolist())], dim=-1)

@@ -89,9 +89,11 @@ class Cuda:
 
 
 def use_gpu(device: Device, local_rank: int) -> bool:
-    """Give this rank a GPU of its own, and return whether it has one."""
+    """Give this rank a GPU of its own, and return whether it has one. Raise `UsageError` for a rank too many."""
     if device is Device.CPU or not torch.cuda.is_available():
         return False
+    if local_rank >= (gpus := torch.cuda.device_count()):
+        raise UsageError(f"--ranks: rank {local_rank} of this machine has no GPU of its {gpus}: use --ranks {gpus}")
     torch.cuda.set_device(local_rank)
     return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_what_any_rank_wishes_is_decided_on_all() -> None:
         found = []
         for step, wish in enumerate(wished, 1):
             clock.sleep(1.0)
-            found.append(ballot.at_step(step, lambda wish=wish: wish, last=False))
+            found.append(ballot.at_step(step, partial(Vote, wish), last=False))
         return found
 
     assert on_ranks(2, decide) == [[Vote.SAVE, Vote.FAILED]] * 2

@@ -30,7 +30,10 @@ MET = "met"
 """The key that rank 0 sets once all ranks are here."""
 FAILURE = "failure"
 """The key of the first failure of a rank."""
-_LOST = re.compile(r"gloo|nccl", re.IGNORECASE)
+_LOST = re.compile(
+    "gloo|nccl|pair closure|pair is not connected|closed by peer|operation timed out!|timed out waiting", re.IGNORECASE
+)
+"""What gloo and NCCL say of a rank that ended; some of their errors are plain `RuntimeError`s without their name."""
 
 
 def join(place: Place, device: Device, timing: PeerTiming, while_waiting: Callable[[], None]) -> Group:
@@ -142,7 +145,7 @@ class Ranks:
         return torch.cat(found, dim=-1)
 
     def settle(self, error: BaseException | None, outcome: Outcome) -> tuple[int, str]:
-        if follows := _is_lost(error):
+        if follows := is_lost(error):
             error = _lost(self.rank, error)
         code, reason = outcome(error)
         if code == Exit.DONE:
@@ -181,13 +184,13 @@ class Ranks:
             raise _lost(self.rank, error) from error
 
 
-def _is_lost(error: BaseException | None) -> TypeGuard[BaseException]:
+def is_lost(error: BaseException | None) -> TypeGuard[BaseException]:
     """Return whether `error` follows from the end of another rank."""
     if error is None:
         return False
     lost = isinstance(error, PeerLost | dist.DistError)
     lost = lost or (isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None)
-    return lost or _is_lost(error.__cause__ or error.__context__)
+    return lost or is_lost(error.__cause__ or error.__context__)
 
 
 def _lost(rank: int, error: BaseException) -> PeerLost:

@@ -1,7 +1,7 @@
 """Spread a model over the ranks: sharded (FSDP2) or replicated (DDP)."""
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -27,47 +27,45 @@ class Replicated(DistributedDataParallel):
 
 def spread(model: nn.Module, kind: Parallel, precision: Precision, group: Group) -> nn.Module:
     """Return the model for training on the ranks of `group`. Raise `UsageError` if it cannot be sharded."""
-    if isinstance(model, AveragedModel):  # has no gradients
-        if _choose(model.module, kind, precision) is Parallel.FSDP:
-            _shard(model.module, reshard=True)
+    average = isinstance(model, AveragedModel)  # it has no gradients
+    plain = cast(nn.Module, model.module) if average else model
+    reason = _why_replicated(plain, precision)
+    if reason and kind is Parallel.FSDP:
+        raise UsageError(f"--parallel fsdp: {reason}: use --parallel ddp")
+    sharded = kind is not Parallel.DDP and not reason
+    if sharded:
+        _shard(plain, group.world, reshard=True if average else None)
+    if average:
         return model
-    chosen = _choose(model, kind, precision)
-    _log.info("%s on %d ranks", chosen, group.world)
-    if chosen is Parallel.FSDP:
-        _shard(model)
-        return model
+    _log.info("%s on %d ranks%s", "fsdp" if sharded else "ddp", group.world, f": {reason}" if reason else "")
     # Otherwise DDP arranges the gradients anew after the first backward pass of each process, and a resumed process
     # adds them up in another order than an uninterrupted one.
-    return Replicated(model, find_unused_parameters=True)
+    return model if sharded else Replicated(model, find_unused_parameters=True)
 
 
-def _choose(model: nn.Module, kind: Parallel, precision: Precision) -> Parallel:
-    """Return `fsdp` where it computes the same as a single rank, else `ddp`."""
-    reason = None
+def _why_replicated(model: nn.Module, precision: Precision) -> str | None:
+    """Return why a model must not be sharded, if there is a reason."""
     if precision is Precision.FP16:
-        reason = "--precision fp16 scales gradients"
-    elif any(parameter.dim() == 0 for parameter in model.parameters()):
-        reason = "the model has a parameter without dimensions"
-    elif any(
+        return "--precision fp16 scales gradients"
+    if any(parameter.dim() == 0 for parameter in model.parameters()):
+        return "the model has a parameter without dimensions"
+    if any(
         isinstance(module, _BatchNorm) and module.track_running_stats and not isinstance(module, nn.SyncBatchNorm)
         for module in model.modules()
     ):
-        reason = "the model has running statistics of batch normalization"
-    if kind is Parallel.DDP or not reason:
-        return Parallel.DDP if kind is Parallel.DDP else Parallel.FSDP
-    if kind is Parallel.FSDP:
-        raise UsageError(f"--parallel fsdp: {reason}: use --parallel ddp")
-    _log.info("ddp instead of fsdp: %s", reason)
-    return Parallel.DDP
+        return "the model has running statistics of batch normalization"
+    return None
 
 
-def _shard(model: nn.Module, *, reshard: bool | None = None) -> None:
+def _shard(model: nn.Module, world: int, *, reshard: bool | None) -> None:
     """Shard each layer of a list by itself. `reshard` after a forward pass where no backward pass follows."""
+    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
+    mesh = init_device_mesh(next(model.parameters()).device.type, (world,))
     for module in reversed(list(model.modules())):  # the innermost first
         if isinstance(module, nn.ModuleList):
             for layer in module:
                 if not isinstance(layer, nn.ModuleList | nn.ModuleDict):  # those have no forward pass
-                    fully_shard(layer)
-    fully_shard(model, reshard_after_forward=reshard)
+                    fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh, reshard_after_forward=reshard)
