@@ -265,7 +265,7 @@ class TrainingState:
         ranks = range(world) if resized else [self._group.rank]
         self._sums = {
             name: torch.stack([tensors[f"rank{rank}.session.sums.{name}"] for rank in ranks]).mean(0).to(self._device)
-            for name in session["sums"]
+            for name in {**session["sums"]}
         }
         self._summed = session["summed"]
         self._best_weights = parts["best_weights"]
