@@ -98,7 +98,7 @@ def structure(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"])
 def tests(session: nox.Session) -> None:
     """Run the fast tests: the template's and the machinery's."""
-    marks = "not (baked or chaos or cruft or image or infra or processes or rehearsals or workflows)"
+    marks = "not (baked or chaos or cruft or image or infra or processes or ranks or rehearsals or workflows)"
     tool(session, "-m", "pytest", *PARALLEL, "-m", marks, *session.posargs)
 
 
@@ -113,6 +113,13 @@ def chaos(session: nox.Session) -> None:
     """Interrupt trainers and supervisors at random, and draw more examples; in CI, run a fixed sample of it."""
     examples = ("--hypothesis-profile", "chaos", "-m", "chaos or hypothesis")
     tool(session, "-m", "pytest", *WAITING, *examples, "tests/machinery", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"], default=False)
+def ranks(session: nox.Session) -> None:
+    """End runs of 1 to 4 ranks in every way, 5 times each, for half an hour as root; CI ends 3 ranks, once each."""
+    few = ("-k", "3-fsdp") if "CI" in os.environ else ("-n", "2", "--dist", "worksteal")
+    tool(session, "-m", "pytest", "-m", "ranks", "tests/machinery", *few, *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)

@@ -32,7 +32,15 @@ settings.register_profile("long", settings.get_profile("quick"), max_examples=20
 settings.load_profile("quick")
 
 BUCKET = "bucket"
-LONGEST_S = {"chaos": 900, "cruft": 900, "image": 1800, "infra": 600, "rehearsals": 1200, "workflows": 900}
+LONGEST_S = {
+    "chaos": 900,
+    "cruft": 900,
+    "image": 1800,
+    "infra": 600,
+    "ranks": 3600,
+    "rehearsals": 1200,
+    "workflows": 900,
+}
 """The time-out by mark; `timeout` in pyproject.toml is for the rest."""
 SAMPLED = 10
 """In CI, one of so many cases of each soak runs."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
@@ -56,6 +58,10 @@ class Network(nn.Module):
 
 def build(config: Config) -> nn.Module:  # noqa: ARG001
     """Return the network with fresh weights."""
+    if "PLAIN_DDP" in os.environ:  # as PyTorch has it by default
+        wrap = DistributedDataParallel.__init__
+        plain = functools.partialmethod(wrap, find_unused_parameters=False)
+        DistributedDataParallel.__init__ = lambda own, module, **_: plain.__get__(own)(module)  # type: ignore[method-assign]
     return Network()
 
 

@@ -20,7 +20,7 @@ import psutil
 
 PACKAGE = "tests.machinery.tasks.transformer"
 READY = re.compile(r"starts, no checkpoint found|resumed from the checkpoint")
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 """The longest wait for a process: a test fails before it hangs."""
 
 
@@ -162,7 +162,7 @@ class Job:
         with contextlib.suppress(psutil.NoSuchProcess, IndexError):
             match how:
                 case Kill.TERM_ONE:
-                    launcher = self._launchers[host]
+                    launcher = psutil.Process(self._launchers[host].pid)
                     chance.choice([launcher, *found]).send_signal(signal.SIGTERM)
                 case Kill.KILL_ONE:
                     chance.choice(found).kill()
