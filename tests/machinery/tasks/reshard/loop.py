@@ -38,7 +38,7 @@ def main() -> None:
         session.track(total_steps=100, model=model, optimizer=optimizer, loader=loader)
         _say("restored", session, model, optimizer, loader.order_digest)
         texts = next(iter(loader))
-        functional.cross_entropy(model(texts[:, :-1]).flatten(0, 1), texts[:, 1:].flatten()).backward()
+        functional.cross_entropy(model(texts[:, :-1]).flatten(0, 1), texts[:, 1:].flatten()).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
         os.kill(os.getpid(), signal.SIGTERM)

@@ -191,6 +191,7 @@ class Live:
     """A state whose tensors change in place."""
 
     step = 3
+    buffers = frozenset[str]()
 
     def __init__(self) -> None:
         self.tensors = {"folder.files.weights": torch.zeros(2), "model.weights": torch.zeros(2)}

@@ -44,7 +44,7 @@ class Network(nn.Module):
         self.inner = nn.Linear(64, 64)
         self.head = nn.Linear(64, 301)
         self.head.weight = self.table.weight
-        self.register_buffer("mean", torch.zeros(200, 100))
+        self.mean = nn.Buffer(torch.zeros(200, 100))
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ class Rank:
         optimizer = self.state.tracked["optimizer"]
         assert isinstance(optimizer, torch.optim.Optimizer)
         optimizer.step()
-        network.mean += 1 + self.group.rank  # type: ignore[operator]
+        network.mean.add_(1 + self.group.rank)
         self.state.stepped({"loss": float(self.group.rank)})
 
     def save(self) -> bool:
