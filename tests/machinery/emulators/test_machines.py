@@ -140,3 +140,25 @@ def test_machines_reach_the_storage_of_this_host(network: Network, tmp_path: Pat
         machine.run([sys.executable, "-c", script], os.environ, tmp_path / "log")
         assert machine.wait(PATIENCE_S) == 0, (tmp_path / "log").read_text()
     assert (tmp_path / "log").read_text() == "200\n"
+
+
+def test_without_iproute2_machines_share_the_loopback_of_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with Network() as network:
+        hosts = {network.machine().host for _ in range(3)}
+    assert len(hosts) == 3
+    assert all(host.startswith("127.0.0.1:") for host in hosts)
+
+
+def test_networks_leave_no_namespace_behind() -> None:
+    allowed = namespaces()
+    with Network() as network:
+        network.machine()
+        assert len(_namespaces()) == (2 if allowed else 0)
+    assert not _namespaces()
+
+
+def _namespaces() -> list[str]:
+    """Return the namespaces of this process."""
+    folder = Path("/run/netns")
+    return [entry.name for entry in folder.iterdir() if f"spot{os.getpid()}" in entry.name] if folder.is_dir() else []
