@@ -17,7 +17,7 @@ from spot.emulators.capacity import ScriptedCapacity
 from spot.emulators.custom_job import replicas_of
 from spot.emulators.job_lifecycle import Spec, cluster_specs, exited, stockout
 from spot.emulators.jobs import JobTable
-from spot.emulators.machines import Machine, Network
+from spot.emulators.machines import EmulatedMachine, Network
 from spot.emulators.storage_server import emulator
 from tests.machinery.clocks import ManualClock
 from tests.machinery.emulators import replica
@@ -46,9 +46,9 @@ class ReplicaLauncher:
     network: Network
     folder: Path
     steps: int = LONG
-    machines: list[Machine] = field(default_factory=list)
+    machines: list[EmulatedMachine] = field(default_factory=list)
 
-    def start(self, spec: Spec, job_name: str) -> list[Machine]:  # noqa: ARG002  # a Launcher
+    def start(self, spec: Spec, job_name: str) -> list[EmulatedMachine]:  # noqa: ARG002  # a Launcher
         os.mkfifo(self.folder / "ready")
         self.machines = [self.network.machine() for _ in replicas_of(spec)]
         command = [sys.executable, "-m", replica.__name__, str(self.folder / "ready"), str(self.steps)]

@@ -18,7 +18,7 @@ from spot.emulators.capacity import ScriptedCapacity, TraceCapacity
 from spot.emulators.custom_job import replicas_of
 from spot.emulators.job_lifecycle import Behaviour, Process, Spec, arguments, variables
 from spot.emulators.jobs import JobTable
-from spot.emulators.machines import Machine, Network
+from spot.emulators.machines import EmulatedMachine, Network
 from spot.emulators.storage_server import emulator
 from spot.emulators.vertex_server import VertexServer
 
@@ -84,7 +84,7 @@ class TrainerLauncher:
     network: Network
     trainers: dict[str, Participant] = field(default_factory=dict)
     """The newest of each attempt."""
-    machines: dict[str, Sequence[Machine]] = field(default_factory=dict)
+    machines: dict[str, Sequence[EmulatedMachine]] = field(default_factory=dict)
     """Those of each job with several ranks."""
 
     def start(self, spec: Spec, job_name: str) -> Sequence[Process]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spot.emulators.job_lifecycle import Spec, cluster_specs
-from spot.emulators.machines import Machine
+from spot.emulators.machines import EmulatedMachine
 
 LEAVE_S = 20.0
 """The longest real time from the end of the primary to that of the others, which notice it."""
@@ -18,7 +18,7 @@ LEAVE_S = 20.0
 class Gang:
     """Hold the machines of a job, the primary first."""
 
-    machines: Sequence[Machine]
+    machines: Sequence[EmulatedMachine]
 
     def start(self, spec: Spec, command: Sequence[str], environ: Mapping[str, str], log: Path, *pass_fds: int) -> None:
         """Run a Python module on each machine. The primary inherits `pass_fds`."""

@@ -11,7 +11,7 @@ from spot.core.run import Attempt, Provisioning
 from spot.emulators.capacity import UNLIMITED, ScriptedCapacity
 from spot.emulators.faults import LostReply, Method, each, on
 from spot.emulators.jobs import JobTable
-from spot.emulators.machines import Machine
+from spot.emulators.machines import EmulatedMachine
 from spot.emulators.vertex_server import VertexServer
 
 EMPTY, SCARCE = "us-east4", "us-central1"
@@ -49,7 +49,7 @@ class Controls:
     kill_supervisor: Callable[[str], None]
     """Kills it and says when."""
     log: Callable[[str], None]
-    machines: Callable[[str], Sequence[Machine]] = lambda job: ()  # noqa: ARG005
+    machines: Callable[[str], Sequence[EmulatedMachine]] = lambda job: ()  # noqa: ARG005
     """Returns those of a job with several ranks."""
 
 

@@ -15,7 +15,7 @@ PORT = 2222
 
 
 @dataclass(slots=True, kw_only=True)
-class Machine:
+class EmulatedMachine:
     """Run one container. Implements `Process` of the job lifecycle."""
 
     host: str
@@ -71,7 +71,7 @@ class Network:
         self._switch = f"spot{os.getpid()}"
         self._subnet = f"198.{18 + os.getpid() // 256 % 2}.{os.getpid() % 256}"  # 198.18.0.0/15 is for tests: RFC 2544
         self._namespaces: list[str] = []
-        self._machines: list[Machine] = []
+        self._machines: list[EmulatedMachine] = []
 
     def __enter__(self) -> Self:
         """Fall back to loopback where namespaces are not allowed."""
@@ -93,15 +93,15 @@ class Network:
         while self._namespaces:
             _ip("netns", "del", self._namespaces.pop())
 
-    def machine(self) -> Machine:
+    def machine(self) -> EmulatedMachine:
         """Return a new machine."""
         if self._namespaces:
             namespace = f"{self._switch}-{len(self._namespaces)}"
             self._create(namespace)
             _ip("-n", namespace, "link", "set", "lo", "up")
-            machine = Machine(host=f"{self._attach('eth0', '-n', namespace)}:{PORT}", namespace=namespace)
+            machine = EmulatedMachine(host=f"{self._attach('eth0', '-n', namespace)}:{PORT}", namespace=namespace)
         else:
-            machine = Machine(host=f"127.0.0.1:{free_port()}")
+            machine = EmulatedMachine(host=f"127.0.0.1:{free_port()}")
         self._machines.append(machine)
         return machine
 
