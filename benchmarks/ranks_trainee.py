@@ -29,7 +29,6 @@ from torch.futures import Future
 
 from benchmarks.ways import BUCKET
 from benchmarks.workload import Workload
-from spot.core.clock import SystemClock
 from spot.storage.base import ABSENT
 from spot.storage.factory import open_store
 from spot.storage.records import lease

@@ -90,6 +90,8 @@ class Network:
         for machine in self._machines:
             machine.interrupt(signal.SIGKILL)
             machine.wait()
+        if self._namespaces:
+            _ip("link", "del", self._switch, check=False)  # later than its namespace it may be in the way
         while self._namespaces:
             _ip("netns", "del", self._namespaces.pop())
 
@@ -120,5 +122,5 @@ class Network:
         return address
 
 
-def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+def _ip(*arguments: str, check: bool = True) -> None:
+    subprocess.run(["ip", *arguments], check=check, capture_output=True)
