@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 from statistics import median
 
@@ -170,10 +169,11 @@ def _bits(layout: Layout, folder: Path, device: str) -> tuple[str, bool]:
     """Return a summary, and whether a training that was killed twice ends with the bits of one that was not."""
     flags = (*FLAGS, "--device", device, "--precision", PRECISION[device])
     expected = _trained(layout, folder / "undisturbed", flags)
-    chance, ports, codes = random.Random(0), count(2400), []
+    chance = random.Random(0)
+    codes = list[int | None]()
     (folder / "killed").mkdir()
     for kind in (Kill.TERM_ONE, Kill.KILL_ALL):
-        job = _job(layout, folder / "killed", kind, (*flags, *KILLED), STEP_S="0.02").start(next(ports))
+        job = _job(layout, folder / "killed", kind, (*flags, *KILLED), STEP_S="0.02").start()
         if not job.wait_until_it_trains():
             return f"no training to kill\n{job.output}", False
         time.sleep(chance.uniform(0.5, 1) * TRAINED_S)
@@ -188,7 +188,7 @@ def _bits(layout: Layout, folder: Path, device: str) -> tuple[str, bool]:
 def _trained(layout: Layout, folder: Path, flags: tuple[str, ...]) -> dict[str, str]:
     """Train to the end, and return digests of weights and metrics, which include the order of the samples."""
     folder.mkdir(exist_ok=True)
-    job = _job(layout, folder, "last", flags).start(2399)
+    job = _job(layout, folder, "last", flags).start()
     if set(job.wait()) != {0}:
         raise RuntimeError(job.output)
     results = [path for name in ("model.safetensors", "metrics.json") for path in (folder / "models").rglob(name)]
@@ -197,7 +197,7 @@ def _trained(layout: Layout, folder: Path, flags: tuple[str, ...]) -> dict[str, 
 
 
 def _job(layout: Layout, folder: Path, attempt: str, flags: tuple[str, ...], **env: str) -> Job:
-    return Job(layout=layout, hosts=None, folder=folder, attempt=attempt, flags=flags, env=env)
+    return Job(layout=layout, folder=folder, attempt=attempt, flags=flags, env=env)
 
 
 def _seconds(device: torch.device, work: Callable[[], object]) -> float:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from spot.emulators.machines import Machine, Network
+from spot.emulators.machines import EmulatedMachine, Network
 
 PACKAGE = "tests.machinery.tasks.transformer"
 READY = re.compile(r"starts, no checkpoint found|resumed from the checkpoint")
@@ -63,7 +63,7 @@ class Job:
     flags: Sequence[str]
     env: Mapping[str, str]
     _network: Network = field(init=False)
-    _hosts: list[Machine] = field(default_factory=list)
+    _hosts: list[EmulatedMachine] = field(default_factory=list)
     _frozen: psutil.Process | None = None
 
     def start(self) -> Job:
