@@ -21,7 +21,7 @@ from spot.trainer.uploader.process import Uploader
 
 LOADING = timedelta(minutes=1)
 """From the start of the trainer's process to its restore."""
-LEADS, FOLLOWS = (PeerTiming(vote_s=seconds, collective_s=seconds) for seconds in (30.0, 900.0))
+LEADS, FOLLOWS = (PeerTiming(vote_s=seconds, collective_s=seconds) for seconds in (30.0, 150.0))
 """Of rank 0, which waits for the other processes of the rehearsal, and of the ranks that wait for it meanwhile."""
 
 
