@@ -127,9 +127,9 @@ def test_a_run_keeps_the_settings_it_was_submitted_with(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ("--run x", "not allowed here, because submit chooses the run's id"),
-        ("--resume auto", "not allowed here, because every attempt resumes from the newest checkpoint"),
-        ("--output-dir=gs://b/o", "not allowed here, because it follows from cloud.bucket and cloud.prefix"),
+        ("--run x", "not allowed here, because the supervisor sets it for every attempt"),
+        ("--resume auto", "not allowed here, because the supervisor sets it for every attempt"),
+        ("--output-dir=gs://b/o", "not allowed here, because the supervisor sets it for every attempt"),
         ("--epochs", "expected flags with values, as in -- --epochs 30"),
         ("epochs 3", "expected flags with values, as in -- --epochs 30"),
         ("--Epochs 3", "did you mean epochs?"),
