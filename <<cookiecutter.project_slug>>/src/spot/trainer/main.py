@@ -24,7 +24,7 @@ from spot.trainer.runtime.errors import Completed, Launched, StartAgain, Stopped
 from spot.trainer.runtime.flags import Device, Flags, Parallel, ignored, parse, settled
 from spot.trainer.runtime.launcher import count_gpus, launch
 from spot.trainer.runtime.log import configure
-from spot.trainer.runtime.signals import StopSignal
+from spot.trainer.runtime.signals import StopSignal, die_with
 from spot.trainer.uploader.buffer import SharedBuffer
 
 COMPLETED, STOPPED = "completed", "stopped"
@@ -77,6 +77,8 @@ def prepare(
     global _prepared  # noqa: PLW0603  # a session is opened in the user's module, and no argument passes through it
     place, cluster = read_place(environ), read_cluster(environ)
     configure(place.rank if place else 0)
+    if place:
+        die_with(os.getppid())
     with stop.interruptible():
         flags = parse(arguments, environ, _config(task))
         stop.grace_s = flags.grace
@@ -197,7 +199,10 @@ def _join(start: Start, place: Place) -> None:
 
     start.group = join(place, flags.device, start.runtime.peers, look)
     own = [flags.run, flags.attempt]
-    *first, number = start.group.broadcast([*own, start.saving.start if start.saving else 0])
+    complete = place.rank == 0 and completion.find(start.outputs, flags.run) is not None
+    *first, number, start.done = start.group.broadcast([*own, start.saving.start if start.saving else 0, complete])
+    if start.done:
+        raise Completed
     if first != own:
         raise StartAgain(f"rank {place.rank} is of run {own[0]} attempt {own[1]}, rank 0 of run {first[0]} {first[1]}")
     if start.saving:

@@ -88,7 +88,7 @@ class Start:
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spot.trainer.main.configure", lambda rank: None)  # of the log, which is pytest's here
+    monkeypatch.setattr("spot.trainer.main.configure", lambda _: None)  # of the log, which is pytest's here
 
 
 def durable(tmp_path: Path) -> int:

@@ -19,7 +19,7 @@ from spot.core.errors import Exit
 from spot.trainer.device import use_gpu
 from spot.trainer.distributed.group import Group, Outcome, PeerTiming, Vote
 from spot.trainer.runtime.cluster import Place
-from spot.trainer.runtime.errors import PeerLost, StartAgain
+from spot.trainer.runtime.errors import Completed, PeerLost, StartAgain
 from spot.trainer.runtime.flags import Device
 
 LOOK_S, LOOK_AT_MOST_S = 0.05, 2.0
@@ -27,7 +27,8 @@ CONNECT_S = 5.0
 LEAVE_S = 3.0
 """The longest wait for the rank that serves the store, when this rank leaves."""
 MET = "met"
-"""The key that rank 0 sets once all ranks are here."""
+"""The key that is `ALL` once all ranks are here, or `OVER` once a rank has left because the run is complete."""
+ALL, OVER = "all", "over"
 FAILURE = "failure"
 """The key of the first failure of a rank."""
 _LOST = re.compile(
@@ -70,21 +71,38 @@ def _meet(place: Place, timing: PeerTiming, while_waiting: Callable[[], None]) -
                     timeout=timedelta(seconds=CONNECT_S),
                     master_listen_fd=place.listener,
                 )
-                if store.check([MET]):
+                if _met(store):
                     raise StartAgain(f"rank {place.rank} starts again before the other ranks have noticed its end")
                 store.set(f"rank {place.rank}", "")
             if store and place.rank == 0:
                 missing = [f"rank {rank}" for rank in range(place.world) if not store.check([f"rank {rank}"])]
                 if not missing:
-                    store.set(MET, "")
-            if store and store.check([MET]):
+                    store.compare_set(MET, "", ALL)
+            if store and _met(store):
                 return store
         except (RuntimeError, ConnectionError) as error:  # torch's errors of the network are such
+            while_waiting()  # rank 0 may have left because the run is complete
             raise _lost(place.rank, error) from error
-        while_waiting()
+        try:
+            while_waiting()
+        except Completed:
+            if store is None or not _must_stay(store):
+                raise
         time.sleep(pause)
         pause = min(1.2 * pause, LOOK_AT_MOST_S)
     raise PeerLost(f"{', '.join(missing)} did not start within {timing.rendezvous_s:.0f} s")
+
+
+def _met(store: TCPStore) -> bool:
+    """Return whether all ranks are here, and none of them has left because the run is complete."""
+    return store.check([MET]) and store.get(MET) == ALL.encode()
+
+
+def _must_stay(store: TCPStore) -> bool:
+    """Return whether the ranks have met, and tell those that have not that this one leaves."""
+    with suppress(RuntimeError):  # rank 0, which serves the store, has left
+        return bool(store.compare_set(MET, "", OVER) == ALL.encode())
+    return False
 
 
 def _answers(place: Place) -> bool:

@@ -1,9 +1,11 @@
 """Handle SIGTERM and SIGINT: react at once in every phase, and exit before the grace is over."""
 
 import contextlib
+import ctypes
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from spot.core.clock import Clock, SystemClock
 from spot.trainer.runtime.errors import Stopped
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+PR_SET_PDEATHSIG = 1
 DEFAULT_GRACE_S = 15.0
 MARGIN = 0.05
 """The share of the grace reserved for the exit itself."""
@@ -134,3 +137,11 @@ def leave_signals_to_the_parent(_worker: int = 0) -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def die_with(parent: int) -> None:
+    """Let the system kill this process when its parent ends, where the system can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)

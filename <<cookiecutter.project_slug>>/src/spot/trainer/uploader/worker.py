@@ -5,11 +5,9 @@ the signals that end the trainer, and dies with the trainer.
 """
 
 import contextlib
-import ctypes
 import json
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
@@ -27,7 +25,7 @@ from spot.storage.paths import Commit, Upload
 from spot.storage.records import codec, lease, manifest
 from spot.storage.records.manifest import Manifest, Part, Shard
 from spot.trainer.runtime.log import configure
-from spot.trainer.runtime.signals import leave_signals_to_the_parent
+from spot.trainer.runtime.signals import die_with, leave_signals_to_the_parent
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.lease_keeper import LeaseKeeper
 from spot.trainer.uploader.messages import (
@@ -53,7 +51,6 @@ STREAMS = 8
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0
 """Between two looks for the records of other ranks."""
 NICENESS = 5
-PR_SET_PDEATHSIG = 1
 
 _log = logging.getLogger(__name__)
 
@@ -265,18 +262,11 @@ def _fault(error: Exception) -> Fault:
             return Fault.BUG
 
 
-def _die_with(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
-
-
 def main() -> None:
     """Run `python -m spot.trainer.uploader.worker BUFFER_FD CHANNEL_FD PARENT_PID KEEP STORE_URI`."""
     buffer_fd, channel_fd, parent, keep = (int(argument) for argument in sys.argv[1:5])
     leave_signals_to_the_parent()
-    _die_with(parent)
+    die_with(parent)
     configure()
     channel = Channel(socket.socket(fileno=channel_fd))
     store = open_store(sys.argv[5])
