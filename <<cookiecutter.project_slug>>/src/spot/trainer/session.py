@@ -228,8 +228,19 @@ class Session:
 
         The shipped weights are those of the last step, with `--patience` those of the best evaluation. Write the files
         that a user of the model needs. A run without an export gets the weights of the model and its configuration.
-        On several ranks each rank gets a folder, and that of rank 0 is the result.
+        On several ranks each rank gets a folder, and that of rank 0 is the result. Sharded weights are put together in
+        the main memory of each rank; a run without an export needs them once.
         """
+        with self._results() as folder:
+            if self._start.group.world > 1:
+                from spot.trainer.distributed.parallel import gather
+
+                for module in self._engine.state.modules:
+                    gather(module)
+            yield folder
+
+    @contextlib.contextmanager
+    def _results(self) -> Iterator[Path]:
         engine, clock, group = self._engine, self._start.runtime.clock, self._start.group
         self._stop.end_votes()
         engine.saver.finish(engine.saveable)
@@ -256,6 +267,6 @@ class Session:
             self._start.done = True
 
     def _complete(self) -> None:
-        with self.export() as folder:
+        with self._results() as folder:
             if module := self._engine.state.shipped_module:
                 write_model(folder, module, self.config, self._start.task, write=self._start.group.rank == 0)

@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from spot.trainer.checkpoint import boxes
 from spot.trainer.distributed.group import Group
 from spot.trainer.runtime.errors import UsageError
 from spot.trainer.runtime.flags import Parallel, Precision
@@ -41,6 +42,19 @@ def spread(model: nn.Module, kind: Parallel, precision: Precision, group: Group)
     # Otherwise DDP arranges the gradients anew after the first backward pass of each process, and a resumed process
     # adds them up in another order than an uninterrupted one.
     return model if sharded else Replicated(model, find_unused_parameters=True)
+
+
+def gather(model: nn.Module) -> None:
+    """Put sharded weights together in main memory, on every rank. The model cannot be trained afterwards."""
+    whole = dict[int, nn.Parameter]()  # tied weights stay tied
+    for module in model.modules():
+        if reshard := getattr(module, "reshard", None):  # a layer of FSDP may hold whole weights for the moment
+            reshard()
+        for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
+            if boxes.is_sharded(parameter):
+                if id(parameter) not in whole:
+                    whole[id(parameter)] = nn.Parameter(boxes.whole(parameter.detach()).cpu(), requires_grad=False)
+                module.register_parameter(name, whole[id(parameter)])
 
 
 def _why_replicated(model: nn.Module, precision: Precision) -> str | None:
