@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ STEPS = 500
 def main(arguments: list[str] | None = None) -> int:
     """Return 0 if the run met its deadline with the baseline's model, 1 if not, 2 for invalid arguments."""
     given = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what the rehearsal started
     console = Console(highlight=False, stderr=given.json)
     if not console.is_terminal:
         console.width = WIDTH

@@ -34,4 +34,4 @@ def test_the_documented_loop_exports_the_same_whole_weights_sharded_and_replicat
     sharded, replicated = exported
     assert sharded.keys() == replicated.keys()
     for name, tensor in sharded.items():
-        torch.testing.assert_close(tensor, replicated[name])
+        torch.testing.assert_close(tensor, replicated[name], atol=1e-3, rtol=0)
