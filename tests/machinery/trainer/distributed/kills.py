@@ -141,7 +141,8 @@ class Job:
             while left := [host for host in self._hosts if host.poll() is None]:
                 assert time.monotonic() < end, f"{len(left)} hosts did not end\n{self.output}"
                 if self._frozen and len(left) == 1 < self.layout.hosts:  # the cloud ends the machines that are left
-                    self._frozen.kill()
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        self._frozen.kill()
                 time.sleep(0.02)
             return [host.poll() for host in self._hosts]
         finally:
