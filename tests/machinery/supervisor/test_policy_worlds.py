@@ -29,6 +29,10 @@ TIGHT = [
     pytest.param([World(regions={"us-central1": Region(spot=(0, NEVER))})], id="spot never comes"),
 ]
 
+pytestmark = pytest.mark.timeout(
+    900
+)  # hundreds of hours in passes of minutes; hypothesis takes a time-out for a failure
+
 
 @pytest.mark.parametrize("worlds", TIGHT)
 def test_the_deadline_is_met_if_the_latest_start_falls_anywhere_between_two_reconciles(worlds: list[World]) -> None:
