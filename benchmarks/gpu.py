@@ -7,7 +7,6 @@ and the cost of deterministic kernels. Without a GPU nothing is run, which is on
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import random
 import sys
@@ -31,7 +30,7 @@ from spot.trainer.uploader.buffer import SharedBuffer
 from tests.machinery.tasks.transformer import model as transformer
 from tests.machinery.tasks.transformer.config import Config
 from tests.machinery.tasks.transformer.data import LENGTH, TOKENS
-from tests.machinery.trainer.distributed.kills import Job, Kill, Layout
+from tests.machinery.trainer.distributed.kills import Job, Kill, Layout, train
 
 STALL_AT_MOST = 1.2
 SAVES = 7
@@ -168,12 +167,13 @@ def _attention(device: torch.device) -> Target:
 def _bits(layout: Layout, folder: Path, device: str) -> tuple[str, bool]:
     """Return a summary, and whether a training that was killed twice ends with the bits of one that was not."""
     flags = (*FLAGS, "--device", device, "--precision", PRECISION[device])
-    expected = _trained(layout, folder / "undisturbed", flags)
+    expected = train(layout, folder / "undisturbed", flags)
     chance = random.Random(0)
     codes = list[int | None]()
     (folder / "killed").mkdir()
     for kind in (Kill.TERM_ONE, Kill.KILL_ALL):
-        job = _job(layout, folder / "killed", kind, (*flags, *KILLED), STEP_S="0.02").start()
+        own, env = (*flags, *KILLED), {"STEP_S": "0.02"}
+        job = Job(layout=layout, folder=folder / "killed", attempt=kind, flags=own, env=env).start()
         if not job.wait_until_it_trains():
             return f"no training to kill\n{job.output}", False
         time.sleep(chance.uniform(0.5, 1) * TRAINED_S)
@@ -181,23 +181,8 @@ def _bits(layout: Layout, folder: Path, device: str) -> tuple[str, bool]:
         codes.extend(job.wait())
         if codes[-1] == 0 or ("resumed from" not in job.output and len(codes) > 1):
             return f"{kind} came too late, or its start did not resume\n{job.output}", False
-    equal = _trained(layout, folder / "killed", flags) == expected
+    equal = train(layout, folder / "killed", flags) == expected
     return f"{'equal' if equal else 'DIFFERENT'}, exit codes {codes}", equal
-
-
-def _trained(layout: Layout, folder: Path, flags: tuple[str, ...]) -> dict[str, str]:
-    """Train to the end, and return digests of weights and metrics, which include the order of the samples."""
-    folder.mkdir(exist_ok=True)
-    job = _job(layout, folder, "last", flags).start()
-    if set(job.wait()) != {0}:
-        raise RuntimeError(job.output)
-    results = [path for name in ("model.safetensors", "metrics.json") for path in (folder / "models").rglob(name)]
-    assert len(results) == 2, results
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in results}
-
-
-def _job(layout: Layout, folder: Path, attempt: str, flags: tuple[str, ...], **env: str) -> Job:
-    return Job(layout=layout, folder=folder, attempt=attempt, flags=flags, env=env)
 
 
 def _seconds(device: torch.device, work: Callable[[], object]) -> float:

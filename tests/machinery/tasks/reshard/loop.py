@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.optim import AdamW, Optimizer
 
 from spot.trainer import Session
+from spot.trainer.checkpoint import boxes
 from tests.machinery.tasks.transformer.data import TOKENS
 from tests.machinery.tasks.transformer.model import Network
 
@@ -49,14 +50,9 @@ def main() -> None:
 def _say(what: str, session: Session, model: nn.Module, optimizer: Optimizer, order: str) -> None:
     found = hashlib.sha256()
     for name, value in model.state_dict().items():
-        found.update(name.encode() + _whole(value).numpy().tobytes())
+        found.update(name.encode() + boxes.whole(value).detach().contiguous().numpy().tobytes())
     for values in optimizer.state_dict()["state"].values():
         for name, value in sorted(values.items()):
-            found.update(name.encode() + _whole(value).numpy().tobytes())
+            found.update(name.encode() + boxes.whole(value).detach().contiguous().numpy().tobytes())
     if os.environ.get("RANK", "0") == "0":
         print(what, session.steps + (what == "saves"), found.hexdigest(), order or "none", flush=True)
-
-
-def _whole(value: Any) -> Tensor:
-    tensor: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
-    return tensor.detach().contiguous()

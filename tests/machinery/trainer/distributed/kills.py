@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import hashlib
 import os
 import random
 import re
@@ -17,7 +17,12 @@ from pathlib import Path
 
 import psutil
 
+from spot.emulators.job_lifecycle import cluster_specs
 from spot.emulators.machines import EmulatedMachine, Network
+from spot.storage.factory import open_store
+from spot.storage.records import manifest
+from spot.trainer.checkpoint import restore
+from spot.trainer.uploader.buffer import SharedBuffer
 
 PACKAGE = "tests.machinery.tasks.transformer"
 READY = re.compile(r"starts, no checkpoint found|resumed from the checkpoint")
@@ -68,21 +73,19 @@ class Job:
 
     def start(self) -> Job:
         """Start the first process of each host."""
-        several = self.layout.hosts > 1
-        self._network = Network(namespaces=several).__enter__()
+        self._network = Network(namespaces=self.layout.hosts > 1).__enter__()
         self._hosts = [self._network.machine() for _ in range(self.layout.hosts)]
-        addresses = [host.host for host in self._hosts]
-        for number, host in enumerate(self._hosts):
-            pool = {"workerpool0": addresses[:1], "workerpool1": addresses[1:]}
-            task = {"type": f"workerpool{min(number, 1)}", "index": max(0, number - 1)}
-            cluster = {"CLUSTER_SPEC": json.dumps({"cluster": pool, "task": task})} if several else {}
+        pools = {"workerPoolSpecs": [{"replicaCount": 1}, {"replicaCount": self.layout.hosts - 1}]}
+        clusters = cluster_specs(pools, [host.host for host in self._hosts])
+        for number, (host, cluster) in enumerate(zip(self._hosts, clusters, strict=True)):
             command = [
                 *(sys.executable, "-m", PACKAGE, "--run", "killed", "--attempt", self.attempt),
                 *("--ranks", str(self.layout.ranks), "--parallel", self.layout.parallel),
                 *("--checkpoint-dir", str(self.folder / "checkpoints"), "--output-dir", str(self.folder / "models")),
                 *self.flags,
             ]
-            host.run(command, {**os.environ, "OMP_NUM_THREADS": "1", **self.env, **cluster}, self._log(number))
+            given = {"CLUSTER_SPEC": cluster, "OMP_NUM_THREADS": "1", **self.env}
+            host.run(command, {**os.environ, **given}, self._log(number))
         return self
 
     def _log(self, number: int) -> Path:
@@ -152,3 +155,25 @@ class Job:
         process = self._hosts[host]._process
         assert process
         return psutil.Process(process.pid)
+
+
+def train(layout: Layout, folder: Path, flags: tuple[str, ...]) -> dict[str, str]:
+    """Train to the end without a kill, and return digests of what must be equal."""
+    folder.mkdir(exist_ok=True)
+    job = Job(layout=layout, folder=folder, attempt="last", flags=flags, env={}).start()
+    assert set(job.wait()) == {0}, job.output
+    return digests(folder)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return digests of the results, and of each tensor of the last checkpoint: weights, optimizer, generators."""
+    results = (folder / "models/killed/metrics.json", folder / "models/killed/model/model.safetensors")
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in results}
+    store = open_store(str(folder / "checkpoints"))
+    newest = manifest.newest(store, "killed")
+    assert newest
+    assert newest.step == newest.total_steps
+    tensors = restore.read(store, newest, SharedBuffer()).tensors
+    assert any(name.startswith("optimizer.") for name in tensors)
+    hashed = {name: hashlib.sha256(tensor.contiguous().numpy().tobytes()) for name, tensor in tensors.items()}
+    return found | {name: one.hexdigest() for name, one in hashed.items()}

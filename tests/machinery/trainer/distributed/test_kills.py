@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import time
@@ -11,11 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from spot.storage.factory import open_store
-from spot.storage.records import manifest
-from spot.trainer.checkpoint import restore
-from spot.trainer.uploader.buffer import SharedBuffer
-from tests.machinery.trainer.distributed.kills import Job, Kill, Layout
+from tests.machinery.trainer.distributed.kills import Job, Kill, Layout, digests, train
 
 pytestmark = pytest.mark.ranks
 
@@ -51,7 +46,7 @@ def test_kills_of_every_kind_change_no_bit(layout: Layout, tmp_path: Path) -> No
     kills = [kind for kind in kinds for _ in range(TIMES)]
     chance.shuffle(kills)
     flags = (*FLAGS, "--max-steps", str(60 + STEPS_PER_KILL * len(kills)))
-    expected = _train(layout, tmp_path / "undisturbed", flags)
+    expected = train(layout, tmp_path / "undisturbed", flags)
 
     folder, attempts = tmp_path / "killed", Counter[str]()
     folder.mkdir()
@@ -67,29 +62,7 @@ def test_kills_of_every_kind_change_no_bit(layout: Layout, tmp_path: Path) -> No
         attempts[kind] += 1
         print(f"{layout} {number}/{len(kills)} {kind}: {codes}", flush=True)
     assert min(attempts[kind] for kind in kinds) >= TIMES, f"the training was too short for {attempts}"
-    assert _train(layout, folder, flags) == expected
-
-
-def _train(layout: Layout, folder: Path, flags: tuple[str, ...]) -> dict[str, str]:
-    """Train to the end without a kill, and return digests of what must be equal."""
-    folder.mkdir(exist_ok=True)
-    job = Job(layout=layout, folder=folder, attempt="last", flags=flags, env={}).start()
-    assert set(job.wait()) == {0}, job.output
-    return _digests(folder)
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    """Return digests of the results, and of each tensor of the last checkpoint: weights, optimizer, generators."""
-    results = (folder / "models/killed/metrics.json", folder / "models/killed/model/model.safetensors")
-    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in results}
-    store = open_store(str(folder / "checkpoints"))
-    newest = manifest.newest(store, "killed")
-    assert newest
-    assert newest.step == newest.total_steps
-    tensors = restore.read(store, newest, SharedBuffer()).tensors
-    assert any(name.startswith("optimizer.") for name in tensors)
-    hashed = {name: hashlib.sha256(tensor.contiguous().numpy().tobytes()) for name, tensor in tensors.items()}
-    return digests | {name: found.hexdigest() for name, found in hashed.items() if not name.startswith("state.json")}
+    assert train(layout, folder, flags) == expected
 
 
 def test_plain_ddp_is_not_resumable_bit_for_bit(tmp_path: Path) -> None:
@@ -109,5 +82,5 @@ def test_plain_ddp_is_not_resumable_bit_for_bit(tmp_path: Path) -> None:
         for folder in (undisturbed, stopped):
             job = Job(layout=layout, folder=folder, attempt="a2", flags=flags, env=more).start()
             assert job.wait() == [0], job.output
-        results.append(_digests(undisturbed) == _digests(stopped))
+        results.append(digests(undisturbed) == digests(stopped))
     assert results == [True, False]

@@ -204,7 +204,7 @@ class CheckpointManager:
         self.saving_s = before + self._clock.monotonic() - began
 
     def _save_durably(self, state: Saveable, remaining_s: Callable[[], float], stop: StopSignal | None = None) -> None:
-        """Save until the state is durable, no time is left, or a rank is told to `stop`."""
+        """Save until the state is durable, no time is left, or a rank has received a signal."""
         self.poll()
         old = self._uploads.in_flight
         durable_s = self._uploads.durable_s
@@ -228,7 +228,7 @@ class CheckpointManager:
             self.poll()
 
     def _tell(self, order: _Order, stop: StopSignal | None = None) -> bool:
-        """Give an order to the other ranks, and return whether a rank is told to `stop`."""
+        """Give an order to the other ranks, and return whether a rank has received a signal."""
         answers = self._exchange(order, stop)
         if any(failed for _, _, failed in answers):
             self.peer_failed()
