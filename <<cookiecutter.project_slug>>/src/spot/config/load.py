@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from spot.config.settings import CloudSettings, MachineSettings, PolicySettings, Settings
+from spot.config.settings import CloudSettings, GateSettings, MachineSettings, PolicySettings, Settings
 from spot.core import typed
 from spot.core.errors import SpotError
 from spot.core.fields import one_line, shown
@@ -20,7 +20,12 @@ from spot.storage.text import read_text
 from spot.trainer.runtime import flags
 from spot.trainer.runtime.errors import UsageError
 
-TABLES: Mapping[str, type[BaseModel]] = {"cloud": CloudSettings, "machine": MachineSettings, "policy": PolicySettings}
+TABLES: Mapping[str, type[BaseModel]] = {
+    "cloud": CloudSettings,
+    "machine": MachineSettings,
+    "policy": PolicySettings,
+    "gate": GateSettings,
+}
 
 
 class SettingsError(SpotError):

@@ -141,6 +141,17 @@ class PolicySettings(BaseModel):
     )
 
 
+class GateSettings(BaseModel):
+    """State when a new model replaces the champion: the table [gate]."""
+
+    model_config = _STRICT
+
+    margin: float = Field(0.01, gt=0, le=1e9, allow_inf_nan=False, description="a number above 0")
+    threshold: Annotated[float, Field(ge=-1e150, le=1e150, allow_inf_nan=False)] | Literal["none"] = _word_or(
+        "none", "a number"
+    )
+
+
 class Settings(BaseModel):
     """Hold the checked settings of the project's runs."""
 
@@ -153,6 +164,7 @@ class Settings(BaseModel):
     cloud: CloudSettings = Field(description="a table, [cloud]")
     hardware: MachineSettings = Field(alias="machine", description="a table, [machine]")
     policy: PolicySettings = Field(description="a table, [policy]")
+    gate: GateSettings = Field(description="a table, [gate]")
     config: type | None = Field(None, exclude=True, description="not a setting")
     """The class `Config` of the task, set by `load`. TOML cannot express a class."""
     folder: Path | None = Field(None, exclude=True, description="not a setting")

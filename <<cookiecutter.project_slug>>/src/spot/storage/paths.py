@@ -7,6 +7,7 @@ MODEL_FOLDER = "model/"
 MODEL = f"{MODEL_FOLDER}model.safetensors"
 """The weights, unless the task exports other files."""
 METRICS = "metrics.json"
+EVALUATION = "evaluation.json"
 COMPLETION = "completion.json"
 
 
