@@ -180,6 +180,13 @@ def benchmark_policy(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
+def benchmark_promotion(session: nox.Session) -> None:
+    """Simulate years of retrainings under the gate's rule and simpler rules."""
+    quick = ("--quick",) if "CI" in os.environ else ()
+    tool(session, "-m", "benchmarks.promotion", *quick, *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"], default=False)
 def image(session: nox.Session) -> None:
     """Build the image; train, stop and resume in it (buildah and podman, as root)."""
     tool(session, "-m", "pytest", "-m", "image", "tests/image", *session.posargs)

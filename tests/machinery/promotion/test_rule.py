@@ -26,8 +26,8 @@ def decided(found: Evaluation, champion: str | None = CHAMPION, **gate: float) -
     return decision
 
 
-def verdict(better: int, worse: int, samples: int, **gate: float) -> GateVerdict:
-    return decided(evaluation(measured(better, worse, samples)), **gate).verdict
+def verdict(better: int, worse: int, samples: int) -> GateVerdict:
+    return decided(evaluation(measured(better, worse, samples))).verdict
 
 
 @st.composite

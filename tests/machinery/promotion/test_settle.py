@@ -13,10 +13,9 @@ import pytest
 
 from spot.config.settings import GateSettings
 from spot.core.errors import Exit
-from spot.promotion import settle as settle_module
 from spot.promotion.rule import GateDecision, GateVerdict
 from spot.promotion.settle import PromotionError, promote, rollback, settle
-from spot.storage.base import ABSENT, Damaged, Store
+from spot.storage.base import ABSENT, Conflict, Damaged, Store
 from spot.storage.factory import open_store
 from spot.storage.records import champion
 from spot.storage.records.champion import NAME, Champion, PromotedBy
@@ -297,7 +296,7 @@ def test_a_lost_reply_to_the_write_is_no_second_promotion(store: Store, models: 
     def around(what: str, effect: Callable[[], Any]) -> Any:
         result = effect()
         if what.startswith("write"):
-            raise settle_module.Conflict("the first try had taken effect")
+            raise Conflict("the first try had taken effect")
         return result
 
     assert settled(WatchedStore(store, around), models, "a").verdict is GateVerdict.PROMOTE

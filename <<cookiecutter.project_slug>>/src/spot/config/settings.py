@@ -146,7 +146,7 @@ class GateSettings(BaseModel):
 
     model_config = _STRICT
 
-    margin: float = Field(0.01, gt=0, le=1e9, allow_inf_nan=False, description="a number above 0")
+    margin: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False, description="a number above 0")] = 0.01
     threshold: Annotated[float, Field(ge=-1e150, le=1e150, allow_inf_nan=False)] | Literal["none"] = _word_or(
         "none", "a number"
     )
