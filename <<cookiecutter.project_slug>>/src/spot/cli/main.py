@@ -116,6 +116,19 @@ def _parser() -> _Parser:
     add("folder", type=_path, metavar="DIR", help="write to this new folder")
     add("--step", type=int, metavar="N", help="choose the checkpoint (the newest)")
 
+    add = _verb(verbs, "models", "models", "list trained models with score, verdict and cost")
+    add("--since", default="90d", metavar="WHEN", help="list runs submitted since: 90d, 12h, 2026-09-01 (90d)")
+
+    _verb(verbs, "models", "champion", "show the model in use and its history")
+
+    add = _verb(verbs, "models", "promote", "put the model of a run in use")
+    add("run", metavar="RUN", help="choose the run")
+    add("--reason", required=True, metavar="TEXT", help="record why")
+
+    add = _verb(verbs, "models", "rollback", "put an earlier model back in use")
+    add("--to", metavar="RUN", help="choose the run (the champion before)")
+    add("--reason", required=True, metavar="TEXT", help="record why")
+
     add = _verb(verbs, "report", "report", "report cost and time of a run, or of many")
     add("run", nargs="?", metavar="RUN", help="choose one run (every closed run since WHEN)")
     add("--since", metavar="WHEN", help="report runs submitted since: 90d, 12h, 2026-09-01")

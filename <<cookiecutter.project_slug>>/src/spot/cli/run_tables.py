@@ -117,6 +117,8 @@ def _standing(run: Run, seen: Observation | None, now: datetime) -> Table:
     shown.add_row("spent", _spent(run, now))
     if seen and seen.completed_at:
         shown.add_row("model", run.model)
+    if seen and seen.evaluation:
+        shown.add_row("score", f"{seen.evaluation.judged} on {seen.evaluation.judged.samples} samples")
     return shown
 
 

@@ -87,7 +87,7 @@ def status(options: Namespace) -> int:
 
 
 def cancel(options: Namespace) -> int:
-    result = service.cancel(_supervisor(options), options.run, by=_user())
+    result = service.cancel(_supervisor(options), options.run, by=user())
     code = _show(options, result)
     is_cancelled = all(one.run and one.run.state is RunState.CANCELLED for one in result.runs)
     return Exit.DONE if is_cancelled else code
@@ -134,7 +134,8 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _user() -> str:
+def user() -> str:
+    """Return the name of the person who runs this command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without a name for its user
@@ -205,7 +206,7 @@ def run_values(run: Run, seen: Observation | None, now: datetime) -> dict[str, A
     slack, progress = Slack.of(run, seen, now), seen.progress
     standing = {
         "at": now,
-        **named(seen, "step", "completed_at"),
+        **named(seen, "step", "completed_at", "evaluation"),
         "total_steps": progress.total_steps if progress else None,
         "slack_hours": slack.left,
         **named(slack, "work", "on_demand_start", "latest_on_demand_start"),

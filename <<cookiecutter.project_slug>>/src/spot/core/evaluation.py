@@ -41,6 +41,9 @@ class Measurement:
     """Of the new model; None if it is not finite."""
     paired: Paired | None = None
 
+    def __str__(self) -> str:
+        return f"{self.metric} {'not finite' if self.score is None else f'{self.score:.4g}'}"
+
     @property
     def gain(self) -> float | None:
         """Return by how much the new model is better, None without a comparison."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from spot.core import fields
+from spot.core.evaluation import Evaluation
 from spot.core.history import Alarm, Parent, TrainingProgress
 from spot.core.job import JobError, JobState
 
@@ -289,6 +290,8 @@ class Observation:
     """The attempt that holds the lease. Read only for runs that had a standby."""
     completed_at: datetime | None = None
     """Time of the completion record: the model is durable."""
+    evaluation: Evaluation | None = None
+    """Of the complete model, if the run measured it."""
 
     @property
     def step(self) -> int:

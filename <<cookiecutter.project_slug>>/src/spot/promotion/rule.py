@@ -46,13 +46,13 @@ def decide(found: Evaluation | None, gate: GateSettings, champion: str | None) -
         return _ask(f"the run measured nothing to compare with {champion}") if champion else None
     judged = found.judged
     if judged.score is None:
-        return _keep(f"{judged.metric} is not a finite number")
+        return _keep(str(judged))
     if (reason := _beyond_threshold(judged, gate)) is not None:
         return _keep(reason)
     if found.champion != champion:
         return _ask(f"it was compared with {found.champion or 'no champion'}, and the champion is {champion or 'none'}")
     if champion is None:
-        return _promote(f"{judged.metric} {judged.score:.4g}, and there was no champion")
+        return _promote(f"{judged}, and there was no champion")
     if judged.paired is None:
         return _ask(f"not comparable with {champion}: {found.problem or f'no value of {judged.metric} per sample'}")
     return _compared(found, gate.margin)
@@ -65,7 +65,7 @@ def _beyond_threshold(judged: Measurement, gate: GateSettings) -> str | None:
     if judged.score == gate.threshold or is_below is not judged.higher_is_better:
         return None
     side = "below" if is_below else "above"
-    return f"{judged.metric} {judged.score:.4g} is {side} the threshold {gate.threshold:g}"
+    return f"{judged} is {side} the threshold {gate.threshold:g}"
 
 
 def _compared(found: Evaluation, margin: float) -> GateDecision:

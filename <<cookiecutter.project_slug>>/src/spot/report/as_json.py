@@ -21,6 +21,7 @@ def report(account: Account, problem: str | None) -> dict[str, Any]:
         "attempts": [_attempt(cost) for cost in account.attempts],
         "decisions": run.decisions,
         "alarms": run.alarms,
+        "evaluation": account.observation and account.observation.evaluation,
         "model": run.model if run.state is RunState.SUCCEEDED else None,
         "problem": problem,
     }

@@ -5,10 +5,14 @@ from typing import Any
 
 from spot.accounting.cost import Account, AttemptCost, Totals, Verdict
 from spot.accounting.phases import Phase
+from spot.core.evaluation import Measurement
 from spot.core.format import clock, hours, state_of
 from spot.core.run import Outcome, RunState
 from spot.google import console_urls
 from spot.report import wording as words
+
+EVALUATION = ("metric", "samples", "score", "champion", "gain", "95 % bounds")
+"""The columns of `evaluation_rows`."""
 
 Row = dict[str, Any]
 
@@ -24,6 +28,7 @@ def of_run(account: Account) -> Row:
         "is_bad": is_bad(account),
         "model": run.model if run.state is RunState.SUCCEEDED else "",
         "model_url": console_urls.storage(run.model),
+        "evaluation": [EVALUATION, *measured] if (measured := evaluation_rows(account)) else [],
         "phases": [*phase_rows(account)],
         "attempts": [attempt_row(cost) for cost in account.attempts],
         "upper_bound": words.UPPER_BOUND,
@@ -78,6 +83,21 @@ def phase_rows(account: Account) -> Iterator[Row]:
     if account.billed and (without := account.without_machine):
         time = {"name": "no machine", "time": hours(without), "meaning": "not billed"}
         yield {**time, "share": 0.0, "percent": "", "css": "waited"}
+
+
+def evaluation_rows(account: Account) -> list[tuple[str, ...]]:
+    """Return what the run measured, a row for each metric and slice; none before the model is complete."""
+    found = account.observation.evaluation if account.observation else None
+    return [_evaluation_row(one) for one in found.measurements] if found else []
+
+
+def _evaluation_row(one: Measurement) -> tuple[str, ...]:
+    name = f"{one.metric}, {one.slice}" if one.slice else one.metric
+    if one.paired is None or one.gain is None:
+        return name, str(one.samples), "?" if one.score is None else f"{one.score:.4g}", "", "", ""
+    low, high = one.bounds
+    means = (f"{mean:.4g}" for mean in (one.paired.challenger, one.paired.champion))
+    return name, str(one.samples), *means, f"{one.gain:+.4g}", f"{low:+.4g} to {high:+.4g}"
 
 
 def attempt_row(cost: AttemptCost) -> Row:

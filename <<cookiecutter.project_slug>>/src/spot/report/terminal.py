@@ -21,6 +21,11 @@ def report(account: Account) -> list[RenderableType]:
     lines = [(name, _marked(text, bad=name == "deadline" and is_bad)) for name, text in words.facts(account)]
     headline = _headline(words.headline(account), account.is_loss)
     parts: list[RenderableType] = [headline, "", facts([("run", run.id), *lines])]
+    if measured := rows.evaluation_rows(account):
+        evaluation = table(*(f">{head}" if number else head for number, head in enumerate(rows.EVALUATION)))
+        for row in measured:
+            evaluation.add_row(*row)
+        parts += ["", _title("Score on the held-out samples"), evaluation]
     if account.billed:
         parts += ["", _title("What was paid for"), _phases(account)]
     if account.attempts:

@@ -23,6 +23,7 @@ from spot.policy import termination
 from spot.policy.alarms import new_alarms
 from spot.policy.decide import decide
 from spot.policy.slack import SETTLE
+from spot.promotion.rule import GateDecision, recorded
 from spot.storage.base import Conflict
 from spot.storage.records import reconciles
 from spot.storage.records.ledger import Ledger, Record, UnknownRun
@@ -81,6 +82,8 @@ class Supervisor:
     home: Home = Home.LOCAL
     publish: Callable[[Run, Observation, datetime], object] = lambda run, seen, now: None  # noqa: ARG005
     """Publish the report of a closed run; idempotent. Called before the run is filed, so that no crash skips it."""
+    settle: Callable[[Run, datetime], GateDecision | None] = lambda run, now: None  # noqa: ARG005
+    """Promote the model of a succeeded run if the gate allows it; idempotent. None if there is nothing to decide."""
     check: Callable[[Run], object] = lambda run: None  # noqa: ARG005
     """Raise `SpotError` for a run that the settings do not allow, before any request for it."""
 
@@ -162,7 +165,8 @@ class _Pass:
 
     def _file(self, record: Record) -> str:
         """Publish the report of a closed run and move its record, unless a stray job may still appear."""
-        to, run = self._to, record.run
+        to, record = self._to, self._settle(record)
+        run = record.run
         cancel_strays(run, to.jobs, to.clock.now())
         if may_have_strays(run, to.clock.now()):
             return f"{ended(run)}; a job whose create was given up may still appear"
@@ -173,6 +177,16 @@ class _Pass:
             _log.exception("%s: the report was not published", run.id)
         to.ledger.file(record)
         return ended(run)
+
+    def _settle(self, record: Record) -> Record:
+        """Decide once whether the model of a succeeded run is promoted. A stray job must not delay it."""
+        run, now = record.run, self._to.clock.now()
+        if run.state is not RunState.SUCCEEDED or recorded(run) or not (found := self._to.settle(run, now)):
+            return record
+        _log.info("%s: %s: %s", run.id, found.verdict, found.reason)
+        decision = Decision(at=now, action=found.verdict, reason=found.reason)
+        self._actions.append(decision)
+        return self._write(record, replace(run, decisions=(*run.decisions, decision)))
 
     def _act(self, record: Record, run: Run, action: Action) -> Record:
         now = self._to.clock.now()

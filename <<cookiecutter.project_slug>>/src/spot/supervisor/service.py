@@ -4,6 +4,7 @@ The command line and the workflows call these functions and render their results
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,10 +16,12 @@ from spot.core.errors import Exit, SpotError, TemporarilyUnavailable
 from spot.core.run import CancelRequest, Observation, Run, RunState
 from spot.google import console_urls
 from spot.google.vertex import VertexJobs
-from spot.storage.base import Conflict
+from spot.promotion import settle
+from spot.storage.base import Conflict, Store
 from spot.storage.factory import open_store
-from spot.storage.records import reconciles
-from spot.storage.records.ledger import Ledger
+from spot.storage.records import champion, reconciles
+from spot.storage.records.champion import Champion
+from spot.storage.records.ledger import READERS, Ledger
 from spot.storage.records.reconciles import Home
 from spot.supervisor import pinned
 from spot.supervisor.reconcile import PassResult, Supervisor, ended
@@ -79,8 +82,23 @@ class LogLinks:
         return Exit.DONE if self.logs else (Exit.AGAIN if self.may_appear else Exit.USAGE)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsResult:
+    """Hold the succeeded runs with what they measured, and the champion."""
+
+    runs: tuple[PassResult, ...]
+    champion: Champion
+    skipped: tuple[str, ...]
+    """Why other runs cannot be read."""
+
+
 def ledger_of(settings: Settings) -> Ledger:
     return Ledger(open_store(settings.root, give_up_s=GIVE_UP_S))
+
+
+def models_of(settings: Settings) -> Store:
+    """Return the store of the results of all runs."""
+    return open_store(f"{settings.root}/models", give_up_s=GIVE_UP_S)
 
 
 def status_reader(settings: Settings) -> BucketStatus:
@@ -89,7 +107,7 @@ def status_reader(settings: Settings) -> BucketStatus:
 
 def supervisor_of(settings: Settings, clock: Clock, publish: Publish, home: Home = Home.LOCAL) -> Supervisor:
     """Return the supervisor of the project. `publish` keeps the report of each run that is closed."""
-    ledger = ledger_of(settings)
+    ledger, models = ledger_of(settings), models_of(settings)
     return Supervisor(
         ledger=ledger,
         jobs=VertexJobs(give_up_s=GIVE_UP_S),
@@ -97,6 +115,7 @@ def supervisor_of(settings: Settings, clock: Clock, publish: Publish, home: Home
         clock=clock,
         home=home,
         publish=lambda run, seen, now: publish(run, seen, ledger, now),
+        settle=lambda run, now: settle.settle(ledger.store, models, run.id, settings.gate, now),
         check=lambda run: pinned.check(run, settings),
     )
 
@@ -187,6 +206,34 @@ def export(settings: Settings, run_id: str, step: int | None, folder: Path) -> "
         raise SpotError(f"an export needs PyTorch ({error})", fix="pip install '.[train]'") from error
     run = ledger_of(settings).find(run_id).run
     return consolidate(open_store(f"{settings.root}/checkpoints", give_up_s=GIVE_UP_S), run.id, step, folder)
+
+
+def current_champion(settings: Settings) -> Champion:
+    """Return the model in use and the promotions before."""
+    return champion.read(ledger_of(settings).store)[0]
+
+
+def promote(settings: Settings, run_id: str, now: datetime, *, by: str, reason: str) -> Champion:
+    """Put the model of a succeeded run in use. Raises `SpotError` for a run without a model."""
+    ledger = ledger_of(settings)
+    if (state := ledger.find(run_id).run.state) is not RunState.SUCCEEDED:
+        raise settle.PromotionError(f"run {run_id} is {state}: only the model of a succeeded run is promoted")
+    return settle.promote(ledger.store, models_of(settings), run_id, now, by=by, reason=reason)
+
+
+def rollback(settings: Settings, to: str | None, now: datetime, *, by: str, reason: str) -> Champion:
+    """Put the previous champion, or an earlier one, in use again. Raises `SpotError` if its model is gone."""
+    return settle.rollback(ledger_of(settings).store, models_of(settings), now, by=by, reason=reason, to=to)
+
+
+def models(settings: Settings, since: datetime, now: datetime) -> ModelsResult:
+    """Return the succeeded runs submitted since then, newest first."""
+    ledger, reader = ledger_of(settings), status_reader(settings)
+    closed, skipped = ledger.submitted_since(since, now)
+    succeeded = [run for run in reversed(closed) if run.state is RunState.SUCCEEDED]
+    with ThreadPoolExecutor(READERS) as pool:
+        seen = pool.map(lambda run: _seen(PassResult(run_id=run.id, run=run), reader), succeeded)
+    return ModelsResult(runs=tuple(seen), champion=champion.read(ledger.store)[0], skipped=tuple(skipped))
 
 
 def _request_cancel(supervisor: Supervisor, run_id: str, by: str) -> Run:

@@ -9,7 +9,7 @@ from spot.core.history import TrainingProgress
 from spot.core.run import Attempt, Observation, Run, RunState, Spec
 from spot.storage.base import Damaged, NewerFormat, Store
 from spot.storage.factory import open_store
-from spot.storage.records import completion, lease, manifest, markers
+from spot.storage.records import completion, evaluation, lease, manifest, markers
 from spot.storage.records.codec import LONGEST
 from spot.storage.records.ledger import Ledger
 from spot.storage.records.manifest import Manifest
@@ -48,6 +48,7 @@ class BucketStatus:
             progress=_progress(newest) if newest else _inherited(inherited) if inherited else None,
             writer=held.attempt if held else None,
             completed_at=complete.time if complete else None,
+            evaluation=evaluation.find(self._models, complete) if complete else None,
         )
 
     def starts(self, run: Run, attempt: Attempt) -> AttemptStarts:
