@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from spot.core.clock import SystemClock
+from spot.core.evaluation import Evaluation
 from spot.core.run import CancelRequest, Run
 from spot.emulators.capacity import ScriptedCapacity
 from spot.emulators.faults import Method
@@ -136,10 +137,10 @@ class Cloud:
         )
         self._store("checkpoints").write(manifest.name, manifest.to_json(), if_generation=0)
 
-    def complete(self) -> None:
-        """Complete the model and end the trainer."""
+    def complete(self, found: Evaluation | None = None) -> None:
+        """Complete the model, which measured this, and end the trainer."""
         run = self.only_run()
-        complete(self._store("models"), run.id, datetime.now(UTC))
+        complete(self._store("models"), run.id, datetime.now(UTC), found)
         finish(self.vertex.jobs, self._job())
 
     def push(self, commit: str, digest: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from spot.core.job import JobError
 from spot.core.run import Decision, Outcome, Run, RunState
 from spot.github import issues
 from spot.github.api import GitHub, Issue
+from spot.promotion.rule import GateVerdict
 from spot.storage.base import ABSENT
 from spot.storage.factory import open_store
 from spot.storage.records.ledger import Ledger
@@ -101,7 +102,47 @@ def test_reporting_twice_opens_nothing_twice(github: GitHub, server: GitHubServe
     assert issues.report(failed, github, NOW, workflow_run=PASS) == tuple(failed)
     assert issues.report(failed, github, NOW, workflow_run=PASS) == ()
     assert [one["title"] for one in server.issues] == [f"Retraining {one.id} failed" for one in failed]
-    assert all(one["labels"] == ["failed-run"] for one in server.issues)
+    assert all(one["labels"] == ["retraining"] for one in server.issues)
+
+
+def asked(number: int, verdict: GateVerdict = GateVerdict.ASK) -> Run:
+    """Return a succeeded run with a decision of the gate."""
+    made = Decision(at=NOW, action=verdict, reason="too few samples")
+    return closed(number, RunState.SUCCEEDED, decisions=(made,))
+
+
+@pytest.mark.parametrize("verdict", [GateVerdict.PROMOTE, GateVerdict.KEEP])
+def test_only_a_gate_that_asks_is_an_issue(verdict: GateVerdict) -> None:
+    assert issues.due([asked(1, verdict)], []).to_ask == ()
+    assert issues.due([asked(1)], []).to_ask == (asked(1),)
+
+
+def test_the_question_about_a_model_is_closed_by_its_promotion_or_by_a_later_success(
+    github: GitHub, server: GitHubServer
+) -> None:
+    def report(*runs: Run, promoted: Sequence[str] = ()) -> tuple[Run, ...]:
+        return issues.report(runs, github, NOW, workflow_run=PASS, promoted=promoted)
+
+    assert report(asked(1)) == ()
+    assert report(asked(1)) == ()
+    assert [one["title"] for one in server.issues] == ["Retraining 20261124-1: promote its model?"]
+    assert "The gate asks: too few samples." in server.issues[0]["body"]
+    assert "gh workflow run promote.yml -f run=20261124-1" in server.issues[0]["body"]
+    report(asked(1), asked(2))
+    assert [one["state"] for one in server.issues] == ["closed", "open"]
+    report(asked(1), asked(2), closed(3))
+    assert [one["state"] for one in server.issues] == ["closed", "open", "open"]
+    report(asked(1), asked(2), closed(3), promoted=[asked(2).id])
+    assert [one["state"] for one in server.issues] == ["closed", "closed", "open"]
+    assert issues.due([asked(4)], [], [asked(4).id]).to_ask == ()
+
+
+def test_a_promotion_closes_its_own_question_only(github: GitHub, server: GitHubServer) -> None:
+    issues.report([asked(1), closed(2)], github, NOW, workflow_run=PASS)
+    issues.close_promoted(closed(2).id, github)
+    assert [one["state"] for one in server.issues] == ["open", "open"]
+    issues.close_promoted(asked(1).id, github)
+    assert sorted(one["state"] for one in server.issues) == ["closed", "open"]
 
 
 def test_the_issue_names_reason_console_and_workflow_run() -> None:

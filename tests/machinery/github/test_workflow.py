@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,17 @@ from typing import Any
 import pytest
 
 from spot.core.errors import Exit
+from spot.core.evaluation import Evaluation
 from spot.core.run import Attempt, Outcome, Provisioning, Run, RunState
 from spot.emulators.faults import Call, Method
 from spot.github import workflow
 from spot.storage.base import ABSENT
 from spot.storage.factory import open_store
+from spot.storage.records import champion
 from spot.supervisor.submit import SubmitError, SubmitOptions
 from tests.machinery.emulators import faults
 from tests.machinery.google.google_server import Answer
+from tests.machinery.promotion.measured import alone, evaluation, measured
 from tests.machinery.samples import ended, run
 from tests.workflows.cloud import IMAGES, Cloud, cloud
 
@@ -445,3 +449,64 @@ def test_a_manifest_of_a_newer_format_waits_for_a_person_in_every_pass(team: Clo
     open_store(team.uri).write(name, b'{"format": 3}', if_generation=ABSENT)
     assert workflow.main(["supervise"]) == Exit.USAGE
     assert workflow.main(["supervise"]) == Exit.USAGE
+
+
+def promoted(monkeypatch: pytest.MonkeyPatch, **inputs: str) -> int:
+    """Start promote.yml with these inputs."""
+    for name in ("RUN", "BACK", "REASON"):
+        monkeypatch.setenv(name, inputs.get(name, "false" if name == "BACK" else ""))
+    monkeypatch.setenv("GITHUB_ACTOR", "ann")
+    return workflow.main(["promote"])
+
+
+def champions(team: Cloud) -> list[tuple[str, str]]:
+    return [(one.run, one.how) for one in champion.read(open_store(team.uri))[0].promotions]
+
+
+def test_a_run_that_asks_opens_an_issue_and_its_promotion_closes_it(
+    team: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def retrained(number: str, found: Evaluation) -> None:
+        monkeypatch.setenv("GITHUB_RUN_ID", number)
+        assert workflow.main(["retrain"]) == Exit.DONE
+        team.complete(replace(found, run=team.only_run().id))
+        assert workflow.main(["supervise"]) == Exit.DONE
+
+    team.github.created |= dict.fromkeys("78", datetime.now(UTC))
+    first = run_id(team)
+    retrained("7", alone())
+    assert champions(team) == [(first, "gate")]
+    assert f"## Champion {first}" in (tmp_path / "summary").read_text()
+    second = first.replace("gh7", "gh8")
+    retrained("8", evaluation(measured(2, 2, 100), champion=first))
+    [question] = team.github.issues
+    assert question["title"] == f"Retraining {second}: promote its model?"
+    assert f"::warning::{second}: promote its model? too few samples" in capsys.readouterr().out
+    assert champions(team) == [(first, "gate")]
+
+    assert promoted(monkeypatch, RUN=second, REASON="the samples are typical") == Exit.DONE
+    assert champions(team) == [(second, "person"), (first, "gate")]
+    assert question["state"] == "closed"
+    said = (tmp_path / "summary").read_text()
+    assert f"## Champion {second}" in said
+    assert "line [0.9, 0.5]" in said
+
+    for _ in range(2):  # a workflow run may be run again
+        assert promoted(monkeypatch, BACK="true", REASON="wrong labels") == Exit.DONE
+        assert champions(team) == [(first, "rollback"), (second, "person"), (first, "gate")]
+
+
+@pytest.mark.parametrize("inputs", [{}, {"REASON": "x"}, {"RUN": "20261124-a"}, {"BACK": "true"}])
+def test_a_promotion_needs_a_run_and_a_reason(
+    team: Cloud, monkeypatch: pytest.MonkeyPatch, inputs: dict[str, str]
+) -> None:
+    assert promoted(monkeypatch, **inputs) == Exit.USAGE
+    assert champions(team) == []
+
+
+def test_a_damaged_record_of_the_champion_hides_no_failed_run(team: Cloud) -> None:
+    assert workflow.main(["retrain"]) == Exit.DONE
+    team.crash()
+    open_store(team.uri).write("champion.json", b"{}", if_generation=ABSENT)
+    assert workflow.main(["supervise"]) == Exit.FAILED
+    assert [one["state"] for one in team.github.issues] == ["open"]

@@ -229,7 +229,7 @@ def test_no_rollback_leads_to_a_model_that_was_deleted_or_overwritten(store: Sto
     models.delete(f"a/{name}")
     with pytest.raises(PromotionError, match=GONE):
         rollback(store, models, NOW, by="ann", reason="bad")
-    models.write(f"a/{name}", f"a {name}".encode(), if_generation=ABSENT)
+    models.write(f"a/{name}", name.encode(), if_generation=ABSENT)
     with pytest.raises(PromotionError, match=GONE):
         rollback(store, models, NOW, by="ann", reason="bad")
     assert known(store).run == "b"

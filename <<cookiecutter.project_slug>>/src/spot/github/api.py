@@ -1,4 +1,4 @@
-"""Call the GitHub API: enable and disable workflows, and keep one issue per failed run."""
+"""Call the GitHub API: enable and disable workflows, and keep one issue per run that needs a person."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from urllib3 import Retry
 
 from spot.core.errors import Exit, SpotError
 
-LABEL = "failed-run"
+LABEL = "retraining"
 CONNECT_AND_READ_S = (10.0, 30.0)
 PAGE = 100
 TRIES = 3

@@ -1,22 +1,25 @@
-"""Keep one GitHub issue per failed run, and one per run with a deadline at risk, until a later run has succeeded.
+"""Keep one GitHub issue per failed run, deadline at risk and model to decide on, until a later run has succeeded.
 
 The due changes follow from the ledger and the issues alone. So a reconcile that dies before its report is repaired by
 the next one, and no issue is opened twice.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from spot.core.run import Run, RunState
 from spot.github.api import GitHub, Issue, IssuesOff
 from spot.github.summary import state
+from spot.promotion.rule import GateVerdict, recorded
+from spot.report.render import plain
 from spot.storage.records.ledger import Ledger
 
 MOST_LETTERS = 60_000
 """GitHub refuses a body of more than 65,536."""
-_MARK = re.compile(r"<!-- spot (run|deadline) ([a-z0-9_-]+) -->")
+PROMOTED = "The model was promoted."
+_MARK = re.compile(r"<!-- spot (run|deadline|model) ([a-z0-9_-]+) -->")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,8 @@ class Due:
     to_open: tuple[Run, ...]
     to_alarm: tuple[Run, ...]
     """Runs with alarms that have not failed."""
+    to_ask: tuple[Run, ...]
+    """The newest succeeded run, if its gate asks."""
     to_close: tuple[Issue, ...]
     because: str
 
@@ -37,16 +42,19 @@ def recent(ledger: Ledger, now: datetime) -> tuple[list[Run], list[str]]:
     return ledger.submitted_since(since, now)
 
 
-def due(runs: Sequence[Run], issues: Iterable[Issue]) -> Due:
+def due(runs: Sequence[Run], issues: Iterable[Issue], promoted: Collection[str] = ()) -> Due:
     """Compare the recent and the open runs with the issues. An issue about any other run is about an older run.
 
-    A run that succeeds late leaves the issue about its deadline to a later run.
+    A run that succeeds late leaves the issue about its deadline to a later run. `promoted` are the runs that were
+    champion.
     """
     succeeded = [run for run in runs if run.state is RunState.SUCCEEDED]
     success = max(succeeded, key=lambda run: run.submitted_at, default=None)
     newer = {run.id for run in runs if success is None or run.submitted_at > success.submitted_at}
     wanted = {("run", run_id) for run_id in newer}
     wanted |= {("deadline", run_id) for run_id in {*newer, *([success.id] if success else [])}}
+    if success and success.id not in promoted and (made := recorded(success)) and made.action == GateVerdict.ASK:
+        wanted.add(("model", success.id))
     marked = [((found[1], found[2]), issue) for issue in issues if (found := _MARK.search(issue.body))]
     missing = wanted - {mark for mark, _ in marked}
     return Due(
@@ -54,27 +62,45 @@ def due(runs: Sequence[Run], issues: Iterable[Issue]) -> Due:
         to_alarm=tuple(
             run for run in runs if run.alarms and run.state is not RunState.FAILED and ("deadline", run.id) in missing
         ),
+        to_ask=tuple(run for run in runs if ("model", run.id) in missing and run is success),
         to_close=tuple(issue for mark, issue in marked if issue.is_open and success and mark not in wanted),
         because=f"Run `{success.id}` has succeeded since." if success else "",
     )
 
 
-def report(runs: Sequence[Run], github: GitHub, now: datetime, *, workflow_run: str) -> tuple[Run, ...]:
-    """Open and close the issues that are due, and return the runs of the opened ones.
+def report(
+    runs: Sequence[Run], github: GitHub, now: datetime, *, workflow_run: str, promoted: Collection[str] = ()
+) -> tuple[Run, ...]:
+    """Open and close the issues that are due, and return the runs that failed or are at risk among the opened ones.
 
     `workflow_run` is the URL of this workflow run. With issues disabled, the failed workflow run is the only report.
     """
-    found = due(runs, github.issues())
+    found = due(runs, github.issues(), promoted)
     for issue in found.to_close:
-        github.close_issue(issue.number, found.because)
+        github.close_issue(issue.number, PROMOTED if _model(issue) in promoted else found.because)
     try:
         for run in found.to_open:
             github.open_issue(f"Retraining {run.id} failed", body(run, now, workflow_run))
         for run in found.to_alarm:
             github.open_issue(f"Retraining {run.id}: deadline at risk", body(run, now, workflow_run, kind="deadline"))
+        for run in found.to_ask:
+            github.open_issue(f"Retraining {run.id}: promote its model?", body(run, now, workflow_run, kind="model"))
     except IssuesOff:
         return ()
     return found.to_open + found.to_alarm
+
+
+def close_promoted(run: str, github: GitHub) -> None:
+    """Close the issue that asks about the model of a run."""
+    for issue in github.issues():
+        if issue.is_open and _model(issue) == run:
+            github.close_issue(issue.number, PROMOTED)
+
+
+def _model(issue: Issue) -> str | None:
+    """Return the run whose model an issue asks about."""
+    found = _MARK.search(issue.body)
+    return found[2] if found and found[1] == "model" else None
 
 
 def body(run: Run, now: datetime, workflow_run: str, *, kind: str = "run") -> str:
@@ -84,9 +110,20 @@ def body(run: Run, now: datetime, workflow_run: str, *, kind: str = "run") -> st
         f"<!-- spot {kind} {run.id} -->",
         f"Seen by [this workflow run]({workflow_run}). Log: `spot logs {run.id}`. The checkpoints are kept.",
         state(run, None, why, now),
-        f"After a fix, continue from the newest checkpoint: `gh workflow run retrain.yml -f resume={run.id}`."
-        if run.state is RunState.FAILED
-        else "docs/operations.md says what to do about each alarm.",
-        "This issue closes automatically when a later run has succeeded.",
+        _advice(run, kind),
     ]
     return "\n\n".join(parts)[:MOST_LETTERS]
+
+
+def _advice(run: Run, kind: str) -> str:
+    closes = "This issue closes automatically when a later run has succeeded"
+    if kind == "model":
+        made, command = recorded(run), f"gh workflow run promote.yml -f run={run.id} -f reason=..."
+        return (
+            f"The gate asks: {plain(made.reason if made else '')}.\n\nThe champion stays in use until a person promotes"
+            f" this model: `{command}`.\n\n{closes}, or this model is promoted."
+        )
+    advice = "docs/operations.md says what to do about each alarm."
+    if run.state is RunState.FAILED:
+        advice = f"After a fix, continue from the newest checkpoint: `gh workflow run retrain.yml -f resume={run.id}`."
+    return f"{advice}\n\n{closes}."

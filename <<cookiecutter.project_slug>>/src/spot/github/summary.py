@@ -5,14 +5,18 @@ import logging
 from datetime import datetime
 
 from spot.accounting.cost import account
+from spot.core.format import clock
 from spot.core.run import Observation, Run, RunState
 from spot.report import markdown
-from spot.report.render import plain, table
+from spot.report.render import plain, render, table
+from spot.storage.records.champion import Champion, Promotion
 from spot.supervisor.service import RunsResult, SubmitResult
 from spot.supervisor.submit import SubmitPlan
 
 MOST_BYTES = 900_000
 """GitHub drops a whole summary above 1 MiB."""
+
+MOST_PROMOTIONS = 20
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +54,26 @@ def reconciled(result: RunsResult, now: datetime) -> str:
         return text
     rows = [(run.id, run.state, plain(one.waiting_for)) for run, one in read]
     return "\n\n".join([*head, table(["run", "state", "waiting for"], rows)])
+
+
+def champion(found: Champion) -> str:
+    """Return the model in use, the promotions newest first, and a chart of their scores."""
+    if not found.now:
+        return "## Champion\n\nNo model is in use yet."
+    newest = found.promotions[:MOST_PROMOTIONS]
+    rows = [
+        (str(one.number), one.run, clock(one.at), one.how, plain(one.by), _score(one), plain(one.reason))
+        for one in newest
+    ]
+    parts = [f"## Champion {found.run}", table(["", "run", "promoted", "how", "by", ">score", "why"], rows)]
+    if len(scored := [one for one in reversed(newest) if one.score is not None]) > 1:
+        chart = render("scores.mmd.j2", numbers=[one.number for one in scored], scores=[one.score for one in scored])
+        parts.append(f"```mermaid\n{chart}\n```")
+    return "\n\n".join(parts)
+
+
+def _score(promotion: Promotion) -> str:
+    return "" if promotion.score is None else f"{promotion.score:.4g}"
 
 
 def _plan(plan: SubmitPlan) -> str:

@@ -23,6 +23,9 @@ from spot.core.run import Observation, Run, RunState
 from spot.github import issues, summary
 from spot.github.api import GitHub, GitHubError
 from spot.google import registry
+from spot.promotion.rule import GateVerdict
+from spot.storage.records import champion
+from spot.storage.records.champion import Champion
 from spot.storage.records.ledger import Ledger
 from spot.storage.records.reconciles import Home
 from spot.supervisor import service
@@ -48,7 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for name in ("google", "spot.storage", "urllib3"):  # single retries; the final error is reported anyway
         logging.getLogger(name).setLevel(logging.ERROR)
-    verbs = {"find-image": find_image, "retrain": retrain, "supervise": supervise, "keep-alive": keep_alive}
+    verbs = {
+        "find-image": find_image,
+        "retrain": retrain,
+        "supervise": supervise,
+        "promote": promote,
+        "keep-alive": keep_alive,
+    }
     parser = argparse.ArgumentParser(prog="python -m spot.github.workflow", description="Run by .github/workflows.")
     parser.add_argument("verb", choices=verbs)
     try:
@@ -111,9 +120,12 @@ def supervise() -> int:
     supervisor = service.supervisor_of(load(SETTINGS), SystemClock(), _publish, home=Home.GITHUB)
     result, now = service.reconcile(supervisor), datetime.now(UTC)
     _append("GITHUB_STEP_SUMMARY", summary.reconciled(result, now))
-    for one in result.runs:
-        if one.problem:
-            _annotate("warning", f"{one.run_id}: {one.problem}")
+    made = [(one.run_id, decision) for one in result.runs for decision in one.actions]
+    if any(decision.action == GateVerdict.PROMOTE for _, decision in made):
+        _append("GITHUB_STEP_SUMMARY", summary.champion(_champion(supervisor.ledger)))
+    asked = [f"{run_id}: promote its model? {one.reason}" for run_id, one in made if one.action == GateVerdict.ASK]
+    for line in [*asked, *(f"{one.run_id}: {one.problem}" for one in result.runs if one.problem)]:
+        _annotate("warning", line)
     alarms = [f"{one.run_id}: {alarm}" for one in result.runs for alarm in one.alarms]
     for line in alarms:
         _annotate("error", line)
@@ -125,6 +137,23 @@ def supervise() -> int:
     if failed or alarms:
         return Exit.FAILED
     return Exit.USAGE if any(one.needs_operator for one in result.runs) else Exit.DONE
+
+
+def promote() -> int:
+    """Put the model of a run in use, or go back to an earlier champion, with the inputs of the workflow."""
+    settings, now = load(SETTINGS), datetime.now(UTC)
+    run, reason = (os.environ.get(name, "").strip() for name in ("RUN", "REASON"))
+    is_back, by = os.environ.get("BACK") == "true", f"{_needed('GITHUB_ACTOR')}, {_this_run()}"
+    if not reason or not (run or is_back):
+        raise SubmitError("expected a reason, and a run to promote or back")
+    if is_back:
+        found = service.rollback(settings, run or None, now, by=by, reason=reason)
+    else:
+        found = service.promote(settings, run, now, by=by, reason=reason)
+    _append("GITHUB_STEP_SUMMARY", summary.champion(found))
+    if not is_back:
+        issues.close_promoted(run, GitHub.of_this_workflow())
+    return Exit.DONE
 
 
 def keep_alive() -> int:
@@ -177,10 +206,19 @@ def _report(ledger: Ledger, notable: Sequence[Run], github: GitHub, now: datetim
         for reason in unreadable:
             _annotate("warning", reason)
         runs = {run.id: run for run in [*closed, *notable]}
-        repository = f"{_needed('GITHUB_SERVER_URL')}/{_needed('GITHUB_REPOSITORY')}"
-        url = f"{repository}/actions/runs/{_needed('GITHUB_RUN_ID')}"
-        failed |= {run.id for run in issues.report([*runs.values()], github, now, workflow_run=url)}
+        promoted = {one.run for one in _champion(ledger).promotions}
+        opened = issues.report([*runs.values()], github, now, workflow_run=_this_run(), promoted=promoted)
+        failed |= {run.id for run in opened}
     return sorted(failed)
+
+
+def _champion(ledger: Ledger) -> Champion:
+    """Return the champion; none if its record cannot be read, which must not hide failed runs."""
+    try:
+        return champion.read(ledger.store)[0]
+    except SpotError as error:
+        _annotate("warning", str(error))
+        return Champion()
 
 
 def _switch_off_if_idle(ledger: Ledger, github: GitHub) -> None:
@@ -194,6 +232,10 @@ def _publish(run: Run, seen: Observation, ledger: Ledger, now: datetime) -> None
     from spot.report.page import publish
 
     publish(run, seen, ledger.store, now)
+
+
+def _this_run() -> str:
+    return f"{_needed('GITHUB_SERVER_URL')}/{_needed('GITHUB_REPOSITORY')}/actions/runs/{_needed('GITHUB_RUN_ID')}"
 
 
 def _needed(variable: str) -> str:
