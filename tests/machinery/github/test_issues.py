@@ -139,9 +139,9 @@ def test_the_question_about_a_model_is_closed_by_its_promotion_or_by_a_later_suc
 
 def test_a_promotion_closes_its_own_question_only(github: GitHub, server: GitHubServer) -> None:
     issues.report([asked(1), closed(2)], github, NOW, workflow_run=PASS)
-    issues.close_promoted(closed(2).id, github)
+    issues.report([], github, NOW, workflow_run=PASS, promoted=[closed(2).id])
     assert [one["state"] for one in server.issues] == ["open", "open"]
-    issues.close_promoted(asked(1).id, github)
+    issues.report([], github, NOW, workflow_run=PASS, promoted=[asked(1).id])
     assert sorted(one["state"] for one in server.issues) == ["closed", "open"]
 
 

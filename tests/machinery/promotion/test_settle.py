@@ -175,7 +175,7 @@ def test_a_promotion_that_a_rollback_overtakes_asks(store: Store, models: Store)
     finish(models, better("c", "b"), "c")
     raced = between(store, lambda: rollback(store, models, NOW, by="ann", reason="wrong labels"))
     assert settled(raced, models, "c") == GateDecision(
-        verdict=GateVerdict.ASK, reason="it was compared with b, and the champion is a"
+        verdict=GateVerdict.ASK, reason="compared with b, and the champion is a"
     )
     assert known(store).run == "a"
 

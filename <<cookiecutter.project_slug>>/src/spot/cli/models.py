@@ -12,7 +12,7 @@ from spot.cli.report import moment
 from spot.cli.runs import user
 from spot.config.load import load
 from spot.core.errors import Exit
-from spot.core.format import clock
+from spot.core.format import clock, named
 from spot.core.tables import facts, table
 from spot.promotion.rule import recorded
 from spot.storage.records.champion import Champion
@@ -88,7 +88,7 @@ def model_values(found: ModelsResult, now: datetime) -> list[dict[str, Any]]:
         judged = seen.evaluation.judged if seen and seen.evaluation else None
         one: dict[str, Any] = {
             "run": run.id,
-            "submitted_at": run.submitted_at,
+            **named(run, "submitted_at", "model"),
             "metric": judged and judged.metric,
             "score": judged and judged.score,
             "verdict": made and made.action,
@@ -96,7 +96,6 @@ def model_values(found: ModelsResult, now: datetime) -> list[dict[str, Any]]:
             "promoted_at": promotion and promotion.at,
             "is_champion": found.champion.run == run.id,
             "usd": account(run, seen, now).usd,
-            "model": run.model,
         }
         values.append(one)
     return values

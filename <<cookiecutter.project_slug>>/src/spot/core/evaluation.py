@@ -12,7 +12,7 @@ Z = 1.645
 
 Number = Annotated[float, Bounds(-1e150, 1e150)]
 """Its square is finite."""
-Positive = Annotated[float, Bounds(0, 1e300)]
+Positive = Annotated[float, Bounds(0, 1e150)]
 Name = Annotated[str, re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028-\u202e]{1,100}")]
 
 
@@ -46,7 +46,7 @@ class Measurement:
 
     @property
     def gain(self) -> float | None:
-        """Return by how much the new model is better, None without a comparison."""
+        """Return by how much the new model is better; None without a comparison."""
         if self.paired is None:
             return None
         difference = self.paired.challenger - self.paired.champion
@@ -58,8 +58,7 @@ class Measurement:
         Half a sample is added to each side, as far apart as samples can be (Agresti and Min, 2005). Without it, two
         models with equal answers on 20 samples would count as equal with certainty.
         """
-        assert self.paired
-        assert self.gain is not None
+        assert self.paired and self.gain is not None  # noqa: PT018
         # Equal values show no spread. Their size stands for it, as 1 where all answers are right.
         spread = self.paired.spread or abs(self.paired.challenger) or 1.0
         mean = self.gain * samples / (samples + 2)

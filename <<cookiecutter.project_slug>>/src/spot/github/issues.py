@@ -53,8 +53,9 @@ def due(runs: Sequence[Run], issues: Iterable[Issue], promoted: Collection[str] 
     newer = {run.id for run in runs if success is None or run.submitted_at > success.submitted_at}
     wanted = {("run", run_id) for run_id in newer}
     wanted |= {("deadline", run_id) for run_id in {*newer, *([success.id] if success else [])}}
-    if success and success.id not in promoted and (made := recorded(success)) and made.action == GateVerdict.ASK:
-        wanted.add(("model", success.id))
+    settled = {("model", run_id) for run_id in promoted}
+    if success and (made := recorded(success)) and made.action == GateVerdict.ASK:
+        wanted |= {("model", success.id)} - settled
     marked = [((found[1], found[2]), issue) for issue in issues if (found := _MARK.search(issue.body))]
     missing = wanted - {mark for mark, _ in marked}
     return Due(
@@ -63,7 +64,9 @@ def due(runs: Sequence[Run], issues: Iterable[Issue], promoted: Collection[str] 
             run for run in runs if run.alarms and run.state is not RunState.FAILED and ("deadline", run.id) in missing
         ),
         to_ask=tuple(run for run in runs if ("model", run.id) in missing and run is success),
-        to_close=tuple(issue for mark, issue in marked if issue.is_open and success and mark not in wanted),
+        to_close=tuple(
+            issue for mark, issue in marked if issue.is_open and (mark in settled or (success and mark not in wanted))
+        ),
         because=f"Run `{success.id}` has succeeded since." if success else "",
     )
 
@@ -79,22 +82,16 @@ def report(
     for issue in found.to_close:
         github.close_issue(issue.number, PROMOTED if _model(issue) in promoted else found.because)
     try:
-        for run in found.to_open:
-            github.open_issue(f"Retraining {run.id} failed", body(run, now, workflow_run))
-        for run in found.to_alarm:
-            github.open_issue(f"Retraining {run.id}: deadline at risk", body(run, now, workflow_run, kind="deadline"))
-        for run in found.to_ask:
-            github.open_issue(f"Retraining {run.id}: promote its model?", body(run, now, workflow_run, kind="model"))
+        for kind, title, due_runs in (
+            ("run", " failed", found.to_open),
+            ("deadline", ": deadline at risk", found.to_alarm),
+            ("model", ": promote its model?", found.to_ask),
+        ):
+            for run in due_runs:
+                github.open_issue(f"Retraining {run.id}{title}", body(run, now, workflow_run, kind=kind))
     except IssuesOff:
         return ()
     return found.to_open + found.to_alarm
-
-
-def close_promoted(run: str, github: GitHub) -> None:
-    """Close the issue that asks about the model of a run."""
-    for issue in github.issues():
-        if issue.is_open and _model(issue) == run:
-            github.close_issue(issue.number, PROMOTED)
 
 
 def _model(issue: Issue) -> str | None:

@@ -152,7 +152,7 @@ def promote() -> int:
         found = service.promote(settings, run, now, by=by, reason=reason)
     _append("GITHUB_STEP_SUMMARY", summary.champion(found))
     if not is_back:
-        issues.close_promoted(run, GitHub.of_this_workflow())
+        issues.report([], GitHub.of_this_workflow(), now, workflow_run=_this_run(), promoted=[run])
     return Exit.DONE
 
 

@@ -6,6 +6,7 @@ promotes bad models where samples are few. The second alone lets quality creep d
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from spot.config.settings import GateSettings
 from spot.core.evaluation import Evaluation, Measurement
@@ -32,6 +33,11 @@ class GateDecision:
     reason: str
 
 
+_promote = partial(GateDecision, verdict=GateVerdict.PROMOTE)
+_keep = partial(GateDecision, verdict=GateVerdict.KEEP)
+_ask = partial(GateDecision, verdict=GateVerdict.ASK)
+
+
 def recorded(run: Run) -> Decision | None:
     """Return the decision of the gate in the record of a run."""
     return next((made for made in run.decisions if made.action in set(GateVerdict)), None)
@@ -43,29 +49,21 @@ def decide(found: Evaluation | None, gate: GateSettings, champion: str | None) -
     `champion` is the run whose model is in use. The worst news comes first: a bad score needs no comparison.
     """
     if found is None:
-        return _ask(f"the run measured nothing to compare with {champion}") if champion else None
+        return _ask(reason=f"the run measured nothing to compare with {champion}") if champion else None
     judged = found.judged
     if judged.score is None:
-        return _keep(str(judged))
-    if (reason := _beyond_threshold(judged, gate)) is not None:
-        return _keep(reason)
+        return _keep(reason=str(judged))
+    sign = 1 if judged.higher_is_better else -1
+    if gate.threshold != "none" and sign * (judged.score - gate.threshold) < 0:
+        return _keep(reason=f"{judged} is {'below' if sign > 0 else 'above'} the threshold {gate.threshold:g}")
     if found.champion != champion:
-        return _ask(f"it was compared with {found.champion or 'no champion'}, and the champion is {champion or 'none'}")
+        return _ask(reason=f"compared with {found.champion or 'no champion'}, and the champion is {champion or 'none'}")
     if champion is None:
-        return _promote(f"{judged}, and there was no champion")
+        return _promote(reason=f"{judged}, and there was no champion")
     if judged.paired is None:
-        return _ask(f"not comparable with {champion}: {found.problem or f'no value of {judged.metric} per sample'}")
+        problem = found.problem or f"no value of {judged.metric} per sample"
+        return _ask(reason=f"not comparable with {champion}: {problem}")
     return _compared(found, gate.margin)
-
-
-def _beyond_threshold(judged: Measurement, gate: GateSettings) -> str | None:
-    if gate.threshold == "none" or judged.score is None:
-        return None
-    is_below = judged.score < gate.threshold
-    if judged.score == gate.threshold or is_below is not judged.higher_is_better:
-        return None
-    side = "below" if is_below else "above"
-    return f"{judged} is {side} the threshold {gate.threshold:g}"
 
 
 def _compared(found: Evaluation, margin: float) -> GateDecision:
@@ -74,14 +72,14 @@ def _compared(found: Evaluation, margin: float) -> GateDecision:
     numbers = f"{summary(judged)}, champion {found.champion}"
     for part in found.slices:
         if part.bounds[1] < -margin:
-            return _keep(f"worse on {part.slice} by more than {margin:g}: {summary(part)}; on all samples {numbers}")
+            return _keep(reason=f"worse on {part.slice} by more than {margin:g}: {summary(part)}; in all {numbers}")
     if gain < 0:
-        return _keep(f"{'worse' if high < 0 else 'not better'}: {numbers}")
+        return _keep(reason=f"{'worse' if high < 0 else 'not better'}: {numbers}")
     if low > -margin:
-        return _promote(numbers)
+        return _promote(reason=numbers)
     enough = samples_needed(judged, margin)
     advice = f", about {enough} would do" if enough else ""
-    return _ask(f"too few samples to exclude a loss of {margin:g}{advice}: {numbers}")
+    return _ask(reason=f"too few samples to exclude a loss of {margin:g}{advice}: {numbers}")
 
 
 def samples_needed(judged: Measurement, margin: float) -> int | None:
@@ -103,15 +101,3 @@ def summary(found: Measurement) -> str:
         f"{found.metric} {found.paired.challenger:.4g} against {found.paired.champion:.4g} on {found.samples} samples,"
         f" gain {found.gain:+.4g} (95 % bounds {low:+.4g} and {high:+.4g})"
     )
-
-
-def _promote(reason: str) -> GateDecision:
-    return GateDecision(verdict=GateVerdict.PROMOTE, reason=reason)
-
-
-def _keep(reason: str) -> GateDecision:
-    return GateDecision(verdict=GateVerdict.KEEP, reason=reason)
-
-
-def _ask(reason: str) -> GateDecision:
-    return GateDecision(verdict=GateVerdict.ASK, reason=reason)

@@ -72,7 +72,8 @@ def rollback(store: Store, models: Store, now: datetime, *, by: str, reason: str
     """
     known, generation = champion.read(store)
     target = known.promotion_of(to) if to else known.previous()
-    if known.now and (known.run == to or (to is None and _is_same(known.now, by, reason))):
+    newest = known.now and (known.now.how, known.now.by, known.now.reason)
+    if known.now and (known.run == to or (to is None and newest == (PromotedBy.ROLLBACK, by, reason))):
         return known
     if target is None:
         missing = f"{to} was never the champion" if to else f"there was no champion before {known.run or 'the first'}"
@@ -85,10 +86,6 @@ def rollback(store: Store, models: Store, now: datetime, *, by: str, reason: str
         raise PromotionError(
             f"the champion is no longer {known.run}: nothing was changed", fix="spot champion", exit_code=Exit.AGAIN
         ) from error
-
-
-def _is_same(newest: Promotion, by: str, reason: str) -> bool:
-    return newest.how is PromotedBy.ROLLBACK and (newest.by, newest.reason) == (by, reason)
 
 
 def _complete(models: Store, run: str) -> Completion:

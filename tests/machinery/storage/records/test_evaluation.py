@@ -75,7 +75,15 @@ def test_a_contradiction_is_damage(found: Evaluation, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"samples": 0}, {"metric": "a\nb"}, {"metric": ""}, {"score": 1e200}, {"higher_is_better": 1}]
+    "changes",
+    [
+        {"samples": 0},
+        {"paired": replace(PAIRED, spread=1e300)},
+        {"metric": "a\nb"},
+        {"metric": ""},
+        {"score": 1e200},
+        {"higher_is_better": 1},
+    ],
 )
 def test_a_value_out_of_bounds_is_damage(changes: dict[str, Any]) -> None:
     with pytest.raises(Damaged, match="is not an evaluation"):
