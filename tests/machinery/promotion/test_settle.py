@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from tests.machinery.promotion import promoters
 from tests.machinery.promotion.measured import alone, evaluation, measured
 from tests.machinery.promotion.trained import better, finish
 from tests.machinery.samples import after
-from tests.machinery.supervisor.crashes import Killed
+from tests.machinery.supervisor.crashes import Killed, dying
 from tests.machinery.supervisor.watched import WatchedStore, When
 
 GATE = GateSettings()
@@ -57,28 +58,13 @@ def history(store: Store) -> list[tuple[str, str]]:
     return [(one.run, one.how) for one in known(store).promotions]
 
 
-def dying(number: int, when: When, calls: list[str]) -> Callable[[Store], Store]:
-    """Kill the process at a call, counted over both stores."""
-
-    def around(what: str, effect: Callable[[], Any]) -> Any:
-        calls.append(what)
-        if (len(calls), when) == (number, When.BEFORE):
-            raise Killed
-        result = effect()
-        if len(calls) == number:
-            raise Killed
-        return result
-
-    return lambda store: WatchedStore(store, around)
-
-
 def deaths(act: Callable[[Callable[[Store], Store]], object], prepare: Callable[[], object]) -> Iterator[None]:
     """Kill `act` before and after each of its calls in turn, and yield after each death."""
     for number, when in ((number, when) for number in itertools.count(1) for when in When):
         prepare()
         calls: list[str] = []
         try:
-            act(dying(number, when, calls))
+            act(partial(WatchedStore, around=dying(number, when, calls)))
         except Killed:
             yield
         else:

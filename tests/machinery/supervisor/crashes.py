@@ -89,6 +89,21 @@ class Killed(BaseException):
     """Report the death of the supervisor's process."""
 
 
+def dying(number: int, when: When, calls: list[str]) -> Around:
+    """Record every call, and kill the process before or after one, counted over all stores."""
+
+    def around(what: str, effect: Callable[[], Any]) -> Any:
+        calls.append(what)
+        if (len(calls), when) == (number, When.BEFORE):
+            raise Killed
+        result = effect()
+        if len(calls) == number:
+            raise Killed
+        return result
+
+    return around
+
+
 def a_run(root: str, scene: Scene) -> Run:
     spec = {
         "root": root,
