@@ -84,7 +84,7 @@ def _check(value: Any, depth: int) -> None:
 
 def _value(hint: Any, value: Any) -> Any:
     """Return `value` of JSON as the type of an annotation. Raises `ValueError` or `TypeError`."""
-    origin, inner = get_origin(hint), get_args(hint)
+    origin, inner = _parts(hint)
     if origin is Annotated:
         return _within(_value(inner[0], value), hint.__metadata__[0])
     if origin is UnionType or NoneType in inner:
@@ -141,6 +141,11 @@ def _moment(text: str) -> datetime:
     if not EARLIEST <= moment <= LATEST:
         raise ValueError(f"{shown(text)} is not between 2000 and 2200")
     return moment.astimezone(UTC)
+
+
+@cache
+def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    return get_origin(hint), get_args(hint)
 
 
 @cache
