@@ -21,6 +21,7 @@ _Result = TypeVar("_Result")
 @dataclass(slots=True)
 class _Table:
     world: int
+    machines: int
     barrier: threading.Barrier = field(init=False)
     values: list[str] = field(init=False)
 
@@ -42,15 +43,15 @@ class ThreadGroup:
 
     @property
     def local_rank(self) -> int:
-        return self.rank
+        return self.rank % self.local_world
 
     @property
     def local_world(self) -> int:
-        return self.world
+        return self.world // self.table.machines
 
     @property
     def node(self) -> int:
-        return 0
+        return self.rank // self.local_world
 
     def gather(self, value: Any) -> list[Any]:
         self.table.values[self.rank] = json.dumps(value)
@@ -78,9 +79,9 @@ class ThreadGroup:
         return torch.cat([torch.tensor(one, dtype=rows.dtype) for one in self.gather(rows.tolist())], dim=-1)
 
 
-def on_ranks(world: int, work: Callable[[Group], _Result]) -> list[_Result]:
+def on_ranks(world: int, work: Callable[[Group], _Result], machines: int = 1) -> list[_Result]:
     """Return what `work` returns on each rank, or raise what the first rank that failed raised."""
-    table = _Table(world)
+    table = _Table(world, machines)
 
     def run(rank: int) -> _Result:
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -113,7 +115,14 @@ def store(tmp_path: Path) -> Store:
 
 
 def start(
-    store: Store, world: int, number: int, work: Callable[[Rank], Any], *, each: bool = False, **more: Any
+    store: Store,
+    world: int,
+    number: int,
+    work: Callable[[Rank], Any],
+    *,
+    each: bool = False,
+    machines: int = 1,
+    **more: Any,
 ) -> list[Any]:
     """Restore on `world` ranks, and return what `work` returns on each of them."""
     torch.manual_seed(number)
@@ -152,7 +161,7 @@ def start(
         finally:
             uploader.close()
 
-    return on_ranks(world, run)
+    return on_ranks(world, run, machines)
 
 
 def trained(rank: Rank) -> tuple[str, str]:
@@ -174,6 +183,32 @@ def test_weights_and_optimizer_are_the_same_on_4_2_3_1_and_4_ranks(store: Store)
         newest = manifest.newest(store, RUN)
         assert newest
         assert newest.world == world
+
+
+@pytest.mark.parametrize("machines", [1, 2])
+def test_a_machine_reads_each_part_once_whatever_its_ranks(
+    store: Store, monkeypatch: pytest.MonkeyPatch, machines: int
+) -> None:
+    [(_, saved)] = set(start(store, 4, 1, trained))
+    read, parts = store.read_into, list[str]()
+
+    def counted(name: str, view: memoryview, **more: Any) -> Any:
+        parts.append(name)
+        return read(name, view, **more)
+
+    monkeypatch.setattr(store, "read_into", counted)
+    assert set(start(store, 4, 2, lambda rank: rank.digest, machines=machines)) == {saved}
+    newest = manifest.newest(store, RUN)
+    assert newest
+    assert Counter(parts) == {part.name: machines for part in newest.parts}
+
+
+def test_ranks_that_cannot_share_memory_read_everything_themselves(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [(_, saved)] = set(start(store, 3, 1, trained))
+    monkeypatch.setattr(os, "getpid", lambda: 0)  # no such process: its memory cannot be opened
+    assert start(store, 3, 2, lambda rank: rank.digest) == [saved] * 3
 
 
 def test_buffers_are_those_of_rank_0(store: Store) -> None:

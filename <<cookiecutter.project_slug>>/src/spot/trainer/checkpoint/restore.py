@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import accumulate, pairwise
@@ -71,14 +71,19 @@ def newest_good(
             try:
                 found = manifest.read(store, run, commit)
                 accept(found)
-                restored = read(store, found, buffer, like, group)
-                load(restored)
             except NotFound:
                 reason = None
             except Damaged as error:
                 reason = str(error)
             reasons = group.gather(reason)
-            if not any(reason != "" for reason in reasons):
+            if set(reasons) == {""}:
+                try:
+                    restored = read(store, found, buffer, like, group)
+                    load(restored)
+                except Damaged as error:
+                    reason = str(error)
+                reasons = group.gather(reason)
+            if set(reasons) == {""}:
                 return restored
             first = next(filter(None, reasons), None)
             existed = bool(group.rank == 0 and first and _quarantine(store, run, commit, first))
@@ -109,23 +114,23 @@ def read(
     like: Callable[[str], Tensor | None] = lambda _: None,
     group: Group = ALONE,
 ) -> Restored:
-    """Read what this rank needs of a checkpoint, whatever the number of ranks that wrote it. Raise `Damaged`."""
+    """Read what this rank needs of a checkpoint, whatever the number of ranks that wrote it. Raise `Damaged`.
+
+    The ranks of a machine share the memory, and each of them reads some of the parts.
+    """
     resized = found.world != group.world
     own = 0 if resized else group.rank
+    parts = _Parts(store, found, buffer, group)
     if group.world == 1:
-        parts = _Parts(store, found, buffer)
         parts.need([(0, found.size)])
-    else:  # the next save of this rank is smaller, and no GPU must register memory for the shards of all ranks
-        own_buffer = SharedBuffer()
-        parts = _Parts(store, found, own_buffer)
-        os.close(own_buffer.fd)  # the memory lives as long as its views
     saved = parts.boxes()
     rest = serialize.state_name(0)
-    wanted = {
-        name: _wanted(pieces, like(name))
-        for name, pieces in saved.items()
-        if resized or name == rest or owner(name) in (None, own)
-    }
+    with parts.together():
+        wanted = {
+            name: _wanted(pieces, like(name))
+            for name, pieces in saved.items()
+            if resized or name == rest or owner(name) in (None, own)
+        }
     parts.need(
         parts.span(piece, common)
         for name, (_, box) in wanted.items()
@@ -150,11 +155,51 @@ def _wanted(pieces: list[Saved], like: Tensor | None) -> tuple[Tensor | None, Bo
 
 
 class _Parts:
-    """Read the parts of a checkpoint into the buffer, each once a byte of it is needed. Others take no memory."""
+    """Read the parts of a checkpoint into memory, each once a byte of it is needed. Others take no memory.
 
-    def __init__(self, store: Store, found: Manifest, buffer: SharedBuffer) -> None:
+    Every rank makes the same calls, and all of them raise the first `Damaged` of any rank.
+    """
+
+    def __init__(self, store: Store, found: Manifest, buffer: SharedBuffer, group: Group) -> None:
+        self._store, self._parts, self._group = store, found.parts, group
+        self._starts = list(accumulate((part.size for part in self._parts), initial=0))
+        ends = list(accumulate((sum(part.size for part in shard) for shard in found.shards), initial=0))
+        self._shards = list(pairwise(ends))
+        with self.together():
+            self._generations = self._listed(found)
+        self._view, self._readers = _memory(found.size, buffer, group)
+        self._base = torch.frombuffer(self._view, dtype=torch.uint8).data_ptr()
+        self._present: set[int] = set()
+
+    def need(self, spans: Iterable[tuple[int, int]]) -> None:
+        """Read the parts that hold these bytes."""
+        own = {
+            index
+            for start, end in spans
+            for index in range(bisect_right(self._starts, start) - 1, bisect_left(self._starts, end))
+        }
+        wanted = self._group.gather(sorted(own - self._present))
+        indices = sorted(set().union(*(wanted[rank] for rank in self._readers)))
+        place = self._readers.index(self._group.rank)
+        with self.together(), ThreadPoolExecutor(STREAMS, thread_name_prefix="restore") as pool:
+            list(pool.map(self._read, indices[place :: len(self._readers)]))
+        self._present |= set(indices)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Raise on every rank what the first of them raised."""
+        reason = ""
+        try:
+            yield
+        except Damaged as error:
+            reason = str(error)
+        if first := next(filter(None, self._group.gather(reason)), None):
+            raise Damaged(first)
+
+    def _listed(self, found: Manifest) -> list[int]:
+        """Return the generations of the parts. A copied folder has others and the same content."""
         named = {part.name: part.size for part in found.parts}
-        there = {entry.name: entry for entry in store.list(paths.data(found.run))}
+        there = {entry.name: entry for entry in self._store.list(paths.data(found.run))}
         sizes = {name: entry.size for name, entry in there.items()}
         if (
             not (found.shards and all(found.shards))
@@ -162,28 +207,10 @@ class _Parts:
             or 0 in named.values()
             or not named.items() <= sizes.items()
         ):
-            raise Damaged(f"the manifest of step {found.step} names no parts, or parts that {store.uri} does not have")
-        self._store = store
-        self._parts = found.parts
-        # A copied folder has other generations and the same content: the checksum decides.
-        self._generations = [there[part.name].generation for part in self._parts]
-        self._starts = list(accumulate((part.size for part in self._parts), initial=0))
-        ends = list(accumulate((sum(part.size for part in shard) for shard in found.shards), initial=0))
-        self._shards = list(pairwise(ends))
-        self._view = buffer.view(found.size)[: found.size]
-        self._base = torch.frombuffer(self._view, dtype=torch.uint8).data_ptr()
-        self._present: set[int] = set()
-
-    def need(self, spans: Iterable[tuple[int, int]]) -> None:
-        """Read the parts that hold these bytes of the buffer."""
-        indices = {
-            index
-            for start, end in spans
-            for index in range(bisect_right(self._starts, start) - 1, bisect_left(self._starts, end))
-        }
-        with ThreadPoolExecutor(STREAMS, thread_name_prefix="restore") as pool:
-            list(pool.map(self._read, sorted(indices - self._present)))
-        self._present |= indices
+            raise Damaged(
+                f"the manifest of step {found.step} names no parts, or parts that {self._store.uri} does not have"
+            )
+        return [there[part.name].generation for part in self._parts]
 
     def boxes(self) -> dict[str, list[Saved]]:
         """Return the saved boxes of each tensor, as views of the buffer. Only headers are read."""
@@ -216,6 +243,28 @@ class _Parts:
             if (checksum := crc32c(view)) == part.crc32c:
                 return
         raise Damaged(f"{self._store.uri}/{part.name} has CRC32C {checksum:08x}, written as {part.crc32c:08x}")
+
+
+def _memory(size: int, buffer: SharedBuffer, group: Group) -> tuple[memoryview, list[int]]:
+    """Return memory for a checkpoint, and the ranks that share it: those of a machine whose kernel allows it.
+
+    Many ranks do not use the buffer: their saves are smaller, and no GPU must register memory for all shards.
+    """
+    if group.world == 1:
+        return buffer.view(size)[:size], [group.rank]
+    own = SharedBuffer()
+    places = group.gather([group.node, f"/proc/{os.getpid()}/fd/{own.fd}"])
+    readers = [rank for rank, (node, _) in enumerate(places) if node == group.node]
+    opened = -1
+    with contextlib.suppress(OSError):
+        opened = os.open(places[readers[0]][1], os.O_RDWR)
+    shared = group.gather(opened >= 0)
+    if not all(shared[rank] for rank in readers):
+        readers = [group.rank]
+    view = (own if readers == [group.rank] else SharedBuffer(opened)).view(size)[:size]
+    for fd in {own.fd, opened} - {-1}:  # the memory lives as long as its views
+        os.close(fd)
+    return view, readers
 
 
 def _quarantine(store: Store, run: str, commit: Commit, reason: str) -> bool:
