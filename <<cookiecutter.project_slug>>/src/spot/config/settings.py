@@ -89,12 +89,14 @@ class MachineSettings(BaseModel):
 
     model_config = _STRICT
 
-    count: int = Field(1, ge=1, le=100, description="a whole number from 1 to 100")
+    count: int = Field(1, ge=1, le=fields.MAX_MACHINES, description=f"a whole number from 1 to {fields.MAX_MACHINES}")
     type: str = _text(fields.MACHINE_TYPE.pattern, "a machine type of Compute Engine, as g2-standard-8", most=63)
     accelerator: str = _text(
         f"none|{fields.ACCELERATOR.pattern}", '"none", or a GPU by its name in Vertex AI, as NVIDIA_L4', most=63
     )
-    accelerator_count: int = Field(1, ge=1, le=16, validate_default=True, description="a whole number from 1 to 16")
+    accelerator_count: int = Field(
+        1, ge=1, le=fields.MAX_GPUS, validate_default=True, description=f"a whole number from 1 to {fields.MAX_GPUS}"
+    )
     boot_disk_gb: int = Field(100, ge=50, le=64_000, description="a whole number from 50 to 64000")
 
     @field_validator("accelerator")

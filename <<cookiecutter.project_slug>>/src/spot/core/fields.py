@@ -8,6 +8,9 @@ from datetime import timedelta
 from typing import Annotated, NamedTuple
 
 MAX_REGIONS = 20
+MAX_MACHINES = 100
+MAX_GPUS = 16
+"""Of a machine."""
 
 ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 """Ids of runs and attempts: also label values on Vertex AI and segments of object names."""
@@ -67,6 +70,8 @@ Count = Annotated[int, Bounds(0, 10**10 - 1)]
 Size = Annotated[int, Bounds(0, 2**63 - 1)]
 """Bytes and generations."""
 Crc32c = Annotated[int, Bounds(0, 2**32 - 1)]
+Machines = Annotated[int, Bounds(1, MAX_MACHINES)]
+Gpus = Annotated[int, Bounds(0, MAX_GPUS)]
 Work = Annotated[timedelta, Bounds(1, 366 * 86400)]
 """A duration that rates divide by, in seconds."""
 Quantity = Annotated[float, Bounds(0, 1e9)]

@@ -72,10 +72,10 @@ class CancelReason(StrEnum):
 class Machine:
     """Describe the machines of an attempt, which are all alike."""
 
-    count: fields.Count = 1
+    count: fields.Machines = 1
     type: fields.MachineType
     accelerator: fields.Accelerator | None
-    accelerator_count: fields.Count
+    accelerator_count: fields.Gpus
     """GPUs of each machine, 0 without an accelerator."""
     boot_disk_gb: fields.Count
 

@@ -202,6 +202,12 @@ def record_with(change: Callable[[dict[str, Any]], object]) -> bytes:
             id="a-time-without-offset",
         ),
         pytest.param(record_with(lambda run: run.update(id="another")), Damaged, "another", id="another-run"),
+        pytest.param(
+            record_with(lambda run: run["spec"]["machine"].update(count=10**9)),
+            Damaged,
+            "machine: count: 1000000000",
+            id="machines-without-number",
+        ),
     ],
 )
 def test_a_record_that_cannot_be_used_is_named_and_left_as_it_is(
@@ -280,10 +286,10 @@ SPECS = st.builds(
     arguments=st.lists(TEXT, max_size=3).map(tuple),
     machine=st.builds(
         Machine,
-        count=WHOLE,
+        count=st.integers(1, fields.MAX_MACHINES),
         type=st.sampled_from(["g2-standard-8", "n1-highmem-2"]),
         accelerator=st.none() | st.just("NVIDIA_L4"),
-        accelerator_count=WHOLE,
+        accelerator_count=st.integers(0, fields.MAX_GPUS),
         boot_disk_gb=WHOLE,
     ),
     service_account=st.sampled_from(["", "training@our-project.iam.gserviceaccount.com"]),
