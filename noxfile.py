@@ -97,15 +97,9 @@ def structure(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"])
 def tests(session: nox.Session) -> None:
-    """Run the fast tests: the template's and the machinery's."""
-    marks = "not (baked or chaos or cruft or image or infra or processes or ranks or rehearsals or workflows)"
-    tool(session, "-m", "pytest", *PARALLEL, "-m", marks, *session.posargs)
-
-
-@nox.session(venv_backend="none", requires=["environment"])
-def processes(session: nox.Session) -> None:
-    """Run the tests with real trainers and supervisors: signals, faults, a crash at every call."""
-    tool(session, "-m", "pytest", *WAITING, "-m", "processes and not (chaos or infra)", *session.posargs)
+    """Run the tests of template and machinery, real trainers and a crash of the supervisor at every call too."""
+    marks = "not (baked or chaos or cruft or image or infra or ranks or rehearsals or workflows)"
+    tool(session, "-m", "pytest", *WAITING, "-m", marks, *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)

@@ -152,10 +152,8 @@ def client(server: VertexServer, connect: Callable[[str], Any]) -> Any:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that start trainers, give slow tests a longer time-out, and take a sample of the soaks in CI."""
+    """Give slow tests a longer time-out, and take a sample of the soaks in CI."""
     for item in items:
-        if "zygote" in getattr(item, "fixturenames", ()):
-            item.add_marker("processes")
         longest_s = max((LONGEST_S[mark.name] for mark in item.iter_markers() if mark.name in LONGEST_S), default=None)
         if longest_s and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(longest_s))

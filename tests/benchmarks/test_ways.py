@@ -37,15 +37,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "files"
 
 
-@pytest.fixture(
-    params=[
-        Name.ARTICLE,
-        Name.DCP_THREAD,
-        pytest.param(Name.DCP_PROCESS, marks=pytest.mark.processes),
-        pytest.param(Name.DCP_STREAMS, marks=pytest.mark.processes),
-        Name.OURS,
-    ]
-)
+@pytest.fixture(params=[Name.ARTICLE, Name.DCP_THREAD, Name.DCP_PROCESS, Name.DCP_STREAMS, Name.OURS])
 def name(request: pytest.FixtureRequest) -> Name:
     return Name(request.param)
 

@@ -170,7 +170,6 @@ def test_a_kill_changes_no_result_with_the_real_client_and_a_real_store_either(
     assert walk(tmp_path, killed, when, changes, api[1], open_store) > 30
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize(
     ("fault", "whole"),
     [
@@ -196,7 +195,6 @@ def test_any_connection_to_vertex_may_break(
         server.rule = never
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize(
     ("scene", "when", "whole"),
     [
@@ -211,7 +209,6 @@ def test_any_call_may_go_unanswered(scene: Scene, when: When, whole: bool, tmp_p
     assert walk(tmp_path, unanswered, when, any_call, scene=scene, whole=whole) > 100
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize("when", When)
 @pytest.mark.parametrize(
     "whole", [pytest.param(SPARSE, id="sparse"), pytest.param(WHOLE, id="whole", marks=pytest.mark.chaos)]

@@ -190,7 +190,6 @@ def test_a_supervisor_that_stalls_at_any_call_changes_no_result(stall: timedelta
         assert play(world).state is RunState.SUCCEEDED
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize(
     ("name", "most"),
     [

@@ -30,7 +30,6 @@ CASES = {
 undisturbed = cache(lambda case: run(case, []))
 
 
-@pytest.mark.processes
 @given(st.sampled_from(sorted(CASES)), st.lists(st.integers(0, 25), max_size=6))
 def test_stops_anywhere_leave_no_trace(name: str, looks: list[int]) -> None:
     assert run(CASES[name], looks) == undisturbed(CASES[name])

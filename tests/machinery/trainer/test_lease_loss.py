@@ -190,7 +190,6 @@ def test_the_checkpointer_raises_once_the_uploader_reports_a_lost_lease(
         until(lambda: not receives_request(checkpointer))
 
 
-@pytest.mark.processes
 def test_a_restarted_uploader_repeats_the_offer(store: Store, uploader: UploaderProcess, buffer: SharedBuffer) -> None:
     checkpointer = requested_by_standby(store, uploader, buffer, PATIENT)
 

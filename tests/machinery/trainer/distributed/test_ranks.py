@@ -16,7 +16,6 @@ from tests.machinery.trainer.distributed.ranks import Ranks, start
 from tests.machinery.trainer.test_signals import ended, wait_for
 from tests.machinery.zygote import Zygote
 
-pytestmark = pytest.mark.processes
 FLAGS = ("--device", "cpu", "--batch-size", "24", "--max-steps", "40", "--model.blocks", "2", "--ema", "0.9")
 FSDP, DDP = (*FLAGS, "--parallel", "fsdp"), (*FLAGS, "--parallel", "ddp")
 SHORT = json.dumps({"vote_s": 1.0, "collective_s": 3.0, "rendezvous_s": 60.0})
