@@ -94,7 +94,7 @@ def test_the_settings_hold_the_answers(bake: Bake) -> None:
             "strategy": "hybrid",
             "deadline_hours": 12,
             "work_hours": 1,
-            "provisioning_timeout_minutes": 20,
+            "provisioning_timeout_minutes": 30,
             "max_checkpoint_interval_minutes": 10,
             "budget_usd": "none",
         },

@@ -150,7 +150,7 @@ BAD = {
     "no such file": (["--trace", "none.csv"], "none.csv: No such file or directory"),
     "a folder": (["--trace", "/"], "/: cannot be read (Is a directory)"),
     "no such region": (["--regions", "mars"], "cloud.regions[0] is 'mars': a list of 1 to 20 regions, not zones"),
-    "no price": (["--regions", "us-north9"], "no price is known for g2-standard-8 with NVIDIA_L4 in us-north9"),
+    "no price": (["--regions", "europe-west2"], "no price is known for g2-standard-8 with NVIDIA_L4 in europe-west2"),
     "too tight": (["--work-hours", "11.9"], "11.9 h of work and up to 25 min for an on-demand start, in 12.0 h"),
     "too long": (["--deadline-hours", "500"], "the longest stretch without a gap is 226.3 h, and the run has 500.0 h"),
     "half a generator": (["--mtbf-hours", "3"], "--mtbf-hours and --outage-minutes go together"),

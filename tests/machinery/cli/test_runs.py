@@ -231,7 +231,7 @@ def test_a_checkpoint_is_exported_as_a_folder(desk: Desk, tmp_path: Path) -> Non
     assert said.code == 0
     assert said.json["step"] == 10
     assert list(said.json["files"]) == [path.name for path in (tmp_path / "out").iterdir()]
-    assert f"step 20 of {WEEKLY}, saved by 1 ranks" in desk.spot("export", WEEKLY, str(tmp_path / "newest")).out
+    assert f"step 20 of {WEEKLY}, saved by 1 rank," in desk.spot("export", WEEKLY, str(tmp_path / "newest")).out
 
 
 def test_the_doctor_ends_with_what_it_found(desk: Desk) -> None:

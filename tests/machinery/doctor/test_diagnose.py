@@ -65,7 +65,7 @@ OF = {
     "service account": [SERVICE_ACCOUNT],
     "machine": [MACHINE_TYPES, ACCELERATOR_TYPES],
     "spot quota": [f"{METRICS}preemptible_nvidia_l4_gpus", f"{METRICS}preemptible_cpus"],
-    "on-demand quota": [f"{METRICS}nvidia_l4_gpus", f"{METRICS}cpus"],
+    "on-demand quota": [f"{METRICS}nvidia_l4_gpus", f"{METRICS}g2_cpus"],
 }
 """The paths that each check requests."""
 

@@ -53,7 +53,7 @@ def test_a_spot_machine_takes_gpus_and_vcpus_of_the_preemptible_quota() -> None:
 def test_an_on_demand_machine_takes_of_another_quota() -> None:
     assert needs(machine("a3-highgpu-8g", "NVIDIA_H100_80GB", 8), Provisioning.ON_DEMAND) == (
         Need(metric=f"{STEM}nvidia_h100_gpus", what="NVIDIA_H100_80GB", amount=8),
-        Need(metric=f"{STEM}cpus", what="vCPUs", amount=208),
+        Need(metric=f"{STEM}a3_cpus", what="vCPUs", amount=208),
     )
 
 
@@ -130,10 +130,18 @@ def test_too_small_a_quota_of_gpus_fails_in_its_region_alone(google: GoogleServe
     assert short.status is Status.FAILED
     assert short.detail == "NVIDIA_L4: limit 0, an attempt needs 1; vCPUs: limit 8, an attempt needs 8"
     assert short.fix == (
-        "open https://console.cloud.google.com/iam-admin/quotas?project=my-project, filter by region:us-east4, "
-        "and request 1 of aiplatform.googleapis.com/custom_model_training_preemptible_nvidia_l4_gpus; "
-        "or remove us-east4 from [cloud] regions"
+        "gcloud beta quotas preferences create --service=aiplatform.googleapis.com --project=my-project"
+        " --quota-id=CustomModelTrainingPreemptibleL4GPUsPerProjectPerRegion --preferred-value=1"
+        " --dimensions=region=us-east4 --email=YOUR-ADDRESS  # or remove us-east4 from [cloud] regions"
     )
+
+
+def test_hybrid_without_on_demand_quota_fails_because_the_deadline_rests_on_it(google: GoogleServer) -> None:
+    google.answers[f"{METRICS}nvidia_l4_gpus"] = metric(0)
+    short = found("on-demand quota us-central1")
+    assert short.status is Status.FAILED
+    assert "NVIDIA_L4: limit 0, an attempt needs 1" in short.detail
+    assert "--quota-id=CustomModelTrainingL4GPUsPerProjectPerRegion --preferred-value=1" in short.fix
 
 
 def test_too_small_a_quota_of_vcpus_fails_although_there_are_gpus(google: GoogleServer) -> None:
@@ -141,7 +149,7 @@ def test_too_small_a_quota_of_vcpus_fails_although_there_are_gpus(google: Google
     short = found("spot quota us-central1")
     assert short.status is Status.FAILED
     assert "vCPUs: limit 1, an attempt needs 8" in short.detail
-    assert "8 of aiplatform.googleapis.com/custom_model_training_preemptible_cpus" in short.fix
+    assert "--quota-id=CustomModelTrainingPreemptibleCPUsPerProjectPerRegion --preferred-value=8" in short.fix
 
 
 def test_a_quota_that_is_enough_for_one_machine_fails_for_two(google: GoogleServer) -> None:
@@ -149,7 +157,7 @@ def test_a_quota_that_is_enough_for_one_machine_fails_for_two(google: GoogleServ
     short = found("spot quota us-central1", settings_with("hardware", count=2))
     assert short.status is Status.FAILED
     assert short.detail == "NVIDIA_L4: limit 1, an attempt needs 2; vCPUs: limit 8, an attempt needs 16"
-    assert "request 2 of aiplatform.googleapis.com/custom_model_training_preemptible_nvidia_l4_gpus and 16" in short.fix
+    assert [part.split(" ")[0] for part in short.fix.split("--preferred-value=")[1:]] == ["2", "16"]
 
 
 @pytest.mark.usefixtures("google")
@@ -169,10 +177,10 @@ def test_a_quota_that_google_does_not_know_is_unknown(google: GoogleServer) -> N
 
 def test_a_quota_too_small_fails_although_another_is_unknown(google: GoogleServer) -> None:
     del google.answers[f"{METRICS}nvidia_l4_gpus"]
-    google.answers[f"{METRICS}cpus"] = metric(4)
+    google.answers[f"{METRICS}g2_cpus"] = metric(4)
     short = found("on-demand quota us-central1")
     assert short.status is Status.FAILED
-    assert "nvidia" not in short.fix
+    assert "GPUs" not in short.fix
 
 
 @pytest.mark.usefixtures("google")

@@ -108,6 +108,6 @@ def google_project() -> Iterator[GoogleServer]:
             f"{METRICS}preemptible_nvidia_l4_gpus": metric(1),
             f"{METRICS}preemptible_cpus": metric(8),
             f"{METRICS}nvidia_l4_gpus": metric(4),
-            f"{METRICS}cpus": metric(-1),
+            f"{METRICS}g2_cpus": metric(-1),
         }
         yield server

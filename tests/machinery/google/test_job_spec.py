@@ -29,7 +29,7 @@ def pool(run: Run) -> dict[str, Any]:
     return dict(found)
 
 
-def test_a_job_is_one_machine_with_the_image_the_disk_and_the_account_that_were_asked_for() -> None:
+def test_a_job_is_one_machine_with_the_image_and_the_account_that_were_asked_for() -> None:
     run = samples.run(samples.attempt(), service_account="trainer@our-project.iam.gserviceaccount.com")
     found = pool(run)
     assert found["machineSpec"] == {
@@ -38,9 +38,25 @@ def test_a_job_is_one_machine_with_the_image_the_disk_and_the_account_that_were_
         "acceleratorCount": 1,
     }
     assert found["replicaCount"] == "1"
-    assert found["diskSpec"] == {"bootDiskType": "pd-ssd", "bootDiskSizeGb": 100}
     assert found["containerSpec"]["imageUri"] == run.spec.image
     assert wire(run, run.attempts[0])["jobSpec"]["serviceAccount"] == "trainer@our-project.iam.gserviceaccount.com"
+
+
+@pytest.mark.parametrize(
+    ("gb", "disk_type", "asked"),
+    [
+        pytest.param(100, "", None, id="the default fits every machine type"),
+        pytest.param(200, "", {"bootDiskSizeGb": 200}, id="a size"),
+        pytest.param(
+            100, "hyperdisk-balanced", {"bootDiskType": "hyperdisk-balanced", "bootDiskSizeGb": 100}, id="a type"
+        ),
+    ],
+)
+def test_a_boot_disk_is_asked_for_only_where_the_settings_state_one(
+    gb: int, disk_type: str, asked: dict[str, Any] | None
+) -> None:
+    machine = replace(samples.SPEC.machine, boot_disk_gb=gb, boot_disk_type=disk_type)
+    assert pool(samples.run(samples.attempt(), machine=machine)).get("diskSpec") == asked
 
 
 def test_a_machine_without_a_gpu_names_none() -> None:

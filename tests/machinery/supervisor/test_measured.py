@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from spot.core.run import Run, RunState
+from spot.core.run import Outcome, Provisioning, Run, RunState
 from spot.storage import paths
 from spot.storage.base import ABSENT, Written
 from spot.storage.records import codec
@@ -55,6 +55,24 @@ def test_the_newest_succeeded_run_tells_how_long_training_and_tail_take() -> Non
     found = measured_work(project.ledger, project.models, samples.spec(), NOW)
     assert found
     assert (found.run, found.work, found.tail) == (run(5).id, timedelta(hours=2), timedelta(seconds=200))
+
+
+def test_the_starts_of_earlier_runs_are_learnt_from_the_ledger() -> None:
+    project = Project()
+    starts = samples.ended(Outcome.PREEMPTED, intended_at=after(hours=0), advanced_at=after(hours=0, minutes=44))
+    slow = samples.ended(
+        Outcome.SUCCEEDED,
+        provisioning=Provisioning.ON_DEMAND,
+        intended_at=after(hours=1),
+        advanced_at=after(hours=2),
+    )
+    project.closed(
+        run(4, attempts=(replace(starts, id="a1"), replace(slow, id="a2")), expected_start=timedelta(minutes=24))
+    )
+    found = measured_work(project.ledger, project.models, samples.spec(), NOW)
+    assert found
+    assert found.expected_start == timedelta(minutes=39)  # 24, then 30 % towards 44 and 60
+    assert found.worst_start == timedelta(minutes=75)  # the slowest on-demand start, and a quarter
 
 
 @pytest.mark.parametrize(

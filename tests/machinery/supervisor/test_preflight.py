@@ -25,7 +25,8 @@ PRICES = {
 
 def lines(*arguments: str, save_s: float | None = None, **changes: Any) -> list[str]:
     save = None if save_s is None else timedelta(seconds=save_s)
-    run = samples.run(arguments=arguments, **{"usd_per_hour": PRICES, **changes})
+    regions = {"regions": ("us-central1",)} if "machine" in changes else {}  # where every GPU is
+    run = samples.run(arguments=arguments, **{"usd_per_hour": PRICES, **regions, **changes})
     return [*filter(None, [error(run)]), *warnings(run, save)]
 
 
@@ -115,10 +116,10 @@ def test_the_budget_is_measured_by_what_may_run(strategy: Strategy, budget: floa
 
 
 def test_a_budget_without_a_known_price_is_refused() -> None:
-    [line] = lines(budget_usd=50.0, regions=("us-east4", "mars-north1"))
+    [line] = lines(budget_usd=50.0, regions=("us-east4", "us-west1"))
 
     assert line == (
-        "a budget of $50.00 cannot be enforced: no price is known for g2-standard-8 with NVIDIA_L4 in mars-north1."
+        "a budget of $50.00 cannot be enforced: no price is known for g2-standard-8 with NVIDIA_L4 in us-west1."
         " Omit the budget, or choose other --regions"
     )
     assert lines(budget_usd=50.0, usd_per_hour={}) != []
@@ -192,6 +193,23 @@ def test_flex_start_is_refused_with_a_gpu_that_it_does_not_have(count: int) -> N
     assert line.endswith(f"not {'2 x ' if count > 1 else ''}n1-standard-8 with NVIDIA_TESLA_T4: set it to false")
     assert lines(machine=t4) == []
     assert lines(flex_start=True) == []
+
+
+def test_a_small_a3_is_refused_unless_the_strategy_is_spot() -> None:
+    a3 = Machine(type="a3-highgpu-1g", accelerator="NVIDIA_H100_80GB", accelerator_count=1, boot_disk_gb=100)
+    for strategy in (Strategy.HYBRID, Strategy.ON_DEMAND):
+        [line] = lines(machine=a3, strategy=strategy)
+        assert line.startswith(
+            f"policy.strategy is {strategy}, and a3-highgpu-1g exists on spot and as FLEX_START only"
+        )
+    assert lines(machine=a3, strategy=Strategy.SPOT) == []
+
+
+def test_a_region_whose_training_lacks_the_gpu_is_refused_with_the_regions_that_have_it() -> None:
+    t4 = Machine(type="n1-standard-8", accelerator="NVIDIA_TESLA_T4", accelerator_count=1, boot_disk_gb=100)
+    [line] = lines(machine=t4, regions=("us-central1", "us-east4"))
+    assert line.startswith("Vertex AI does not train with NVIDIA_TESLA_T4 in us-east4, as far as is known, but in us-")
+    assert lines(machine=t4, regions=("us-central1",)) == []
 
 
 def test_an_interval_is_judged_by_the_preemptions_of_all_machines() -> None:

@@ -19,11 +19,13 @@ from spot.core.errors import Exit, SpotError
 from spot.core.format import hours, named
 from spot.core.run import Machine, Provisioning, Strategy
 from spot.core.tables import table
+from spot.google.machine_types import training_regions
 from spot.pricing.estimate import MTBF, Assumptions, Course, Estimate, assumptions, estimates, mtbf, on_demand, on_spot
 from spot.pricing.quotes import FEE, Quote, age_warning, described, quotes
 from spot.pricing.refresh import fetch
 from spot.pricing.table import FILE, save
-from spot.supervisor.submit import overridden
+from spot.supervisor import preflight
+from spot.supervisor.submit import SubmitError, overridden, run_of
 
 Courses = Mapping[Provisioning, Course | None]
 """None for a run that never ends."""
@@ -64,9 +66,16 @@ def prices(options: Namespace) -> int:
 
 def estimate(options: Namespace) -> int:
     settings, now = overridden(load(options.settings), overrides(options)), datetime.now(UTC)
-    machine, policy, regions = settings.machine(), settings.policy_config(), settings.cloud.regions
-    found = quotes(machine, regions, settings.price_table())
-    if not found:
+    run = run_of(settings, None, now, image=settings.cloud.image, arguments=settings.arguments())
+    if error := preflight.machine_error(run):
+        raise SubmitError(error)
+    machine, policy = run.spec.machine, run.spec.policy
+    regions, prices = policy.regions, settings.price_table()
+    trains = training_regions(machine.accelerator)
+    others = [region for region in prices.regions(machine.type) if region in trains or not trains]
+    found = quotes(machine, dict.fromkeys((*regions, *others)), prices)
+    ours = [one for one in found if one.region in regions]
+    if not ours:
         raise SpotError(f"{UNKNOWN} for {described(machine)} in {', '.join(regions)}", fix="spot prices --all")
     each = timedelta(hours=options.mtbf_hours) if options.mtbf_hours else MTBF
     assumed = assumptions(policy, settings.arguments(), mtbf(machine, each))
@@ -76,13 +85,18 @@ def estimate(options: Namespace) -> int:
         Provisioning.ON_DEMAND: on_demand(policy.work, assumed),
         Provisioning.SPOT: on_spot(policy.work, assumed),
     }
-    unpriced, warning = _unpriced(found, regions), age_warning(found, now)
+    unpriced, warning = _unpriced(ours, regions), age_warning(ours, now)
     document = {
         "machine": machine,
         **named(policy, "work", "strategy"),
         "deadline_hours": deadline,
         "estimates": [
-            {**_quote_values(one.quote), **named(one, "on_demand_usd", "spot_usd", "saving")} for one in found_in
+            {
+                **_quote_values(one.quote),
+                "configured": one.quote.region in regions,
+                **named(one, "on_demand_usd", "spot_usd", "saving"),
+            }
+            for one in found_in
         ],
         "unpriced": unpriced,
         "courses": {kind: one and named(one, "preemptions", "billed", "total") for kind, one in courses.items()},
@@ -91,7 +105,8 @@ def estimate(options: Namespace) -> int:
     }
     parts: list[RenderableType] = [
         Text(f"{hours(policy.work)} of work on {described(machine)}, a boot disk of {machine.boot_disk_gb} GB"),
-        *("", _estimates_table(found_in, unpriced), "", _courses_table(courses, deadline)),
+        *("", _estimates_table(found_in, regions, unpriced), *_cheaper(found_in, regions, policy.strategy)),
+        *("", _courses_table(courses, deadline)),
         *_late(courses, deadline, policy.strategy),
         *("", _assumptions_table(assumed, machine), *_warned(warning)),
     ]
@@ -132,8 +147,8 @@ def _prices_table(found: Sequence[Quote], unpriced: Sequence[str]) -> Table:
     return shown
 
 
-def _estimates_table(found: Sequence[Estimate], unpriced: Sequence[str]) -> Table:
-    shown = table("region", ">$/h on-demand", ">$/h spot", ">run on-demand", ">run on spot", ">saving")
+def _estimates_table(found: Sequence[Estimate], regions: Sequence[str], unpriced: Sequence[str]) -> Table:
+    shown = table("region", ">$/h on-demand", ">$/h spot", ">run on-demand", ">run on spot", ">saving", "configured")
     for one in found:
         shown.add_row(
             one.quote.region,
@@ -142,10 +157,26 @@ def _estimates_table(found: Sequence[Estimate], unpriced: Sequence[str]) -> Tabl
             f"${one.on_demand_usd:.2f}",
             "" if one.spot_usd is None else f"${one.spot_usd:.2f}",
             "" if one.saving is None else _saving(one.saving),
+            "yes" if one.quote.region in regions else "",
         )
     for region in unpriced:
-        shown.add_row(region, UNKNOWN)
+        shown.add_row(region, UNKNOWN, *[""] * 4, "yes")
     return shown
+
+
+def _cheaper(found: Sequence[Estimate], regions: Sequence[str], strategy: Strategy) -> Iterator[RenderableType]:
+    """Say what the cheapest region would save, if it is not among the configured ones."""
+
+    def cost(one: Estimate) -> float:
+        return one.on_demand_usd if strategy is Strategy.ON_DEMAND or one.spot_usd is None else one.spot_usd
+
+    best, ours = min(found, key=cost), min((one for one in found if one.quote.region in regions), key=cost)
+    if (saved := cost(ours) - cost(best)) > 0:
+        yield ""
+        yield (
+            f"Add {best.quote.region} to cloud.regions: a run would cost ${saved:.2f} less than in {ours.quote.region}"
+            f" ({saved / cost(ours):.0%}). Reading a bucket in another region is billed."
+        )
 
 
 def _courses_table(courses: Courses, deadline: timedelta) -> Table:

@@ -19,7 +19,7 @@ from spot.config.load import load
 from spot.core.clock import SystemClock
 from spot.core.errors import Exit
 from spot.core.fields import one_line
-from spot.core.format import clock, named, plain
+from spot.core.format import clock, counted, named, plain
 from spot.core.run import Observation, Run, RunState
 from spot.core.tables import facts
 from spot.google import console_urls
@@ -102,7 +102,7 @@ def logs(options: Namespace) -> int:
 
 def export(options: Namespace) -> int:
     result = service.export(load(options.settings), options.run, options.step, options.folder)
-    lines = [f"step {result.step} of {result.run}, saved by {result.ranks} ranks, is in {options.folder}:"]
+    lines = [f"step {result.step} of {result.run}, saved by {counted(result.ranks, 'rank')}, is in {options.folder}:"]
     lines += [f"{name:24} {size / 1e6:10.1f} MB" for name, size in result.files.items()]
     console.show(named(result, "run", "step", "ranks", "files"), lines, options.json)
     return Exit.DONE

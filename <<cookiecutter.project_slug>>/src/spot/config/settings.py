@@ -97,7 +97,10 @@ class MachineSettings(BaseModel):
     accelerator_count: int = Field(
         1, ge=1, le=fields.MAX_GPUS, validate_default=True, description=f"a whole number from 1 to {fields.MAX_GPUS}"
     )
-    boot_disk_gb: int = Field(100, ge=50, le=64_000, description="a whole number from 50 to 64000")
+    boot_disk_gb: int = Field(100, ge=100, le=64_000, description="a whole number from 100 to 64000")
+    boot_disk_type: str = _text(
+        fields.DISK_TYPE.pattern, '"" for Vertex AI\'s choice, or as pd-ssd', default="", most=41
+    )
 
     @field_validator("accelerator")
     @classmethod
@@ -126,8 +129,8 @@ class PolicySettings(BaseModel):
     work_hours: Hours
     hand_over: Truth = True
     flex_start: Truth = False
-    provisioning_timeout_minutes: Minutes = 20
-    expected_start_minutes: Minutes = 24
+    provisioning_timeout_minutes: Minutes = 30
+    expected_start_minutes: Minutes = 15
     worst_start_minutes: Minutes = 25
     reconcile_interval_minutes: Minutes = 15
     max_checkpoint_interval_minutes: Minutes = 10
@@ -200,6 +203,7 @@ class Settings(BaseModel):
             accelerator=accelerator,
             accelerator_count=self.hardware.accelerator_count if accelerator else 0,
             boot_disk_gb=self.hardware.boot_disk_gb,
+            boot_disk_type=self.hardware.boot_disk_type,
         )
 
     def price_table(self) -> PriceTable:

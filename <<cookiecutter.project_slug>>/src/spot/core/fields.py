@@ -31,6 +31,7 @@ SERVICE_ACCOUNT = re.compile(r"[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com|")
 
 MACHINE_TYPE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")
 ACCELERATOR = re.compile(r"NVIDIA_[A-Z0-9_]+")
+DISK_TYPE = re.compile(r"[a-z][a-z0-9-]{1,40}|")
 
 GENERATION = re.compile(r"#\d+$")
 """Ends of `gs://` URIs that are pinned to a generation."""
@@ -62,6 +63,7 @@ Root = Annotated[str, ROOT]
 ServiceAccount = Annotated[str, SERVICE_ACCOUNT]
 MachineType = Annotated[str, MACHINE_TYPE]
 Accelerator = Annotated[str, ACCELERATOR]
+DiskType = Annotated[str, DISK_TYPE]
 Image = Annotated[str, IMAGE]
 JobName = Annotated[str, JOB]
 Process = Annotated[str, PROCESS]

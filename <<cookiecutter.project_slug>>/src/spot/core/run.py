@@ -78,6 +78,8 @@ class Machine:
     accelerator_count: fields.Gpus
     """GPUs of each machine, 0 without an accelerator."""
     boot_disk_gb: fields.Count
+    boot_disk_type: fields.DiskType = ""
+    """Empty: Vertex AI chooses."""
 
     @property
     def ranks(self) -> int:

@@ -50,6 +50,7 @@ count = {{machines}}
 [policy]
 deadline_hours = {DEADLINE / timedelta(hours=1)}
 work_hours = {WORK / timedelta(hours=1)}
+provisioning_timeout_minutes = 20
 expected_start_minutes = {START / MINUTE}
 worst_start_minutes = {(2 * START) / MINUTE + 10}
 reconcile_interval_minutes = {RECONCILE_INTERVAL / MINUTE + 2}

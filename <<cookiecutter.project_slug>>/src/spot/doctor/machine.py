@@ -1,10 +1,10 @@
-"""Check that each region has a zone with both the machine type and the GPU."""
+"""Check that Vertex AI trains with the GPU in each region, and that a zone has both the machine type and the GPU."""
 
 from urllib.parse import quote
 
 from spot.config.settings import Settings
 from spot.doctor.finding import Finding, failed, ok
-from spot.google.machine_types import compute_engine_name
+from spot.google.machine_types import compute_engine_name, training_regions
 from spot.google.rest import GoogleApi
 
 NAME = "machine"
@@ -25,6 +25,10 @@ def check(api: GoogleApi, settings: Settings) -> list[Finding]:
 
 def _region(region: str, named: str, zones: set[str], settings: Settings) -> Finding:
     check = f"{NAME} {region}"
+    trains = training_regions(settings.machine().accelerator)
+    if trains and region not in trains:
+        detail = f"Vertex AI does not train with {settings.hardware.accelerator} in {region}"
+        return failed(check, detail, f"set [cloud] regions in spot.toml to some of {', '.join(trains)}")
     there = sorted(zone for zone in zones if zone.rpartition("-")[0] == region)
     if there:
         return ok(check, f"{named} is in {', '.join(there)}")

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from spot.config.settings import Settings
 from spot.core.run import Machine, Provisioning, Strategy
 from spot.doctor.finding import Finding, Status, find
-from spot.google.machine_types import quota_name, vcpus
+from spot.google.machine_types import cpu_quota, gpu_quota, quota_id, vcpus
 from spot.google.rest import GoogleApi
 
 SERVICE = "aiplatform.googleapis.com"
@@ -42,14 +42,13 @@ def name(provisioning: Provisioning) -> str:
 
 def needs(machine: Machine, provisioning: Provisioning) -> tuple[Need, ...]:
     """Return the needs, GPUs first. Machines with GPUs need vCPU quota too."""
-    stem = f"{SERVICE}/custom_model_training_{'' if provisioning is Provisioning.ON_DEMAND else 'preemptible_'}"
-    each = vcpus(machine.type)
-    cpus = Need(metric=f"{stem}cpus", what="vCPUs", amount=each and each * machine.count)
+    on_demand, each = provisioning is Provisioning.ON_DEMAND, vcpus(machine.type)
+    metric = cpu_quota(machine.type, on_demand=on_demand)
+    cpus = Need(metric=f"{SERVICE}/{metric}", what="vCPUs", amount=each and each * machine.count)
     if not machine.accelerator:
         return (cpus,)
-    metric = f"{stem}{quota_name(machine.accelerator)}_gpus"
-    gpus = Need(metric=metric, what=machine.accelerator, amount=machine.count * machine.accelerator_count)
-    return (gpus, cpus)
+    metric, amount = gpu_quota(machine.accelerator, on_demand=on_demand), machine.count * machine.accelerator_count
+    return (Need(metric=f"{SERVICE}/{metric}", what=machine.accelerator, amount=amount), cpus)
 
 
 def limit(metric: Mapping[str, Any], region: str) -> float | None:
@@ -113,8 +112,15 @@ def _judged(need: Need, metric: Mapping[str, Any], region: str) -> tuple[Status,
 
 
 def _fix(needs: list[Need], region: str, settings: Settings, *, ask: bool) -> str:
+    project = settings.cloud.project
     metrics = " and ".join(f"{need.amount or 'enough'} of {need.metric}" for need in needs)
-    console = f"open https://console.cloud.google.com/iam-admin/quotas?project={settings.cloud.project}"
     if not ask:
+        console = f"open https://console.cloud.google.com/iam-admin/quotas?project={project}"
         return f"{console}, filter by region:{region}, and check that it allows {metrics}"
-    return f"{console}, filter by region:{region}, and request {metrics}; or remove {region} from [cloud] regions"
+    requests = " && ".join(
+        f"gcloud beta quotas preferences create --service={SERVICE} --project={project}"
+        f" --quota-id={quota_id(need.metric.partition('/')[2])} --preferred-value={need.amount}"
+        f" --dimensions=region={region} --email=YOUR-ADDRESS"
+        for need in needs
+    )
+    return f"{requests}  # or remove {region} from [cloud] regions"

@@ -16,8 +16,9 @@ def logs(job: str) -> str:
     return f"https://console.cloud.google.com/logs/query;query={query}?project={project}"
 
 
-def follow(job: str) -> str:
-    project, region, number = _parts(job)
+def follow(job: str, project: str) -> str:
+    """Return the command that follows a log. `project` is an id: gcloud refuses the number in the name of a job."""
+    _, region, number = _parts(job)
     return shlex.join(
         ["gcloud", "ai", "custom-jobs", "stream-logs", number, f"--region={region}", f"--project={project}"]
     )

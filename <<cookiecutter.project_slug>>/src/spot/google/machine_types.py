@@ -1,73 +1,45 @@
-"""Hold the table of machine families: vCPUs, memory, GPUs and local SSD of machine types, and the names of GPUs.
-
-From Compute Engine's machine families (https://cloud.google.com/compute/docs/machine-resource).
-"""
+"""Read the table of machine families and GPUs in machines.toml: vCPUs, memory, local SSD, names and regions."""
 
 import re
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-_ATTACHED: Mapping[str, Mapping[int, int]] = {
-    "NVIDIA_TESLA_T4": {1: 48, 2: 48, 4: 96},
-    "NVIDIA_TESLA_V100": {1: 12, 2: 24, 4: 48, 8: 96},
-    "NVIDIA_TESLA_P4": {1: 24, 2: 48, 4: 96},
-    "NVIDIA_TESLA_P100": {1: 16, 2: 32, 4: 96},
-}
-"""By their number, the most vCPUs of an n1 machine that is given these GPUs."""
-ATTACHABLE_GPUS = tuple(_ATTACHED)
-"""GPUs that an n1 machine is given. They have a price of their own."""
-_FLEX_START_GPUS = re.compile(r"NVIDIA_(L4|TESLA_A100|A100_80GB|H100(_MEGA)?_80GB|H200_141GB|B200)")
-CATALOGUE_GPUS: Mapping[str, str] = {
-    name.removeprefix("NVIDIA_").replace("_", " ").lower(): name
-    for name in (*ATTACHABLE_GPUS, "NVIDIA_L4", "NVIDIA_TESLA_A100", "NVIDIA_H100_80GB")
-} | {"tesla a100 80gb": "NVIDIA_A100_80GB"}
-"""Vertex AI's names by those in the price catalogue, in lower case, without `nvidia`."""
-_QUOTA_NAMES = {
-    "NVIDIA_H100_80GB": "nvidia_h100",
-    "NVIDIA_H100_MEGA_80GB": "nvidia_h100_mega",
-    "NVIDIA_H200_141GB": "nvidia_h200",
-}
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Family:
-    sizes: tuple[int, ...]
-    """vCPUs, or GPUs where `vcpus_per_gpu` is set: these names end in `g`."""
+    sizes: list[int]
     gpu: str | None = None
+    gpus: list[int] = field(default_factory=list)
     vcpus_per_gpu: int = 0
     series: str = ""
-    """As in the price catalogue, in lower case; empty if no price is assembled."""
     ram_gib: float = 0
-    """Per unit of `sizes`, like `local_ssd_gib`."""
     local_ssd_gib: int = 0
+    on_demand: list[int] = field(default_factory=list)
+
+    def parts(self, size: int) -> "MachineParts":
+        gpus = size if self.vcpus_per_gpu else self.gpus[self.sizes.index(size)] if self.gpus else 0
+        return MachineParts(
+            series=self.series,
+            vcpus=size * (self.vcpus_per_gpu or 1),
+            ram_gib=size * self.ram_gib,
+            gpu=self.gpu,
+            gpus=gpus if self.gpu else 0,
+            local_ssd_gib=size * self.local_ssd_gib,
+            on_demand=not self.on_demand or size in self.on_demand,
+        )
 
 
-_N1 = (4, 8, 16, 32, 64, 96)
-_A2, _A3 = (1, 2, 4, 8), (1, 2, 4, 8)
-_FAMILIES: Mapping[str, _Family] = {
-    "n1-standard": _Family(sizes=_N1, series="n1 predefined", ram_gib=3.75),
-    "n1-highmem": _Family(sizes=_N1, series="n1 predefined", ram_gib=6.5),
-    "n2-standard": _Family(sizes=(4, 8, 16, 32, 48, 64, 80, 96), series="n2", ram_gib=4),
-    "e2-standard": _Family(sizes=(4, 8, 16, 32), series="e2", ram_gib=4),
-    "g2-standard": _Family(sizes=(4, 8, 12, 16, 24, 32, 48, 96), gpu="NVIDIA_L4", series="g2", ram_gib=4),
-    "a2-highgpu": _Family(sizes=_A2, gpu="NVIDIA_TESLA_A100", vcpus_per_gpu=12, series="a2", ram_gib=85),
-    "a2-megagpu": _Family(sizes=(16,), gpu="NVIDIA_TESLA_A100", vcpus_per_gpu=6, series="a2", ram_gib=85),
-    "a2-ultragpu": _Family(
-        sizes=_A2, gpu="NVIDIA_A100_80GB", vcpus_per_gpu=12, series="a2", ram_gib=170, local_ssd_gib=375
-    ),
-    "a3-edgegpu": _Family(sizes=(8,), vcpus_per_gpu=26),
-    "a3-highgpu": _Family(
-        sizes=_A3, gpu="NVIDIA_H100_80GB", vcpus_per_gpu=26, series="a3", ram_gib=234, local_ssd_gib=750
-    ),
-    "a3-megagpu": _Family(sizes=(8,), gpu="NVIDIA_H100_MEGA_80GB", vcpus_per_gpu=26),
-    "a3-ultragpu": _Family(sizes=(8,), gpu="NVIDIA_H200_141GB", vcpus_per_gpu=28),
-    "a4-highgpu": _Family(sizes=(8,), gpu="NVIDIA_B200", vcpus_per_gpu=28),
-}
-_G2_GPUS = {24: 2, 48: 4, 96: 8}
-"""By vCPUs; the other sizes have one."""
-_WITHOUT_GPU = ("c2", "c2d", "c3", "c4", "e2", "m1", "m2", "m3", "n2", "n2d", "n4")
-_SIZED_BY_VCPUS = re.compile(r"[a-z][a-z0-9]*-(?:standard|high[a-z]+|ultramem|megamem)-([1-9][0-9]*)(?:-lssd)?")
-_SIZED_BY_GPUS = re.compile(r"([a-z0-9]+-[a-z]+)-([1-9][0-9]?)g")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Gpu:
+    quota: str
+    sku: list[str]
+    n1: dict[str, int] = field(default_factory=dict)
+    flex_start: bool = False
+    blackwell: bool = False
+    regions: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,42 +52,46 @@ class MachineParts:
     gpu: str | None
     gpus: int
     local_ssd_gib: int
+    on_demand: bool
+    """Whether it exists on demand, and not as spot and FLEX_START only."""
 
 
-def _parts(family: _Family, size: int) -> MachineParts:
-    gpus = size if family.vcpus_per_gpu else _G2_GPUS.get(size, 1)
-    return MachineParts(
-        series=family.series,
-        vcpus=size * (family.vcpus_per_gpu or 1),
-        ram_gib=size * family.ram_gib,
-        gpu=family.gpu,
-        gpus=gpus if family.gpu else 0,
-        local_ssd_gib=size * family.local_ssd_gib,
-    )
+def _tables() -> dict[str, Any]:
+    return tomllib.loads((files("spot.google") / "machines.toml").read_text(encoding="utf-8"))
 
 
-PRICED: Mapping[str, MachineParts] = {
-    f"{name}-{size}{'g' if family.vcpus_per_gpu else ''}": _parts(family, size)
+_FAMILIES: Mapping[str, _Family] = {name: _Family(**values) for name, values in _tables()["families"].items()}
+_GPUS: Mapping[str, _Gpu] = {name: _Gpu(**values) for name, values in _tables()["gpus"].items()}
+_REFUSED: frozenset[str] = frozenset(_tables()["refused"]["gpus"])
+_MACHINES: Mapping[str, MachineParts] = {
+    f"{name}-{size}{'g' if family.vcpus_per_gpu else ''}": family.parts(size)
     for name, family in _FAMILIES.items()
-    if family.series
     for size in family.sizes
 }
+PRICED: Mapping[str, MachineParts] = {name: parts for name, parts in _MACHINES.items() if parts.series}
 """The machine types whose price is assembled from their parts."""
+ATTACHABLE_GPUS = tuple(name for name, gpu in _GPUS.items() if gpu.n1)
+"""GPUs that an n1 machine is given. They have a price of their own."""
+CATALOGUE_GPUS: Mapping[str, str] = {sku: name for name, gpu in _GPUS.items() for sku in gpu.sku}
+"""Vertex AI's names by those in the price catalogue, in lower case, without `nvidia`."""
+SERIES = tuple(sorted({family.series for family in _FAMILIES.values() if family.series}))
+_WITHOUT_GPU = ("c2", "c2d", "c3", "c4", "e2", "m1", "m2", "m3", "n2", "n2d", "n4")
+_OWN_CPU_QUOTA = ("a2", "a3", "c2", "g2", "m1", "n2", "n4")
+_SIZED_BY_VCPUS = re.compile(r"[a-z][a-z0-9]*-(?:standard|high[a-z]+|ultramem|megamem)-([1-9][0-9]*)(?:-lssd)?")
 
 
 def vcpus(machine_type: str) -> int | None:
     """Return the number of vCPUs, None if it is not known."""
-    if match := _SIZED_BY_VCPUS.fullmatch(machine_type):
-        return int(match[1])
-    match = _SIZED_BY_GPUS.fullmatch(machine_type)
-    family = _FAMILIES.get(match[1]) if match else None
-    if match is None or family is None or int(match[2]) not in family.sizes:
-        return None
-    return int(match[2]) * family.vcpus_per_gpu or None
+    if parts := _MACHINES.get(machine_type):
+        return parts.vcpus
+    match = _SIZED_BY_VCPUS.fullmatch(machine_type)
+    return int(match[1]) if match else None
 
 
 def wrong_accelerator(machine_type: str, accelerator: str) -> str | None:
     """Return why this GPU, or `none`, does not go with the machine type. None if it does, or nothing is known."""
+    if accelerator in _REFUSED:
+        return f"Vertex AI or the PyTorch of this project no longer supports {accelerator}: use NVIDIA_TESLA_T4 on n1"
     family = _FAMILIES.get(machine_type.rpartition("-")[0])
     if family and family.gpu:
         allowed: tuple[str, ...] = (family.gpu,)
@@ -130,21 +106,35 @@ def wrong_accelerator(machine_type: str, accelerator: str) -> str | None:
 
 def wrong_count(machine_type: str, accelerator: str, count: int) -> str | None:
     """Return how many GPUs the machine type has. None if these may be `count`, or nothing is known."""
-    if machine_type.startswith("n1-") and (most := _ATTACHED.get(accelerator)):
-        counts = [number for number, cpus in most.items() if (vcpus(machine_type) or 0) <= cpus]
+    if machine_type.startswith("n1-") and (gpu := _GPUS.get(accelerator)) and gpu.n1:
+        counts = [int(number) for number, most in gpu.n1.items() if (vcpus(machine_type) or 0) <= most]
         numbers = " or ".join(map(str, counts))
         return None if count in counts else f"{machine_type} goes with {numbers} {accelerator}"
-    built_in = None
-    if (match := _SIZED_BY_GPUS.fullmatch(machine_type)) and match[1] in _FAMILIES and _FAMILIES[match[1]].gpu:
-        built_in = int(match[2])
-    elif (parts := PRICED.get(machine_type)) and parts.gpu:
-        built_in = parts.gpus
-    return None if built_in in (None, count) else f"{machine_type} has {built_in}"
+    parts = _MACHINES.get(machine_type)
+    return None if parts is None or parts.gpus in (0, count) else f"{machine_type} has {parts.gpus}"
+
+
+def on_demand_offers(machine_type: str) -> bool:
+    """Return whether the machine type exists on demand, as far as it is known."""
+    return machine_type not in _MACHINES or _MACHINES[machine_type].on_demand
 
 
 def flex_start_offers(accelerator: str | None) -> bool:
     """Return whether FLEX_START has this GPU."""
-    return bool(_FLEX_START_GPUS.fullmatch(accelerator or ""))
+    gpu = _GPUS.get(accelerator or "")
+    return gpu is not None and gpu.flex_start
+
+
+def is_blackwell(accelerator: str | None) -> bool:
+    """Return whether the GPU needs a PyTorch with CUDA 12.8 or newer."""
+    gpu = _GPUS.get(accelerator or "")
+    return gpu is not None and gpu.blackwell
+
+
+def training_regions(accelerator: str | None) -> list[str]:
+    """Return the regions whose training has this GPU, empty if it is not known."""
+    gpu = _GPUS.get(accelerator or "")
+    return gpu.regions if gpu else []
 
 
 def compute_engine_name(accelerator: str) -> str:
@@ -152,10 +142,23 @@ def compute_engine_name(accelerator: str) -> str:
     return accelerator.lower().replace("_", "-")
 
 
-def quota_name(accelerator: str) -> str:
-    """Return the name of a GPU in a quota metric, such as `custom_model_training_preemptible_nvidia_l4_gpus`.
+def cpu_quota(machine_type: str, *, on_demand: bool) -> str:
+    """Return the quota metric of vCPUs. On demand each family has its own, except N1 and E2, which share one."""
+    family = machine_type.split("-", maxsplit=1)[0]
+    if not on_demand:
+        return "custom_model_training_preemptible_cpus"
+    return f"custom_model_training_{f'{family}_' if family in _OWN_CPU_QUOTA else ''}cpus"
 
-    Google's guides and messages show t4, l4, a100_80gb, h100 and h100_mega. The other names are inferred: they drop
-    TESLA and the size of the memory.
-    """
-    return _QUOTA_NAMES.get(accelerator, accelerator.lower().replace("nvidia_tesla_", "nvidia_"))
+
+def gpu_quota(accelerator: str, *, on_demand: bool) -> str:
+    """Return the quota metric of a GPU, such as `custom_model_training_preemptible_nvidia_l4_gpus`."""
+    gpu = _GPUS.get(accelerator)
+    name = gpu.quota if gpu else accelerator.lower().removeprefix("nvidia_").removeprefix("tesla_")
+    return f"custom_model_training_{'' if on_demand else 'preemptible_'}nvidia_{name}_gpus"
+
+
+def quota_id(metric: str) -> str:
+    """Return the id of a metric in Cloud Quotas, such as `CustomModelTrainingPreemptibleL4GPUsPerProjectPerRegion`."""
+    special = {"preemptible": "Preemptible", "nvidia": "", "gpus": "GPUs", "cpus": "CPUs"}
+    parts = metric.removeprefix("custom_model_training_").split("_")
+    return f"CustomModelTraining{''.join(special.get(part, part.upper()) for part in parts)}PerProjectPerRegion"

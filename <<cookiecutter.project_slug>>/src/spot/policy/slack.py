@@ -61,8 +61,8 @@ class Slack:
             work=timedelta() if seen.completed_at else work,
             likely_work=timedelta() if seen.completed_at else likely_work,
             total_work=total_work,
-            expected_start=_expected_start(policy.expected_start, run.attempts),
-            worst_start=_worst_start(policy.worst_start, run.attempts),
+            expected_start=expected_start(policy.expected_start, run.attempts),
+            worst_start=worst_start(policy.worst_start, run.attempts),
             reconcile_interval=policy.reconcile_interval,
             max_checkpoint_interval=policy.max_checkpoint_interval
             + (progress.longest_evaluation if progress else timedelta()),
@@ -186,14 +186,16 @@ def _starts(attempts: tuple[Attempt, ...]) -> Iterator[tuple[Provisioning, timed
             yield attempt.provisioning, attempt.advanced_at - attempt.intended_at
 
 
-def _expected_start(prior: timedelta, attempts: tuple[Attempt, ...]) -> timedelta:
+def expected_start(prior: timedelta, attempts: tuple[Attempt, ...]) -> timedelta:
+    """Return the moving average of the observed starts, from `prior` on."""
     expected = prior
     for _, took in _starts(attempts):
         expected += NEW_START_WEIGHT * (took - expected)
     return expected
 
 
-def _worst_start(stated: timedelta, attempts: tuple[Attempt, ...]) -> timedelta:
+def worst_start(stated: timedelta, attempts: tuple[Attempt, ...]) -> timedelta:
+    """Return the stated worst case of on-demand, or more if an observed start took longer."""
     on_demand = (took for provisioning, took in _starts(attempts) if provisioning is Provisioning.ON_DEMAND)
     slowest = max(on_demand, default=timedelta())
     return slowest * SLOW_START_MARGIN if slowest > stated else stated

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from spot.core.errors import SpotError
+from spot.core.format import counted
 from spot.core.run import Machine
 from spot.pricing.estimate import mtbf
 from spot.pricing.quotes import described
@@ -109,8 +110,8 @@ def _supply(trace: Trace, origin: str, machine: Machine, notes: Sequence[str], s
     most = max(max(series.counts) for series in trace.series.values())
     if most < machine.ranks:
         raise SpotError(
-            f"{trace.name} counts at most {most} machines with one GPU, and {described(machine)} needs {machine.ranks}"
-            " together: use --mtbf-hours and --outage-minutes, or a --trace with larger counts"
+            f"{trace.name} counts at most {counted(most, 'machine')} with one GPU, and {described(machine)} needs"
+            f" {machine.ranks} together: use --mtbf-hours and --outage-minutes, or a --trace with larger counts"
         )
     gaps = [line for line in [trace.gap_warning(trace.regions)] if line]
     return Supply(trace=trace, origin=origin, machines=machine.ranks, notes=(*notes, *gaps))

@@ -4,9 +4,9 @@ import math
 from datetime import timedelta
 from itertools import chain
 
-from spot.core.format import hours
+from spot.core.format import counted, hours
 from spot.core.run import Provisioning, Run, Strategy
-from spot.google.machine_types import flex_start_offers
+from spot.google.machine_types import flex_start_offers, on_demand_offers, training_regions
 from spot.policy.slack import counted_work
 from spot.pricing.estimate import RESTORE, mtbf, seconds
 from spot.pricing.quotes import described
@@ -25,7 +25,7 @@ _KINDS = {
 
 def warnings(run: Run, save: timedelta | None) -> list[str]:
     """Return the findings that `--force` overrides. `save` is the time until a checkpoint is durable."""
-    return [line for line in (_slow_save(run, save), _long(run, save), _poor(run)) if line]
+    return [line for line in (_outside(run), _slow_save(run, save), _long(run, save), _poor(run)) if line]
 
 
 def notes(run: Run) -> list[str]:
@@ -102,7 +102,12 @@ def _long(run: Run, save: timedelta | None) -> str | None:
 
 def error(run: Run) -> str | None:
     """Return the first finding that no `--force` overrides."""
-    return _unenforced(run) or _unshared(run) or _no_flex_start(run)
+    return _unenforced(run) or machine_error(run)
+
+
+def machine_error(run: Run) -> str | None:
+    """Return why the machines cannot run this training with these settings, None if they can."""
+    return _unshared(run) or _no_flex_start(run) or _no_on_demand(run)
 
 
 def step(run: Run) -> tuple[int, int]:
@@ -130,7 +135,7 @@ def _unshared(run: Run) -> str | None:
         return None
     below, each = samples - rest, f" in {flags.accumulate} forward passes each" if flags.accumulate > 1 else ""
     return (
-        f"--batch-size {samples} cannot be shared evenly by {ranks} ranks{each} ({described(machine)}):"
+        f"--batch-size {samples} cannot be shared evenly by {counted(ranks, 'rank')}{each} ({described(machine)}):"
         f" use {f'{below} or ' if below else ''}{below + ranks * flags.accumulate}"
     )
 
@@ -142,6 +147,29 @@ def _no_flex_start(run: Run) -> str | None:
     return (
         f"policy.flex_start is true, and FLEX_START has L4, A100, H100, H200 and B200 only, not"
         f" {described(run.spec.machine)}: set it to false"
+    )
+
+
+def _no_on_demand(run: Run) -> str | None:
+    """Report a strategy that needs on-demand on a machine type that does not have it."""
+    machine, strategy = run.spec.machine, run.spec.policy.strategy
+    if strategy is Strategy.SPOT or on_demand_offers(machine.type):
+        return None
+    return (
+        f"policy.strategy is {strategy}, and {machine.type} exists on spot and as FLEX_START only: set it to spot,"
+        " which promises no deadline, or use a larger machine.type"
+    )
+
+
+def _outside(run: Run) -> str | None:
+    """Report regions whose training lacks the GPU. Each create there costs time."""
+    accelerator = run.spec.machine.accelerator
+    trains = training_regions(accelerator)
+    if not trains or not (outside := [region for region in run.spec.policy.regions if region not in trains]):
+        return None
+    return (
+        f"Vertex AI does not train with {accelerator} in {', '.join(outside)}, as far as is known, but in"
+        f" {', '.join(trains)}: change cloud.regions"
     )
 
 

@@ -194,7 +194,7 @@ def logs(ledger: Ledger, run_id: str, attempt_id: str | None = None) -> LogLinks
         attempt=newest.id,
         logs=console_urls.logs(newest.job),
         console=console_urls.console(newest.job),
-        follow=console_urls.follow(newest.job),
+        follow=console_urls.follow(newest.job, run.spec.project),
     )
 
 

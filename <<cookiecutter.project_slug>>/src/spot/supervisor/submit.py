@@ -144,7 +144,13 @@ def plan_submit(settings: Settings, options: SubmitOptions, now: datetime) -> Su
         except SpotError as error:
             notes.append(f"the last run was not read: {error}")
     if measured:
-        run = run.with_policy(work=measured.work, work_is_measured=True, tail=measured.tail)
+        run = run.with_policy(
+            work=measured.work,
+            work_is_measured=True,
+            tail=measured.tail,
+            expected_start=measured.expected_start,
+            worst_start=measured.worst_start,
+        )
     planned = plan_priced(settings, options, run)
     return replace(planned, notes=(*planned.notes, *notes), measured_by=measured.run if measured else None)
 

@@ -7,6 +7,7 @@ from typing import Protocol
 from spot.core.fields import GENERATION
 from spot.core.history import TrainingProgress
 from spot.core.run import Attempt, Observation, Run, RunState, Spec
+from spot.policy.slack import expected_start, worst_start
 from spot.storage.base import Damaged, NewerFormat, Store
 from spot.storage.factory import open_store
 from spot.storage.records import completion, evaluation, lease, manifest, markers
@@ -85,6 +86,9 @@ class MeasuredWork:
     work: timedelta
     tail: timedelta
     """The last save and the results, a part of `work`."""
+    expected_start: timedelta
+    worst_start: timedelta
+    """As the starts of that run and of the runs before it were."""
 
 
 def measured_work(ledger: Ledger, models: Store, spec: Spec, now: datetime) -> MeasuredWork | None:
@@ -101,8 +105,14 @@ def measured_work(ledger: Ledger, models: Store, spec: Spec, now: datetime) -> M
         except (Damaged, NewerFormat):
             continue
         if complete and complete.compute_seconds:
-            tail = timedelta(seconds=complete.tail_seconds)
-            return MeasuredWork(run=run.id, work=timedelta(seconds=complete.compute_seconds) + tail, tail=tail)
+            tail, policy = timedelta(seconds=complete.tail_seconds), run.spec.policy
+            return MeasuredWork(
+                run=run.id,
+                work=timedelta(seconds=complete.compute_seconds) + tail,
+                tail=tail,
+                expected_start=expected_start(policy.expected_start, run.attempts),
+                worst_start=worst_start(spec.policy.worst_start, run.attempts),
+            )
     return None
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from spot.core.format import counted
 from spot.storage.base import Damaged
 from spot.storage.records.manifest import Json
 from spot.trainer.checkpoint import pytree, serialize
@@ -246,8 +247,8 @@ class TrainingState:
         for name in saved:
             if resized and self._differs(name):
                 raise UsageError(
-                    f"the position of {name} was saved by {world} ranks, and there are {self._group.world}: use the"
-                    " same number of machines and GPUs, or a loader of the session"
+                    f"the position of {name} was saved by {counted(world, 'rank')}, and there are {self._group.world}:"
+                    " use the same number of machines and GPUs, or a loader of the session"
                 )
         parts = {name: pytree.unpack(value, tensors) for name, value in packed.items()}
         for name, module in self.tracked.items():

@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from spot.core.format import counted
 from spot.trainer.checkpoint import boxes
 from spot.trainer.distributed.group import Group
 from spot.trainer.runtime.errors import UsageError
@@ -38,7 +39,7 @@ def spread(model: nn.Module, kind: Parallel, precision: Precision, group: Group)
         _shard(plain, group.world, reshard=True if average else None)
     if average:
         return model
-    _log.info("%s on %d ranks%s", "fsdp" if sharded else "ddp", group.world, f": {reason}" if reason else "")
+    _log.info("%s on %s%s", "fsdp" if sharded else "ddp", counted(group.world, "rank"), f": {reason}" if reason else "")
     # Otherwise DDP arranges the gradients anew after the first backward pass of each process, and a resumed process
     # adds them up in another order than an uninterrupted one.
     return model if sharded else Replicated(model, find_unused_parameters=True)
