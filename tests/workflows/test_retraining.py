@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from spot.core.run import Outcome, Provisioning, RunState, Strategy
+from spot.storage.factory import open_store
 from tests.workflows.act import VARIABLES, Act, lines
 from tests.workflows.cloud import Cloud
 
@@ -70,7 +71,9 @@ def test_a_scheduled_run_completes_despite_a_preemption_and_supervise_is_on_whil
 
 def test_a_dispatch_submits_its_inputs_with_the_existing_image(team: Cloud, act: Act) -> None:
     team.push(act.commit, f"sha256:{9:064d}")
-    data = "gs://data/two words; $(touch pwned) `touch pwned`#7"
+    name = "two words; $(touch pwned) `touch pwned`#7"
+    open_store(team.uri).write(name, b"data", if_generation=0)
+    data = f"{team.uri}/{name}"
     inputs = {
         "strategy": "on-demand",
         "deadline_hours": "6.5",

@@ -97,6 +97,42 @@ def test_a_run_bears_the_date_of_its_workflow_run_however_late_it_is_run_again(t
     assert team.creates() == 1
 
 
+@pytest.mark.parametrize("event", ["schedule", "workflow_dispatch"])
+def test_only_a_schedule_skips_a_run_that_would_train_the_same_model(
+    team: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: str
+) -> None:
+    monkeypatch.setenv("GITHUB_EVENT_NAME", "schedule")
+    assert workflow.main(["retrain"]) == Exit.DONE
+    team.complete()
+    assert workflow.main(["supervise"]) == Exit.DONE
+    first = run_id(team)
+    (tmp_path / "summary").unlink()
+    monkeypatch.setenv("GITHUB_RUN_ID", "8")
+    monkeypatch.setenv("GITHUB_EVENT_NAME", event)
+    team.github.created["8"] = datetime.now(UTC)
+    assert workflow.main(["retrain"]) == Exit.DONE
+    is_skipped = event == "schedule"
+    assert team.creates() == (1 if is_skipped else 2)
+    line = f"No run was submitted: data, sources of the image, configuration and machine are those of run {first}"
+    assert (line in (tmp_path / "summary").read_text()) == is_skipped
+    assert supervised(team)
+
+
+def test_a_schedule_trains_again_after_a_change_of_the_sources(
+    team: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_EVENT_NAME", "schedule")
+    assert workflow.main(["retrain"]) == Exit.DONE
+    team.complete()
+    assert workflow.main(["supervise"]) == Exit.DONE
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "model.py").write_text("LAYERS = 3\n")
+    monkeypatch.setenv("GITHUB_RUN_ID", "8")
+    team.github.created["8"] = datetime.now(UTC)
+    assert workflow.main(["retrain"]) == Exit.DONE
+    assert team.creates() == 2
+
+
 def test_a_closed_run_leaves_its_report_in_the_bucket(team: Cloud) -> None:
     assert workflow.main(["retrain"]) == Exit.DONE
     team.crash()

@@ -14,7 +14,7 @@ from spot.storage.base import ABSENT, Written
 from spot.storage.records import codec
 from spot.storage.records.completion import Completion
 from spot.storage.records.ledger import Ledger
-from spot.supervisor.training_status import measured_work
+from spot.supervisor.training_status import measured_work, succeeded
 from tests.machinery import samples
 from tests.machinery.desk import WEEKLY, Desk
 from tests.machinery.samples import after
@@ -39,7 +39,7 @@ class Project:
         self.models.write(paths.output(run.id, paths.COMPLETION), codec.encode(done), if_generation=ABSENT)
 
     def measured_by(self, run: Run) -> str | None:
-        found = measured_work(self.ledger, self.models, run.spec, NOW)
+        found = measured_work(succeeded(self.ledger, NOW), self.models, run.spec)
         return found.run if found else None
 
 
@@ -52,7 +52,7 @@ def test_the_newest_succeeded_run_tells_how_long_training_and_tail_take() -> Non
     project.closed(run(4), compute=1.0)
     project.closed(run(5))
     project.closed(run(6, RunState.FAILED))
-    found = measured_work(project.ledger, project.models, samples.spec(), NOW)
+    found = measured_work(succeeded(project.ledger, NOW), project.models, samples.spec())
     assert found
     assert (found.run, found.work, found.tail) == (run(5).id, timedelta(hours=2), timedelta(seconds=200))
 
@@ -88,8 +88,8 @@ def test_another_training_tells_nothing(changes: dict[str, Any]) -> None:
 
 def test_the_same_training_on_newer_data_tells_it() -> None:
     project = Project()
-    project.closed(run(4, arguments=("--data", "gs://bucket/data#1")))
-    assert project.measured_by(run(9, arguments=("--data", "gs://bucket/data#2"))) == run(4).id
+    project.closed(run(4, dataset=f"datasets/{4:064x}.json"))
+    assert project.measured_by(run(9, dataset=f"datasets/{9:064x}.json")) == run(4).id
 
 
 def test_damage_and_a_run_that_measured_nothing_are_passed_over() -> None:

@@ -13,10 +13,9 @@ import requests
 
 from spot.core.run import Provisioning, Strategy
 from spot.emulators.faults import Method
+from spot.storage.records import dataset
 from spot.supervisor import service
 from spot.supervisor.submit import SubmitError, new_id, plan
-from spot.trainer.data.pinned import list_pinned
-from spot.trainer.runtime.errors import UsageError
 from tests.machinery import samples
 from tests.machinery.desk import DIGEST, IMAGE, WEEKLY, Desk, unreachable_url
 from tests.machinery.google.google_project import google_project
@@ -208,11 +207,29 @@ def test_a_registry_that_does_not_answer_may_be_asked_again(desk: Desk, monkeypa
     assert desk.objects() == []
 
 
-def test_data_in_the_bucket_is_pinned_to_its_generation(desk: Desk) -> None:
+@pytest.mark.parametrize("below", ["train.npz", "", "*.npz"])
+def test_data_in_the_bucket_are_pinned_to_their_generations_and_the_trainer_gets_the_record(
+    desk: Desk, below: str
+) -> None:
     generation = desk.put("data/train.npz", b"1")
-    uri = f"{desk.root}/data/train.npz"
-    assert trainer_flags(request_of(desk, "--", "--data", uri))["--data"] == f"{uri}#{generation}"
-    assert "the object does not exist" in desk.spot("submit", "--", "--data", uri[:-1]).err
+    uri = f"{desk.root}/data/{below}"
+    pinned = trainer_flags(request_of(desk, "--", "--data", uri))["--data"]
+    assert desk.objects() == ["data/train.npz"]
+    desk.submit(WEEKLY, "--", "--data", uri)
+    found = dataset.read(pinned)
+    assert (found.uri, [one.generation for one in found.objects]) == (uri, [generation])
+    assert f"{desk.root}/{desk.run(WEEKLY).spec.dataset}" == pinned
+    assert desk.run(WEEKLY).spec.arguments[:2] == ("--epochs", "20")
+    assert ("--data", uri) in zip(*(desk.run(WEEKLY).spec.arguments[i::2] for i in (0, 1)), strict=True)
+
+
+def test_a_run_on_the_data_of_an_earlier_run_names_its_record(desk: Desk) -> None:
+    desk.put("data/train.npz", b"1")
+    desk.submit(WEEKLY, "--", "--data", f"{desk.root}/data/")
+    record = str(desk.run(WEEKLY).spec.dataset)
+    desk.put("data/more.npz", b"2")
+    request = request_of(desk, "--", "--data", f"{desk.root}/{record}")
+    assert trainer_flags(request)["--data"] == f"{desk.root}/{record}"
 
 
 def test_a_run_without_data_is_refused_with_both_choices(desk: Desk) -> None:
@@ -222,16 +239,6 @@ def test_a_run_without_data_is_refused_with_both_choices(desk: Desk) -> None:
     assert '"gs://BUCKET/OBJECT"' in line
     assert 'data = "sample"' in line
     assert trainer_flags(request_of(desk, "--", "--data", "sample"))["--data"] == "sample"
-
-
-def test_a_prefix_is_pinned_to_its_objects(desk: Desk) -> None:
-    desk.put("data/shards/0.bin", b"1")
-    uri = f"{desk.root}/data/"
-    pinned = trainer_flags(request_of(desk, "--", "--data", uri))["--data"]
-    assert list_pinned(pinned)[2].size == 1
-    desk.put("data/shards/1.bin", b"2")
-    with pytest.raises(UsageError, match="its 2 objects have changed"):
-        list_pinned(pinned)
 
 
 def test_a_prefix_without_objects_is_refused(desk: Desk) -> None:
@@ -267,11 +274,6 @@ def test_a_dry_run_shows_the_settings_of_the_task_that_a_run_pins(desk: Desk) ->
     assert "did you mean channels?" in desk.spot("submit", "--", "--model.chanels", "3").err
 
 
-def test_data_that_is_pinned_already_stays_so(desk: Desk) -> None:
-    uri = f"{desk.root}/data/train.npz#12"
-    assert trainer_flags(request_of(desk, "--", "--data", uri))["--data"] == uri
-
-
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
@@ -279,7 +281,7 @@ def test_data_that_is_pinned_already_stays_so(desk: Desk) -> None:
         ("gs://bucket", "names no object: expected gs://bucket/path/to/object"),
         ("gs://no-such-bucket/object", "bucket gs://no-such-bucket does not exist"),
         ("gs://no-such-bucket/prefix/", "bucket gs://no-such-bucket does not exist"),
-        ("gs:///", "--data gs:///: 'gs:///' names no bucket: expected gs://bucket/prefix"),
+        ("gs:///", "--data gs:///: 'gs:///' names no object: expected gs://bucket/path"),
     ],
 )
 def test_data_that_is_not_there_is_refused(desk: Desk, uri: str, says: str) -> None:

@@ -154,6 +154,8 @@ def _parser() -> _Parser:
     add("--sweep", choices=["deadline", "regions"], help="compare deadlines or regions")
     add("--svg", type=_path, metavar="FILE", help="write a picture of the forecast to FILE")
 
+    _verb(verbs, "data", "data", "show and check the data of a submit now")
+
     _verb(verbs, "doctor", "doctor", "check credentials, quota and configuration; print fixes")
 
     rehearse = verbs.add_parser(

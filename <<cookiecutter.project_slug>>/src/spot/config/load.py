@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from spot.config.settings import CloudSettings, GateSettings, MachineSettings, PolicySettings, Settings
+from spot.config.settings import CloudSettings, DataSettings, GateSettings, MachineSettings, PolicySettings, Settings
 from spot.core import typed
 from spot.core.errors import SpotError
 from spot.core.fields import one_line, shown
@@ -24,6 +24,7 @@ TABLES: Mapping[str, type[BaseModel]] = {
     "cloud": CloudSettings,
     "machine": MachineSettings,
     "policy": PolicySettings,
+    "data": DataSettings,
     "gate": GateSettings,
 }
 

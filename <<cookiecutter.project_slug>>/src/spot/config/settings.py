@@ -146,6 +146,21 @@ class PolicySettings(BaseModel):
     )
 
 
+class DataSettings(BaseModel):
+    """State what submit requires of the objects that `training.data` names: the table [data]."""
+
+    model_config = _STRICT
+
+    min_objects: Count = 1
+    min_bytes: Annotated[int, Field(ge=0, le=10**18, description="a whole number from 0 to 10^18")] = 1
+    max_age_hours: Annotated[float, _number(100_000)] | Literal["none"] = _word_or(
+        "none", "a number from 0.01 to 100000"
+    )
+    min_share_of_last_run: Annotated[
+        float, Field(ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1")
+    ] = 0.5
+
+
 class GateSettings(BaseModel):
     """State when a new model replaces the champion: the table [gate]."""
 
@@ -169,6 +184,7 @@ class Settings(BaseModel):
     cloud: CloudSettings = Field(description="a table, [cloud]")
     hardware: MachineSettings = Field(alias="machine", description="a table, [machine]")
     policy: PolicySettings = Field(description="a table, [policy]")
+    data: DataSettings = Field(description="a table, [data]")
     gate: GateSettings = Field(description="a table, [gate]")
     config: type | None = Field(None, exclude=True, description="not a setting")
     """The class `Config` of the task, set by `load`. TOML cannot express a class."""

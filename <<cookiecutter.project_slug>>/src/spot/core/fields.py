@@ -33,8 +33,10 @@ MACHINE_TYPE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")
 ACCELERATOR = re.compile(r"NVIDIA_[A-Z0-9_]+")
 DISK_TYPE = re.compile(r"[a-z][a-z0-9-]{1,40}|")
 
-GENERATION = re.compile(r"#\d+$")
-"""Ends of `gs://` URIs that are pinned to a generation."""
+DATASET = re.compile(r"datasets/[0-9a-f]{64}\.json")
+"""Names of records of data sets, below the root of a project."""
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 """Digests of container images."""
@@ -65,6 +67,8 @@ MachineType = Annotated[str, MACHINE_TYPE]
 Accelerator = Annotated[str, ACCELERATOR]
 DiskType = Annotated[str, DISK_TYPE]
 Image = Annotated[str, IMAGE]
+DatasetName = Annotated[str, DATASET]
+Sha256 = Annotated[str, SHA256]
 JobName = Annotated[str, JOB]
 Process = Annotated[str, PROCESS]
 Count = Annotated[int, Bounds(0, 10**10 - 1)]

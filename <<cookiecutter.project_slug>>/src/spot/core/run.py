@@ -146,11 +146,15 @@ class Spec:
     """URI of the project, as `gs://bucket/prefix`."""
     image: fields.Image
     arguments: tuple[str, ...]
-    """Flags of the trainer, without locations, run and attempt."""
+    """Flags of the trainer as they were given, without locations, run and attempt."""
     machine: Machine
     service_account: fields.ServiceAccount
     deadline: datetime
     policy: PolicyConfig
+    dataset: fields.DatasetName | None = None
+    """The record of the data that `--data` named at submit; None for the sample in the image."""
+    sources: fields.Sha256 | None = None
+    """Digest of everything that the image was built from; None if it is not known to be that of the checkout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,13 @@ def submitted(result: SubmitResult, now: datetime) -> str:
     )
 
 
+def skipped(plan: SubmitPlan) -> str:
+    """Return why no run was submitted."""
+    run = plan.repeats
+    reason = f"data, sources of the image, configuration and machine are those of run {run}, which has succeeded"
+    return f"No run was submitted: {reason}. The workflow's button retrains anyway."
+
+
 def submitted_before(run: Run, now: datetime) -> str:
     """Return the run that an earlier attempt of this workflow run submitted."""
     head = "## Submitted before\n\nThis workflow run has submitted a run, and a re-run submits no other."

@@ -20,7 +20,7 @@ from spot.core.clock import SystemClock
 from spot.core.errors import Exit, SpotError
 from spot.core.fields import terminal
 from spot.core.run import Observation, Run, RunState
-from spot.github import issues, summary
+from spot.github import issues, sources, summary
 from spot.github.api import GitHub, GitHubError
 from spot.google import registry
 from spot.promotion.rule import GateVerdict
@@ -100,7 +100,11 @@ def retrain() -> int:
         if before := ledger.find_or_none(run_id):
             _append("GITHUB_STEP_SUMMARY", summary.submitted_before(before, now))
             return Exit.DONE
-        plan = _planned(settings, replace(options, run=run_id), resumes, now)
+        # The image of this commit was built from this checkout. Of any other image the sources are not known.
+        plan = _planned(settings, replace(options, run=run_id, sources=sources.digest(Path())), resumes, now)
+        if plan.repeats and os.environ.get("GITHUB_EVENT_NAME") == "schedule":
+            _append("GITHUB_STEP_SUMMARY", summary.skipped(plan))
+            return Exit.DONE
         result = service.submit(service.supervisor_of(settings, SystemClock(), _publish), plan)
         _append("GITHUB_STEP_SUMMARY", summary.submitted(result, now))
         return result.exit_code

@@ -78,5 +78,6 @@ def _arguments(run: Run, attempt: Attempt) -> list[str]:
     device = ("--device", "cuda") if run.spec.machine.accelerator and "--device" not in run.spec.arguments[::2] else ()
     standby = ("--standby", attempt.replaces) if attempt.replaces else ()
     parent = ("--from-run", run.parent.checkpoints) if run.parent else ()
+    data = ("--data", f"{root}/{run.spec.dataset}") if run.spec.dataset else ()
     # The last of two equal flags counts: no argument of a record redirects what the trainer writes.
-    return [*run.spec.arguments, *device, *(item for pair in places.items() for item in pair), *standby, *parent]
+    return [*run.spec.arguments, *data, *device, *(item for pair in places.items() for item in pair), *standby, *parent]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from spot.core import fields
@@ -57,6 +58,8 @@ class Entry:
     generation: int
     crc32c: int | None = None
     """None where a listing does not tell it: a local file's would have to be computed."""
+    created: datetime | None = None
+    """When this generation was written; None for a local file."""
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -38,7 +38,7 @@ FIRST_DELAY_S, LONGEST_DELAY_S = 0.25, 8.0
 SLOWEST_UPLOAD = 10 << 20  # bytes per second: a large upload that fails late is tried again
 CONNECTIONS = 16
 _ONE_TRY: Any = {"timeout": CONNECT_AND_READ_S, "retry": None}
-_LISTED = "items(name,size,generation,crc32c),nextPageToken"
+_LISTED = "items(name,size,generation,crc32c,timeCreated),nextPageToken"
 
 _TRANSIENT_STATUS = {408, 429, 500, 502, 503, 504}
 _TRANSIENT = (
@@ -168,8 +168,14 @@ class GcsStore:
     def list(self, prefix: str) -> list[base.Entry]:
         def fetch() -> list[base.Entry]:
             blobs = self._client.list_blobs(self._bucket, prefix=self._prefix + prefix, fields=_LISTED, **_ONE_TRY)
-            listed = ((blob.name, _written(blob.generation, blob.size, blob.crc32c)) for blob in blobs)
-            return [base.Entry(name=name[len(self._prefix) :], **asdict(written)) for name, written in listed]
+            return [
+                base.Entry(
+                    name=blob.name[len(self._prefix) :],
+                    created=blob.time_created,
+                    **asdict(_written(blob.generation, blob.size, blob.crc32c)),
+                )
+                for blob in blobs
+            ]
 
         try:
             return sorted(self._call(fetch, f"cannot list {self.uri}/{prefix}"), key=lambda entry: entry.name)

@@ -43,7 +43,8 @@ def plan_resume(
     settings = overridden(settings, options)
     new = run_of(settings, new_id, now, image=pinned_image(settings, options), arguments=run.spec.arguments)
     inherited = Observation(progress=replace(seen.progress, attempt=run.id))
-    return plan_priced(settings, options, replace(new, parent=_parent(run, seen, now)), inherited)
+    new = replace(new, spec=replace(new.spec, dataset=run.spec.dataset), parent=_parent(run, seen, now))
+    return plan_priced(settings, options, new, inherited)
 
 
 def resumed_id(run_id: str) -> str:

@@ -19,15 +19,16 @@ from spot.google.vertex import VertexJobs
 from spot.promotion import settle
 from spot.storage.base import Conflict, Store
 from spot.storage.factory import open_store
-from spot.storage.records import champion, reconciles
+from spot.storage.records import champion, dataset, reconciles
 from spot.storage.records.champion import Champion
 from spot.storage.records.ledger import READERS, Ledger
 from spot.storage.records.reconciles import Home
-from spot.supervisor import pinned
+from spot.supervisor import data_checks, pinned
+from spot.supervisor.data_checks import FoundData
 from spot.supervisor.reconcile import PassResult, Supervisor, ended
 from spot.supervisor.resume import plan_resume
 from spot.supervisor.submit import SubmitError, SubmitOptions, SubmitPlan, plan_submit
-from spot.supervisor.training_status import GIVE_UP_S, BucketStatus, TrainingStatus
+from spot.supervisor.training_status import GIVE_UP_S, BucketStatus, TrainingStatus, succeeded
 
 if TYPE_CHECKING:
     from spot.trainer.results.consolidate import Consolidated
@@ -134,6 +135,8 @@ def submit(supervisor: Supervisor, plan: SubmitPlan) -> SubmitResult:
     """Record the planned run and reconcile it once. Raises `SpotError` if it could not be recorded."""
     run_id = plan.run.id
     try:
+        if plan.data:
+            dataset.write(supervisor.ledger.store, plan.data.dataset)
         supervisor.ledger.create(plan.run)
     except TemporarilyUnavailable as error:
         raise TemporarilyUnavailable(
@@ -206,6 +209,12 @@ def export(settings: Settings, run_id: str, step: int | None, folder: Path) -> "
         raise SpotError(f"an export needs PyTorch ({error})", fix="pip install '.[train]'") from error
     run = ledger_of(settings).find(run_id).run
     return consolidate(open_store(f"{settings.root}/checkpoints", give_up_s=GIVE_UP_S), run.id, step, folder)
+
+
+def data(settings: Settings, now: datetime) -> FoundData | None:
+    """Return the data that a submit would pin now, with those of the last run; None for the sample in the image."""
+    found = data_checks.find(settings)
+    return found and data_checks.compared(found, settings.root, succeeded(ledger_of(settings), now))
 
 
 def current_champion(settings: Settings) -> Champion:

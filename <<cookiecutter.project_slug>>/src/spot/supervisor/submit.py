@@ -12,7 +12,7 @@ from spot.config.load import override
 from spot.config.settings import Settings
 from spot.core.actions import Submit
 from spot.core.errors import SpotError
-from spot.core.fields import GENERATION, ID
+from spot.core.fields import ID
 from spot.core.format import clock, hours
 from spot.core.run import Attempt, Observation, PolicyConfig, Provisioning, Run, Strategy
 from spot.google.registry import ask_registry, pin
@@ -20,12 +20,12 @@ from spot.policy.decide import decide
 from spot.policy.offers import Offers
 from spot.policy.slack import Slack
 from spot.pricing.quotes import age_warning, described, quotes
-from spot.storage.factory import open_object, open_store
+from spot.storage.factory import open_store
 from spot.storage.records.ledger import OLDEST_ID, Ledger
-from spot.supervisor import pinned, preflight
+from spot.supervisor import data_checks, pinned, preflight
+from spot.supervisor.data_checks import FoundData
 from spot.supervisor.reconcile import describe
-from spot.supervisor.training_status import GIVE_UP_S, measured_work
-from spot.trainer.data.pinned import list_pinned
+from spot.supervisor.training_status import GIVE_UP_S, measured_work, succeeded
 
 NOTHING_SEEN = Observation()
 
@@ -48,6 +48,8 @@ class SubmitOptions:
     run: str | None = None
     """The id; None draws one."""
     arguments: Sequence[str] = ()
+    sources: str | None = None
+    """Digest of the sources of the image, where the caller knows that they are those of the checkout."""
     force: bool = False
     """Whether to override preflight warnings."""
 
@@ -64,6 +66,10 @@ class SubmitPlan:
     notes: tuple[str, ...]
     measured_by: str | None = None
     """The succeeded run that measured the work."""
+    data: FoundData | None = None
+    """The data to record before the run; None for the sample, and for a resume."""
+    repeats: str | None = None
+    """The last succeeded run, if this one would train the same model bit for bit."""
 
     @property
     def work(self) -> str:
@@ -85,6 +91,7 @@ class SubmitPlan:
             ("machine", f"{described(machine)}{pools}"),
             *([("ranks", f"{ranks}, each {samples // ranks} of the {samples} samples of a step")] if ranks > 1 else []),
             ("trainer", shlex.join(spec.arguments) or "its defaults"),
+            *([("data", str(self.data))] if self.data else []),
             ("first", describe(self.action)),
             ("deadline", f"{clock(spec.deadline)}, in {hours(slack.time_left)}; {self.work}"),
         ]
@@ -134,15 +141,17 @@ def plan_submit(settings: Settings, options: SubmitOptions, now: datetime) -> Su
     """
     settings = overridden(settings, options)
     image = pinned_image(settings, options)
-    arguments = pinned_data(settings.arguments())
-    run = run_of(settings, options.run, now, image=image, arguments=arguments)
-    measured, notes = None, list[str]()
-    if options.work_hours is None:
-        ledger, models = (open_store(uri, give_up_s=GIVE_UP_S) for uri in (run.spec.root, f"{run.spec.root}/models"))
-        try:
-            measured = measured_work(Ledger(ledger), models, run.spec, now)
-        except SpotError as error:
-            notes.append(f"the last run was not read: {error}")
+    data = data_checks.find(settings)
+    run = run_of(settings, options.run, now, image=image, arguments=settings.arguments())
+    run = replace(run, spec=replace(run.spec, dataset=data.dataset.name if data else None, sources=options.sources))
+    measured, past, notes = None, list[Run](), list[str]()
+    ledger, models = (open_store(uri, give_up_s=GIVE_UP_S) for uri in (run.spec.root, f"{run.spec.root}/models"))
+    try:
+        past = [*succeeded(Ledger(ledger), now)]
+        data = data_checks.compared(data, run.spec.root, past) if data else None
+        measured = measured_work(past, models, run.spec) if options.work_hours is None else None
+    except SpotError as error:
+        notes.append(f"the last run was not read: {error}")
     if measured:
         run = run.with_policy(
             work=measured.work,
@@ -151,8 +160,14 @@ def plan_submit(settings: Settings, options: SubmitOptions, now: datetime) -> Su
             expected_start=measured.expected_start,
             worst_start=measured.worst_start,
         )
-    planned = plan_priced(settings, options, run)
-    return replace(planned, notes=(*planned.notes, *notes), measured_by=measured.run if measured else None)
+    planned = plan_priced(settings, options, run, doubts=data.findings(settings.data, now) if data else [])
+    return replace(
+        planned,
+        notes=(*planned.notes, *notes),
+        measured_by=measured.run if measured else None,
+        data=data,
+        repeats=data_checks.repeats(run, past, data),
+    )
 
 
 def pinned_image(settings: Settings, options: SubmitOptions) -> str:
@@ -165,10 +180,16 @@ def pinned_image(settings: Settings, options: SubmitOptions) -> str:
     return pin(image, ask_registry)
 
 
-def plan_priced(settings: Settings, options: SubmitOptions, run: Run, seen: Observation = NOTHING_SEEN) -> SubmitPlan:
-    """Return the plan of `run`, with a note if its prices are old."""
+def plan_priced(
+    settings: Settings,
+    options: SubmitOptions,
+    run: Run,
+    seen: Observation = NOTHING_SEEN,
+    doubts: Sequence[str] = (),
+) -> SubmitPlan:
+    """Return the plan of `run`, with a note if its prices are old. `doubts` are preflight warnings about its data."""
     pinned.check(run, settings)
-    planned = plan(run, force=options.force, save=settings.save, seen=seen)
+    planned = plan(run, force=options.force, save=settings.save, seen=seen, doubts=doubts)
     policy = run.spec.policy
     if policy.budget_usd is None:
         return planned
@@ -190,10 +211,17 @@ def overridden(settings: Settings, options: SubmitOptions) -> Settings:
     return override(settings, {"cloud": regions, "policy": given}, options.arguments)
 
 
-def plan(run: Run, *, force: bool, save: timedelta | None = None, seen: Observation = NOTHING_SEEN) -> SubmitPlan:
+def plan(
+    run: Run,
+    *,
+    force: bool,
+    save: timedelta | None = None,
+    seen: Observation = NOTHING_SEEN,
+    doubts: Sequence[str] = (),
+) -> SubmitPlan:
     """Return the plan of `run`. `save` is the time until a checkpoint is durable, None if unknown.
 
-    `seen` has the progress of the run to resume.
+    `seen` has the progress of the run to resume, `doubts` what speaks against its data.
 
     Raises `SubmitError` with the numbers if a check fails; `force` overrides the warnings among them.
     """
@@ -202,7 +230,7 @@ def plan(run: Run, *, force: bool, save: timedelta | None = None, seen: Observat
     checked = run.with_policy(work=slack.work) if run.parent else run  # only the work left costs money and time
     if error := preflight.error(checked):
         raise SubmitError(error)
-    warnings = _late(checked, slack) + preflight.warnings(checked, save)
+    warnings = [*_late(checked, slack), *doubts, *preflight.warnings(checked, save)]
     if warnings and not force:
         raise SubmitError(f"{warnings[0]}. --force overrides this check")
     action = decide(run, seen, run.submitted_at)
@@ -240,34 +268,3 @@ def _late(run: Run, slack: Slack) -> list[str]:
         )
         return [line]
     return []
-
-
-def pinned_data(arguments: tuple[str, ...]) -> tuple[str, ...]:
-    """Pin `--data gs://...` to the present generation of the object, or to the present objects below a prefix.
-
-    Raises `SubmitError` if no data is named or none exists, `SpotError` if the bucket cannot be read.
-    """
-    if "--data" not in arguments[::2]:
-        raise SubmitError(
-            "training.data is missing",
-            fix='in spot.toml, set data = "gs://BUCKET/OBJECT", or data = "sample" to train on task/sample',
-        )
-    pinned = list(arguments)
-    for index, flag in enumerate(arguments[:-1]):
-        uri = arguments[index + 1]
-        if flag == "--data" and uri.startswith("gs://") and not GENERATION.search(uri):
-            pinned[index + 1] = _pinned(uri)
-    return tuple(pinned)
-
-
-def _pinned(uri: str) -> str:
-    if uri.endswith("/"):
-        return f"{uri}#{list_pinned(uri, give_up_s=GIVE_UP_S)[2].crc32c}"
-    try:
-        store, name = open_object(uri)
-    except ValueError as error:
-        raise SubmitError(f"--data {uri}: {error}") from error
-    for entry in open_store(store.uri, give_up_s=GIVE_UP_S).list(name):
-        if entry.name == name:
-            return f"{uri}#{entry.generation}"
-    raise SubmitError(f"--data {uri}: the object does not exist")

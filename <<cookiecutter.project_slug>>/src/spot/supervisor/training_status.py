@@ -1,10 +1,11 @@
 """Read what the trainer wrote to the bucket: checkpoints, markers, completions, and how long a training takes."""
 
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from spot.core.fields import GENERATION
 from spot.core.history import TrainingProgress
 from spot.core.run import Attempt, Observation, Run, RunState, Spec
 from spot.policy.slack import expected_start, worst_start
@@ -91,19 +92,28 @@ class MeasuredWork:
     """As the starts of that run and of the runs before it were."""
 
 
-def measured_work(ledger: Ledger, models: Store, spec: Spec, now: datetime) -> MeasuredWork | None:
-    """Return the duration that the newest succeeded run on this machine with these arguments measured, if any.
+def succeeded(ledger: Ledger, now: datetime) -> Iterator[Run]:
+    """Yield the succeeded runs among the newest closed ones, newest first.
 
     Raises `SpotError` if the bucket does not answer. A damaged record is skipped.
     """
     names = sorted(ledger.closed_since(now - WITHIN, now), key=lambda name: name.rpartition("/")[2], reverse=True)
     for name in names[:MOST_RUNS]:
-        try:
-            run = ledger.read_closed(name)
-            succeeded = run.state is RunState.SUCCEEDED and _training(run.spec) == _training(spec)
-            complete = completion.read(models, run.id) if succeeded else None
-        except (Damaged, NewerFormat):
-            continue
+        with contextlib.suppress(Damaged, NewerFormat):
+            if (run := ledger.read_closed(name)).state is RunState.SUCCEEDED:
+                yield run
+
+
+def measured_work(past: Iterable[Run], models: Store, spec: Spec) -> MeasuredWork | None:
+    """Return the duration that the newest of `past`, the succeeded runs, measured on this machine with these arguments.
+
+    The data may have grown since. Raises `SpotError` if the bucket does not answer. A damaged record is skipped.
+    """
+    for run in past:
+        complete = None
+        if (run.spec.machine, run.spec.arguments) == (spec.machine, spec.arguments):
+            with contextlib.suppress(Damaged, NewerFormat):
+                complete = completion.read(models, run.id)
         if complete and complete.compute_seconds:
             tail, policy = timedelta(seconds=complete.tail_seconds), run.spec.policy
             return MeasuredWork(
@@ -114,8 +124,3 @@ def measured_work(ledger: Ledger, models: Store, spec: Spec, now: datetime) -> M
                 worst_start=worst_start(spec.policy.worst_start, run.attempts),
             )
     return None
-
-
-def _training(spec: Spec) -> tuple[object, ...]:
-    """Return what the duration depends on; the data may have grown since."""
-    return spec.machine, tuple(GENERATION.sub("", argument) for argument in spec.arguments)

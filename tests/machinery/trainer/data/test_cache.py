@@ -18,6 +18,7 @@ import torch
 from spot.core.errors import TemporarilyUnavailable
 from spot.storage.base import ABSENT, Store
 from spot.storage.factory import open_store
+from spot.storage.records import dataset
 from spot.trainer.data import cache
 from spot.trainer.data.cache import ObjectCache
 from spot.trainer.data.loader import Loader
@@ -65,7 +66,7 @@ def test_an_object_is_a_local_file_with_its_content(make: Make, shards: Store) -
 
 def test_an_object_that_arrives_damaged_is_not_kept(make: Make, tmp_path: Path) -> None:
     made = make()
-    made._entries[0] = replace(made._entries[0], crc32c=1)
+    made._objects = (replace(made._objects[0], crc32c=1), *made._objects[1:])
     with pytest.raises(TemporarilyUnavailable, match=r"part/000\.bin arrived with CRC32C \d+, not 1"):
         made.path(0)
     assert files(tmp_path) == []
@@ -148,13 +149,24 @@ def test_a_prefix_without_objects_is_refused(gs_uri: str) -> None:
         ObjectCache(f"{gs_uri}/nothing/")
 
 
-def test_a_changed_listing_has_another_pin_and_a_pinned_one_is_required(make: Make, shards: Store) -> None:
-    before = make().pinned
-    assert make().pinned == before
+def test_other_bytes_have_another_pin_and_the_same_bytes_written_again_have_not(make: Make, shards: Store) -> None:
+    before, content = make().pinned, shards.read("part/000.bin").data
     overwrite(shards, "part/000.bin")
     assert make().pinned.crc32c != before.crc32c
-    with pytest.raises(UsageError, match="its 8 objects have changed"):
-        ObjectCache(f"{shards.uri}/#{before.crc32c}")
+    shards.write("part/000.bin", content, if_generation=shards.read("part/000.bin").generation)
+    assert make().pinned == before
+
+
+def test_a_pinned_data_set_has_no_object_that_came_later(shards: Store, gs_uri: str, tmp_path: Path) -> None:
+    found, _ = dataset.find(f"{shards.uri}/part/00*.bin")
+    dataset.write(open_store(gs_uri), found)
+    shards.write("part/008.bin", b"later", if_generation=ABSENT)
+    overwrite(shards, "part/001.bin")
+    made = ObjectCache(f"{gs_uri}/{found.name}", tmp_path / "cache")
+    assert made.names == [f"{shard:03d}.bin" for shard in range(8)]
+    assert first_of(made, 0) == 0
+    with pytest.raises(UsageError, match=r"part/001\.bin: it was overwritten or removed, and generation \d+ is gone"):
+        made.path(1)
 
 
 class Sharded:

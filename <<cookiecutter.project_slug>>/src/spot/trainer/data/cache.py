@@ -1,8 +1,7 @@
-"""Keep objects of a pinned prefix on the local disk, fetched when they are first needed."""
+"""Keep the objects of a pinned data set on the local disk, fetched when they are first needed."""
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import tempfile
 from collections import OrderedDict
@@ -11,39 +10,39 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from spot.core.errors import SpotError, TemporarilyUnavailable
 from spot.storage.base import NotFound
+from spot.storage.checksum import crc32c
 from spot.storage.factory import open_store
 from spot.storage.fetch import fetch
-from spot.storage.local import LocalStore
+from spot.storage.records.manifest import DataObject
 from spot.trainer.data.order import WINDOW
-from spot.trainer.data.pinned import list_pinned
+from spot.trainer.data.pinned import changed, check, pinned
 from spot.trainer.runtime.errors import UsageError
 
 
 class ObjectCache:
-    """Read the objects below a prefix as local files. Safe in several processes at once.
+    """Read the objects of a data set as local files. Safe in several processes at once.
 
-    An object is fetched once into `directory`, by whichever process needs it first, in the generation that was listed,
+    An object is fetched once into `directory`, by whichever process needs it first, in the generation that was pinned,
     and its checksum is verified. Above `limit_bytes` the least recently opened files are removed, never the newest
     `WINDOW` files of a process; each process may add one more meanwhile. The files of a local folder are used in place.
     """
 
     def __init__(self, uri: str, directory: str | Path | None = None, *, limit_bytes: int | None = None) -> None:
-        """List the objects now: those added later are not seen. Raise `UsageError` if there are none."""
-        store, self._entries, self.pinned = list_pinned(uri)
-        """`pinned` is the entry for `Data.objects`."""
-        self.names = [entry.name for entry in self._entries]
-        self.sizes = [entry.size for entry in self._entries]
-        self._uri, self._local = store.uri, isinstance(store, LocalStore)
-        listing = hashlib.sha256(f"{store.uri} {self.pinned.crc32c} {self.pinned.size}".encode()).hexdigest()[:16]
-        self._directory = Path(directory or Path(tempfile.gettempdir()) / "spot-data") / listing
+        """Take the objects as they were pinned, or list them now. Raise `UsageError` if there are none."""
+        found = pinned(uri)
+        self._objects, self._folder = found.objects, found.folder
+        self.pinned = DataObject(uri=found.uri, size=found.size, crc32c=crc32c(found.content.encode()), generation=0)
+        """The entry for `Data.objects`."""
+        self.names = [one.uri[len(found.folder) + 1 :] for one in found.objects]
+        self.sizes = [one.size for one in found.objects]
+        self._directory = Path(directory or Path(tempfile.gettempdir()) / "spot-data") / found.content[:16]
         self._limit = limit_bytes
         self._owner, self._open = os.getpid(), OrderedDict[int, FileIO]()
 
     def path(self, index: int) -> Path:
         """Return the file of object `index`, which stays until this process has asked for `WINDOW` more."""
-        if self._local:
+        if not self._folder.startswith("gs://"):
             return self._in_place(index)
         if self._owner != os.getpid():  # forked: the locks are the parent's
             self._owner, self._open = os.getpid(), OrderedDict()
@@ -65,12 +64,13 @@ class ObjectCache:
         return {**self.__dict__, "_owner": 0, "_open": OrderedDict()}
 
     def _in_place(self, index: int) -> Path:
-        entry, path = self._entries[index], Path(self._uri) / self.names[index]
+        one = self._objects[index]
+        path = Path(one.uri)
         with contextlib.suppress(FileNotFoundError):
             found = path.stat()
-            if (found.st_size, found.st_mtime_ns) == (entry.size, entry.generation):
+            if (found.st_size, found.st_mtime_ns) == (one.size, one.generation):
                 return path
-        raise self._changed(index)
+        raise changed(one)
 
     def _file(self, index: int) -> Path:
         return self._directory / f"{index:06d}-{Path(self.names[index]).name}"
@@ -88,21 +88,17 @@ class ObjectCache:
         return os.pread(lock.fileno(), 100, 0) == _identity(self._file(index)) != b""
 
     def _fetch(self, index: int, lock: FileIO) -> None:
-        entry, path = self._entries[index], self._file(index)
+        one, path = self._objects[index], self._file(index)
         lock.truncate(0)
         path.unlink(missing_ok=True)
-        self._make_room(entry.size)
+        self._make_room(one.size)
         temporary = path.with_name(f"{path.name}.part")
         try:
             with self._explained(), temporary.open("w+b") as file:
-                found = fetch(open_store(self._uri), entry.name, entry.size, entry.generation, file)
-            if found != entry.crc32c:
-                raise TemporarilyUnavailable(
-                    f"{self._uri}/{entry.name} arrived with CRC32C {found}, not {entry.crc32c}"
-                )
+                check(one, fetch(open_store(self._folder), self.names[index], one.size, one.generation, file))
             temporary.replace(path)
         except NotFound as error:
-            raise self._changed(index) from error
+            raise changed(one) from error
         finally:
             temporary.unlink(missing_ok=True)
         os.pwrite(lock.fileno(), _identity(path), 0)
@@ -127,12 +123,6 @@ class ObjectCache:
             yield
         except OSError as error:
             raise UsageError(f"cannot keep data in {self._directory}: {os.strerror(error.errno or 0)}") from error
-
-    def _changed(self, index: int) -> SpotError:
-        return UsageError(
-            f"--data {self._uri}/{self.names[index]}: it was overwritten or removed since this start listed it: restore"
-            " the old content, or submit another run"
-        )
 
 
 def _identity(path: Path) -> bytes:

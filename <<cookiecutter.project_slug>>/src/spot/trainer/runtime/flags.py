@@ -117,7 +117,7 @@ GROUPS: Final[Mapping[str, tuple[_Row, ...]]] = {
         ("output-dir", location, "output/models", "DIR", "write model, metrics and completion.json to DIR/RUN/"),
         ("checkpoint-dir", location, "output/checkpoints", "DIR", "write checkpoints and markers to DIR/RUN/"),
         ("tensorboard-dir", location, None, "DIR", "write TensorBoard logs to DIR/RUN/"),
-        ("data", location, "sample", "URI", "train on this object, or on the objects below this prefix/"),
+        ("data", location, "sample", "URI", "train on this object, prefix/ or pattern*"),
         ("run", identifier, "default", "ID", "name this run"),
         ("attempt", identifier, "local", "ID", "name this attempt of the run"),
         ("from-run", identifier, None, "ID", "start from the checkpoints of this run"),
