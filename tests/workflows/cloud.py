@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from spot.core.clock import SystemClock
 from spot.core.evaluation import Evaluation
-from spot.core.run import CancelRequest, Run
+from spot.core.history import CancelRequest
+from spot.core.run import Run
 from spot.emulators.capacity import ScriptedCapacity
 from spot.emulators.faults import Method
 from spot.emulators.job_lifecycle import Behaviour

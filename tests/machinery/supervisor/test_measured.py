@@ -69,7 +69,7 @@ def test_the_starts_of_earlier_runs_are_learnt_from_the_ledger() -> None:
     project.closed(
         run(4, attempts=(replace(starts, id="a1"), replace(slow, id="a2")), expected_start=timedelta(minutes=24))
     )
-    found = measured_work(project.ledger, project.models, samples.spec(), NOW)
+    found = measured_work(succeeded(project.ledger, NOW), project.models, samples.spec())
     assert found
     assert found.expected_start == timedelta(minutes=39)  # 24, then 30 % towards 44 and 60
     assert found.worst_start == timedelta(minutes=75)  # the slowest on-demand start, and a quarter

@@ -9,7 +9,8 @@ import pytest
 
 from spot.config.load import parse
 from spot.core.errors import SpotError
-from spot.core.run import CancelRequest, Run, RunState
+from spot.core.history import CancelRequest
+from spot.core.run import Run, RunState
 from spot.supervisor.pinned import check
 from tests.machinery import samples
 from tests.machinery.desk import DIGEST, IMAGE

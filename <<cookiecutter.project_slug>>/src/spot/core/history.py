@@ -1,4 +1,4 @@
-"""Define what a run records of its progress, its alarms and the run that it resumes. No I/O and no clock."""
+"""Define what a run records beside its attempts: progress, alarms, a cancel and its parent. No I/O and no clock."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,6 +29,12 @@ class Alarm:
 
     def __str__(self) -> str:
         return f"{self.condition}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequest:
+    at: datetime
+    by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from spot.core import fields
 from spot.core.evaluation import Evaluation
-from spot.core.history import Alarm, Parent, TrainingProgress
+from spot.core.history import Alarm, CancelRequest, Parent, TrainingProgress
 from spot.core.job import JobError, JobState
 
 
@@ -217,12 +217,6 @@ class Decision:
     at: datetime
     action: str
     reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelRequest:
-    at: datetime
-    by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from spot.config.settings import Settings
 from spot.core.clock import Clock
 from spot.core.errors import Exit, SpotError, TemporarilyUnavailable
-from spot.core.run import CancelRequest, Observation, Run, RunState
+from spot.core.history import CancelRequest
+from spot.core.run import Observation, Run, RunState
 from spot.google import console_urls
 from spot.google.vertex import VertexJobs
 from spot.promotion import settle
