@@ -28,6 +28,8 @@ class Point(StrEnum):
     """While the first save collects the state: the call before it checks the state after the first step."""
     EVALUATION = "evaluation"
     """In the first forward pass of an evaluation."""
+    COMPARISON = "comparison"
+    """In the first forward pass of the champion."""
     EXPORT = "export"
     """While the files of the result are written to the store."""
 
@@ -83,6 +85,14 @@ def _in_a_save(interrupt: Any) -> None:
     register_module_forward_pre_hook(entered)
 
 
+def _in_the_comparison(interrupt: Any) -> None:
+    def happened(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "shutil.rmtree" and "/champion-" in str(arguments[0]):
+            _in_a_pass(interrupt, training=False)
+
+    sys.addaudithook(happened)
+
+
 def _in_the_export(interrupt: Any) -> None:
     def happened(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and "/export-" in str(arguments[0]) and str(arguments[0]).endswith(WEIGHTS):
@@ -95,5 +105,6 @@ _ARM = {
     Point.BATCH: lambda interrupt: _in_a_pass(interrupt, training=True),
     Point.SAVE: _in_a_save,
     Point.EVALUATION: lambda interrupt: _in_a_pass(interrupt, training=False),
+    Point.COMPARISON: _in_the_comparison,
     Point.EXPORT: _in_the_export,
 }

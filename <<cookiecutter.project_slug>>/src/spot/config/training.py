@@ -11,7 +11,10 @@ from spot.core.run import Strategy
 from spot.trainer.runtime.errors import UsageError
 from spot.trainer.runtime.flags import NAMES, parse
 
-RESERVED: Final = ("run", "attempt", "standby", "from-run", "resume", "output-dir", "checkpoint-dir", "tensorboard-dir")
+RESERVED: Final = (
+    *("run", "attempt", "standby", "from-run", "resume", "champion"),
+    *("output-dir", "checkpoint-dir", "tensorboard-dir"),
+)
 """The flags that the supervisor sets for every attempt."""
 
 FLAGS: Final = tuple(name for name in NAMES if name not in RESERVED)

@@ -13,7 +13,10 @@ Z = 1.645
 Number = Annotated[float, Bounds(-1e150, 1e150)]
 """Its square is finite."""
 Positive = Annotated[float, Bounds(0, 1e150)]
-Name = Annotated[str, re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028-\u202e]{1,100}")]
+MOST_TEXT = 300
+_LINE = r"[^\x00-\x1f\x7f-\x9f\u2028-\u202e]"
+Name = Annotated[str, re.compile(f"{_LINE}{{1,100}}")]
+Reason = Annotated[str, re.compile(f"{_LINE}{{1,{MOST_TEXT}}}")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +83,7 @@ class Evaluation:
     """The first decides: its metric on all samples. Its slices may veto."""
     champion: Id | None = None
     """The run that trained the champion; None if there was none at submit."""
-    problem: Name | None = None
+    problem: Reason | None = None
     """Why the champion could not be compared."""
 
     @property

@@ -38,6 +38,9 @@ DATASET = re.compile(r"datasets/[0-9a-f]{64}\.json")
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
+CHAMPION = re.compile(rf"{ID.pattern}#[0-9a-f]{{64}}")
+"""Runs whose model is in use, with a checksum of its files."""
+
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 """Digests of container images."""
 
@@ -68,6 +71,7 @@ Accelerator = Annotated[str, ACCELERATOR]
 DiskType = Annotated[str, DISK_TYPE]
 Image = Annotated[str, IMAGE]
 DatasetName = Annotated[str, DATASET]
+ChampionPin = Annotated[str, CHAMPION]
 Sha256 = Annotated[str, SHA256]
 JobName = Annotated[str, JOB]
 Process = Annotated[str, PROCESS]

@@ -153,6 +153,8 @@ class Spec:
     policy: PolicyConfig
     dataset: fields.DatasetName | None = None
     """The record of the data that `--data` named at submit; None for the sample in the image."""
+    champion: fields.ChampionPin | None = None
+    """The run whose model was in use at submit, and a checksum of the files."""
     sources: fields.Sha256 | None = None
     """Digest of everything that the image was built from; None if it is not known to be that of the checkout."""
 

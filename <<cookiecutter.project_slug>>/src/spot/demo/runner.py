@@ -293,5 +293,4 @@ def _results(models: Store, run: str) -> tuple[dict[str, tuple[int, int]], dict[
     if found is None:
         raise NotFound(f"run {run} is not complete: {models.uri} has no {paths.output(run, paths.COMPLETION)}")
     metrics = json.loads(models.read(paths.output(run, paths.METRICS)).data)
-    model = {name: one for name, one in found.objects.items() if name.startswith(paths.MODEL_FOLDER)}
-    return {name: (one.size, one.crc32c) for name, one in model.items()}, metrics
+    return {name: (one.size, one.crc32c) for name, one in found.model.items()}, metrics

@@ -79,5 +79,7 @@ def _arguments(run: Run, attempt: Attempt) -> list[str]:
     standby = ("--standby", attempt.replaces) if attempt.replaces else ()
     parent = ("--from-run", run.parent.checkpoints) if run.parent else ()
     data = ("--data", f"{root}/{run.spec.dataset}") if run.spec.dataset else ()
+    champion = ("--champion", f"{root}/models/{run.spec.champion}") if run.spec.champion else ()
     # The last of two equal flags counts: no argument of a record redirects what the trainer writes.
-    return [*run.spec.arguments, *data, *device, *(item for pair in places.items() for item in pair), *standby, *parent]
+    own = (*(item for pair in places.items() for item in pair), *standby, *parent, *champion)
+    return [*run.spec.arguments, *data, *device, *own]

@@ -25,6 +25,8 @@ RESERVED_WORK = 0.5
 """The most that is kept in reserve, as a share of the work left."""
 UNMEASURED = 2
 """Factor on a stated duration that no succeeded run has measured."""
+MODELS = 2
+"""Those that are evaluated after the last step: the new model and the champion."""
 SLOW_START_MARGIN = 1.25
 """Factor on an observed start that exceeded the configured worst case."""
 
@@ -142,7 +144,8 @@ def _work(
     share = max(progress.total_steps - progress.step, 0) / max(progress.total_steps, 1)
     steps, likely_steps = (_steps(work, progress, attempts) for work in (counted, policy.work))
     evaluations = progress.evaluations_left * (progress.longest_evaluation / HOUR)
-    measured = _bounded(evaluations) + max(2 * progress.save, policy.tail)
+    compared = _bounded(MODELS * (progress.longest_evaluation / HOUR))
+    measured = _bounded(evaluations) + max(2 * progress.save + compared, policy.tail)
     is_unmeasured = progress.evaluations_left > 0 and not progress.longest_evaluation
     tail = max(policy.work - steps, measured) if is_unmeasured else measured
     return steps * share + tail, likely_steps * share + measured, steps + progress.evaluating + tail

@@ -114,7 +114,7 @@ def _promotion(
         reason=reason,
         score=found.judged.score if found else None,
         uri=f"{models.uri}/{complete.run}",
-        model={name: one for name, one in complete.objects.items() if name.startswith(paths.MODEL_FOLDER)},
+        model=complete.model,
     )
 
 

@@ -43,6 +43,8 @@ class Written:
     generation: fields.Size
     size: fields.Size
     crc32c: fields.Crc32c
+    sha256: fields.Sha256 | None = None
+    """Of a result; no store computes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,6 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -168,13 +167,16 @@ class GcsStore:
     def list(self, prefix: str) -> list[base.Entry]:
         def fetch() -> list[base.Entry]:
             blobs = self._client.list_blobs(self._bucket, prefix=self._prefix + prefix, fields=_LISTED, **_ONE_TRY)
+            listed = ((blob, _written(blob.generation, blob.size, blob.crc32c)) for blob in blobs)
             return [
                 base.Entry(
                     name=blob.name[len(self._prefix) :],
+                    size=one.size,
+                    generation=one.generation,
+                    crc32c=one.crc32c,
                     created=blob.time_created,
-                    **asdict(_written(blob.generation, blob.size, blob.crc32c)),
                 )
-                for blob in blobs
+                for blob, one in listed
             ]
 
         try:

@@ -1,8 +1,10 @@
 """Check a run before it is submitted: that it keeps its work and its budget. One line per finding, with the numbers."""
 
 import math
+import re
 from datetime import timedelta
 from itertools import chain
+from pathlib import Path
 
 from spot.core.format import counted, hours
 from spot.core.run import Provisioning, Run, Strategy
@@ -41,6 +43,17 @@ def work_note(run: Run) -> str | None:
     return (
         f"no succeeded run has measured the work, which counts double: {hours(counted)} do not fit before the deadline,"
         " so that on-demand starts at once, and spot follows when a checkpoint has measured the work"
+    )
+
+
+def optimism_note(run: Run, folder: Path | None) -> str | None:
+    """Report weights that are chosen on the data that judge them, unless a task below `folder` has a third part."""
+    patience = seconds(run.spec.arguments, "--patience")
+    if not patience or (folder and any(re.search(r"\btest=", path.read_text()) for path in folder.glob("task/*.py"))):
+        return None
+    return (
+        f"--patience {patience:g} chooses the weights on the held-out data, which then judge them too well: return a"
+        " part test in Data of task/data.py, with part_of(key, test=0.1)"
     )
 
 

@@ -21,6 +21,7 @@ from spot.policy.offers import Offers
 from spot.policy.slack import Slack
 from spot.pricing.quotes import age_warning, described, quotes
 from spot.storage.factory import open_store
+from spot.storage.records import champion
 from spot.storage.records.ledger import OLDEST_ID, Ledger
 from spot.supervisor import data_checks, pinned, preflight
 from spot.supervisor.data_checks import FoundData
@@ -91,6 +92,7 @@ class SubmitPlan:
             ("machine", f"{described(machine)}{pools}"),
             *([("ranks", f"{ranks}, each {samples // ranks} of the {samples} samples of a step")] if ranks > 1 else []),
             ("trainer", shlex.join(spec.arguments) or "its defaults"),
+            *([("champion", spec.champion.partition("#")[0])] if spec.champion else []),
             *([("data", str(self.data))] if self.data else []),
             ("first", describe(self.action)),
             ("deadline", f"{clock(spec.deadline)}, in {hours(slack.time_left)}; {self.work}"),
@@ -187,14 +189,22 @@ def plan_priced(
     seen: Observation = NOTHING_SEEN,
     doubts: Sequence[str] = (),
 ) -> SubmitPlan:
-    """Return the plan of `run`, with a note if its prices are old. `doubts` are preflight warnings about its data."""
+    """Return the plan of `run` with the model in use pinned, with notes on its prices and on how it is judged.
+
+    `doubts` are preflight warnings about its data.
+    """
     pinned.check(run, settings)
+    policy, notes = run.spec.policy, [preflight.optimism_note(run, settings.folder)]
+    try:
+        found = champion.read(open_store(run.spec.root, give_up_s=GIVE_UP_S))[0].now
+        run = replace(run, spec=replace(run.spec, champion=found.pin if found else None))
+    except SpotError as error:
+        notes.append(f"the model is not compared with the one in use: {error}")
+    if policy.budget_usd is not None:
+        prices = quotes(settings.machine(), policy.regions, settings.price_table())
+        notes.append(age_warning(prices, run.submitted_at))
     planned = plan(run, force=options.force, save=settings.save, seen=seen, doubts=doubts)
-    policy = run.spec.policy
-    if policy.budget_usd is None:
-        return planned
-    warning = age_warning(quotes(settings.machine(), policy.regions, settings.price_table()), run.submitted_at)
-    return replace(planned, notes=(*planned.notes, warning)) if warning else planned
+    return replace(planned, notes=(*planned.notes, *(note for note in notes if note)))
 
 
 def run_of(settings: Settings, run_id: str | None, now: datetime, *, image: str, arguments: tuple[str, ...]) -> Run:

@@ -2,13 +2,14 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spot.core.errors import PermissionDenied
+from spot.core.evaluation import Evaluation
 from spot.storage.records.lease import LeaseLost
 from spot.storage.records.manifest import DataObject
 from spot.trainer.checkpoint import boxes
@@ -19,8 +20,9 @@ from spot.trainer.data.loader import Loader, check_shared_memory
 from spot.trainer.device import Compute
 from spot.trainer.distributed.ballot import Ballot
 from spot.trainer.distributed.generators import generators, seed_rank, set_generators
-from spot.trainer.metrics import Means, parse_metrics
+from spot.trainer.metrics import Means, parse_metrics, per_sample
 from spot.trainer.progress import Monitor, OnMetrics
+from spot.trainer.results.compare import HeldOut, ModelStep, Values, evaluation
 from spot.trainer.runtime.errors import StartAgain, Stopped, UsageError
 from spot.trainer.saver import Saver
 from spot.trainer.state import OWN, Stateful, TrainingState
@@ -36,12 +38,13 @@ class Engine:
         self.monitor = Monitor(start, on_metrics)
         self.saver = Saver(start, self.monitor)
         self.loaders: list[Loader] = []
+        self.held_out: HeldOut | None = None
         self._start = start
         self._stop = start.stop
         self._clock = start.runtime.clock
         self._ballot = Ballot(start.group, start.stop, start.runtime.clock)
-        self._metrics = parse_metrics(metrics)
-        if start.flags.patience and not self._metrics:
+        self.metrics = parse_metrics(metrics)
+        if start.flags.patience and not self.metrics:
             raise UsageError(f"--patience {start.flags.patience} needs a metric: name it in metrics= of the session")
         self._state: TrainingState | None = None
         self._positions: list[tuple[int, int]] = []
@@ -88,7 +91,7 @@ class Engine:
                 tracked,
                 total_steps=min(total_steps, flags.max_steps or total_steps),
                 patience=flags.patience,
-                metrics=self._metrics,
+                metrics=self.metrics,
                 group=group,
             )
             check_shared_memory(*self.loaders, processes=group.local_world)
@@ -134,22 +137,14 @@ class Engine:
                 " of the loop, before the first batch of a step"
             )
         started = self._clock.monotonic()
-        modes = [(module, module.training) for top in state.modules for module in top.modules()]
-        before, means, group = generators(), Means(self._metrics, self._start.group), self._start.group
-        try:
-            with self._stop.interruptible(), torch.no_grad():
-                for module in state.modules:
-                    module.eval()
-                for batch in loader:
-                    self._ballot.check()
-                    with self.compute.autocast():
-                        values = step(batch)
-                    means.add(values, self._divided() if group.world > 1 else None)
-                found: dict[str, float] = group.broadcast(means.results())
-        finally:
-            for module, mode in modes:
-                module.training = mode
-            set_generators(before)
+        means, group = Means(self.metrics, self._start.group), self._start.group
+        with _evaluating(state.modules), self._stop.interruptible():
+            for batch in loader:
+                self._ballot.check()
+                with self.compute.autocast():
+                    values = step(batch)
+                means.add(values, self._divided())
+            found: dict[str, float] = group.broadcast(means.results())
         improved = state.evaluated(found, self._clock.monotonic() - started)
         self._measure()
         self.monitor.evaluated(state)
@@ -158,9 +153,29 @@ class Engine:
             self.saver.save(self.saveable, wishes, finished=state.finished)
         return found
 
+    def compared(self, wrap: Callable[[nn.Module], nn.Module]) -> Evaluation | None:
+        """Return the measurements of the shipped weights and of the champion. Call it after the last step."""
+        flags, module = self._start.flags, self.state.shipped_module
+        if self.held_out is None or module is None or not self.metrics:
+            return None
+        given = (flags.run, self.metrics, self.held_out, flags.champion, module)
+        return evaluation(*given, wrap=wrap, measure=self._measured, group=self._start.group)
+
+    def _measured(self, model: nn.Module, step: ModelStep, loader: Iterable[Any]) -> Values:
+        """Return values and weights of each sample, the same in each repetition."""
+        group, rows = self._start.group, dict[str, list[Tensor]]()
+        with _evaluating([model]):
+            seed_rank(self._start.flags.seed, 0, group.rank)
+            for batch in loader:
+                with self.compute.autocast():
+                    values = step(model, batch)
+                for name, value, weight in per_sample(values, group, self._divided()):
+                    rows.setdefault(name, []).append(torch.stack([value, weight]).cpu())
+        return {name: torch.cat(found, dim=1).tolist() for name, found in rows.items()}
+
     def _divided(self) -> int | None:
         """Return the samples of the batch that a loader has just divided among the ranks."""
-        for loader in self.loaders:
+        for loader in self.loaders if self._start.group.world > 1 else ():
             if loader.fresh:
                 loader.fresh = False
                 return loader.count
@@ -226,3 +241,18 @@ class Engine:
         elapsed = self._clock.monotonic() - self._began
         self.state.compute_seconds = self._carried + elapsed
         return elapsed
+
+
+@contextlib.contextmanager
+def _evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Put modules into evaluation mode, without gradients. Restore their modes and the generators at the end."""
+    modes, before = [(module, module.training) for top in modules for module in top.modules()], generators()
+    try:
+        with torch.no_grad():
+            for module in modules:
+                module.eval()
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        set_generators(before)

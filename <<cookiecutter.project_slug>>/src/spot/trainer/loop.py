@@ -38,6 +38,8 @@ def train(session: Session, task: TaskModel, data: Data, flags: Flags) -> None:
     """Train to the end. A resume continues after the last step of the checkpoint."""
     batches = session.loader(data.train, collate=data.collate)
     held_out = session.loader(data.held_out, collate=data.collate, train=False)
+    judging = held_out if data.test is None else session.loader(data.test, collate=data.collate, train=False)
+    session.compare(task.evaluation_step, judging, slices=data.slices)
     total_steps = flags.epochs * batches.steps_per_epoch
     total_steps = min(total_steps, flags.max_steps or total_steps)
 

@@ -1,7 +1,7 @@
 """Define the metrics of a task: a weighted mean over samples with a direction, optionally its exponential."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,32 @@ def parse_metrics(declared: object) -> tuple[Metric, ...]:
     )
 
 
+def per_sample(
+    values: Mapping[str, Any], group: Group = ALONE, count: int | None = None
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Yield name, values and weights of the samples of a batch; a value without weights has weight 1.
+
+    With `count` each rank has an equal part of these samples, and then repetitions. Raise `UsageError`.
+    """
+    if not isinstance(values, Mapping):
+        raise UsageError(f"evaluation_step returned a {type(values).__name__}: return a dict of values per sample")
+    for name, given in values.items():
+        value, weight = given if isinstance(given, tuple) else (given, None)
+        if not isinstance(value, Tensor) or value.dim() != 1:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise UsageError(f"evaluation_step returned {name} as {shape}: return one value per sample, shape (B,)")
+        value = value.detach().double()
+        weight = torch.ones_like(value) if weight is None else weight.detach().double()
+        if weight.shape != value.shape:
+            raise UsageError(
+                f"evaluation_step returned {tuple(value.shape)} values and {tuple(weight.shape)} weights of {name}:"
+                " return one weight per sample"
+            )
+        if count is not None:
+            value, weight = group.concat(torch.stack([value, weight]))[:, :count]
+        yield name, value, weight
+
+
 class Means:
     """Accumulate weighted means over batches, on the device."""
 
@@ -63,26 +89,8 @@ class Means:
         self._sums: dict[str, tuple[Tensor, Tensor]] = {}
 
     def add(self, values: Mapping[str, Any], count: int | None = None) -> None:
-        """Add a batch: for each name a value per sample, or a pair of values and weights. Raise `UsageError`.
-
-        With `count` each rank has an equal part of these samples, and then repetitions.
-        """
-        if not isinstance(values, Mapping):
-            raise UsageError(f"evaluation_step returned a {type(values).__name__}: return a dict of values per sample")
-        for name, given in values.items():
-            value, weight = given if isinstance(given, tuple) else (given, None)
-            if not isinstance(value, Tensor) or value.dim() != 1:
-                shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                raise UsageError(f"evaluation_step returned {name} as {shape}: return one value per sample, shape (B,)")
-            value = value.detach().double()
-            weight = torch.ones_like(value) if weight is None else weight.detach().double()
-            if weight.shape != value.shape:
-                raise UsageError(
-                    f"evaluation_step returned {tuple(value.shape)} values and {tuple(weight.shape)} weights of {name}:"
-                    " return one weight per sample"
-                )
-            if count is not None:
-                value, weight = self._group.concat(torch.stack([value, weight]))[:, :count]
+        """Add a batch, see `per_sample`."""
+        for name, value, weight in per_sample(values, self._group, count):
             # Without this a sample of weight 0 and an infinite value would make the mean NaN.
             weighted = torch.where(weight == 0, 0.0, value * weight).sum()
             total, weights = self._sums.get(name, (0.0, 0.0))

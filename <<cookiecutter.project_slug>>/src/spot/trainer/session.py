@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,8 +23,9 @@ from spot.trainer.distributed.generators import seed_all
 from spot.trainer.engine import Engine, EvaluationStep
 from spot.trainer.main import conclude, prepare, prepared
 from spot.trainer.progress import OnMetrics
+from spot.trainer.results.compare import HeldOut, ModelStep, check_slices
 from spot.trainer.results.complete import complete
-from spot.trainer.results.export import write_model
+from spot.trainer.results.export import load_exported, write_model
 from spot.trainer.runtime.errors import Completed, PeerLost, Stopped, UsageError
 from spot.trainer.runtime.flags import Precision, settled
 from spot.trainer.runtime.signals import StopSignal
@@ -222,6 +223,23 @@ class Session:
         """
         return self._engine.evaluate(step, loader)
 
+    def compare(
+        self,
+        step: ModelStep,
+        loader: Iterable[Any],
+        *,
+        slices: Sequence[str] = (),
+        load: Callable[[Path], nn.Module] = load_exported,
+    ) -> None:
+        """Measure the result and the model in use on `loader`, once training is finished.
+
+        `step` returns values as `evaluate` takes them, of a model and a batch. `slices` names a group for each sample:
+        a model that is worse on one of them is not promoted. `load` builds a model from the folder of an export.
+        Without this call no model replaces the one in use unless a person decides so.
+        """
+        check_slices(slices, getattr(loader, "size", None))
+        self._engine.held_out = HeldOut(step=step, loader=loader, slices=slices, load=load)
+
     @contextlib.contextmanager
     def export(self) -> Iterator[Path]:
         """Yield an empty folder for the result, with the shipped weights in the model, and complete the run after it.
@@ -247,12 +265,14 @@ class Session:
         ended = clock.monotonic()
         with self._stop.interruptible(), tempfile.TemporaryDirectory(prefix="export-") as folder:
             engine.state.load_shipped()
+            evaluation = engine.compared(self.wrap)
             yield Path(folder)
             if group.rank == 0:
                 complete(
                     self._start,
                     engine.state,
                     Path(folder),
+                    evaluation,
                     config=settled(self._start.flags, self.precision),
                     samples_digest=[loader.order_digest for loader in engine.training_loaders],
                     ended=ended,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import resource
 from collections.abc import Callable, Mapping
@@ -63,7 +64,12 @@ def completed_by(store: Store, files: Files) -> str:
     assert set(found.objects) == {paths.METRICS, *(f"model/{name}" for name in files)}
     for name, pinned in found.objects.items():
         written = store.read(paths.output("run", name))
-        assert pinned == Written(generation=written.generation, size=len(written.data), crc32c=crc32c(written.data))
+        assert pinned == Written(
+            generation=written.generation,
+            size=len(written.data),
+            crc32c=crc32c(written.data),
+            sha256=hashlib.sha256(written.data).hexdigest(),
+        )
     assert {name: store.read(f"run/model/{name}").data for name in files} == files
     return str(json.loads(store.read(COMPLETION).data)["attempt"])
 

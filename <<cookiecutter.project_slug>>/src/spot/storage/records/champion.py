@@ -3,6 +3,7 @@
 A serving process reads the newest promotion, then each file of its model in exactly that generation.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -44,6 +45,11 @@ class Promotion:
     model: Mapping[str, Written]
     """The files by name in that folder."""
 
+    @property
+    def pin(self) -> str:
+        """Return the run with what identifies each file of its model, for `--champion` below the folder of models."""
+        return f"{self.run}#{digest(self.model)}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Champion:
@@ -73,6 +79,12 @@ class Champion:
                 return older
             known.add(older.run)
         return None
+
+
+def digest(model: Mapping[str, Written]) -> str:
+    """Return a checksum of the names, generations, sizes and checksums of the files of a model."""
+    lines = (f"{name} {one.generation} {one.size} {one.crc32c}\n" for name, one in sorted(model.items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def read(store: Store) -> tuple[Champion, int]:

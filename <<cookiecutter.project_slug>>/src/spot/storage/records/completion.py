@@ -30,6 +30,11 @@ class Completion:
     config: dict[str, Json] = field(default_factory=dict)
     """The flags and settings that the result depends on."""
 
+    @property
+    def model(self) -> Mapping[str, Written]:
+        """Return the files of the model, by name in the folder of the run."""
+        return {name: one for name, one in self.objects.items() if name.startswith(paths.MODEL_FOLDER)}
+
 
 def read(store: Store, run: str) -> Completion | None:
     """Return the completion, None if the run is not complete.
@@ -44,7 +49,7 @@ def read(store: Store, run: str) -> Completion | None:
     found = codec.decode(Completion, data, f"{store.uri}/{name}", "a completion record", FIX)
     if found.run != run:
         raise Damaged(f"{store.uri}/{name} is of run {found.run}: {FIX}")
-    if not any(name.startswith(paths.MODEL_FOLDER) for name in found.objects):
+    if not found.model:
         raise Damaged(f"{store.uri}/{name} names no file of the model: {FIX}")
     there = {(entry.name, entry.generation, entry.size) for entry in store.list(f"{run}/")}
     for result in (paths.METRICS, *found.objects):

@@ -1,6 +1,6 @@
 """Define the contract of a task: its model and data modules."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,7 +37,9 @@ class Data:
     objects: tuple[DataObject, ...]
     """All objects that were read. A run resumes only on the same objects."""
     test: Samples | None = None
-    """A part that neither training nor the choice of the best step sees."""
+    """A part that neither training nor the choice of the best step sees: the result is judged on it."""
+    slices: Sequence[str] = ()
+    """A group for each sample of `test`, or of `held_out` without it: a model that is worse on one is not promoted."""
     collate: Collate | None = None
     """Makes a batch of a list of items; by default `torch.utils.data.default_collate`."""
 

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from spot.core.evaluation import Evaluation
+from spot.storage.records import evaluation as records
 from spot.storage.records.manifest import Json
 from spot.trainer.context import Start
 from spot.trainer.results.write import write_results
@@ -16,6 +18,7 @@ def complete(
     start: Start,
     state: TrainingState,
     folder: Path,
+    evaluation: Evaluation | None,
     *,
     config: Mapping[str, Json],
     samples_digest: Sequence[str],
@@ -51,6 +54,7 @@ def complete(
         folder,
         metrics,
         facts,
+        records.encode(evaluation) if evaluation else None,
         clock=start.runtime.clock,
         ended=ended,
         check_lease=check_lease if saving else None,

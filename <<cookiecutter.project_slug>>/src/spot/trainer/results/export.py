@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from spot.core import typed
 from spot.storage import paths
-from spot.storage.base import Damaged
+from spot.storage.base import Damaged, Store, checked_name
 from spot.storage.factory import open_store
 from spot.storage.fetch import fetch
 from spot.storage.records import codec, completion
+from spot.storage.records.completion import Completion
 from spot.trainer.checkpoint import boxes, pytree, serialize
 from spot.trainer.context import Task
 from spot.trainer.runtime.errors import UsageError
@@ -106,18 +107,25 @@ def _config(module: str, given: Any) -> Any:
 
 
 def _download(source: str, folder: Path) -> None:
-    """Copy the two files of a complete run, in the generations that its completion record names."""
+    """Copy the files of a complete run."""
     match = re.fullmatch(rf"(gs://.+)/([^/]+)/{paths.MODEL_FOLDER}?", source)
     store = open_store(match[1]) if match else None
     found = completion.read(store, match[2]) if match and store else None
     if not (match and store and found):
         raise UsageError(f"{source} is not the model of a complete run: expected gs://bucket/prefix/models/RUN/model")
-    for name in (paths.MODEL, f"{paths.MODEL_FOLDER}{CONFIG}"):
-        if pinned := found.objects.get(name):
-            with (folder / Path(name).name).open("w+b") as file:
-                checksum = fetch(store, paths.output(match[2], name), pinned.size, pinned.generation, file)
-            if checksum != pinned.crc32c:
-                raise Damaged(f"{source}: {name} has CRC32C {checksum:08x}, written as {pinned.crc32c:08x}")
+    fetch_model(store, found, folder)
+
+
+def fetch_model(store: Store, complete: Completion, folder: Path) -> None:
+    """Copy the files of a model, in the generations that the completion names. Raise `Damaged` or `NotFound`."""
+    for name, pinned in complete.model.items():
+        path = folder / checked_name(name).removeprefix(paths.MODEL_FOLDER)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w+b") as file:
+            checksum = fetch(store, paths.output(complete.run, name), pinned.size, pinned.generation, file)
+        if checksum != pinned.crc32c:
+            where = f"{store.uri}/{complete.run}/{name}"
+            raise Damaged(f"{where} has CRC32C {checksum:08x}, written as {pinned.crc32c:08x}")
 
 
 def _plain(model: nn.Module) -> nn.Module:

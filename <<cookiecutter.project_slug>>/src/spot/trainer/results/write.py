@@ -1,10 +1,12 @@
 """Write the results: the files of the model, metrics, and last `completion.json`, which makes the run complete."""
 
 import contextlib
+import hashlib
 import json
 import mmap
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from spot.core.clock import Clock
@@ -36,6 +38,7 @@ def write_results(
     folder: Path,
     metrics: Mapping[str, Json],
     facts: Mapping[str, Json],
+    evaluation: bytes | None = None,
     *,
     clock: Clock,
     ended: float,
@@ -43,9 +46,9 @@ def write_results(
 ) -> None:
     """Write every file of `folder` as the model, once. Results of an earlier completion may be in use and are kept.
 
-    A repetition after a kill at any point gives the same objects. `metrics` depends on the training alone, `facts`
-    also on this process. `ended` is when training ended, by the monotonic clock. `check_lease` is None without
-    checkpoints.
+    A repetition after a kill at any point gives the same objects. `metrics` and `evaluation` depend on the training
+    alone, `facts` also on this process. `ended` is when training ended, by the monotonic clock. `check_lease` is None
+    without checkpoints.
     """
     if check_lease and completion.find(store, run):
         return
@@ -67,7 +70,9 @@ def write_results(
             objects[name] = _put(store, paths.output(run, name), _mapped(path), check_lease)
         except ValueError as error:
             raise TrainingError(f"a file of the model cannot be stored: {error}") from error
-    objects[paths.METRICS] = _put(store, paths.output(run, paths.METRICS), _json(metrics), check_lease)
+    reports = {paths.METRICS: _json(metrics), **({paths.EVALUATION: evaluation} if evaluation else {})}
+    for name, data in reports.items():
+        objects[name] = _put(store, paths.output(run, name), data, check_lease)
     timed = {**facts, "tail_seconds": round(clock.monotonic() - ended, 3)}
     record = completion.encode(run, clock.now(), timed, objects)
     name = paths.output(run, paths.COMPLETION)
@@ -82,11 +87,12 @@ def write_results(
 
 
 def _put(store: Store, name: str, data: bytes | memoryview, check_lease: CheckLease | None) -> Written:
-    """Create the object, or overwrite what an unfinished start left.
+    """Create the object, or overwrite what an unfinished start left, and add its SHA-256.
 
     Keep an equal object: a completion record that is still on its way may name its generation. Check the lease between
     the read and the write that depends on it, so that a new holder writes last.
     """
+    sha256 = hashlib.sha256(data).hexdigest()
     while True:
         found = next((entry for entry in store.list(name) if entry.name == name), None)
         try:
@@ -96,10 +102,11 @@ def _put(store: Store, name: str, data: bytes | memoryview, check_lease: CheckLe
                     with tempfile.TemporaryFile() as file:
                         checksum = fetch(store, name, found.size, found.generation, file)
                 if checksum == crc32c(data):
-                    return Written(generation=found.generation, size=found.size, crc32c=checksum)
+                    return Written(generation=found.generation, size=found.size, crc32c=checksum, sha256=sha256)
             if found and check_lease:
                 check_lease()
-            return store.write(name, data, if_generation=found.generation if found else ABSENT)
+            written = store.write(name, data, if_generation=found.generation if found else ABSENT)
+            return replace(written, sha256=sha256)
         except (Conflict, NotFound):  # another process wrote or deleted it since the listing
             continue
 

@@ -56,6 +56,8 @@ class Flags:
     checkpoint_dir: str
     tensorboard_dir: str | None
     data: str
+    champion: str | None
+    """The model in use: the folder of its run, and a checksum of its files."""
     run: str
     attempt: str
     standby: str | None
@@ -118,6 +120,7 @@ GROUPS: Final[Mapping[str, tuple[_Row, ...]]] = {
         ("checkpoint-dir", location, "output/checkpoints", "DIR", "write checkpoints and markers to DIR/RUN/"),
         ("tensorboard-dir", location, None, "DIR", "write TensorBoard logs to DIR/RUN/"),
         ("data", location, "sample", "URI", "train on this object, prefix/ or pattern*"),
+        ("champion", location, None, "URI", "compare the result with the model of this run"),
         ("run", identifier, "default", "ID", "name this run"),
         ("attempt", identifier, "local", "ID", "name this attempt of the run"),
         ("from-run", identifier, None, "ID", "start from the checkpoints of this run"),

@@ -1,0 +1,182 @@
+"""Test that a training measures its model and the champion on the same samples, and never fails because of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from spot.core.evaluation import Evaluation
+from spot.storage import paths
+from spot.storage.factory import open_store
+from spot.storage.records import champion, completion, evaluation
+from spot.trainer import Sample
+from spot.trainer.results.export import load_exported
+from tests.machinery.fixture_task import data, model
+from tests.machinery.fixture_task.config import Config
+from tests.machinery.interrupt import Point, at
+from tests.machinery.trainer.conftest import Trainer
+from tests.machinery.trainer.distributed import ranks
+from tests.machinery.zygote import Zygote
+
+FIRST, SECOND = "20261101-first", "20261108-second"
+BRIEF = ("--epochs", "1")
+
+
+def finish(trainer: Trainer, run: str, *flags: str) -> str:
+    """Train a run to its end, and return its log."""
+    process = trainer.start("--run", run, *BRIEF, *flags)
+    assert process.wait() == 0, process.output + process.errors
+    return process.output
+
+
+def pin(trainer: Trainer, run: str = FIRST) -> str:
+    """Return the value of `--champion` for a complete run."""
+    complete = completion.read(open_store(f"{trainer.uri}/models"), run)
+    assert complete
+    return f"{trainer.uri}/models/{run}#{champion.digest(complete.model)}"
+
+
+def measured(trainer: Trainer, run: str = SECOND) -> Evaluation:
+    models = open_store(f"{trainer.uri}/models")
+    complete = completion.read(models, run)
+    assert complete
+    found = evaluation.read(models, complete)
+    assert found
+    return found
+
+
+def written(trainer: Trainer, run: str = SECOND) -> bytes:
+    return open_store(f"{trainer.uri}/models").read(paths.output(run, paths.EVALUATION)).data
+
+
+def answers(trainer: Trainer, run: str) -> list[float]:
+    """Return whether the exported model of a run is right on each held-out sample, computed without the trainer."""
+    found, shipped = data.load(Config(), "sample").held_out, Path(trainer.uri) / "models" / run / "model"
+    batch = [found[Sample(seed=0, epoch=0, index=index)] for index in range(len(found))]
+    inputs, targets = (torch.stack(list(each)) for each in zip(*batch, strict=True))
+    with torch.no_grad():
+        values: list[float] = model.evaluation_step(load_exported(shipped), (inputs, targets))["accuracy"].tolist()
+    return values
+
+
+@pytest.fixture
+def here(zygote: Zygote, tmp_path: Path) -> Trainer:
+    return Trainer(zygote, str(tmp_path))
+
+
+SHIPPED: Sequence[tuple[str, ...]] = [(), ("--ema", "0.5"), ("--patience", "1", "--epochs", "9")]
+
+
+@pytest.mark.parametrize("flags", SHIPPED, ids=["last", "average", "best"])
+def test_the_shipped_models_of_both_runs_are_compared_sample_by_sample(flags: tuple[str, ...], here: Trainer) -> None:
+    finish(here, FIRST, "--seed", "1", "--ema", "0.9")
+    finish(here, SECOND, "--champion", pin(here), *flags)
+    new, old = answers(here, SECOND), answers(here, FIRST)
+    found = measured(here).judged
+    assert found.paired
+    assert measured(here).champion == FIRST
+    assert found.score == found.paired.challenger == pytest.approx(sum(new) / len(new), rel=1e-15)
+    assert found.paired.champion == pytest.approx(sum(old) / len(old), rel=1e-15)
+    assert found.paired.squares == sum((one - two) ** 2 for one, two in zip(new, old, strict=True)) > 0
+    assert (found.samples, found.paired.spread) == (len(new), 1.0)
+
+
+def test_without_a_champion_the_model_is_measured_alone(here: Trainer) -> None:
+    finish(here, FIRST)
+    found = measured(here, FIRST)
+    assert (found.champion, found.problem, found.judged.paired) == (None, None, None)
+    metrics = json.loads(open_store(f"{here.uri}/models").read(paths.output(FIRST, paths.METRICS)).data)
+    assert found.judged.score == metrics["shipped"]["accuracy"]
+
+
+def test_a_kill_in_the_comparison_changes_no_byte(trainer: Trainer, tmp_path: Path) -> None:
+    finish(trainer, FIRST, "--seed", "1")
+    for number, marker in ((signal.SIGKILL, tmp_path / "killed"), (signal.SIGTERM, tmp_path / "stopped")):
+        flags = ("--run", f"{SECOND}-{number}", *BRIEF, "--champion", pin(trainer))
+        process = trainer.start(*flags, **at(Point.COMPARISON, number, marker))
+        assert process.wait() == (-number if number is signal.SIGKILL else 143), process.output + process.errors
+        assert marker.exists()
+        finish(trainer, f"{SECOND}-{number}", "--champion", pin(trainer))
+    finish(trainer, SECOND, "--champion", pin(trainer))
+    expected = written(trainer)
+    assert measured(trainer).judged.paired
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        run = f"{SECOND}-{number}"
+        assert written(trainer, run).replace(run.encode(), SECOND.encode()) == expected
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("parallel", ["fsdp", "ddp"])
+def test_three_ranks_killed_in_the_comparison_repeat_it_byte_for_byte(parallel: str, here: Trainer) -> None:
+    trainer = replace(here, package="tests.machinery.tasks.transformer", env={"STEP_S": "0"})
+    common = (*BRIEF, "--batch-size", "12", "--evaluate-every", "1000", "--parallel", parallel)
+    alone = (*BRIEF, "--batch-size", "12", "--evaluate-every", "1000")
+    finish(trainer, FIRST, *alone, "--seed", "1")
+    given = (*common, "--champion", pin(trainer))
+    for run, kills in ((SECOND, 0), (f"{SECOND}-killed", 1)):
+        marker = Path(here.uri) / "killed"
+        if kills:
+            first = ranks.start(trainer, 3, "--run", run, *given, **at(Point.COMPARISON, signal.SIGKILL, marker))
+            assert sorted(set(first.wait())) == [-signal.SIGKILL, 75], first.text
+            assert marker.exists()
+        last = ranks.start(trainer, 3, "--run", run, *given)
+        assert last.wait() == [0, 0, 0], last.text
+    found = measured(trainer).judged
+    assert (found.samples, found.metric) == (21, "loss")
+    assert found.paired
+    assert found.paired.squares > 0
+    killed = written(trainer, f"{SECOND}-killed")
+    assert killed.replace(f"{SECOND}-killed".encode(), SECOND.encode()) == written(trainer)
+
+
+def spoiled(trainer: Trainer, name: str, content: bytes | None) -> str:
+    """Replace or delete a file of the champion after its promotion, and return what the promotion pinned."""
+    pinned, store = pin(trainer), open_store(f"{trainer.uri}/models")
+    name = paths.output(FIRST, name)
+    generation = store.read(name).generation
+    if content is None:
+        store.delete(name)
+    else:
+        store.write(name, content, if_generation=generation)
+    return pinned
+
+
+def of_another_shape(trainer: Trainer) -> str:
+    """Return a champion whose weights do not fit the model that the task builds now."""
+    models = open_store(f"{trainer.uri}/models")
+    complete, found = completion.read(models, FIRST), models.read(paths.output(FIRST, paths.MODEL))
+    assert complete
+    weights = save({name: value[..., :1].contiguous() for name, value in load(found.data).items() if value.dim()})
+    again = models.write(paths.output(FIRST, paths.MODEL), weights, if_generation=found.generation)
+    name = paths.output(FIRST, paths.COMPLETION)
+    record = completion.encode(FIRST, complete.time, {}, {**complete.objects, paths.MODEL: again})
+    models.write(name, record, if_generation=models.read(name).generation)
+    return pin(trainer)
+
+
+PROBLEMS = {
+    "a file is gone": (lambda trainer: spoiled(trainer, paths.MODEL, None), "names no generation of"),
+    "a file is another": (lambda trainer: spoiled(trainer, paths.MODEL, b"other"), "names no generation of"),
+    "the run is gone": (lambda trainer: spoiled(trainer, paths.COMPLETION, None), "does not hold the files"),
+    "other files": (lambda trainer: pin(trainer)[:-4] + "0000", "does not hold the files that were promoted"),
+    "another architecture": (of_another_shape, "is of another model"),
+}
+
+
+@pytest.mark.parametrize("case", PROBLEMS)
+def test_a_champion_that_cannot_be_compared_is_a_problem_and_no_failure(case: str, trainer: Trainer) -> None:
+    spoil, words = PROBLEMS[case]
+    finish(trainer, FIRST)
+    finish(trainer, SECOND, "--champion", spoil(trainer))
+    found = measured(trainer)
+    assert found.champion == FIRST
+    assert found.judged.score is not None
+    assert found.judged.paired is None
+    assert words in (found.problem or "")
