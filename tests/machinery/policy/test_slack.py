@@ -77,6 +77,13 @@ def test_steps_done_leave_less_work() -> None:
     assert slack.last_progress_at == after(hours=5)
 
 
+def test_both_models_are_evaluated_after_the_last_step_unless_a_run_measured_a_longer_tail() -> None:
+    last = seen(10, longest_evaluation=5 * MINUTE, save=MINUTE)
+    assert Slack.of(run(), last, T0).work == 12 * MINUTE
+    for tail in (11 * MINUTE, 13 * MINUTE):
+        assert Slack.of(run(tail=tail, work_is_measured=True), last, T0).work == max(tail, 12 * MINUTE)
+
+
 def test_the_measured_rate_of_the_whole_run_replaces_the_stated_work() -> None:
     """600 steps, of which 240 took 9 h and 50 min; the stated rate counts as 10 min with 10 steps."""
     slack = Slack.of(run(), seen(4, trained=timedelta(hours=10) - 10 * MINUTE, steps_per_hour=0), T0)

@@ -28,6 +28,7 @@ from spot.supervisor.resume import resumed_id
 from tests.machinery import samples
 from tests.machinery.desk import AT_ONCE, IMAGE, WEEKLY, Desk
 from tests.machinery.fixture_task import MODULES, PACKAGE
+from tests.machinery.supervisor.test_submit import in_use
 from tests.machinery.zygote import TrainerProcess, Zygote
 
 AGAIN, THIRD = f"{WEEKLY}-r1", f"{WEEKLY}-r2"
@@ -89,6 +90,15 @@ def test_a_failed_run_continues_as_a_new_run_with_its_flags_and_a_new_deadline(d
     assert desk.run(WEEKLY) == before
     for shown in (said, desk.spot("status", AGAIN)):
         assert ["resumes", WEEKLY] in [line.split() for line in shown.out.splitlines()]
+
+
+def test_a_resumed_run_is_compared_with_the_model_in_use_now(desk: Desk) -> None:
+    old = in_use(desk, "20261101-first")
+    failed(desk)
+    assert flags_of(desk, WEEKLY)["--champion"] == old
+    new = in_use(desk, "20261108-second")
+    assert desk.spot("resume", WEEKLY).code == 0
+    assert flags_of(desk, AGAIN)["--champion"] == new != old
 
 
 def test_a_deadline_is_planned_with_the_work_left(desk: Desk) -> None:

@@ -13,6 +13,8 @@ import requests
 
 from spot.core.run import Provisioning, Strategy
 from spot.emulators.faults import Method
+from spot.promotion import settle
+from spot.storage.factory import open_store
 from spot.storage.records import dataset
 from spot.supervisor import service
 from spot.supervisor.submit import SubmitError, new_id, plan
@@ -20,6 +22,7 @@ from tests.machinery import samples
 from tests.machinery.desk import DIGEST, IMAGE, WEEKLY, Desk, unreachable_url
 from tests.machinery.google.google_project import google_project
 from tests.machinery.google.google_server import Answer, refusal
+from tests.machinery.storage.completed import complete
 from tests.paths import PROJECT
 
 TAG = "us-central1-docker.pkg.dev/my-project/images/trainer:v1"
@@ -230,6 +233,47 @@ def test_a_run_on_the_data_of_an_earlier_run_names_its_record(desk: Desk) -> Non
     desk.put("data/more.npz", b"2")
     request = request_of(desk, "--", "--data", f"{desk.root}/{record}")
     assert trainer_flags(request)["--data"] == f"{desk.root}/{record}"
+
+
+def in_use(desk: Desk, run: str) -> str:
+    """Put the model of a run in use, and return what a submit pins of it."""
+    models = open_store(f"{desk.root}/models")
+    complete(models, run, samples.T0)
+    now = settle.promote(desk.store(), models, run, samples.T0, by="a person", reason="the first").now
+    assert now
+    return f"{models.uri}/{now.pin}"
+
+
+def test_the_model_in_use_is_pinned_by_its_files(desk: Desk) -> None:
+    assert "--champion" not in trainer_flags(request_of(desk))
+    pinned = in_use(desk, "20261101-first")
+    assert pinned.startswith(f"{desk.root}/models/20261101-first#")
+    assert trainer_flags(request_of(desk))["--champion"] == pinned
+    [found] = [one for one in desk.store().list("models/20261101-first/model/") if one.name.endswith(".safetensors")]
+    desk.store().write(found.name, b"other weights", if_generation=found.generation)
+    assert trainer_flags(request_of(desk))["--champion"] == pinned
+
+
+def test_a_champion_that_cannot_be_read_is_a_warning(desk: Desk) -> None:
+    desk.put("champion.json", b"{")
+    said = desk.spot("submit", "--run", WEEKLY, "--dry-run", "--json")
+    assert (said.code, "--champion" in said.out) == (0, False)
+    [note] = [one for one in said.json["plan"]["warnings"] if "not compared" in one]
+    assert "champion.json is not a record of promotions" in note
+
+
+def test_weights_chosen_on_the_data_that_judge_them_are_a_warning_without_a_third_part(desk: Desk) -> None:
+    def warned(*flags: str) -> bool:
+        said = desk.spot("submit", "--run", WEEKLY, "--dry-run", "--json", "--", *flags)
+        return "--patience 3 chooses the weights" in " ".join(said.json["plan"]["warnings"])
+
+    task = desk.toml.parent / "task"
+    task.mkdir()
+    (task / "data.py").write_text("Data(train=..., held_out=...)")
+    assert not warned("--patience", "0")
+    assert warned("--patience", "3")
+    (task / "data.py").write_text("Data(train=..., held_out=..., test=...)")
+    assert not warned("--patience", "3")
 
 
 def test_a_run_without_data_is_refused_with_both_choices(desk: Desk) -> None:

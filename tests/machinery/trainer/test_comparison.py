@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,7 +123,8 @@ def test_three_ranks_killed_in_the_comparison_repeat_it_byte_for_byte(parallel: 
     for run, kills in ((SECOND, 0), (f"{SECOND}-killed", 1)):
         marker = Path(here.uri) / "killed"
         if kills:
-            first = ranks.start(trainer, 3, "--run", run, *given, **at(Point.COMPARISON, signal.SIGKILL, marker))
+            killing = replace(trainer, env={**trainer.env, **at(Point.COMPARISON, signal.SIGKILL, marker)})
+            first = ranks.start(killing, 3, "--run", run, *given)
             assert sorted(set(first.wait())) == [-signal.SIGKILL, 75], first.text
             assert marker.exists()
         last = ranks.start(trainer, 3, "--run", run, *given)
@@ -161,7 +162,7 @@ def of_another_shape(trainer: Trainer) -> str:
     return pin(trainer)
 
 
-PROBLEMS = {
+PROBLEMS: Mapping[str, tuple[Callable[[Trainer], str], str]] = {
     "a file is gone": (lambda trainer: spoiled(trainer, paths.MODEL, None), "names no generation of"),
     "a file is another": (lambda trainer: spoiled(trainer, paths.MODEL, b"other"), "names no generation of"),
     "the run is gone": (lambda trainer: spoiled(trainer, paths.COMPLETION, None), "does not hold the files"),

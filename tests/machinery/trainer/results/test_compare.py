@@ -144,7 +144,7 @@ def test_a_sample_of_weight_0_counts_for_nothing_whatever_its_value() -> None:
     assert found.judged.score == 1.0
 
 
-PROBLEMS = {
+PROBLEMS: Mapping[str, tuple[Values | Exception, str]] = {
     "not finite": ({"score": ones([1, math.nan])}, "a value of score is not finite"),
     "missing": ({"other": ones([1, 1])}, "the evaluation returned no value of 'score'"),
     "raises": (RuntimeError("shapes\ndiffer" + "x" * 400), f"shapes differ{'x' * 287}"),
