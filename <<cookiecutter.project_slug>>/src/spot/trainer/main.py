@@ -118,8 +118,9 @@ def conclude(start: Start | None, stop: StopSignal, error: BaseException | None)
                 _write_end(start, start.saving, code, reason)
             elif start.group.world > 1 and code == Exit.AGAIN:
                 code = _code_of_rank_0(start, start.saving)
-    # Once the ranks have met, rank 0 says it for all.
-    if reason not in ENDS and (start is None or start.group.rank == 0 or start.group.world == 1):
+    # Once the ranks have met, rank 0 says it for all. Whom a rank lost is its own to say.
+    group = start.group if start else ALONE
+    if reason not in ENDS and (group.rank == 0 or group.world == 1 or reason.startswith(f"rank {group.rank} lost")):
         sys.stdout.flush()
         print(f"trainer: {reason}", file=sys.stderr, flush=True)
     return code
@@ -210,7 +211,7 @@ def _join(start: Start, place: Place) -> None:
 
 
 def _announce(flags: Flags, runtime: Runtime, place: Place | None) -> Saving:
-    """Write the started marker, which also proves write permission, and start the uploader."""
+    """Start the uploader, and write the started marker, which also proves write permission."""
     store = _open(flags.checkpoint_dir)
     facts = {
         "time": runtime.clock.now().isoformat(),
@@ -219,9 +220,13 @@ def _announce(flags: Flags, runtime: Runtime, place: Place | None) -> Saving:
         "nonce": secrets.token_hex(8),
         "standby": flags.standby,
     }
-    number = 1 if place and place.rank else markers.claim_start(store, flags.run, flags.attempt, facts)
     buffer = SharedBuffer()
     uploader = runtime.uploader(store.uri, buffer.fd, flags.keep)
+    try:  # last: a signal after the marker finds everything that writes the ended marker
+        number = 1 if place and place.rank else markers.claim_start(store, flags.run, flags.attempt, facts)
+    except BaseException:
+        uploader.close()
+        raise
     name = process_name(flags.attempt, number)
     return Saving(store=store, buffer=buffer, uploader=uploader, start=number, name=name)
 
