@@ -267,7 +267,7 @@ def main() -> None:
     buffer_fd, channel_fd, parent, keep = (int(argument) for argument in sys.argv[1:5])
     leave_signals_to_the_parent()
     die_with(parent)
-    configure()
+    configure(int(os.environ.get("RANK", "0")))  # the trainer has checked it
     channel = Channel(socket.socket(fileno=channel_fd))
     store = open_store(sys.argv[5])
     os.nice(NICENESS)  # training has priority over uploads
