@@ -8,8 +8,6 @@ usage="bash infra/bootstrap.sh [--dry-run] [--repository OWNER/NAME | --reposito
 apis=(
     aiplatform artifactregistry cloudresourcemanager compute iam iamcredentials logging serviceusage storage sts
 )
-# What src/spot/google/vertex.py calls.
-jobs_permissions=aiplatform.customJobs.cancel,aiplatform.customJobs.create,aiplatform.customJobs.get,aiplatform.customJobs.list
 
 enable_apis() {
     local enabled api
@@ -131,18 +129,19 @@ make_provider() {
 }
 
 make_role() {
-    local listed described differs
+    local permissions listed described differs
+    permissions=$(wanted permissions "$spot_toml")
     listed=$(look '' iam roles list --project="$project" --format='value(name.basename())')
     if ! grep -qxF "$jobs_role" <<<"$listed"; then
         change create created "role $jobs_role" iam roles create "$jobs_role" --project="$project" --quiet \
-            --title="Training jobs" --description="$made_by" --stage=GA --permissions="$jobs_permissions"
+            --title="Training jobs" --description="$made_by" --stage=GA --permissions="$permissions"
         return
     fi
     described=$(look '{}' iam roles describe "$jobs_role" --project="$project" --format=json)
-    differs=$(wanted role "$jobs_permissions" <<<"$described")
+    differs=$(wanted role "$permissions" <<<"$described")
     if [ -n "$differs" ]; then
         change update updated "role $jobs_role" iam roles update "$jobs_role" --project="$project" --quiet \
-            --permissions="$jobs_permissions"
+            --permissions="$permissions"
     else
         say exists "role $jobs_role"
     fi

@@ -46,6 +46,14 @@ def settings(path: str) -> list[str]:
     return [cloud.project, cloud.regions[0], cloud.bucket, cloud.prefix, cloud.service_account]
 
 
+def permissions(path: str) -> list[str]:
+    """Return what the clients in src/spot/google call: on training jobs, and on models where they are registered."""
+    calls = [f"customJobs.{verb}" for verb in ("cancel", "create", "get", "list")]
+    if load(Path(path)).registry.model_id != "none":
+        calls += [f"models.{verb}" for verb in ("get", "list", "update", "upload")]
+    return [",".join(f"aiplatform.{one}" for one in calls)]
+
+
 def days(found: Settings) -> int:
     """Return the age that a checkpoint of an open run can reach, with a margin for late runs."""
     return max(LEAST_DAYS, 2 * math.ceil(found.policy.deadline_hours / 24))
@@ -179,7 +187,7 @@ def granted(role_name: str, member: str, bucket_name: str, below: str, policy: J
 
 ANSWERS: Mapping[str, Callable[..., list[str]]] = {
     one.__name__.replace("_", "-"): one
-    for one in (settings, bucket, cleanup, provider_flags, provider, role, condition, granted)
+    for one in (settings, permissions, bucket, cleanup, provider_flags, provider, role, condition, granted)
 }
 READS_INPUT = ("bucket", "cleanup", "provider", "role", "granted")
 

@@ -191,6 +191,14 @@ def test_an_account_that_cannot_be_made_is_refused(spot_toml: Path, account: str
         wanted.settings(str(spot_toml))
 
 
+def test_ci_may_change_models_only_where_they_are_registered(spot_toml: Path) -> None:
+    jobs = ",".join(f"aiplatform.customJobs.{verb}" for verb in ("cancel", "create", "get", "list"))
+    assert wanted.permissions(str(spot_toml)) == [jobs]
+    spot_toml.write_text(changed("registry.model_id", '"churn"'), encoding="utf-8")
+    models = ",".join(f"aiplatform.models.{verb}" for verb in ("get", "list", "update", "upload"))
+    assert wanted.permissions(str(spot_toml)) == [f"{jobs},{models}"]
+
+
 def test_the_settings_come_one_a_line(spot_toml: Path) -> None:
     assert wanted.settings(str(spot_toml)) == [
         "acme-ml",

@@ -133,6 +133,17 @@ def test_a_schedule_trains_again_after_a_change_of_the_sources(
     assert team.creates() == 2
 
 
+def test_a_registry_that_does_not_answer_is_a_warning_and_promotes_anyway(
+    team: Cloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "spot.toml").write_text(f'{team.settings}[registry]\nmodel_id = "churn"\n')
+    assert workflow.main(["retrain"]) == Exit.DONE
+    team.complete(alone(run=run_id(team)))
+    assert workflow.main(["supervise"]) == Exit.DONE  # the emulator has no models
+    assert "::warning::the model registry does not show the champion: cannot upload" in capsys.readouterr().out
+    assert champion.read(team.ledger.store)[0].run == run_id(team)
+
+
 def test_a_closed_run_leaves_its_report_in_the_bucket(team: Cloud) -> None:
     assert workflow.main(["retrain"]) == Exit.DONE
     team.crash()

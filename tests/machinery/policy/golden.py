@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from spot.core.actions import Action, CancelAttempt, Close, GiveUp, Submit, Wait
-from spot.core.history import TrainingProgress
+from spot.core.history import CancelRequest, TrainingProgress
 from spot.core.job import JobError, JobState
 from spot.core.run import (
     Attempt,
     Cancel,
     CancelReason,
-    CancelRequest,
     Observation,
     Outcome,
     Provisioning,

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from spot.core.actions import CancelAttempt, Close, GiveUp, Submit, Wait
+from spot.core.history import CancelRequest
 from spot.core.job import JobError, JobState
 from spot.core.run import (
     Attempt,
     Cancel,
     CancelReason,
-    CancelRequest,
     Observation,
     Outcome,
     Provisioning,

@@ -9,13 +9,12 @@ from itertools import cycle
 
 from spot.core.actions import CancelAttempt, Close, GiveUp, Submit, Wait
 from spot.core.errors import TemporarilyUnavailable
-from spot.core.history import Condition
+from spot.core.history import CancelRequest, Condition
 from spot.core.job import JobState
 from spot.core.run import (
     Attempt,
     Cancel,
     CancelReason,
-    CancelRequest,
     Observation,
     Outcome,
     Provisioning,

@@ -12,7 +12,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from spot.config.settings import CloudSettings, DataSettings, GateSettings, MachineSettings, PolicySettings, Settings
+from spot.config.settings import (
+    CloudSettings,
+    DataSettings,
+    GateSettings,
+    MachineSettings,
+    PolicySettings,
+    RegistrySettings,
+    Settings,
+)
 from spot.core import typed
 from spot.core.errors import SpotError
 from spot.core.fields import one_line, shown
@@ -26,6 +34,7 @@ TABLES: Mapping[str, type[BaseModel]] = {
     "policy": PolicySettings,
     "data": DataSettings,
     "gate": GateSettings,
+    "registry": RegistrySettings,
 }
 
 

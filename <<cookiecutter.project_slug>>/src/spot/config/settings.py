@@ -33,6 +33,7 @@ Hours = Annotated[float, _number(8760)]
 Minutes = Annotated[float, _number(10080)]
 Count = Annotated[int, Field(ge=0, le=1_000_000, description="a whole number from 0 to 1000000")]
 Truth = Annotated[bool, Field(description="true or false")]
+_IMAGE = rf"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+(:[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}})?(@{fields.DIGEST.pattern})?"
 RegionName = Annotated[str, Field(pattern=rf"\A{fields.REGION.pattern}\Z")]
 
 
@@ -65,7 +66,7 @@ class CloudSettings(BaseModel):
         most=200,
     )
     image: str = _text(
-        rf"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+(:[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}})?(@{fields.DIGEST.pattern})?|",
+        f"{_IMAGE}|",
         "HOST/PATH, then :TAG, @sha256: and 64 hexadecimal digits, or nothing",
         default="",
     )
@@ -172,6 +173,15 @@ class GateSettings(BaseModel):
     )
 
 
+class RegistrySettings(BaseModel):
+    """State where else the champion is shown: the table [registry]."""
+
+    model_config = _STRICT
+
+    model_id: str = _text(r"[a-z][a-z0-9_-]{0,62}", '"none", or 1 to 63 of a-z, 0-9, _ and -, a letter first', "none")
+    serving_image: str = _text(f"none|{_IMAGE}", '"none", or HOST/PATH, then :TAG or @sha256: and a digest', "none")
+
+
 class Settings(BaseModel):
     """Hold the checked settings of the project's runs."""
 
@@ -186,6 +196,7 @@ class Settings(BaseModel):
     policy: PolicySettings = Field(description="a table, [policy]")
     data: DataSettings = Field(description="a table, [data]")
     gate: GateSettings = Field(description="a table, [gate]")
+    registry: RegistrySettings = Field(description="a table, [registry]")
     config: type | None = Field(None, exclude=True, description="not a setting")
     """The class `Config` of the task, set by `load`. TOML cannot express a class."""
     folder: Path | None = Field(None, exclude=True, description="not a setting")

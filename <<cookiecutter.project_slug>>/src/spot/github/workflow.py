@@ -130,6 +130,8 @@ def supervise() -> int:
     asked = [f"{run_id}: promote its model? {one.reason}" for run_id, one in made if one.action == GateVerdict.ASK]
     for line in [*asked, *(f"{one.run_id}: {one.problem}" for one in result.runs if one.problem)]:
         _annotate("warning", line)
+    if result.mirror_problem:
+        _annotate("warning", result.mirror_problem)
     alarms = [f"{one.run_id}: {alarm}" for one in result.runs for alarm in one.alarms]
     for line in alarms:
         _annotate("error", line)

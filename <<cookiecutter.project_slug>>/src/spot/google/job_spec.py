@@ -45,8 +45,11 @@ def label_filter(run: Run, attempt: Attempt) -> str:
 
 def labels(run: Run, attempt: Attempt) -> dict[str, str]:
     """Return labels that are unique, although other repositories of the project may use the same run id."""
-    root = hashlib.sha256(run.spec.root.encode()).hexdigest()[:16]
-    return {ROOT_LABEL: root, RUN_LABEL: run.id, ATTEMPT_LABEL: attempt.id}
+    return {ROOT_LABEL: root_label(run.spec.root), RUN_LABEL: run.id, ATTEMPT_LABEL: attempt.id}
+
+
+def root_label(root: str) -> str:
+    return hashlib.sha256(root.encode()).hexdigest()[:16]
 
 
 def _scheduling(run: Run, attempt: Attempt) -> dict[str, Any]:

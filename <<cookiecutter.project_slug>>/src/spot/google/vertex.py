@@ -1,4 +1,4 @@
-"""Create, read and cancel custom jobs of Vertex AI over REST. Only this module imports its client.
+"""Create, read and cancel custom jobs of Vertex AI over REST. Only this module opens clients of Vertex AI.
 
 A create has no request id and is never retried. After an ambiguous create the supervisor finds the job by its labels.
 """
@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any, Protocol, TypeVar, cast
 
 from spot.core.errors import LOGIN, Exit, PermissionDenied, SpotError, TemporarilyUnavailable
@@ -79,7 +80,7 @@ class VertexJobs:
         parent, client = _parent(run, attempt), self._client(attempt.region)
         job = custom_job(run, attempt)
         try:
-            created = _call(
+            created = call(
                 f"cannot create {attempt.id} of run {run.id} in {attempt.region}",
                 lambda: client.create_custom_job(parent=parent, custom_job=job, timeout=CREATE_S, retry=None),
             )
@@ -95,7 +96,7 @@ class VertexJobs:
     def get(self, run: Run, attempt: Attempt) -> JobSnapshot:
         name = str(attempt.job)
         get = self._client_of(name).get_custom_job
-        job = _call(f"cannot read {name}", lambda: get(name=name, timeout=CALL_S, retry=self._retry()))
+        job = call(f"cannot read {name}", lambda: get(name=name, timeout=CALL_S, retry=resend(self._give_up_s)))
         snapshot = _snapshot(job)
         if not _has_labels(job, run, attempt):
             raise JobNotFound(f"{name} has not the labels of {attempt.id} of run {run.id}")
@@ -105,9 +106,9 @@ class VertexJobs:
         request = {"parent": _parent(run, attempt), "filter": label_filter(run, attempt)}
         client = self._client(attempt.region)
         try:
-            found = _call(
+            found = call(
                 f"cannot look for {attempt.id} of run {run.id} in {attempt.region}",
-                lambda: list(client.list_custom_jobs(request=request, timeout=CALL_S, retry=self._retry())),
+                lambda: list(client.list_custom_jobs(request=request, timeout=CALL_S, retry=resend(self._give_up_s))),
             )
         except JobNotFound as error:  # the project or the region, not the job
             raise TemporarilyUnavailable(str(error)) from error
@@ -119,7 +120,10 @@ class VertexJobs:
 
         cancel = self._client_of(name).cancel_custom_job
         try:
-            _call(f"cannot cancel {name}", lambda: cancel(name=name, timeout=CALL_S, retry=self._retry()))
+            call(
+                f"cannot cancel {name}",
+                lambda: cancel(name=name, timeout=CALL_S, retry=resend(self._give_up_s)),
+            )
         except JobNotFound:
             return
         except TemporarilyUnavailable as error:
@@ -136,18 +140,20 @@ class VertexJobs:
             raise SpotError(f"{shown(region)} is not a region: no request was sent")
         with self._lock:
             if region not in self._clients:
-                self._clients[region] = _open(self._endpoint.format(region=region))
+                self._clients[region] = open_client("job", self._endpoint.format(region=region))
             return self._clients[region]
 
-    def _retry(self) -> Any:
-        import requests
-        from google.api_core import exceptions as api
-        from google.api_core.retry import Retry, if_exception_type
 
-        transient = if_exception_type(
-            api.ServerError, api.TooManyRequests, requests.exceptions.ConnectionError, requests.exceptions.Timeout
-        )
-        return Retry(predicate=transient, initial=0.5, maximum=8.0, timeout=self._give_up_s)
+def resend(give_up_s: float) -> Any:
+    """Return the retries of a call that may be sent twice."""
+    import requests
+    from google.api_core import exceptions as api
+    from google.api_core.retry import Retry, if_exception_type
+
+    transient = if_exception_type(
+        api.ServerError, api.TooManyRequests, requests.exceptions.ConnectionError, requests.exceptions.Timeout
+    )
+    return Retry(predicate=transient, initial=0.5, maximum=8.0, timeout=give_up_s)
 
 
 def _parent(run: Run, attempt: Attempt) -> str:
@@ -170,16 +176,17 @@ def wire(run: Run, attempt: Attempt) -> dict[str, Any]:
     return cast("dict[str, Any]", json.loads(text))
 
 
-def _open(endpoint: str) -> Any:
+def open_client(service: str, endpoint: str) -> Any:
+    """Return the client of a service of Vertex AI: `job` or `model`."""
     from google.api_core.client_options import ClientOptions
     from google.auth.credentials import AnonymousCredentials
     from google.auth.exceptions import DefaultCredentialsError
-    from google.cloud.aiplatform_v1.services.job_service import JobServiceClient
 
+    module = import_module(f"google.cloud.aiplatform_v1.services.{service}_service")
     # Plain http is an emulator or a local proxy: it must not receive credentials.
     anonymous = endpoint.startswith("http://")
     try:
-        return JobServiceClient(
+        return getattr(module, f"{service.title()}ServiceClient")(
             transport="rest",
             credentials=AnonymousCredentials() if anonymous else None,  # type: ignore[no-untyped-call]
             client_options=ClientOptions(api_endpoint=endpoint),
@@ -188,14 +195,15 @@ def _open(endpoint: str) -> Any:
         raise PermissionDenied(f"no Google Cloud credentials to ask {endpoint}", fix=LOGIN) from error
 
 
-def _call(what: str, call: Callable[[], _T]) -> _T:
+def call(what: str, send: Callable[[], _T]) -> _T:
+    """Return the result of `send`. Raise `JobNotFound`, `PermissionDenied` or `TemporarilyUnavailable`."""
     import requests
     from google.api_core import exceptions as api
     from google.auth.exceptions import GoogleAuthError, TransportError
     from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]
 
     try:
-        return call()
+        return send()
     except api.NotFound as error:
         raise JobNotFound(f"{what}: {_line(error)}") from error
     except (api.Unauthorized, api.Forbidden) as error:

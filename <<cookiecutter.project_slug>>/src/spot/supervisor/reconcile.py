@@ -84,6 +84,8 @@ class Supervisor:
     """Publish the report of a closed run; idempotent. Called before the run is filed, so that no crash skips it."""
     settle: Callable[[Run, datetime], GateDecision | None] = lambda run, now: None  # noqa: ARG005
     """Promote the model of a succeeded run if the gate allows it; idempotent. None if there is nothing to decide."""
+    mirror: Callable[[], str | None] = lambda: None
+    """Show the champion elsewhere; return why that failed. Idempotent."""
     check: Callable[[Run], object] = lambda run: None  # noqa: ARG005
     """Raise `SpotError` for a run that the settings do not allow, before any request for it."""
 

@@ -18,6 +18,7 @@ from spot.core.run import Observation, Run, RunState
 from spot.google import console_urls
 from spot.google.vertex import VertexJobs
 from spot.promotion import settle
+from spot.promotion.mirror import mirror
 from spot.storage.base import Conflict, Store
 from spot.storage.factory import open_store
 from spot.storage.records import champion, dataset, reconciles
@@ -42,6 +43,8 @@ Publish = Callable[[Run, Observation, Ledger, datetime], object]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunsResult:
     runs: tuple[PassResult, ...]
+    mirror_problem: str | None = None
+    """Why the champion is not shown elsewhere, as the settings ask for."""
 
     @property
     def exit_code(self) -> Exit:
@@ -118,6 +121,7 @@ def supervisor_of(settings: Settings, clock: Clock, publish: Publish, home: Home
         home=home,
         publish=lambda run, seen, now: publish(run, seen, ledger, now),
         settle=lambda run, now: settle.settle(ledger.store, models, run.id, settings.gate, now),
+        mirror=lambda: mirror(ledger.store, settings),
         check=lambda run: pinned.check(run, settings),
     )
 
@@ -149,7 +153,8 @@ def submit(supervisor: Supervisor, plan: SubmitPlan) -> SubmitResult:
 
 def reconcile(supervisor: Supervisor, run_id: str | None = None) -> RunsResult:
     """Advance every open run, or one. Raises `SpotError` if the runs cannot be listed or found."""
-    return RunsResult(runs=_reconciled(supervisor, watched(supervisor.ledger, run_id)))
+    found = _reconciled(supervisor, watched(supervisor.ledger, run_id))
+    return RunsResult(runs=found, mirror_problem=supervisor.mirror())
 
 
 def watched(ledger: Ledger, run_id: str | None) -> Sequence[str]:
@@ -162,7 +167,7 @@ def watch(supervisor: Supervisor, run_ids: Sequence[str], before: RunsResult | N
     closed = {one.run_id: one for one in before.runs if not one.is_open} if before else {}
     still_open = _reconciled(supervisor, [run_id for run_id in run_ids if run_id not in closed])
     found = closed | {one.run_id: one for one in still_open}
-    return RunsResult(runs=tuple(found[run_id] for run_id in run_ids))
+    return RunsResult(runs=tuple(found[run_id] for run_id in run_ids), mirror_problem=supervisor.mirror())
 
 
 def status(ledger: Ledger, reader: TrainingStatus, run_id: str | None = None) -> RunsResult:
@@ -228,12 +233,17 @@ def promote(settings: Settings, run_id: str, now: datetime, *, by: str, reason: 
     ledger = ledger_of(settings)
     if (state := ledger.find(run_id).run.state) is not RunState.SUCCEEDED:
         raise settle.PromotionError(f"run {run_id} is {state}: only the model of a succeeded run is promoted")
-    return settle.promote(ledger.store, models_of(settings), run_id, now, by=by, reason=reason)
+    found = settle.promote(ledger.store, models_of(settings), run_id, now, by=by, reason=reason)
+    mirror(ledger.store, settings)
+    return found
 
 
 def rollback(settings: Settings, to: str | None, now: datetime, *, by: str, reason: str) -> Champion:
     """Put the previous champion, or an earlier one, in use again. Raises `SpotError` if its model is gone."""
-    return settle.rollback(ledger_of(settings).store, models_of(settings), now, by=by, reason=reason, to=to)
+    store = ledger_of(settings).store
+    found = settle.rollback(store, models_of(settings), now, by=by, reason=reason, to=to)
+    mirror(store, settings)
+    return found
 
 
 def models(settings: Settings, since: datetime, now: datetime) -> ModelsResult:

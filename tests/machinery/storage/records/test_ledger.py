@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from spot.core import fields
 from spot.core.errors import SpotError
+from spot.core.history import CancelRequest
 from spot.core.job import JobError, JobState
 from spot.core.run import (
     Attempt,
     Cancel,
     CancelReason,
-    CancelRequest,
     Decision,
     Machine,
     Outcome,
