@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from spot.core.evaluation import Evaluation
 from spot.storage import paths
 from spot.storage.base import ABSENT, Store
 from spot.storage.records import completion, evaluation
+from spot.storage.records.manifest import Json
 
 
 def complete(
@@ -17,11 +20,16 @@ def complete(
     at: datetime,
     found: Evaluation | None = None,
     files: Sequence[str] = (paths.MODEL, paths.METRICS),
+    commit: str = "unknown",
 ) -> None:
     """Write a model, its metrics, its evaluation if there is one, and last the completion."""
-    objects = {name: models.write(paths.output(run, name), name.encode(), if_generation=ABSENT) for name in files}
+    objects = {}
+    for name in files:
+        written = models.write(paths.output(run, name), name.encode(), if_generation=ABSENT)
+        objects[name] = replace(written, sha256=hashlib.sha256(name.encode()).hexdigest())
     if found:
         name = paths.output(run, paths.EVALUATION)
         objects[paths.EVALUATION] = models.write(name, evaluation.encode(found), if_generation=ABSENT)
-    record = completion.encode(run, at, {"attempt": "a1", "compute_seconds": 60.0, "tail_seconds": 1.0}, objects)
+    facts: dict[str, Json] = {"attempt": "a1", "commit": commit, "compute_seconds": 60.0, "tail_seconds": 1.0}
+    record = completion.encode(run, at, facts, objects)
     models.write(paths.output(run, paths.COMPLETION), record, if_generation=ABSENT)

@@ -24,8 +24,8 @@ from spot.core.run import Observation, Run, RunState
 from spot.core.tables import facts
 from spot.google import console_urls
 from spot.policy.slack import Slack
+from spot.storage.base import Store
 from spot.storage.records.codec import encode
-from spot.storage.records.ledger import Ledger
 from spot.supervisor import preflight, service
 from spot.supervisor.reconcile import PassResult, Supervisor, describe
 from spot.supervisor.service import RunsResult
@@ -124,10 +124,10 @@ def _supervisor(options: Namespace) -> Supervisor:
     return service.supervisor_of(load(options.settings), SystemClock(), _publish)
 
 
-def _publish(run: Run, seen: Observation, ledger: Ledger, now: datetime) -> None:
+def _publish(run: Run, seen: Observation, store: Store, models: Store, now: datetime) -> None:
     from spot.report.page import publish  # a reconcile that closes no run needs no renderer
 
-    publish(run, seen, ledger.store, now)
+    publish(run, seen, store, models, now)
 
 
 def _now() -> datetime:

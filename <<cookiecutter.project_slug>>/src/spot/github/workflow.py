@@ -24,6 +24,7 @@ from spot.github import issues, sources, summary
 from spot.github.api import GitHub, GitHubError
 from spot.google import registry
 from spot.promotion.rule import GateVerdict
+from spot.storage.base import Store
 from spot.storage.records import champion
 from spot.storage.records.champion import Champion
 from spot.storage.records.ledger import Ledger
@@ -234,10 +235,10 @@ def _switch_off_if_idle(ledger: Ledger, github: GitHub) -> None:
             github.switch(SUPERVISE, on=True)
 
 
-def _publish(run: Run, seen: Observation, ledger: Ledger, now: datetime) -> None:
+def _publish(run: Run, seen: Observation, store: Store, models: Store, now: datetime) -> None:
     from spot.report.page import publish
 
-    publish(run, seen, ledger.store, now)
+    publish(run, seen, store, models, now)
 
 
 def _this_run() -> str:

@@ -1,14 +1,15 @@
 """Render a report as one HTML page and publish it: no network, no script, light and dark, for a phone and for paper."""
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
 
 from spot.accounting.cost import Account, Totals, Verdict, account
 from spot.accounting.progress_curve import curve, horizon
 from spot.core.errors import SpotError
 from spot.core.format import counted
-from spot.core.run import Observation, Run
-from spot.report import charts, rows
+from spot.core.run import Observation, Run, RunState
+from spot.report import charts, model_card, rows
 from spot.report import wording as words
 from spot.report.render import render
 from spot.storage.base import ABSENT, Conflict, Store
@@ -41,15 +42,21 @@ def _lead(account: Account) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def publish(run: Run, observation: Observation | None, store: Store, now: datetime) -> str | None:
-    """Write the page once and return its URI, or None after a failure.
+def publish(run: Run, observation: Observation | None, store: Store, models: Store, now: datetime) -> str | None:
+    """Write the page, and the card beside the model, once. Return the URI of the page, or None after a failure.
 
     `store` is that of the ledger, `observation` is None if the bucket was not read. A failure is logged only, since
     no run may depend on its report.
     """
-    name = f"reports/{run.id}/report.html"
+    found = account(run, observation, now)
+    if run.state is RunState.SUCCEEDED:
+        _publish(run, models, f"{run.id}/{model_card.NAME}", lambda: model_card.card(found, models))
+    return _publish(run, store, f"reports/{run.id}/report.html", lambda: report(found))
+
+
+def _publish(run: Run, store: Store, name: str, text: Callable[[], str]) -> str | None:
     try:
-        store.write(name, report(account(run, observation, now)).encode(), if_generation=ABSENT)
+        store.write(name, text().encode(), if_generation=ABSENT)
     except Conflict:  # an earlier or concurrent reconcile wrote it
         pass
     except SpotError as error:

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 WRITE_TRIES = 5
 
-Publish = Callable[[Run, Observation, Ledger, datetime], object]
+Publish = Callable[[Run, Observation, Store, Store, datetime], object]
+"""Publishes the reports of a closed run, given the stores of the ledger and of the models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +120,7 @@ def supervisor_of(settings: Settings, clock: Clock, publish: Publish, home: Home
         status=status_reader(settings),
         clock=clock,
         home=home,
-        publish=lambda run, seen, now: publish(run, seen, ledger, now),
+        publish=lambda run, seen, now: publish(run, seen, ledger.store, models, now),
         settle=lambda run, now: settle.settle(ledger.store, models, run.id, settings.gate, now),
         mirror=lambda: mirror(ledger.store, settings),
         check=lambda run: pinned.check(run, settings),

@@ -27,6 +27,8 @@ class Completion:
     """Time in training and evaluations over all attempts, without lost work."""
     tail_seconds: fields.Quantity = 0.0
     """From the end of training to this record."""
+    commit: fields.Commit = "unknown"
+    """What the image was built from."""
     config: dict[str, Json] = field(default_factory=dict)
     """The flags and settings that the result depends on."""
 

@@ -1,6 +1,7 @@
 """Complete a run: write the files of its model, its metrics and its completion record."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def complete(
         metrics["reseeded_at"] = [*counters.reseeded_at]
     facts: dict[str, Json] = {
         "attempt": flags.attempt,
+        "commit": os.environ.get("TRAINER_COMMIT", "unknown"),
         "start": saving.start if saving else None,
         "steps": state.step,
         "compute_seconds": round(state.compute_seconds, 3),
