@@ -118,7 +118,19 @@ def refusals(answers: Mapping[str, object]) -> list[str]:
     machines = answers["_machines"]
     if isinstance(machines, dict) and answers["gpu"] not in machines:
         lines.append(f"gpu is {shown(str(answers['gpu']))}: one of {', '.join(machines)}")
+    lines += filter(None, [outside(str(answers["gpu"]), str(answers["regions"]), answers["_regions"])])
     return lines
+
+
+def outside(gpu: str, regions: str, table: object) -> str | None:
+    """Return a line for regions in which Vertex AI has no such GPU."""
+    if gpu == "none" or not isinstance(table, dict) or gpu not in table or wrong_regions(regions):
+        return None
+    there = table[gpu].split(",")
+    lacking = [name for part in regions.split(",") if (name := part.strip(" ")) not in there]
+    if not lacking:
+        return None
+    return f"regions is {shown(regions)}: {', '.join(lacking)} has no {gpu}, these have: {', '.join(there)}"
 
 
 def main(answers: Mapping[str, object]) -> int:

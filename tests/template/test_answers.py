@@ -128,7 +128,7 @@ ACCEPTED = {
     ],
     "project_slug": ["x", "2026-model", "a" * 40, "class", "none"],
     "google_cloud_project": ["abcdef", "a" * 30, "p-12345"],
-    "regions": ["us-central1", "us-central1, europe-west12", "northamerica-northeast1,australia-southeast2"],
+    "regions": ["us-central1", "us-central1, europe-west4", "northamerica-northeast2,asia-southeast1"],
     "bucket": ["abc", "a" * 63, "team.models_2026-a", "1.2.3", "0-0"],
     "gpu": ["none", "NVIDIA_TESLA_T4", "NVIDIA_A100_80GB"],
     "schedule": [
@@ -168,6 +168,11 @@ def arrived(**answers: str) -> dict[str, object]:
     }
 
 
+def answers(name: str, value: str) -> dict[str, object]:
+    """Return the default answers with one changed, in a region that has every GPU."""
+    return {**DEFAULTS, "regions": "us-central1", name: value}
+
+
 def expected(name: str, answer: str) -> object:
     return [region.strip(" ") for region in answer.split(",")] if name == "regions" else answer
 
@@ -205,7 +210,7 @@ def test_hostile_text_is_refused_everywhere(name: str, value: str) -> None:
 
 @pytest.mark.parametrize(("name", "value"), pairs(ACCEPTED))
 def test_an_unusual_but_valid_answer_is_accepted_and_arrives(name: str, value: str) -> None:
-    assert refusals({**DEFAULTS, name: value}) == []
+    assert refusals(answers(name, value)) == []
     assert arrived(**{name: value})[name] == expected(name, value)
 
 
@@ -229,7 +234,7 @@ PLAIN = st.text("abz019-_.,:*/ '\"\\<>$#%{}\n", max_size=70)
 )
 def test_any_text_is_either_refused_by_name_or_arrives_as_given(pair: tuple[str, str]) -> None:
     name, value = pair
-    lines = refusals({**DEFAULTS, name: value})
+    lines = refusals(answers(name, value))
 
     if lines:
         assert [line.split(" ")[0] for line in lines] == [name]
@@ -294,6 +299,37 @@ def test_an_empty_slug_does_not_bake_into_the_folder_itself(bake: Bake, tmp_path
 def test_a_gpu_that_is_not_on_offer_is_refused(bake: Bake) -> None:
     with pytest.raises(ValueError, match="TPU_V5"):
         bake(gpu="TPU_V5")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "default"),
+    [
+        ("NVIDIA_L4", "us-central1,us-east4"),
+        ("NVIDIA_TESLA_T4", "us-central1,us-west1"),
+        ("NVIDIA_TESLA_A100", "us-central1,us-east1"),
+        ("NVIDIA_A100_80GB", "us-central1,us-east4"),
+        ("none", "us-central1,us-east4"),
+    ],
+)
+def test_the_default_regions_have_the_gpu(gpu: str, default: str) -> None:
+    context = generate_context(str(REPOSITORY / "cookiecutter.json"), extra_context={"gpu": gpu})
+    found = prompt_for_config(context, no_input=True)
+    assert found["regions"] == default
+    assert refusals(found) == []
+
+
+def test_a_region_without_the_gpu_is_refused_with_the_regions_that_have_it() -> None:
+    [line] = refusals({**DEFAULTS, "gpu": "NVIDIA_TESLA_T4", "regions": "us-central1, us-east4"})
+    assert line.startswith(
+        "regions is 'us-central1, us-east4': us-east4 has no NVIDIA_TESLA_T4, these have: us-central1,"
+    )
+    assert refusals({**DEFAULTS, "gpu": "none", "regions": "mars-north1"}) == []
+
+
+def test_the_regions_of_the_prompt_are_those_of_the_project() -> None:
+    gpus = tomllib.loads((TEMPLATE / "src/spot/google/machines.toml").read_text(encoding="utf-8"))["gpus"]
+    asked = {name: regions.split(",") for name, regions in DEFAULTS["_regions"].items() if name != "none"}
+    assert asked == {name: gpus[name]["regions"] for name in asked}
 
 
 def test_every_gpu_on_offer_has_a_machine() -> None:

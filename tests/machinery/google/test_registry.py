@@ -120,6 +120,32 @@ def test_the_registry_tells_the_digest_of_a_tag(registry: GoogleServer, naps: li
     }
 
 
+def index(*platforms: tuple[str, str]) -> Answer:
+    """Answer as for an image that BuildKit pushed with its provenance."""
+    manifests = [
+        {"digest": f"sha256:{number:064d}", "platform": {"os": os, "architecture": architecture}}
+        for number, (os, architecture) in enumerate(platforms)
+    ]
+    headers = {"Docker-Content-Digest": DIGEST, "Content-Type": "application/vnd.oci.image.index.v1+json"}
+    return Answer({"manifests": manifests}, headers=headers)
+
+
+@pytest.mark.parametrize("asked", [f"{NAME}:v1", f"{NAME}@{DIGEST}"], ids=["a tag", "a digest"])
+def test_of_an_index_the_manifest_for_the_machines_of_vertex_ai_is_taken(registry: GoogleServer, asked: str) -> None:
+    found = index(("linux", "arm64"), ("linux", "amd64"), ("unknown", "unknown"))
+    registry.answers |= {f"{MANIFEST}/v1": found, f"{MANIFEST}/{DIGEST}": found}
+    assert ask_registry(parse(asked)) == f"sha256:{1:064d}"
+
+
+@pytest.mark.parametrize(
+    "found", [index(("linux", "arm64")), Answer("[7]", headers=index().headers), Answer("{", headers=index().headers)]
+)
+def test_an_index_without_such_a_manifest_is_refused(registry: GoogleServer, found: Answer) -> None:
+    registry.answers |= {f"{MANIFEST}/v1": found, f"{MANIFEST}/{DIGEST}": found}
+    with pytest.raises(ImageError, match="gives '' as the digest"):
+        ask_registry(parse(f"{NAME}:v1"))
+
+
 def test_the_registry_is_asked_for_a_digest_where_there_is_one(registry: GoogleServer) -> None:
     registry.answers[f"{MANIFEST}/{DIGEST}"] = FOUND
     assert ask_registry(parse(f"{NAME}:v1@{DIGEST}")) == DIGEST

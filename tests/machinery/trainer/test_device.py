@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,14 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from spot.core.errors import Exit
+from spot.trainer import device
 from spot.trainer.checkpoint import device_copy
 from spot.trainer.checkpoint.serialize import StagingWriter, parse
+from spot.trainer.device import Compute
+from spot.trainer.runtime.errors import StartAgain, UsageError
+from spot.trainer.runtime.flags import parse as parse_flags
 from spot.trainer.uploader import buffer
 from spot.trainer.uploader.buffer import GROWTH, SharedBuffer
 from tests.machinery.trainer.queued_gpu import QueuedGpu, mapped
 from tests.paths import SRC
 
 SMALL = 1 << 16
+VERSION = """\
+NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024
+GCC version:  Selected multilib: .;@m64
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -141,3 +151,28 @@ def test_one_module_makes_all_calls_of_cuda() -> None:
         if re.search(r"torch\.cuda|\.is_cuda|cudart|from torch import cuda", path.read_text())
     }
     assert callers == {"spot/trainer/device.py"}
+
+
+@pytest.mark.parametrize(
+    ("cuda", "needed"),
+    [
+        ("13.0", "its CUDA 13.0 needs R580 or newer"),
+        ("12.6", "its CUDA 12.6 needs R525 or newer"),
+        (None, "its CUDA none needs a build with CUDA"),
+    ],
+)
+def test_a_driver_that_is_too_old_is_no_missing_gpu_and_another_machine_is_tried(
+    cuda: str | None, needed: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(device, "DRIVER", tmp_path / "version")
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    flags = parse_flags(["--device", "cuda"], {})
+    with pytest.raises(UsageError, match="finds no GPU on this machine"):
+        Compute.choose(flags)
+    (tmp_path / "version").write_text(VERSION)
+    with pytest.raises(
+        StartAgain, match=rf"cannot use the GPU with the NVIDIA driver 535\.183\.01: {needed}"
+    ) as raised:
+        Compute.choose(flags)
+    assert raised.value.exit_code is Exit.AGAIN

@@ -1,5 +1,6 @@
 """Resolve the tag of an image to its digest, so that the image of a run cannot change."""
 
+import contextlib
 import os
 import re
 import time
@@ -16,10 +17,14 @@ from spot.google.rest import GoogleApiError
 ENDPOINT = "REGISTRY_ENDPOINT"
 """Environment variable with the URL of another registry. Calls are anonymous then."""
 BY_DIGEST = "REGISTRY/PATH@sha256:DIGEST"
+INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+"""Lists of manifests, one for each platform and attestation: BuildKit pushes one with its provenance."""
 MANIFESTS = (
-    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
-    "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
+    *INDEXES,
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
 )
+PLATFORM = {"os": "linux", "architecture": "amd64"}
 
 _HOST = r"[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::[0-9]+)?|localhost(?::[0-9]+)?"
 _PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
@@ -83,18 +88,29 @@ def pin(image: str, resolve: Resolve) -> str:
 
 
 def ask_registry(reference: Reference, *, sleep: Callable[[float], None] = time.sleep) -> str:
-    """Return the digest that the registry has for a digest or tag. Raises `ImageError`."""
+    """Return the digest of the manifest for linux/amd64 that a digest or tag names. Raises `ImageError`.
+
+    Whether Vertex AI takes the digest of an index is documented nowhere.
+    """
+    url = f"/v2/{reference.path}/manifests/"
+    response = _asked(reference, "HEAD", f"{url}{reference.digest or reference.tag}", sleep)
+    digest = response.headers.get("Docker-Content-Digest", "")
+    if response.headers.get("Content-Type") in INDEXES:
+        index, digest = _asked(reference, "GET", f"{url}{digest}", sleep), ""
+        with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):  # not in the form of an index
+            manifests = index.json()["manifests"]
+            digest = next((one["digest"] for one in manifests if PLATFORM.items() <= one["platform"].items()), "")
+    if not DIGEST.fullmatch(digest):
+        raise ImageError(f"{reference.host} gives {digest!r} as the digest of {reference}: use {BY_DIGEST}")
+    return digest
+
+
+def _asked(reference: Reference, method: str, path: str, sleep: Callable[[float], None]) -> requests.Response:
     try:
         endpoint = os.environ.get(ENDPOINT, "").rstrip("/")
         session = requests.Session() if endpoint else rest.authorized(rest.default_credentials())
         base = endpoint or f"https://{reference.host}"
-        response = rest.send(
-            session,
-            "HEAD",
-            f"{base}/v2/{reference.path}/manifests/{reference.digest or reference.tag}",
-            sleep=sleep,
-            headers={"Accept": MANIFESTS},
-        )
+        response = rest.send(session, method, f"{base}{path}", sleep=sleep, headers={"Accept": ", ".join(MANIFESTS)})
     except GoogleApiError as error:
         message = f"cannot ask for {reference}: {error.message}"
         raise ImageNotChecked(message, fix=error.fix, exit_code=error.exit_code) from error
@@ -105,7 +121,4 @@ def ask_registry(reference: Reference, *, sleep: Callable[[float], None] = time.
         ask = "check its name, and ask for roles/artifactregistry.reader on its repository"
         fix = ask if status in (401, 403) else "try again later"
         raise ImageNotChecked(f"{reference.host} answered {status} for {reference}", fix=fix)
-    digest = response.headers.get("Docker-Content-Digest", "")
-    if not DIGEST.fullmatch(digest):
-        raise ImageError(f"{reference.host} gives {digest!r} as the digest of {reference}: use {BY_DIGEST}")
-    return digest
+    return response

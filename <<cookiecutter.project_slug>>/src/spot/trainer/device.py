@@ -1,18 +1,21 @@
 """Choose device, precision and data workers, and make every call of CUDA."""
 
 import os
+import re
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
-from spot.trainer.runtime.errors import UsageError
+from spot.trainer.runtime.errors import StartAgain, UsageError
 from spot.trainer.runtime.flags import Deterministic, Device, Flags, Precision
 from spot.trainer.uploader.buffer import PageLock
 
 MOST_WORKERS = 8
+DRIVER = Path("/proc/driver/nvidia/version")
 PORTABLE = 1
 """cudaHostRegisterPortable."""
 
@@ -28,8 +31,15 @@ class Compute:
 
     @classmethod
     def choose(cls, flags: Flags, local_world: int = 1) -> Self:
-        """Return what the flags ask for on one of `local_world` ranks. Raise `UsageError` if the machine lacks it."""
+        """Return what the flags ask for on one of `local_world` ranks.
+
+        Raise `UsageError` if the machine lacks it, `StartAgain` if its driver is too old.
+        """
         if flags.device is Device.CUDA and not torch.cuda.is_available():
+            if driver := driver_version():  # another machine may have a newer one
+                raise StartAgain(
+                    f"PyTorch {torch.__version__} cannot use the GPU with the NVIDIA driver {driver}: {needs_driver()}"
+                )
             raise UsageError("--device cuda: PyTorch finds no GPU on this machine; use --device auto or cpu")
         on_gpu = flags.device is not Device.CPU and torch.cuda.is_available()
         if flags.deterministic is Deterministic.AUTO:
@@ -50,6 +60,21 @@ class Compute:
             return nullcontext()
         dtype = torch.float16 if self.precision is Precision.FP16 else torch.bfloat16
         return torch.autocast(self.device.type, dtype=dtype)
+
+
+def driver_version() -> str | None:
+    """Return the version of the machine's NVIDIA driver, None without one."""
+    try:
+        found = re.search(r"\b\d{3,}\.\d+(?:\.\d+)*\b", DRIVER.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+    return found[0] if found else "of an unknown version"
+
+
+def needs_driver() -> str:
+    cuda = torch.version.cuda or "none"
+    needed = {"12": "R525 or newer", "13": "R580 or newer"}.get(cuda.partition(".")[0], "a build with CUDA")
+    return f"its CUDA {cuda} needs {needed}; docs/image.md has the builds"
 
 
 class Gpu(PageLock, Protocol):
