@@ -26,6 +26,12 @@ def torch_index() -> list[str]:
     return ["--extra-index-url", index] if index else []
 
 
+def cu126_index() -> str:
+    """PyTorch's builds for NVIDIA drivers from R525 on, empty where their index does not answer."""
+    index = f"{os.environ.get('TORCH_INDEX', PYTORCH_CPU).removesuffix('/cpu')}/cu126"
+    return index if index.startswith("http") and answers(index) else ""
+
+
 def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(urllib.request.Request(f"{url}/torch/", method="HEAD"), timeout=3):
@@ -82,9 +88,12 @@ def image(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Write the hash-locked requirements of the image and of the workflows to locks/."""
     session.install("-c", "constraints.txt", "uv")
-    for build, extra, version in (("cpu", "train", "3.11"), ("cuda", "train", "3.11"), ("spot", "spot", "3.13")):
-        cpu = build == "cpu"
-        torch = (*torch_index(), "--index-strategy", "unsafe-best-match") if cpu else ()
+    train, cu126 = ("train", "3.11"), cu126_index()
+    builds = {"cpu": (*train, torch_index()), "cuda": (*train, []), "spot": ("spot", "3.13", [])}
+    if cu126:
+        builds["cu126"] = (*train, ["--extra-index-url", cu126])
+    for build, (extra, version, index) in builds.items():
+        torch = (*index, "--index-strategy", "unsafe-best-match") if index else ()
         where = ("pyproject.toml", "--extra", extra, "-c", "constraints.txt", "-o", f"locks/{build}.txt")
         what = (
             "--python-version",
@@ -95,5 +104,5 @@ def lock(session: nox.Session) -> None:
             "--upgrade",
         )
         form = ("--quiet", "--no-annotate", "--custom-compile-command", "nox -s lock")
-        links = {} if cpu else {"UV_FIND_LINKS": ""}  # there lies the CPU build, if it lies anywhere
+        links = {} if build == "cpu" else {"UV_FIND_LINKS": ""}  # there lies the CPU build, if it lies anywhere
         session.run("uv", "pip", "compile", *where, *what, *form, *torch, env=links)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 
 import pytest
 
+from tests.machinery.google.google_server import Answer, google_server
 from tests.paths import PROJECT
 
 BUILDS = ("cpu", "cuda", "spot")
@@ -43,3 +45,20 @@ def test_only_the_cuda_build_has_cuda() -> None:
     assert set(cpu) <= set(cuda)
     assert more
     assert all(name.startswith(("cuda-", "nvidia-", "triton")) for name in more)
+
+
+def test_a_lock_for_older_drivers_is_written_only_where_pytorchs_index_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = importlib.util.spec_from_file_location("project_nox", PROJECT / "noxfile.py")
+    assert loader
+    assert loader.loader
+    project = importlib.util.module_from_spec(loader)
+    loader.loader.exec_module(project)
+    with google_server() as server:
+        server.answers["/whl/cu126/torch/"] = Answer()
+        monkeypatch.setenv("TORCH_INDEX", f"{server.url}/whl/cpu")
+        assert project.cu126_index() == f"{server.url}/whl/cu126"
+        server.answers.clear()
+        assert project.cu126_index() == ""
+    assert project.cu126_index() == ""
+    monkeypatch.setenv("TORCH_INDEX", "")
+    assert project.cu126_index() == ""

@@ -174,7 +174,7 @@ def test_a_refresh_writes_a_table_of_today_which_every_run_then_goes_by(
     )
     assert said.row("us-central1") == ["us-central1", "0.982", "0.608", "38%", "0.027", today, FILE]
     assert said.row("us-east4")[-2:] == ["2026-07-30", PACKAGE]
-    assert f"g2-standard-8,us-west1,0.853624271,0.479872,{today}" in (folder / FILE).read_text().splitlines()
+    assert f"g2-standard-8,us-west1,0.853624271,0.479872,{today},," in (folder / FILE).read_text().splitlines()
     assert (
         override(load(folder / "spot.toml"), {"cloud": {"regions": ["us-west1"]}})
         .policy_config()

@@ -249,7 +249,17 @@ def test_the_doctor_ends_with_what_it_found(desk: Desk) -> None:
         assert ill.code == 2
         assert "\n  fix:   gcloud storage buckets create gs://my-bucket" in ill.out
         google.everywhere = Reply(status=404)
-    assert {one["status"] for one in healthy.json if one["check"] != "credentials"} == {"ok"}
+    found = {one["check"]: one for one in healthy.json}
+    assert {one["status"] for check, one in found.items() if check not in {"credentials", "driver"}} == {"ok"}
+    assert found["run"]["detail"] == "g2-standard-8 with NVIDIA_L4: 1 rank, 64 samples of a step each"
+    assert "R580 or newer" in found["driver"]["detail"]
+
+
+def test_the_doctor_refuses_a_batch_that_the_ranks_cannot_share(desk: Desk) -> None:
+    desk.settings({"machine.count": "3", "training.batch-size": "64"})
+    said = desk.spot("doctor")
+    assert said.code == 2
+    assert "--batch-size 64 cannot be shared evenly by 3 ranks" in said.out
 
 
 def test_a_doctor_that_can_check_nothing_does_not_say_that_all_is_well(

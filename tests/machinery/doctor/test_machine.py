@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from spot.config.settings import Settings
 from spot.doctor import machine
 from spot.doctor.finding import Finding, Status
+from spot.google.machine_types import build_for
 from spot.google.rest import GoogleApi
 from tests.machinery.google.google_project import (
     ACCELERATOR_TYPES,
@@ -72,3 +74,25 @@ def test_a_machine_of_another_name_does_not_count(google: GoogleServer) -> None:
 def test_without_a_gpu_none_is_looked_for(google: GoogleServer) -> None:
     assert found("machine us-central1", settings_with("hardware", accelerator="none")).status is Status.OK
     assert google.paths() == [MACHINE_TYPES]
+
+
+def test_the_lock_says_which_driver_it_needs(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"folder": tmp_path})
+    [finding] = machine.driver(settings)
+    assert finding.status is Status.UNKNOWN
+    assert "locks/cuda.txt needs the NVIDIA driver R580 or newer" in finding.detail
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks/cu126.txt").touch()
+    assert [one.status for one in machine.driver(settings)] == [Status.OK]
+    assert build_for("NVIDIA_B200", tmp_path / "locks") == "cuda"
+    assert build_for(None, tmp_path / "locks") == "cpu"
+
+
+def test_a_region_whose_training_lacks_the_gpu_fails_although_compute_engine_has_it(google: GoogleServer) -> None:
+    zones = ("us-central1-a", "us-east4-a")
+    google.answers[MACHINE_TYPES] = aggregated("machineTypes", "n1-standard-8", *zones)
+    google.answers[ACCELERATOR_TYPES] = aggregated("acceleratorTypes", "nvidia-tesla-t4", *zones)
+    t4 = settings_with("hardware", type="n1-standard-8", accelerator="NVIDIA_TESLA_T4")
+    here, there = machine.check(GoogleApi.open(), t4)
+    assert (here.status, there.status) == (Status.OK, Status.FAILED)
+    assert there.detail == "Vertex AI does not train with NVIDIA_TESLA_T4 in us-east4"

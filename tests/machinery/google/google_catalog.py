@@ -10,6 +10,7 @@ from typing import Any
 from tests.machinery.google.google_server import Answer
 
 PATH = "/cloudbilling/v1/services/6F81-5844-456A/skus"
+VERTEX_PATH = "/cloudbilling/v1/services/C7E2-9256-1C43/skus"
 REGIONS = ("us-central1",)
 
 
@@ -80,13 +81,41 @@ OURS = [
     sku("SSD backed Local Storage attached to Spot Preemptible VMs", 0.0481, "GiBy.mo"),
     sku("SSD backed PD Capacity", 0.17, "GiBy.mo"),
 ]
+FLEX_START = [
+    sku("Nvidia H100 80GB GPU attached to DWS Defined Duration VMs running in Americas", 4.200761),
+    sku("DWS Defined Duration A3 Core running in Americas", 0.010934),
+    sku("DWS Defined Duration A3 Ram running in Americas", 0.000952, "GiBy.h"),
+    sku("DWS Defined Duration SSD backed Local Storage running in Americas", 0.08, "GiBy.mo"),
+]
+FEES = [
+    sku("Vertex AI: Training/Pipelines management fee on NVIDIA H100 80GB in Iowa", 1.4694826),
+    sku("Vertex AI: Training/Pipelines management fee on A3 Instance Core in Iowa", 0.0038247),
+    sku("Vertex AI: Training/Pipelines management fee on A3 Instance RAM in Iowa", 0.0003331, "GiBy.h"),
+]
+"""As a bill of 8 H100 showed them in 2025."""
+NEW = [
+    sku("A3Ultra Instance Core running in Americas", 0.03),
+    sku("A3Ultra Instance Ram running in Americas", 0.003, "GiBy.h"),
+    sku("H200 141GB GPU running in Americas", 9.31174),
+    spot("Spot Preemptible A3Ultra Instance Core running in Americas", 0.01),
+    spot("Spot Preemptible A3Ultra Instance Ram running in Americas", 0.001, "GiBy.h"),
+    spot("H200 141GB GPU attached to Spot Preemptible VMs running in Americas", 3.0),
+    sku("A4 Nvidia B200 (1 gpu slice) running in Americas", 16.11),
+    sku("Spot Preemptible A4 Nvidia B200 (1 gpu slice) running in Americas", 4.9542),
+    sku("G4 Instance Core running in Iowa", 0.04891),
+    sku("G4 Instance Ram running in Iowa", 0.005, "GiBy.h"),
+    sku("RTX 6000 96GB running in Iowa", 1.5),
+    spot("Spot Preemptible G4 Instance Core running in Iowa", 0.02),
+    spot("Spot Preemptible G4 Instance Ram running in Iowa", 0.002, "GiBy.h"),
+    spot("RTX 6000 96GB attached to Spot Preemptible VMs running in Iowa", 0.6),
+]
 OTHERS = [
     sku("Commitment v1: G2 Cpu in Americas for 1 Year", 0.015743, usage="Commit1Yr"),
     sku("Commitment v1: Nvidia L4 GPU running in Americas for 1 Year", 0.35, usage="Commit1Yr"),
     sku("G2 Instance Core running in Americas", 0.001, usage="Commit3Yr"),
     sku("N1 Predefined Sole Tenancy Instance Core running in Americas", 0.001),
     sku("Nvidia Tesla T4 GPU attached to Sole Tenancy VMs running in Americas", 9.0),
-    sku("Nvidia H100 80GB GPU attached to DWS Defined Duration VMs running in Americas", 0.5),
+    sku("Vertex AI: Training/Pipelines on A3 Instance Core in Iowa", 0.0293227),
     sku("G2 Custom Instance Core running in Americas", 0.001),
     sku("Reserved A3 Instance Core running in Americas", 0.001),
     sku("Regional SSD backed PD Capacity", 0.34, "GiBy.mo"),

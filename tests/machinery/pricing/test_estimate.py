@@ -23,7 +23,16 @@ ASSUMED = Assumptions(
 
 
 def quote(region: str, on_demand: float, spot: float, disk: float = 0.0) -> Quote:
-    return Quote(region=region, on_demand=on_demand, spot=spot, disk=disk, dated=None, undated=(), sources=())
+    return Quote(
+        region=region,
+        on_demand=on_demand,
+        spot=spot,
+        flex_start=None,
+        disk=disk,
+        dated=None,
+        undated=(),
+        sources=(),
+    )
 
 
 def test_the_first_preemption_among_the_machines_ends_an_attempt() -> None:

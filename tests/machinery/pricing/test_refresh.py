@@ -11,11 +11,24 @@ import pytest
 from google.cloud.billing_v1 import ListSkusResponse
 
 from spot.core.errors import Exit
+from spot.core.run import Machine, Provisioning
 from spot.google import rest
 from spot.google.rest import DELAYS_S
+from spot.pricing.quotes import quote
 from spot.pricing.refresh import MAX_PAGES, CatalogError, CatalogPrices, fetch, rates
-from spot.pricing.table import DISK, Rate, packaged
-from tests.machinery.google.google_catalog import OTHERS, OURS, PATH, pages, sku, spot
+from spot.pricing.table import DISK, PriceTable, Rate, packaged
+from tests.machinery.google.google_catalog import (
+    FEES,
+    FLEX_START,
+    NEW,
+    OTHERS,
+    OURS,
+    PATH,
+    VERTEX_PATH,
+    pages,
+    sku,
+    spot,
+)
 from tests.machinery.google.google_server import HANG_UP, Answer, GoogleServer, api_is_off, google_server
 
 TODAY = date(2026, 11, 24)
@@ -69,6 +82,38 @@ def test_an_a3_comes_with_its_local_ssd_and_an_a2_with_its_gpu() -> None:
     assert ("a3-highgpu-1g", REGION) not in priced(without_ssd).rates
     assert ("a2-highgpu-1g", REGION) in priced(without_ssd).rates
     assert ("a2-highgpu-1g", REGION) not in priced(without_gpu).rates
+
+
+def test_flex_start_and_the_fee_are_read_and_cost_what_a_bill_showed() -> None:
+    """8 H100 cost $52.03 an hour with FLEX_START, $0.54 of it for a disk of 2000 GB."""
+    found = priced([*OURS, *FLEX_START, *FEES]).rates
+    rate = found["a3-highgpu-8g", REGION]
+    assert rate.flex_start is not None
+    assert rate.fee is not None
+    assert rate.flex_start + rate.fee == pytest.approx(52.0306163 - 0.53561644, abs=1e-4)
+    assert (found["g2-standard-8", REGION].flex_start, found["g2-standard-8", REGION].fee) == (None, None)
+
+    eight = Machine(type="a3-highgpu-8g", accelerator="NVIDIA_H100_80GB", accelerator_count=8, boot_disk_gb=100)
+    quoted = quote(eight, REGION, PriceTable(rates=found))
+    assert quoted
+    assert quoted.flex_start == pytest.approx(51.495, abs=1e-3)
+    assert quoted.usd_per_hour(Provisioning.FLEX_START) == pytest.approx(51.495 + quoted.disk, abs=1e-3)
+    assert quoted.spot - rate.spot == pytest.approx(rate.fee)
+    assert quoted.on_demand - rate.on_demand == pytest.approx(rate.fee)
+
+
+@pytest.mark.parametrize(
+    ("resource", "on_demand", "spot_usd"),
+    [
+        ("a3-ultragpu-8g", 224 * 0.03 + 2952 * 0.003 + 8 * 9.31174, 224 * 0.01 + 2952 * 0.001 + 8 * 3.0),
+        ("a4-highgpu-8g", 8 * 16.11, 8 * 4.9542),
+        ("g4-standard-96", 96 * 0.04891 + 360 * 0.005 + 2 * 1.5, 96 * 0.02 + 360 * 0.002 + 2 * 0.6),
+    ],
+)
+def test_the_machines_of_2026_have_a_price(resource: str, on_demand: float, spot_usd: float) -> None:
+    found = priced([*OURS, *NEW]).rates[resource, REGION]
+    ssd = [12_000 * usd / 730 if resource == "a3-ultragpu-8g" else 0 for usd in (0.08, 0.0481)]
+    assert (found.on_demand, found.spot) == pytest.approx((on_demand + ssd[0], spot_usd + ssd[1]))
 
 
 def test_local_ssd_without_a_discount_is_taken_at_its_full_price() -> None:
@@ -130,11 +175,11 @@ def test_the_newest_price_of_a_timeline_counts() -> None:
 
 
 def test_whole_dollars_count_and_a_zero_may_be_left_out() -> None:
-    gpu = sku("Nvidia Tesla V100 GPU running in Americas", 2.48)
-    cheap = spot("Nvidia Tesla V100 GPU attached to Spot Preemptible VMs running in Americas", 1.0)
+    gpu = sku("Nvidia Tesla T4 GPU running in Americas", 2.48)
+    cheap = spot("Nvidia Tesla T4 GPU attached to Spot Preemptible VMs running in Americas", 1.0)
     del cheap["pricingInfo"][0]["pricingExpression"]["tieredRates"][0]["unitPrice"]["nanos"]
 
-    assert priced([gpu, cheap]).rates["NVIDIA_TESLA_V100", REGION] == Rate(
+    assert priced([gpu, cheap]).rates["NVIDIA_TESLA_T4", REGION] == Rate(
         on_demand=2.48, spot=1.0, dated=TODAY, source="prices.csv"
     )
 
@@ -176,12 +221,12 @@ def test_what_has_no_description_is_left_out() -> None:
 
 
 def test_every_page_is_read(google: GoogleServer) -> None:
-    google.answers[PATH] = [*pages(OURS[:9], OTHERS, OURS[9:])]
+    google.answers |= {PATH: [*pages(OURS[:9], OTHERS, OURS[9:])], VERTEX_PATH: [*pages(FEES)]}
 
     found = asked()
 
-    assert found.rates == priced(OURS).rates
-    assert [one.query.get("pageToken") for one in google.asked] == [None, ["page-1"], ["page-2"]]
+    assert found.rates == priced([*OURS, *FEES]).rates != priced(OURS).rates
+    assert [one.query.get("pageToken") for one in google.asked] == [None, ["page-1"], ["page-2"], None]
     assert {tuple(one.query["currencyCode"]) for one in google.asked} == {("USD",)}
 
 

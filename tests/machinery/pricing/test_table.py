@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -50,13 +51,14 @@ def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
     rates = {
         ("g2-standard-8", "us-central1"): MINE,
         ("a2-highgpu-1g", "us-east4"): Rate(on_demand=3.934354926, spot=2.360575, dated=None, source=FILE),
+        ("a3-highgpu-8g", "us-east4"): replace(MINE, flex_start=38.3, fee=13.2),
     }
 
     save(rates, tmp_path)
 
     path = tmp_path / FILE
     assert parse(path.read_text(), FILE, FILE) == rates
-    assert path.read_text().splitlines()[1] == "a2-highgpu-1g,us-east4,3.934354926,2.360575,"  # sorted
+    assert path.read_text().splitlines()[1] == "a2-highgpu-1g,us-east4,3.934354926,2.360575,,,"  # sorted
     assert [found.name for found in tmp_path.iterdir()] == [FILE]
 
 

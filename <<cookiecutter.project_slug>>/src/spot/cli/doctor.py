@@ -14,6 +14,7 @@ from spot.core.format import counted
 from spot.core.tables import facts
 from spot.doctor.diagnose import diagnose
 from spot.doctor.finding import Finding, Status, failed, ok
+from spot.doctor.machine import driver
 from spot.pricing.quotes import described
 from spot.supervisor.preflight import machine_error, step
 from spot.supervisor.submit import run_of
@@ -24,11 +25,12 @@ _STYLES = {Status.OK: "green", Status.WARNING: "yellow", Status.FAILED: "bold re
 def doctor(options: Namespace) -> int:
     """Return USAGE for a failed check, AGAIN if nothing could be checked."""
     settings = load(options.settings)
-    findings = [_run(settings), *diagnose(settings)]
+    local = [_run(settings), *driver(settings)]
+    findings = [*local, *diagnose(settings)]
     width = max((len(finding.check) for finding in findings), default=0)
     parts = [part for finding in findings for part in _lines(finding, width)]
     console.show(findings, parts, options.json)
-    checked = {finding.status for finding in findings if finding.check not in {"credentials", "run"}}
+    checked = {finding.status for finding in findings[len(local) :] if finding.check != "credentials"}
     if any(finding.status is Status.FAILED for finding in findings):
         return Exit.USAGE
     return Exit.AGAIN if checked == {Status.UNKNOWN} else Exit.DONE

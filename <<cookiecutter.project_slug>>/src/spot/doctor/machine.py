@@ -1,13 +1,15 @@
 """Check that Vertex AI trains with the GPU in each region, and that a zone has both the machine type and the GPU."""
 
+from pathlib import Path
 from urllib.parse import quote
 
 from spot.config.settings import Settings
-from spot.doctor.finding import Finding, failed, ok
-from spot.google.machine_types import compute_engine_name, training_regions
+from spot.doctor.finding import Finding, failed, ok, unknown
+from spot.google.machine_types import build_for, compute_engine_name, training_regions
 from spot.google.rest import GoogleApi
 
 NAME = "machine"
+DRIVER = "driver"
 
 
 def check(api: GoogleApi, settings: Settings) -> list[Finding]:
@@ -21,6 +23,20 @@ def check(api: GoogleApi, settings: Settings) -> list[Finding]:
         zones &= _zones_with(api, settings.cloud.project, "acceleratorTypes", compute_engine_name(machine.accelerator))
         named = f"{machine.type} with {machine.accelerator}"
     return [_region(region, named, zones, settings) for region in settings.cloud.regions]
+
+
+def driver(settings: Settings) -> list[Finding]:
+    """Return which NVIDIA driver the lock of the image needs. Vertex AI does not publish the version of its driver."""
+    build = build_for(settings.machine().accelerator, (settings.folder or Path()) / "locks")
+    match build:
+        case "cu126":
+            return [ok(DRIVER, "locks/cu126.txt needs the NVIDIA driver R525 or newer")]
+        case "cuda":
+            detail = "locks/cuda.txt needs the NVIDIA driver R580 or newer, and Vertex AI's is not published"
+            return [
+                unknown(DRIVER, detail, "nox -s lock  # adds locks/cu126.txt for R525, without B200 and RTX PRO 6000")
+            ]
+    return []
 
 
 def _region(region: str, named: str, zones: set[str], settings: Settings) -> Finding:

@@ -23,6 +23,7 @@ from spot.core.run import Observation, Run, RunState
 from spot.github import issues, sources, summary
 from spot.github.api import GitHub, GitHubError
 from spot.google import registry
+from spot.google.machine_types import build_for
 from spot.promotion.rule import GateVerdict
 from spot.storage.base import Store
 from spot.storage.records import champion
@@ -80,7 +81,7 @@ def find_image() -> int:
         raise
     except registry.ImageError:
         print(f"{wanted} does not exist yet: building it")
-    build = "cuda" if load(SETTINGS).machine().accelerator else "cpu"
+    build = build_for(load(SETTINGS).machine().accelerator, Path("locks"))
     _append("GITHUB_OUTPUT", f"host={wanted.host}\nname={name}\nimage={found}\nbuild={build}")
     return Exit.DONE
 

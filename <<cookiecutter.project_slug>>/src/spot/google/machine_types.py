@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 
@@ -125,10 +126,12 @@ def flex_start_offers(accelerator: str | None) -> bool:
     return gpu is not None and gpu.flex_start
 
 
-def is_blackwell(accelerator: str | None) -> bool:
-    """Return whether the GPU needs a PyTorch with CUDA 12.8 or newer."""
-    gpu = _GPUS.get(accelerator or "")
-    return gpu is not None and gpu.blackwell
+def build_for(accelerator: str | None, locks: Path) -> str:
+    """Return the build of the image: cu126 runs with older drivers, but has no kernels for Blackwell."""
+    if accelerator is None:
+        return "cpu"
+    gpu = _GPUS.get(accelerator)
+    return "cu126" if (locks / "cu126.txt").is_file() and not (gpu and gpu.blackwell) else "cuda"
 
 
 def training_regions(accelerator: str | None) -> list[str]:

@@ -8,11 +8,14 @@ from spot.core.run import Machine, Provisioning
 from spot.pricing.table import DISK, PriceTable, packaged
 
 FEE = 0.15
-"""The management fee of Vertex AI, as a share of the on-demand price. Spot does not discount it."""
+"""The management fee of Vertex AI, as a share of the on-demand price, where the catalogue was not read.
+
+Spot and FLEX_START do not discount it.
+"""
 OLD = timedelta(days=35)
 """Google changes spot prices at most once a month, so that an older table may be wrong."""
 
-_GPU_INCLUDED = ("a2-", "a3-", "a4-", "g2-")
+_GPU_INCLUDED = ("a2-", "a3-", "a4-", "g2-", "g4-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +28,17 @@ class Quote:
     spot: float
     disk: float
     """The boot disks, on top of either price and never discounted."""
+    flex_start: float | None
+    """None if the catalogue was not read."""
     dated: date | None
     undated: tuple[str, ...]
     """Resources whose price has no day."""
     sources: tuple[str, ...]
 
     def usd_per_hour(self, provisioning: Provisioning) -> float:
-        """Return machine and disk. FLEX_START counts as spot, because its price is not published."""
+        """Return machine and disk. FLEX_START counts as spot, unless the catalogue has its own price."""
+        if provisioning is Provisioning.FLEX_START and self.flex_start is not None:
+            return self.disk + self.flex_start
         return self.disk + (self.on_demand if provisioning is Provisioning.ON_DEMAND else self.spot)
 
 
@@ -48,10 +55,15 @@ def quote(machine: Machine, region: str, table: PriceTable | None = None) -> Quo
     disk = rates.pop(DISK)
     on_demand = sum(rates[resource].on_demand * count for resource, count in parts.items())
     spot = sum(rates[resource].spot * count for resource, count in parts.items())
+    fee = sum(
+        rates[name].on_demand * FEE * n if (one := rates[name].fee) is None else one * n for name, n in parts.items()
+    )
+    flex_start = [one * count for name, count in parts.items() if (one := rates[name].flex_start) is not None]
     return Quote(
         region=region,
-        on_demand=on_demand + FEE * on_demand,
-        spot=spot + FEE * on_demand,
+        on_demand=on_demand + fee,
+        spot=spot + fee,
+        flex_start=sum(flex_start) + fee if len(flex_start) == len(parts) else None,
         disk=disk.on_demand * (1 + FEE) * machine.boot_disk_gb * machine.count,
         dated=min((rate.dated for rate in rates.values() if rate.dated), default=None),
         undated=tuple(resource for resource, rate in rates.items() if rate.dated is None),

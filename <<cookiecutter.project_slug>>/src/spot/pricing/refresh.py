@@ -5,27 +5,37 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from itertools import product
+from enum import StrEnum, auto
+from itertools import chain, product
 from typing import Any
 
 from spot.core import fields
 from spot.core.errors import Exit, SpotError
-from spot.google.machine_types import ATTACHABLE_GPUS, CATALOGUE_GPUS, PRICED
-from spot.google.rest import GoogleApi
+from spot.google.machine_types import ATTACHABLE_GPUS, CATALOGUE_GPUS, PRICED, SERIES
+from spot.google.rest import GoogleApi, GoogleApiError
 from spot.pricing.table import DISK, FILE, MAX_USD_PER_HOUR, Rate, Rates
 
 SKUS = "v1/services/6F81-5844-456A/skus"
 """Of Compute Engine; its prices are at most 12 hours old (https://cloud.google.com/billing/docs/reference/rest)."""
+FEES = "v1/services/C7E2-9256-1C43/skus"
+"""Of Vertex AI, which has the management fee of each part."""
 MAX_PAGES = 100
 """Ten times as many as the catalogue has."""
 _CORE, _RAM, _SSD = "core", "ram", "local ssd"
+GPU_ALONE = "gpu alone"
+"""The series of machines whose GPUs are priced with all other parts of the machine."""
 _UNITS = {"h": 1.0, "GiBy.h": 1.0, "GiBy.mo": 1 / 730}
 """Factors to a price for an hour; Google converts a month as 730 hours."""
-_SPOT = r"(?P<spot>(?:spot )?preemptible )?"
-_ATTACHED_TO_SPOT = r"(?P<spot> attached to spot preemptible vms)?"
-_INSTANCE = re.compile(_SPOT + r"(?P<series>n1 predefined|n2|e2|g2|a2|a3) instance (?P<what>core|ram) running in .+")
-_GPU = re.compile(rf"nvidia (?P<gpu>{'|'.join(CATALOGUE_GPUS)}) gpu{_ATTACHED_TO_SPOT} running in .+")
-_LOCAL = re.compile(rf"ssd backed local storage{_ATTACHED_TO_SPOT}(?: (?:running )?in .+)?")
+_MODE = re.compile(
+    r"vertex ai: training/pipelines (?P<fee>management fee) on (?:nvidia )?|(?P<spot>(?:spot )?preemptible )"
+    r"|(?P<flex>dws defined duration )"
+    r"| attached to (?:(?P<on_spot>spot preemptible)|(?P<on_flex>dws defined duration)) vms"
+)
+"""What a description says about the provisioning."""
+_WHERE = r"(?: (?:running )?in .+)"
+_INSTANCE = re.compile(rf"(?P<series>{'|'.join(SERIES)})(?: predefined)? (?:instance )?(?P<what>core|ram){_WHERE}")
+_GPU = re.compile(rf"(?:nvidia )?(?P<gpu>{'|'.join(map(re.escape, CATALOGUE_GPUS))})(?: gpu)?{_WHERE}")
+_LOCAL = re.compile(rf"ssd backed local storage{_WHERE}?")
 _BOOT = re.compile(r"ssd backed pd capacity(?: in .+)?")
 
 
@@ -48,13 +58,22 @@ class CatalogPrices:
     """SKUs of a priced resource whose price has an unknown form."""
 
 
+class _Mode(StrEnum):
+    """Say what a SKU is the price of."""
+
+    ON_DEMAND = auto()
+    SPOT = auto()
+    FLEX_START = auto()
+    FEE = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     what: str
     """A GPU, `_CORE`, `_RAM`, `_SSD` or `DISK`."""
     series: str
     """The machine series of a core or of memory, else empty."""
-    spot: bool
+    mode: _Mode
 
 
 _Prices = dict[tuple[_Part, str], float]
@@ -64,7 +83,8 @@ _Prices = dict[tuple[_Part, str], float]
 def fetch(today: date, *, sleep: Callable[[float], None] = time.sleep) -> CatalogPrices:
     """Return the prices of today. Raise `CatalogError`, also for an incomplete list."""
     try:
-        found = rates(_skus(GoogleApi.open(sleep=sleep)), today)
+        api = GoogleApi.open(sleep=sleep)
+        found = rates(chain(_skus(api, SKUS), _fees(api)), today)
     except SpotError as error:
         raise CatalogError(error.message, exit_code=error.exit_code, fix=error.fix) from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -94,18 +114,29 @@ def rates(skus: Iterable[Mapping[str, Any]], today: date) -> CatalogPrices:
             prices[part, region] = max(price, prices.get((part, region), 0.0))
     found: dict[tuple[str, str], Rate] = {}
     for region, resource in product({region for _, region in prices}, (*PRICED, *ATTACHABLE_GPUS, DISK)):
-        on_demand, spot = (_usd(prices, resource, region, spot=spot) for spot in (False, True))
+        on_demand, spot, flex_start, fee = (_usd(prices, resource, region, mode) for mode in _Mode)
         if on_demand is not None and spot is not None:
-            found[resource, region] = Rate(on_demand=on_demand, spot=spot, dated=today, source=FILE)
+            found[resource, region] = Rate(
+                on_demand=on_demand, spot=spot, dated=today, source=FILE, flex_start=flex_start, fee=fee
+            )
     return CatalogPrices(rates=found, read=read, used=used, unreadable=unreadable)
 
 
-def _skus(api: GoogleApi) -> Iterator[Mapping[str, Any]]:
-    pages = api.pages("cloudbilling", SKUS, {"currencyCode": "USD", "pageSize": "5000"})
+def _skus(api: GoogleApi, path: str) -> Iterator[Mapping[str, Any]]:
+    pages = api.pages("cloudbilling", path, {"currencyCode": "USD", "pageSize": "5000"})
     for number, page in enumerate(pages):
         if number == MAX_PAGES:
             raise SpotError(f"the list of SKUs does not end after {MAX_PAGES} pages")
         yield from page.get("skus", ())
+
+
+def _fees(api: GoogleApi) -> Iterator[Mapping[str, Any]]:
+    """Yield the SKUs of Vertex AI, none if Google has renamed the service: then the usual share counts."""
+    try:
+        yield from _skus(api, FEES)
+    except GoogleApiError as error:
+        if error.status != 404:
+            raise
 
 
 def _part(sku: Mapping[str, Any]) -> _Part | None:
@@ -113,13 +144,21 @@ def _part(sku: Mapping[str, Any]) -> _Part | None:
     said, usage = sku.get("description", "").lower(), sku.get("category", {}).get("usageType")
     if usage not in {"OnDemand", "Preemptible"}:
         return None
+    modes = {name for mode in _MODE.finditer(said) for name, text in mode.groupdict().items() if text}
+    said = _MODE.sub("", said)
     found = _INSTANCE.fullmatch(said) or _GPU.fullmatch(said) or _LOCAL.fullmatch(said)
     if found is None:
-        return _Part(DISK, "", spot=False) if _BOOT.fullmatch(said) else None
+        return _Part(DISK, "", _Mode.ON_DEMAND) if _BOOT.fullmatch(said) else None
+    mode = _Mode.ON_DEMAND
+    if "fee" in modes:
+        mode = _Mode.FEE
+    elif modes & {"flex", "on_flex"}:
+        mode = _Mode.FLEX_START
+    elif modes or usage == "Preemptible":  # the catalogue files some spot SKUs under OnDemand
+        mode = _Mode.SPOT
     groups = found.groupdict()
     what = groups.get("what") or CATALOGUE_GPUS.get(groups.get("gpu", ""), _SSD)
-    # The catalogue files some spot SKUs under OnDemand: the description counts as well.
-    return _Part(what, groups.get("series", ""), usage == "Preemptible" or bool(groups["spot"]))
+    return _Part(what, groups.get("series", ""), mode)
 
 
 def _price(sku: Mapping[str, Any], part: _Part) -> tuple[list[str], float]:
@@ -137,19 +176,23 @@ def _price(sku: Mapping[str, Any], part: _Part) -> tuple[list[str], float]:
     return [region for region in sku["serviceRegions"] if fields.REGION.fullmatch(region)], price
 
 
-def _usd(prices: _Prices, resource: str, region: str, *, spot: bool) -> float | None:
+def _usd(prices: _Prices, resource: str, region: str, mode: _Mode) -> float | None:
     """Return the $/h of a resource, None if the price of any part is unknown."""
 
-    def price(what: str, series: str = "", *, spot: bool = spot) -> float | None:
-        return prices.get((_Part(what, series, spot and what != DISK), region))
+    def price(what: str, series: str = "", mode: _Mode = mode) -> float | None:
+        return prices.get((_Part(what, series, mode), region))
 
+    if resource == DISK:
+        return price(DISK, mode=_Mode.ON_DEMAND) if mode in {_Mode.ON_DEMAND, _Mode.SPOT} else None
     if resource not in PRICED:
         return price(resource)
     parts = PRICED[resource]
-    core, ram = price(_CORE, parts.series), price(_RAM, parts.series)
+    all_in_gpu = parts.series == GPU_ALONE
+    core, ram = (0.0, 0.0) if all_in_gpu else (price(_CORE, parts.series), price(_RAM, parts.series))
     gpu = price(parts.gpu) if parts.gpu else 0.0
-    # Some regions do not discount local SSD.
-    ssd = (price(_SSD) or price(_SSD, spot=False)) if parts.local_ssd_gib else 0.0
+    # Some regions do not discount local SSD, and bills show no fee on it.
+    ssd = price(_SSD) or (price(_SSD, mode=_Mode.ON_DEMAND) if mode is not _Mode.FEE else 0.0)
+    ssd = ssd if parts.local_ssd_gib else 0.0
     if core is None or ram is None or gpu is None or ssd is None:
         return None
     return core * parts.vcpus + ram * parts.ram_gib + gpu * parts.gpus + ssd * parts.local_ssd_gib

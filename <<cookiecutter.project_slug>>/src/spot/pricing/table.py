@@ -22,6 +22,8 @@ DISK = "pd-ssd"
 EVERYWHERE = "*"
 """Stands for every region."""
 HEADER = ("resource", "region", "on_demand_usd_per_hour", "spot_usd_per_hour", "dated")
+MORE = ("flex_start_usd_per_hour", "fee_usd_per_hour")
+"""Optional columns, empty where the price is not known."""
 PACKAGE = "the package"
 MAX_USD_PER_HOUR = 1e6
 
@@ -37,6 +39,9 @@ class Rate:
     dated: date | None
     source: str
     """The file or package that states the rate."""
+    flex_start: float | None = None
+    fee: float | None = None
+    """The fee of Vertex AI, on any provisioning."""
 
 
 Rates = Mapping[tuple[str, str], Rate]
@@ -81,10 +86,10 @@ def parse(text: str, name: str, source: str) -> Rates:
     rates: dict[tuple[str, str], Rate] = {}
     try:
         header = next(lines, [])
-        if tuple(header) != HEADER:
+        if tuple(header) not in {HEADER, HEADER + MORE}:
             raise ValueError(f"the header is {fields.shown(','.join(header))}, not {','.join(HEADER)}")
         for row in filter(None, lines):
-            resource, region, rate = _line(row, source)
+            resource, region, rate = _line(row, len(header), source)
             if (resource, region) in rates:
                 raise ValueError(f"{resource} has a price in {region} already")
             rates[resource, region] = rate
@@ -99,10 +104,11 @@ def written(rates: Rates) -> str:
     """Return the rates as CSV, sorted, so that a diff shows only changed prices."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
+    writer.writerow(HEADER + MORE)
     for (resource, region), rate in sorted(rates.items()):
         dated = rate.dated.isoformat() if rate.dated else ""
-        writer.writerow((resource, region, f"{rate.on_demand:.12g}", f"{rate.spot:.12g}", dated))
+        more = ("" if usd is None else f"{usd:.12g}" for usd in (rate.flex_start, rate.fee))
+        writer.writerow((resource, region, f"{rate.on_demand:.12g}", f"{rate.spot:.12g}", dated, *more))
     return text.getvalue()
 
 
@@ -121,17 +127,19 @@ def save(fresh: Rates, folder: Path) -> None:
         ) from error
 
 
-def _line(row: list[str], source: str) -> tuple[str, str, Rate]:
+def _line(row: list[str], columns: int, source: str) -> tuple[str, str, Rate]:
     """Return resource, region and rate. Raise `ValueError`."""
-    if len(row) != len(HEADER):
-        raise ValueError(f"expected {len(HEADER)} values, not {len(row)}")
-    resource, region, on_demand, spot, dated = row
+    if len(row) != columns:
+        raise ValueError(f"expected {columns} values, not {len(row)}")
+    resource, region, on_demand, spot, dated, *more = row
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,63}", resource):
         raise ValueError(f"resource is {fields.shown(resource)}: a machine type, a GPU or {DISK}")
     if region != EVERYWHERE and not fields.REGION.fullmatch(region):
         raise ValueError(f"region is {fields.shown(region)}: a region like us-central1, or {EVERYWHERE}")
     usd = _price(on_demand, HEADER[2]), _price(spot, HEADER[3])
-    return resource, region, Rate(on_demand=usd[0], spot=usd[1], dated=_day(dated), source=source)
+    flex_start, fee = (_price(text, name) if text else None for text, name in zip(more or ("", ""), MORE, strict=True))
+    rate = Rate(on_demand=usd[0], spot=usd[1], dated=_day(dated), source=source, flex_start=flex_start, fee=fee)
+    return resource, region, rate
 
 
 def _price(text: str, column: str) -> float:
