@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from spot.core.run import Machine, Outcome, Provisioning, Run
-from spot.google.job_spec import custom_job, label_filter
+from spot.google.job_spec import custom_job, label_filter, labels
 from spot.google.vertex import wire
 from tests.machinery import samples
 
@@ -144,13 +144,13 @@ def test_vertex_is_asked_not_to_restart_spot_by_itself_and_only_where_that_is_wa
 def test_a_job_can_be_found_again_by_what_it_is_labelled_with() -> None:
     run = samples.run(samples.ended(Outcome.PREEMPTED), samples.attempt())
     attempt = run.attempts[1]
-    labels = custom_job(run, attempt)["labels"]
-    assert {name: labels[name] for name in ("run", "attempt")} == {"run": "run-1", "attempt": "a2"}
-    assert all(re.fullmatch(r"[a-z0-9_-]{1,63}", value) for value in labels.values())
-    assert dict(re.findall(r'labels\.(\w+)="([^"]*)"', label_filter(run, attempt))) == labels
+    given = custom_job(run, attempt)["labels"]
+    assert {name: given[name] for name in ("run", "attempt")} == {"run": "run-1", "attempt": "a2"}
+    assert all(re.fullmatch(r"[a-z0-9_-]{1,63}", value) for value in given.values())
+    assert dict(re.findall(r'labels\.(\w+)="([^"]*)"', label_filter(labels(run, attempt)))) == given
 
 
 def test_a_job_of_another_repository_with_the_same_run_and_attempt_is_not_ours() -> None:
     run = samples.run(samples.attempt())
     other = samples.run(samples.attempt(), root="gs://bucket/another-prefix")
-    assert label_filter(run, run.attempts[0]) != label_filter(other, other.attempts[0])
+    assert labels(run, run.attempts[0]) != labels(other, other.attempts[0])

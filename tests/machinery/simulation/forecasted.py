@@ -9,6 +9,7 @@ from typing import Any
 from spot.cli.forecast_tables import ForecastResult
 from spot.simulation.capacity import Supply
 from spot.simulation.forecast import Case, Forecast, ReplayResult, ReplayResults
+from spot.simulation.startup_times import StartupRanges
 from spot.simulation.traces import Series, Trace
 from tests.machinery import samples
 
@@ -60,6 +61,7 @@ def shown(*forecasts: Forecast, sweep: str | None = None, notes: Sequence[str] =
     return ForecastResult(
         run=CASE.run,
         supply=supply,
+        starts=StartupRanges.of(CASE.run.spec.policy),
         sweep=sweep,
         replays=4,
         seed=7,

@@ -6,7 +6,7 @@ from spot.core.job import JobError, JobSnapshot
 from spot.core.run import Attempt, Run
 from spot.emulators.custom_job import EmulatedJob, InvalidJob
 from spot.emulators.jobs import JobTable, UnknownJob, WrongState
-from spot.google.job_spec import label_filter
+from spot.google.job_spec import label_filter, labels
 from spot.google.vertex import JobNotFound, RequestRejected, wire
 
 
@@ -27,7 +27,7 @@ class DirectJobs:
             raise JobNotFound(str(error)) from error
 
     def find(self, run: Run, attempt: Attempt) -> list[JobSnapshot]:
-        found = self._vertex.list(run.spec.project, attempt.region, label_filter(run, attempt)).jobs
+        found = self._vertex.list(run.spec.project, attempt.region, label_filter(labels(run, attempt))).jobs
         return [_sighting(job) for job in reversed(found)]
 
     def cancel(self, name: str) -> None:

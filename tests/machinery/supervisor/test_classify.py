@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spot.core.job import JobError, JobState
 from spot.core.run import Cancel, CancelReason, Outcome, Provisioning
-from spot.supervisor.classify import ERROR_IS_LATE, AttemptEvidence, classify, classify_refusal
+from spot.supervisor.classify import AttemptEvidence, classify, classify_refusal
 from tests.machinery.samples import T0, no_quota, stockout
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -240,7 +240,8 @@ ALL_EVIDENCE = st.builds(
     provisioning=st.sampled_from(Provisioning),
     timeout=SPANS,
     error=st.none() | ERRORS,
-    since_end=SPANS | st.timedeltas(timedelta(), 2 * ERROR_IS_LATE),
+    error_lag=st.timedeltas(timedelta(), timedelta(minutes=6)),
+    since_end=SPANS | st.timedeltas(timedelta(), timedelta(minutes=6)),
     ran=st.none() | SPANS,
     trainer_starts=st.integers(0, 9),
     exit_code=st.none() | st.integers(0, 255) | st.sampled_from([0, 1, 130, 137, 143]),
@@ -254,7 +255,7 @@ ALL_EVIDENCE = st.builds(
 def test_complete_evidence_always_has_an_outcome(known: AttemptEvidence) -> None:
     outcome = classify(known)
     empty = known.error is None or (not known.error.message and not known.error.code)
-    awaited = known.state is FAILED and empty and known.since_end < ERROR_IS_LATE
+    awaited = known.state is FAILED and empty and known.since_end < known.error_lag
     if not known.state.ended:
         assert outcome is None
     elif known.completed:

@@ -15,14 +15,17 @@ from spot.config.settings import Settings
 from spot.core.errors import Exit
 from spot.core.format import named
 from spot.core.run import Run
+from spot.policy.calibrate import spot_start
 from spot.pricing.quotes import age_warning, by_region, described, quotes
 from spot.simulation import forecast as simulated
 from spot.simulation.capacity import Supply, assumed, from_file, measured, stand_ins
 from spot.simulation.forecast import Baseline, Case, Forecast, ReplayResults, compare, quantile
 from spot.simulation.startup_times import StartupRanges, StartupTimes
 from spot.simulation.traces import Trace, read, shipped, windows
+from spot.storage.records.facts import LiveFacts
 from spot.supervisor import preflight
 from spot.supervisor.submit import SubmitError, overridden, plan, run_of
+from spot.supervisor.training_status import live_facts
 
 REPLAYS, REPLAYS_OF_SWEEP = 1000, 300
 _MINUTE = timedelta(minutes=1)
@@ -42,7 +45,9 @@ def forecast(options: Namespace) -> int:
 
 
 def _result(options: Namespace, settings: Settings, now: datetime) -> ForecastResult:
-    run = _run(settings, options, now)
+    known = live_facts(settings.root)
+    run = _run(settings, options, now, known)
+    starts = StartupRanges.of(run.spec.policy, spot_start(known))
     asked = run.spec.policy.regions
     trace = _trace(options)
     taken = stand_ins(trace, asked).values() if trace and options.trace is None else asked
@@ -60,28 +65,29 @@ def _result(options: Namespace, settings: Settings, now: datetime) -> ForecastRe
     return ForecastResult(
         run=run,
         supply=supply,
+        starts=starts,
         sweep=options.sweep,
         replays=number,
         seed=options.seed,
-        forecasts=_replayed(_cases(options.sweep, run, supply, others), supply, number, options.seed),
+        forecasts=_replayed(_cases(options.sweep, run, supply, others), supply, starts, number, options.seed),
         notes=notes,
     )
 
 
-def _replayed(cases: Sequence[Case], supply: Supply, number: int, seed: int) -> list[Forecast]:
+def _replayed(cases: Sequence[Case], supply: Supply, starts: StartupRanges, number: int, seed: int) -> list[Forecast]:
     """Replay every case in windows that are long enough for the longest."""
     longest = max(case.run.spec.deadline - case.run.submitted_at for case in cases)
     found = windows(supply.trace, supply.trace.regions, supply.machines, -(-longest // _MINUTE))
-    start_times = StartupTimes.drawn(StartupRanges.of(cases[0].run.spec.policy), supply.trace.regions, seed)
+    start_times = StartupTimes.drawn(starts, supply.trace.regions, seed)
     _log.info("%d replays: %d cases, %d policies", number * len(cases) * len(Baseline), len(cases), len(Baseline))
     starts = found.drawn(number, seed)
     return [compare(case, found, start_times, starts) for case in cases]
 
 
-def _run(settings: Settings, options: Namespace, now: datetime) -> Run:
+def _run(settings: Settings, options: Namespace, now: datetime, known: LiveFacts) -> Run:
     """Return the run that a submit would record now, without pins. Raises `SpotError` as a submit does."""
     settings = overridden(settings, overrides(options))
-    run = run_of(settings, None, now, image=settings.cloud.image, arguments=settings.arguments())
+    run = run_of(settings, None, now, image=settings.cloud.image, arguments=settings.arguments(), known=known)
     run = run.with_policy(work_is_measured=True)  # a replay states the work exactly
     if warnings := plan(run, force=True, save=settings.save).warnings:
         raise SubmitError(warnings[0])

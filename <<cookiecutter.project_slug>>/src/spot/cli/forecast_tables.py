@@ -36,6 +36,7 @@ class ForecastResult:
     run: Run
     """The run of the settings; a sweep varies it."""
     supply: Supply
+    starts: StartupRanges
     sweep: str | None
     """What varies from case to case: deadline or regions."""
     replays: int
@@ -195,7 +196,7 @@ def chance(samples: ReplayResults) -> str:
 
 def rests_on(result: ForecastResult) -> list[str]:
     """Return the assumptions of a forecast."""
-    policy, starts = result.run.spec.policy, StartupRanges.of(result.run.spec.policy)
+    policy, starts = result.run.spec.policy, result.starts
     number = min(one.ours.independent for one in result.forecasts)
     windows = (
         f"{counted(result.replays, 'random window')} of the capacity (seed {result.seed}), the same for every policy"

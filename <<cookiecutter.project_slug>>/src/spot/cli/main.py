@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         _log_to_stderr()
         changes = options.name in CHANGING
-        code = int(getattr(import_module(options.module), options.name)(options))
+        code = int(getattr(import_module(options.module), options.name.replace("-", "_"))(options))
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _fail(["interrupted" + ("; running jobs continue, the next reconcile picks them up" if changes else "")])
@@ -157,6 +157,10 @@ def _parser() -> _Parser:
     _verb(verbs, "data", "data", "show and check the data of a submit now")
 
     _verb(verbs, "doctor", "doctor", "check credentials, quota and configuration; print fixes")
+
+    add = _verb(verbs, "live", "verify-live", "check on the real services what is assumed of them")
+    add("--yes", action="store_true", help="start the jobs (print plan and price)")
+    add("--image", help="use this image; a tag is pinned to its digest [cloud.image]")
 
     rehearse = verbs.add_parser(
         "rehearse", help="run a whole retraining on this machine, no account needed", add_help=False, prefix_chars="\0"

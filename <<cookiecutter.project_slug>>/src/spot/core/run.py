@@ -123,6 +123,10 @@ class PolicyConfig:
     budget_usd: fields.Quantity | None
     usd_per_hour: Mapping[fields.Region, Mapping[Provisioning, fields.Quantity]]
     """By region; a missing entry has no known price."""
+    error_lag: timedelta = timedelta(minutes=3)
+    """Longest wait for the error of a failed job. Vertex AI sets it about a minute after the end."""
+    grace: timedelta | None = None
+    """Measured time from SIGTERM to SIGKILL, if it is shorter than the trainer assumes."""
 
     def price(self, region: str, provisioning: Provisioning) -> float | None:
         """Return $/h, None if it is not known."""

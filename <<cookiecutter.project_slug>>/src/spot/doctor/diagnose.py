@@ -10,7 +10,7 @@ from itertools import chain
 from urllib.parse import quote
 
 from spot.config.settings import Settings
-from spot.doctor import bucket, machine, quota
+from spot.doctor import bucket, live, machine, quota
 from spot.doctor.finding import Finding, Status, failed, find, ok, unknown
 from spot.google import registry, rest
 from spot.google.rest import GoogleApi, GoogleApiError
@@ -65,6 +65,7 @@ def _checks(settings: Settings, sleep: Sleep) -> list[_Check]:
         *image,
         _Check(name=machine.NAME, role="roles/compute.viewer", make=machine.check),
         *quotas,
+        _Check(name=live.NAME, role="roles/storage.objectViewer", on=on_bucket, make=live.check),
     ]
 
 

@@ -1,6 +1,7 @@
 """Build the CustomJob of an attempt, as plain values."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from spot.core.run import Attempt, Provisioning, Run
@@ -38,9 +39,9 @@ def custom_job(run: Run, attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def label_filter(run: Run, attempt: Attempt) -> str:
-    """Return the filter that finds the job of an attempt."""
-    return " AND ".join(f'labels.{name}="{value}"' for name, value in labels(run, attempt).items())
+def label_filter(labels: Mapping[str, str]) -> str:
+    """Return the filter that finds the jobs with these labels."""
+    return " AND ".join(f'labels.{name}="{value}"' for name, value in labels.items())
 
 
 def labels(run: Run, attempt: Attempt) -> dict[str, str]:
@@ -79,10 +80,11 @@ def _arguments(run: Run, attempt: Attempt) -> list[str]:
     }
     # An attempt whose GPU PyTorch cannot use must fail at once: training on its CPU costs as much.
     device = ("--device", "cuda") if run.spec.machine.accelerator and "--device" not in run.spec.arguments[::2] else ()
+    grace = ("--grace", f"{run.spec.policy.grace.total_seconds():g}") if run.spec.policy.grace else ()
     standby = ("--standby", attempt.replaces) if attempt.replaces else ()
     parent = ("--from-run", run.parent.checkpoints) if run.parent else ()
     data = ("--data", f"{root}/{run.spec.dataset}") if run.spec.dataset else ()
     champion = ("--champion", f"{root}/models/{run.spec.champion}") if run.spec.champion else ()
     # The last of two equal flags counts: no argument of a record redirects what the trainer writes.
     own = (*(item for pair in places.items() for item in pair), *standby, *parent, *champion)
-    return [*run.spec.arguments, *data, *device, *own]
+    return [*grace, *run.spec.arguments, *data, *device, *own]

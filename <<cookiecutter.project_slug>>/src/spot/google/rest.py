@@ -67,10 +67,15 @@ class GoogleApi:
         session = requests.Session() if endpoint else authorized(default_credentials())
         return cls(session, endpoint=endpoint or GOOGLE, sleep=sleep)
 
-    def get(self, api: str, path: str, params: Params | None = None) -> dict[str, Any]:
-        """Return the JSON object at `path`, which is quoted already. Raises `GoogleApiError`."""
+    def get(
+        self, api: str, path: str, params: Params | None = None, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the JSON object at `path`, which is quoted already. Raises `GoogleApiError`.
+
+        With a `body` it is sent by POST, as searches are.
+        """
         url = f"{self._endpoint.replace('{api}', api)}/{path}"
-        response = send(self._session, "GET", url, sleep=self._sleep, params=params)
+        response = send(self._session, "POST" if body else "GET", url, sleep=self._sleep, params=params, body=body)
         if not response.ok:
             raise refusal(api, response)
         answer = None
@@ -121,11 +126,14 @@ def send(
     sleep: Callable[[float], None],
     params: Params | None = None,
     headers: Mapping[str, str] | None = None,
+    body: Mapping[str, Any] | None = None,
 ) -> requests.Response:
     """Return the response of any status, retried while it is transient. Raises `GoogleApiError` without one."""
     for delay in (*DELAYS_S, None):
         try:
-            response = session.request(method, url, params=params, headers=headers, timeout=CONNECT_AND_READ_S)
+            response = session.request(
+                method, url, params=params, headers=headers, json=body, timeout=CONNECT_AND_READ_S
+            )
             if delay is None or response.status_code not in TRANSIENT_STATUS:
                 return response
         except _TRANSIENT as error:

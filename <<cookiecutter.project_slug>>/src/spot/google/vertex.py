@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, Protocol, TypeVar, cast
@@ -75,13 +75,17 @@ class VertexJobs:
         self._lock = threading.Lock()
 
     def create(self, run: Run, attempt: Attempt) -> JobSnapshot:
+        what = f"{attempt.id} of run {run.id}"
+        return self.create_job(run.spec.project, attempt.region, custom_job(run, attempt), what)
+
+    def create_job(self, project: str, region: str, job: Mapping[str, Any], what: str) -> JobSnapshot:
+        """Create a CustomJob. Raises as `create`."""
         from google.api_core.exceptions import ClientError
 
-        parent, client = _parent(run, attempt), self._client(attempt.region)
-        job = custom_job(run, attempt)
+        parent, client = _parent(project, region), self._client(region)
         try:
             created = call(
-                f"cannot create {attempt.id} of run {run.id} in {attempt.region}",
+                f"cannot create {what} in {region}",
                 lambda: client.create_custom_job(parent=parent, custom_job=job, timeout=CREATE_S, retry=None),
             )
         except (JobNotFound, TemporarilyUnavailable) as error:
@@ -94,25 +98,33 @@ class VertexJobs:
         return _snapshot(created)
 
     def get(self, run: Run, attempt: Attempt) -> JobSnapshot:
-        name = str(attempt.job)
+        return self.get_job(str(attempt.job), labels(run, attempt))
+
+    def get_job(self, name: str, labels: Mapping[str, str]) -> JobSnapshot:
+        """Return a job with these labels. Raises `JobNotFound`, also for a job with other labels."""
         get = self._client_of(name).get_custom_job
         job = call(f"cannot read {name}", lambda: get(name=name, timeout=CALL_S, retry=resend(self._give_up_s)))
         snapshot = _snapshot(job)
-        if not _has_labels(job, run, attempt):
-            raise JobNotFound(f"{name} has not the labels of {attempt.id} of run {run.id}")
+        if not _has_labels(job, labels):
+            raise JobNotFound(f"{name} has not the labels {label_filter(labels)}")
         return snapshot
 
     def find(self, run: Run, attempt: Attempt) -> list[JobSnapshot]:
-        request = {"parent": _parent(run, attempt), "filter": label_filter(run, attempt)}
-        client = self._client(attempt.region)
+        what = f"{attempt.id} of run {run.id}"
+        return self.find_jobs(run.spec.project, attempt.region, labels(run, attempt), what)
+
+    def find_jobs(self, project: str, region: str, labels: Mapping[str, str], what: str) -> list[JobSnapshot]:
+        """Return the jobs of a region with these labels, oldest first."""
+        request = {"parent": _parent(project, region), "filter": label_filter(labels)}
+        client = self._client(region)
         try:
             found = call(
-                f"cannot look for {attempt.id} of run {run.id} in {attempt.region}",
+                f"cannot look for {what} in {region}",
                 lambda: list(client.list_custom_jobs(request=request, timeout=CALL_S, retry=resend(self._give_up_s))),
             )
         except JobNotFound as error:  # the project or the region, not the job
             raise TemporarilyUnavailable(str(error)) from error
-        ours = [_snapshot(job) for job in found if _has_labels(job, run, attempt)]
+        ours = [_snapshot(job) for job in found if _has_labels(job, labels)]
         return sorted(ours, key=lambda job: (job.created_at, job.name))
 
     def cancel(self, name: str) -> None:
@@ -156,14 +168,14 @@ def resend(give_up_s: float) -> Any:
     return Retry(predicate=transient, initial=0.5, maximum=8.0, timeout=give_up_s)
 
 
-def _parent(run: Run, attempt: Attempt) -> str:
-    if not PROJECT.fullmatch(run.spec.project):
-        raise SpotError(f"{shown(run.spec.project)} is not a project: no request was sent")
-    return f"projects/{run.spec.project}/locations/{attempt.region}"
+def _parent(project: str, region: str) -> str:
+    if not PROJECT.fullmatch(project):
+        raise SpotError(f"{shown(project)} is not a project: no request was sent")
+    return f"projects/{project}/locations/{region}"
 
 
-def _has_labels(job: Any, run: Run, attempt: Attempt) -> bool:
-    return labels(run, attempt).items() <= dict(job.labels).items()
+def _has_labels(job: Any, labels: Mapping[str, str]) -> bool:
+    return labels.items() <= dict(job.labels).items()
 
 
 def wire(run: Run, attempt: Attempt) -> dict[str, Any]:

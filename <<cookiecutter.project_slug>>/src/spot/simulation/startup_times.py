@@ -26,10 +26,11 @@ class StartupRanges:
     """From RUNNING to the first new step."""
 
     @classmethod
-    def of(cls, policy: PolicyConfig) -> "StartupRanges":
-        """Return the default ranges, with on-demand up to the worst start of the settings."""
+    def of(cls, policy: PolicyConfig, measured: timedelta | None = None) -> "StartupRanges":
+        """Return the default ranges, on-demand up to the worst start of the policy, spot with a measured start."""
+        spot = [*cls().spot, *([-(-measured // timedelta(minutes=1))] if measured else [])]
         most = policy.worst_start // timedelta(minutes=1) - cls().restore[1]
-        return cls(on_demand=(SOONEST, max(most, SOONEST)))
+        return cls(spot=(min(spot), max(spot)), on_demand=(SOONEST, max(most, SOONEST)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

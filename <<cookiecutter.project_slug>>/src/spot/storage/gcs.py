@@ -102,7 +102,7 @@ class GcsStore:
         self, name: str, data: bytes | memoryview, *, if_generation: int, cancelled: Callable[[], bool] = base.never
     ) -> base.Written:
         size, checksum = memoryview(data).nbytes, crc32c(data)
-        body = _Multipart(self._full(name), data, checksum, cancelled)
+        body = Multipart(self._full(name), data, checksum, cancelled)
         sent = 0
 
         def send() -> base.Written:
@@ -237,7 +237,7 @@ class GcsStore:
         return PermissionDenied(f"bucket gs://{self._bucket} does not exist, or is not visible to these credentials")
 
 
-class _Multipart:
+class Multipart:
     """Iterate over the body of a multipart upload, any number of times, without a copy of the data."""
 
     def __init__(self, name: str, data: bytes | memoryview, checksum: int, cancelled: Callable[[], bool]) -> None:

@@ -14,8 +14,6 @@ from spot.core.job import JobError, JobState
 from spot.core.run import Cancel, CancelReason, Outcome, Provisioning
 from spot.supervisor.error_texts import Family, exit_status, ran_out_of_memory
 
-ERROR_IS_LATE = timedelta(minutes=3)
-"""The longest wait for the error of a failed job. Vertex AI sets it about a minute after the end."""
 STOP_SIGNALS = frozenset({130, 143})
 """Exit codes of the trainer after SIGINT and SIGTERM."""
 KILLED = frozenset({9, 137})
@@ -45,6 +43,7 @@ class AttemptEvidence:
     state: JobState
     provisioning: Provisioning
     timeout: timedelta
+    error_lag: timedelta = timedelta(minutes=3)
     machines: int = 1
     error: JobError | None = None
     since_end: timedelta = timedelta()
@@ -128,7 +127,7 @@ def _failed(evidence: AttemptEvidence) -> Outcome | None:
     code = evidence.error.code if evidence.error else 0
     if evidence.exit_code:
         return _by_exit_status(evidence.exit_code, evidence)
-    if not text and not code and evidence.since_end < ERROR_IS_LATE:
+    if not text and not code and evidence.since_end < evidence.error_lag:
         return _cancelled(evidence) if evidence.cancel else None  # after a cancel the reason does not matter
     status = exit_status(text)
     if status not in STOP_SIGNALS and ran_out_of_memory(text):

@@ -149,6 +149,7 @@ def _classified(run: Run, ended: Attempt, seen: Observation, status: TrainingSta
             state=ended.state,
             provisioning=ended.provisioning,
             timeout=ended.timeout,
+            error_lag=run.spec.policy.error_lag,
             machines=run.spec.machine.count,
             error=ended.error,
             since_end=now - ended_at,

@@ -28,6 +28,7 @@ from spot.storage.base import Conflict
 from spot.storage.records import reconciles
 from spot.storage.records.ledger import Ledger, Record, UnknownRun
 from spot.storage.records.reconciles import Home, Reconcile
+from spot.supervisor import preemptions
 from spot.supervisor.classify import classify_refusal
 from spot.supervisor.error_texts import grant
 from spot.supervisor.observe import cancel_strays, given_up, may_have_strays, observe, request_cancel
@@ -242,6 +243,7 @@ class _Pass:
         self._write(record, replace(run, attempts=run.attempts[:-1], decisions=run.decisions[:-1]))
 
     def _write(self, record: Record, run: Run) -> Record:
+        preemptions.note(self._to.ledger.store, self._to.status, record.run, run, self._to.clock.now())
         return self._keep(self._to.ledger.write(record, run))
 
     def _keep(self, record: Record) -> Record:

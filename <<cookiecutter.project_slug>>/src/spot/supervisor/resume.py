@@ -13,8 +13,16 @@ from spot.config.settings import Settings
 from spot.core.history import Parent
 from spot.core.run import Observation, Run, RunState
 from spot.storage.records.ledger import Ledger
-from spot.supervisor.submit import SubmitError, SubmitOptions, SubmitPlan, overridden, pinned_image, plan_priced, run_of
-from spot.supervisor.training_status import TrainingStatus
+from spot.supervisor.submit import (
+    SubmitError,
+    SubmitOptions,
+    SubmitPlan,
+    overridden,
+    pinned_image,
+    plan_priced,
+    run_of,
+)
+from spot.supervisor.training_status import TrainingStatus, live_facts
 
 
 def plan_resume(
@@ -41,7 +49,8 @@ def plan_resume(
     if seen.progress is None:
         raise SubmitError(f"run {run.id} has no checkpoint: submit a new run", fix="spot submit")
     settings = overridden(settings, options)
-    new = run_of(settings, new_id, now, image=pinned_image(settings, options), arguments=run.spec.arguments)
+    image = pinned_image(settings, options)
+    new = run_of(settings, new_id, now, image=image, arguments=run.spec.arguments, known=live_facts(settings.root))
     inherited = Observation(progress=replace(seen.progress, attempt=run.id))
     new = replace(new, spec=replace(new.spec, dataset=run.spec.dataset), parent=_parent(run, seen, now))
     return plan_priced(settings, options, new, inherited)

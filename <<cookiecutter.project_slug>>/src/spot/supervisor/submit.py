@@ -16,6 +16,7 @@ from spot.core.fields import ID
 from spot.core.format import clock, hours
 from spot.core.run import Attempt, Observation, PolicyConfig, Provisioning, Run, Strategy
 from spot.google.registry import ask_registry, pin
+from spot.policy.calibrate import calibrated
 from spot.policy.decide import decide
 from spot.policy.offers import Offers
 from spot.policy.slack import Slack
@@ -26,7 +27,7 @@ from spot.storage.records.ledger import OLDEST_ID, Ledger
 from spot.supervisor import data_checks, pinned, preflight
 from spot.supervisor.data_checks import FoundData
 from spot.supervisor.reconcile import describe
-from spot.supervisor.training_status import GIVE_UP_S, measured_work, succeeded
+from spot.supervisor.training_status import GIVE_UP_S, live_facts, measured_work, succeeded
 
 NOTHING_SEEN = Observation()
 
@@ -145,6 +146,7 @@ def plan_submit(settings: Settings, options: SubmitOptions, now: datetime) -> Su
     image = pinned_image(settings, options)
     data = data_checks.find(settings)
     run = run_of(settings, options.run, now, image=image, arguments=settings.arguments())
+    run = calibrated(run, live_facts(settings.root), settings.policy.model_fields_set)
     run = replace(run, spec=replace(run.spec, dataset=data.dataset.name if data else None, sources=options.sources))
     measured, past, notes = None, list[Run](), list[str]()
     ledger, models = (open_store(uri, give_up_s=GIVE_UP_S) for uri in (run.spec.root, f"{run.spec.root}/models"))

@@ -1,18 +1,21 @@
 """Read what the trainer wrote to the bucket: checkpoints, markers, completions, and how long a training takes."""
 
 import contextlib
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from spot.core.errors import SpotError
 from spot.core.history import TrainingProgress
 from spot.core.run import Attempt, Observation, Run, RunState, Spec
 from spot.policy.slack import expected_start, worst_start
 from spot.storage.base import Damaged, NewerFormat, Store
 from spot.storage.factory import open_store
-from spot.storage.records import completion, evaluation, lease, manifest, markers
+from spot.storage.records import completion, evaluation, facts, lease, manifest, markers
 from spot.storage.records.codec import LONGEST
+from spot.storage.records.facts import LiveFacts
 from spot.storage.records.ledger import Ledger
 from spot.storage.records.manifest import Manifest
 from spot.storage.records.markers import AttemptStarts
@@ -20,8 +23,10 @@ from spot.storage.records.markers import AttemptStarts
 WITHIN = timedelta(days=92)
 MOST_RUNS = 10
 """Closed runs to look at, the newest first."""
+FACTS_S = 5.0
 GIVE_UP_S = 30.0
 """Seconds until a call that is not answered fails: a person or a workflow waits for it."""
+_log = logging.getLogger(__name__)
 
 
 class TrainingStatus(Protocol):
@@ -79,6 +84,15 @@ def _progress(newest: Manifest) -> TrainingProgress:
 def _inherited(newest: Manifest) -> TrainingProgress:
     """Return the progress of a parent, which no attempt of this run has made."""
     return replace(_progress(newest), attempt=newest.run, saving=timedelta())
+
+
+def live_facts(root: str) -> LiveFacts:
+    """Return what `spot verify-live` measured; none if the bucket does not answer."""
+    try:
+        return facts.read(open_store(root, give_up_s=FACTS_S))
+    except SpotError as error:
+        _log.warning("%s", error)
+        return LiveFacts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

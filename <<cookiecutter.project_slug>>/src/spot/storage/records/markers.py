@@ -28,6 +28,7 @@ class _Start:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _End:
     exit_code: Annotated[int, Bounds(-255, 255)]
+    time: datetime | None = None
 
 
 def claim_start(store: Store, run: str, attempt: str, facts: Mapping[str, object]) -> int:
@@ -60,18 +61,25 @@ class AttemptStarts:
     """Of the newest start; None if it was killed or is alive, or without a start."""
     started_at: datetime | None = None
     """When the first start began, by the clock of its machine."""
+    ended_at: datetime | None = None
+    """When the newest start ended, by the same clock; None as for `exit_code`."""
 
 
 def starts(store: Store, run: str, attempt: str) -> AttemptStarts:
     """Return the starts of the trainer in `attempt`. Raises `Damaged`."""
     found = [(number, event) for name, number, event in _parse(store, run) if name == attempt]
     numbers = [number for number, event in found if event == STARTED]
-    newest, code, started_at = max(numbers, default=0), None, None
+    newest, end, started_at = max(numbers, default=0), None, None
     if (newest, ENDED) in found:
-        code = exit_code(store, run, attempt, newest)
+        end = _read(_End, store, paths.marker(run, attempt, newest, ENDED))
     if numbers:
         started_at = _read(_Start, store, paths.marker(run, attempt, min(numbers), STARTED)).time
-    return AttemptStarts(count=len(numbers), exit_code=code, started_at=started_at)
+    return AttemptStarts(
+        count=len(numbers),
+        exit_code=end.exit_code if end else None,
+        started_at=started_at,
+        ended_at=end.time if end else None,
+    )
 
 
 def count_starts(store: Store, run: str) -> int:

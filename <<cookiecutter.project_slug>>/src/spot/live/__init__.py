@@ -1,0 +1,1 @@
+"""Ask the real services what the machinery assumes of them."""
