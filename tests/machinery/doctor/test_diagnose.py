@@ -18,6 +18,7 @@ from tests.machinery.google.google_project import (
     ACCOUNT,
     BUCKET,
     DIGEST,
+    FACTS,
     IMAGE,
     MACHINE_TYPES,
     MANIFEST,
@@ -57,6 +58,7 @@ CHECKS = (
     "spot quota us-east4",
     "on-demand quota us-central1",
     "on-demand quota us-east4",
+    "live facts",
 )
 OF = {
     "project": [PROJECT],
@@ -66,6 +68,7 @@ OF = {
     "machine": [MACHINE_TYPES, ACCELERATOR_TYPES],
     "spot quota": [f"{METRICS}preemptible_nvidia_l4_gpus", f"{METRICS}preemptible_cpus"],
     "on-demand quota": [f"{METRICS}nvidia_l4_gpus", f"{METRICS}g2_cpus"],
+    "live facts": [FACTS],
 }
 """The paths that each check requests."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ PROJECT = "/cloudresourcemanager/v3/projects/my-project"
 SERVICES = "/serviceusage/v1/projects/my-project/services:batchGet"
 BUCKET = "/storage/storage/v1/b/my-bucket"
 SERVICE_ACCOUNT = f"/iam/v1/projects/my-project/serviceAccounts/{ACCOUNT.replace('@', '%40')}"
+FACTS = "/storage/storage/v1/b/my-bucket/o/churn%2Flive%2Ffacts.json"
 MANIFEST = "/v2/my-project/images/trainer/manifests"
 MACHINE_TYPES = "/compute/compute/v1/projects/my-project/aggregated/machineTypes"
 ACCELERATOR_TYPES = "/compute/compute/v1/projects/my-project/aggregated/acceleratorTypes"
@@ -75,6 +77,12 @@ def bucket(**changes: Any) -> Answer:
     return Answer({**healthy, **changes})
 
 
+def facts(value: str = "10001", **changes: Any) -> Answer:
+    """The facts of a project that was verified a moment ago."""
+    fact = {"value": value, "at": datetime.now(UTC).isoformat(), "as_assumed": True, **changes}
+    return Answer({"format": 1, "facts": {"uid": fact}, "preemptions": []})
+
+
 def aggregated(kind: str, name: str, *zones: str, token: str = "") -> Answer:
     """One page of an aggregated list: a zone without results has a warning in their place."""
     items: dict[str, Any] = {f"zones/{zone}": {kind: [{"name": name, "zone": zone}]} for zone in zones}
@@ -100,6 +108,7 @@ def google_project() -> Iterator[GoogleServer]:
             PROJECT: Answer({"name": "projects/123", "projectId": "my-project", "state": "ACTIVE"}),
             SERVICES: services(),
             BUCKET: bucket(),
+            FACTS: facts(),
             SERVICE_ACCOUNT: Answer({"email": ACCOUNT}),
             f"{MANIFEST}/v1": Answer(headers={"Docker-Content-Digest": DIGEST}),
             f"{MANIFEST}/{DIGEST}": Answer(headers={"Docker-Content-Digest": DIGEST}),

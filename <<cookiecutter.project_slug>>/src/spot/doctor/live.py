@@ -25,7 +25,7 @@ def check(api: GoogleApi, settings: Settings) -> list[Finding]:
     try:
         known = facts.decode(json.dumps(found).encode(), settings.root)
     except (Damaged, NewerFormat) as error:
-        return [unknown(NAME, error.message, FIX)]
+        return [unknown(NAME, f"unexpected answer: {error.message}", FIX)]
     days = (datetime.now(UTC) - min((one.at for one in known.facts.values()), default=datetime.now(UTC))).days
     different = sorted(name for name, one in known.facts.items() if not one.as_assumed)
     said = f"{counted(len(known.facts), 'answer')} of up to {counted(days, 'day')} ago"
