@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from spot.core.run import Attempt, Provisioning, Run
+from spot.core.run import Attempt, Machine, Provisioning, Run
 
 STRATEGIES = {Provisioning.SPOT: "SPOT", Provisioning.FLEX_START: "FLEX_START", Provisioning.ON_DEMAND: "STANDARD"}
 DEFAULT_DISK_GB = 100
@@ -14,7 +14,22 @@ ROOT_LABEL, RUN_LABEL, ATTEMPT_LABEL = "root", "run", "attempt"
 
 def custom_job(run: Run, attempt: Attempt) -> dict[str, Any]:
     """Return the fields of google.cloud.aiplatform.v1.CustomJob."""
-    spec, asked = run.spec, run.spec.machine
+    spec, count = run.spec, run.spec.machine.count
+    container = {"image_uri": spec.image, "args": _arguments(run, attempt)}
+    return {
+        "display_name": f"{run.id}-{attempt.id}",
+        "labels": labels(run, attempt),
+        "job_spec": {
+            # Pool 0 has the primary replica alone.
+            "worker_pool_specs": [worker_pool(spec.machine, number, container) for number in (1, count - 1) if number],
+            "scheduling": _scheduling(run, attempt),
+            "service_account": spec.service_account,
+        },
+    }
+
+
+def worker_pool(asked: Machine, replicas: int, container: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a WorkerPoolSpec of machines of one kind."""
     machine: dict[str, Any] = {"machine_type": asked.type}
     if asked.accelerator:
         machine |= {"accelerator_type": asked.accelerator, "accelerator_count": asked.accelerator_count}
@@ -22,21 +37,8 @@ def custom_job(run: Run, attempt: Attempt) -> dict[str, Any]:
     if asked.boot_disk_type:
         disk["boot_disk_type"] = asked.boot_disk_type
     # n4, a3-ultragpu and a4 refuse pd-ssd: without a stated disk, Vertex AI takes 100 GB of a type that fits.
-    pool = {
-        "machine_spec": machine,
-        **({} if disk == {"boot_disk_size_gb": DEFAULT_DISK_GB} else {"disk_spec": disk}),
-        "container_spec": {"image_uri": spec.image, "args": _arguments(run, attempt)},
-    }
-    return {
-        "display_name": f"{run.id}-{attempt.id}",
-        "labels": labels(run, attempt),
-        "job_spec": {
-            # Pool 0 has the primary replica alone.
-            "worker_pool_specs": [{**pool, "replica_count": count} for count in (1, asked.count - 1) if count],
-            "scheduling": _scheduling(run, attempt),
-            "service_account": spec.service_account,
-        },
-    }
+    stated = {} if disk == {"boot_disk_size_gb": DEFAULT_DISK_GB} else {"disk_spec": disk}
+    return {"machine_spec": machine, **stated, "container_spec": container, "replica_count": replicas}
 
 
 def label_filter(labels: Mapping[str, str]) -> str:

@@ -103,7 +103,7 @@ class ProbeJobs:
 
     def _create(self, job: _Job) -> None:
         probe, project = job.probe, self.settings.cloud.project
-        request = probe.request(self.settings, self.image, f"{self.checkpoints.uri}/{self._folder}{probe.name}")
+        request = probe.request(self.settings, self.image, f"{self.checkpoints.uri}/{self._folder[:-1]}")
         was_unsure, job.is_unsure = job.is_unsure, True
         try:
             known = self.jobs.find_jobs(project, self.region, request["labels"], probe.name) if was_unsure else []

@@ -8,7 +8,7 @@ from typing import Any
 from spot.config.settings import Settings
 from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Machine, Provisioning
-from spot.google.job_spec import STRATEGIES, root_label
+from spot.google.job_spec import STRATEGIES, root_label, worker_pool
 from spot.live.assumptions import Answer, timed
 from spot.policy.calibrate import ERROR_LAG, GRACE, ON_DEMAND_START, SPOT_START
 from spot.pricing.quotes import quote
@@ -78,26 +78,15 @@ class Probe:
 
     def request(self, settings: Settings, image: str, reports: str) -> dict[str, Any]:
         """Return the CustomJob."""
-        asked = self.machine
-        machine: dict[str, Any] = {"machine_type": asked.type}
-        if asked.accelerator:
-            machine |= {"accelerator_type": asked.accelerator, "accelerator_count": asked.accelerator_count}
+        container = {"image_uri": self.image or image, "command": ["python", "-m", "spot.trainer.probe"]}
         pools = [(self.command, 1), (self.peer or self.command, self.replicas - 1)]
+        report = ("--report", f"{reports}/{self.name}")
         return {
             "display_name": f"verify-live-{self.name}",
             "labels": labels(settings, self.name),
             "job_spec": {
                 "worker_pool_specs": [
-                    {
-                        "machine_spec": machine,
-                        "replica_count": count,
-                        "disk_spec": {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": asked.boot_disk_gb},
-                        "container_spec": {
-                            "image_uri": self.image or image,
-                            "command": ["python", "-m", "spot.trainer.probe"],
-                            "args": [*command, "--report", f"{reports}/{self.name}"],
-                        },
-                    }
+                    worker_pool(self.machine, count, {**container, "args": [*command, *report]})
                     for command, count in pools
                     if count
                 ],
