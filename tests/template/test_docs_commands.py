@@ -39,7 +39,7 @@ done
 SPOT = """
 case "$1" in
     forecast) set -- "$@" --replays 10 ;;
-    submit | reconcile | watch | status | cancel | logs | report | export | doctor | rehearse)
+    submit | reconcile | watch | status | cancel | logs | report | export | doctor | verify-live | rehearse)
         exec PYTHON PARSER "$@"
         ;;
     prices) [[ " $* " != *" --refresh "* ]] || exec PYTHON PARSER "$@" ;;

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
 from spot.config.settings import Settings
+from spot.emulators.faults import Method
 from spot.live.assumptions import ASSUMPTIONS
-from spot.live.verify import LiveResult, plan, verify
+from spot.live.verify import LIMIT_USD, LiveResult, plan, verify
 from spot.storage.factory import open_store
 from spot.storage.records import facts
+from tests.machinery.clocks import START
 from tests.machinery.google.google_server import GoogleServer
 from tests.machinery.live.variants import (
     ALL_DIFFERENT,
@@ -25,6 +28,11 @@ from tests.machinery.live.variants import (
 from tests.machinery.live.world import LiveWorld, Variant
 from tests.machinery.proxy import Proxy
 
+CALLS_A_MINUTE = 600
+"""The default quota of Vertex AI for reads and writes of resources in a region."""
+USD_PER_REQUEST = 0.05 / 10_000
+"""Of a write or a list, the dearest requests of Cloud Storage."""
+pytestmark = pytest.mark.rehearsals
 Live = Callable[[Variant], LiveWorld]
 
 
@@ -32,7 +40,6 @@ def verified(settings: Settings, world: LiveWorld) -> LiveResult:
     return verify(plan(settings, None), world.clock)
 
 
-@pytest.mark.timeout(300)
 def test_every_question_is_answered_as_assumed_and_the_bill_is_under_a_dollar(
     live: Live, settings: Settings, google: GoogleServer, proxy: Proxy
 ) -> None:
@@ -46,10 +53,15 @@ def test_every_question_is_answered_as_assumed_and_the_bill_is_under_a_dollar(
     assert result.facts.keys() == ASSUMPTIONS.keys()
     assert world.running() == []
     assert facts.read(open_store(settings.root)).facts == result.facts
-    print(Counter(call.method for call in world.server.calls), len(proxy.requests), world.clock.now())
+    calls = Counter(call.method for call in world.server.calls)
+    assert calls[Method.CREATE] == len(result.plan.probes)
+    minutes = (world.clock.now() - START) / timedelta(minutes=1)
+    assert sum(calls.values()) < CALLS_A_MINUTE * minutes
+    bill = result.plan.total_usd + USD_PER_REQUEST * len(proxy.requests)
+    print(f"\n{dict(calls)}, {len(proxy.requests)} of Cloud Storage, {minutes:.0f} min: ${bill:.2f}")
+    assert 0.1 < bill < LIMIT_USD
 
 
-@pytest.mark.timeout(300)
 def test_every_question_is_answered_differently(
     live: Live, settings: Settings, google: GoogleServer, proxy: Proxy
 ) -> None:

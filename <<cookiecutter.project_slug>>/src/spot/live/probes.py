@@ -177,8 +177,7 @@ def _starts(name: str) -> Callable[[Probe, ProbeEnd], Iterator[Answer]]:
 def _grace(_: Probe, end: ProbeEnd) -> Iterator[Answer]:
     if end.reports:
         yield _answer("cancel-signal", _signal(end), end)
-    if lasted := max((one.since_signal for one in end.reports if one.signal), default=0.0):
-        yield timed(GRACE, lasted, job=end.job)
+        yield timed(GRACE, max(one.since_signal for one in end.reports), job=end.job)
 
 
 def _lost_replica(probe: Probe, end: ProbeEnd) -> Iterator[Answer]:
