@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spot.policy.calibrate import LONGEST_START, RESTORE, calibrated, spot_start
+from spot.core.run import PolicyConfig
+from spot.policy import calibrate
+from spot.policy.calibrate import LONGEST_START, RESTORE, spot_start
 from spot.storage.records.facts import Fact, LiveFacts
+from tests.machinery import samples
 from tests.machinery.samples import POLICY, T0
 
 MINUTE = timedelta(minutes=1)
@@ -22,33 +26,37 @@ def measured(**minutes: float) -> LiveFacts:
     )
 
 
+def calibrated(known: LiveFacts, stated: Collection[str] = ()) -> PolicyConfig:
+    return calibrate.calibrated(samples.run(), known, stated).spec.policy
+
+
 def test_without_facts_nothing_changes() -> None:
-    assert calibrated(POLICY, LiveFacts()) == POLICY
+    assert calibrated(LiveFacts()) == POLICY
 
 
 def test_the_start_of_the_gpu_counts_before_that_of_a_machine_without() -> None:
-    assert calibrated(POLICY, measured(start_spot=3)).expected_start == 3 * MINUTE + RESTORE
-    assert calibrated(POLICY, measured(start_spot=3, start_gpu=9)).expected_start == 9 * MINUTE + RESTORE
+    assert calibrated(measured(start_spot=3)).expected_start == 3 * MINUTE + RESTORE
+    assert calibrated(measured(start_spot=3, start_gpu=9)).expected_start == 9 * MINUTE + RESTORE
 
 
 def test_one_quick_start_on_demand_is_no_worst_case_but_a_slow_one_is() -> None:
-    assert calibrated(POLICY, measured(start_on_demand=3)) == POLICY
-    assert calibrated(POLICY, measured(start_on_demand=40)).worst_start == 56 * MINUTE
+    assert calibrated(measured(start_on_demand=3)) == POLICY
+    assert calibrated(measured(start_on_demand=40)).worst_start == 56 * MINUTE
 
 
 def test_a_late_error_is_waited_for() -> None:
-    assert calibrated(POLICY, measured(error_lag=1)) == POLICY
-    assert calibrated(POLICY, measured(error_lag=4)).error_lag == 8 * MINUTE
+    assert calibrated(measured(error_lag=1)) == POLICY
+    assert calibrated(measured(error_lag=4)).error_lag == 8 * MINUTE
 
 
 def test_a_short_grace_is_kept_and_a_long_one_is_no_promise() -> None:
-    assert calibrated(POLICY, measured(cancel_grace=0.1)).grace == 6 * timedelta(seconds=1)
-    assert calibrated(POLICY, measured(cancel_grace=0.5)).grace is None
+    assert calibrated(measured(cancel_grace=0.1)).grace == 6 * timedelta(seconds=1)
+    assert calibrated(measured(cancel_grace=0.5)).grace is None
 
 
 def test_a_key_that_spot_toml_states_stays() -> None:
     known = measured(start_spot=3, start_on_demand=40)
-    assert calibrated(POLICY, known, {"expected_start_minutes", "worst_start_minutes"}) == POLICY
+    assert calibrated(known, {"expected_start_minutes", "worst_start_minutes"}) == POLICY
 
 
 @given(
@@ -58,7 +66,7 @@ def test_a_key_that_spot_toml_states_stays() -> None:
 )
 def test_no_record_makes_the_deadline_less_safe_or_a_run_wait_for_ever(seconds: dict[str, float]) -> None:
     known = measured(**{name: value / 60 for name, value in seconds.items()})
-    found = calibrated(POLICY, known)
+    found = calibrated(known)
     assert found.worst_start >= POLICY.worst_start
     assert found.error_lag >= POLICY.error_lag
     assert found.error_lag <= 60 * MINUTE

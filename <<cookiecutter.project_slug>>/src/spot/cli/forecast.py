@@ -15,7 +15,7 @@ from spot.config.settings import Settings
 from spot.core.errors import Exit
 from spot.core.format import named
 from spot.core.run import Run
-from spot.policy.calibrate import spot_start
+from spot.policy.calibrate import calibrated, spot_start
 from spot.pricing.quotes import age_warning, by_region, described, quotes
 from spot.simulation import forecast as simulated
 from spot.simulation.capacity import Supply, assumed, from_file, measured, stand_ins
@@ -80,14 +80,15 @@ def _replayed(cases: Sequence[Case], supply: Supply, starts: StartupRanges, numb
     found = windows(supply.trace, supply.trace.regions, supply.machines, -(-longest // _MINUTE))
     start_times = StartupTimes.drawn(starts, supply.trace.regions, seed)
     _log.info("%d replays: %d cases, %d policies", number * len(cases) * len(Baseline), len(cases), len(Baseline))
-    starts = found.drawn(number, seed)
-    return [compare(case, found, start_times, starts) for case in cases]
+    windows_drawn = found.drawn(number, seed)
+    return [compare(case, found, start_times, windows_drawn) for case in cases]
 
 
 def _run(settings: Settings, options: Namespace, now: datetime, known: LiveFacts) -> Run:
     """Return the run that a submit would record now, without pins. Raises `SpotError` as a submit does."""
     settings = overridden(settings, overrides(options))
-    run = run_of(settings, None, now, image=settings.cloud.image, arguments=settings.arguments(), known=known)
+    run = run_of(settings, None, now, image=settings.cloud.image, arguments=settings.arguments())
+    run = calibrated(run, known, settings.policy.model_fields_set)
     run = run.with_policy(work_is_measured=True)  # a replay states the work exactly
     if warnings := plan(run, force=True, save=settings.save).warnings:
         raise SubmitError(warnings[0])

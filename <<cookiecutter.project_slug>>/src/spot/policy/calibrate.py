@@ -1,11 +1,10 @@
 """Replace assumptions of the policy by what `spot verify-live` measured. The result is pinned at submit."""
 
 from collections.abc import Collection
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from spot.core.run import PolicyConfig
+from spot.core.run import Run
 from spot.policy.slack import SLOW_START_MARGIN
 from spot.storage.records.facts import LiveFacts
 from spot.trainer.runtime.signals import DEFAULT_GRACE_S
@@ -19,12 +18,12 @@ LONGEST_START, LONGEST_LAG = timedelta(hours=2), timedelta(minutes=30)
 LEAST_GRACE = timedelta(seconds=2)
 
 
-def calibrated(policy: PolicyConfig, known: LiveFacts, stated: Collection[str] = ()) -> PolicyConfig:
-    """Return the policy with measured times. `stated` has the keys of [policy] that spot.toml sets: these stay.
+def calibrated(run: Run, known: LiveFacts, stated: Collection[str] = ()) -> Run:
+    """Return the run with measured times. `stated` has the keys of [policy] that spot.toml sets: these stay.
 
     Safety bounds only grow: one measurement is no worst case.
     """
-    changes: dict[str, Any] = {}
+    policy, changes = run.spec.policy, dict[str, Any]()
     if (start := spot_start(known)) and "expected_start_minutes" not in stated:
         changes["expected_start"] = start + RESTORE
     if (start := known.seconds(ON_DEMAND_START)) and "worst_start_minutes" not in stated:
@@ -33,7 +32,7 @@ def calibrated(policy: PolicyConfig, known: LiveFacts, stated: Collection[str] =
         changes["error_lag"] = max(policy.error_lag, min(lag, LONGEST_LAG) * 2)
     if (grace := known.seconds(GRACE)) and grace.total_seconds() < DEFAULT_GRACE_S:
         changes["grace"] = max(grace, LEAST_GRACE)
-    return replace(policy, **changes)
+    return run.with_policy(**changes)
 
 
 def spot_start(known: LiveFacts) -> timedelta | None:

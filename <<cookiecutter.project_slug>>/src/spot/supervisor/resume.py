@@ -12,6 +12,7 @@ from spot.accounting.cost import account
 from spot.config.settings import Settings
 from spot.core.history import Parent
 from spot.core.run import Observation, Run, RunState
+from spot.policy.calibrate import calibrated
 from spot.storage.records.ledger import Ledger
 from spot.supervisor.submit import (
     SubmitError,
@@ -50,7 +51,8 @@ def plan_resume(
         raise SubmitError(f"run {run.id} has no checkpoint: submit a new run", fix="spot submit")
     settings = overridden(settings, options)
     image = pinned_image(settings, options)
-    new = run_of(settings, new_id, now, image=image, arguments=run.spec.arguments, known=live_facts(settings.root))
+    new = run_of(settings, new_id, now, image=image, arguments=run.spec.arguments)
+    new = calibrated(new, live_facts(settings.root), settings.policy.model_fields_set)
     inherited = Observation(progress=replace(seen.progress, attempt=run.id))
     new = replace(new, spec=replace(new.spec, dataset=run.spec.dataset), parent=_parent(run, seen, now))
     return plan_priced(settings, options, new, inherited)

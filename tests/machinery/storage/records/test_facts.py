@@ -44,7 +44,11 @@ def test_facts_are_read_as_they_were_written() -> None:
 
 def test_of_two_that_write_at_once_none_is_lost() -> None:
     store = MemoryStore()
-    store.before_next_write = lambda: facts.update(store, lambda known: known.with_preemption(preemption(1)))
+
+    def other() -> None:
+        facts.update(store, lambda known: known.with_preemption(preemption(1)))
+
+    store.before_next_write = other
     facts.update(store, lambda known: replace(known, facts={"uid": FACT}))
     assert facts.read(store) == LiveFacts(facts={"uid": FACT}, preemptions=(preemption(1),))
 
@@ -113,8 +117,12 @@ def test_a_store_that_does_not_answer_leaves_every_assumption() -> None:
 def test_a_record_that_always_changes_is_given_up() -> None:
     store = MemoryStore()
 
+    def other() -> None:
+        store.delete(NAME)
+        store.write(NAME, b"", if_generation=ABSENT)
+
     def restless(known: LiveFacts) -> LiveFacts:
-        store.before_next_write = lambda: store.delete(NAME) or store.write(NAME, b"", if_generation=ABSENT)  # type: ignore[func-returns-value]
+        store.before_next_write = other
         return known
 
     with pytest.raises(Conflict, match="another process writes it"):
