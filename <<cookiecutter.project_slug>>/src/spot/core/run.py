@@ -58,11 +58,8 @@ class RunState(StrEnum):
 class CancelReason(StrEnum):
     NO_CAPACITY = "no-capacity"
     FALLBACK = "fallback"
-    """The deadline needs on-demand now."""
     ASKED = "asked"
-    """An operator cancelled the run."""
     COMPLETE = "complete"
-    """The model is complete, and the job is still active."""
     HANDED_OVER = "handed-over"
     FAILED = "failed"
     """The run failed while a standby was active."""
@@ -200,7 +197,6 @@ class Attempt:
     """Time that training paused for checkpoints."""
     ended_at: datetime | None = None
     last_step: fields.Count | None = None
-    """Step of the run when the attempt ended."""
     starts: fields.Count = 0
     """Starts of the trainer; more than one if Vertex AI restarted it inside the job."""
     cancel: Cancel | None = None
@@ -297,7 +293,6 @@ class Observation:
     completed_at: datetime | None = None
     """Time of the completion record: the model is durable."""
     evaluation: Evaluation | None = None
-    """Of the complete model, if the run measured it."""
 
     @property
     def step(self) -> int:
