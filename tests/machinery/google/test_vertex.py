@@ -130,7 +130,7 @@ def test_a_job_of_two_machines_is_created_in_the_documented_form(jobs: VertexJob
     assert call.request is not None
     pool = {
         "machineSpec": {"machineType": "a2-highgpu-8g", "acceleratorType": 8, "acceleratorCount": 8},
-        "diskSpec": {"bootDiskType": "pd-ssd", "bootDiskSizeGb": 200},
+        "diskSpec": {"bootDiskSizeGb": 200},
         "containerSpec": {
             "imageUri": run.spec.image,
             "args": [

@@ -158,7 +158,7 @@ def _parser() -> _Parser:
 
     _verb(verbs, "doctor", "doctor", "check credentials, quota and configuration; print fixes")
 
-    add = _verb(verbs, "live", "verify-live", "check on the real services what is assumed of them")
+    add = _verb(verbs, "live", "verify-live", "check the assumptions on the real services, under $1")
     add("--yes", action="store_true", help="start the jobs (print plan and price)")
     add("--image", help="use this image; a tag is pinned to its digest [cloud.image]")
 

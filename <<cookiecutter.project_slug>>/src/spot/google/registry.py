@@ -93,10 +93,10 @@ def ask_registry(reference: Reference, *, sleep: Callable[[float], None] = time.
     Whether Vertex AI takes the digest of an index is documented nowhere.
     """
     url = f"/v2/{reference.path}/manifests/"
-    response = _asked(reference, "HEAD", f"{url}{reference.digest or reference.tag}", sleep)
+    response = ask(reference, "HEAD", f"{url}{reference.digest or reference.tag}", sleep)
     digest = response.headers.get("Docker-Content-Digest", "")
     if response.headers.get("Content-Type") in INDEXES:
-        index, digest = _asked(reference, "GET", f"{url}{digest}", sleep), ""
+        index, digest = ask(reference, "GET", f"{url}{digest}", sleep), ""
         with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):  # not in the form of an index
             manifests = index.json()["manifests"]
             digest = next((one["digest"] for one in manifests if PLATFORM.items() <= one["platform"].items()), "")
@@ -105,7 +105,8 @@ def ask_registry(reference: Reference, *, sleep: Callable[[float], None] = time.
     return digest
 
 
-def _asked(reference: Reference, method: str, path: str, sleep: Callable[[float], None]) -> requests.Response:
+def ask(reference: Reference, method: str, path: str, sleep: Callable[[float], None]) -> requests.Response:
+    """Return the response of a registry that has what is asked for. Raises `ImageError`."""
     try:
         endpoint = os.environ.get(ENDPOINT, "").rstrip("/")
         session = requests.Session() if endpoint else rest.authorized(rest.default_credentials())

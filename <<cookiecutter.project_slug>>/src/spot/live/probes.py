@@ -8,7 +8,7 @@ from typing import Any
 from spot.config.settings import Settings
 from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Machine, Provisioning
-from spot.google.job_spec import STRATEGIES, root_label, worker_pool
+from spot.google.job_spec import ROOT_LABEL, STRATEGIES, root_label, worker_pool
 from spot.live.assumptions import Answer, timed
 from spot.policy.calibrate import ERROR_LAG, GRACE, ON_DEMAND_START, SPOT_START
 from spot.pricing.quotes import quote
@@ -102,7 +102,7 @@ class Probe:
 
 def labels(settings: Settings, probe: str = "") -> dict[str, str]:
     """Return the labels of a probe, or those of all probes of this project."""
-    return {**root_label(settings.root), "verify": "live", **({PROBE_LABEL: probe} if probe else {})}
+    return {ROOT_LABEL: root_label(settings.root), "verify": "live", **({PROBE_LABEL: probe} if probe else {})}
 
 
 def ended_as(probe: Probe, end: ProbeEnd) -> str:

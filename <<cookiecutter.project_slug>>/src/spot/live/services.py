@@ -1,6 +1,7 @@
 """Ask Cloud Storage, the registry, the Logs API and `spot doctor` what no job is needed for."""
 
 import os
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -34,7 +35,9 @@ def doctor(settings: Settings) -> Iterator[Answer]:
 
 
 def manifest(image: str) -> Iterator[Answer]:
-    kind = registry.head(registry.parse(image)).headers.get("Content-Type", "")
+    asked = registry.parse(image)
+    response = registry.ask(asked, "HEAD", f"/v2/{asked.path}/manifests/{asked.digest}", time.sleep)
+    kind = response.headers.get("Content-Type", "")
     value = "index" if "index" in kind or "list" in kind else "manifest" if "manifest" in kind else kind
     yield Answer(name="manifest", value=value, text=kind)
 

@@ -68,7 +68,6 @@ class PassResult:
         return self.run is None or self.run.state is RunState.OPEN
 
     def failed(self, error: SpotError) -> "PassResult":
-        """Return this result with an error that stopped it."""
         return replace(self, problem=one_line(error), needs_operator=error.exit_code is Exit.USAGE)
 
 
