@@ -42,6 +42,9 @@ case "$1" in
     submit | reconcile | watch | status | cancel | logs | report | export | doctor | verify-live | rehearse)
         exec PYTHON PARSER "$@"
         ;;
+    models | champion)
+        exec PYTHON PARSER "$@"
+        ;;
     prices) [[ " $* " != *" --refresh "* ]] || exec PYTHON PARSER "$@" ;;
 esac
 exec PYTHON -m spot.cli.main "$@"

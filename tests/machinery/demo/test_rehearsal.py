@@ -31,6 +31,22 @@ def test_every_run_prints_what_the_readme_shows(condition: str, tmp_path: Path) 
     assert printed(condition, tmp_path) == without_score(shown_in_readme())
 
 
+def test_a_rehearsal_ends_with_a_better_model_in_use_then_a_broken_one_refused_and_a_rollback(tmp_path: Path) -> None:
+    lines = printed("quiet", tmp_path, "--promotion")
+    assert [line for line in lines if "supervisor: promote" in line or "supervisor: keep" in line] == [
+        "   +7:10  supervisor: promote",
+        "  +17:13  supervisor: promote",
+        "  +24:23  supervisor: keep",
+    ]
+    first, rehearsed, broken, back = lines[-4:]
+    run = "20260105-060000-rehearsal"
+    assert re.fullmatch(r"first     promote: accuracy 0\.\d+, and there was no champion", first)
+    compared = r"accuracy 0\.\d+ against 0\.\d+ on \d+ samples, gain [+-]0\.\d+ \(95 % bounds [^)]*\)"
+    assert re.fullmatch(rf"rehearsal promote: {compared}, champion {run}-first", rehearsed)
+    assert re.fullmatch(rf"broken    keep: worse: {compared}, champion {run}", broken)
+    assert back == f"rollback  {run}-first is in use again, its files are as they were promoted"
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_random_scenario_ends_in_time_with_the_same_model_and_no_job_twice(seed: int) -> None:
     assert_succeeded(rehearse(replace(OPTIONS, seed=seed)))
@@ -46,10 +62,10 @@ def without_score(text: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if "on held-out data" not in line]
 
 
-def printed(condition: str, folder: Path) -> list[str]:
+def printed(condition: str, folder: Path, *flags: str) -> list[str]:
     """Return what `spot rehearse` prints under a condition of the machine, without the score."""
     (folder / "spot.toml").write_text(GOOD)
-    command = [sys.executable, "-m", "spot.demo", "--settings", str(folder / "spot.toml")]
+    command = [sys.executable, "-m", "spot.demo", "--settings", str(folder / "spot.toml"), *flags]
     with ExitStack() as stack:
         for _ in range(4 if condition.startswith("busy") else 0):
             stack.callback(subprocess.Popen([sys.executable, "-c", "while True: pass"]).kill)

@@ -9,8 +9,7 @@ import pytest
 
 from spot.config.load import parse
 from spot.core.run import Outcome, Run
-from spot.demo.environment import BUCKET, Environment
-from spot.demo.runner import settings_text
+from spot.demo.environment import BUCKET, Environment, settings_text
 from spot.demo.scenario import REGIONS, AttemptView, Controls
 from tests.machinery.demo.rehearsals import OPTIONS, assert_succeeded, rehearse
 

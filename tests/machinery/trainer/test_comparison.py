@@ -23,6 +23,7 @@ from tests.machinery.fixture_task.config import Config
 from tests.machinery.interrupt import Point, at
 from tests.machinery.trainer.conftest import Trainer
 from tests.machinery.trainer.distributed import ranks
+from tests.machinery.trainer.test_real_tasks import extract_loop
 from tests.machinery.zygote import Zygote
 
 FIRST, SECOND = "20261101-first", "20261108-second"
@@ -135,6 +136,23 @@ def test_three_ranks_killed_in_the_comparison_repeat_it_byte_for_byte(parallel: 
     assert found.paired.squares > 0
     killed = written(trainer, f"{SECOND}-killed")
     assert killed.replace(f"{SECOND}-killed".encode(), SECOND.encode()) == written(trainer)
+
+
+def test_the_documented_loop_builds_and_compares_the_champion_by_a_function_of_its_own(
+    zygote: Zygote, tmp_path: Path
+) -> None:
+    extract_loop(tmp_path / "project")
+    trainer = Trainer(zygote, str(tmp_path), package="task", folder=tmp_path / "project")
+    flags = ("--steps", "4", "--batch-size", "8")
+    for run, more in ((FIRST, ("--seed", "1")), (SECOND, ())):
+        champion_of = ("--champion", pin(trainer)) if run == SECOND else ()
+        process = trainer.start("--run", run, *flags, *more, *champion_of)
+        assert process.wait() == 0, process.output + process.errors
+    found = measured(trainer)
+    assert found.problem is None
+    assert (found.judged.metric, found.judged.higher_is_better) == ("perplexity", False)
+    assert found.judged.paired
+    assert found.judged.paired.squares > 0
 
 
 def spoiled(trainer: Trainer, name: str, content: bytes | None) -> str:

@@ -12,13 +12,22 @@ from rich.console import Console
 from spot.config.load import load
 from spot.config.settings import Settings
 from spot.core.errors import Exit, SpotError
+from spot.core.run import Run
 from spot.demo import keep
-from spot.demo.environment import Options, set_up
-from spot.demo.runner import Result, run_rehearsal
+from spot.demo.environment import ROOT, Environment, Options, set_up
+from spot.demo.runner import RUN, Result, new_run, play, run_rehearsal
 from spot.demo.view import WIDTH, Timeline, ending
+from spot.promotion import settle
+from spot.promotion.rule import recorded
+from spot.storage.factory import open_store
 from spot.storage.records.codec import encode
 
 STEPS = 500
+FIRST, BROKEN = f"{RUN}-first", f"{RUN}-broken"
+SHARE = 16
+"""The first and the broken model are trained for a sixteenth of the steps."""
+STUCK = ("--ema", "0.9999")
+"""Ships nearly the weights after the first step."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,16 +38,28 @@ def main(arguments: list[str] | None = None) -> int:
     if not console.is_terminal:
         console.width = WIDTH
     try:
-        training = training_flags(load(given.settings), given.steps, given.data)
+        settings = load(given.settings)
+        training = training_flags(settings, given.steps, given.data)
         if given.keep:
             keep.check(given.keep)
         if given.html:
             given.html.open("a").close()  # fails now instead of after the rehearsal
         options = Options(
-            training=training, seed=given.seed, trace=given.trace, machines=given.machines, ranks=given.ranks
+            training=training,
+            seed=given.seed,
+            trace=given.trace,
+            machines=given.machines,
+            ranks=given.ranks,
+            gate=settings.gate if given.promotion else None,
         )
+        gate: list[tuple[str, str]] = []
         with Timeline(console, verbose=given.verbose) as timeline, set_up(options) as environment:
+            if given.promotion:
+                gate.append(judged(environment, timeline, FIRST))
             result = run_rehearsal(environment, timeline)
+            if given.promotion:
+                broken = judged(environment, timeline, BROKEN, *STUCK)
+                gate += [verdict(result.snapshot.run), broken, taken_back(environment)]
             if given.keep:
                 keep.keep(given.keep, given.machines)
         if given.html:
@@ -51,8 +72,10 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     console.print(ending(result))
+    for run, decided in gate:
+        console.print(f"{run.rpartition('-')[2]:9} {decided}", markup=False, soft_wrap=True)
     if given.json:
-        json.dump(_values(result), sys.stdout, indent=1)
+        json.dump({**_values(result), "gate": dict(gate)}, sys.stdout, indent=1)
         print()
     return Exit.DONE if result.succeeded else Exit.FAILED
 
@@ -67,6 +90,27 @@ def training_flags(settings: Settings, steps: int, data: Path | None) -> tuple[s
         )
     fewest = min(steps, int(str(training.get("max-steps", steps))))
     return (*settings.arguments(), "--max-steps", str(fewest), *(("--data", str(data)) if data else ()))
+
+
+def judged(environment: Environment, timeline: Timeline, run_id: str, *flags: str) -> tuple[str, str]:
+    """Train a worse model without interruption, and return what the gate decides about it."""
+    training = environment.options.training
+    steps = int(dict(zip(training[::2], training[1::2], strict=True))["--max-steps"]) // SHARE
+    new = new_run(environment, run_id, "--max-steps", str(max(steps, 1)), *flags)
+    return verdict(play(environment, timeline, lambda _: iter(()), new).run)
+
+
+def verdict(run: Run) -> tuple[str, str]:
+    """Return a run, and the decision about its model."""
+    made = recorded(run)
+    return run.id, f"{made.action}: {made.reason}" if made else f"nothing was measured, the run is {run.state}"
+
+
+def taken_back(environment: Environment) -> tuple[str, str]:
+    """Take the last promotion back, and return which model is in use."""
+    store, models, now = open_store(ROOT), open_store(f"{ROOT}/models"), environment.director.now()
+    found = settle.rollback(store, models, now, by="the rehearsal", reason="a rehearsed rollback")
+    return "rollback", f"{found.run} is in use again, its files are as they were promoted"
 
 
 def _values(result: Result) -> dict[str, object]:
@@ -91,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     either("--trace", type=Path, metavar="CSV", help="replay measured capacity instead of a scenario")
     add("--machines", type=_whole(1), default=1, metavar="N", help="train on N machines (1)")
     add("--ranks", type=_whole(1), default=1, metavar="N", help="train in N processes on each machine (1)")
+    add("--promotion", action="store_true", help="put models in use: a first, a better, a broken one; take one back")
     add("--data", type=_file, metavar="FILE", help="train on a local file instead of training.data")
     add(
         "--settings", type=Path, default=Path("spot.toml"), metavar="FILE", help="read [training] from FILE (spot.toml)"

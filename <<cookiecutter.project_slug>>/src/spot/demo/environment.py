@@ -1,5 +1,6 @@
 """Start storage, Vertex AI and the director of time on this machine, and stop them afterwards."""
 
+import json
 import os
 import socket
 import tempfile
@@ -10,9 +11,12 @@ from datetime import timedelta
 from pathlib import Path
 from unittest.mock import patch
 
+from spot.config.settings import GateSettings
 from spot.demo import participants, rank
 from spot.demo.director import Director, Participant, RehearsalError
 from spot.demo.gang import Gang
+from spot.demo.participants import RECONCILE_INTERVAL
+from spot.demo.rank import LOADING
 from spot.demo.virtual_clock import EPOCH
 from spot.emulators.capacity import ScriptedCapacity, TraceCapacity
 from spot.emulators.custom_job import replicas_of
@@ -35,6 +39,34 @@ GRACE_OF_RANKS = timedelta(minutes=15)
 """Ranks agree on a stop within a few steps, which are longer than those of a real training."""
 BASELINE_S = 1800.0
 """The longest wait for the baseline after the run has ended, in real seconds."""
+DEADLINE = timedelta(hours=11, minutes=30)
+START = PROVISIONING + LOADING + timedelta(minutes=2)
+"""From a submit to the first new step."""
+MINUTE = timedelta(minutes=1)
+SETTINGS = f"""\
+name = "rehearsal"
+
+[cloud]
+project = "rehearsal"
+regions = {{regions}}
+bucket = {{bucket}}
+prefix = "{PREFIX}"
+
+[machine]
+type = "g2-standard-8"
+accelerator = "NVIDIA_L4"
+count = {{machines}}
+
+[policy]
+deadline_hours = {DEADLINE / timedelta(hours=1)}
+work_hours = {WORK / timedelta(hours=1)}
+provisioning_timeout_minutes = 20
+expected_start_minutes = {START / MINUTE}
+worst_start_minutes = {(2 * START) / MINUTE + 10}
+reconcile_interval_minutes = {RECONCILE_INTERVAL / MINUTE + 2}
+max_checkpoint_interval_minutes = {CHECKPOINT_INTERVAL / MINUTE}
+reserve_minutes = 45
+"""
 ENVIRONMENT = {
     "NO_GCE_CHECK": "true",  # otherwise google-auth queries the metadata address
     "OMP_NUM_THREADS": "1",  # PyTorch's threads busy-wait on the cores that all processes here share
@@ -57,6 +89,8 @@ class Options:
     machines: int = 1
     ranks: int = 1
     """On each machine."""
+    gate: GateSettings | None = None
+    """Decides about each model; None decides about none."""
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -119,7 +153,8 @@ class Environment:
     logs: Path
 
     def start_supervisor(self, run: str) -> Participant:
-        return self.director.start("supervisor", participants.supervise, dict(os.environ), run, ROOT)
+        given = (dict(os.environ), run, ROOT, self.options.gate)
+        return self.director.start("supervisor", participants.supervise, *given)
 
     def wait_for_baseline(self) -> None:
         """Raise `RehearsalError` if the uninterrupted training fails."""
@@ -129,6 +164,13 @@ class Environment:
             ended = f"exited with {code}" if code is not None else f"still runs after {BASELINE_S:.0f} s"
             lines = _baseline_log(self.logs).read_text(errors="replace").splitlines()[-20:]
             raise RehearsalError("\n".join([f"the uninterrupted training {ended}; its last lines:", *lines]))
+
+
+def settings_text(regions: Sequence[str], bucket: str, machines: int) -> str:
+    """Return the spot.toml of a rehearsal."""
+    return SETTINGS.format(
+        regions=json.dumps(regions), bucket=json.dumps(bucket, ensure_ascii=False), machines=machines
+    )
 
 
 @contextmanager

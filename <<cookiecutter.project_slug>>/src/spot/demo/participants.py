@@ -9,10 +9,12 @@ from datetime import timedelta
 from multiprocessing import parent_process
 from typing import NoReturn
 
+from spot.config.settings import GateSettings
 from spot.core.run import RunState
 from spot.demo.rank import paced, run_task
 from spot.demo.virtual_clock import DIRECTOR_GONE, VirtualClock
 from spot.google.vertex import VertexJobs
+from spot.promotion import settle
 from spot.storage.factory import open_store
 from spot.storage.records.ledger import Ledger
 from spot.supervisor.reconcile import Supervisor
@@ -31,12 +33,20 @@ def train(
     run_task(task, arguments)
 
 
-def supervise(end: socket.socket, log: str, environ: Mapping[str, str], run: str, root: str) -> None:
+def supervise(
+    end: socket.socket, log: str, environ: Mapping[str, str], run: str, root: str, gate: GateSettings | None
+) -> None:
     """Reconcile the run at every interval until it ends."""
     _become(log, environ)
     clock = VirtualClock(end)
-    ledger = Ledger(open_store(root))
-    supervisor = Supervisor(ledger=ledger, jobs=VertexJobs(), status=BucketStatus(root), clock=clock)
+    ledger, models = Ledger(open_store(root)), open_store(f"{root}/models")
+    supervisor = Supervisor(
+        ledger=ledger,
+        jobs=VertexJobs(),
+        status=BucketStatus(root),
+        clock=clock,
+        settle=lambda found, now: settle.settle(ledger.store, models, found.id, gate, now) if gate else None,
+    )
     while True:
         result = supervisor.reconcile_run(run)
         if result.problem:

@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,50 +13,20 @@ from spot.config.load import parse
 from spot.core.format import hours
 from spot.core.run import Run, RunState
 from spot.demo.director import Participant, RehearsalError
-from spot.demo.environment import BASELINE, BUCKET, CHECKPOINT_INTERVAL, PREFIX, PROVISIONING, ROOT, WORK, Environment
-from spot.demo.participants import RECONCILE_INTERVAL
-from spot.demo.rank import LOADING
+from spot.demo.environment import BASELINE, BUCKET, DEADLINE, ROOT, WORK, Environment, settings_text
 from spot.demo.scenario import REGIONS, AttemptView, Controls, Script, random_scenario, scenario
 from spot.emulators.capacity import ScriptedCapacity, TraceCapacity
 from spot.storage import paths
 from spot.storage.base import NotFound, Store
 from spot.storage.factory import open_store
-from spot.storage.records import completion
+from spot.storage.records import champion, completion
 from spot.storage.records.ledger import Ledger
 from spot.storage.records.manifest import Json
 from spot.supervisor.training_status import BucketStatus
 
 RUN = "20260105-060000-rehearsal"
-DEADLINE = timedelta(hours=11, minutes=30)
 TICK_S = 5.0
 """The longest virtual time between two looks at jobs and scenario."""
-START = PROVISIONING + LOADING + timedelta(minutes=2)
-"""From a submit to the first new step."""
-MINUTE = timedelta(minutes=1)
-SETTINGS = f"""\
-name = "rehearsal"
-
-[cloud]
-project = "rehearsal"
-regions = {{regions}}
-bucket = {{bucket}}
-prefix = "{PREFIX}"
-
-[machine]
-type = "g2-standard-8"
-accelerator = "NVIDIA_L4"
-count = {{machines}}
-
-[policy]
-deadline_hours = {DEADLINE / timedelta(hours=1)}
-work_hours = {WORK / timedelta(hours=1)}
-provisioning_timeout_minutes = 20
-expected_start_minutes = {START / MINUTE}
-worst_start_minutes = {(2 * START) / MINUTE + 10}
-reconcile_interval_minutes = {RECONCILE_INTERVAL / MINUTE + 2}
-max_checkpoint_interval_minutes = {CHECKPOINT_INTERVAL / MINUTE}
-reserve_minutes = 45
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +103,7 @@ def run_rehearsal(
     """Submit the run, by default that of the scenario, and reconcile it to its end. Raise `RehearsalError`."""
     seed = environment.options.seed
     script = script or (scenario if seed is None else partial(random_scenario, seed=seed))
-    rehearsal = _Rehearsal(environment, watcher, script, run or new_run(environment))
-    snapshot = rehearsal.play()
+    snapshot = play(environment, watcher, script, run or new_run(environment))
     run, now = snapshot.run, snapshot.now
     succeeded = run.state is RunState.SUCCEEDED
     if succeeded:
@@ -144,6 +113,12 @@ def run_rehearsal(
         account=account(run, BucketStatus(ROOT).observe(run), now),
         comparison=compare(ROOT, BASELINE, run.id) if succeeded else None,
     )
+
+
+def play(environment: Environment, watcher: Watcher, script: Script, run: Run) -> Snapshot:
+    """Submit a run, and let time pass until it has ended."""
+    environment.launcher.trainers.clear()
+    return _Rehearsal(environment, watcher, script, run).play()
 
 
 class _Rehearsal:
@@ -253,25 +228,19 @@ class _Rehearsal:
         )
 
 
-def new_run(environment: Environment) -> Run:
-    """Return a run with a deadline that leaves time for the scenario."""
+def new_run(environment: Environment, run_id: str = RUN, *flags: str) -> Run:
+    """Return a run with a deadline that leaves time for the scenario, compared with the model in use."""
     now, capacity = environment.director.now(), environment.capacity
     regions = capacity.regions if isinstance(capacity, TraceCapacity) else REGIONS
     settings = parse(settings_text(regions, BUCKET, environment.options.machines), "the rehearsal")
     spec = settings.spec(
         image=f"localhost/trainer@sha256:{'0' * 64}",
-        arguments=environment.options.flags,
+        arguments=(*environment.options.flags, *flags),
         deadline=now + DEADLINE,
         policy=replace(settings.policy_config(), work_is_measured=True),
     )
-    return Run(id=RUN, spec=spec, submitted_at=now)
-
-
-def settings_text(regions: Sequence[str], bucket: str, machines: int) -> str:
-    """Return the spot.toml of a rehearsal."""
-    return SETTINGS.format(
-        regions=json.dumps(regions), bucket=json.dumps(bucket, ensure_ascii=False), machines=machines
-    )
+    used = champion.read(open_store(ROOT))[0].now
+    return Run(id=run_id, spec=replace(spec, champion=used.pin if used else None), submitted_at=now)
 
 
 def compare(root: str, baseline: str, interrupted: str) -> Comparison:
