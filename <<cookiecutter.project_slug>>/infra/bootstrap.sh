@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 usage="bash infra/bootstrap.sh [--dry-run] [--repository OWNER/NAME | --repository-id N --owner-id M]"
 
 apis=(
-    aiplatform artifactregistry cloudresourcemanager compute iam iamcredentials logging serviceusage storage sts
+    aiplatform artifactregistry cloudbilling cloudquotas cloudresourcemanager compute iam iamcredentials logging serviceusage storage sts
 )
 
 enable_apis() {
@@ -167,6 +167,31 @@ grant_roles() {
     done 3< <(roles)
 }
 
+# Vertex AI pulls the image as its own accounts, not as the training account. The second appears with the first job.
+admit_agents() {
+    local kind member policy holds
+    local role=roles/artifactregistry.reader
+    policy_of images
+    policy=$(look '{}' "${group[@]}" get-iam-policy "${target[@]}" --format=json)
+    for kind in '' -cc; do
+        member=serviceAccount:service-$number@gcp-sa-aiplatform$kind.iam.gserviceaccount.com
+        holds=$(wanted granted "$role" "$member" "$bucket" any <<<"$policy")
+        if [ -n "$holds" ]; then
+            say exists "$role on $what to $member"
+        elif [ -z "$kind" ]; then
+            change create created "service agent of Vertex AI" beta services identity create \
+                --service=aiplatform.googleapis.com --project="$project"
+            change grant granted "$role on $what to $member" "${group[@]}" add-iam-policy-binding "${target[@]}" \
+                --role="$role" --member="$member" --condition=None
+        elif [ -z "$dry_run" ] && gcloud "${group[@]}" add-iam-policy-binding "${target[@]}" --role="$role" \
+            --member="$member" --condition=None >/dev/null 2>&1; then
+            say granted "$role on $what to $member"
+        else
+            say later "$role on $what to $member: run this script again after the first job"
+        fi
+    done
+}
+
 tell_github() {
     local provider=projects/$number/locations/global/workloadIdentityPools/$name/providers/github
     local where=''
@@ -198,6 +223,7 @@ main() {
     make_provider
     make_role
     grant_roles
+    admit_agents
     tell_github
 }
 

@@ -56,6 +56,8 @@ class Cloud:
     providers: dict[str, Json] = field(default_factory=dict)
     custom_roles: dict[str, Json] = field(default_factory=dict)
     policies: dict[str, Json] = field(default_factory=dict)
+    agents: set[str] = field(default_factory=set)
+    """Accounts of Google's own services."""
     taken: set[str] = field(default_factory=set)
     """Names of buckets of other projects."""
     not_yet_known: int = 0
@@ -107,6 +109,12 @@ def _services(cloud: Cloud, call: Call) -> Json:
 def _enable(cloud: Cloud, call: Call, service: str | None) -> Json:
     cloud.services.update([service] if service else call.body["serviceIds"])
     return {"name": "operations/1", "done": True}
+
+
+def _make_agent(cloud: Cloud, call: Call) -> Json:
+    email = f"service-{NUMBER}@gcp-sa-aiplatform.iam.gserviceaccount.com"
+    cloud.agents.add(email)
+    return {"name": "operations/2", "done": True, "response": {"email": email, "uniqueId": "7"}}
 
 
 def _accounts(cloud: Cloud, call: Call) -> Json:
@@ -277,7 +285,7 @@ def _set_policy(cloud: Cloud, call: Call, resource: str) -> Json:
 
 def _check_member(cloud: Cloud, member: str) -> None:
     kind, _, address = member.partition(":")
-    if kind == "serviceAccount" and (address not in cloud.accounts or cloud.not_yet_known > 0):
+    if kind == "serviceAccount" and (address not in {*cloud.accounts, *cloud.agents} or cloud.not_yet_known > 0):
         cloud.not_yet_known -= 1
         raise Refused(400, f"Service account {address} does not exist.")
 
@@ -292,6 +300,7 @@ ROUTES: list[tuple[str, Callable[..., Json]]] = [
     (rf"GET /v1/projects/{PROJECT}", _project),
     (rf"GET /v1/projects/{PROJECT}/services", _services),
     (rf"POST /v1/projects/{PROJECT}/services(/(?P<service>[^/:]+):enable|:batchEnable)", _enable),
+    (rf"POST /v1beta1/projects/{PROJECT}/services/aiplatform.googleapis.com:generateServiceIdentity", _make_agent),
     (rf"GET /v1/projects/{PROJECT}/serviceAccounts", _accounts),
     (rf"POST /v1/projects/{PROJECT}/serviceAccounts", _make_account),
     (rf"DELETE {_ACCOUNT}", _delete_account),

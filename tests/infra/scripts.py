@@ -16,7 +16,7 @@ APIS = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "IAM", "SERVICEUSAGE")
 APIS_NEEDED = {
     f"{api}.googleapis.com"
     for api in (
-        *("aiplatform", "artifactregistry", "cloudresourcemanager", "compute", "iam"),
+        *("aiplatform", "artifactregistry", "cloudbilling", "cloudquotas", "cloudresourcemanager", "compute", "iam"),
         *("iamcredentials", "logging", "serviceusage", "storage", "sts"),
     )
 }

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.infra
 CI = "github-22@acme-ml.iam.gserviceaccount.com"
 TRAINING = "training@acme-ml.iam.gserviceaccount.com"
 NEIGHBOUR = f"my-{TRAINING}"
+AGENT, SECOND_AGENT = (f"service-4711@gcp-sa-aiplatform{kind}.iam.gserviceaccount.com" for kind in ("", "-cc"))
 BUCKET = "acme-ml-training"
 WORKFLOWS = (
     "principalSet://iam.googleapis.com/projects/4711/locations/global/workloadIdentityPools/github-22"
@@ -53,6 +54,7 @@ ROLES = {
     ("github-22", "roles/artifactregistry.writer", f"serviceAccount:{CI}", ""),
     (TRAINING, "roles/iam.serviceAccountUser", f"serviceAccount:{CI}", ""),
     (CI, "roles/iam.workloadIdentityUser", WORKFLOWS, ""),
+    ("github-22", "roles/artifactregistry.reader", f"serviceAccount:{AGENT}", ""),
 }
 WIDER = (BUCKET, "roles/storage.objectUser", f"serviceAccount:{TRAINING}", below(""))
 """A manual change of a role's condition."""
@@ -102,7 +104,14 @@ def fresh(world: World) -> Step:
 
 
 @pytest.fixture(scope="module")
-def again(world: World, fresh: Step) -> Step:  # noqa: ARG001  # the step before
+def after_a_job(world: World, fresh: Step) -> Step:  # noqa: ARG001  # the step before
+    """Bootstrap after the first job, which has created the second agent."""
+    world.cloud.agents.add(SECOND_AGENT)
+    return world.step("bootstrap.sh")
+
+
+@pytest.fixture(scope="module")
+def again(world: World, after_a_job: Step) -> Step:  # noqa: ARG001
     return world.step("bootstrap.sh")
 
 
@@ -223,6 +232,16 @@ def test_at_its_end_it_says_what_to_tell_github(fresh: Step) -> None:
         f"gh variable set GCP_SERVICE_ACCOUNT --body {CI}",
         "gh variable set GCP_ARTIFACT_REPOSITORY --body us-central1-docker.pkg.dev/acme-ml/github-22",
     ]
+
+
+def test_vertex_ai_may_pull_images_and_its_second_agent_after_the_first_job(fresh: Step, after_a_job: Step) -> None:
+    reader = "roles/artifactregistry.reader on images us-central1-docker.pkg.dev/acme-ml/github-22 to serviceAccount:"
+    assert fresh.cloud.agents == {AGENT}
+    assert f"granted {reader}{AGENT}" in fresh.ended.lines
+    assert f"later {reader}{SECOND_AGENT}: run this script again after the first job" in fresh.ended.lines
+    assert after_a_job.ended.code == 0, after_a_job.ended.err
+    assert after_a_job.changes == [f"POST {REGISTRY}:setIamPolicy"]
+    assert f"granted {reader}{SECOND_AGENT}" in after_a_job.ended.lines
 
 
 def test_a_second_run_changes_nothing(again: Step) -> None:
