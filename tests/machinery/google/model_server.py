@@ -51,6 +51,8 @@ class ModelServer:
     needs_container: bool = False
     polls: int = 0
     """Of the operation of an upload, until it has ended."""
+    filters: bool = True
+    """Whether a list obeys its filter."""
     fails: bool = False
     """Whether operations end with an error."""
     lost: set[str] = field(default_factory=set)
@@ -112,7 +114,7 @@ class ModelServer:
         if not self.ready(name):
             raise Refused(404, "NOT_FOUND", f"The Model does not exist: {name}")
         labels = dict(re.findall(r'labels\.(\w+)="([^"]*)"', where))
-        found = [one for one in self.ready(name) if labels.items() <= one.labels.items()]
+        found = [one for one in self.ready(name) if not self.filters or labels.items() <= one.labels.items()]
         return {"models": [shown(name, one) for one in reversed(found)]}
 
     def merge(self, name: str, number: str, body: dict[str, Any]) -> dict[str, Any]:

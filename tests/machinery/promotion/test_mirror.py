@@ -163,7 +163,9 @@ def test_supervisors_at_once_leave_one_version_in_use(registry: ModelServer) -> 
         assert sum(bool(aliases) for _, aliases in registry.versions()) == 1
 
 
-def test_a_version_of_another_repository_is_not_ours(registry: ModelServer) -> None:
+@pytest.mark.parametrize("filters", [True, False])
+def test_a_version_of_another_repository_is_not_ours(registry: ModelServer, filters: bool) -> None:
+    registry.filters = filters
     ours, other = Team(), Team()
     other.settings = parse(changed("cloud.prefix", '"other"', changed("registry.model_id", '"churn"')), "spot.toml")
     for team in (other, ours):
