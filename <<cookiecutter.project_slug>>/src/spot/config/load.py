@@ -100,8 +100,8 @@ def override(settings: Settings, changes: Mapping[str, Mapping[str, object]], wo
     for name, value in zip(names, values, strict=True):
         table = "model" if name.startswith("--model.") else "training"
         given[table][name.removeprefix("--").removeprefix("model.")] = value
-    document = settings.model_dump(by_alias=True)
-    changed = {table: {**document[table], **values} for table, values in {**changes, **given}.items()}
+    document = settings.model_dump(by_alias=True, exclude_unset=True)  # a default is no statement
+    changed = {table: {**document.get(table, {}), **values} for table, values in {**changes, **given}.items()}
     return check({**document, **changed, "folder": settings.folder, "config": settings.config}, "command line")
 
 

@@ -73,7 +73,7 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
     "retries": Assumption("starts after exit 134, without disable_retries", "2 to 4", "[2-4]"),
     "cancel-signal": Assumption("signal of a cancel", "SIGTERM"),
     GRACE: Assumption("cancel to SIGKILL", "at least 15 s", least_s=14),
-    "cancel-exit-0": Assumption("state if the container exits 0 after a cancel", "CANCELLED"),
+    "cancel-exit-0": Assumption("end of a job whose container exits 0 after a cancel", "CANCELLED: cancelled"),
     "timeout": Assumption("end of a job past its timeout", "CANCELLED: expired", "(CANCELLED|FAILED|EXPIRED): expired"),
     "out-of-memory": Assumption("end of a job without memory", "FAILED: out-of-memory"),
     "gpu": Assumption("a matrix product of PyTorch on your GPU", "works", "works.*"),

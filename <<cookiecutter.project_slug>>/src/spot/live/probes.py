@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from signal import Signals
 from typing import Any
 
 from spot.config.settings import Settings
@@ -18,8 +19,7 @@ from spot.trainer.probe import ProbeReport
 
 CPU = Machine(type="n1-standard-4", accelerator=None, accelerator_count=0, boot_disk_gb=100)
 CAP, SHORT = timedelta(minutes=5), timedelta(minutes=1)
-PROBE_LABEL = "probe"
-SIGNALS = {15: "SIGTERM", 2: "SIGINT"}
+_STARTS = {"gpu": SPOT_START[0], "on-demand": ON_DEMAND_START, "surroundings": SPOT_START[1]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ class Probe:
 
 def labels(settings: Settings, probe: str = "") -> dict[str, str]:
     """Return the labels of a probe, or those of all probes of this project."""
-    return {ROOT_LABEL: root_label(settings.root), "verify": "live", **({PROBE_LABEL: probe} if probe else {})}
+    return {ROOT_LABEL: root_label(settings.root), "verify": "live", **({"probe": probe} if probe else {})}
 
 
 def ended_as(probe: Probe, end: ProbeEnd) -> str:
@@ -132,36 +132,21 @@ def _end(probe: Probe, end: ProbeEnd) -> Iterator[Answer]:
     yield _answer(probe.name, ended_as(probe, end), end)
 
 
-def _state(probe: Probe, end: ProbeEnd) -> Iterator[Answer]:
-    if end.job and end.starts():
-        yield _answer(probe.name, end.job.state.name, end)
-
-
-def _surroundings(probe: Probe, end: ProbeEnd) -> Iterator[Answer]:
-    yield from _start(probe, end)
-    for seen in end.reports[:1]:
-        variables = f"variables {', '.join(seen.environment) or 'none'}"
-        yield Answer(name="uid", value=str(seen.uid), text=variables, job=end.job)
-        yield Answer(name="shm", value=f"{seen.shm >> 20} MiB", job=end.job)
-        yield Answer(name="disk", value=f"{seen.disk / 1e9:.0f} GB", job=end.job)
-        if seen.token is not None:
-            yield timed("token", seen.token, job=end.job)
-
-
-def _start(probe: Probe, end: ProbeEnd) -> Iterator[Answer]:
-    name = {"gpu": SPOT_START[0], "on-demand": ON_DEMAND_START}.get(probe.name, SPOT_START[1])
+def _container(probe: Probe, end: ProbeEnd) -> Iterator[Answer]:
     if end.job and end.job.started_at:
-        yield timed(name, (end.job.started_at - end.job.created_at).total_seconds(), job=end.job)
-
-
-def _on_demand(probe: Probe, end: ProbeEnd) -> Iterator[Answer]:
-    yield from _start(probe, end)
-    yield _answer("bucket-write", "yes" if end.reports else "no", end)
-
-
-def _gpu(probe: Probe, end: ProbeEnd) -> Iterator[Answer]:
-    yield from _start(probe, end)
-    yield from (_answer("gpu", seen.gpu, end) for seen in end.reports[:1])
+        yield timed(_STARTS[probe.name], (end.job.started_at - end.job.created_at).total_seconds(), job=end.job)
+    if probe.name == "on-demand":
+        yield _answer("bucket-write", "yes" if end.reports else "no", end)
+    for seen in end.reports[:1]:
+        if probe.name == "gpu":
+            yield Answer(name="gpu", value=seen.gpu, job=end.job)
+        elif probe.name == "surroundings":
+            variables = f"variables {', '.join(seen.environment) or 'none'}"
+            yield Answer(name="uid", value=str(seen.uid), text=variables, job=end.job)
+            yield Answer(name="shm", value=f"{seen.shm >> 20} MiB", job=end.job)
+            yield Answer(name="disk", value=f"{seen.disk / 1e9:.0f} GB", job=end.job)
+            if seen.token is not None:
+                yield timed("token", seen.token, job=end.job)
 
 
 def _starts(name: str) -> Callable[[Probe, ProbeEnd], Iterator[Answer]]:
@@ -189,7 +174,7 @@ def _lost_replica(probe: Probe, end: ProbeEnd) -> Iterator[Answer]:
 
 def _signal(end: ProbeEnd) -> str:
     received = max(one.signal for one in end.reports)
-    return SIGNALS.get(received, f"signal {received}") if received else "none"
+    return Signals(received).name if received else "none"
 
 
 def error_lags(ends: Mapping[str, ProbeEnd]) -> Iterator[Answer]:
@@ -218,14 +203,14 @@ def probes(settings: Settings, image: str) -> tuple[Probe, ...]:
     stranger = f"nobody@{settings.cloud.project}.iam.gserviceaccount.com"
     refused: dict[str, Any] = {"answers": _end, "cap": SHORT, "wait": SHORT, "runs": False}
     return (
-        Probe(name="surroundings", answers=_surroundings),
-        Probe(name="on-demand", provisioning=Provisioning.ON_DEMAND, answers=_on_demand),
-        *([Probe(name="gpu", command=("gpu",), machine=machine, answers=_gpu)] if machine.accelerator else []),
+        Probe(name="surroundings", answers=_container),
+        Probe(name="on-demand", provisioning=Provisioning.ON_DEMAND, answers=_container),
+        *([Probe(name="gpu", command=("gpu",), machine=machine, answers=_container)] if machine.accelerator else []),
         *exits,
         Probe(name="exit-134", command=crash, answers=_starts("disabled-retries")),
         Probe(name="retries", command=crash, retries=True, answers=_starts("retries")),
         Probe(name="grace", command=hold, cancel=True, answers=_grace),
-        Probe(name="cancel-exit-0", command=(*hold, "--code", "0"), cancel=True, answers=_state),
+        Probe(name="cancel-exit-0", command=(*hold, "--code", "0"), cancel=True, answers=_end),
         Probe(name="timeout", command=hold, cap=SHORT, answers=_end),
         Probe(name="out-of-memory", command=("memory",), answers=_end),
         Probe(name="lost-replica", command=hold, peer=("exit", "--code", "75"), answers=_lost_replica),

@@ -1,6 +1,5 @@
 """Plan and carry out `spot verify-live`: probes, their price, and their answers as facts of the project."""
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,7 +22,6 @@ from spot.supervisor.submit import SubmitError, SubmitOptions, pinned_image
 from spot.supervisor.training_status import GIVE_UP_S
 
 LIMIT_USD = 1.0
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
