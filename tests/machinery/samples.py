@@ -39,6 +39,7 @@ POLICY = PolicyConfig(
     reserve=timedelta(minutes=60),
     max_preemptions=None,
     max_errors=0,
+    saved_share=0.0,
     disable_retries=True,
     budget_usd=None,
     usd_per_hour={

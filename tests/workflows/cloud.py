@@ -129,6 +129,7 @@ class Cloud:
             evaluations_left=0,
             saving_seconds=0.0,
             save_seconds=0.0,
+            interval_seconds=0.0,
             metrics={},
             score=None,
             time=datetime.now(UTC),

@@ -101,6 +101,7 @@ def test_the_terms_have_defaults_for_all_that_is_not_written() -> None:
         reserve=timedelta(minutes=60),
         max_preemptions=None,
         max_errors=0,
+        saved_share=0.0,
         disable_retries=True,
         budget_usd=None,
         usd_per_hour={

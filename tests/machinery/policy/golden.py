@@ -1,7 +1,8 @@
 """Generate the situations, worlds and replays whose decisions golden.json keeps.
 
 golden.json was written by the policy of the first version, and again where it changed on purpose: a refused request
-rules out its region, and unexplained ends end a run only at the sixth and without any checkpoint.
+rules out its region, and unexplained ends end a run only at the sixth and without any checkpoint. Some replays changed
+when a waiting standby no longer ended because on-demand had restored.
 `python -m tests.machinery.policy.golden` prints how many decisions of each kind it holds; with `--write` it records the
 policy of today instead, which only a deliberate change of the algorithm justifies.
 """

@@ -38,6 +38,23 @@ def test_the_margin_is_the_hard_one_and_what_may_not_be_saved() -> None:
     assert at_submit().margin == (25 + 15 + 3 + 10) * MINUTE
 
 
+def test_the_interval_and_the_save_of_the_newest_checkpoint_replace_the_stated_worst_loss() -> None:
+    learnt = seen(5, checkpoint_interval=4 * MINUTE, save=MINUTE)
+    assert Slack.of(run(), learnt, T0).margin == (25 + 15 + 3 + 4 + 1) * MINUTE
+    assert Slack.of(run(), seen(5, save=MINUTE), T0).margin == (25 + 15 + 3 + 10) * MINUTE
+
+
+def test_a_longer_interval_than_the_stated_one_counts_too() -> None:
+    longer = seen(5, checkpoint_interval=30 * MINUTE, longest_evaluation=7 * MINUTE)
+    assert Slack.of(run(), longer, T0).margin == (25 + 15 + 3 + 30 + 7) * MINUTE
+
+
+def test_the_reserve_is_smaller_where_preempted_trainers_save_and_the_margin_is_not() -> None:
+    saved, lost = (Slack.of(run(saved_share=share), seen(), T0) for share in (1.0, 0.0))
+    assert saved.margin == lost.margin
+    assert lost.on_demand_margin - saved.on_demand_margin == 0.4 * 0.03 * 10 * HOUR
+
+
 def test_the_safety_line_is_where_the_slack_is_down_to_the_margin() -> None:
     line = at_submit().latest_on_demand_start
     assert line == after(hours=24 - 10, minutes=-53)

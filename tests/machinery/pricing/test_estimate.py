@@ -132,6 +132,7 @@ def test_what_is_assumed_comes_from_the_settings() -> None:
     assert assumptions(policy, ("--checkpoint-interval", "120"), HOUR).lost_work == timedelta(minutes=1)
     assert assumptions(policy, ("--checkpoint-interval", "auto"), HOUR).lost_work == timedelta(minutes=6)
     assert assumptions(policy, (), HOUR).mtbf == HOUR
+    assert assumptions(replace(policy, saved_share=0.75), (), HOUR).lost_work == timedelta(minutes=1.5)
 
 
 def test_a_start_is_never_shorter_than_what_is_billed_of_it() -> None:

@@ -25,7 +25,7 @@ def played(starts: Sequence[int] = (100, 3000, 9000), **changes: Any) -> Forecas
     case = Case(label="", run=samples.run(regions=REGIONS, reconcile_interval=timedelta(minutes=5), **changes))
     found = windows(shipped(), REGIONS, 8, 24 * 60)
     times = StartupTimes.drawn(StartupRanges(), REGIONS, seed=1)
-    return compare(case, found, times, starts)
+    return compare([case], found, times, starts)[0]
 
 
 def test_everyone_is_replayed_on_the_same_windows() -> None:
@@ -38,7 +38,7 @@ def test_each_case_gets_its_own_replays() -> None:
     cases = [Case(label=str(work), run=samples.run(work=timedelta(hours=work))) for work in (4, 8)]
     found = windows(shipped(), REGIONS, 1, 24 * 60)
     times = StartupTimes.drawn(StartupRanges(), REGIONS, seed=1)
-    made = [compare(case, found, times, found.drawn(7, seed=1)) for case in cases]
+    made = compare(cases, found, times, found.drawn(7, seed=1))
     assert [one.case.label for one in made] == ["4", "8"]
     assert [one.on_demand.mean_usd for one in made] == [pytest.approx(4, abs=0.2), pytest.approx(8, abs=0.2)]
 
@@ -47,7 +47,7 @@ def test_a_region_without_capacity_data_is_an_error_and_no_number() -> None:
     case = Case(label="", run=samples.run(regions=("us-central1",)))
     found = windows(shipped(), ["us-east4"], 1, 24 * 60)
     with pytest.raises(ReplayError, match="no capacity is known for spot in 'us-central1'"):
-        compare(case, found, StartupTimes.drawn(StartupRanges(), ["us-east4"], seed=1), [0])
+        compare([case], found, StartupTimes.drawn(StartupRanges(), ["us-east4"], seed=1), [0])
 
 
 def test_on_demand_only_costs_the_work_and_a_restore() -> None:

@@ -75,6 +75,12 @@ def test_a_preemption_loses_the_steps_after_the_newest_checkpoint() -> None:
     assert found.waited == 5 + 6
 
 
+@pytest.mark.parametrize(("share", "kept"), [(0.0, 30), (1.0, 33)])
+def test_a_preemption_that_the_trainer_saves_before_loses_no_step(share: float, kept: int) -> None:
+    found = replay_script({0: submit(), 40: submit()}, ((0, 40), (41, 10_000)), run=a_run(saved_share=share))
+    assert times(found) == [(Outcome.PREEMPTED, 5, 40, kept), (Outcome.SUCCEEDED, 46, 48 + 60 - kept, 60)]
+
+
 def test_a_preemption_before_the_first_step_leaves_the_run_where_it_was() -> None:
     found = replay_script({0: submit(), 7: submit()}, ((0, 7), (8, 10_000)))
     assert times(found)[0] == (Outcome.PREEMPTED, 5, 7, 0)
@@ -112,6 +118,11 @@ def test_a_standby_replaces_on_demand_once_it_has_restored_and_no_step_is_lost()
     assert times(found) == [(Outcome.HANDED_OVER, 5, 27, 20), (Outcome.SUCCEEDED, 25, 67, 60)]
     assert found.minutes == {SPOT: 42, ON_DEMAND: 22}
     assert found.waited == 5
+
+
+def test_only_a_standby_takes_over_and_on_demand_that_has_restored_leaves_it_waiting() -> None:
+    found = replay_script({0: submit(ON_DEMAND), 5: submit(replaces="a1")}, ((30, 10_000),))
+    assert times(found) == [(Outcome.HANDED_OVER, 5, 37, 30), (Outcome.SUCCEEDED, 35, 67, 60)]
 
 
 def test_a_standby_preempted_before_the_hand_over_leaves_on_demand_running() -> None:

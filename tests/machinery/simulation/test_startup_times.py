@@ -33,3 +33,11 @@ def test_a_later_submit_meets_later_draws() -> None:
         assert draws.at(9).provisioning(SPOT, "us-central1", minute) == draws.provisioning(
             SPOT, "us-central1", 9 + minute
         )
+
+
+def test_the_stated_share_of_preemptions_is_saved_and_none_by_default() -> None:
+    draws = StartupTimes.drawn(STARTS, ["us-central1"], seed=1)
+    saved = {share: sum(draws.saves(minute, share) for minute in range(2000)) for share in (0.0, 0.3, 1.0)}
+    assert (saved[0.0], saved[1.0]) == (0, 2000)
+    assert 500 < saved[0.3] < 700
+    assert all(draws.at(30).saves(minute, 0.5) == draws.saves(30 + minute, 0.5) for minute in range(50))

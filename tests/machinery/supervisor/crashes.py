@@ -297,6 +297,7 @@ class World:
             evaluations_left=0,
             saving_seconds=0.0,
             save_seconds=0.0,
+            interval_seconds=0.0,
             metrics={},
             score=None,
             time=self.clock.now(),

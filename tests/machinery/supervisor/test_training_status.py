@@ -36,6 +36,7 @@ MANIFEST = Manifest(
     evaluations_left=0,
     saving_seconds=1.5,
     save_seconds=0.0,
+    interval_seconds=0.0,
     metrics={},
     score=None,
     time=datetime(2026, 11, 24, 13, tzinfo=timezone(timedelta(hours=1))),
@@ -95,6 +96,13 @@ def test_rate_and_training_time_come_from_the_manifest_if_they_are_valid(
     assert progress is not None
     assert progress.steps_per_hour == pytest.approx(per_hour)
     assert progress.trained == timedelta(seconds=6000)
+
+
+def test_the_checkpoint_interval_comes_from_the_manifest(run: Run, checkpoints: Store) -> None:
+    commit(checkpoints, replace(MANIFEST, interval_seconds=90.0, save_seconds=5.0))
+    progress = BucketStatus(run.spec.root).observe(run).progress
+    assert progress is not None
+    assert (progress.checkpoint_interval, progress.save) == (timedelta(seconds=90), timedelta(seconds=5))
 
 
 def test_a_damaged_manifest_does_not_hide_the_one_before_it(run: Run, checkpoints: Store) -> None:

@@ -59,6 +59,7 @@ class Cloud:
         self._checkpoints, self._error_delays = cycle(world.checkpoints), cycle(world.error_delays)
         self._cancels, self._patience, self._lingers = cycle(world.cancels), cycle(world.patience), cycle(world.lingers)
         self._saves, self._restarts = cycle(world.saves), cycle(world.restarts)
+        self._interval = max(world.checkpoints) * MINUTE
         self._standbys = cycle(world.standbys)
         self._faults, self._failures = iter(world.faults), iter(world.failures)
 
@@ -121,6 +122,7 @@ class Cloud:
             trained=self.saved * MINUTE,
             steps_per_hour=60,
             at=T0 + self.saved_at * MINUTE,
+            checkpoint_interval=self._interval,
         )
         completed_at = None if self.completed is None else T0 + self.completed * MINUTE
         return Observation(

@@ -80,8 +80,7 @@ def _replayed(cases: Sequence[Case], supply: Supply, starts: StartupRanges, numb
     found = windows(supply.trace, supply.trace.regions, supply.machines, -(-longest // _MINUTE))
     start_times = StartupTimes.drawn(starts, supply.trace.regions, seed)
     _log.info("%d replays: %d cases, %d policies", number * len(cases) * len(Baseline), len(cases), len(Baseline))
-    windows_drawn = found.drawn(number, seed)
-    return [compare(case, found, start_times, windows_drawn) for case in cases]
+    return compare(cases, found, start_times, found.drawn(number, seed))
 
 
 def _run(settings: Settings, options: Namespace, now: datetime, known: LiveFacts) -> Run:

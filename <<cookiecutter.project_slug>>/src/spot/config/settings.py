@@ -253,6 +253,7 @@ class Settings(BaseModel):
             worst_start=timedelta(minutes=stated.worst_start_minutes),
             reconcile_interval=timedelta(minutes=stated.reconcile_interval_minutes),
             max_checkpoint_interval=timedelta(minutes=stated.max_checkpoint_interval_minutes),
+            saved_share=0.0,
             reserve=timedelta(minutes=stated.reserve_minutes),
             max_preemptions=None if stated.max_preemptions == "unlimited" else stated.max_preemptions,
             max_errors=stated.max_errors,

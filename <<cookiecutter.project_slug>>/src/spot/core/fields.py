@@ -83,6 +83,7 @@ Size = Annotated[int, Bounds(0, 2**63 - 1)]
 Crc32c = Annotated[int, Bounds(0, 2**32 - 1)]
 Machines = Annotated[int, Bounds(1, MAX_MACHINES)]
 Gpus = Annotated[int, Bounds(0, MAX_GPUS)]
+Share = Annotated[float, Bounds(0, 1)]
 Work = Annotated[timedelta, Bounds(1, 366 * 86400)]
 """A duration that rates divide by, in seconds."""
 Quantity = Annotated[float, Bounds(0, 1e9)]

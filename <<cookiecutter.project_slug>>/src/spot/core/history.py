@@ -66,6 +66,8 @@ class TrainingProgress:
     """Time that training paused for checkpoints, since the trainer started."""
     save: timedelta = timedelta()
     """Time until the last save was durable."""
+    checkpoint_interval: timedelta = timedelta()
+    """Training time until the next save; zero if not known."""
     evaluating: timedelta = timedelta()
     """The evaluations in `trained`."""
     longest_evaluation: timedelta = timedelta()

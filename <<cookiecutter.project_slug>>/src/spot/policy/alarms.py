@@ -58,7 +58,7 @@ def _conditions(run: Run, seen: Observation, now: datetime) -> _Found:
     policy, slack = run.spec.policy, Slack.of(run, seen, now)
     if (start := _longest_start(run, seen, slack)) > policy.worst_start:
         yield Condition.ON_DEMAND_START, f"at least {hours(start)}, {hours(policy.worst_start)} are allowed"
-    allowed = slack.max_checkpoint_interval + SETTLE
+    allowed = max(policy.max_checkpoint_interval, slack.max_checkpoint_interval) + SETTLE
     for attempt in run.attempts:
         if policy.disable_retries and attempt.outcome is Outcome.PREEMPTED and (lost := _lost(attempt)) > allowed:
             yield Condition.LOST_WORK, f"{attempt.id} lost {hours(lost)}, {hours(allowed)} are allowed"

@@ -59,14 +59,16 @@ def _offers(run: Run, slack: Slack, spent: float | None, kind: Provisioning) -> 
 
 def ruled_out(run: Run, kind: Provisioning) -> set[str]:
     """Return the regions that refused the machine or its quota, except where the run had such a machine before."""
-    alike = [attempt for attempt in run.attempts if _share_quota(attempt.provisioning, kind)]
     refused = {
         attempt.region
-        for attempt in alike
-        if attempt.outcome is Outcome.QUOTA
+        for attempt in run.attempts
+        if (attempt.outcome is Outcome.QUOTA and _share_quota(attempt.provisioning, kind))
         or (attempt.outcome is Outcome.REQUEST_REJECTED and attempt.provisioning is kind)
     }
-    return refused - {attempt.region for attempt in alike if attempt.started_at is not None}
+    if not refused:
+        return refused
+    had = (one for one in run.attempts if one.started_at is not None and _share_quota(one.provisioning, kind))
+    return refused - {attempt.region for attempt in had}
 
 
 def _share_quota(one: Provisioning, other: Provisioning) -> bool:

@@ -21,6 +21,8 @@ LONGEST_WORK = timedelta(days=3650)
 """An upper bound, so that an absurd number of epochs does not overflow a date."""
 LOST_WORK = 0.03
 """The expected cost of preemptions as a share of the work left: 20 minutes each, one in 11 hours."""
+UNSAVED = 0.4
+"""The part of that cost that a save on SIGTERM avoids: half a checkpoint interval."""
 RESERVED_WORK = 0.5
 """The most that is kept in reserve, as a share of the work left."""
 UNMEASURED = 2
@@ -47,6 +49,8 @@ class Slack:
     reconcile_interval: timedelta
     max_checkpoint_interval: timedelta
     """Longest time between two checkpoints: no save interrupts an evaluation."""
+    lost_work: float
+    """The expected cost of preemptions as a share of the work left."""
     reserve: timedelta
     """Zero without hand-over, once the work is measured: nothing leads back from on-demand to spot then."""
     last_progress_at: datetime | None
@@ -66,8 +70,8 @@ class Slack:
             expected_start=expected_start(policy.expected_start, run.attempts),
             worst_start=worst_start(policy.worst_start, run.attempts),
             reconcile_interval=policy.reconcile_interval,
-            max_checkpoint_interval=policy.max_checkpoint_interval
-            + (progress.longest_evaluation if progress else timedelta()),
+            max_checkpoint_interval=_checkpoint_interval(policy, progress),
+            lost_work=LOST_WORK * (1 - UNSAVED * policy.saved_share),
             reserve=policy.reserve if hands_over(policy) or not is_measured else timedelta(),
             last_progress_at=progress.at if progress else None,
         )
@@ -107,7 +111,9 @@ class Slack:
 
         On-demand must have started before a standby can replace it. Where there is no time for that, nothing is kept.
         """
-        kept = min(self.reserve + self.work * LOST_WORK, self.work * RESERVED_WORK) if self.reserve else timedelta()
+        kept = (
+            min(self.reserve + self.work * self.lost_work, self.work * RESERVED_WORK) if self.reserve else timedelta()
+        )
         return self.margin + (kept if kept >= self.expected_start else timedelta())
 
     @property
@@ -131,6 +137,13 @@ def counted_work(policy: PolicyConfig) -> timedelta:
     return policy.work if policy.work_is_measured else policy.work * UNMEASURED
 
 
+def _checkpoint_interval(policy: PolicyConfig, progress: TrainingProgress | None) -> timedelta:
+    if progress is None:
+        return policy.max_checkpoint_interval
+    learnt = progress.checkpoint_interval and progress.checkpoint_interval + progress.save
+    return (learnt or policy.max_checkpoint_interval) + progress.longest_evaluation
+
+
 def _work(
     policy: PolicyConfig, progress: TrainingProgress | None, attempts: tuple[Attempt, ...]
 ) -> tuple[timedelta, timedelta, timedelta]:
@@ -142,7 +155,8 @@ def _work(
     if progress is None:
         return counted, policy.work, counted
     share = max(progress.total_steps - progress.step, 0) / max(progress.total_steps, 1)
-    steps, likely_steps = (_steps(work, progress, attempts) for work in (counted, policy.work))
+    steps = _steps(counted, progress, attempts)
+    likely_steps = steps if counted == policy.work else _steps(policy.work, progress, attempts)
     evaluations = progress.evaluations_left * (progress.longest_evaluation / HOUR)
     compared = _bounded(MODELS * (progress.longest_evaluation / HOUR))
     measured = _bounded(evaluations) + max(2 * progress.save + compared, policy.tail)

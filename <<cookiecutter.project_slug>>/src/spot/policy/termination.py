@@ -1,5 +1,6 @@
 """Decide whether a run has ended, and end the attempts that are still active then."""
 
+from collections.abc import Set
 from datetime import timedelta
 
 from spot.core.actions import Action, CancelAttempt, Close, Wait
@@ -26,11 +27,10 @@ def outcome(run: Run, seen: Observation) -> Close | None:
         return Close(reason=f"model complete at {clock(seen.completed_at)}, {when}", state=RunState.SUCCEEDED)
     if run.cancel_request is not None:
         return Close(reason=f"cancelled by {run.cancel_request.by}", state=RunState.CANCELLED)
-    own = [attempt for attempt in run.attempts if not failed_as_standby(run, attempt)]
-    foreign = [attempt for attempt in own if attempt.outcome is Outcome.CANCELLED and attempt.cancel is None]
+    foreign = [one for one in _own(run, {Outcome.CANCELLED}) if one.cancel is None]
     if foreign:
         return Close(reason=f"{foreign[-1].job} was cancelled outside of this run", state=RunState.CANCELLED)
-    failure = _failure(run, own, seen)
+    failure = _failure(run, seen)
     return Close(reason=failure, state=RunState.FAILED) if failure else None
 
 
@@ -88,9 +88,14 @@ def said(attempt: Attempt) -> str:
     )
 
 
-def _failure(run: Run, own: list[Attempt], seen: Observation) -> str | None:
+def _own(run: Run, outcomes: Set[Outcome]) -> list[Attempt]:
+    """Return the attempts with one of these outcomes that count against the run."""
+    return [one for one in run.attempts if one.outcome in outcomes and not failed_as_standby(run, one)]
+
+
+def _failure(run: Run, seen: Observation) -> str | None:
     policy = run.spec.policy
-    errors = [attempt for attempt in own if attempt.outcome in ERRORS]
+    errors = _own(run, ERRORS)
     if len(errors) > policy.max_errors:
         last = errors[-1]
         found = f"{counted(len(errors), 'error')}, {policy.max_errors} allowed"

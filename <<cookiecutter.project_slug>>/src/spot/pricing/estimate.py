@@ -70,7 +70,9 @@ def assumptions(policy: PolicyConfig, arguments: tuple[str, ...], mtbf: timedelt
         mtbf=mtbf,
         start=max(policy.expected_start, RESTORE),
         restore=RESTORE,
-        lost_work=(timedelta(seconds=interval) if interval else policy.max_checkpoint_interval) / 2,
+        lost_work=(timedelta(seconds=interval) if interval else policy.max_checkpoint_interval)
+        / 2
+        * (1 - policy.saved_share),
         detection_delay=policy.reconcile_interval / 2,
     )
 

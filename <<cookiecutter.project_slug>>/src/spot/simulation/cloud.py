@@ -4,7 +4,6 @@ from bisect import bisect_right
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
-from typing import Any
 
 from spot.core.history import TrainingProgress
 from spot.core.job import JobState
@@ -33,7 +32,7 @@ class ReplayedJob:
     """Hold one job; times are minutes since submit."""
 
     attempt: Attempt
-    """As it was submitted."""
+    """As a supervisor sees it."""
     runs_at: int
     lost_at: int
     """When its machine is preempted, or its timeout ends."""
@@ -43,9 +42,6 @@ class ReplayedJob:
     base: int = 0
     due: int = NEVER
     """When its phase changes."""
-    saved_at: int | None = None
-    """When it took its newest checkpoint that added steps."""
-    ended: Attempt | None = None
 
 
 class Cloud:
@@ -58,6 +54,7 @@ class Cloud:
         self.jobs: list[ReplayedJob] = []
         """The active ones, at most two."""
         self._submitted_at = run.submitted_at
+        self._saved_share = policy.saved_share
         self._every = max(policy.max_checkpoint_interval // MINUTE, 1)
         self._capacity, self._times = capacity, times
         self._saved = 0
@@ -127,11 +124,15 @@ class Cloud:
                 job.phase = JobPhase.STARTING
                 restore = self._times.restore(job.attempt.provisioning, job.attempt.region, minute)
                 job.trains_at, job.due = minute + restore, min(minute + restore, job.lost_at)
+                at = self._moment(job.runs_at)
+                job.attempt = replace(job.attempt, state=JobState.RUNNING, started_at=at, trainer_started_at=at)
             case JobPhase.TRAINING if job.base + minute - job.trains_at >= self.work:
                 self.completed_at = minute
                 self._save(job, minute)
                 self._end(job, minute, JobState.SUCCEEDED, Outcome.SUCCEEDED)
             case _ if job.lost_at <= minute:
+                if job.phase is JobPhase.TRAINING and self._times.saves(minute, self._saved_share):
+                    self._save(job, minute)
                 self._save_newest(job, minute)
                 self._end(job, minute, JobState.FAILED, job.lost_as)
             case _ if self.completed_at is not None:
@@ -141,8 +142,8 @@ class Cloud:
         return True
 
     def _take_over(self, job: ReplayedJob, minute: int) -> bool:
-        """Let a restored job train; it replaces another active one. Return whether there was one."""
-        replaced = next((other for other in self.jobs if other is not job), None)
+        """Let a restored job train; a standby replaces its active one. Return whether there was one."""
+        replaced = next((other for other in self.jobs if other.attempt.id == job.attempt.replaces), None)
         if replaced is not None:
             if replaced.phase is JobPhase.TRAINING:
                 self._save(replaced, minute)
@@ -159,14 +160,15 @@ class Cloud:
     def _save(self, job: ReplayedJob, minute: int) -> None:
         step = job.base + minute - job.trains_at
         if step > self._saved:
-            self._saved, job.saved_at = step, minute
+            self._saved, at = step, self._moment(minute)
+            job.attempt = replace(job.attempt, advanced_at=self._moment(job.trains_at), saved_at=at)
             self._progress = TrainingProgress(
                 attempt=job.attempt.id,
                 step=step,
                 total_steps=self.work,
                 trained=step * MINUTE,
                 steps_per_hour=60.0,
-                at=self._moment(minute),
+                at=at,
             )
 
     def _end(
@@ -174,8 +176,8 @@ class Cloud:
     ) -> None:
         self.jobs.remove(job)
         job.phase, job.due = JobPhase.ENDED, NEVER
-        job.ended = self._attempt(
-            job,
+        job.attempt = replace(
+            job.attempt,
             state=state,
             ended_at=self._moment(minute),
             last_step=self._saved,
@@ -188,21 +190,12 @@ class Cloud:
         """Return the attempts of `jobs` and the state of the bucket, as a supervisor sees them in this minute."""
         for job in self.jobs:
             self._save_newest(job, minute)
-        attempts = tuple(job.ended or self._attempt(job) for job in jobs)
         holder = self.jobs[0] if len(self.jobs) > 1 else None
-        return attempts, Observation(
+        return tuple([job.attempt for job in jobs]), Observation(
             progress=self._progress,
             writer=holder.attempt.id if holder and holder.phase is not JobPhase.WAITING else None,
             completed_at=None if self.completed_at is None else self._moment(self.completed_at),
         )
-
-    def _attempt(self, job: ReplayedJob, **seen: Any) -> Attempt:
-        if job.trains_at < NEVER:
-            started_at = self._moment(job.runs_at)
-            seen = {"state": JobState.RUNNING, "started_at": started_at, "trainer_started_at": started_at} | seen
-        if job.saved_at is not None:
-            seen |= {"advanced_at": self._moment(job.trains_at), "saved_at": self._moment(job.saved_at)}
-        return replace(job.attempt, **seen)
 
     def _moment(self, minute: int) -> datetime:
         return self._submitted_at + minute * MINUTE

@@ -1,22 +1,28 @@
 """Forecast the cost and the end of a run: replays of it, under this policy and under the baselines."""
 
 import math
+import signal
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from spot.core.run import Provisioning, Run
 from spot.policy.decide import decide
 from spot.simulation import baselines
-from spot.simulation.replay import Decide, horizon, replay
+from spot.simulation.replay import Decide, Replayed, horizon, replay
 from spot.simulation.startup_times import StartupTimes
 from spot.simulation.traces import Windows
 
 HOUR = timedelta(hours=1)
 DEADLINES = (1.1, 1.25, 1.5, 2.0, 3.0)
 """Of a sweep, as multiples of the work."""
+SHARE = 50
+"""Replays that a process takes at a time."""
 CERTAIN = 3
 """The rule of three: an event that never occurred in n independent windows has, at 95 %, a probability below 3/n."""
 
@@ -139,31 +145,44 @@ class Forecast:
         return dict(zip(Baseline, (self.ours, self.on_demand, self.spot_window), strict=True))[baseline]
 
 
-def compare(case: Case, windows: Windows, times: StartupTimes, starts: Sequence[int]) -> Forecast:
-    """Replay a case from all `starts`. Raise `ReplayError` for an action that a replay has no model of."""
+def compare(cases: Sequence[Case], windows: Windows, times: StartupTimes, starts: Sequence[int]) -> list[Forecast]:
+    """Replay each case from all `starts`, on all cores. Raise `ReplayError` for an action without a model."""
+    shares = [(case, starts[first : first + SHARE]) for case in cases for first in range(0, len(starts), SHARE)]
+    replayed = partial(_replayed, windows, times)
+    with ProcessPoolExecutor(initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
+        found = (map if len(shares) == 1 else pool.map)(replayed, *zip(*shares, strict=True))
+        by_case = zip(*[iter(found)] * (len(shares) // len(cases)), strict=True)
+        return [_forecast(case, [*chain.from_iterable(rows)]) for case, rows in zip(cases, by_case, strict=True)]
+
+
+def _forecast(case: Case, rows: Sequence[Sequence[ReplayResult]]) -> Forecast:
     apart = math.ceil((case.run.spec.deadline - case.run.submitted_at) / timedelta(minutes=1))
-    minutes = horizon(case.run)
-    found: dict[Baseline, list[ReplayResult]] = {baseline: [] for baseline in Baseline}
+    ours, on_demand, spot_window = (ReplayResults(replays=replays, apart=apart) for replays in zip(*rows, strict=True))
+    return Forecast(case=case, ours=ours, on_demand=on_demand, spot_window=spot_window)
+
+
+def _replayed(windows: Windows, times: StartupTimes, case: Case, starts: Sequence[int]) -> list[list[ReplayResult]]:
+    """Replay a case from each start under every policy."""
+    minutes, rows = horizon(case.run), list[list[ReplayResult]]()
     for start in starts:
         capacity, later = windows.capacity(start, minutes), times.at(start)
-        for baseline, results in found.items():
-            replayed = replay(case.run, _DECIDES[baseline], capacity, later)
-            billed, end = replayed.minutes, replayed.completed_at
-            results.append(
-                ReplayResult(
-                    start=start,
-                    usd=replayed.usd,
-                    hours=None if end is None else end / 60,
-                    late=replayed.missed,
-                    preemptions=replayed.run.preemptions,
-                    attempts=len(replayed.run.attempts),
-                    spot_hours=billed[Provisioning.SPOT] / 60,
-                    on_demand_hours=billed[Provisioning.ON_DEMAND] / 60,
-                    hours_without_machine=replayed.waited / 60,
-                )
-            )
-    ours, on_demand, spot_window = (ReplayResults(replays=tuple(found[baseline]), apart=apart) for baseline in Baseline)
-    return Forecast(case=case, ours=ours, on_demand=on_demand, spot_window=spot_window)
+        rows.append([_result(start, replay(case.run, _DECIDES[policy], capacity, later)) for policy in Baseline])
+    return rows
+
+
+def _result(start: int, replayed: Replayed) -> ReplayResult:
+    billed, end = replayed.minutes, replayed.completed_at
+    return ReplayResult(
+        start=start,
+        usd=replayed.usd,
+        hours=None if end is None else end / 60,
+        late=replayed.missed,
+        preemptions=replayed.run.preemptions,
+        attempts=len(replayed.run.attempts),
+        spot_hours=billed[Provisioning.SPOT] / 60,
+        on_demand_hours=billed[Provisioning.ON_DEMAND] / 60,
+        hours_without_machine=replayed.waited / 60,
+    )
 
 
 def deadlines(run: Run, most: timedelta) -> list[Case]:

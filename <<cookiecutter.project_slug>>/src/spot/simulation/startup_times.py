@@ -1,4 +1,4 @@
-"""Draw how long each start of a replay takes: by region, provisioning and minute, the same for every policy."""
+"""Draw the chances of a replay by minute, the same for every policy: the time of each start, and saves on SIGTERM."""
 
 import random
 from collections.abc import Iterable, Mapping
@@ -38,6 +38,8 @@ class StartupTimes:
     """Hold the minutes to RUNNING and the minutes of a restore, by the minute since submit."""
 
     minutes: Mapping[tuple[Provisioning, str], list[tuple[int, int]]]
+    saving: list[float]
+    """By the minute of a preemption, the least share of saved preemptions at which this one is saved."""
     offset: int = 0
 
     @classmethod
@@ -51,7 +53,8 @@ class StartupTimes:
                 provisioned = rng.choices(range(least, most + 1), k=SPAN)
                 restored = rng.choices(range(ranges.restore[0], ranges.restore[1] + 1), k=SPAN)
                 minutes[kind, region] = list(zip(provisioned, restored, strict=True))
-        return cls(minutes=minutes)
+        rng = random.Random(f"{seed} saves")
+        return cls(minutes=minutes, saving=[rng.random() for _ in range(SPAN)])
 
     def provisioning(self, provisioning: Provisioning, region: str, minute: int) -> int:
         """Return the minutes to RUNNING of a machine that is granted in this minute."""
@@ -60,6 +63,10 @@ class StartupTimes:
     def restore(self, provisioning: Provisioning, region: str, minute: int) -> int:
         """Return the minutes to the first new step of a machine that is RUNNING since this minute."""
         return self.minutes[provisioning, region][(self.offset + minute) % SPAN][1]
+
+    def saves(self, minute: int, share: float) -> bool:
+        """Return whether a trainer that is preempted in this minute saves before it is killed."""
+        return self.saving[(self.offset + minute) % SPAN] < share
 
     def at(self, offset: int) -> "StartupTimes":
         """Return the same times for a submit `offset` minutes later."""

@@ -75,6 +75,7 @@ def _progress(newest: Manifest) -> TrainingProgress:
         from_step=newest.from_step,
         saving=timedelta(seconds=newest.saving_seconds),
         save=timedelta(seconds=newest.save_seconds),
+        checkpoint_interval=timedelta(seconds=newest.interval_seconds),
         evaluating=timedelta(seconds=newest.evaluation_seconds),
         longest_evaluation=timedelta(seconds=newest.longest_evaluation_seconds),
         evaluations_left=newest.evaluations_left,

@@ -274,6 +274,7 @@ TERMS = st.builds(
     tail=DURATIONS,
     max_preemptions=st.none() | WHOLE,
     max_errors=WHOLE,
+    saved_share=st.floats(0, 1),
     disable_retries=st.booleans(),
     budget_usd=st.none() | MONEY,
     usd_per_hour=st.dictionaries(REGIONS, st.dictionaries(st.sampled_from(Provisioning), MONEY), max_size=2),

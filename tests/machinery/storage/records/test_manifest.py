@@ -44,6 +44,7 @@ MANIFESTS = st.builds(
     evaluations_left=COUNTS,
     saving_seconds=QUANTITIES,
     save_seconds=QUANTITIES,
+    interval_seconds=QUANTITIES,
     metrics=st.dictionaries(TEXT, FLOATS, max_size=2),
     score=st.none() | FLOATS,
     time=st.datetimes(datetime(2000, 1, 1), datetime(2199, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
@@ -70,6 +71,7 @@ EXAMPLE = Manifest(
     evaluations_left=0,
     saving_seconds=0.1,
     save_seconds=0.0,
+    interval_seconds=0.0,
     metrics={"accuracy": 0.5},
     score=0.5,
     time=datetime(2026, 1, 1, tzinfo=UTC),

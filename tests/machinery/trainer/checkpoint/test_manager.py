@@ -118,6 +118,15 @@ def test_what_is_durable_is_found_by_the_next_start(make: Make, store: Store) ->
     assert found(store) == (7, 7.0)
 
 
+@pytest.mark.parametrize("fixed_s", [None, 77.0])
+def test_a_manifest_states_when_the_next_save_is_due(fixed_s: float | None, make: Make, store: Store) -> None:
+    checkpointer = make(interval_s=fixed_s)
+    save_durably(checkpointer, State().advance(7))
+    newest = manifest.newest(store, "run")
+    assert newest is not None
+    assert newest.interval_seconds == pytest.approx(fixed_s or checkpointer.interval_s, rel=0.2)
+
+
 def test_training_continues_while_a_snapshot_is_uploaded(make: Make, store: Store) -> None:
     checkpointer, state = make(), State(weights=torch.zeros(30_000_000)).advance(1)
     checkpointer.save(state)

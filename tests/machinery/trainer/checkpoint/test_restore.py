@@ -61,6 +61,7 @@ def commit(store: Store, step: int, run: str = RUN) -> Manifest:
         evaluations_left=0,
         saving_seconds=0.0,
         save_seconds=0.0,
+        interval_seconds=0.0,
         metrics={},
         score=None,
         time=datetime(2026, 1, 1, tzinfo=UTC),

@@ -117,6 +117,7 @@ def draft_of(step: int, start: int = 1, score: float | None = None) -> Manifest:
         evaluations_left=0,
         saving_seconds=0.0,
         save_seconds=0.0,
+        interval_seconds=0.0,
         metrics={},
         score=score,
         time=datetime(2026, 1, 1, tzinfo=UTC),

@@ -70,6 +70,8 @@ class Manifest:
     """Time that training paused for checkpoints, since this start."""
     save_seconds: fields.Quantity
     """Time until the last save was durable; 0 for the first save of this start."""
+    interval_seconds: fields.Quantity
+    """Training time until the next save is due."""
     metrics: dict[str, float | None]
     """Of the newest evaluation, empty before the first; None for a value that was not finite."""
     score: float | None

@@ -156,7 +156,7 @@ class CheckpointManager:
         self.saving_s += self.stall_s
         self._saves += 1
         draft = self._identity.draft(self._token, self._restored, self.saving_s, self._clock.now())
-        draft["save_seconds"] = round(self._uploads.durable_s, 3)
+        draft |= {"save_seconds": round(self._uploads.durable_s, 3), "interval_seconds": round(self.interval_s, 3)}
         order = Save(
             save=self._saves,
             size=size,
