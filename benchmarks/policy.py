@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from benchmarks import policy_tables
+from benchmarks import policy_tables, policy_worlds
 from benchmarks.policy_figures import promises, summed
 from benchmarks.policy_replays import Cost, Job, Policy, replayed, trace
 from benchmarks.policy_settings import DEADLINE, DURATIONS, MINUTE, REGIONS, SETTINGS, SLOW_SETTINGS
@@ -35,6 +35,8 @@ AT_ONCE = 8
 def main() -> int:
     flags = _flags()
     began = time.monotonic()
+    if flags.worlds:
+        return _worlds(QUICK if flags.quick else policy_worlds.WINDOWS)
     asked = list(jobs(QUICK if flags.quick else FULL, SEED, dict(flags.set)))
     costs = list(itertools.chain.from_iterable(_progress(_replayed(asked), len(asked))))
     policy_tables.show(summed(costs))
@@ -44,6 +46,17 @@ def main() -> int:
     if flags.json:
         flags.json.write_text(json.dumps({"seed": SEED, "costs": [_plain(it) for it in costs]}))
     return 0 if all(it.holds for it in kept) else 1
+
+
+def _worlds(count: int) -> int:
+    """Show the tables of other worlds. Return 1 if a deadline was missed."""
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        shares = pool.map(policy_worlds.replayed, policy_worlds.shares(count, SEED))
+        found = list(itertools.chain.from_iterable(shares))
+    for title, rows in policy_worlds.tables(found):
+        policy_tables.show_rows(title, rows)
+    print(f"{len(found)} replays, {count} windows, seed {SEED}")
+    return int(any(one.missed for one in found if one.policy is Policy.OURS))
 
 
 def jobs(count: int, seed: int, otherwise: Mapping[str, timedelta]) -> Iterator[Job]:
@@ -94,6 +107,7 @@ def _term(words: str) -> tuple[str, timedelta]:
 
 def _flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.policy", description=__doc__.splitlines()[0])
+    parser.add_argument("--worlds", action="store_true", help="other prices, jobs, zones and settings")
     parser.add_argument("--quick", action="store_true", help="replay a few windows only")
     parser.add_argument(
         "--set",

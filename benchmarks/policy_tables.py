@@ -22,10 +22,10 @@ def show(of: Of) -> None:
     for gpus in GPUS:
         each, both = one_by_one(gpus), together(gpus)
         for title, settings in [(f"each region alone, {machines(gpus)}", each), (name(both[0]), both)]:
-            _print(title, [OVERALL, *(_overall(of, policy, settings) for policy in Policy)])
+            show_rows(title, [OVERALL, *(_overall(of, policy, settings) for policy in Policy)])
     for gpus in GPUS:
         rows = [_by_setting(of, setting) for setting in SETTINGS if setting.gpus == gpus]
-        _print(f"cost by region, {machines(gpus)}", [("", *Policy), *rows])
+        show_rows(f"cost by region, {machines(gpus)}", [("", *Policy), *rows])
 
 
 def show_promises(promises: Sequence[Promise]) -> None:
@@ -54,7 +54,7 @@ def _by_setting(of: Of, setting: Setting) -> tuple[str, ...]:
     return (place(setting), *(f"{of(policy, [setting], None).ratio:.3f}" for policy in Policy))
 
 
-def _print(title: str, rows: Sequence[Sequence[str]]) -> None:
+def show_rows(title: str, rows: Sequence[Sequence[str]]) -> None:
     if not sys.stdout.isatty():
         lines = [rows[0], ("---", *("---:" for _ in rows[0][1:])), *rows[1:]]
         print("\n".join([f"### {title}", "", *(f"| {' | '.join(cells)} |" for cells in lines), ""]))
