@@ -1,6 +1,7 @@
 """Compare the policy with two baselines in other worlds than those that it was tuned in.
 
-`nox -s benchmark_policy -- --worlds`. Each world changes prices, jobs, zones or settings of the tables in docs/policy.md. All worlds meet the same windows.
+`nox -s benchmark_policy -- --worlds`. Each world changes prices, jobs, zones or settings of the tables in
+docs/policy.md. All worlds meet the same windows.
 """
 
 from __future__ import annotations

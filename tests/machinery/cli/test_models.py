@@ -30,7 +30,7 @@ def train(desk: Desk, run_id: str, found: Evaluation | None) -> list[str]:
     end_trainer(desk.server.jobs, job)
     said = desk.spot("reconcile", run_id, "--json")
     assert said.code == 0, said.err
-    return [made["action"] for made in said.json[0]["actions"]]
+    return [made["action"] for made in said.json["runs"][0]["actions"]]
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_person_must_say_why(desk: Desk) -> None:
 
 def test_without_a_champion_the_verbs_say_so(desk: Desk) -> None:
     assert desk.spot("champion").out.startswith("no model is in use yet")
-    assert desk.spot("champion", "--json").json == {"run": None, "promotions": []}
+    assert desk.spot("champion", "--json").json == {"schema_version": 1, "run": None, "promotions": []}
     assert desk.spot("models").out.startswith("no run submitted since 90d has a model")
     assert "there was no champion before" in desk.spot("rollback", "--reason", "x").err
 
@@ -134,10 +134,10 @@ def test_a_damaged_record_of_the_champion_needs_a_person_and_loses_no_decision(d
     end_trainer(desk.server.jobs, job)
     said = desk.spot("reconcile", "--json")
     assert said.code == 2
-    assert "champion.json is not a record of promotions" in said.json[0]["problem"]
+    assert "champion.json is not a record of promotions" in said.json["runs"][0]["problem"]
     desk.store().delete(NAME)
     assert written
-    assert desk.spot("reconcile", "--json").json[0]["actions"][-1]["action"] == "promote"
+    assert desk.spot("reconcile", "--json").json["runs"][0]["actions"][-1]["action"] == "promote"
     assert desk.spot("champion", "--json").json["run"] == A
 
 

@@ -57,7 +57,7 @@ def test_without_an_open_run_there_is_nothing_to_do(desk: Desk, verb: str) -> No
     assert (said.code, said.out.strip()) == (0, "no run is open")
     in_json = desk.spot(verb, "--json")
     assert in_json.code == 0
-    assert (in_json.json["runs"] if verb == "watch" else in_json.json) == []
+    assert in_json.json["runs"] == []
 
 
 @pytest.mark.parametrize("verb", ["reconcile", "watch", "status", "cancel", "logs"])
@@ -80,7 +80,7 @@ def test_an_open_run_is_still_open_after_a_pass(desk: Desk) -> None:
     desk.submit(WEEKLY)
     said = desk.spot("reconcile", "--json")
     assert said.code == 75
-    assert [one["state"] for one in said.json] == ["open"]
+    assert [one["state"] for one in said.json["runs"]] == ["open"]
     assert desk.spot("status").code == desk.spot("status", WEEKLY).code == 75
     assert desk.jobs_of(WEEKLY) == 1
 
@@ -89,7 +89,7 @@ def test_a_complete_model_ends_the_run(desk: Desk) -> None:
     desk.submit(WEEKLY)
     desk.complete(WEEKLY)
     said = desk.spot("reconcile", WEEKLY, "--json")
-    assert (said.code, said.json[0]["state"]) == (0, "succeeded")
+    assert (said.code, said.json["runs"][0]["state"]) == (0, "succeeded")
     for again in ("reconcile", "watch", "status", "cancel"):
         assert desk.spot(again, WEEKLY).code == 0
 
@@ -98,7 +98,7 @@ def test_an_error_of_the_trainer_fails_the_run_and_stays_failed(desk: Desk) -> N
     desk.submit(WEEKLY)
     desk.fail(WEEKLY)
     said = desk.spot("reconcile", "--json")
-    assert (said.code, said.json[0]["state"]) == (1, "failed")
+    assert (said.code, said.json["runs"][0]["state"]) == (1, "failed")
     for again in ("reconcile", "watch", "status", "cancel"):
         assert desk.spot(again, WEEKLY).code == 1
 
@@ -108,7 +108,7 @@ def test_one_failed_run_among_open_ones_is_a_failure(desk: Desk) -> None:
         desk.submit(run_id)
     desk.fail(TWO)
     said = desk.spot("reconcile", "--json")
-    assert (said.code, [one["state"] for one in said.json]) == (1, ["open", "failed"])
+    assert (said.code, [one["state"] for one in said.json["runs"]]) == (1, ["open", "failed"])
 
 
 def test_only_the_named_run_is_reconciled(desk: Desk) -> None:
@@ -175,11 +175,11 @@ def test_cancel_ends_the_job_and_the_run_and_may_be_repeated(desk: Desk) -> None
     job = desk.submit(WEEKLY)
     desk.checkpoint(WEEKLY, 1, 10)
     said = desk.spot("cancel", WEEKLY, "--json")
-    assert (said.code, said.json[0]["state"]) == (0, "cancelled")
+    assert (said.code, said.json["runs"][0]["state"]) == (0, "cancelled")
     assert desk.server.jobs.get(job).state.name == "CANCELLED"
     assert f"checkpoints/{WEEKLY}/manifests/0000000001-0001-from-0000000000-0000.json" in desk.objects()
     again = desk.spot("cancel", WEEKLY, "--json")
-    assert (again.code, again.json[0]["waiting_for"]) == (0, "nothing: the run has ended (cancelled)")
+    assert (again.code, again.json["runs"][0]["waiting_for"]) == (0, "nothing: the run has ended (cancelled)")
     assert desk.spot("status", WEEKLY).code == 1
 
 
@@ -249,7 +249,7 @@ def test_the_doctor_ends_with_what_it_found(desk: Desk) -> None:
         assert ill.code == 2
         assert "\n  fix:   gcloud storage buckets create gs://my-bucket" in ill.out
         google.everywhere = Reply(status=404)
-    found = {one["check"]: one for one in healthy.json}
+    found = {one["check"]: one for one in healthy.json["findings"]}
     assert {one["status"] for check, one in found.items() if check not in {"credentials", "driver"}} == {"ok"}
     assert found["run"]["detail"] == "g2-standard-8 with NVIDIA_L4: 1 rank, 64 samples of a step each"
     assert "R580 or newer" in found["driver"]["detail"]

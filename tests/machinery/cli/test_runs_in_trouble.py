@@ -86,7 +86,7 @@ def test_a_vertex_ai_that_does_not_answer_leaves_the_run_as_it_is(desk: Desk, mo
     monkeypatch.setenv("VERTEX_ENDPOINT", unreachable_url())
     said = desk.spot("reconcile", "--json")
     assert said.code == 75
-    assert "cannot read projects/" in said.json[0]["problem"]
+    assert "cannot read projects/" in said.json["runs"][0]["problem"]
     assert desk.run(WEEKLY) == before
 
 
@@ -97,7 +97,7 @@ def test_a_broken_record_does_not_keep_a_pass_from_the_other_runs(desk: Desk, da
     desk.fail(WEEKLY)
     said = desk.spot("reconcile", "--json")
     assert said.code == 1
-    weekly, bad = said.json
+    weekly, bad = said.json["runs"]
     assert says in bad["problem"]
     assert bad["state"] is None
     assert weekly["state"] == "failed"
@@ -114,7 +114,7 @@ def test_status_shows_the_other_runs_beside_a_broken_record(desk: Desk, data: by
     assert re.search(rf"(?m)^{WEEKLY} +0% .* spot in us-east4", said.out)
     assert said.out.count("bad: ") == 1
     assert says in " ".join(said.out.split())
-    assert [one["id"] for one in desk.spot("status", "--json").json] == [WEEKLY, "bad"]
+    assert [one["id"] for one in desk.spot("status", "--json").json["runs"]] == [WEEKLY, "bad"]
 
 
 @broken

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from spot.core.errors import SpotError
 from spot.core.fields import terminal
 from spot.core.format import plain
 
+SCHEMA_VERSION = 1
+"""Of the keys in docs/json.md: a later version may remove or change keys. Added keys do not change it."""
 WIDE = 160
 """Columns outside a terminal."""
 
@@ -33,12 +35,16 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-def show(document: object, parts: Sequence[RenderableType], as_json: bool) -> None:
+def show(document: Mapping[str, Any], parts: Sequence[RenderableType], as_json: bool) -> None:
     if as_json:
-        json.dump(plain(document), sys.stdout, indent=1)
-        sys.stdout.write("\n")
+        sys.stdout.write(f"{json.dumps(versioned(document), indent=1)}\n")
     else:
         write(*parts)
+
+
+def versioned(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document for JSON with the version of its keys."""
+    return {"schema_version": SCHEMA_VERSION, **plain(document)}
 
 
 def write(*parts: RenderableType) -> None:

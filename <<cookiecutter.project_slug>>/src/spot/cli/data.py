@@ -19,7 +19,7 @@ def data(options: Namespace) -> int:
     settings, now = load(options.settings), datetime.now(UTC)
     found = service.data(settings, now)
     if found is None:
-        console.show(None, ["training.data is the sample in the image: there is nothing to pin"], options.json)
+        console.show({"uri": None}, ["training.data is the sample in the image: there is nothing to pin"], options.json)
         return Exit.DONE
     findings = found.findings(settings.data, now)
     difference = found.difference() if found.last else None

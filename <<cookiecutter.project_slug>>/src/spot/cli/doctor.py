@@ -29,7 +29,7 @@ def doctor(options: Namespace) -> int:
     findings = [*local, *diagnose(settings)]
     width = max((len(finding.check) for finding in findings), default=0)
     parts = [part for finding in findings for part in _lines(finding, width)]
-    console.show(findings, parts, options.json)
+    console.show({"findings": findings}, parts, options.json)
     checked = {finding.status for finding in findings[len(local) :] if finding.check != "credentials"}
     if any(finding.status is Status.FAILED for finding in findings):
         return Exit.USAGE

@@ -19,7 +19,7 @@ from spot.config.load import load
 from spot.core.clock import SystemClock
 from spot.core.errors import Exit
 from spot.core.fields import one_line
-from spot.core.format import clock, counted, named, plain
+from spot.core.format import clock, counted, named
 from spot.core.run import Observation, Run, RunState
 from spot.core.tables import facts
 from spot.google import console_urls
@@ -81,7 +81,7 @@ def status(options: Namespace) -> int:
         {**(run_values(one.run, one.seen, now) if one.run else {"id": one.run_id}), "problem": one.problem}
         for one in result.runs
     ]
-    document = values if options.run is None else values[0]
+    document = {"runs": values} if options.run is None else values[0]
     console.show(document, [run_tables.runs(result.runs, now, alone=options.run is not None)], options.json)
     return result.exit_code
 
@@ -110,7 +110,7 @@ def export(options: Namespace) -> int:
 
 def _show(options: Namespace, result: RunsResult) -> int:
     text = run_tables.runs(result.runs, _now(), alone=len(result.runs) == 1)
-    console.show([pass_values(one) for one in result.runs], [text], options.json)
+    console.show({"runs": [pass_values(one) for one in result.runs]}, [text], options.json)
     return result.exit_code
 
 
@@ -147,7 +147,7 @@ def _watching(*, as_json: bool) -> Iterator[Callable[[RunsResult, datetime], Non
     """Show each reconcile: in place on a terminal, as one line of JSON, or by its new lines in a log."""
     if as_json:
         yield lambda result, now: print(
-            json.dumps(plain({"at": now, "runs": [pass_values(one) for one in result.runs]})), flush=True
+            json.dumps(console.versioned({"at": now, "runs": [pass_values(one) for one in result.runs]})), flush=True
         )
     elif console.on_terminal():
         with console.in_place() as show:

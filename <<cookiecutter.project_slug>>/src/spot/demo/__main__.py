@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from spot.cli.console import show
 from spot.config.load import load
 from spot.config.settings import Settings
 from spot.core.errors import Exit, SpotError
@@ -75,8 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     for run, decided in gate:
         console.print(f"{run.rpartition('-')[2]:9} {decided}", markup=False, soft_wrap=True)
     if given.json:
-        json.dump({**_values(result), "gate": dict(gate)}, sys.stdout, indent=1)
-        print()
+        show({**_values(result), "gate": dict(gate)}, [], as_json=True)
     return Exit.DONE if result.succeeded else Exit.FAILED
 
 

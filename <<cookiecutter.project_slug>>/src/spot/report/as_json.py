@@ -1,4 +1,4 @@
-"""Return reports as the values of `--json`. docs/costs.md lists the keys; keys are only ever added."""
+"""Return reports as the values of `--json`. docs/json.md lists the keys."""
 
 from collections.abc import Mapping
 from datetime import timedelta
