@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from spot.core.run import Machine, PolicyConfig, Provisioning, Run, Spec, Strategy
 from spot.simulation.startup_times import StartupRanges
@@ -62,7 +63,7 @@ DURATIONS = ("reserve", "reconcile_interval", "provisioning_timeout", "expected_
 """The terms that can be set otherwise."""
 
 
-def run(setting: Setting, work: int, *, hand_over: bool, otherwise: Mapping[str, timedelta] | None = None) -> Run:
+def run(setting: Setting, work: int, *, hand_over: bool, otherwise: Mapping[str, Any] | None = None) -> Run:
     """One with so many minutes of work, as it is submitted."""
     policy = PolicyConfig(
         strategy=Strategy.HYBRID,
@@ -94,6 +95,6 @@ def run(setting: Setting, work: int, *, hand_over: bool, otherwise: Mapping[str,
         machine=machine,
         service_account="",
         deadline=SUBMITTED + DEADLINE * MINUTE,
-        policy=replace(policy, **(otherwise or {})),  # type: ignore[arg-type]  # all are durations
+        policy=replace(policy, **(otherwise or {})),
     )
     return Run(id="replayed", spec=spec, submitted_at=SUBMITTED)

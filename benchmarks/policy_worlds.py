@@ -32,7 +32,7 @@ from benchmarks.policy_settings import (
 )
 from benchmarks.policy_windows import Window, draw
 from spot.config.settings import PolicySettings
-from spot.core.run import Machine, Provisioning
+from spot.core.run import Machine, Provisioning, Strategy
 from spot.pricing.quotes import by_region
 from spot.simulation.replay import horizon, replay
 from spot.simulation.startup_times import StartupRanges, StartupTimes
@@ -43,12 +43,12 @@ LONG = tuple((work, DEADLINE) for work in WORK)
 SHORT = ((60, 180), (120, 300), (240, 420))
 """Minutes of work and to the deadline."""
 EIGHT = Machine(type="a3-highgpu-8g", accelerator="NVIDIA_H100_80GB", accelerator_count=8, boot_disk_gb=100)
-WINDOWS = 20
+WINDOWS = 12
 
 
 def defaults() -> dict[str, timedelta]:
     """Return the settings of a project that states none."""
-    stated = PolicySettings(deadline_hours=24, work_hours=1)
+    stated = PolicySettings(strategy=Strategy.HYBRID, deadline_hours=24, work_hours=1)
     names = ("provisioning_timeout", "expected_start", "worst_start", "reconcile_interval", "max_checkpoint_interval")
     return {name: timedelta(minutes=getattr(stated, f"{name}_minutes")) for name in (*names, "reserve")}
 

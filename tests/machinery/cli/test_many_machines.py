@@ -25,7 +25,7 @@ def test_a_dry_run_shows_worker_pools_ranks_the_share_of_a_step_and_the_price_of
     text = " ".join(shown.out.split())
     assert "machine 2 x a2-highgpu-8g with 8 x NVIDIA_TESLA_A100, in worker pools of 1 and 1 ranks 16" in text
     assert "ranks 16, each 4 of the 64 samples of a step" in text
-    assert "us-central1 spot $39.72/h, flex-start $39.72/h, on-demand $67.64/h" in text
+    assert "us-central1 spot $39.72/h, on-demand $67.64/h" in text
     assert "/h, all machines together" in text
     assert text.count('"replicaCount": "1"') == 2
     assert desk.objects() == []
@@ -76,7 +76,7 @@ def test_prices_and_estimates_are_those_of_all_machines(desk: Desk) -> None:
 
     assert together["machine"]["count"] == 3
     for one, three in zip(alone["prices"], together["prices"], strict=True):
-        for kind in Provisioning:
+        for kind in (Provisioning.SPOT, Provisioning.ON_DEMAND):
             assert three["usd_per_hour"][kind] == pytest.approx(3 * one["usd_per_hour"][kind], abs=1e-5)
     assert less["assumed"]["mtbf_hours"] == pytest.approx(hours["assumed"]["mtbf_hours"] / 3, abs=1e-5)
     assert less["courses"]["spot"]["preemptions"] > 3 * hours["courses"]["spot"]["preemptions"]

@@ -127,7 +127,7 @@ def test_prices_as_json_are_everything_that_is_billed(spot: Spot, folder: Path) 
     [ours] = [one for one in said["prices"] if one["region"] == "us-central1"]
     assert ours == {
         "region": "us-central1",
-        "usd_per_hour": {"spot": 0.6615, "flex-start": 0.6615, "on-demand": 1.1615},
+        "usd_per_hour": {"spot": 0.6615, "on-demand": 1.1615},
         "of_it_disk": 0.0115,
         "dated": LONG_AGO,
         "undated": [],

@@ -21,7 +21,7 @@ def machine(kind: str, accelerator: str | None = None, count: int = 1) -> Machin
 
 def usd_per_hour(machine: Machine, region: str, provisioning: Provisioning) -> float | None:
     found = quote(machine, region)
-    return found.usd_per_hour(provisioning) if found else None
+    return found.usd_per_hour[provisioning] if found else None
 
 
 N1_T4 = machine("n1-standard-8", "NVIDIA_TESLA_T4")
@@ -85,9 +85,12 @@ def test_several_machines_cost_that_many_times_as_much_with_their_disks(shape: M
     assert (three.on_demand, three.spot, three.disk) == pytest.approx((3 * one.on_demand, 3 * one.spot, 3 * one.disk))
 
 
-def test_flex_start_counts_as_spot() -> None:
-    flex_start, spot = (usd_per_hour(A2, "us-central1", kind) for kind in (Provisioning.FLEX_START, Provisioning.SPOT))
-    assert flex_start == spot is not None
+def test_flex_start_has_no_price_until_the_catalogue_states_one() -> None:
+    found = quote(A2, "us-central1")
+    assert found
+    assert Provisioning.FLEX_START not in found.usd_per_hour
+    assert replace(found, flex_start=2.0).usd_per_hour[Provisioning.FLEX_START] == 2.0 + found.disk
+    assert Provisioning.FLEX_START not in by_region(A2, ["us-central1"])["us-central1"]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +111,7 @@ def test_a_table_by_region_leaves_out_what_is_not_known() -> None:
     table = by_region(N1_T4, ["us-central1", "us-east4"])
 
     assert set(table) == {"us-central1"}
-    assert set(table["us-central1"]) == set(Provisioning)
+    assert set(table["us-central1"]) == {Provisioning.SPOT, Provisioning.ON_DEMAND}
     assert table["us-central1"][Provisioning.SPOT] == usd_per_hour(N1_T4, "us-central1", Provisioning.SPOT)
 
 

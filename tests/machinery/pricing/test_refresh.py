@@ -97,7 +97,7 @@ def test_flex_start_and_the_fee_are_read_and_cost_what_a_bill_showed() -> None:
     quoted = quote(eight, REGION, PriceTable(rates=found))
     assert quoted
     assert quoted.flex_start == pytest.approx(51.495, abs=1e-3)
-    assert quoted.usd_per_hour(Provisioning.FLEX_START) == pytest.approx(51.495 + quoted.disk, abs=1e-3)
+    assert quoted.usd_per_hour[Provisioning.FLEX_START] == pytest.approx(51.495 + quoted.disk, abs=1e-3)
     assert quoted.spot - rate.spot == pytest.approx(rate.fee)
     assert quoted.on_demand - rate.on_demand == pytest.approx(rate.fee)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 
 from rich.bar import Bar
@@ -53,18 +54,18 @@ class ForecastResult:
 def parts(result: ForecastResult, columns: int) -> list[RenderableType]:
     """Return a forecast, or a sweep of forecasts, for a terminal of so many columns."""
     width = min(columns, WIDE)
-    shown: list[RenderableType] = [_asked(result), ""]
     if result.sweep:
-        shown.append(_sweep_table(result, bars=width >= BARS))
+        shown: list[RenderableType] = [_sweep_table(result, bars=width >= BARS), "", _asked(result)]
     else:
         (found,) = result.forecasts
-        shown += [headline(found), "", _numbers(found)]
+        shown = [headline(found), "", _asked(result), "", _numbers(found)]
         shown += ["", *picture(found, width)] if width >= NARROW else []
     return [*shown, "", *(Text(line, style="dim") for line in rests_on(result))]
 
 
 def _numbers(found: Forecast) -> Table:
-    shown = table("", *(f">{baseline}" for baseline in Baseline))
+    ours, *others = Baseline
+    shown = table("", f">{ours}", f">{' / '.join(others)}")
     shown.columns[0].min_width, shown.columns[0].no_wrap = ROW, True
     rows: list[tuple[str, Callable[[ReplayResults], str]]] = [
         ("cost, mean", lambda one: money(one.mean_usd)),
@@ -77,12 +78,14 @@ def _numbers(found: Forecast) -> Table:
     ]
     if any(found.of(baseline).unfinished for baseline in Baseline):
         rows.append(("no model", lambda one: f"{one.unfinished} of {len(one.replays)}"))
+    rows += [(name.replace("_", " "), partial(_mean, name)) for name in FIGURES]
     for name, value in rows:
-        shown.add_row(name, *(value(found.of(baseline)) for baseline in Baseline))
-    for name in FIGURES:
-        figure = attrgetter(name)
-        shown.add_row(name.replace("_", " "), *(f"{found.of(baseline).mean(figure):.1f}" for baseline in Baseline))
+        shown.add_row(name, value(found.of(ours)), " / ".join(value(found.of(one)) for one in others))
     return shown
+
+
+def _mean(name: str, samples: ReplayResults) -> str:
+    return f"{samples.mean(attrgetter(name)):.1f}"
 
 
 def _usd(samples: ReplayResults, share: float) -> str:
@@ -155,19 +158,8 @@ def headline(found: Forecast) -> Text:
         text.append(f" and no model in {ours.unfinished} of {number} replays", style="bold red")
     else:
         text.append(": ").append_text(_saving(1 - ours.mean_usd / found.on_demand.mean_usd))
-        text.append(_against_the_window(found))
     late = f"{ours.late} of {number} late ({chance(ours)}, {counted(ours.independent, 'independent window')})."
     return text.append(". ").append(late, style="bold red" if ours.late else "")
-
-
-def _against_the_window(found: Forecast) -> str:
-    """Compare with the fixed window; say nothing if that policy may end without a model."""
-    if found.spot_window.unfinished:
-        return ""
-    less = 1 - found.ours.mean_usd / found.spot_window.mean_usd
-    if abs(less) < LEAST:
-        return f", as much as the {Baseline.SPOT_WINDOW}"
-    return f", {percent(abs(less))} {'less' if less > 0 else 'more'} than the {Baseline.SPOT_WINDOW}"
 
 
 def saved(found: Forecast) -> Text:
@@ -202,10 +194,11 @@ def rests_on(result: ForecastResult) -> list[str]:
         f"{counted(result.replays, 'random window')} of the capacity (seed {result.seed}), the same for every policy"
         f" and case; {number} of them do not overlap."
     )
+    saves = f", and none in {percent(policy.saved_share)} of the cases" if policy.saved_share else ""
     model = (
         f"Provisioning takes {_range(starts.spot)} on spot and {_range(starts.on_demand)} on demand"
         f" (policy.worst_start_minutes), not billed. A restore takes {_range(starts.restore)}."
-        f" A preemption costs up to {hours(policy.max_checkpoint_interval)} of work."
+        f" A preemption costs up to {hours(policy.max_checkpoint_interval)} of work{saves}."
         f" Reconcile interval {hours(policy.reconcile_interval)}. The work takes exactly the stated hours, as if a"
         " succeeded run had measured it. Without such a run it counts double until a checkpoint."
     )

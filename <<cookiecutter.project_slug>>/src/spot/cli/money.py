@@ -152,8 +152,8 @@ def _estimates_table(found: Sequence[Estimate], regions: Sequence[str], unpriced
     for one in found:
         shown.add_row(
             one.quote.region,
-            f"{one.quote.usd_per_hour(Provisioning.ON_DEMAND):.3f}",
-            f"{one.quote.usd_per_hour(Provisioning.SPOT):.3f}",
+            f"{one.quote.usd_per_hour[Provisioning.ON_DEMAND]:.3f}",
+            f"{one.quote.usd_per_hour[Provisioning.SPOT]:.3f}",
             f"${one.on_demand_usd:.2f}",
             "" if one.spot_usd is None else f"${one.spot_usd:.2f}",
             "" if one.saving is None else _saving(one.saving),
@@ -233,7 +233,7 @@ def _warned(warning: str | None) -> list[RenderableType]:
 def _quote_values(quote: Quote) -> dict[str, Any]:
     return {
         **named(quote, "region", "undated"),
-        "usd_per_hour": {kind: quote.usd_per_hour(kind) for kind in Provisioning},
+        "usd_per_hour": quote.usd_per_hour,
         "of_it_disk": quote.disk,
         "dated": quote.dated.isoformat() if quote.dated else None,
         "from": quote.sources,

@@ -117,8 +117,8 @@ def estimates(work: timedelta, quotes: Iterable[Quote], assumed: Assumptions) ->
     found = [
         Estimate(
             quote=quote,
-            on_demand_usd=on_demand(work, assumed).billed / hour * quote.usd_per_hour(Provisioning.ON_DEMAND),
-            spot_usd=spot.billed / hour * quote.usd_per_hour(Provisioning.SPOT) if spot else None,
+            on_demand_usd=on_demand(work, assumed).billed / hour * quote.usd_per_hour[Provisioning.ON_DEMAND],
+            spot_usd=spot.billed / hour * quote.usd_per_hour[Provisioning.SPOT] if spot else None,
         )
         for quote in quotes
     ]

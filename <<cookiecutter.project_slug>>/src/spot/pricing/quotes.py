@@ -35,11 +35,11 @@ class Quote:
     """Resources whose price has no day."""
     sources: tuple[str, ...]
 
-    def usd_per_hour(self, provisioning: Provisioning) -> float:
-        """Return machine and disk. FLEX_START counts as spot, unless the catalogue has its own price."""
-        if provisioning is Provisioning.FLEX_START and self.flex_start is not None:
-            return self.disk + self.flex_start
-        return self.disk + (self.on_demand if provisioning is Provisioning.ON_DEMAND else self.spot)
+    @property
+    def usd_per_hour(self) -> dict[Provisioning, float]:
+        """Return machine and disk; FLEX_START only if the catalogue has its price."""
+        found = zip(Provisioning, (self.spot, self.flex_start, self.on_demand), strict=True)
+        return {kind: usd + self.disk for kind, usd in found if usd is not None}
 
 
 def quote(machine: Machine, region: str, table: PriceTable | None = None) -> Quote | None:
@@ -82,7 +82,7 @@ def by_region(
 ) -> Mapping[str, Mapping[Provisioning, float]]:
     """Return every known price by region and provisioning, for `PolicyConfig`."""
     found = (quote(machine, region, table) for region in regions)
-    return {one.region: {kind: one.usd_per_hour(kind) for kind in Provisioning} for one in found if one}
+    return {one.region: one.usd_per_hour for one in found if one}
 
 
 def age_warning(quotes: Iterable[Quote], now: datetime) -> str | None:
