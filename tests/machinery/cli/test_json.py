@@ -87,6 +87,7 @@ WAYS: dict[str, tuple[Callable[[Desk], None], str]] = {
     "spot forecast": (untouched, "forecast --replays 3"),
     "spot data": (data_in_the_bucket, "data"),
     "spot doctor": (untouched, "doctor"),
+    "spot verify-live": (untouched, "verify-live"),
 }
 
 

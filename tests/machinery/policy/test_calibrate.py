@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spot.core.run import PolicyConfig
 from spot.policy import calibrate
 from spot.policy.calibrate import LONGEST_START, RESTORE, spot_start
-from spot.storage.records.facts import Fact, LiveFacts
+from spot.storage.records.facts import Fact, LiveFacts, Preemption
 from tests.machinery import samples
 from tests.machinery.samples import POLICY, T0
 
@@ -80,3 +80,17 @@ def test_no_record_makes_the_deadline_less_safe_or_a_run_wait_for_ever(seconds: 
         )
         == POLICY
     )
+
+
+def test_a_save_on_sigterm_counts_as_often_as_preemptions_showed_it_and_never_without_one() -> None:
+    def preempted(number: int, *, saved: float | None, signal: float | None) -> Preemption:
+        job = f"projects/1/locations/us-central1/customJobs/{number}"
+        saved_at, signal_at = (None if one is None else T0 + one * MINUTE for one in (saved, signal))
+        common = {"job": job, "ended_at": T0 + 9 * MINUTE, "code": 9, "text": "", "lag": MINUTE}
+        return Preemption(**common, saved_at=saved_at, signal_at=signal_at)
+
+    assert calibrated(LiveFacts()).saved_share == 0
+    lost = preempted(1, saved=2, signal=None), preempted(2, saved=2, signal=9), preempted(3, saved=None, signal=9)
+    assert calibrated(LiveFacts(preemptions=lost)).saved_share == 0
+    kept = tuple(preempted(number, saved=8.8, signal=9) for number in range(4, 10))
+    assert calibrated(LiveFacts(preemptions=(*lost, *kept))).saved_share == 0.6

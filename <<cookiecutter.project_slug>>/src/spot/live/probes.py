@@ -74,7 +74,7 @@ class Probe:
         """Return the price of the whole cap, None if it is not known."""
         machine = replace(self.machine, count=self.replicas)
         found = quote(machine, region, prices)
-        return found.usd_per_hour(self.provisioning) * (self.cap / timedelta(hours=1)) if found else None
+        return found.usd_per_hour[self.provisioning] * (self.cap / timedelta(hours=1)) if found else None
 
     def request(self, settings: Settings, image: str, reports: str) -> dict[str, Any]:
         """Return the CustomJob."""

@@ -15,6 +15,8 @@ RESTORE = timedelta(minutes=6)
 """From the start of the trainer to the first new step, at most."""
 LONGEST_START, LONGEST_LAG = timedelta(hours=2), timedelta(minutes=30)
 """A record of the bucket cannot stop a run: longer times are cut."""
+LONGEST_SAVE = timedelta(seconds=30)
+"""From the newest checkpoint to the end of a trainer that saved on SIGTERM."""
 LEAST_GRACE = timedelta(seconds=2)
 
 
@@ -32,10 +34,17 @@ def calibrated(run: Run, known: LiveFacts, stated: Collection[str] = ()) -> Run:
         changes["error_lag"] = max(policy.error_lag, min(lag, LONGEST_LAG) * 2)
     if (grace := known.seconds(GRACE)) and grace.total_seconds() < DEFAULT_GRACE_S:
         changes["grace"] = max(grace, LEAST_GRACE)
-    return run.with_policy(**changes)
+    return run.with_policy(**changes, saved_share=saved_share(known))
 
 
 def spot_start(known: LiveFacts) -> timedelta | None:
     """Return the measured time from create to RUNNING on spot."""
     found = known.seconds(*SPOT_START)
     return min(found, LONGEST_START) if found else None
+
+
+def saved_share(known: LiveFacts) -> float:
+    """Return the share of preemptions before which the trainer saved, as if one more had come without a save."""
+    ends = [(one.saved_at, one.signal_at) for one in known.preemptions]
+    saved = [1 for saved_at, signal_at in ends if saved_at and signal_at and signal_at - saved_at <= LONGEST_SAVE]
+    return len(saved) / (len(ends) + 1)
