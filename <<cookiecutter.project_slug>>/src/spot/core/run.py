@@ -102,13 +102,11 @@ class PolicyConfig:
     tail: timedelta
     """Measured duration of the last save and the results, a part of `work`; zero if no run measured it."""
     provisioning_timeout: timedelta
-    """Longest wait for a machine in one region."""
     expected_start: timedelta
     """From submit to the first new step, until a start was observed."""
     worst_start: timedelta
     """The same in the worst case, for on-demand."""
     reconcile_interval: timedelta
-    """Longest time between two reconciles."""
     max_checkpoint_interval: timedelta
     """Most training time that a preemption can cost: one interval and one save, until a manifest states both."""
     saved_share: fields.Share
