@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,7 +87,7 @@ def test_a_save_on_sigterm_counts_as_often_as_preemptions_showed_it_and_never_wi
     def preempted(number: int, *, saved: float | None, signal: float | None) -> Preemption:
         job = f"projects/1/locations/us-central1/customJobs/{number}"
         saved_at, signal_at = (None if one is None else T0 + one * MINUTE for one in (saved, signal))
-        common = {"job": job, "ended_at": T0 + 9 * MINUTE, "code": 9, "text": "", "lag": MINUTE}
+        common: dict[str, Any] = {"job": job, "ended_at": T0 + 9 * MINUTE, "code": 9, "text": "", "lag": MINUTE}
         return Preemption(**common, saved_at=saved_at, signal_at=signal_at)
 
     assert calibrated(LiveFacts()).saved_share == 0
