@@ -89,6 +89,7 @@ def test_only_the_last_succeeded_run_counts() -> None:
     assert repeats(scheduled(), [], found) is None
     assert repeats(scheduled(), [scheduled(arguments=()), scheduled()], found) is None
     assert repeats(scheduled(), [scheduled(sources=None)], found) is None
+    assert repeats(scheduled(sources=None), [scheduled(sources=None)], found) is None
     assert repeats(scheduled(), [scheduled()], None)
     assert repeats(scheduled(), [scheduled()], FoundData(dataset=of(1), newest=None)) is None
 
