@@ -24,10 +24,12 @@ from tests.machinery.google.google_project import (
     MANIFEST,
     METRICS,
     PROJECT,
+    READERS,
     SERVICE_ACCOUNT,
     SERVICES,
     SETTINGS,
     google_project,
+    readers,
     services,
     settings_with,
 )
@@ -52,6 +54,7 @@ CHECKS = (
     "bucket access",
     "service account",
     "image",
+    "image readers",
     "machine us-central1",
     "machine us-east4",
     "spot quota us-central1",
@@ -65,6 +68,7 @@ OF = {
     "APIs": [SERVICES],
     "bucket": [BUCKET],
     "service account": [SERVICE_ACCOUNT],
+    "image readers": [READERS],
     "machine": [MACHINE_TYPES, ACCELERATOR_TYPES],
     "spot quota": [f"{METRICS}preemptible_nvidia_l4_gpus", f"{METRICS}preemptible_cpus"],
     "on-demand quota": [f"{METRICS}nvidia_l4_gpus", f"{METRICS}g2_cpus"],
@@ -116,7 +120,9 @@ def test_calls_without_credentials_say_nothing_about_credentials() -> None:
         pytest.param(HANG_UP, "no answer from", id="unreachable"),
         pytest.param(Answer("<html>"), "without a JSON", id="no json"),
         pytest.param(
-            Answer({"items": 1, "services": [1], "consumerQuotaLimits": 2}), "unexpected answer", id="nonsense"
+            Answer({"items": 1, "services": [1], "consumerQuotaLimits": 2, "bindings": 3}),
+            "unexpected answer",
+            id="nonsense",
         ),
         pytest.param(api_is_off("x.googleapis.com"), "has not been used", id="api off"),
     ],
@@ -264,7 +270,7 @@ def test_a_service_account_is_looked_for_in_the_project_that_it_belongs_to(googl
 @pytest.mark.usefixtures("google")
 def test_an_image_that_is_not_configured_is_not_checked() -> None:
     checks = [finding.check for finding in diagnosed(settings_with(image=""))]
-    assert checks == [check for check in CHECKS if check != "image"]
+    assert checks == [check for check in CHECKS if not check.startswith("image")]
 
 
 @pytest.mark.usefixtures("google")
@@ -309,3 +315,30 @@ def test_names_cannot_lead_a_question_elsewhere(google: GoogleServer) -> None:
     assert not {Status.OK, Status.WARNING} & {finding.status for finding in diagnosed(hostile)[1:]}
     assert PROJECT.replace("my-project", "..%2Fx%3Fy%3D") in google.paths()
     assert BUCKET.replace("my-bucket", "a%2F..%2Fb") in google.paths()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "lacking"),
+    [
+        pytest.param((), "gcp-sa-aiplatform and gcp-sa-aiplatform-cc of Vertex AI may not pull from images", id="none"),
+        pytest.param(("",), "gcp-sa-aiplatform-cc of Vertex AI may not pull from images; -cc appears with", id="one"),
+    ],
+)
+def test_vertex_ais_own_accounts_must_be_able_to_pull_the_image(
+    kinds: tuple[str, ...], lacking: str, google: GoogleServer
+) -> None:
+    google.answers[READERS] = readers(*kinds)
+    finding = found("image readers")
+    assert finding.status is Status.WARNING
+    assert finding.detail.startswith(lacking)
+    assert finding.fix == "bash infra/bootstrap.sh"
+
+
+def test_a_laptop_without_a_quota_project_gets_the_command_with_its_project(google: GoogleServer) -> None:
+    detail = {
+        "reason": "SERVICE_DISABLED",
+        "metadata": {"consumer": "projects/764086051850", "service": "compute.googleapis.com"},
+    }
+    google.answers[MACHINE_TYPES] = Answer({"error": {"message": "is off", "details": [detail]}}, status=403)
+    fixes = [one.fix for one in diagnosed() if one.check == "machine"]
+    assert fixes == ["gcloud auth application-default set-quota-project my-project"]

@@ -42,6 +42,7 @@ BUCKET = "/storage/storage/v1/b/my-bucket"
 SERVICE_ACCOUNT = f"/iam/v1/projects/my-project/serviceAccounts/{ACCOUNT.replace('@', '%40')}"
 FACTS = "/storage/storage/v1/b/my-bucket/o/churn%2Flive%2Ffacts.json"
 MANIFEST = "/v2/my-project/images/trainer/manifests"
+READERS = "/artifactregistry/v1/projects/my-project/locations/us-central1/repositories/images:getIamPolicy"
 MACHINE_TYPES = "/compute/compute/v1/projects/my-project/aggregated/machineTypes"
 ACCELERATOR_TYPES = "/compute/compute/v1/projects/my-project/aggregated/acceleratorTypes"
 METRICS = (
@@ -56,7 +57,10 @@ def settings_with(table: str = "cloud", **values: object) -> Settings:
 
 
 def services(*off: str) -> Answer:
-    names = [f"{name}.googleapis.com" for name in ("aiplatform", "artifactregistry", "compute", "iam", "storage")]
+    names = [
+        f"{name}.googleapis.com"
+        for name in ("aiplatform", "artifactregistry", "cloudbilling", "compute", "iam", "storage")
+    ]
     states = {name: "DISABLED" if name in off else "ENABLED" for name in names}
     found = [
         {"name": f"projects/123/services/{name}", "config": {"name": name}, "state": state, "parent": "projects/123"}
@@ -97,6 +101,12 @@ def metric(default: int, **by_region: int) -> Answer:
     return Answer({"consumerQuotaLimits": [{"unit": "1/{project}/{region}", "quotaBuckets": buckets}]})
 
 
+def readers(*kinds: str) -> Answer:
+    """Answer with a policy in which these agents of Vertex AI may read images."""
+    members = [f"serviceAccount:service-123@gcp-sa-aiplatform{kind}.iam.gserviceaccount.com" for kind in kinds]
+    return Answer({"bindings": [{"role": "roles/artifactregistry.reader", "members": members}]})
+
+
 @contextmanager
 def google_project() -> Iterator[GoogleServer]:
     """Everything that asks Google, or a registry, asks this server meanwhile, without credentials."""
@@ -112,6 +122,7 @@ def google_project() -> Iterator[GoogleServer]:
             SERVICE_ACCOUNT: Answer({"email": ACCOUNT}),
             f"{MANIFEST}/v1": Answer(headers={"Docker-Content-Digest": DIGEST}),
             f"{MANIFEST}/{DIGEST}": Answer(headers={"Docker-Content-Digest": DIGEST}),
+            READERS: readers("", "-cc"),
             MACHINE_TYPES: aggregated("machineTypes", "g2-standard-8", *zones),
             ACCELERATOR_TYPES: aggregated("acceleratorTypes", "nvidia-l4", *zones),
             f"{METRICS}preemptible_nvidia_l4_gpus": metric(1),

@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 from spot.config.settings import Settings
 from spot.doctor import bucket, live, machine, quota
-from spot.doctor.finding import Finding, Status, failed, find, ok, unknown
+from spot.doctor.finding import Finding, Status, failed, find, ok, unknown, warning
 from spot.google import registry, rest
 from spot.google.rest import GoogleApi, GoogleApiError
 
-SERVICES = ("aiplatform", "artifactregistry", "compute", "iam", "storage")
+SERVICES = ("aiplatform", "artifactregistry", "cloudbilling", "compute", "iam", "storage")
 THREADS = 8
 
 Sleep = Callable[[float], None]
@@ -53,6 +53,8 @@ def _checks(settings: Settings, sleep: Sleep) -> list[_Check]:
     on_bucket = f"gcloud storage buckets add-iam-policy-binding gs://{settings.cloud.bucket}"
     usage_viewer = "roles/serviceusage.serviceUsageViewer"
     image = [_Check(name="image", make=partial(_image, sleep))] if settings.cloud.image else []
+    if "-docker.pkg.dev/" in settings.cloud.image:
+        image.append(_Check(name="image readers", role="roles/artifactregistry.admin", make=_readers))
     quotas = [
         _Check(name=quota.name(kind), role=usage_viewer, make=partial(quota.check, provisioning=kind))
         for kind in quota.kinds(settings.policy.strategy)
@@ -81,7 +83,8 @@ def _made(api: GoogleApi, settings: Settings, member: str, check: _Check) -> lis
     except GoogleApiError as error:
         on = check.on or f"gcloud projects add-iam-policy-binding {settings.cloud.project}"
         grant = f"{on} --member={member} --role={check.role}"
-        return [unknown(check.name, error.message, grant if error.denied else error.fix)]
+        fix = error.fix.replace("set-quota-project PROJECT", f"set-quota-project {settings.cloud.project}")
+        return [unknown(check.name, error.message, grant if error.denied else fix)]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         return [unknown(check.name, f"unexpected answer from Google: {type(error).__name__} {error}")]
 
@@ -141,6 +144,21 @@ def _service_account(api: GoogleApi, settings: Settings) -> list[Finding]:
     if found.get("disabled", False):
         return [failed(check, f"{address} is disabled", f"gcloud iam service-accounts enable {address}")]
     return [ok(check, found["email"])]
+
+
+def _readers(api: GoogleApi, settings: Settings) -> list[Finding]:
+    """Check that Vertex AI's own accounts may pull the image, which the training account does not do."""
+    check, reference = "image readers", registry.parse(settings.cloud.image)
+    project, repository = reference.path.split("/")[:2]
+    place = f"v1/projects/{project}/locations/{reference.host.removesuffix('-docker.pkg.dev')}/repositories"
+    policy = api.get("artifactregistry", f"{place}/{repository}:getIamPolicy")
+    members = {member for binding in policy.get("bindings", ()) for member in binding["members"]}
+    agents = ("gcp-sa-aiplatform", "gcp-sa-aiplatform-cc")
+    lacking = [agent for agent in agents if not any(f"@{agent}.iam.gserviceaccount.com" in one for one in members)]
+    if lacking:
+        detail = f"{' and '.join(lacking)} of Vertex AI may not pull from {repository}; -cc appears with the first job"
+        return [warning(check, detail, "bash infra/bootstrap.sh")]
+    return [ok(check, "Vertex AI's accounts may pull the image")]
 
 
 def _image(sleep: Sleep, _: GoogleApi, settings: Settings) -> list[Finding]:
