@@ -71,7 +71,7 @@ def cases(emulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return {
         **CASES,
         "loop": replace(loop, folder=folder),
-        "shards": replace(shards, flags=(*shards.flags, "--data", data)),
+        "shards": replace(shards, flags=(*shards.flags, "--data", f"{data}/")),
     }
 
 
