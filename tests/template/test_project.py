@@ -98,6 +98,9 @@ def test_the_settings_hold_the_answers(bake: Bake) -> None:
             "max_checkpoint_interval_minutes": 10,
             "budget_usd": "none",
         },
+        "data": {"max_age_hours": "none"},
+        "gate": {"margin": 0.01, "threshold": "none"},
+        "registry": {"model_id": "none"},
         "model": {"channels": 32},
         "training": {
             "data": "sample",
