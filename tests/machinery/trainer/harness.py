@@ -105,7 +105,9 @@ class InMemorySession(Session):
         )
 
 
-class _Few:
+class Few:
+    """Hold the first samples of a data set."""
+
     def __init__(self, samples: object, count: int) -> None:
         self._samples = samples
         self._count = count
@@ -124,8 +126,8 @@ def start(case: Case, captured: bytes | None, checks: int | None) -> tuple[InMem
     """Train from a captured state until a stop, and return the session, and whether it reached the end."""
     data = replace(
         _DATA,
-        train=_Few(_DATA.train, case.samples),
-        held_out=_Few(_DATA.held_out, 10),
+        train=Few(_DATA.train, case.samples),
+        held_out=Few(_DATA.held_out, 10),
         objects=(),
     )
     begun = Start(task=TASK, flags=case.flags, outputs=LocalStore("/nowhere"), stop=StopAfter(None), runtime=Runtime())

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -15,14 +16,20 @@ from safetensors.torch import load, save
 from spot.core.evaluation import Evaluation
 from spot.storage import paths
 from spot.storage.factory import open_store
+from spot.storage.local import LocalStore
 from spot.storage.records import champion, completion, evaluation
-from spot.trainer import Sample
+from spot.trainer import Sample, UsageError
+from spot.trainer.context import Runtime, Start
+from spot.trainer.data.contract import TaskModel
+from spot.trainer.data.loader import Loader
+from spot.trainer.loop import train
 from spot.trainer.results.export import load_exported
-from tests.machinery.fixture_task import data, model
+from tests.machinery.fixture_task import TASK, data, model
 from tests.machinery.fixture_task.config import Config
 from tests.machinery.interrupt import Point, at
 from tests.machinery.trainer.conftest import Trainer
 from tests.machinery.trainer.distributed import ranks
+from tests.machinery.trainer.harness import Case, Few, InMemorySession, StopAfter
 from tests.machinery.trainer.test_real_tasks import extract_loop
 from tests.machinery.zygote import Zygote
 
@@ -136,6 +143,38 @@ def test_three_ranks_killed_in_the_comparison_repeat_it_byte_for_byte(parallel: 
     assert found.paired.squares > 0
     killed = written(trainer, f"{SECOND}-killed")
     assert killed.replace(f"{SECOND}-killed".encode(), SECOND.encode()) == written(trainer)
+
+
+@pytest.mark.parametrize(("test", "judging"), [(None, 10), (7, 7)])
+def test_the_default_loop_judges_by_the_third_part_of_the_data_if_there_is_one(test: int | None, judging: int) -> None:
+    session = trained(test, ["night"] * judging)
+    held_out = session._engine.held_out
+    assert held_out
+    assert isinstance(held_out.loader, Loader)
+    assert (held_out.loader.size, held_out.slices) == (judging, ["night"] * judging)
+
+
+def test_slices_that_do_not_fit_the_samples_end_a_training_before_its_first_step() -> None:
+    with pytest.raises(UsageError, match="slices has 10 names, 1 different"):
+        trained(7, ["night"] * 10)
+
+
+def trained(test: int | None, slices: Sequence[str]) -> InMemorySession:
+    """Train with the default loop on few samples."""
+    case = Case(arguments=("--epochs", "1"))
+    found = data.load(Config(), "sample")
+    given = replace(
+        found,
+        train=Few(found.train, 50),
+        held_out=Few(found.held_out, 10),
+        test=Few(found.held_out, test) if test else None,
+        slices=slices,
+        objects=(),
+    )
+    begun = Start(task=TASK, flags=case.flags, outputs=LocalStore("/nowhere"), stop=StopAfter(None), runtime=Runtime())
+    session = InMemorySession(begun, metrics=model.METRICS)
+    train(session, cast(TaskModel, model), given, case.flags)
+    return session
 
 
 def test_the_documented_loop_builds_and_compares_the_champion_by_a_function_of_its_own(
