@@ -146,6 +146,14 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
+def example(session: nox.Session) -> None:
+    """Make the pictures of docs/example anew; in CI, fail if they changed."""
+    tool(session, "-m", "tests.template.example", "docs/example")
+    if "CI" in os.environ:
+        session.run("git", "diff", "--exit-code", "--stat", "--", "docs/example", external=True)
+
+
+@nox.session(venv_backend="none", requires=["environment"], default=False)
 def benchmark(session: nox.Session) -> None:
     """Measure the cost of a checkpoint beside the usual ways of taking one, and of the loop beside a bare one."""
     quick = ("--quick",) if "CI" in os.environ else ()
