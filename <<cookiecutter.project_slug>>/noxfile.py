@@ -86,10 +86,13 @@ def image(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def lock(session: nox.Session) -> None:
-    """Write the hash-locked requirements of the image and of the workflows to locks/."""
+    """Write the hash-locked requirements of the images and of the workflows to locks/.
+
+    Python 3.11 is the images'; the same packages fit the newer Python of the workflows.
+    """
     session.install("-c", "constraints.txt", "uv")
     train, cu126 = ("train", "3.11"), cu126_index()
-    builds = {"cpu": (*train, torch_index()), "cuda": (*train, []), "spot": ("spot", "3.13", [])}
+    builds = {"cpu": (*train, torch_index()), "cuda": (*train, []), "spot": ("spot", "3.11", [])}
     if cu126:
         builds["cu126"] = (*train, ["--extra-index-url", cu126])
     for build, (extra, version, index) in builds.items():

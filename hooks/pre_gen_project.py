@@ -13,6 +13,7 @@ BUCKET = re.compile(
     r"(?!goog)(?!.*google)(?!.*\.\.)(?![0-9]+\.[0-9]+\.[0-9]+\.[0-9]+\Z)[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"
 )
 
+SUPERVISORS = ("cloud-run", "github")
 MAX_REGIONS = 20
 MAX_CRON = 100
 
@@ -119,6 +120,8 @@ def refusals(answers: Mapping[str, object]) -> list[str]:
     if isinstance(machines, dict) and answers["gpu"] not in machines:
         lines.append(f"gpu is {shown(str(answers['gpu']))}: one of {', '.join(machines)}")
     lines += filter(None, [outside(str(answers["gpu"]), str(answers["regions"]), answers["_regions"])])
+    if answers["supervisor"] not in SUPERVISORS:
+        lines.append(f"supervisor is {shown(str(answers['supervisor']))}: one of {', '.join(SUPERVISORS)}")
     return lines
 
 

@@ -3,11 +3,13 @@
 set -euo pipefail
 # shellcheck source=infra/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-usage="bash infra/bootstrap.sh [--dry-run] [--repository OWNER/NAME | --repository-id N --owner-id M]"
+usage="bash infra/bootstrap.sh [--dry-run] [--alert-email ADDRESS] [--repository OWNER/NAME | --repository-id N --owner-id M]"
+alert_email=''
 
 apis=(
     aiplatform artifactregistry cloudbilling cloudquotas cloudresourcemanager compute iam iamcredentials logging serviceusage storage sts
 )
+reconcile_cron='*/3 * * * *'
 
 enable_apis() {
     local enabled api
@@ -28,6 +30,10 @@ make_accounts() {
     present=$(look '' iam service-accounts list --project="$project" --format='value(email)')
     make_account "$training_account" "Training" "$present"
     make_account "$ci_account" "CI of GitHub repository $repository_id" "$present"
+    if [ -n "$supervisor_job" ]; then
+        make_account "$supervisor_account" "Supervisor of GitHub repository $repository_id" "$present"
+        make_account "$scheduler_account" "Scheduler of GitHub repository $repository_id" "$present"
+    fi
 }
 
 make_account() { # ADDRESS TITLE PRESENT
@@ -147,8 +153,86 @@ make_role() {
     fi
 }
 
+# Cloud Run runs one reconcile, with an image that image.yml deploys. Cloud Scheduler starts it while a run is open.
+make_supervisor() {
+    local listed state
+    local at=("$supervisor_job" "--project=$project" "--region=$region")
+    local flags=("--service-account=$supervisor_account" --memory=512Mi --task-timeout=540 --max-retries=0)
+    listed=$(look '[]' run jobs list --project="$project" --region="$region" --format=json)
+    state=$(wanted job "$supervisor_job" "$supervisor_account" <<<"$listed")
+    case $state in
+    absent)
+        change create created "job $supervisor_job" run jobs create "${at[@]}" "${flags[@]}" --cpu=1 --tasks=1 \
+            --image=us-docker.pkg.dev/cloudrun/container/job
+        ;;
+    differs) change update updated "job $supervisor_job" run jobs update "${at[@]}" "${flags[@]}" ;;
+    *) say exists "job $supervisor_job" ;;
+    esac
+}
+
+make_schedule() {
+    local listed state
+    local at=("$supervisor_job" "--project=$project" "--location=$region")
+    local uri=https://run.googleapis.com/v2/projects/$project/locations/$region/jobs/$supervisor_job:run
+    local flags=("--schedule=$reconcile_cron" "--uri=$uri" --http-method=POST "--oauth-service-account-email=$scheduler_account")
+    listed=$(look '[]' scheduler jobs list --project="$project" --location="$region" --format=json)
+    state=$(wanted schedule "$supervisor_job" "$reconcile_cron" "$uri" "$scheduler_account" <<<"$listed")
+    case $state in
+    absent)
+        change create created "schedule $supervisor_job" scheduler jobs create http "${at[@]}" "${flags[@]}" \
+            --description="$made_by"
+        change pause paused "schedule $supervisor_job until a run is submitted" scheduler jobs pause "${at[@]}"
+        ;;
+    differs) change update updated "schedule $supervisor_job" scheduler jobs update http "${at[@]}" "${flags[@]}" ;;
+    *) say exists "schedule $supervisor_job" ;;
+    esac
+}
+
+# E-mail on a failed reconcile, and on none for 15 minutes unless the schedule was paused.
+make_alert() {
+    local channel listed state
+    local policy=$scratch/alert.json
+    if [ -z "$alert_email" ]; then
+        say skipped "alert by e-mail: --alert-email ADDRESS"
+        return
+    fi
+    listed=$(look '' logging metrics list --project="$project" --format='value(name)')
+    if grep -qxF "$supervisor_job-paused" <<<"$listed"; then
+        say exists "metric $supervisor_job-paused"
+    else
+        change create created "metric $supervisor_job-paused" logging metrics create "$supervisor_job-paused" \
+            --project="$project" --description="$made_by" \
+            --log-filter="protoPayload.methodName:\"CloudScheduler.PauseJob\" AND protoPayload.resourceName:\"/jobs/$supervisor_job\""
+    fi
+    channel=$(alert_channel)
+    if [ -n "$channel" ]; then
+        say exists "alert channel $alert_email"
+    else
+        change create created "alert channel $alert_email" beta monitoring channels create --project="$project" --type=email \
+            --display-name="$supervisor_job" --channel-labels="email_address=$alert_email"
+        channel=$(alert_channel)
+    fi
+    listed=$(look '[]' alpha monitoring policies list --project="$project" --format=json)
+    state=$(wanted alert "$supervisor_job" "${channel:-CHANNEL}" "$policy" <<<"$listed")
+    case $state in
+    absent)
+        change create created "alert $supervisor_job" alpha monitoring policies create --project="$project" \
+            --policy-from-file="$policy"
+        show "$policy"
+        ;;
+    ?*) change update updated "alert $supervisor_job" alpha monitoring policies update "$state" --policy-from-file="$policy" ;;
+    *) say exists "alert $supervisor_job" ;;
+    esac
+}
+
+alert_channel() {
+    look '' beta monitoring channels list --project="$project" --format='value[separator=" "](name,displayName,labels.email_address)' |
+        awk -v wanted="$supervisor_job $alert_email" '$2 " " $3 == wanted { print $1; exit }'
+}
+
 grant_roles() {
-    local on role member below policy holds condition
+    local on role member below policy holds
+    local condition=()
     local last=''
     while read -r -u 3 on role member below; do
         policy_of "$on"
@@ -160,9 +244,12 @@ grant_roles() {
         if [ -n "$holds" ]; then
             say exists "$role on $what to $member"
         else
-            condition=$(wanted condition "$bucket" "$below")
+            condition=()
+            if [ "$on" != job ]; then # Cloud Run has no conditions
+                condition=("--condition=$(wanted condition "$bucket" "$below")")
+            fi
             change grant granted "$role on $what to $member" "${group[@]}" add-iam-policy-binding "${target[@]}" \
-                --role="$role" --member="$member" --condition="$condition"
+                --role="$role" --member="$member" "${condition[@]}"
         fi
     done 3< <(roles)
 }
@@ -210,10 +297,20 @@ LINES
 
 main() {
     while [ $# -gt 0 ]; do
+        if [ "$1" = --alert-email ]; then
+            [ $# -ge 2 ] || die "$1 needs a value: $usage"
+            [[ $2 =~ ^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,190}$ ]] || die "$1 is $(quoted "$2"): expected an e-mail address"
+            alert_email=$2
+            shift 2
+            continue
+        fi
         common_argument "$@"
         shift "$taken"
     done
     prepare
+    if [ -n "$supervisor_job" ]; then
+        apis+=(cloudscheduler monitoring run)
+    fi
     enable_apis
     number=$(project_number)
     make_accounts
@@ -222,8 +319,15 @@ main() {
     make_pool
     make_provider
     make_role
+    if [ -n "$supervisor_job" ]; then
+        make_supervisor
+        make_schedule
+    fi
     grant_roles
     admit_agents
+    if [ -n "$supervisor_job" ]; then
+        make_alert
+    fi
     tell_github
 }
 

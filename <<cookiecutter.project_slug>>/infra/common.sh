@@ -70,7 +70,9 @@ prepare() {
         read -r bucket
         read -r prefix
         read -r training_account
+        read -r supervisor_job
     } <<<"$settings"
+    [ "$supervisor_job" != github ] || supervisor_job=''
     if [ -z "$repository_id" ] && [ -z "$owner_id" ]; then
         ids=$(repository_ids)
         read -r repository_id owner_id repository <<<"$ids"
@@ -88,6 +90,8 @@ prepare() {
     name=github-$repository_id
     made_by="Made by infra/bootstrap.sh for the GitHub repository $repository_id"
     ci_account=$name@$project.iam.gserviceaccount.com
+    supervisor_account=supervisor-$repository_id@$project.iam.gserviceaccount.com
+    scheduler_account=scheduler-$repository_id@$project.iam.gserviceaccount.com
     jobs_role=github_$repository_id
     registry=$region-docker.pkg.dev/$project/$name
 }
@@ -169,10 +173,21 @@ images roles/artifactregistry.writer $ci any
 training roles/iam.serviceAccountUser $ci any
 ci roles/iam.workloadIdentityUser principalSet://iam.googleapis.com/$pool/attribute.repository_id/$repository_id any
 TABLE
+    [ -n "$supervisor_job" ] || return 0
+    local supervisor=serviceAccount:$supervisor_account
+    cat <<TABLE
+project projects/$project/roles/$jobs_role $supervisor any
+bucket roles/storage.objectViewer $supervisor any
+bucket roles/storage.objectUser $supervisor $prefix/
+training roles/iam.serviceAccountUser $supervisor any
+supervisor roles/iam.serviceAccountUser $ci any
+job roles/run.developer $ci any
+job roles/run.invoker serviceAccount:$scheduler_account any
+TABLE
 }
 
 # Sets $group, $target and $what: the gcloud words for the policy of one resource in that table.
-policy_of() { # project | bucket | images | training | ci
+policy_of() { # project | bucket | images | training | ci | supervisor | job
     case $1 in
     project) group=(projects) target=("$project") what="project $project" ;;
     bucket) group=(storage buckets) target=("gs://$bucket") what="bucket gs://$bucket" ;;
@@ -183,6 +198,12 @@ policy_of() { # project | bucket | images | training | ci
         ;;
     training) group=(iam service-accounts) target=("$training_account" "--project=$project") what="account $training_account" ;;
     ci) group=(iam service-accounts) target=("$ci_account" "--project=$project") what="account $ci_account" ;;
+    supervisor)
+        group=(iam service-accounts)
+        target=("$supervisor_account" "--project=$project")
+        what="account $supervisor_account"
+        ;;
+    job) group=(run jobs) target=("$supervisor_job" "--project=$project" "--region=$region") what="job $supervisor_job" ;;
     esac
 }
 

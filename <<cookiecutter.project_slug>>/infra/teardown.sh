@@ -20,8 +20,40 @@ remove_pool() {
 }
 
 find_accounts() {
-    present=$(look "$training_account|$made_by"$'\n'"$ci_account|$made_by" iam service-accounts list \
+    local account
+    accounts=("$ci_account" "$training_account")
+    [ -z "$supervisor_job" ] || accounts+=("$supervisor_account" "$scheduler_account")
+    present=$(look "$(printf "%s|$made_by\n" "${accounts[@]}")" iam service-accounts list \
         --project="$project" --format='value[separator="|"](email,description)')
+}
+
+# Another project that uses these accounts has its own jobs.
+remove_supervisor() {
+    local listed found id
+    local at=("$supervisor_job" "--project=$project")
+    listed=$(look "$supervisor_job" scheduler jobs list --project="$project" --location="$region" --format='value(name.basename())')
+    remove "schedule $supervisor_job" "$listed" scheduler jobs delete "${at[@]}" "--location=$region"
+    listed=$(look "$supervisor_job" run jobs list --project="$project" --region="$region" --format='value(metadata.name)')
+    remove "job $supervisor_job" "$listed" run jobs delete "${at[@]}" "--region=$region"
+    for found in policies channels; do
+        listed=$(look "$found $supervisor_job" alpha monitoring "$found" list --project="$project" \
+            --format='value[separator=" "](name,displayName)' | awk -v name="$supervisor_job" '$2 == name { print $1 }')
+        [ -n "$listed" ] || say gone "alert $found $supervisor_job"
+        while read -r -u 3 id; do # an address that changed left a second channel
+            change delete deleted "alert $found $supervisor_job" alpha monitoring "$found" delete "$id" --project="$project"
+        done 3< <(printf '%s' "${listed:+$listed$'\n'}")
+    done
+    listed=$(look "$supervisor_job-paused" logging metrics list --project="$project" --format='value(name)')
+    at[0]=$supervisor_job-paused
+    remove "metric $supervisor_job-paused" "$listed" logging metrics delete "${at[@]}"
+}
+
+remove() { # WHAT LISTED GROUP KIND delete NAME ...
+    if grep -qxF "$6" <<<"$2"; then
+        change delete deleted "$1" "${@:3}"
+    else
+        say gone "$1"
+    fi
 }
 
 is_there() { # ADDRESS
@@ -84,7 +116,7 @@ is_to_go() { # ON MEMBER
 
 remove_accounts() {
     local account
-    for account in "$ci_account" "$training_account"; do
+    for account in "${accounts[@]}"; do
         if is_ours "$account"; then
             change delete deleted "account $account" iam service-accounts delete "$account" --project="$project"
         elif is_there "$account"; then
@@ -164,6 +196,7 @@ main() {
     find_bucket
     refuse_while_runs_are_open
     remove_pool
+    [ -z "$supervisor_job" ] || remove_supervisor
     revoke_roles
     remove_accounts
     remove_registry

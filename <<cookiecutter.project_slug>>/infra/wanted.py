@@ -33,7 +33,7 @@ Json = Mapping[str, Any]
 
 
 def settings(path: str) -> list[str]:
-    """Return project, region, bucket, prefix and training account."""
+    """Return project, region, bucket, prefix, training account, and the job of Cloud Run or `github`."""
     cloud = load(Path(path)).cloud
     account = re.fullmatch(
         r"[a-z][a-z0-9-]{4,28}[a-z0-9]@([a-z0-9-]+)\.iam\.gserviceaccount\.com", cloud.service_account
@@ -43,7 +43,8 @@ def settings(path: str) -> list[str]:
             f'cloud.service_account is "{cloud.service_account}": expected an account of {cloud.project} '
             f"with 6 to 30 characters before the @, or no such key"
         )
-    return [cloud.project, cloud.regions[0], cloud.bucket, cloud.prefix, cloud.service_account]
+    job = cloud.supervisor_job.name if cloud.supervisor_job else "github"
+    return [cloud.project, cloud.regions[0], cloud.bucket, cloud.prefix, cloud.service_account, job]
 
 
 def permissions(path: str) -> list[str]:
@@ -51,7 +52,10 @@ def permissions(path: str) -> list[str]:
     calls = [f"customJobs.{verb}" for verb in ("cancel", "create", "get", "list")]
     if load(Path(path)).registry.model_id != "none":
         calls += [f"models.{verb}" for verb in ("get", "list", "update", "upload")]
-    return [",".join(f"aiplatform.{one}" for one in calls)]
+    called = [f"aiplatform.{one}" for one in calls]
+    if load(Path(path)).cloud.supervisor_job:  # Cloud Scheduler grants roles on projects only
+        called += [f"cloudscheduler.jobs.{verb}" for verb in ("enable", "get", "pause")]
+    return [",".join(called)]
 
 
 def days(found: Settings) -> int:
@@ -163,6 +167,68 @@ def role(permissions: str, described: Json) -> list[str]:
     return [] if sorted(described.get("includedPermissions", ())) == permissions.split(",") else ["differs"]
 
 
+def job(name: str, account: str, listed: list[Json]) -> list[str]:
+    """Return the state of the Cloud Run job: `absent`, `differs`, or nothing if it is right."""
+    for found in listed:
+        if found["metadata"]["name"] == name:
+            task = found["spec"]["template"]["spec"]["template"]["spec"]
+            is_limited = (task.get("maxRetries"), int(task.get("timeoutSeconds", 0))) == (0, 540)
+            memory = task["containers"][0].get("resources", {}).get("limits", {}).get("memory")
+            same = is_limited and memory == "512Mi" and task.get("serviceAccountName") == account
+            return [] if same else ["differs"]
+    return ["absent"]
+
+
+def schedule(name: str, cron: str, uri: str, account: str, listed: list[Json]) -> list[str]:
+    """Return the state of the Cloud Scheduler job, whether it is paused or not."""
+    for found in listed:
+        if found["name"].endswith(f"/jobs/{name}"):
+            target = found.get("httpTarget", {})
+            present = found["schedule"], target.get("uri"), target.get("oauthToken", {}).get("serviceAccountEmail")
+            return [] if present == (cron, uri, account) else ["differs"]
+    return ["absent"]
+
+
+def alert(name: str, channel: str, policy_file: str, listed: list[Json]) -> list[str]:
+    """Return `absent`, the id of a policy that differs, or nothing. Write `policy_file`."""
+    metric = "run_googleapis_com:job_completed_execution_count"
+    executions = f'{metric}{{monitored_resource="cloud_run_job",job_name="{name}"'
+    paused = f"logging_googleapis_com:user_{re.sub('[^a-z0-9]', '_', name)}_paused"
+    failed = f'sum(increase({executions},result="failed"}}[5m])) > 0'
+    missing = (
+        f'sum(increase({executions},result="succeeded"}}[1h])) > 0'
+        f' unless sum(increase({executions},result="succeeded"}}[15m])) > 0'
+        f' unless sum(increase({paused}{{monitored_resource="cloud_scheduler_job"}}[1h])) > 0'
+    )
+    policy: dict[str, Any] = {
+        "displayName": name,
+        "combiner": "OR",
+        "conditions": [
+            {
+                "displayName": title,
+                "conditionPrometheusQueryLanguage": {"query": query, "duration": "0s", "evaluationInterval": "60s"},
+            }
+            for title, query in (("a reconcile failed", failed), ("no reconcile for 15 minutes", missing))
+        ],
+        "notificationChannels": [channel],
+        "documentation": {"content": "See docs/operations.md: A run does not move.", "mimeType": "text/markdown"},
+    }
+    Path(policy_file).write_text(json.dumps(policy), encoding="utf-8")
+    for found in listed:
+        if found["displayName"] == name:
+            return [] if _has(found, policy) else [str(found["name"])]
+    return ["absent"]
+
+
+def _has(found: Any, wanted: Any) -> bool:
+    """Return whether `found` has everything that is wanted; Google adds names and times."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(_has(found.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return isinstance(found, list) and len(found) == len(wanted) and all(map(_has, found, wanted))
+    return bool(found == wanted)
+
+
 def condition(bucket_name: str, below: str) -> list[str]:
     """Return the condition of a role as gcloud takes it: objects below these names only, `None` for `any`."""
     expression = _expression(bucket_name, below)
@@ -187,9 +253,12 @@ def granted(role_name: str, member: str, bucket_name: str, below: str, policy: J
 
 ANSWERS: Mapping[str, Callable[..., list[str]]] = {
     one.__name__.replace("_", "-"): one
-    for one in (settings, permissions, bucket, cleanup, provider_flags, provider, role, condition, granted)
+    for one in (
+        *(settings, permissions, bucket, cleanup, provider_flags, provider, role),
+        *(job, schedule, alert, condition, granted),
+    )
 }
-READS_INPUT = ("bucket", "cleanup", "provider", "role", "granted")
+READS_INPUT = ("bucket", "cleanup", "provider", "role", "job", "schedule", "alert", "granted")
 
 
 def main(question: str, *arguments: str) -> int:

@@ -6,8 +6,9 @@ import os
 import re
 import runpy
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -17,6 +18,7 @@ from spot.storage.records import manifest
 from spot.storage.records.manifest import Manifest
 from tests.image import base
 from tests.image.engine import Container, Engine, missing
+from tests.machinery.spot_toml import GOOD
 from tests.paths import PROJECT
 
 IMAGE = "localhost/trainer"
@@ -24,6 +26,10 @@ OWN = "src/own/__init__.py"
 # A constant: buildah 1.28 takes labels from its cache even if their argument changed.
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "https://github.com/acme/training"
+
+
+class Build(Protocol):
+    def __call__(self, folder: Path, tag: str, target: str | None = None) -> None: ...
 
 
 @pytest.fixture(scope="session")
@@ -35,25 +41,30 @@ def engine() -> Engine:
 
 
 @pytest.fixture(scope="session")
-def build(engine: Engine) -> Callable[[Path, str], None]:
-    """Return a function that builds the project in a folder under a tag."""
+def build(engine: Engine) -> Build:
+    """Return a function that builds the project in a folder under a tag: the trainer, or another target."""
     volumes = base.make(engine)
     index = runpy.run_path(str(PROJECT / "noxfile.py"))["torch_index"]()
-    arguments = {
-        "BUILD": "cpu",
+    given = {
         "TORCH_INDEX": index[-1] if index else "",
         "COMMIT": COMMIT,
         "REPOSITORY": REPOSITORY,
     }
     [pinned] = set(re.findall(r"^FROM (\S+@sha256:[0-9a-f]{64})", (PROJECT / "Dockerfile").read_text(), re.MULTILINE))
     contexts = {pinned: base.BASE}
-    return lambda folder, tag: engine.build(folder, tag, arguments=arguments, volumes=volumes, contexts=contexts)
+
+    def built(folder: Path, tag: str, target: str | None = None) -> None:
+        arguments = given | {"BUILD": "spot" if target else "cpu"}
+        engine.build(folder, tag, arguments=arguments, volumes=volumes, contexts=contexts, target=target)
+
+    return built
 
 
 def copy_sources(folder: Path) -> Path:
     """Copy what an image is built from, with a package of the user's own."""
     for name in ("Dockerfile", ".dockerignore"):
         shutil.copy(PROJECT / name, folder)
+    (folder / "spot.toml").write_text(GOOD, encoding="utf-8")
     for name in ("locks", "src", "task"):
         shutil.copytree(PROJECT / name, folder / name)
     (folder / OWN).parent.mkdir()
@@ -62,7 +73,7 @@ def copy_sources(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def image(build: Callable[[Path, str], None], tmp_path_factory: pytest.TempPathFactory) -> str:
+def image(build: Build, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the tag of the image."""
     build(copy_sources(tmp_path_factory.mktemp("sources")), IMAGE)
     return IMAGE

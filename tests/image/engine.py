@@ -80,6 +80,7 @@ class Engine:
         arguments: Mapping[str, str] | None = None,
         volumes: Sequence[Path] = (),
         contexts: Mapping[str, str] | None = None,
+        target: str | None = None,
     ) -> None:
         """Build an image. Its steps see `volumes` under the same paths; `contexts` replaces images by local tags."""
         self.command(
@@ -87,6 +88,7 @@ class Engine:
             *(word for name, value in (arguments or {}).items() for word in ("--build-arg", f"{name}={value}")),
             *(word for volume in volumes for word in ("--volume", f"{volume}:{volume}:ro")),
             *(f"--build-context={name}=docker-image://{local}" for name, local in (contexts or {}).items()),
+            *(("--target", target) if target else ()),
             *("--tag", tag, str(context)),
             timeout_s=BUILD_S,
         )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.image.conftest import COMMIT, OWN, REPOSITORY, copy_sources
+from tests.image.conftest import COMMIT, OWN, REPOSITORY, Build, copy_sources
 from tests.image.engine import Engine
 from tests.paths import PROJECT
 
@@ -64,9 +63,7 @@ def test_it_is_small(engine: Engine, image: str, capsys: pytest.CaptureFixture[s
     assert size_mb < LARGEST_MB
 
 
-def test_a_changed_task_is_one_new_layer(
-    engine: Engine, image: str, build: Callable[[Path, str], None], tmp_path: Path
-) -> None:
+def test_a_changed_task_is_one_new_layer(engine: Engine, image: str, build: Build, tmp_path: Path) -> None:
     copy_sources(tmp_path)
     with (tmp_path / "task" / "model.py").open("a") as model:
         model.write("# changed\n")

@@ -58,6 +58,11 @@ class Cloud:
     policies: dict[str, Json] = field(default_factory=dict)
     agents: set[str] = field(default_factory=set)
     """Accounts of Google's own services."""
+    jobs: dict[str, Json] = field(default_factory=dict)
+    schedules: dict[str, Json] = field(default_factory=dict)
+    channels: dict[str, Json] = field(default_factory=dict)
+    alerts: dict[str, Json] = field(default_factory=dict)
+    metrics: dict[str, Json] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
     """Names of buckets of other projects."""
     not_yet_known: int = 0
@@ -290,6 +295,110 @@ def _check_member(cloud: Cloud, member: str) -> None:
         raise Refused(400, f"Service account {address} does not exist.")
 
 
+def _jobs(cloud: Cloud, call: Call) -> Json:
+    return {"kind": "JobList", "items": list(cloud.jobs.values())}
+
+
+def _make_job(cloud: Cloud, call: Call) -> Json:
+    return _new(cloud.jobs, call.body["metadata"]["name"], _ready(call.body))
+
+
+def _ready(job: Json) -> Json:
+    return {**job, "metadata": {**job["metadata"], "generation": 1}, "status": _READY}
+
+
+def _job(cloud: Cloud, call: Call, job: str) -> Json:
+    return _found(cloud.jobs, job)
+
+
+def _change_job(cloud: Cloud, call: Call, job: str) -> Json:
+    cloud.jobs[job] = _ready(call.body)
+    return cloud.jobs[job]
+
+
+def _delete_job(cloud: Cloud, call: Call, job: str) -> Json:
+    _found(cloud.jobs, job)
+    del cloud.jobs[job]
+    cloud.policies.pop(job, None)
+    return {"status": "Success"}
+
+
+def _schedules(cloud: Cloud, call: Call) -> Json:
+    return {"jobs": list(cloud.schedules.values())}
+
+
+def _make_schedule(cloud: Cloud, call: Call) -> Json:
+    return _new(cloud.schedules, call.body["name"].rpartition("/")[2], {**call.body, "state": "ENABLED"})
+
+
+def _schedule(cloud: Cloud, call: Call, job: str) -> Json:
+    return _found(cloud.schedules, job)
+
+
+def _change_schedule(cloud: Cloud, call: Call, job: str) -> Json:
+    _found(cloud.schedules, job).update(call.body)
+    return cloud.schedules[job]
+
+
+def _pause_schedule(cloud: Cloud, call: Call, job: str) -> Json:
+    _found(cloud.schedules, job)["state"] = "PAUSED"
+    return cloud.schedules[job]
+
+
+def _delete_schedule(cloud: Cloud, call: Call, job: str) -> Json:
+    _found(cloud.schedules, job)
+    del cloud.schedules[job]
+    return {}
+
+
+def _monitored(cloud: Cloud, call: Call, kind: str) -> Json:
+    return {kind: list(_of_kind(cloud, kind).values())}
+
+
+def _make_monitored(cloud: Cloud, call: Call, kind: str) -> Json:
+    things = _of_kind(cloud, kind)
+    number = str(len(things) + 1)
+    return _new(things, number, {**call.body, "name": f"projects/{PROJECT}/{kind}/{number}"})
+
+
+def _change_monitored(cloud: Cloud, call: Call, kind: str, number: str) -> Json:
+    _found(_of_kind(cloud, kind), number).update(call.body)
+    return _of_kind(cloud, kind)[number]
+
+
+def _one_monitored(cloud: Cloud, call: Call, kind: str, number: str) -> Json:
+    return _found(_of_kind(cloud, kind), number)
+
+
+def _delete_monitored(cloud: Cloud, call: Call, kind: str, number: str) -> Json:
+    _found(_of_kind(cloud, kind), number)
+    del _of_kind(cloud, kind)[number]
+    return {}
+
+
+def _of_kind(cloud: Cloud, kind: str) -> dict[str, Json]:
+    return cloud.channels if kind == "notificationChannels" else cloud.alerts
+
+
+def _metrics(cloud: Cloud, call: Call) -> Json:
+    return {"metrics": list(cloud.metrics.values())}
+
+
+def _make_metric(cloud: Cloud, call: Call) -> Json:
+    return _new(cloud.metrics, call.body["name"], call.body)
+
+
+def _delete_metric(cloud: Cloud, call: Call, metric: str) -> Json:
+    _found(cloud.metrics, metric)
+    del cloud.metrics[metric]
+    return {}
+
+
+_READY = {"conditions": [{"type": "Ready", "status": "True"}], "observedGeneration": 1}
+_JOBS = rf"/apis/run.googleapis.com/v1/namespaces/{PROJECT}/jobs"
+_LOCATION = rf"/v1/projects/{PROJECT}/locations/us-central1"
+_MONITORED = rf"/v3/projects/{PROJECT}/(?P<kind>notificationChannels|alertPolicies)"
+_METRICS = rf"/v2/projects/{PROJECT}/metrics"
 _ACCOUNT = r"/v1/projects/[^/]+/serviceAccounts/(?P<resource>[^/:]+)"
 _REGISTRY = rf"/v1/projects/{PROJECT}/locations/us-central1/repositories"
 _ROLES = rf"/v1/projects/{PROJECT}/roles"
@@ -334,6 +443,27 @@ ROUTES: list[tuple[str, Callable[..., Json]]] = [
     (rf"POST {_ACCOUNT}:setIamPolicy", _set_policy),
     (rf"GET {_REGISTRY}/(?P<resource>[^/:]+):getIamPolicy", _policy),
     (rf"POST {_REGISTRY}/(?P<resource>[^/:]+):setIamPolicy", _set_policy),
+    (rf"GET {_JOBS}", _jobs),
+    (rf"POST {_JOBS}", _make_job),
+    (rf"GET {_JOBS}/(?P<job>[^/:]+)", _job),
+    (rf"PUT {_JOBS}/(?P<job>[^/:]+)", _change_job),
+    (rf"DELETE {_JOBS}/(?P<job>[^/:]+)", _delete_job),
+    (rf"GET {_LOCATION}/jobs/(?P<resource>[^/:]+):getIamPolicy", _policy),
+    (rf"POST {_LOCATION}/jobs/(?P<resource>[^/:]+):setIamPolicy", _set_policy),
+    (rf"GET {_LOCATION}/jobs", _schedules),
+    (rf"POST {_LOCATION}/jobs", _make_schedule),
+    (rf"GET {_LOCATION}/jobs/(?P<job>[^/:]+)", _schedule),
+    (rf"PATCH {_LOCATION}/jobs/(?P<job>[^/:]+)", _change_schedule),
+    (rf"POST {_LOCATION}/jobs/(?P<job>[^/:]+):pause", _pause_schedule),
+    (rf"DELETE {_LOCATION}/jobs/(?P<job>[^/:]+)", _delete_schedule),
+    (rf"GET {_MONITORED}", _monitored),
+    (rf"POST {_MONITORED}", _make_monitored),
+    (rf"GET {_MONITORED}/(?P<number>[^/:]+)", _one_monitored),
+    (rf"PATCH {_MONITORED}/(?P<number>[^/:]+)", _change_monitored),
+    (rf"DELETE {_MONITORED}/(?P<number>[^/:]+)", _delete_monitored),
+    (rf"GET {_METRICS}", _metrics),
+    (rf"POST {_METRICS}", _make_metric),
+    (rf"DELETE {_METRICS}/(?P<metric>[^/:]+)", _delete_metric),
     (r"GET /storage/v1/b/(?P<resource>[^/]+)/iam", _policy),
     (r"PUT /storage/v1/b/(?P<resource>[^/]+)/iam", _set_policy),
 ]

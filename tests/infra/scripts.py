@@ -12,7 +12,10 @@ from pathlib import Path
 from tests.machinery.spot_toml import GOOD
 from tests.paths import PROJECT
 
-APIS = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "IAM", "SERVICEUSAGE")
+APIS = (
+    *("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "CLOUDSCHEDULER"),
+    *("IAM", "LOGGING", "MONITORING", "SERVICEUSAGE"),
+)
 APIS_NEEDED = {
     f"{api}.googleapis.com"
     for api in (
@@ -20,6 +23,7 @@ APIS_NEEDED = {
         *("iamcredentials", "logging", "serviceusage", "storage", "sts"),
     )
 }
+APIS_OF_CLOUD_RUN = {f"{api}.googleapis.com" for api in ("cloudscheduler", "monitoring", "run")}
 TOOLS = ("awk", "bash", "cat", "dirname", "grep", "head", "mktemp", "rm", "sleep")
 """Every program that the scripts call besides gcloud, gh and python3."""
 IDS = ("--repository-id", "22", "--owner-id", "11")
@@ -103,6 +107,11 @@ class Project:
             **kept,
             **overrides,
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": f"{self.cloud_url}/storage/v1/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_RUN": "http://run.invalid/",
+            # gcloud puts the region before the host of Cloud Run, which only a proxy can answer then.
+            "http_proxy": self.cloud_url,
+            "no_proxy": "",
+            "NO_PROXY": "",
             "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
             "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
             "CLOUDSDK_CONFIG": str(self.folder / "gcloud"),

@@ -91,6 +91,11 @@ SUPERVISORS = [
 FOREIGN = ["-2/checkpoints/r/writer.json", "-2/runs/open/r.json", "x"]
 
 
+@pytest.fixture
+def supervisor(grants: list[Grant]) -> list[Grant]:
+    return [grant for grant in grants if grant.member.startswith("serviceAccount:supervisor-22@")]
+
+
 @pytest.mark.parametrize("permission", ["create", "delete", "update"])
 def test_the_training_account_writes_checkpoints_models_and_logs_of_this_project_only(
     training: list[Grant], permission: str
@@ -99,9 +104,12 @@ def test_the_training_account_writes_checkpoints_models_and_logs_of_this_project
     assert {name for name in (*SUPERVISORS, *FOREIGN) if may(training, permission, name)} == set()
 
 
-def test_ci_writes_everything_of_this_project_and_nothing_else(ci: list[Grant]) -> None:
-    assert {name for name in (*TRAININGS, *SUPERVISORS) if not may(ci, "create", name)} == set()
-    assert {name for name in FOREIGN if may(ci, "create", name)} == set()
+def test_ci_and_the_supervisor_write_everything_of_this_project_and_nothing_else(
+    ci: list[Grant], supervisor: list[Grant]
+) -> None:
+    for granted in (ci, supervisor):
+        assert {name for name in (*TRAININGS, *SUPERVISORS) if not may(granted, "create", name)} == set()
+        assert {name for name in FOREIGN if may(granted, "create", name)} == set()
 
 
 def test_both_read_and_list_the_bucket(training: list[Grant], ci: list[Grant]) -> None:

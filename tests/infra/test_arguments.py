@@ -83,7 +83,17 @@ def test_all_mistakes_in_the_settings_are_reported_at_once(tmp_path: Path) -> No
     assert project.run("bootstrap.sh", *IDS).err.count("\n") == 2
 
 
-@pytest.mark.parametrize("script", ["bootstrap.sh", "teardown.sh --delete-data"])
+@pytest.mark.parametrize("address", ["", "ml", "a@b c", "$(touch x)@acme.example", "a@b\n", "-x@"])
+def test_an_address_that_is_none_is_refused_in_one_line(project: Project, address: str) -> None:
+    called = project.program("gcloud")
+    ended = project.run("bootstrap.sh", "--alert-email", address, *IDS)
+    assert ended.code == 2
+    assert ended.err.startswith("bootstrap.sh: --alert-email is ")
+    assert ended.err.count("\n") == 1
+    assert not called.exists()
+
+
+@pytest.mark.parametrize("script", ["bootstrap.sh --alert-email ml@acme.example", "teardown.sh --delete-data"])
 def test_a_dry_run_calls_nothing_and_shows_every_command(project: Project, script: str) -> None:
     called = project.program("gcloud")
     ended = project.run(*shlex.split(script), "--dry-run", *IDS)
@@ -91,7 +101,7 @@ def test_a_dry_run_calls_nothing_and_shows_every_command(project: Project, scrip
     assert not called.exists()
     done = [line for line in ended.lines if line.startswith("would ")]
     commands = [line for line in ended.lines if line.startswith("gcloud ")]
-    assert len(done) == len(commands) == (18 if script == "bootstrap.sh" else 12)
+    assert len(done) == len(commands) == (33 if script.startswith("bootstrap.sh") else 19)
 
 
 def test_a_dry_run_needs_no_gcloud(project: Project) -> None:

@@ -13,13 +13,18 @@ import pytest
 
 from tests.infra.cloud import Cloud
 from tests.infra.cloud_server import served
-from tests.infra.scripts import APIS_NEEDED, IDS, Ended, Project
+from tests.infra.scripts import APIS_NEEDED, APIS_OF_CLOUD_RUN, IDS, Ended, Project
+from tests.machinery.spot_toml import changed
 from tests.paths import PROJECT
 
 pytestmark = pytest.mark.infra
 
 CI = "github-22@acme-ml.iam.gserviceaccount.com"
 TRAINING = "training@acme-ml.iam.gserviceaccount.com"
+SUPERVISOR = "supervisor-22@acme-ml.iam.gserviceaccount.com"
+SCHEDULER = "scheduler-22@acme-ml.iam.gserviceaccount.com"
+EMAIL = ("--alert-email", "ml@acme.example")
+JOB = "spot-churn"
 NEIGHBOUR = f"my-{TRAINING}"
 AGENT, SECOND_AGENT = (f"service-4711@gcp-sa-aiplatform{kind}.iam.gserviceaccount.com" for kind in ("", "-cc"))
 BUCKET = "acme-ml-training"
@@ -56,11 +61,21 @@ ROLES = {
     (CI, "roles/iam.workloadIdentityUser", WORKFLOWS, ""),
     ("github-22", "roles/artifactregistry.reader", f"serviceAccount:{AGENT}", ""),
 }
+ROLES_OF_CLOUD_RUN = {
+    ("acme-ml", JOBS_ROLE, f"serviceAccount:{SUPERVISOR}", ""),
+    (BUCKET, "roles/storage.objectViewer", f"serviceAccount:{SUPERVISOR}", ""),
+    (BUCKET, "roles/storage.objectUser", f"serviceAccount:{SUPERVISOR}", below("")),
+    (TRAINING, "roles/iam.serviceAccountUser", f"serviceAccount:{SUPERVISOR}", ""),
+    (SUPERVISOR, "roles/iam.serviceAccountUser", f"serviceAccount:{CI}", ""),
+    (JOB, "roles/run.developer", f"serviceAccount:{CI}", ""),
+    (JOB, "roles/run.invoker", f"serviceAccount:{SCHEDULER}", ""),
+}
 WIDER = (BUCKET, "roles/storage.objectUser", f"serviceAccount:{TRAINING}", below(""))
 """A manual change of a role's condition."""
 THEIR_RULE = {"action": {"type": "Delete"}, "condition": {"age": 5, "matchesPrefix": ["tmp/"]}}
 THEIRS = f"{BUCKET}/others/a"
 MADE_BY = "Made by infra/bootstrap.sh for the GitHub repository {}"
+DEPLOYED = f"us-central1-docker.pkg.dev/acme-ml/github-22/supervisor@sha256:{7:064d}"
 SOMEBODY = ("acme-ml", "roles/viewer", "user:somebody@example.com", "")
 
 
@@ -100,19 +115,19 @@ def fresh(world: World) -> Step:
     """Bootstrap while a new account has not propagated."""
     world.project.program("sleep")
     world.cloud.not_yet_known = 1
-    return world.step("bootstrap.sh")
+    return world.step("bootstrap.sh", *EMAIL)
 
 
 @pytest.fixture(scope="module")
 def after_a_job(world: World, fresh: Step) -> Step:  # noqa: ARG001  # the step before
     """Bootstrap after the first job, which has created the second agent."""
     world.cloud.agents.add(SECOND_AGENT)
-    return world.step("bootstrap.sh")
+    return world.step("bootstrap.sh", *EMAIL)
 
 
 @pytest.fixture(scope="module")
 def again(world: World, after_a_job: Step) -> Step:  # noqa: ARG001
-    return world.step("bootstrap.sh")
+    return world.step("bootstrap.sh", *EMAIL)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +148,12 @@ def repaired(world: World, again: Step) -> Step:  # noqa: ARG001
     for binding in cloud.policies[BUCKET]["bindings"]:
         if TRAINING in binding["members"][0]:
             binding.get("condition", {})["expression"] = below("")
-    return world.step("bootstrap.sh")
+    task = cloud.jobs[JOB]["spec"]["template"]["spec"]["template"]["spec"]
+    task["containers"][0]["resources"]["limits"]["memory"] = "128Mi"
+    task["containers"][0]["image"] = DEPLOYED
+    cloud.schedules[JOB] |= {"schedule": "0 * * * *", "state": "ENABLED"}
+    cloud.alerts["1"]["conditions"][1:] = []
+    return world.step("bootstrap.sh", *EMAIL)
 
 
 @pytest.fixture(scope="module")
@@ -167,14 +187,43 @@ def still_gone(world: World, gone: Step, refused: Step) -> Step:  # noqa: ARG001
 
 def test_each_account_gets_its_roles_and_nothing_else(fresh: Step) -> None:
     assert fresh.ended.code == 0, fresh.ended.err
-    assert fresh.cloud.roles() == ROLES | {SOMEBODY}
+    assert fresh.cloud.roles() == ROLES | ROLES_OF_CLOUD_RUN | {SOMEBODY}
+
+
+def test_cloud_run_reconciles_once_with_its_own_account_when_the_scheduler_starts_it(fresh: Step) -> None:
+    task = fresh.cloud.jobs[JOB]["spec"]["template"]["spec"]["template"]["spec"]
+    assert task["serviceAccountName"] == SUPERVISOR
+    assert (task["maxRetries"], task["timeoutSeconds"]) == (0, "540")
+    assert task["containers"][0]["resources"]["limits"] == {"cpu": "1", "memory": "512Mi"}
+    schedule = fresh.cloud.schedules[JOB]
+    assert (schedule["schedule"], schedule["state"]) == ("*/3 * * * *", "PAUSED")
+    target = schedule["httpTarget"]
+    assert target["oauthToken"]["serviceAccountEmail"] == SCHEDULER
+    assert target["uri"] == f"https://run.googleapis.com/v2/projects/acme-ml/locations/us-central1/jobs/{JOB}:run"
+
+
+def test_an_e_mail_reports_a_failed_or_missing_reconcile_unless_the_schedule_was_paused(fresh: Step) -> None:
+    [alert], [channel] = fresh.cloud.alerts.values(), fresh.cloud.channels.values()
+    assert channel["labels"] == {"email_address": EMAIL[1]}
+    assert alert["notificationChannels"] == [channel["name"]]
+    failed, missing = (one["conditionPrometheusQueryLanguage"]["query"] for one in alert["conditions"])
+    assert f'job_name="{JOB}",result="failed"' in failed
+    assert f'job_name="{JOB}",result="succeeded"}}[15m]' in missing
+    assert "unless sum(increase(logging_googleapis_com:user_spot_churn_paused{" in missing
+    [metric] = fresh.cloud.metrics.values()
+    assert metric["name"] == f"{JOB}-paused"
+    assert metric["filter"] == (
+        f'protoPayload.methodName:"CloudScheduler.PauseJob" AND protoPayload.resourceName:"/jobs/{JOB}"'
+    )
 
 
 def test_ci_may_call_what_the_client_of_vertex_ai_calls_and_nothing_else(fresh: Step) -> None:
     client = (PROJECT / "src/spot/google/vertex.py").read_text(encoding="utf-8")
     called = set(re.findall(r"\b(cancel|create|get|list|update|delete)_custom_jobs?\b", client))
     role = fresh.cloud.custom_roles["github_22"]
-    assert role["includedPermissions"] == [f"aiplatform.customJobs.{verb}" for verb in sorted(called)]
+    jobs = [f"aiplatform.customJobs.{verb}" for verb in sorted(called)]
+    schedules = [f"cloudscheduler.jobs.{verb}" for verb in ("enable", "get", "pause")]
+    assert role["includedPermissions"] == jobs + schedules
 
 
 def test_github_is_let_in_by_the_numbers_of_one_repository(fresh: Step) -> None:
@@ -218,7 +267,7 @@ def test_old_images_go_and_the_newest_stay(fresh: Step) -> None:
 
 
 def test_the_apis_are_on(fresh: Step) -> None:
-    assert fresh.cloud.services == APIS_NEEDED
+    assert fresh.cloud.services == APIS_NEEDED | APIS_OF_CLOUD_RUN
 
 
 def test_an_account_that_is_not_known_yet_is_waited_for(world: World, fresh: Step) -> None:
@@ -260,12 +309,20 @@ def test_a_changed_resource_is_repaired_and_no_other_is_touched(again: Step, rep
         f"POST {POOL}/providers/github:undelete",
         f"PATCH {POOL}/providers/github",
         "PATCH /v1/projects/acme-ml/roles/github_22",
+        f"PUT /apis/run.googleapis.com/v1/namespaces/acme-ml/jobs/{JOB}",
+        f"PATCH /v1/projects/acme-ml/locations/us-central1/jobs/{JOB}",
         "POST /v1/projects/acme-ml:setIamPolicy",
         f"PUT /storage/v1/b/{BUCKET}/iam",
+        "PATCH /v3/projects/acme-ml/alertPolicies/1",
     ]
     assert repaired.cloud.roles() == again.cloud.roles() | {WIDER}
     assert repaired.cloud.custom_roles == again.cloud.custom_roles
     assert repaired.cloud.registries == again.cloud.registries
+    assert repaired.cloud.alerts == again.cloud.alerts
+    assert repaired.cloud.schedules[JOB] == again.cloud.schedules[JOB] | {"state": "ENABLED"}
+    [container] = repaired.cloud.jobs[JOB]["spec"]["template"]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == DEPLOYED
+    assert container["resources"]["limits"]["memory"] == "512Mi"
     assert repaired.cloud.providers == again.cloud.providers
     assert repaired.cloud.buckets[BUCKET]["softDeletePolicy"] == {"retentionDurationSeconds": "0"}
 
@@ -303,6 +360,8 @@ def test_no_account_no_role_and_no_image_of_ours_is_left(gone: Step) -> None:
     assert gone.cloud.accounts.keys() == {NEIGHBOUR}
     assert gone.cloud.roles() == {SOMEBODY}
     assert gone.cloud.registries == {}
+    left = gone.cloud
+    assert [left.jobs, left.schedules, left.alerts, left.channels, left.metrics] == [{}] * 5
 
 
 def test_a_bucket_that_is_empty_then_is_deleted_too(gone: Step) -> None:
@@ -315,8 +374,15 @@ def test_a_second_teardown_changes_nothing(still_gone: Step) -> None:
     assert still_gone.changes == []
     assert [line.split(":")[0] for line in still_gone.ended.lines] == [
         "gone identity pool github-22",
+        f"gone schedule {JOB}",
+        f"gone job {JOB}",
+        f"gone alert policies {JOB}",
+        f"gone alert channels {JOB}",
+        f"gone metric {JOB}-paused",
         f"gone account {CI}",
         f"gone account {TRAINING}",
+        f"gone account {SUPERVISOR}",
+        f"gone account {SCHEDULER}",
         "gone images us-central1-docker.pkg.dev/acme-ml/github-22",
         "kept bucket gs",
         "kept APIs",
@@ -330,9 +396,29 @@ def test_what_is_stored_stays_without_delete_data(still_gone: Step) -> None:
 
 
 @pytest.mark.usefixtures("world")
+def test_with_github_as_its_home_nothing_of_cloud_run_is_set_up_and_every_second_run_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    cloud = Cloud()
+    with served(cloud) as url:
+        settings = changed("cloud.supervisor", '"github"')
+        world = World(Project.at(tmp_path, settings=settings, cloud_url=url), cloud)
+        first, second = world.step("bootstrap.sh"), world.step("bootstrap.sh")
+        down, still = (world.step("teardown.sh", "--yes", "--delete-data") for _ in range(2))
+    assert [step.ended.code for step in (first, second, down, still)] == [0, 0, 0, 0]
+    assert first.cloud.roles() == ROLES
+    assert first.cloud.services == APIS_NEEDED
+    assert all("cloudscheduler" not in one for one in first.cloud.custom_roles["github_22"]["includedPermissions"])
+    assert second.changes == still.changes == []
+    assert [down.cloud.accounts, down.cloud.buckets, down.cloud.registries] == [{}] * 3
+
+
+@pytest.mark.usefixtures("world")
 def test_a_bucket_of_another_owner_stops_the_script_with_googles_message(tmp_path: Path) -> None:
     cloud = Cloud(
-        services=set(APIS_NEEDED), accounts={name: {"email": name} for name in (TRAINING, CI)}, taken={BUCKET}
+        services=APIS_NEEDED | APIS_OF_CLOUD_RUN,
+        accounts={name: {"email": name} for name in (TRAINING, CI, SUPERVISOR, SCHEDULER)},
+        taken={BUCKET},
     )
     with served(cloud) as url:
         ended = Project.at(tmp_path, cloud_url=url).run("bootstrap.sh", *IDS)

@@ -14,7 +14,7 @@ from tests.paths import PROJECT as SOURCE
 from tests.paths import REPOSITORY
 
 PROJECT = SOURCE.name
-RENDERED = (".github/workflows/retrain.yml", "README.md", "spot.toml")
+RENDERED = (".github/workflows/retrain.yml", ".github/workflows/supervise.yml", "README.md", "spot.toml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,6 +88,7 @@ REFUSED = {
         "bucket/folder",
     ],
     "gpu": ["TPU_V5", "nvidia_l4", "NVIDIA_L4 "],
+    "supervisor": ["laptop", "GitHub", "cloud-run "],
     "schedule": [
         "17 3 * *",
         "17 3 * * 1 2026",
@@ -131,6 +132,7 @@ ACCEPTED = {
     "regions": ["us-central1", "us-central1, europe-west4", "northamerica-northeast2,asia-southeast1"],
     "bucket": ["abc", "a" * 63, "team.models_2026-a", "1.2.3", "0-0"],
     "gpu": ["none", "NVIDIA_TESLA_T4", "NVIDIA_A100_80GB"],
+    "supervisor": ["cloud-run", "github"],
     "schedule": [
         "* * * * *",
         "0 0 1 1 0",
@@ -164,6 +166,7 @@ def arrived(**answers: str) -> dict[str, object]:
         "regions": section["cloud"]["regions"],
         "bucket": section["cloud"]["bucket"],
         "gpu": section["machine"]["accelerator"],
+        "supervisor": section["cloud"]["supervisor"],
         "schedule": schedule,
     }
 
@@ -229,7 +232,7 @@ PLAIN = st.text("abz019-_.,:*/ '\"\\<>$#%{}\n", max_size=70)
 @given(
     st.one_of(
         NEARLY_VALID,
-        st.tuples(st.sampled_from(sorted(set(REFUSED) - {"gpu"})), st.one_of(st.text(), PLAIN)),
+        st.tuples(st.sampled_from(sorted(set(REFUSED) - {"gpu", "supervisor"})), st.one_of(st.text(), PLAIN)),
     )
 )
 def test_any_text_is_either_refused_by_name_or_arrives_as_given(pair: tuple[str, str]) -> None:
@@ -271,7 +274,7 @@ def test_a_refused_answer_leaves_nothing_behind(
 
 
 def test_every_bad_answer_is_reported_at_once(bake: Bake, capfd: pytest.CaptureFixture[str]) -> None:
-    bad = {name: values[0] for name, values in REFUSED.items() if name != "gpu"}
+    bad = {name: values[0] for name, values in REFUSED.items() if name not in {"gpu", "supervisor"}}
 
     with pytest.raises(FailedHookException):
         bake(**bad)

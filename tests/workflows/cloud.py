@@ -35,6 +35,7 @@ project = "acme-ml"
 regions = ["us-central1", "us-east4"]
 bucket = "{bucket}"
 prefix = "{prefix}"
+supervisor = "{supervisor}"
 [machine]
 type = "g2-standard-8"
 accelerator = "NVIDIA_L4"
@@ -58,18 +59,20 @@ class Cloud:
     """The URL of the emulator."""
     uri: str
     """The prefix of all objects in its bucket."""
+    supervisor: str = "github"
 
     @property
     def settings(self) -> str:
         """Return the spot.toml of a project of this cloud."""
         bucket, prefix = self.uri.removeprefix("gs://").split("/", 1)
-        return SETTINGS.format(bucket=bucket, prefix=prefix)
+        return SETTINGS.format(bucket=bucket, prefix=prefix, supervisor=self.supervisor)
 
     @property
     def environ(self) -> dict[str, str]:
         """Return the variables that point a process to these services."""
         return {
             "GITHUB_API_URL": self.github.url,
+            "GOOGLEAPIS_ENDPOINT": f"{self.registry.url}/{{api}}",
             "GITHUB_REPOSITORY": REPOSITORY,
             "NO_GCE_CHECK": "true",
             "REGISTRY_ENDPOINT": self.registry.url,
@@ -145,9 +148,9 @@ class Cloud:
         complete(self._store("models"), run.id, datetime.now(UTC), found)
         finish(self.vertex.jobs, self._job())
 
-    def push(self, commit: str, digest: str) -> None:
+    def push(self, commit: str, digest: str, image: str = "trainer") -> None:
         """Add an image of this commit to the registry."""
-        path = f"/v2/{IMAGES.partition('/')[2]}/trainer/manifests/{commit}"
+        path = f"/v2/{IMAGES.partition('/')[2]}/{image}/manifests/{commit}"
         self.registry.answers[path] = Answer(headers={"Docker-Content-Digest": digest})
 
     def _job(self) -> str:

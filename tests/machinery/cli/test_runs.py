@@ -238,6 +238,7 @@ def test_the_doctor_ends_with_what_it_found(desk: Desk) -> None:
     chosen = {
         "project": SETTINGS.cloud.project,
         "bucket": SETTINGS.cloud.bucket,
+        "prefix": SETTINGS.cloud.prefix,
         "service_account": SETTINGS.cloud.service_account,
     }
     desk.settings({f"cloud.{key}": f'"{value}"' for key, value in {**chosen, "image": SETTINGS.cloud.image}.items()})

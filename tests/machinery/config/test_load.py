@@ -61,6 +61,7 @@ WRONG = [
     ("cloud.image", '"trainer"', "'trainer'", "HOST/PATH"),
     ("cloud.image", '"h.dev/p/r/t@sha256:abc"', "'h.dev/p/r/t@sha256:abc'", "64 hexadecimal digits"),
     ("cloud.image", '"h.dev/p q"', "'h.dev/p q'", "HOST/PATH"),
+    ("cloud.supervisor", '"laptop"', "'laptop'", '"cloud-run" or "github"'),
     ("machine.type", '"g2"', "'g2'", "a machine type of Compute Engine"),
     ("machine.type", '"G2-Standard-8"', "'G2-Standard-8'", "a machine type of Compute Engine"),
     ("machine.accelerator", '"nvidia_l4"', "'nvidia_l4'", "a GPU by its name in Vertex AI"),

@@ -96,7 +96,7 @@ def test_the_terms_have_defaults_for_all_that_is_not_written() -> None:
         provisioning_timeout=timedelta(minutes=30),
         expected_start=timedelta(minutes=15),
         worst_start=timedelta(minutes=25),
-        reconcile_interval=timedelta(minutes=15),
+        reconcile_interval=timedelta(minutes=5),
         max_checkpoint_interval=timedelta(minutes=10),
         reserve=timedelta(minutes=60),
         max_preemptions=None,
@@ -122,6 +122,7 @@ def test_the_terms_have_defaults_for_all_that_is_not_written() -> None:
         ("expected_start_minutes", "2", "expected_start", timedelta(minutes=2)),
         ("worst_start_minutes", "3", "worst_start", timedelta(minutes=3)),
         ("reconcile_interval_minutes", "4", "reconcile_interval", timedelta(minutes=4)),
+        ("reconcile_interval_minutes", '"auto"', "reconcile_interval", timedelta(minutes=5)),
         ("max_checkpoint_interval_minutes", "0.5", "max_checkpoint_interval", timedelta(seconds=30)),
         ("hand_over", "false", "hand_over", False),
         ("reserve_minutes", "5", "reserve", timedelta(minutes=5)),
@@ -331,7 +332,23 @@ ANSWERS = {
     "project_slug": "churn",
     "_machines": "g2-standard-8",
     "gpu": "NVIDIA_L4",
+    "supervisor": "cloud-run",
 }
+
+
+def test_with_github_the_interval_is_what_github_delivers_and_cloud_run_has_no_job() -> None:
+    settings = parse(changed("cloud.supervisor", '"github"'), "spot.toml")
+    assert settings.policy_config().reconcile_interval == timedelta(hours=5)
+    assert settings.cloud.supervisor_job is None
+
+
+@pytest.mark.parametrize(
+    ("prefix", "name"), [("churn", "churn"), ("ml/Churn_2.x", "ml-churn-2-x"), ("a" * 200, "a" * 40), ("a./-b", "a-b")]
+)
+def test_the_job_of_cloud_run_has_the_name_of_the_prefix(prefix: str, name: str) -> None:
+    cloud = parse(GOOD, "spot.toml").cloud.model_copy(update={"prefix": prefix})
+    assert cloud.supervisor_job
+    assert cloud.supervisor_job.path == f"projects/acme-ml/locations/us-central1/jobs/spot-{name}"
 
 
 def test_the_projects_own_settings_have_no_mistakes() -> None:

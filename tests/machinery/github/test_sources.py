@@ -61,8 +61,11 @@ def test_a_renamed_file_is_another_source(checkout: Path) -> None:
 
 
 def test_the_files_are_those_that_the_build_copies() -> None:
-    copied = re.findall(r"^COPY (?!--from)(\S+)", (PROJECT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    text = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
+    supervisor = text[text.index("AS supervisor") : text.index("AS sources")]
+    copied = re.findall(r"^COPY (?!--from)(\S+)", text.replace(supervisor, ""), re.MULTILINE)
     assert copied == ["locks/${BUILD}.txt", "src", "task"]
+    kept = re.findall(r"! -name (\S+)", text)
+    assert kept == ["__init__.py", "core", "storage", "trainer"]
     rules = (PROJECT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    spot = ["!src/spot/__init__.py", "!src/spot/core", "!src/spot/storage", "!src/spot/trainer"]
-    assert rules[1:] == ["*", "!locks", "!src", "src/*.md", "src/spot/*", *spot, "!task", "**/__pycache__"]
+    assert rules[1:] == ["*", "!locks", "!spot.toml", "!src", "src/*.md", "!task", "**/__pycache__"]

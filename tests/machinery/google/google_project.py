@@ -13,6 +13,7 @@ from spot.config.load import parse
 from spot.config.settings import Settings
 from spot.google import registry, rest
 from tests.machinery.google.google_server import Answer, GoogleServer, google_server
+from tests.machinery.google.supervisor_job import SupervisorJobs
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 ACCOUNT = "trainer@my-project.iam.gserviceaccount.com"
@@ -45,6 +46,8 @@ MANIFEST = "/v2/my-project/images/trainer/manifests"
 READERS = "/artifactregistry/v1/projects/my-project/locations/us-central1/repositories/images:getIamPolicy"
 MACHINE_TYPES = "/compute/compute/v1/projects/my-project/aggregated/machineTypes"
 ACCELERATOR_TYPES = "/compute/compute/v1/projects/my-project/aggregated/acceleratorTypes"
+OBJECTS = f"{BUCKET}/o"
+JOB = "projects/my-project/locations/us-central1/jobs/spot-churn"
 METRICS = (
     "/serviceusage/v1beta1/projects/my-project/services/aiplatform.googleapis.com/consumerQuotaMetrics/"
     "aiplatform.googleapis.com%2Fcustom_model_training_"
@@ -57,10 +60,8 @@ def settings_with(table: str = "cloud", **values: object) -> Settings:
 
 
 def services(*off: str) -> Answer:
-    names = [
-        f"{name}.googleapis.com"
-        for name in ("aiplatform", "artifactregistry", "cloudbilling", "compute", "iam", "storage")
-    ]
+    known = ("aiplatform", "artifactregistry", "cloudbilling", "cloudscheduler", "compute", "iam", "run", "storage")
+    names = [f"{name}.googleapis.com" for name in known]
     states = {name: "DISABLED" if name in off else "ENABLED" for name in names}
     found = [
         {"name": f"projects/123/services/{name}", "config": {"name": name}, "state": state, "parent": "projects/123"}
@@ -129,5 +130,7 @@ def google_project() -> Iterator[GoogleServer]:
             f"{METRICS}preemptible_cpus": metric(8),
             f"{METRICS}nvidia_l4_gpus": metric(4),
             f"{METRICS}g2_cpus": metric(-1),
+            OBJECTS: Answer({"kind": "storage#objects"}),
         }
+        SupervisorJobs(server, JOB)
         yield server

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,6 +36,7 @@ class Asked:
     path: str
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
+    body: str = ""
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class GoogleServer:
     """What is there: for each path one answer, or several in turn of which the last one stays."""
 
     url: str
-    answers: dict[str, Answer | list[Answer]] = field(default_factory=dict)
+    answers: dict[str, Answer | list[Answer] | Callable[[Asked], Answer]] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     everywhere: Answer | None = None
     """Given for every path instead."""
@@ -51,6 +52,8 @@ class GoogleServer:
     def answer(self, asked: Asked) -> Answer:
         self.asked.append(asked)
         found = self.everywhere or self.answers.get(asked.path) or refusal(404, f"Not found: {asked.path}")
+        if not isinstance(found, Answer | list):
+            return found(asked)
         if isinstance(found, list):
             return found.pop(0) if len(found) > 1 else found[0]
         return found
@@ -107,13 +110,15 @@ def google_server() -> Iterator[GoogleServer]:
             self._reply()
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self._reply()
+            self._reply(self.rfile.read(int(self.headers["Content-Length"])).decode())
 
-        def _reply(self) -> None:
+        def do_PATCH(self) -> None:
+            self.do_POST()
+
+        def _reply(self, sent: str = "") -> None:
             parts = urlsplit(self.path)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            asked = Asked(method=self.command, path=parts.path, query=parse_qs(parts.query), headers=headers)
+            asked = Asked(method=self.command, path=parts.path, query=parse_qs(parts.query), headers=headers, body=sent)
             answer = served.answer(asked)
             if answer is HANG_UP:
                 self.close_connection = True

@@ -348,7 +348,7 @@ def test_a_deadline_that_cannot_be_met_is_refused_with_its_numbers(desk: Desk, s
 
 def test_work_for_more_than_one_job_of_seven_days_needs_time_to_start_them_all(desk: Desk) -> None:
     line = refused(desk, "--deadline-hours", "193", "--work-hours", "192")
-    assert "192.0 h of work and up to 78 min for an on-demand start, in 193.0 h" in line
+    assert "192.0 h of work and up to 68 min for an on-demand start, in 193.0 h" in line
 
 
 def test_an_unreachable_deadline_is_accepted_with_force_and_a_warning(desk: Desk) -> None:

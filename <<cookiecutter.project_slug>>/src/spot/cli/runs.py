@@ -25,11 +25,16 @@ from spot.core.tables import facts
 from spot.google import console_urls
 from spot.policy.slack import Slack
 from spot.storage.base import Store
+from spot.storage.records import reconciles
 from spot.storage.records.codec import encode
+from spot.storage.records.reconciles import Home
 from spot.supervisor import preflight, service
 from spot.supervisor.reconcile import PassResult, Supervisor, describe
 from spot.supervisor.service import RunsResult
 from spot.supervisor.submit import SubmitOptions, SubmitPlan
+
+CLOUD_RUN = "CLOUD_RUN_JOB"
+"""Environment variable that Cloud Run sets in its jobs."""
 
 
 def submit(options: Namespace) -> int:
@@ -58,7 +63,9 @@ def _submit(options: Namespace, planned: SubmitPlan) -> int:
 
 
 def reconcile(options: Namespace) -> int:
-    return _show(options, service.reconcile(_supervisor(options), options.run))
+    """Reconcile once. An open run is no failed execution of the Cloud Run job, which an e-mail reports."""
+    code = _show(options, service.reconcile(_supervisor(options), options.run))
+    return Exit.DONE if code is Exit.AGAIN and CLOUD_RUN in os.environ else code
 
 
 def watch(options: Namespace) -> int:
@@ -75,14 +82,18 @@ def watch(options: Namespace) -> int:
 
 def status(options: Namespace) -> int:
     settings = load(options.settings)
-    result = service.status(service.ledger_of(settings), service.status_reader(settings), options.run)
+    ledger = service.ledger_of(settings)
+    result = service.status(ledger, service.status_reader(settings), options.run)
     now = _now()
     values = [
         {**(run_values(one.run, one.seen, now) if one.run else {"id": one.run_id}), "problem": one.problem}
         for one in result.runs
     ]
     document = {"runs": values} if options.run is None else values[0]
-    console.show(document, [run_tables.runs(result.runs, now, alone=options.run is not None)], options.json)
+    gaps, interval = reconciles.read(ledger.store), settings.policy_config().reconcile_interval
+    slower = gaps.slower(settings.cloud.supervisor, interval)
+    parts = [run_tables.runs(result.runs, now, alone=options.run is not None), *([slower] if slower else [])]
+    console.show(document, parts, options.json)
     return result.exit_code
 
 
@@ -121,7 +132,8 @@ def overrides(options: Namespace) -> SubmitOptions:
 
 
 def _supervisor(options: Namespace) -> Supervisor:
-    return service.supervisor_of(load(options.settings), SystemClock(), _publish)
+    home = Home.CLOUD_RUN if CLOUD_RUN in os.environ else Home.LOCAL
+    return service.supervisor_of(load(options.settings), SystemClock(), _publish, home)
 
 
 def _publish(run: Run, seen: Observation, store: Store, models: Store, now: datetime) -> None:

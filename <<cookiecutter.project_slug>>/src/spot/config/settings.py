@@ -9,9 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from spot.config import training
 from spot.core import fields, typed
 from spot.core.run import Machine, PolicyConfig, Spec, Strategy
+from spot.google.cloud_run import SupervisorJob
 from spot.google.machine_types import wrong_accelerator, wrong_count
 from spot.pricing import quotes
 from spot.pricing.table import PriceTable, beside, packaged
+from spot.storage.records.reconciles import Home, interval
 
 _STRICT: Final = ConfigDict(frozen=True, extra="forbid", strict=True, regex_engine="python-re")
 """No conversions: a number in quotes is a mistake. Each description states what is allowed."""
@@ -71,6 +73,7 @@ class CloudSettings(BaseModel):
         default="",
     )
     """Empty: submit names the image."""
+    supervisor: Literal["cloud-run", "github"] = Field("cloud-run", description='"cloud-run" or "github"')
 
     @field_validator("regions")
     @classmethod
@@ -83,6 +86,11 @@ class CloudSettings(BaseModel):
     @classmethod
     def _default_account(cls, address: str, info: ValidationInfo) -> str:
         return address or f"training@{info.data.get('project')}.iam.gserviceaccount.com"
+
+    @property
+    def supervisor_job(self) -> SupervisorJob | None:
+        is_there = self.supervisor == Home.CLOUD_RUN and not self.bucket.startswith("/")
+        return SupervisorJob.of(self.project, self.regions[0], self.prefix) if is_there else None
 
 
 class MachineSettings(BaseModel):
@@ -133,7 +141,7 @@ class PolicySettings(BaseModel):
     provisioning_timeout_minutes: Minutes = 30
     expected_start_minutes: Minutes = 15
     worst_start_minutes: Minutes = 25
-    reconcile_interval_minutes: Minutes = 15
+    reconcile_interval_minutes: Minutes | Literal["auto"] = _word_or("auto", "a number from 0.01 to 10080")
     max_checkpoint_interval_minutes: Minutes = 10
     save_seconds: Annotated[float, _number(86_400)] | Literal["unknown"] = _word_or(
         "unknown", "a number from 0.01 to 86400"
@@ -251,7 +259,7 @@ class Settings(BaseModel):
             provisioning_timeout=timedelta(minutes=stated.provisioning_timeout_minutes),
             expected_start=timedelta(minutes=stated.expected_start_minutes),
             worst_start=timedelta(minutes=stated.worst_start_minutes),
-            reconcile_interval=timedelta(minutes=stated.reconcile_interval_minutes),
+            reconcile_interval=interval(self.cloud.supervisor, stated.reconcile_interval_minutes),
             max_checkpoint_interval=timedelta(minutes=stated.max_checkpoint_interval_minutes),
             saved_share=0.0,
             reserve=timedelta(minutes=stated.reserve_minutes),

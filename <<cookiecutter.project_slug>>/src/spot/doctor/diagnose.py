@@ -10,7 +10,7 @@ from itertools import chain
 from urllib.parse import quote
 
 from spot.config.settings import Settings
-from spot.doctor import bucket, live, machine, quota
+from spot.doctor import bucket, live, machine, quota, supervisor
 from spot.doctor.finding import Finding, Status, failed, find, ok, unknown, warning
 from spot.google import registry, rest
 from spot.google.rest import GoogleApi, GoogleApiError
@@ -32,7 +32,7 @@ class _Check:
 
 
 def diagnose(settings: Settings, *, sleep: Sleep = time.sleep) -> list[Finding]:
-    """Return findings on credentials, project, APIs, bucket, account, image, machine and quota."""
+    """Return findings on credentials, project, APIs, bucket, account, supervisor, image, machine and quota."""
     credentials, api = _credentials(sleep)
     checks = _checks(settings, sleep)
     if api is None:
@@ -64,6 +64,7 @@ def _checks(settings: Settings, sleep: Sleep) -> list[_Check]:
         _Check(name="APIs", role=usage_viewer, make=_services),
         _Check(name=bucket.NAME, role="roles/storage.legacyBucketReader", on=on_bucket, make=bucket.check),
         _Check(name="service account", role="roles/iam.serviceAccountViewer", make=_service_account),
+        _Check(name=supervisor.NAME, role="roles/cloudscheduler.viewer", make=supervisor.check),
         *image,
         _Check(name=machine.NAME, role="roles/compute.viewer", make=machine.check),
         *quotas,
@@ -120,7 +121,8 @@ def _project(api: GoogleApi, settings: Settings) -> list[Finding]:
 
 def _services(api: GoogleApi, settings: Settings) -> list[Finding]:
     check, parent = "APIs", f"projects/{quote(settings.cloud.project, safe='')}"
-    wanted = [f"{service}.googleapis.com" for service in SERVICES]
+    services = SERVICES + (("cloudscheduler", "run") if settings.cloud.supervisor_job else ())
+    wanted = [f"{service}.googleapis.com" for service in services]
     names = [f"{parent}/services/{service}" for service in wanted]
     answer = api.get("serviceusage", f"v1/{parent}/services:batchGet", {"names": names})
     enabled = {one["name"].rpartition("/")[2] for one in answer.get("services", ()) if one["state"] == "ENABLED"}
@@ -128,7 +130,7 @@ def _services(api: GoogleApi, settings: Settings) -> list[Finding]:
     if off:
         fix = f"gcloud services enable {' '.join(off)} --project={settings.cloud.project}"
         return [failed(check, f"not enabled: {', '.join(off)}", fix)]
-    return [ok(check, f"enabled: {', '.join(SERVICES)}")]
+    return [ok(check, f"enabled: {', '.join(services)}")]
 
 
 def _service_account(api: GoogleApi, settings: Settings) -> list[Finding]:

@@ -72,11 +72,18 @@ def due(runs: Sequence[Run], issues: Iterable[Issue], promoted: Collection[str] 
 
 
 def report(
-    runs: Sequence[Run], github: GitHub, now: datetime, *, workflow_run: str, promoted: Collection[str] = ()
+    runs: Sequence[Run],
+    github: GitHub,
+    now: datetime,
+    *,
+    workflow_run: str,
+    promoted: Collection[str] = (),
+    pace: str = "",
 ) -> tuple[Run, ...]:
     """Open and close the issues that are due, and return the runs that failed or are at risk among the opened ones.
 
-    `workflow_run` is the URL of this workflow run. With issues disabled, the failed workflow run is the only report.
+    `workflow_run` is the URL of this workflow run, and `pace` a note on late reconciles.
+    With issues disabled, the failed workflow run is the only report.
     """
     found = due(runs, github.issues(), promoted)
     for issue in found.to_close:
@@ -88,7 +95,7 @@ def report(
             ("model", ": promote its model?", found.to_ask),
         ):
             for run in due_runs:
-                github.open_issue(f"Retraining {run.id}{title}", body(run, now, workflow_run, kind=kind))
+                github.open_issue(f"Retraining {run.id}{title}", body(run, now, workflow_run, kind=kind, pace=pace))
     except IssuesOff:
         return ()
     return found.to_open + found.to_alarm
@@ -100,12 +107,13 @@ def _model(issue: Issue) -> str | None:
     return found[2] if found and found[1] == "model" else None
 
 
-def body(run: Run, now: datetime, workflow_run: str, *, kind: str = "run") -> str:
+def body(run: Run, now: datetime, workflow_run: str, *, kind: str = "run", pace: str = "") -> str:
     """Return the body of an issue. The mark that identifies it comes first, so that no cut removes it."""
     why = run.decisions[-1].reason if run.decisions else "no recorded reason"
     parts = [
         f"<!-- spot {kind} {run.id} -->",
         f"Seen by [this workflow run]({workflow_run}). Log: `spot logs {run.id}`. The checkpoints are kept.",
+        *([pace] if pace else []),
         state(run, None, why, now),
         _advice(run, kind),
     ]

@@ -7,11 +7,11 @@ from pathlib import Path
 FILES = ("Dockerfile", ".dockerignore", "locks/cpu.txt", "locks/cuda.txt")
 OMITTED = ("src/*.md", "src/spot/*")
 KEPT = ("src/spot/__init__.py", "src/spot/core/*", "src/spot/storage/*", "src/spot/trainer/*")
-"""As in .dockerignore."""
+"""As in .dockerignore and the stage `sources` of the Dockerfile."""
 
 
 def digest(project: Path) -> str:
-    """Return the SHA-256 of the names and contents of the files that the build copies into the image."""
+    """Return the SHA-256 of the names and contents of the files that the build copies into the trainer's image."""
     paths = [project / name for name in FILES] + [
         path for top in ("src", "task") for path in (project / top).rglob("*")
     ]

@@ -19,19 +19,19 @@ from spot.config.settings import Settings
 from spot.core.clock import SystemClock
 from spot.core.errors import Exit, SpotError
 from spot.core.fields import terminal
+from spot.core.history import Condition
 from spot.core.run import Observation, Run, RunState
-from spot.github import issues, sources, summary
+from spot.github import images, issues, sources, summary
 from spot.github.api import GitHub, GitHubError
-from spot.google import registry
-from spot.google.machine_types import build_for
 from spot.promotion.rule import GateVerdict
 from spot.storage.base import Store
-from spot.storage.records import champion
+from spot.storage.records import champion, reconciles
 from spot.storage.records.champion import Champion
 from spot.storage.records.ledger import Ledger
 from spot.storage.records.reconciles import Home
 from spot.supervisor import service
 from spot.supervisor.resume import resumed_id
+from spot.supervisor.service import RunsResult
 from spot.supervisor.submit import SubmitError, SubmitOptions, SubmitPlan
 
 RETRAIN, SUPERVISE, KEEP_ALIVE = "retrain.yml", "supervise.yml", "keep-alive.yml"
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger(name).setLevel(logging.ERROR)
     verbs = {
         "find-image": find_image,
+        "deploy": deploy,
         "retrain": retrain,
         "supervise": supervise,
         "promote": promote,
@@ -71,18 +72,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def find_image() -> int:
-    """Output the name and build of this commit's image, and its digest if the registry has it."""
-    name = f"{_needed('GCP_ARTIFACT_REPOSITORY')}/trainer"
-    wanted = registry.parse(f"{name}:{_needed('GITHUB_SHA')}")
-    found = ""
+    """Output names and build of this commit's images, and their digests if the registry has them."""
+    lines = images.outputs(load(SETTINGS), _needed("GCP_ARTIFACT_REPOSITORY"), _needed("GITHUB_SHA"))
+    _append("GITHUB_OUTPUT", "\n".join(lines))
+    return Exit.DONE
+
+
+def deploy() -> int:
+    """Give the Cloud Run job the supervisor of this commit. Without an answer it keeps its image."""
     try:
-        found = f"{name}@{registry.ask_registry(wanted)}"
-    except registry.ImageNotChecked:
-        raise
-    except registry.ImageError:
-        print(f"{wanted} does not exist yet: building it")
-    build = build_for(load(SETTINGS).machine().accelerator, Path("locks"))
-    _append("GITHUB_OUTPUT", f"host={wanted.host}\nname={name}\nimage={found}\nbuild={build}")
+        images.deploy(load(SETTINGS), _needed("IMAGE"))
+    except SpotError as error:
+        if error.exit_code is not Exit.AGAIN:
+            raise
+        _annotate("warning", str(error))
     return Exit.DONE
 
 
@@ -123,7 +126,8 @@ def _planned(settings: Settings, options: SubmitOptions, resumes: str, now: date
 def supervise() -> int:
     """Reconcile the open runs once. Fail if a run failed, or if a person must act."""
     github = GitHub.of_this_workflow()
-    supervisor = service.supervisor_of(load(SETTINGS), SystemClock(), _publish, home=Home.GITHUB)
+    settings = load(SETTINGS)
+    supervisor = service.supervisor_of(settings, SystemClock(), _publish, home=Home.GITHUB)
     result, now = service.reconcile(supervisor), datetime.now(UTC)
     _append("GITHUB_STEP_SUMMARY", summary.reconciled(result, now))
     made = [(one.run_id, decision) for one in result.runs for decision in one.actions]
@@ -138,7 +142,7 @@ def supervise() -> int:
     for line in alarms:
         _annotate("error", line)
     notable = [one.run for one in result.runs if one.run and (one.run.alarms or not one.is_open)]
-    failed = _report(supervisor.ledger, notable, github, now)
+    failed = _report(supervisor.ledger, notable, github, now, _pace(settings, supervisor.ledger, result), settings)
     _switch_off_if_idle(supervisor.ledger, github)
     for run_id in failed:
         _annotate("error", f"run {run_id} has failed, or its deadline is at risk: spot status {run_id}")
@@ -206,16 +210,33 @@ def _run_id(github: GitHub) -> str:
     return f"{github.created_at(number):%Y%m%d-%H%M%S}-gh{number}"
 
 
-def _report(ledger: Ledger, notable: Sequence[Run], github: GitHub, now: datetime) -> list[str]:
-    """Open and close issues once a run has ended or has alarms, or none is open. Return what is new."""
+def _pace(settings: Settings, ledger: Ledger, result: RunsResult) -> str:
+    """Return what an issue says about the times of reconciles, if they come later than configured."""
+    home, parts = settings.cloud.supervisor, list[str]()
+    if home == Home.CLOUD_RUN and any(
+        alarm.condition is Condition.RECONCILE_INTERVAL for one in result.runs for alarm in one.alarms
+    ):
+        parts.append("Cloud Run has stopped: this workflow reconciled as its backup. `spot doctor` says why.")
+    if slower := reconciles.read(ledger.store).slower(home, settings.policy_config().reconcile_interval):
+        parts.append(f"{slower.capitalize()}.")
+    return " ".join(parts)
+
+
+def _report(
+    ledger: Ledger, notable: Sequence[Run], github: GitHub, now: datetime, pace: str, settings: Settings
+) -> list[str]:
+    """Open and close issues once a run has ended or has alarms, or none is open. Return what is new.
+
+    Cloud Run also closes runs, and opens no issue.
+    """
     failed = {run.id for run in notable if run.state is RunState.FAILED}
-    if notable or not ledger.open_ids():
+    if notable or settings.cloud.supervisor_job or not ledger.open_ids():
         closed, unreadable = issues.recent(ledger, now)
         for reason in unreadable:
             _annotate("warning", reason)
         runs = {run.id: run for run in [*closed, *notable]}
         promoted = {one.run for one in _champion(ledger).promotions}
-        opened = issues.report([*runs.values()], github, now, workflow_run=_this_run(), promoted=promoted)
+        opened = issues.report([*runs.values()], github, now, workflow_run=_this_run(), promoted=promoted, pace=pace)
         failed |= {run.id for run in opened}
     return sorted(failed)
 

@@ -1,4 +1,4 @@
-"""Call Google's REST APIs with GET: credentials, retries, and a fix for each refusal."""
+"""Call Google's REST APIs: credentials, retries, and a fix for each refusal."""
 
 import contextlib
 import os
@@ -74,8 +74,14 @@ class GoogleApi:
 
         With a `body` it is sent by POST, as searches are.
         """
+        return self.call("POST" if body else "GET", api, path, params=params, body=body)
+
+    def call(
+        self, method: str, api: str, path: str, *, params: Params | None = None, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Send `body` as JSON and return the JSON object of the answer. Raises `GoogleApiError`."""
         url = f"{self._endpoint.replace('{api}', api)}/{path}"
-        response = send(self._session, "POST" if body else "GET", url, sleep=self._sleep, params=params, body=body)
+        response = send(self._session, method, url, sleep=self._sleep, params=params, body=body)
         if not response.ok:
             raise refusal(api, response)
         answer = None

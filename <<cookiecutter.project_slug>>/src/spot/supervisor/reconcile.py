@@ -18,6 +18,7 @@ from spot.core.errors import Exit, PermissionDenied, SpotError, TemporarilyUnava
 from spot.core.fields import one_line
 from spot.core.history import Alarm
 from spot.core.run import Attempt, Cancel, Decision, Observation, Outcome, Run, RunState
+from spot.google.cloud_run import SupervisorJob
 from spot.google.vertex import JobClient, RequestRejected
 from spot.policy import termination
 from spot.policy.alarms import new_alarms
@@ -36,10 +37,8 @@ from spot.supervisor.training_status import TrainingStatus
 
 CREATE_WITHIN = timedelta(minutes=2)
 """An intent older than this is no longer sent by the supervisor that recorded it."""
-MOST_TURNS = 100
-"""More turns in one reconcile mean that the policy and the cloud chase each other."""
-SETTLE_EVERY_S = 5.0
-"""Seconds between two looks at an attempt that is ending, see `SETTLE`."""
+MOST_TURNS = 100  # more mean that the policy and the cloud chase each other
+SETTLE_EVERY_S = 5.0  # between two looks at an attempt that is ending, see `SETTLE`
 
 _log = logging.getLogger(__name__)
 
@@ -88,11 +87,12 @@ class Supervisor:
     """Show the champion elsewhere; return why that failed. Idempotent."""
     check: Callable[[Run], object] = lambda run: None  # noqa: ARG005
     """Raise `SpotError` for a run that the settings do not allow, before any request for it."""
+    job: SupervisorJob | None = None
 
     def reconcile(self, run_ids: Sequence[str] | None = None) -> list[PassResult]:
         """Advance these runs, or every open run. Raises `SpotError` if they cannot be listed."""
         run_ids = self.ledger.open_ids() if run_ids is None else run_ids
-        before = reconciles.read(self.ledger.store) if run_ids else {}
+        before = reconciles.read(self.ledger.store).runs if run_ids else {}
         results = [self.reconcile_run(run_id, before.get(run_id)) for run_id in run_ids]
         if open_ids := [one.run_id for one in results if one.is_open]:
             reconciles.write(self.ledger.store, open_ids, self.clock.now(), self.home)

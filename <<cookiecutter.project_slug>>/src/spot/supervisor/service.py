@@ -15,7 +15,7 @@ from spot.core.clock import Clock
 from spot.core.errors import Exit, SpotError, TemporarilyUnavailable
 from spot.core.history import CancelRequest
 from spot.core.run import Observation, Run, RunState
-from spot.google import console_urls
+from spot.google import cloud_run, console_urls
 from spot.google.vertex import VertexJobs
 from spot.promotion import settle
 from spot.promotion.mirror import mirror
@@ -124,6 +124,7 @@ def supervisor_of(settings: Settings, clock: Clock, publish: Publish, home: Home
         settle=lambda run, now: settle.settle(ledger.store, models, run.id, settings.gate, now),
         mirror=lambda: mirror(ledger.store, settings),
         check=lambda run: pinned.check(run, settings),
+        job=settings.cloud.supervisor_job,
     )
 
 
@@ -149,6 +150,8 @@ def submit(supervisor: Supervisor, plan: SubmitPlan) -> SubmitResult:
             f"{error}; whether run {run_id} was recorded is unknown",
             fix=f"submit again with --run {run_id}, which cannot start a second run",
         ) from error
+    finally:
+        cloud_run.switch(supervisor.job, on=True)
     return SubmitResult(plan=plan, reconciled=_reconciled(supervisor, [run_id])[0])
 
 
@@ -177,7 +180,7 @@ def status(ledger: Ledger, reader: TrainingStatus, run_id: str | None = None) ->
         found = [PassResult(run_id=run_id, run=ledger.find(run_id).run)]
     else:
         found = [_found(ledger, PassResult(run_id=one)) for one in ledger.open_ids()]
-    last = reconciles.read(ledger.store)
+    last = reconciles.read(ledger.store).runs
     return RunsResult(runs=tuple(replace(_seen(one, reader), reconciled=last.get(one.run_id)) for one in found))
 
 
@@ -271,7 +274,10 @@ def _request_cancel(supervisor: Supervisor, run_id: str, by: str) -> Run:
 
 
 def _reconciled(supervisor: Supervisor, run_ids: Sequence[str]) -> tuple[PassResult, ...]:
-    return tuple(_found(supervisor.ledger, one) for one in supervisor.reconcile(run_ids))
+    results = tuple(_found(supervisor.ledger, one) for one in supervisor.reconcile(run_ids))
+    is_open, is_backup = any(one.is_open for one in results), supervisor.home is Home.GITHUB
+    cloud_run.follow(supervisor.job, supervisor.ledger.open_ids, is_open=is_open, is_backup=is_backup)
+    return results
 
 
 def _found(ledger: Ledger, result: PassResult) -> PassResult:

@@ -22,7 +22,7 @@ from spot.policy.offers import Offers
 from spot.policy.slack import Slack
 from spot.pricing.quotes import age_warning, described, quotes
 from spot.storage.factory import open_store
-from spot.storage.records import champion
+from spot.storage.records import champion, reconciles
 from spot.storage.records.ledger import OLDEST_ID, Ledger
 from spot.supervisor import data_checks, pinned, preflight
 from spot.supervisor.data_checks import FoundData
@@ -196,9 +196,15 @@ def plan_priced(
     `doubts` are preflight warnings about its data.
     """
     pinned.check(run, settings)
-    policy, notes = run.spec.policy, [preflight.optimism_note(run, settings.folder)]
+    store = open_store(run.spec.root, give_up_s=GIVE_UP_S)
+    gaps, home = reconciles.read(store), settings.cloud.supervisor
+    notes = [preflight.optimism_note(run, settings.folder)]
+    if slower := gaps.slower(home, run.spec.policy.reconcile_interval):
+        run = run.with_policy(reconcile_interval=gaps.usual_gap(home))
+        notes.append(f"{slower}, so that on-demand starts earlier")
+    policy = run.spec.policy
     try:
-        found = champion.read(open_store(run.spec.root, give_up_s=GIVE_UP_S))[0].now
+        found = champion.read(store)[0].now
         run = replace(run, spec=replace(run.spec, champion=found.pin if found else None))
     except SpotError as error:
         notes.append(f"the model is not compared with the one in use: {error}")

@@ -1,0 +1,44 @@
+"""Find the images of a commit, and deploy that of the supervisor."""
+
+from pathlib import Path
+
+from spot.config.settings import Settings
+from spot.core.errors import SpotError
+from spot.google import registry
+from spot.google.machine_types import build_for
+from spot.google.rest import GoogleApi
+
+
+def outputs(settings: Settings, repository: str, commit: str) -> list[str]:
+    """Return lines for `GITHUB_OUTPUT`. An empty image must be built; GitHub as the supervisor's home needs none."""
+    name, supervisor = f"{repository}/trainer", f"{repository}/supervisor" if settings.cloud.supervisor_job else ""
+    return [
+        f"host={registry.parse(name).host}",
+        f"name={name}",
+        f"image={_by_digest(name, commit)}",
+        f"build={build_for(settings.machine().accelerator, Path('locks'))}",
+        f"supervisor_name={supervisor}",
+        f"supervisor={supervisor and _by_digest(supervisor, commit)}",
+    ]
+
+
+def _by_digest(name: str, commit: str) -> str:
+    """Return the image of the commit, empty if the registry has none. Raise `ImageNotChecked` without an answer."""
+    wanted = registry.parse(f"{name}:{commit}")
+    try:
+        return f"{name}@{registry.ask_registry(wanted)}"
+    except registry.ImageNotChecked:
+        raise
+    except registry.ImageError:
+        print(f"{wanted} does not exist yet: building it")
+        return ""
+
+
+def deploy(settings: Settings, image: str) -> None:
+    """Run the image in the Cloud Run job from the next reconcile on. Raise `SpotError`."""
+    if job := settings.cloud.supervisor_job:
+        try:
+            job.deploy(GoogleApi.open(), image)
+        except SpotError as error:
+            message = f"the supervisor was not deployed: {error.message}"
+            raise SpotError(message, fix="bash infra/bootstrap.sh", exit_code=error.exit_code) from error
