@@ -65,7 +65,7 @@ def test_a_picture_has_every_text_and_asks_no_network_for_anything() -> None:
 
 def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
     console.show({"a": [1, None]}, [], as_json=True)
-    assert json.loads(capsys.readouterr().out) == {"a": [1, None]}
+    assert json.loads(capsys.readouterr().out) == {"schema_version": 1, "a": [1, None]}
 
 
 def test_a_closed_pipe_is_raised_to_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:

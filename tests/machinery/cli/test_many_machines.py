@@ -9,6 +9,7 @@ from spot.core.run import Provisioning
 from tests.machinery.desk import WEEKLY, Desk
 
 A2 = {
+    "cloud.regions": '["us-central1", "us-east1"]',
     "machine.type": '"a2-highgpu-8g"',
     "machine.accelerator": '"NVIDIA_TESLA_A100"',
     "machine.accelerator_count": "8",
@@ -69,7 +70,7 @@ def test_a_number_of_gpus_that_the_machine_does_not_have_is_refused(desk: Desk) 
 
 
 def test_prices_and_estimates_are_those_of_all_machines(desk: Desk) -> None:
-    desk.settings({"machine.type": '"g2-standard-24"', "machine.accelerator_count": "2"})
+    desk.settings({"machine.type": '"g2-standard-24"', "machine.accelerator_count": "2", "training.batch-size": "60"})
     alone, hours = (desk.spot(*verb, "--json").json for verb in (("prices",), ("estimate", "--work-hours", "2")))
     desk.settings({"machine.count": "3"})
     together, less = (desk.spot(*verb, "--json").json for verb in (("prices",), ("estimate", "--work-hours", "2")))
