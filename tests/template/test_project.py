@@ -79,6 +79,7 @@ def test_the_settings_hold_the_answers(bake: Bake) -> None:
         regions="europe-west4, us-central1",
         gpu="NVIDIA_TESLA_A100",
         schedule="41 5 * * MON-FRI",
+        supervisor="github",
     )
 
     assert tomllib.loads(project.read("spot.toml")) == {
@@ -88,6 +89,7 @@ def test_the_settings_hold_the_answers(bake: Bake) -> None:
             "regions": ["europe-west4", "us-central1"],
             "bucket": "acme-ml-training",
             "prefix": "churn",
+            "supervisor": "github",
         },
         "machine": {"type": "a2-highgpu-1g", "accelerator": "NVIDIA_TESLA_A100"},
         "policy": {
@@ -111,6 +113,8 @@ def test_the_settings_hold_the_answers(bake: Bake) -> None:
         },
     }
     assert '- cron: "41 5 * * MON-FRI"\n' in project.read(".github/workflows/retrain.yml")
+    assert '- cron: "7-57/10 * * * *"\n' in project.read(".github/workflows/supervise.yml")
+    assert '- cron: "23 * * * *"\n' in bake().read(".github/workflows/supervise.yml")
 
 
 def test_a_project_is_formatted_and_lint_free_as_generated(project: BakedProject) -> None:

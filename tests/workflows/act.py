@@ -75,7 +75,8 @@ class Act:
         payload.write_text(json.dumps({"schedule": cron} if event == "schedule" else {"inputs": dict(inputs or {})}))
         words = [self._program, event, "--workflows", f".github/workflows/{workflow}", "--eventpath", str(payload)]
         words += ["--json", "--pull=false", "--no-cache-server", "--action-offline-mode"]
-        words += ["--platform", "ubuntu-24.04=-self-hosted", "--secret", "GITHUB_TOKEN=a-token-of-github"]
+        words += [f"--platform={runner}=-self-hosted" for runner in ("ubuntu-24.04", "ubuntu-slim")]
+        words += ["--secret", "GITHUB_TOKEN=a-token-of-github"]
         words += [f"--local-repository={action}={stub}" for action, stub in self._stubs().items()]
         words += [f"--env={name}={value}" for name, value in self._environ.items()]
         words += [f"--env=GITHUB_RUN_ID={self._runs}"]

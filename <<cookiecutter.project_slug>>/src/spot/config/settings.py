@@ -13,7 +13,7 @@ from spot.google.cloud_run import SupervisorJob
 from spot.google.machine_types import wrong_accelerator, wrong_count
 from spot.pricing import quotes
 from spot.pricing.table import PriceTable, beside, packaged
-from spot.storage.records.reconciles import Home, interval
+from spot.storage.records.reconciles import interval
 
 _STRICT: Final = ConfigDict(frozen=True, extra="forbid", strict=True, regex_engine="python-re")
 """No conversions: a number in quotes is a mistake. Each description states what is allowed."""
@@ -89,7 +89,7 @@ class CloudSettings(BaseModel):
 
     @property
     def supervisor_job(self) -> SupervisorJob | None:
-        is_there = self.supervisor == Home.CLOUD_RUN and not self.bucket.startswith("/")
+        is_there = self.supervisor == "cloud-run" and not self.bucket.startswith("/")
         return SupervisorJob.of(self.project, self.regions[0], self.prefix) if is_there else None
 
 

@@ -12,13 +12,15 @@ from spot.google.rest import GoogleApi
 def outputs(settings: Settings, repository: str, commit: str) -> list[str]:
     """Return lines for `GITHUB_OUTPUT`. An empty image must be built; GitHub as the supervisor's home needs none."""
     name, supervisor = f"{repository}/trainer", f"{repository}/supervisor" if settings.cloud.supervisor_job else ""
+    image, found = _by_digest(name, commit), supervisor and _by_digest(supervisor, commit)
     return [
         f"host={registry.parse(name).host}",
         f"name={name}",
-        f"image={_by_digest(name, commit)}",
+        f"image={image}",
         f"build={build_for(settings.machine().accelerator, Path('locks'))}",
         f"supervisor_name={supervisor}",
-        f"supervisor={supervisor and _by_digest(supervisor, commit)}",
+        f"supervisor={found}",
+        f"missing={'' if image and (found or not supervisor) else 'yes'}",
     ]
 
 

@@ -213,7 +213,7 @@ def _run_id(github: GitHub) -> str:
 def _pace(settings: Settings, ledger: Ledger, result: RunsResult) -> str:
     """Return what an issue says about the times of reconciles, if they come later than configured."""
     home, parts = settings.cloud.supervisor, list[str]()
-    if home == Home.CLOUD_RUN and any(
+    if home == "cloud-run" and any(
         alarm.condition is Condition.RECONCILE_INTERVAL for one in result.runs for alarm in one.alarms
     ):
         parts.append("Cloud Run has stopped: this workflow reconciled as its backup. `spot doctor` says why.")
