@@ -86,7 +86,7 @@ def test_one_reconcile_starts_the_job_of_a_run_within_the_memory_of_its_job(
         }
         used, done = peak_mb(engine, supervisor, environ)
     assert done.returncode == 0, done.stderr
-    [said] = json.loads(done.stdout)
+    [said] = json.loads(done.stdout)["runs"]
     assert (said["run"], said["state"], said["problem"]) == (run.id, "open", None)
     assert ledger.read(run.id).run.attempts[0].job
     assert reconciles.read(ledger.store).runs[run.id].home is Home.CLOUD_RUN

@@ -101,7 +101,7 @@ def test_a_dry_run_calls_nothing_and_shows_every_command(project: Project, scrip
     assert not called.exists()
     done = [line for line in ended.lines if line.startswith("would ")]
     commands = [line for line in ended.lines if line.startswith("gcloud ")]
-    assert len(done) == len(commands) == (33 if script.startswith("bootstrap.sh") else 19)
+    assert len(done) == len(commands) == (35 if script.startswith("bootstrap.sh") else 22)
 
 
 def test_a_dry_run_needs_no_gcloud(project: Project) -> None:
