@@ -191,10 +191,14 @@ def test_an_account_that_cannot_be_made_is_refused(spot_toml: Path, account: str
         wanted.settings(str(spot_toml))
 
 
-def test_ci_may_change_models_only_where_they_are_registered(spot_toml: Path) -> None:
+def test_ci_may_change_models_and_the_schedule_only_where_the_settings_have_them(spot_toml: Path) -> None:
     jobs = ",".join(f"aiplatform.customJobs.{verb}" for verb in ("cancel", "create", "get", "list"))
+    schedule = ",".join(f"cloudscheduler.jobs.{verb}" for verb in ("enable", "get", "pause"))
+    assert wanted.permissions(str(spot_toml)) == [f"{jobs},{schedule}"]
+    alone = changed("cloud.supervisor", '"github"')
+    spot_toml.write_text(alone, encoding="utf-8")
     assert wanted.permissions(str(spot_toml)) == [jobs]
-    spot_toml.write_text(changed("registry.model_id", '"churn"'), encoding="utf-8")
+    spot_toml.write_text(changed("registry.model_id", '"churn"', alone), encoding="utf-8")
     models = ",".join(f"aiplatform.models.{verb}" for verb in ("get", "list", "update", "upload"))
     assert wanted.permissions(str(spot_toml)) == [f"{jobs},{models}"]
 
@@ -206,4 +210,5 @@ def test_the_settings_come_one_a_line(spot_toml: Path) -> None:
         "acme-ml-training",
         "churn",
         "training@acme-ml.iam.gserviceaccount.com",
+        "spot-churn",
     ]

@@ -95,7 +95,7 @@ def test_a_dry_run_for_people_has_the_same_request_below_the_plan(desk: Desk) ->
     [
         (["--strategy", "spot"], "SPOT", "us-east4"),
         (["--strategy", "on-demand"], "STANDARD", "us-east4"),
-        (["--regions", "us-central1, us-west4"], "SPOT", "us-central1"),
+        (["--regions", "us-central1, us-west1"], "SPOT", "us-central1"),
     ],
 )
 def test_flags_of_submit_go_over_the_settings(desk: Desk, arguments: list[str], strategy: str, region: str) -> None:

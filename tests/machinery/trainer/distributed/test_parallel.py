@@ -67,7 +67,7 @@ def test_a_model_that_cannot_be_sharded_is_replicated_with_plain_names(
     found = spread(model, Parallel.AUTO, precision, ALONE)
     assert isinstance(found, Replicated)
     assert list(found.state_dict()) == names
-    assert re.search(rf"ddp on 1 ranks: .*{reason}", caplog.text)
+    assert re.search(rf"ddp on 1 rank: .*{reason}", caplog.text)
     with pytest.raises(UsageError, match=rf"--parallel fsdp: .*{reason}.*: use --parallel ddp"):
         spread(model, Parallel.FSDP, precision, ALONE)
 
