@@ -15,12 +15,13 @@ from rich.text import Text
 from rich.tree import Tree
 
 from tests.paths import REPOSITORY
-from tests.template.baking import bake
+from tests.template.baking import bake, copy_tracked
 
 BUCKET = "gs://my-project-training/spot-training"
-OLD_PRICES = re.compile(r"prices of \S+ are \d+ days old[^\n]*")
+KEPT = re.compile(r"\S+/kept/project")
+OLD_PRICES = re.compile(r"note +prices of \S+ are \d+ days old.*\n")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-WIDE = 100
+LEAST_COLUMNS = 80
 
 
 def main() -> None:
@@ -28,27 +29,26 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        project = bake(REPOSITORY, Path(scratch)).folder
+        project = bake(copy_tracked(REPOSITORY, Path(scratch) / "template"), Path(scratch)).folder
+        picture(folder / "project.svg", "cookiecutter gh:org/spot-template", tree(project))
         kept, report = Path(scratch) / "kept", Path(scratch) / "report.html"
         rehearsed = run(project, "spot.demo", "--keep", str(kept), "--html", str(report))
         [record] = kept.glob("*/runs/closed/*/*/*.json")
         summary = run(
             project, "spot.cli.main", "report", record.stem, "--settings", str(kept / "spot.toml"), "--markdown"
         )
-        picture(folder / "project.svg", "cookiecutter gh:org/spot-template", tree(project))
         picture(folder / "rehearsal.svg", "spot rehearse", Text(rehearsed))
         picture(folder / "forecast.svg", "spot forecast", Text(run(project, "spot.cli.main", "forecast")))
-        root = str(next(kept.glob("*/runs")).parent)
-        (folder / "summary.md").write_text(summary.replace(root, BUCKET), encoding="utf-8")
-        page = report.read_text(encoding="utf-8").replace(root, BUCKET)
+        (folder / "summary.md").write_text(KEPT.sub(BUCKET, summary), encoding="utf-8")
+        page = report.read_text(encoding="utf-8")
         if not (folder / "report.html").exists() or page != (folder / "report.html").read_text(encoding="utf-8"):
             (folder / "report.html").write_text(page, encoding="utf-8")
             photograph(folder / "report.html", folder / "report.png")
 
 
 def run(project: Path, module: str, *arguments: str) -> str:
-    """Return what a program of the project prints on a terminal of `WIDE` columns."""
-    env = {**os.environ, "PYTHONPATH": str(project / "src"), "COLUMNS": str(WIDE)}
+    """Return what a program of the project prints."""
+    env = {**os.environ, "PYTHONPATH": str(project / "src")}
     command = (sys.executable, "-m", module, *arguments)
     done = subprocess.run(command, cwd=project, env=env, check=True, stdout=subprocess.PIPE, text=True)
     return OLD_PRICES.sub("", done.stdout).strip("\n") + "\n"
@@ -69,7 +69,8 @@ def tree(project: Path) -> Tree:
 
 
 def picture(path: Path, title: str, content: Text | Tree) -> None:
-    console = Console(record=True, width=WIDE, file=StringIO(), force_terminal=True)
+    columns = max(map(len, str(content).splitlines())) if isinstance(content, Text) else 0
+    console = Console(record=True, width=max(columns, LEAST_COLUMNS), file=StringIO(), force_terminal=True)
     console.print(content)
     svg = console.export_svg(title=title, theme=MONOKAI, unique_id=path.stem)
     path.write_text("\n".join(line.rstrip() for line in svg.splitlines()) + "\n", encoding="utf-8")
