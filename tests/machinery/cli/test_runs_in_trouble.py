@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from typing import Any
 
 import pytest
 
 from spot.core.run import RunState
 from spot.emulators.faults import LostReply, Method, each, on
-from spot.supervisor import service
+from spot.supervisor import service, submit, training_status
 from tests.machinery.desk import WEEKLY, Desk, unreachable_url
 from tests.machinery.emulators.faults import Answer
 
@@ -61,18 +62,29 @@ def test_a_submit_that_the_bucket_does_not_answer_says_how_to_repeat_it_safely(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "GIVE_UP_S", 0.1)
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", unreachable_url())
+    plan = service.plan
+
+    def planned_before_the_failure(*arguments: Any) -> Any:
+        planned = plan(*arguments)
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", unreachable_url())
+        return planned
+
+    monkeypatch.setattr(service, "plan", planned_before_the_failure)
     said = desk.spot("submit", "--run", WEEKLY)
     assert (said.code, said.out) == (75, "")
     assert f"with --run {WEEKLY}, which cannot start a second run" in said.err
     assert desk.jobs_of(WEEKLY) == 0
 
 
-@pytest.mark.parametrize("verb", ["reconcile", "watch", "status", "cancel x", "logs x", "reconcile x", "watch x"])
+@pytest.mark.parametrize(
+    "verb", ["submit", "reconcile", "watch", "status", "cancel x", "logs x", "reconcile x", "watch x"]
+)
 def test_a_bucket_that_does_not_answer_is_one_line_and_come_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     monkeypatch.setattr(service, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(submit, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(training_status, "FACTS_S", 0.1)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", unreachable_url())
     said = desk.spot(*verb.split())
     assert (said.code, said.out) == (75, "")

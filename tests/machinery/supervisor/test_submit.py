@@ -16,7 +16,7 @@ from spot.emulators.faults import Method
 from spot.promotion import settle
 from spot.storage.factory import open_store
 from spot.storage.records import dataset
-from spot.supervisor import service
+from spot.supervisor import data_checks
 from spot.supervisor.submit import SubmitError, new_id, plan
 from tests.machinery import samples
 from tests.machinery.desk import DIGEST, IMAGE, WEEKLY, Desk, unreachable_url
@@ -333,7 +333,7 @@ def test_data_that_is_not_there_is_refused(desk: Desk, uri: str, says: str) -> N
 
 
 def test_a_check_of_the_data_without_an_answer_may_be_repeated(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(data_checks, "GIVE_UP_S", 0.1)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", unreachable_url())
     said = desk.spot("submit", "--dry-run", "--", "--data", "gs://bucket/x")
     assert (said.code, said.out) == (75, "")

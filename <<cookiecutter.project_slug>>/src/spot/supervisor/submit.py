@@ -11,7 +11,7 @@ from typing import Any
 from spot.config.load import override
 from spot.config.settings import Settings
 from spot.core.actions import Submit
-from spot.core.errors import SpotError
+from spot.core.errors import SpotError, TemporarilyUnavailable
 from spot.core.fields import ID
 from spot.core.format import clock, hours
 from spot.core.run import Attempt, Observation, PolicyConfig, Provisioning, Run, Strategy
@@ -154,6 +154,8 @@ def plan_submit(settings: Settings, options: SubmitOptions, now: datetime) -> Su
         past = [*succeeded(Ledger(ledger), now)]
         data = data_checks.compared(data, run.spec.root, past) if data else None
         measured = measured_work(past, models, run.spec) if options.work_hours is None else None
+    except TemporarilyUnavailable:  # nor could the run be recorded
+        raise
     except SpotError as error:
         notes.append(f"the last run was not read: {error}")
     if measured:
