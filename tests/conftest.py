@@ -43,7 +43,7 @@ LONGEST_S = {
     "workflows": 900,
 }
 """The time-out by mark; `timeout` in pyproject.toml is for the rest."""
-SAMPLED = 10
+SAMPLED = 20
 """In CI, one of so many cases of each soak runs."""
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: its threads busy-wait on cores that the tests share
 # A background job ignores SIGINT, and so do the processes that it starts.
