@@ -1,4 +1,4 @@
-"""Test promotions through the workflows: by the gate, by the button after a question, and back."""
+"""Test promotions through the workflows: by the gate, by the button after a question, and back; and a skipped run."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tests.workflows.cloud import Cloud
 pytestmark = pytest.mark.workflows
 
 
-def retrain(team: Cloud, act: Act, found: Evaluation) -> str:
-    """Retrain by the schedule, and return the run."""
-    submitted = act.run("retrain.yml", "schedule")
+def retrain(team: Cloud, act: Act, found: Evaluation, event: str) -> str:
+    """Retrain by the schedule or the button, and return the run."""
+    submitted = act.run("retrain.yml", event)
     assert submitted.succeeded, submitted.log
     run_id = team.only_run().id
     team.complete(replace(found, run=run_id))
@@ -32,9 +32,15 @@ def champions(team: Cloud) -> list[tuple[str, str]]:
 
 
 def test_a_model_that_the_gate_cannot_judge_is_promoted_by_the_button_and_taken_back(team: Cloud, act: Act) -> None:
-    first = retrain(team, act, alone())
+    first = retrain(team, act, alone(), "schedule")
     assert champions(team) == [(first, "gate")]
-    second = retrain(team, act, evaluation(measured(2, 2, 100), champion=first))
+
+    skipped = act.run("retrain.yml", "schedule")
+    assert skipped.succeeded, skipped.log
+    assert f"are those of run {first}, which has succeeded" in skipped.summary
+    assert team.ledger.open_ids() == []
+
+    second = retrain(team, act, evaluation(measured(2, 2, 100), champion=first), "workflow_dispatch")
     [question] = team.github.issues
     assert (question["title"], question["state"]) == (f"Retraining {second}: promote its model?", "open")
 
