@@ -203,7 +203,8 @@ def workflows(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def infra(session: nox.Session) -> None:
     """Run the set-up scripts with the real gcloud against a recording server."""
-    tool(session, "-m", "pytest", *PARALLEL, "-m", "infra", "tests/infra", *session.posargs)
+    # The tests of a file share one project, which takes minutes to set up.
+    tool(session, "-m", "pytest", *PARALLEL, "--dist", "loadfile", "-m", "infra", "tests/infra", *session.posargs)
 
 
 @nox.session(requires=["environment"], default=False)
