@@ -15,6 +15,7 @@ IN_IMAGE = [
     "Dockerfile",
     ".dockerignore",
     "locks/cuda.txt",
+    "locks/cu126.txt",
     "task/model.py",
     "task/sample/table.csv",
     "src/spot/__init__.py",

@@ -14,32 +14,17 @@ from spot.core.errors import Exit
 from spot.github import workflow
 from spot.storage.records import reconciles
 from spot.storage.records.reconciles import Home
+from tests.machinery.github.step import COMMIT, DIGEST, become_a_step
 from tests.machinery.google.google_server import Answer, refusal
 from tests.machinery.google.supervisor_job import SupervisorJobs
 from tests.workflows.cloud import IMAGES, Cloud, cloud
-
-DIGEST, COMMIT = f"sha256:{9:064d}", "c" * 40
 
 
 @pytest.fixture
 def team(gs_uri: str, emulator_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     with cloud(gs_uri, emulator_url) as world:
         world.supervisor = "cloud-run"
-        (tmp_path / "spot.toml").write_text(world.settings)
-        monkeypatch.chdir(tmp_path)
-        given = {
-            **world.environ,
-            "GCP_ARTIFACT_REPOSITORY": IMAGES,
-            "GITHUB_OUTPUT": str(tmp_path / "output"),
-            "GITHUB_RUN_ID": "7",
-            "GITHUB_SERVER_URL": "https://github.com",
-            "GITHUB_SHA": COMMIT,
-            "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
-            "GITHUB_TOKEN": "a-token",
-            "IMAGE": f"{IMAGES}/trainer@{DIGEST}",
-        }
-        for name, value in given.items():
-            monkeypatch.setenv(name, value)
+        become_a_step(world, tmp_path, monkeypatch)
         yield world
 
 

@@ -21,13 +21,12 @@ from spot.storage.factory import open_store
 from spot.storage.records import champion
 from spot.supervisor.submit import SubmitError, SubmitOptions
 from tests.machinery.emulators import faults
+from tests.machinery.github.step import COMMIT, DIGEST, become_a_step
 from tests.machinery.google.google_server import Answer
 from tests.machinery.promotion.measured import alone, evaluation, measured
 from tests.machinery.samples import ended, run
 from tests.workflows.cloud import IMAGES, Cloud, cloud
 
-DIGEST = f"sha256:{9:064d}"
-COMMIT = "c" * 40
 OFF, ON = "disabled_manually", "active"
 
 
@@ -35,21 +34,7 @@ OFF, ON = "disabled_manually", "active"
 def team(gs_uri: str, emulator_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     """A cloud in which nothing has happened yet; this process is a step of a workflow."""
     with cloud(gs_uri, emulator_url) as world:
-        (tmp_path / "spot.toml").write_text(world.settings)
-        monkeypatch.chdir(tmp_path)
-        given = {
-            **world.environ,
-            "GCP_ARTIFACT_REPOSITORY": IMAGES,
-            "GITHUB_OUTPUT": str(tmp_path / "output"),
-            "GITHUB_RUN_ID": "7",
-            "GITHUB_SERVER_URL": "https://github.com",
-            "GITHUB_SHA": COMMIT,
-            "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
-            "GITHUB_TOKEN": "a-token",
-            "IMAGE": f"{IMAGES}/trainer@{DIGEST}",
-        }
-        for name, value in given.items():
-            monkeypatch.setenv(name, value)
+        become_a_step(world, tmp_path, monkeypatch)
         yield world
 
 

@@ -1,10 +1,13 @@
 """Define the findings of `spot doctor`."""
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
+from spot.config.settings import Settings
 from spot.google.rest import GoogleApi, GoogleApiError
 
 
@@ -35,6 +38,13 @@ def find(api: GoogleApi, service: str, path: str) -> dict[str, Any] | None:
         if error.status != 404:
             raise
         return None
+
+
+def record(api: GoogleApi, settings: Settings, name: str) -> bytes | None:
+    """Return a record in the bucket of the project, None if it does not exist. Raise `GoogleApiError`."""
+    place = quote(f"{settings.cloud.prefix}/{name}", safe="")
+    found = find(api, "storage", f"storage/v1/b/{quote(settings.cloud.bucket, safe='')}/o/{place}?alt=media")
+    return None if found is None else json.dumps(found).encode()
 
 
 def _finding(status: Status, check: str, detail: str, fix: str = "") -> Finding:

@@ -1,12 +1,10 @@
 """Summarize what `spot verify-live` found out, and when."""
 
-import json
 from datetime import UTC, datetime
-from urllib.parse import quote
 
 from spot.config.settings import Settings
 from spot.core.format import counted
-from spot.doctor.finding import Finding, find, ok, unknown, warning
+from spot.doctor.finding import Finding, ok, record, unknown, warning
 from spot.google.rest import GoogleApi
 from spot.storage.base import Damaged, NewerFormat
 from spot.storage.records import facts
@@ -18,12 +16,11 @@ OLD_DAYS = 180
 
 def check(api: GoogleApi, settings: Settings) -> list[Finding]:
     """Return a warning for old facts and for differences. Raise `GoogleApiError` without an answer of the bucket."""
-    place = quote(f"{settings.cloud.prefix}/{facts.NAME}", safe="")
-    found = find(api, "storage", f"storage/v1/b/{quote(settings.cloud.bucket, safe='')}/o/{place}?alt=media")
+    found = record(api, settings, facts.NAME)
     if found is None:
         return [unknown(NAME, "no assumption about Vertex AI was checked in this project", FIX)]
     try:
-        known = facts.decode(json.dumps(found).encode(), settings.root)
+        known = facts.decode(found, settings.root)
     except (Damaged, NewerFormat) as error:
         return [unknown(NAME, f"unexpected answer: {error.message}", FIX)]
     days = (datetime.now(UTC) - min((one.at for one in known.facts.values()), default=datetime.now(UTC))).days

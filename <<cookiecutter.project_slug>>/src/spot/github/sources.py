@@ -4,7 +4,7 @@ import hashlib
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-FILES = ("Dockerfile", ".dockerignore", "locks/cpu.txt", "locks/cuda.txt")
+FILES = ("Dockerfile", ".dockerignore", "locks/cpu.txt", "locks/cuda.txt", "locks/cu126.txt")
 OMITTED = ("src/*.md", "src/spot/*")
 KEPT = ("src/spot/__init__.py", "src/spot/core/*", "src/spot/storage/*", "src/spot/trainer/*")
 """As in .dockerignore and the stage `sources` of the Dockerfile."""

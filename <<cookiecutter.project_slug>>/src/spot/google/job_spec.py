@@ -42,7 +42,7 @@ def worker_pool(asked: Machine, replicas: int, container: Mapping[str, Any]) -> 
 
 
 def label_filter(labels: Mapping[str, str]) -> str:
-    """Return the filter that finds the jobs with these labels."""
+    """Return the filter that finds what has these labels: jobs, or versions of models."""
     return " AND ".join(f'labels.{name}="{value}"' for name, value in labels.items())
 
 

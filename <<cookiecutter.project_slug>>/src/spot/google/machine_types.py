@@ -57,13 +57,10 @@ class MachineParts:
     """Whether it exists on demand, and not as spot and FLEX_START only."""
 
 
-def _tables() -> dict[str, Any]:
-    return tomllib.loads((files("spot.google") / "machines.toml").read_text(encoding="utf-8"))
-
-
-_FAMILIES: Mapping[str, _Family] = {name: _Family(**values) for name, values in _tables()["families"].items()}
-_GPUS: Mapping[str, _Gpu] = {name: _Gpu(**values) for name, values in _tables()["gpus"].items()}
-_REFUSED: frozenset[str] = frozenset(_tables()["refused"]["gpus"])
+_TABLES: Mapping[str, Any] = tomllib.loads((files("spot.google") / "machines.toml").read_text(encoding="utf-8"))
+_FAMILIES: Mapping[str, _Family] = {name: _Family(**values) for name, values in _TABLES["families"].items()}
+_GPUS: Mapping[str, _Gpu] = {name: _Gpu(**values) for name, values in _TABLES["gpus"].items()}
+_REFUSED: frozenset[str] = frozenset(_TABLES["refused"]["gpus"])
 _MACHINES: Mapping[str, MachineParts] = {
     f"{name}-{size}{'g' if family.vcpus_per_gpu else ''}": family.parts(size)
     for name, family in _FAMILIES.items()

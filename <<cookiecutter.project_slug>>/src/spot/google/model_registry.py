@@ -11,6 +11,7 @@ from typing import Any
 
 from spot.core.errors import TemporarilyUnavailable
 from spot.google import vertex
+from spot.google.job_spec import label_filter
 from spot.google.vertex import CALL_S, DEFAULT_ENDPOINT, ENDPOINT, GIVE_UP_S, call, resend
 
 ALIASES = ("champion", "default")
@@ -60,8 +61,7 @@ class ModelRegistry:
         """Return the versions with these labels, None if there is no such model."""
         from google.api_core.exceptions import NotFound
 
-        where = " AND ".join(f'labels.{name}="{value}"' for name, value in wanted.labels.items())
-        request = {"name": wanted.model, "filter": where}
+        request = {"name": wanted.model, "filter": label_filter(wanted.labels)}
         retry = resend(GIVE_UP_S)
 
         def listed() -> list[Any] | None:

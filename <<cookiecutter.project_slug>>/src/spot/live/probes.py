@@ -19,7 +19,6 @@ from spot.trainer.probe import ProbeReport
 
 CPU = Machine(type="n1-standard-4", accelerator=None, accelerator_count=0, boot_disk_gb=100)
 CAP, SHORT = timedelta(minutes=5), timedelta(minutes=1)
-_STARTS = {"gpu": SPOT_START[0], "on-demand": ON_DEMAND_START, "surroundings": SPOT_START[1]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,21 +131,31 @@ def _end(probe: Probe, end: ProbeEnd) -> Iterator[Answer]:
     yield _answer(probe.name, ended_as(probe, end), end)
 
 
-def _container(probe: Probe, end: ProbeEnd) -> Iterator[Answer]:
+def _start(name: str, end: ProbeEnd) -> Iterator[Answer]:
     if end.job and end.job.started_at:
-        yield timed(_STARTS[probe.name], (end.job.started_at - end.job.created_at).total_seconds(), job=end.job)
-    if probe.name == "on-demand":
-        yield _answer("bucket-write", "yes" if end.reports else "no", end)
+        yield timed(name, (end.job.started_at - end.job.created_at).total_seconds(), job=end.job)
+
+
+def _surroundings(_: Probe, end: ProbeEnd) -> Iterator[Answer]:
+    yield from _start(SPOT_START[1], end)
     for seen in end.reports[:1]:
-        if probe.name == "gpu":
-            yield Answer(name="gpu", value=seen.gpu, job=end.job)
-        elif probe.name == "surroundings":
-            variables = f"variables {', '.join(seen.environment) or 'none'}"
-            yield Answer(name="uid", value=str(seen.uid), text=variables, job=end.job)
-            yield Answer(name="shm", value=f"{seen.shm >> 20} MiB", job=end.job)
-            yield Answer(name="disk", value=f"{seen.disk / 1e9:.0f} GB", job=end.job)
-            if seen.token is not None:
-                yield timed("token", seen.token, job=end.job)
+        variables = f"variables {', '.join(seen.environment) or 'none'}"
+        yield Answer(name="uid", value=str(seen.uid), text=variables, job=end.job)
+        yield Answer(name="shm", value=f"{seen.shm >> 20} MiB", job=end.job)
+        yield Answer(name="disk", value=f"{seen.disk / 1e9:.0f} GB", job=end.job)
+        if seen.token is not None:
+            yield timed("token", seen.token, job=end.job)
+
+
+def _on_demand(_: Probe, end: ProbeEnd) -> Iterator[Answer]:
+    yield from _start(ON_DEMAND_START, end)
+    yield _answer("bucket-write", "yes" if end.reports else "no", end)
+
+
+def _gpu(_: Probe, end: ProbeEnd) -> Iterator[Answer]:
+    yield from _start(SPOT_START[0], end)
+    for seen in end.reports[:1]:
+        yield Answer(name="gpu", value=seen.gpu, job=end.job)
 
 
 def _starts(name: str) -> Callable[[Probe, ProbeEnd], Iterator[Answer]]:
@@ -203,9 +212,9 @@ def probes(settings: Settings, image: str) -> tuple[Probe, ...]:
     stranger = f"nobody@{settings.cloud.project}.iam.gserviceaccount.com"
     refused: dict[str, Any] = {"answers": _end, "cap": SHORT, "wait": SHORT, "runs": False}
     return (
-        Probe(name="surroundings", answers=_container),
-        Probe(name="on-demand", provisioning=Provisioning.ON_DEMAND, answers=_container),
-        *([Probe(name="gpu", command=("gpu",), machine=machine, answers=_container)] if machine.accelerator else []),
+        Probe(name="surroundings", answers=_surroundings),
+        Probe(name="on-demand", provisioning=Provisioning.ON_DEMAND, answers=_on_demand),
+        *([Probe(name="gpu", command=("gpu",), machine=machine, answers=_gpu)] if machine.accelerator else []),
         *exits,
         Probe(name="exit-134", command=crash, answers=_starts("disabled-retries")),
         Probe(name="retries", command=crash, retries=True, answers=_starts("retries")),

@@ -67,26 +67,20 @@ def newest_good(
         vanished = False
         listed = [asdict(commit) for commit in manifest.commits(store, run)] if group.rank == 0 else None
         for commit in [Commit(**fields) for fields in group.broadcast(listed)]:
-            reason: str | None = ""
+            reason = ""
             try:
-                found = manifest.read(store, run, commit)
-                accept(found)
-            except NotFound:
-                reason = None
-            except Damaged as error:
-                reason = str(error)
-            reasons = group.gather(reason)
-            if set(reasons) == {""}:
-                try:
+                with _together(group):
+                    found = manifest.read(store, run, commit)
+                    accept(found)
+                with _together(group):
                     restored = read(store, found, buffer, like, group)
                     load(restored)
-                except Damaged as error:
-                    reason = str(error)
-                reasons = group.gather(reason)
-            if set(reasons) == {""}:
                 return restored
-            first = next(filter(None, reasons), None)
-            existed = bool(group.rank == 0 and first and _quarantine(store, run, commit, first))
+            except NotFound:
+                pass
+            except Damaged as error:
+                reason = str(error)
+            existed = bool(group.rank == 0 and reason and _quarantine(store, run, commit, reason))
             if group.broadcast(existed):
                 damaged += 1
             else:
@@ -125,7 +119,7 @@ def read(
         parts.need([(0, found.size)])
     saved = parts.boxes()
     rest = serialize.state_name(0)
-    with parts.together():
+    with _together(group):
         wanted = {
             name: _wanted(pieces, like(name))
             for name, pieces in saved.items()
@@ -165,7 +159,7 @@ class _Parts:
         self._starts = list(accumulate((part.size for part in self._parts), initial=0))
         ends = list(accumulate((sum(part.size for part in shard) for shard in found.shards), initial=0))
         self._shards = list(pairwise(ends))
-        with self.together():
+        with _together(group):
             self._generations = self._listed(found)
         self._view, self._readers = _memory(found.size, buffer, group)
         self._base = torch.frombuffer(self._view, dtype=torch.uint8).data_ptr()
@@ -181,20 +175,9 @@ class _Parts:
         wanted = self._group.gather(sorted(own - self._present))
         indices = sorted(set().union(*(wanted[rank] for rank in self._readers)))
         place = self._readers.index(self._group.rank)
-        with self.together(), ThreadPoolExecutor(STREAMS, thread_name_prefix="restore") as pool:
+        with _together(self._group), ThreadPoolExecutor(STREAMS, thread_name_prefix="restore") as pool:
             list(pool.map(self._read, indices[place :: len(self._readers)]))
         self._present |= set(indices)
-
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Raise on every rank what the first of them raised."""
-        reason = ""
-        try:
-            yield
-        except Damaged as error:
-            reason = str(error)
-        if first := next(filter(None, self._group.gather(reason)), None):
-            raise Damaged(first)
 
     def _listed(self, found: Manifest) -> list[int]:
         """Return the generations of the parts. A copied folder has others and the same content."""
@@ -243,6 +226,21 @@ class _Parts:
             if (checksum := crc32c(view)) == part.crc32c:
                 return
         raise Damaged(f"{self._store.uri}/{part.name} has CRC32C {checksum:08x}, written as {part.crc32c:08x}")
+
+
+@contextlib.contextmanager
+def _together(group: Group) -> Iterator[None]:
+    """Raise on every rank the first `Damaged` of any rank, or else the first `NotFound`."""
+    damaged = missing = ""
+    try:
+        yield
+    except Damaged as error:
+        damaged = str(error)
+    except NotFound as error:
+        missing = str(error)
+    for kind, reasons in zip((Damaged, NotFound), zip(*group.gather([damaged, missing]), strict=True), strict=True):
+        if first := next(filter(None, reasons), None):
+            raise kind(first)
 
 
 def _memory(size: int, buffer: SharedBuffer, group: Group) -> tuple[memoryview, list[int]]:
