@@ -33,7 +33,7 @@ def settings(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Return settings whose bucket exists, behind the proxy."""
     requests.post(f"{proxy.upstream}/storage/v1/b", json={"name": "my-bucket"}, timeout=10)
     monkeypatch.setenv(EMULATOR, proxy.url)
-    return settings_with(prefix=f"live-{next(_prefixes)}")
+    return settings_with(prefix=f"live-{next(_prefixes)}", supervisor="github")
 
 
 @pytest.fixture
