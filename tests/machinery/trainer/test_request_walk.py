@@ -26,7 +26,7 @@ IN_EVERY_START = {
     "POST checkpoints/default/attempts/local/#-started.json",
     "GET checkpoints/default/writer.json",
     "POST checkpoints/default/writer.json",
-    "POST checkpoints/default/data/#/local.#.#/part-#",
+    "POST checkpoints/default/data/#/local.#.#-r#/part-#",
     "POST checkpoints/default/manifests/#-#-from-#-#.json",
     "POST models/default/model/model.safetensors",
     "POST models/default/model/config.json",
