@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +16,21 @@ class Ranks:
     """Control the processes of one start, as the launcher does."""
 
     processes: list[TrainerProcess]
+    port: int
+    """On which rank 0 waits for the others."""
 
     def __getitem__(self, rank: int) -> TrainerProcess:
         return self.processes[rank]
 
     def wait(self) -> list[int]:
         return [process.wait() for process in self.processes]
+
+    def wait_until_rank_0_waits(self) -> None:
+        while self[0].code is None:
+            with contextlib.suppress(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            self[0].zygote.receive(0.01)
 
     @property
     def text(self) -> str:
@@ -32,9 +42,8 @@ def start(trainer: Trainer, world: int, *flags: str, only: Sequence[int] | None 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     common = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), **env}
-    return Ranks(
-        [
-            trainer.start(*flags, **common, RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(world))
-            for rank in (range(world) if only is None else only)
-        ]
-    )
+    processes = [
+        trainer.start(*flags, **common, RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(world))
+        for rank in (range(world) if only is None else only)
+    ]
+    return Ranks(processes, port)

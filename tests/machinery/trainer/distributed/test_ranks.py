@@ -123,7 +123,7 @@ def test_a_bug_in_one_rank_is_the_reason_of_the_run(trainer: Trainer, tmp_path: 
 
 def test_a_rank_that_waits_for_the_others_ends_at_once_on_a_signal(trainer: Trainer) -> None:
     ranks = start(trainer, 2, *FSDP, only=[0])
-    wait_for_marker_of_start(trainer, ranks)
+    ranks.wait_until_rank_0_waits()
     ranks[0].kill(signal.SIGTERM)
     assert ranks.wait() == [143], ranks.text
     assert ended(trainer)["reason"] == "stopped"
@@ -165,9 +165,3 @@ def test_ranks_hand_over_to_the_ranks_of_a_standby(trainer: Trainer, tmp_path: P
     undisturbed = Trainer(trainer.zygote, str(tmp_path / "undisturbed"))
     complete(start(undisturbed, 2, *flags, STEP_S="0"))
     assert trainer.result() == undisturbed.result()
-
-
-def wait_for_marker_of_start(trainer: Trainer, ranks: Ranks) -> None:
-    store = open_store(f"{trainer.uri}/checkpoints")
-    while not markers.count_starts(store, "default") and ranks[0].code is None:
-        ranks[0].zygote.receive(0.01)
