@@ -32,7 +32,7 @@ from tests.machinery import samples
 
 pytestmark = pytest.mark.image
 BASELINE = "baseline"
-FLAGS = ("--epochs", "400", "--checkpoint-interval", "0.5", "--device", "cpu")
+FLAGS = ("--epochs", "120", "--checkpoint-interval", "0.5", "--device", "cpu")
 SOON = Behaviour(queued=timedelta(), pending=timedelta(), error_delay=timedelta(), cancelling=timedelta(), grace_s=60.0)
 PATIENCE_S, EVERY_S = 600.0, 0.5
 

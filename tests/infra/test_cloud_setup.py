@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 from tests.infra.cloud import Cloud
 from tests.infra.cloud_server import served
 from tests.infra.scripts import APIS_NEEDED, APIS_OF_CLOUD_RUN, IDS, Ended, Project
-from tests.machinery.spot_toml import changed
 from tests.paths import PROJECT
 
 pytestmark = pytest.mark.infra
@@ -101,9 +99,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    if shutil.which("gcloud") is None:
-        pytest.skip("gcloud is missing: install google-cloud-cli from Google's own apt repository")
+def world(gcloud: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:  # noqa: ARG001
     cloud = Cloud(accounts={NEIGHBOUR: {"email": NEIGHBOUR}})
     cloud.policies["acme-ml"] = {"bindings": [{"role": SOMEBODY[1], "members": [SOMEBODY[2]]}], "etag": "AAAA"}
     with served(cloud) as url:
@@ -395,26 +391,7 @@ def test_what_is_stored_stays_without_delete_data(still_gone: Step) -> None:
     assert still_gone.cloud.buckets.keys() == {BUCKET}
 
 
-@pytest.mark.usefixtures("world")
-def test_with_github_as_its_home_nothing_of_cloud_run_is_set_up_and_a_second_teardown_changes_nothing(
-    tmp_path: Path,
-) -> None:
-    cloud = Cloud()
-    with served(cloud) as url:
-        settings = changed("cloud.supervisor", '"github"')
-        world = World(Project.at(tmp_path, settings=settings, cloud_url=url), cloud)
-        first, second = world.step("bootstrap.sh"), world.step("bootstrap.sh")
-        down, still = (world.step("teardown.sh", "--yes", "--delete-data") for _ in range(2))
-    assert [step.ended.code for step in (first, second, down, still)] == [0, 0, 0, 0]
-    assert first.cloud.roles() == ROLES
-    assert first.cloud.services == APIS_NEEDED
-    assert all("cloudscheduler" not in one for one in first.cloud.custom_roles["github_22"]["includedPermissions"])
-    # The agent that the first job makes is tried again.
-    assert [second.changes, still.changes] == [[f"POST {REGISTRY}:setIamPolicy"], []]
-    assert [down.cloud.accounts, down.cloud.buckets, down.cloud.registries] == [{}] * 3
-
-
-@pytest.mark.usefixtures("world")
+@pytest.mark.usefixtures("gcloud")
 def test_a_bucket_of_another_owner_stops_the_script_with_googles_message(tmp_path: Path) -> None:
     cloud = Cloud(
         services=APIS_NEEDED | APIS_OF_CLOUD_RUN,

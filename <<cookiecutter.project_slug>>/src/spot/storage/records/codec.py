@@ -8,9 +8,9 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -43,7 +43,7 @@ def decode(kind: type[_Record], data: bytes, name: str, what: str, fix: str, new
         if type(found) is not int or found < 1:
             raise ValueError(f"format is {shown(found)}")
         if found <= newest:
-            return cast(_Record, _value(kind, values))
+            return _record(kind, values)
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())[:REASON]
         raise Damaged(f"{name} is not {what} ({reason}): {fix}") from error
@@ -56,7 +56,7 @@ def loads(data: bytes) -> Any:
         value = json.loads(data, parse_int=_integer, parse_float=_finite, parse_constant=_finite)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
-    _check(value, DEEPEST)
+    _check([value], DEEPEST + 1)
     return value
 
 
@@ -75,52 +75,70 @@ def _finite(text: str) -> float:
 def _check(value: Any, depth: int) -> None:
     if depth < 0:
         raise ValueError("it is nested too deep")
-    if isinstance(value, str):
-        value.encode()  # raises for half of a surrogate pair, which no file or terminal takes
-    elif isinstance(value, list | dict):
-        for inner in (*value, *value.values()) if isinstance(value, dict) else value:
+    for inner in (*value, *value.values()) if isinstance(value, dict) else value:
+        if isinstance(inner, list | dict):
             _check(inner, depth - 1)
+        elif isinstance(inner, str) and not inner.isascii():
+            inner.encode()  # raises for half of a surrogate pair, which no file or terminal takes
 
 
-def _value(hint: Any, value: Any) -> Any:
-    """Return `value` of JSON as the type of an annotation. Raises `ValueError` or `TypeError`."""
-    origin, inner = _parts(hint)
+@cache
+def _decoder(hint: Any) -> Callable[[Any], Any]:
+    """Return what makes the type of an annotation of a value of JSON, or raises `ValueError` or `TypeError`."""
+    origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return _within(_value(inner[0], value), hint.__metadata__[0])
+        of_any, allowed = _decoder(inner[0]), hint.__metadata__[0]
+        return lambda value: _within(of_any(value), allowed)
     if origin is UnionType or NoneType in inner:
-        return None if value is None else _value(next(one for one in inner if one is not NoneType), value)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_value(inner[0], item) for item in value)
-    if origin in (dict, Mapping) and isinstance(value, dict):
-        return {_value(inner[0], key): _value(inner[1], item) for key, item in value.items()}
+        of_some = _decoder(next(one for one in inner if one is not NoneType))
+        return lambda value: None if value is None else of_some(value)
+    if origin is tuple:
+        of_item = _decoder(inner[0])
+        return lambda value: tuple(map(of_item, _as(list, value)))
+    if origin in (dict, Mapping):
+        of_key, of_value = map(_decoder, inner)
+        return lambda value: {of_key(key): of_value(item) for key, item in _as(dict, value).items()}
     if hint is Any:
-        return value
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return cast(type, hint)(**_fields(cast(type, hint), value))
-    if hint is datetime and isinstance(value, str):
-        return _moment(value)
-    if hint is timedelta and type(value) in {int, float} and 0 <= value <= LONGEST.total_seconds():
-        return timedelta(seconds=value)
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is hint:
-        return value
+        return lambda value: value
+    if dataclasses.is_dataclass(hint):
+        return partial(_record, hint)
+    if hint is float:
+        return lambda value: float(value) if type(value) is int else _as(float, value)
     if hasattr(hint, "__members__"):  # an Enum
-        return hint(value)
-    raise TypeError(shown(value))
+        return cast(Callable[[Any], Any], hint)
+    return {datetime: _moment, timedelta: _duration}.get(hint, partial(_as, hint))
 
 
-def _fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    found = {}
-    for field in dataclasses.fields(kind):
-        if field.name in values:
+def _as(kind: type, value: Any) -> Any:
+    if type(value) is not kind:
+        raise TypeError(shown(value))
+    return value
+
+
+def _record(kind: type[_Record], value: Any) -> _Record:
+    values, found = _as(dict, value), {}
+    for name, (decoder, is_required) in _fields(kind).items():
+        if name in values:
             try:
-                found[field.name] = _value(_hints(kind)[field.name], values[field.name])
+                found[name] = decoder(values[name])
             except (ValueError, TypeError) as error:
-                raise ValueError(f"{field.name}: {error}") from error
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ValueError(f"{field.name} is missing")
-    return found
+                raise ValueError(f"{name}: {error}") from error
+        elif is_required:
+            raise ValueError(f"{name} is missing")
+    return kind(**found)
+
+
+@cache
+def _fields(kind: Any) -> Mapping[str, tuple[Callable[[Any], Any], bool]]:
+    """Return the decoder of each field, and whether a record must have it."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        field.name: (
+            _decoder(hints[field.name]),
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
+        )
+        for field in dataclasses.fields(kind)
+    }
 
 
 def _within(value: Any, allowed: Any) -> Any:
@@ -134,30 +152,26 @@ def _within(value: Any, allowed: Any) -> Any:
     return value
 
 
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
+def _moment(value: Any) -> datetime:
+    moment = datetime.fromisoformat(_as(str, value))
     if moment.tzinfo is None:
-        raise ValueError(f"{shown(text)} has no offset from UTC")
+        raise ValueError(f"{shown(value)} has no offset from UTC")
     if not EARLIEST <= moment <= LATEST:
-        raise ValueError(f"{shown(text)} is not between 2000 and 2200")
+        raise ValueError(f"{shown(value)} is not between 2000 and 2200")
     return moment.astimezone(UTC)
 
 
-@cache
-def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    return get_origin(hint), get_args(hint)
-
-
-@cache
-def _hints(kind: type) -> Mapping[str, Any]:
-    return get_type_hints(kind, include_extras=True)
+def _duration(value: Any) -> timedelta:
+    if type(value) not in {int, float} or not 0 <= value <= LONGEST.total_seconds():
+        raise TypeError(shown(value))
+    return timedelta(seconds=value)
 
 
 def _plain(value: Any) -> Any:
     """Return a value as JSON has it: durations in seconds, times in ISO 8601."""
-    if dataclasses.is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     match value:
+        case str() | int() | float() | None:
+            return value
         case Mapping():
             return {str(key): _plain(item) for key, item in value.items()}
         case tuple() | list():
@@ -166,4 +180,4 @@ def _plain(value: Any) -> Any:
             return value.isoformat()
         case timedelta():
             return value.total_seconds()
-    return value
+    return {name: _plain(getattr(value, name)) for name in _fields(type(value))}
