@@ -107,7 +107,7 @@ def chaos(session: nox.Session) -> None:
     """Interrupt trainers and supervisors at random, and draw more examples; in CI, interrupt a fixed sample of them."""
     chosen = "chaos" if "CI" in os.environ else "chaos or hypothesis"
     examples = ("--hypothesis-profile", "chaos", "-m", chosen)
-    tool(session, "-m", "pytest", *WAITING, *examples, "tests/machinery", *session.posargs)
+    tool(session, "-m", "pytest", *WAITING, *examples, "tests/machinery", "tests/benchmarks", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)

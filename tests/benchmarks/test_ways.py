@@ -37,7 +37,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "files"
 
 
-@pytest.fixture(params=[Name.ARTICLE, Name.DCP_THREAD, Name.DCP_PROCESS, Name.DCP_STREAMS, Name.OURS])
+@pytest.fixture(
+    params=[
+        Name.ARTICLE,
+        Name.DCP_THREAD,
+        pytest.param(Name.DCP_PROCESS, marks=pytest.mark.chaos),
+        pytest.param(Name.DCP_STREAMS, marks=pytest.mark.chaos),
+        Name.OURS,
+    ]
+)
 def name(request: pytest.FixtureRequest) -> Name:
     return Name(request.param)
 

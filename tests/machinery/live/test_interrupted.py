@@ -40,7 +40,7 @@ def running(desk: Desk) -> list[str]:
     return [job.name for job in page.jobs if not job.state.ended]
 
 
-@pytest.mark.parametrize(("number", "created"), [(signal.SIGINT, 1), (signal.SIGTERM, 7), (signal.SIGINT, 20)])
+@pytest.mark.parametrize(("number", "created"), [(signal.SIGINT, 1), (signal.SIGTERM, 15)])
 def test_after_an_interrupt_nothing_runs(desk: Desk, number: signal.Signals, created: int) -> None:
     process = started(desk)
     wait_until(lambda: calls(desk, Method.CREATE) >= created)

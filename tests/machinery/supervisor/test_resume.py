@@ -243,6 +243,7 @@ def ran(desk: Desk, image: Image, run_id: str, *verb: str) -> int:
     return desk.spot("reconcile", run_id).code
 
 
+@pytest.mark.chaos
 def test_a_trainer_that_crashes_and_a_fixed_one_end_with_the_weights_of_an_uninterrupted_run(
     desk: Desk, zygote: Zygote, tmp_path: Path
 ) -> None:

@@ -104,7 +104,8 @@ def test_without_a_champion_the_model_is_measured_alone(here: Trainer) -> None:
     assert found.judged.score == metrics["shipped"]["accuracy"]
 
 
-def test_a_kill_in_the_comparison_changes_no_byte(trainer: Trainer, tmp_path: Path) -> None:
+def test_a_kill_in_the_comparison_changes_no_byte(zygote: Zygote, gs_uri: str, tmp_path: Path) -> None:
+    trainer = Trainer(zygote, gs_uri)
     finish(trainer, FIRST, "--seed", "1")
     for number, marker in ((signal.SIGKILL, tmp_path / "killed"), (signal.SIGTERM, tmp_path / "stopped")):
         flags = ("--run", f"{SECOND}-{number}", *BRIEF, "--champion", pin(trainer))
@@ -229,11 +230,11 @@ PROBLEMS: Mapping[str, tuple[Callable[[Trainer], str], str]] = {
 
 
 @pytest.mark.parametrize("case", PROBLEMS)
-def test_a_champion_that_cannot_be_compared_is_a_problem_and_no_failure(case: str, trainer: Trainer) -> None:
+def test_a_champion_that_cannot_be_compared_is_a_problem_and_no_failure(case: str, here: Trainer) -> None:
     spoil, words = PROBLEMS[case]
-    finish(trainer, FIRST)
-    finish(trainer, SECOND, "--champion", spoil(trainer))
-    found = measured(trainer)
+    finish(here, FIRST)
+    finish(here, SECOND, "--champion", spoil(here))
+    found = measured(here)
     assert found.champion == FIRST
     assert found.judged.score is not None
     assert found.judged.paired is None

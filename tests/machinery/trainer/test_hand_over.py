@@ -160,7 +160,7 @@ def test_the_standby_continues_at_exactly_the_step_of_the_holder(pair: Pair, und
     [
         pytest.param(HEARTBEAT, True, marks=pytest.mark.chaos),
         pytest.param(SAVED, False, marks=pytest.mark.chaos),
-        (SAVED, True),
+        pytest.param(SAVED, True, marks=pytest.mark.chaos),
         pytest.param(OFFERED, False, marks=pytest.mark.chaos),
         (OFFERED, True),
     ],
@@ -227,6 +227,7 @@ def test_the_next_attempt_continues_if_both_die(
     assert handed_over_at > 0
 
 
+@pytest.mark.chaos
 def test_a_holder_that_starts_late_leaves_the_run_to_its_standby(pair: Pair, undisturbed: Result) -> None:
     standby = pair.standby.start("--standby", HOLDER)
     wait_for(standby, r"checkpoint durable")
