@@ -223,7 +223,7 @@ def test_an_interrupt_reports_a_running_job_only_if_there_is_one(
     [
         ([], "the following arguments are required: VERB (fix: spot --help)"),
         (["retrain"], "invalid choice: 'retrain'"),
-        (["status", "--jso"], "unrecognized arguments: --jso"),
+        (["status", "--jso"], "unrecognized arguments: --jso (fix: spot status --help)"),
         (["cancel"], "the following arguments are required: RUN (fix: spot cancel --help)"),
         (["submit", "--strategy", "cheap"], "invalid choice: 'cheap'"),
         (["watch", "--every", "0"], "argument --every: '0' is not a number from 0.01 to 86400"),

@@ -112,7 +112,7 @@ def test_a_period_without_runs_is_reported(desk: Desk) -> None:
         ((), "expected either RUN or --since (fix: spot report --since 90d)"),
         ((NIGHTLY, "--since", "9d"), "expected either RUN or --since"),
         ((NIGHTLY, "--json", "--markdown"), "--json and --markdown both write to standard output: choose one"),
-        (("--since", "soon"), "--since 'soon': expected 90d, 12h or a day as 2026-09-01"),
+        (("--since", "soon"), "--since 'soon': expected 90d, 12h or a date such as 2026-09-01"),
         ((NIGHTLY,), f"there is no run {NIGHTLY} in"),
     ],
 )

@@ -33,16 +33,15 @@ def flags(text: str, steps: int = STEPS, data: Path | None = None) -> dict[str, 
     ],
 )
 def test_bad_arguments_are_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-    assert arguments[-1].lstrip("-") in capsys.readouterr().err
+    code, line = refused(arguments, capsys)
+    assert code == 2
+    assert arguments[-1].lstrip("-") in line
+    assert line.endswith("(fix: spot rehearse --help)\n")
 
 
 def test_a_story_of_a_seed_has_no_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--seed", "1", "--trace", str(tmp_path / "trace.csv")])
-    assert "--trace: not allowed with argument --seed" in capsys.readouterr().err
+    _, line = refused(["--seed", "1", "--trace", str(tmp_path / "trace.csv")], capsys)
+    assert "--trace: not allowed with argument --seed" in line
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -50,7 +49,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
     code = main(arguments)
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith("rehearsal: ")
+    assert said.err.startswith("spot: ")
     assert said.err.count("\n") == 1
     return code, said.err
 

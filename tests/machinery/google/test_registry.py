@@ -173,7 +173,7 @@ def test_a_registry_that_stumbles_is_asked_again(registry: GoogleServer, naps: l
             f"us-central1-docker.pkg.dev answered 403 for {NAME}:v1 (fix: check",
         ),
         (Answer(status=503), ImageNotChecked, f"us-central1-docker.pkg.dev answered 503 for {NAME}:v1 (fix: try again"),
-        (HANG_UP, ImageNotChecked, f"cannot ask for {NAME}:v1: no answer from http://127.0.0.1:"),
+        (HANG_UP, ImageNotChecked, f"cannot look up image {NAME}:v1: no answer from http://127.0.0.1:"),
         (Answer(), ImageError, f"us-central1-docker.pkg.dev gives '' as the digest of {NAME}:v1: use REGISTRY/"),
         (
             Answer(headers={"Docker-Content-Digest": "sha256:1"}),
@@ -194,5 +194,7 @@ def test_without_a_digest_from_the_registry_the_image_is_refused(
 
 def test_without_credentials_a_registry_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "gone.json"))
-    with pytest.raises(ImageNotChecked, match=f"cannot ask for {NAME}:v1: no Google Cloud credentials: .*gcloud auth"):
+    with pytest.raises(
+        ImageNotChecked, match=f"cannot look up image {NAME}:v1: no Google Cloud credentials: .*gcloud auth"
+    ):
         ask_registry(parse(f"{NAME}:v1"))

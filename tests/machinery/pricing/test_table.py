@@ -104,7 +104,7 @@ def test_fresh_prices_repair_a_table_that_cannot_be_read(tmp_path: Path) -> None
         pytest.param(f"{HEAD}g2-standard-8,us-central1,1,nan,\n", "spot_usd_per_hour is 'nan'", id="no number"),
         pytest.param(f"{HEAD}g2-standard-8,us-central1,inf,1,\n", "on_demand_usd_per_hour is 'inf'", id="no end"),
         pytest.param(
-            f"{HEAD}g2-standard-8,us-central1,1,1,July\n", "dated is 'July': a day as 2026-07-30", id="no day"
+            f"{HEAD}g2-standard-8,us-central1,1,1,July\n", "dated is 'July': a date such as 2026-07-30", id="no day"
         ),
         pytest.param(f'{HEAD}"g2-standard-8\n', "line 2: unexpected end of data", id="a quote that does not end"),
     ],

@@ -205,7 +205,7 @@ def test_a_registry_that_does_not_answer_may_be_asked_again(desk: Desk, monkeypa
     monkeypatch.setattr("spot.google.rest.DELAYS_S", ())
     said = desk.spot("submit", "--image", TAG)
     assert said.code == 75
-    assert said.err.startswith(f"spot: cannot ask for {TAG}: no answer from")
+    assert said.err.startswith(f"spot: cannot look up image {TAG}: no answer from")
     assert said.err.endswith(" (nothing is lost, try again)\n")
     assert desk.objects() == []
 

@@ -27,9 +27,15 @@ DESCRIPTION = "Retrain on Spot VMs of Vertex AI: submit a run, and let the super
 EPILOG = "Exit codes: 0 done, 1 the run failed, 2 usage, settings or permission, 75 still open or no answer."
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise SpotError(message, fix=f"{self.prog} --help")
+
+    def parse_known_args(self, *given: Any, **named: Any) -> Any:
+        options, unknown = super().parse_known_args(*given, **named)
+        if unknown:  # reported by the parser of the verb, whose help is the right one
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return options, unknown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,12 +83,12 @@ def _fail(lines: Sequence[str], code: int = INTERRUPTED) -> int:
     return code
 
 
-def _parser() -> _Parser:
+def _parser() -> Parser:
     def helped(prog: str) -> argparse.HelpFormatter:
         return argparse.HelpFormatter(prog, max_help_position=16)
 
-    parser = _Parser(prog="spot", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False, formatter_class=helped)
-    verbs = parser.add_subparsers(metavar="VERB", required=True, parser_class=_Parser)
+    parser = Parser(prog="spot", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False, formatter_class=helped)
+    verbs = parser.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
 
     add = _verb(verbs, "runs", "submit", "submit a run and return; flags of the trainer follow --")
     _shared(add, "--work-hours")

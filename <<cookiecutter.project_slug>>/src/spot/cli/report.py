@@ -52,7 +52,7 @@ def moment(text: str, now: datetime) -> datetime:
         else:
             back = now - datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError as error:
-        raise SpotError(f"--since {text!r}: expected 90d, 12h or a day as 2026-09-01") from error
+        raise SpotError(f"--since {text!r}: expected 90d, 12h or a date such as 2026-09-01") from error
     if not timedelta() < back <= LONGEST:
         raise SpotError(f"--since {text!r}: expected a time within the last {LONGEST.days} days")
     return now - back

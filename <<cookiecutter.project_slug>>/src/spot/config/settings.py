@@ -63,7 +63,7 @@ class CloudSettings(BaseModel):
     )
     service_account: str = _text(
         fields.SERVICE_ACCOUNT.pattern,
-        "the e-mail address of a service account, as training@my-project.iam.gserviceaccount.com",
+        "the e-mail address of a service account, such as training@my-project.iam.gserviceaccount.com",
         default="",
         most=200,
     )
@@ -99,9 +99,9 @@ class MachineSettings(BaseModel):
     model_config = _STRICT
 
     count: int = Field(1, ge=1, le=fields.MAX_MACHINES, description=f"a whole number from 1 to {fields.MAX_MACHINES}")
-    type: str = _text(fields.MACHINE_TYPE.pattern, "a machine type of Compute Engine, as g2-standard-8", most=63)
+    type: str = _text(fields.MACHINE_TYPE.pattern, "a machine type of Compute Engine, such as g2-standard-8", most=63)
     accelerator: str = _text(
-        f"none|{fields.ACCELERATOR.pattern}", '"none", or a GPU by its name in Vertex AI, as NVIDIA_L4', most=63
+        f"none|{fields.ACCELERATOR.pattern}", '"none", or a GPU by its name in Vertex AI, such as NVIDIA_L4', most=63
     )
     accelerator_count: int = Field(
         1, ge=1, le=fields.MAX_GPUS, validate_default=True, description=f"a whole number from 1 to {fields.MAX_GPUS}"

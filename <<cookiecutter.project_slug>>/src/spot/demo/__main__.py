@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from spot.cli.console import show
+from spot.cli.main import Parser
 from spot.config.load import load
 from spot.config.settings import Settings
 from spot.core.errors import Exit, SpotError
@@ -33,12 +34,12 @@ STUCK = ("--ema", "0.9999")
 
 def main(arguments: list[str] | None = None) -> int:
     """Return 0 if the run met its deadline with the baseline's model, 1 if not, 2 for invalid arguments."""
-    given = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what the rehearsal started
-    console = Console(highlight=False, stderr=given.json)
-    if not console.is_terminal:
-        console.width = WIDTH
     try:
+        given = _parser().parse_args(arguments)
+        console = Console(highlight=False, stderr=given.json)
+        if not console.is_terminal:
+            console.width = WIDTH
         settings = load(given.settings)
         training = training_flags(settings, given.steps, given.data)
         if given.keep:
@@ -68,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
 
             given.html.write_text(page.report(result.account), encoding="utf-8")
     except (SpotError, OSError) as error:
-        print(f"rehearsal: {error}", file=sys.stderr)
+        print(f"spot: {error}", file=sys.stderr)
         return error.exit_code if isinstance(error, SpotError) else Exit.FAILED
     except KeyboardInterrupt:
         return 130
@@ -126,8 +127,8 @@ def _values(result: Result) -> dict[str, object]:
     }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="spot rehearse", description=__doc__, allow_abbrev=False)
+def _parser() -> Parser:
+    parser = Parser(prog="spot rehearse", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--steps", type=_whole(1), default=STEPS, metavar="N", help=f"train at most N steps ({STEPS})")
     either = parser.add_mutually_exclusive_group().add_argument

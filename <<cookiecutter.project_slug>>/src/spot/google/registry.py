@@ -113,7 +113,7 @@ def ask(reference: Reference, method: str, path: str, sleep: Callable[[float], N
         base = endpoint or f"https://{reference.host}"
         response = rest.send(session, method, f"{base}{path}", sleep=sleep, headers={"Accept": ", ".join(MANIFESTS)})
     except GoogleApiError as error:
-        message = f"cannot ask for {reference}: {error.message}"
+        message = f"cannot look up image {reference}: {error.message}"
         raise ImageNotChecked(message, fix=error.fix, exit_code=error.exit_code) from error
     status = response.status_code
     if status == 404:

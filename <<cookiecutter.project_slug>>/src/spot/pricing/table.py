@@ -153,4 +153,4 @@ def _day(text: str) -> date | None:
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
-        raise ValueError(f"dated is {fields.shown(text)}: a day as 2026-07-30, or nothing") from None
+        raise ValueError(f"dated is {fields.shown(text)}: a date such as 2026-07-30, or empty") from None

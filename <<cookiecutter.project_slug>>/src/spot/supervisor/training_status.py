@@ -92,7 +92,7 @@ def live_facts(root: str) -> LiveFacts:
     try:
         return facts.read(open_store(root, give_up_s=FACTS_S))
     except SpotError as error:
-        _log.warning("%s", error)
+        _log.warning("the facts of spot verify-live are left out: %s", error)
         return LiveFacts()
 
 

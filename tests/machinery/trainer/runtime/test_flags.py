@@ -208,7 +208,7 @@ def test_help_lists_the_settings_of_the_task_with_their_defaults(capsys: pytest.
     assert "--model.sizes VALUE a list, each item a whole number (default: [1, 2])" in shown
     assert "(default: 100 %)" in shown
     assert "one of 50%" in shown
-    assert "your training settings: task/config.py: --learning-rate VALUE a number (default: 0.002)" in shown
+    assert "your training settings (task/config.py): --learning-rate VALUE a number (default: 0.002)" in shown
 
 
 def test_what_the_result_depends_on_is_named_by_flag_and_is_json() -> None:

@@ -115,7 +115,7 @@ def _choice(name: str, kind: type[StrEnum], text: str) -> _Row:
 
 
 GROUPS: Final[Mapping[str, tuple[_Row, ...]]] = {
-    "locations: gs://bucket/prefix or a local directory": (
+    "locations (gs://bucket/prefix or a local directory)": (
         ("output-dir", location, "output/models", "DIR", "write model, metrics and completion.json to DIR/RUN/"),
         ("checkpoint-dir", location, "output/checkpoints", "DIR", "write checkpoints and markers to DIR/RUN/"),
         ("tensorboard-dir", location, None, "DIR", "write TensorBoard logs to DIR/RUN/"),
@@ -126,7 +126,7 @@ GROUPS: Final[Mapping[str, tuple[_Row, ...]]] = {
         ("from-run", identifier, None, "ID", "start from the checkpoints of this run"),
         ("standby", identifier, None, "ATTEMPT", "wait as a standby and replace this attempt"),
     ),
-    "training: a run resumes only with the values it started with": (
+    "training (a run resumes only with the values that it started with)": (
         ("epochs", whole(1), "30", "N", "make N passes over the data"),
         ("max-steps", whole(1), None, "N", "stop after N steps, if sooner"),
         ("batch-size", whole(1), "64", "N", "use N samples a step"),
@@ -142,7 +142,7 @@ GROUPS: Final[Mapping[str, tuple[_Row, ...]]] = {
     "machine": (
         _choice("device", Device, "train on this device; auto: CUDA if available"),
         ("ranks", word_or("auto", whole(1)), "auto", "{auto,N}", "train in N processes; auto: one for each GPU"),
-        _choice("parallel", Parallel, "spread a model over ranks; auto: fsdp, where ddp is not needed"),
+        _choice("parallel", Parallel, "spread a model over ranks; auto: fsdp, or ddp if only that is right"),
         ("workers", word_or("auto", whole(0)), "auto", "{auto,N}", "load data in N processes"),
         ("log-interval", positive, "10", "S", "log every S seconds"),
     ),
@@ -153,7 +153,7 @@ GROUPS: Final[Mapping[str, tuple[_Row, ...]]] = {
             "save every S seconds; auto: by cost and preemption rate",
         ),
         ("keep", whole(1), "3", "N", "keep the N newest and the best"),
-        _choice("resume", Resume, "resume, or quarantine all checkpoints (never)"),
+        _choice("resume", Resume, "resume; never: quarantine the checkpoints and start anew"),
         ("grace", positive, str(DEFAULT_GRACE_S), "S", "exit within S seconds of SIGTERM"),
     ),
 }
@@ -241,7 +241,7 @@ def _parser(environ: Mapping[str, str], own: Sequence[typed.Key]) -> _Parser:
     )
     groups = dict(GROUPS)
     for table in typed.TABLES:
-        groups[f"your {table} settings: task/config.py"] = tuple(
+        groups[f"your {table} settings (task/config.py)"] = tuple(
             (key.flag, key.read, None if key.default is None else typed.word(key.default), "VALUE", key.allowed)
             for key in own
             if key.table == table
