@@ -238,7 +238,7 @@ class Run:
     @property
     def active_attempts(self) -> tuple[Attempt, ...]:
         """Return the attempts without an outcome: at most one, and its standby during a hand-over."""
-        return tuple(attempt for attempt in self.attempts if attempt.outcome is None)
+        return tuple([attempt for attempt in self.attempts if attempt.outcome is None])
 
     @property
     def active(self) -> Attempt | None:
@@ -248,7 +248,7 @@ class Run:
     @property
     def standby(self) -> Attempt | None:
         """Return the newer active attempt, if there are two."""
-        return self.active_attempts[1] if len(self.active_attempts) > 1 else None
+        return next(iter(self.active_attempts[1:]), None)
 
     @property
     def preemptions(self) -> int:

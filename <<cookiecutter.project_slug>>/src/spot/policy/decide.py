@@ -30,13 +30,14 @@ def decide(run: Run, seen: Observation, now: datetime) -> Action:
     slack = Slack.of(run, seen, now)
     offers = Offers.of(run, slack)
     ending = termination.outcome(run, seen)
-    if not run.active_attempts:
+    attempts = run.active_attempts
+    if not attempts:
         return ending or failover.next_attempt(run, offers, slack)
     give_up_from = None if ending else _give_up_from(run, offers, slack)
     if stuck := _stuck(run, give_up_from, slack):
         return stuck
     waits = []
-    for active in run.active_attempts:
+    for active in attempts:
         action = (
             _under_way(active, give_up_from)
             or termination.end(run, active, seen, ending, slack)
@@ -46,7 +47,7 @@ def decide(run: Run, seen: Observation, now: datetime) -> Action:
         if not isinstance(action, Wait):
             return action
         waits.append(action)
-    if standby := handover.next_standby(run, run.active_attempts[0], offers, slack):
+    if standby := handover.next_standby(run, attempts[0], offers, slack):
         if not isinstance(standby, Wait):
             return standby
         waits.append(standby)

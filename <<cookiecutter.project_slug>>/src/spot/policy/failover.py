@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from spot.core.actions import Action, Close, Submit, Wait
 from spot.core.format import clock, counted, hours
 from spot.core.run import Attempt, Outcome, Provisioning, Run, RunState, Strategy
-from spot.policy.offers import Offer, Offers, ruled_out
+from spot.policy.offers import REFUSED, Offer, Offers, ruled_out
 from spot.policy.slack import LONGEST, Slack
 from spot.policy.termination import MAX_WITHOUT_CHECKPOINT, without_checkpoint
 
@@ -22,8 +22,7 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 SHORTEST = timedelta(minutes=6)
 """A budget that pays for less is spent: the start alone takes longer."""
 
-_REFUSED = frozenset({Outcome.QUOTA, Outcome.REQUEST_REJECTED})
-_FRUITLESS = _REFUSED | {Outcome.NO_CAPACITY, Outcome.PREEMPTED, Outcome.EXPIRED, Outcome.INTERNAL, Outcome.UNKNOWN}
+_FRUITLESS = REFUSED | {Outcome.NO_CAPACITY, Outcome.PREEMPTED, Outcome.EXPIRED, Outcome.INTERNAL, Outcome.UNKNOWN}
 """Outcomes that send the next attempt to another region, unless there was progress first."""
 
 
@@ -130,7 +129,7 @@ def _fruitless(run: Run, *kinds: Provisioning) -> list[Attempt]:
         attempt
         for attempt in run.attempts
         if attempt.provisioning in kinds
-        and not (attempt.outcome in _REFUSED and attempt.region in excluded[attempt.provisioning])
+        and not (attempt.outcome in REFUSED and attempt.region in excluded[attempt.provisioning])
     ]
     for before, attempt in reversed([*zip([None, *asked], asked, strict=False)]):
         lost_before = before is not None and before.never_created and before.region == attempt.region
@@ -198,6 +197,6 @@ def _submit(run: Run, slack: Slack, provisioning: Provisioning, offer: Offer, re
 
 
 def _nowhere(run: Run) -> Close:
-    refusals = {a.region: a.error.message for a in run.attempts if a.outcome in _REFUSED and a.error}
+    refusals = {a.region: a.error.message for a in run.attempts if a.outcome in REFUSED and a.error}
     said = "; ".join(f"{region}: {message}" for region, message in refusals.items())
     return Close(reason=f"every region refused the machine ({said})", state=RunState.FAILED)

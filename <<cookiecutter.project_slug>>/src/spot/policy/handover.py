@@ -12,9 +12,11 @@ from spot.core.run import Attempt, CancelReason, Observation, Outcome, Provision
 from spot.policy import failover
 from spot.policy.offers import Offers
 from spot.policy.slack import Slack, hands_over
-from spot.policy.termination import ERRORS, UNEXPLAINED, failed_as_standby
+from spot.policy.termination import ERRORS, UNATTRIBUTED, UNEXPLAINED, failed_as_standby
 
 MAX_FAILED_STANDBYS = 3
+_FINAL = ERRORS | {Outcome.PERMISSION}
+_NOT_TAKEN_OVER = UNEXPLAINED | {Outcome.CANCELLED}
 
 
 def next_standby(run: Run, active: Attempt, offers: Offers, slack: Slack) -> Submit | Wait | None:
@@ -85,11 +87,11 @@ def _is_final(standby: Attempt) -> bool:
     """Return whether it ended by an error of its own, a missing permission or a cancel from outside."""
     if standby.outcome is Outcome.CANCELLED:
         return standby.cancel is None
-    return standby.outcome in ERRORS | {Outcome.PERMISSION}
+    return standby.outcome in _FINAL
 
 
 def _is_unexplained(standby: Attempt) -> bool:
     """Return whether it failed, or never got the lease, for an unknown reason."""
     if standby.started_at is None:
-        return standby.outcome in UNEXPLAINED - {Outcome.EXPIRED} and not standby.never_created
-    return standby.outcome in UNEXPLAINED or standby.outcome is Outcome.CANCELLED
+        return standby.outcome in UNATTRIBUTED and not standby.never_created
+    return standby.outcome in _NOT_TAKEN_OVER

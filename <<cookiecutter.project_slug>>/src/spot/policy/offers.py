@@ -6,6 +6,8 @@ from datetime import timedelta
 from spot.core.run import Outcome, Provisioning, Run
 from spot.policy.slack import Slack
 
+REFUSED = frozenset({Outcome.QUOTA, Outcome.REQUEST_REJECTED})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
@@ -59,14 +61,15 @@ def _offers(run: Run, slack: Slack, spent: float | None, kind: Provisioning) -> 
 
 def ruled_out(run: Run, kind: Provisioning) -> set[str]:
     """Return the regions that refused the machine or its quota, except where the run had such a machine before."""
+    refusals = [attempt for attempt in run.attempts if attempt.outcome in REFUSED]
+    if not refusals:
+        return set()
     refused = {
         attempt.region
-        for attempt in run.attempts
-        if (attempt.outcome is Outcome.QUOTA and _share_quota(attempt.provisioning, kind))
-        or (attempt.outcome is Outcome.REQUEST_REJECTED and attempt.provisioning is kind)
+        for attempt in refusals
+        if attempt.provisioning is kind
+        or (attempt.outcome is Outcome.QUOTA and _share_quota(attempt.provisioning, kind))
     }
-    if not refused:
-        return refused
     had = (one for one in run.attempts if one.started_at is not None and _share_quota(one.provisioning, kind))
     return refused - {attempt.region for attempt in had}
 

@@ -1,6 +1,5 @@
 """Measure a run against its deadline: the numbers that every decision rests on."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -184,7 +183,7 @@ def _steps_per_hour(stated: timedelta, progress: TrainingProgress, attempts: tup
     without_evaluations = progress.trained / stepping if stepping else 1.0
     stated_rate = max(progress.total_steps, 1) / (stated / HOUR)
     overall = slowest = (progress.step + stated_rate * (PRIOR / HOUR)) / ((stepping + PRIOR) / HOUR)
-    for attempt in attempts:
+    for attempt in [one for one in attempts if one.started_at]:
         rate, at = attempt.steps_per_hour, attempt.saved_at
         if attempt.id == progress.attempt:
             rate, at = progress.steps_per_hour, progress.at
@@ -196,11 +195,9 @@ def _steps_per_hour(stated: timedelta, progress: TrainingProgress, attempts: tup
     return slowest
 
 
-def _starts(attempts: tuple[Attempt, ...]) -> Iterator[tuple[Provisioning, timedelta]]:
-    """Yield how long each attempt took from submit to its first new step."""
-    for attempt in attempts:
-        if attempt.advanced_at:
-            yield attempt.provisioning, attempt.advanced_at - attempt.intended_at
+def _starts(attempts: tuple[Attempt, ...]) -> list[tuple[Provisioning, timedelta]]:
+    """Return how long each attempt took from submit to its first new step."""
+    return [(one.provisioning, one.advanced_at - one.intended_at) for one in attempts if one.advanced_at]
 
 
 def expected_start(prior: timedelta, attempts: tuple[Attempt, ...]) -> timedelta:

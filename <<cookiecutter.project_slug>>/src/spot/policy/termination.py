@@ -12,7 +12,8 @@ from spot.policy.slack import Slack
 MAX_WITHOUT_CHECKPOINT = 6
 """Attempts in a row that may end without a new checkpoint, however they end, before a person must look."""
 ERRORS = frozenset({Outcome.TRAINING_FAILED, Outcome.OUT_OF_MEMORY})
-UNEXPLAINED = frozenset({Outcome.INTERNAL, Outcome.UNKNOWN, Outcome.EXPIRED})
+UNATTRIBUTED = frozenset({Outcome.INTERNAL, Outcome.UNKNOWN})
+UNEXPLAINED = UNATTRIBUTED | {Outcome.EXPIRED}
 _LEFT = frozenset({None, Outcome.CANCELLED, Outcome.HANDED_OVER, Outcome.SUCCEEDED})
 GRACE_AFTER_COMPLETION = timedelta(minutes=10)
 """Time for a job to end by itself once its model is complete; a cancel follows."""
@@ -65,7 +66,7 @@ def without_checkpoint(run: Run) -> list[Attempt]:
     for attempt in reversed(run.attempts):
         if attempt.advanced_at is not None:
             break
-        strange = attempt.outcome in {Outcome.INTERNAL, Outcome.UNKNOWN} and not attempt.never_created
+        strange = attempt.outcome in UNATTRIBUTED and not attempt.never_created
         had_machine = attempt.started_at is not None and attempt.outcome not in _LEFT
         if (strange or had_machine) and not failed_as_standby(run, attempt):
             trail.append(attempt)

@@ -105,7 +105,7 @@ class Cloud:
 
     @property
     def due(self) -> int:
-        return min((job.due for job in self.jobs), default=NEVER)
+        return min([job.due for job in self.jobs], default=NEVER)
 
     def checkpoint_due(self, minute: int, *, only_first: bool) -> int:
         """Return the minute of the next checkpoint after `minute`, or only of the first one of its attempt."""

@@ -8,8 +8,9 @@ its interval, and sees no more than in reality (docs/costs.md).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from functools import partial
 
 from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
 from spot.core.job import JobState
@@ -91,6 +92,7 @@ def replay(run: Run, decide: Decide, capacity: Capacity, times: StartupTimes) ->
 class _Replay:
     def __init__(self, run: Run, decide: Decide, capacity: Capacity, times: StartupTimes) -> None:
         self._run, self._decide = run, decide
+        self._with = partial(Run, **{field.name: getattr(run, field.name) for field in fields(run)})  # fast `replace`
         self._cloud = Cloud(run, capacity, times)
         self._interval = max(-(-run.spec.policy.reconcile_interval // MINUTE), 1)
         self._jobs: list[ReplayedJob] = []
@@ -110,7 +112,7 @@ class _Replay:
         """Act until the policy waits; return None once the run is closed."""
         for _ in range(MOST_ACTIONS):
             attempts, seen = self._cloud.shown(self._jobs, self._now)
-            run, now = replace(self._run, attempts=attempts), self._run.submitted_at + self._now * MINUTE
+            run, now = self._with(attempts=attempts), self._run.submitted_at + self._now * MINUTE
             action = self._decide(run, seen, now)
             if isinstance(action, Wait):
                 self._run = run
@@ -142,8 +144,8 @@ class _Replay:
         while True:
             checkpoint = cloud.checkpoint_due(self._now, only_first=wait.until is not None)
             following = -(-min(wake, sight, checkpoint) // self._interval) * self._interval
-            if cloud.due > following or cloud.due == NEVER:
+            due = cloud.due
+            if due > following or due == NEVER:
                 return following
-            minute = cloud.due
             if cloud.change():
-                sight = min(sight, minute)
+                sight = min(sight, due)
