@@ -43,7 +43,7 @@ def decode(kind: type[_Record], data: bytes, name: str, what: str, fix: str, new
         if type(found) is not int or found < 1:
             raise ValueError(f"format is {shown(found)}")
         if found <= newest:
-            return _record(kind, values)
+            return cast(_Record, _record(kind, values))
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())[:REASON]
         raise Damaged(f"{name} is not {what} ({reason}): {fix}") from error
@@ -101,7 +101,7 @@ def _decoder(hint: Any) -> Callable[[Any], Any]:
     if hint is Any:
         return lambda value: value
     if dataclasses.is_dataclass(hint):
-        return partial(_record, hint)
+        return partial(_record, cast(type, hint))
     if hint is float:
         return lambda value: float(value) if type(value) is int else _as(float, value)
     if hasattr(hint, "__members__"):  # an Enum
@@ -115,7 +115,7 @@ def _as(kind: type, value: Any) -> Any:
     return value
 
 
-def _record(kind: type[_Record], value: Any) -> _Record:
+def _record(kind: type, value: Any) -> Any:
     values, found = _as(dict, value), {}
     for name, (decoder, is_required) in _fields(kind).items():
         if name in values:
@@ -129,7 +129,7 @@ def _record(kind: type[_Record], value: Any) -> _Record:
 
 
 @cache
-def _fields(kind: Any) -> Mapping[str, tuple[Callable[[Any], Any], bool]]:
+def _fields(kind: type) -> Mapping[str, tuple[Callable[[Any], Any], bool]]:
     """Return the decoder of each field, and whether a record must have it."""
     hints = get_type_hints(kind, include_extras=True)
     return {
@@ -180,4 +180,4 @@ def _plain(value: Any) -> Any:
             return value.isoformat()
         case timedelta():
             return value.total_seconds()
-    return {name: _plain(getattr(value, name)) for name in _fields(type(value))}
+    return {name: _plain(getattr(value, name)) for name in _fields(cast(type, type(value)))}
