@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from urllib.request import urlopen
 
 import pytest
 
@@ -120,6 +122,9 @@ def test_an_operation_is_polled_where_the_client_looks_for_it(registry: ModelSer
     assert team.mirror() is None
     assert "operation /ui" in registry.calls
     assert registry.versions() == [("first", IN_USE)]
+    [model] = registry.models
+    with urlopen(f"{registry.url}/v1/{model}/operations/1") as reply:  # where the reference states it
+        assert json.load(reply)["response"]["modelVersionId"] == "1"
 
 
 @pytest.mark.parametrize("before", [0, 1])
