@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
+from spot.core.history import Condition
 from spot.core.run import Run
 from spot.demo.environment import ROOT, Environment, Options, set_up
 from spot.demo.runner import Event, Result, Snapshot, new_run, run_rehearsal
@@ -75,5 +76,6 @@ def assert_succeeded(rehearsed: Rehearsed) -> Run:
     assert result.comparison is not None, said
     assert result.comparison.identical, said
     assert result.succeeded, (result.account.to_spare, said)
+    assert Condition.RECONCILE_INTERVAL not in {alarm.condition for alarm in result.snapshot.run.alarms}
     assert len(set(rehearsed.created)) == len(rehearsed.created), rehearsed.created
     return result.snapshot.run

@@ -48,7 +48,7 @@ def supervise(
         settle=lambda found, now: settle.settle(ledger.store, models, found.id, gate, now) if gate else None,
     )
     while True:
-        result = supervisor.reconcile_run(run)
+        [result] = supervisor.reconcile([run])
         if result.problem:
             print(result.problem, flush=True)
         if result.run is None or result.run.state is not RunState.OPEN:
