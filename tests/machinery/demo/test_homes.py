@@ -99,7 +99,7 @@ def test_with_cloud_run_failing_for_six_hours_the_backup_acts_and_an_issue_says_
     assert alarm.at - submitted < timedelta(hours=4, minutes=5)
     assert issues.due([ended.run], []).to_alarm == (ended.run,)
     text = issues.body(ended.run, second.intended_at, "https://github.com/acme/runs/1", kind="deadline")
-    assert "2.0 h between two reconciles, 5 min are allowed" in text
+    assert "2.0 h between two reconciles, 5 min allowed" in text
     spare = ended.account.to_spare
     assert spare is not None
     assert spare > timedelta()

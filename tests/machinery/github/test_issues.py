@@ -150,6 +150,7 @@ def test_the_issue_names_reason_console_and_workflow_run() -> None:
     why = Decision(at=NOW, action="close as failed", reason="1 error of the trainer, 0 are allowed")
     text = issues.body(closed(1, attempts=(ended(Outcome.TRAINING_FAILED, error=error),), decisions=(why,)), NOW, PASS)
     assert "| why | 1 error of the trainer, 0 are allowed |" in text
+    assert text.index("retrain.yml -f resume=20261124-1") < text.index("| why |")
     assert "exited with a non-zero status of 1." in text
     assert "`spot logs 20261124-1`" in text
     assert PASS in text

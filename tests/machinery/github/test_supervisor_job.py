@@ -105,7 +105,7 @@ def test_the_backup_acts_resumes_the_schedule_and_an_issue_says_that_cloud_run_h
     assert jobs.changes[-1:] == ["resume"]
     [issue] = team.github.issues
     assert issue["title"] == f"Retraining {run.id}: deadline at risk"
-    assert "6.0 h between two reconciles, 5 min are allowed" in issue["body"]
+    assert "6.0 h between two reconciles, 5 min allowed" in issue["body"]
     assert "Cloud Run has stopped: this workflow reconciled as its backup. `spot doctor` says why." in issue["body"]
 
 

@@ -456,7 +456,7 @@ def test_a_late_run_fails_one_pass_has_one_issue_with_the_numbers_and_goes_on(
     assert "::error::20261125-late: late: the model is not complete 60 min past the deadline" in capsys.readouterr().out
     assert [one["title"] for one in team.github.issues] == ["Retraining 20261125-late: deadline at risk"]
     assert "60 min past the deadline" in team.github.issues[0]["body"]
-    assert "25.0 h between two reconciles, 15 min are allowed" in team.github.issues[0]["body"]
+    assert "25.0 h between two reconciles, 15 min allowed" in team.github.issues[0]["body"]
     found = team.ledger.read("20261125-late").run
     assert found.attempts[-1].provisioning is Provisioning.ON_DEMAND
     assert workflow.main(["supervise"]) == Exit.DONE

@@ -112,10 +112,10 @@ def body(run: Run, now: datetime, workflow_run: str, *, kind: str = "run", pace:
     why = run.decisions[-1].reason if run.decisions else "no recorded reason"
     parts = [
         f"<!-- spot {kind} {run.id} -->",
+        _advice(run, kind),
         f"Seen by [this workflow run]({workflow_run}). Log: `spot logs {run.id}`. The checkpoints are kept.",
         *([pace] if pace else []),
         state(run, None, why, now),
-        _advice(run, kind),
     ]
     return "\n\n".join(parts)[:MOST_LETTERS]
 
@@ -128,7 +128,7 @@ def _advice(run: Run, kind: str) -> str:
             f"The gate asks: {plain(made.reason if made else '')}.\n\nThe champion stays in use until a person promotes"
             f" this model: `{command}`.\n\n{closes}, or this model is promoted."
         )
-    advice = "docs/operations.md says what to do about each alarm."
+    advice = f"{plain('; '.join(map(str, run.alarms)))}. docs/operations.md says what to do about each alarm."
     if run.state is RunState.FAILED:
         advice = f"After a fix, continue from the newest checkpoint: `gh workflow run retrain.yml -f resume={run.id}`."
     return f"{advice}\n\n{closes}."

@@ -27,7 +27,7 @@ def new_alarms(run: Run, seen: Observation | None, now: datetime, gap: timedelta
     found, allowed = dict(_deadline(run, seen, now)), run.spec.policy.reconcile_interval
     if run.spec.policy.strategy is not Strategy.SPOT:
         if gap > allowed:
-            found[Condition.RECONCILE_INTERVAL] = f"{hours(gap)} between two reconciles, {hours(allowed)} are allowed"
+            found[Condition.RECONCILE_INTERVAL] = f"{hours(gap)} between two reconciles, {hours(allowed)} allowed"
         if seen:
             found |= dict(_conditions(run, seen, now))
     known = {alarm.condition for alarm in run.alarms}
@@ -57,14 +57,15 @@ def _training_since(run: Run, seen: Observation, slack: Slack) -> datetime:
 def _conditions(run: Run, seen: Observation, now: datetime) -> _Found:
     policy, slack = run.spec.policy, Slack.of(run, seen, now)
     if (start := _longest_start(run, seen, slack)) > policy.worst_start:
-        yield Condition.ON_DEMAND_START, f"at least {hours(start)}, {hours(policy.worst_start)} are allowed"
+        text = f"at least {hours(start)} to a new step, {hours(policy.worst_start)} allowed"
+        yield Condition.ON_DEMAND_START, text
     allowed = max(policy.max_checkpoint_interval, slack.max_checkpoint_interval) + SETTLE
     for attempt in run.attempts:
         if policy.disable_retries and attempt.outcome is Outcome.PREEMPTED and (lost := _lost(attempt)) > allowed:
-            yield Condition.LOST_WORK, f"{attempt.id} lost {hours(lost)}, {hours(allowed)} are allowed"
+            yield Condition.LOST_WORK, f"{attempt.id} lost {hours(lost)}, {hours(allowed)} allowed"
         lag = _cancel_lag(attempt, now)
         if lag and (lag > SETTLE or attempt.outcome is Outcome.UNKNOWN):
-            yield Condition.CANCEL, f"{attempt.id} was active {hours(lag)} after it, {hours(SETTLE)} are allowed"
+            yield Condition.CANCEL, f"{attempt.id} active {hours(lag)} after its cancel, {hours(SETTLE)} allowed"
     counted = counted_work(policy)
     if slack.total_work > counted * SLOWER and slack.left <= slack.margin and not seen.completed_at:
         yield Condition.SPEED, f"training takes {hours(slack.total_work)}, {hours(counted)} were counted at submit"

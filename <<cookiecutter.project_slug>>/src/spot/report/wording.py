@@ -76,7 +76,8 @@ def facts(account: Account) -> list[tuple[str, str]]:
         lines.append(("goodput", f"{billed}, {percent(account.goodput_of_wall)} of the wall clock"))
     if steps := progress(account):
         lines.append(("progress", steps))
-    return [*lines, ("interruptions", interruptions(account)), *(("ALARM", str(alarm)) for alarm in run.alarms)]
+    alarms = [("ALARM", f"{clock(alarm.at)}, {alarm}") for alarm in run.alarms]
+    return [*lines, ("interruptions", interruptions(account)), *alarms]
 
 
 def total_facts(totals: Totals) -> list[tuple[str, str]]:
