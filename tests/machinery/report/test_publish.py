@@ -16,7 +16,7 @@ from spot.storage.factory import open_store
 from spot.storage.records import completion
 from spot.storage.records.completion import Completion
 from tests.machinery import sample_runs
-from tests.machinery.promotion.measured import evaluation, measured
+from tests.machinery.promotion.measured import alone, evaluation, measured
 from tests.machinery.sample_runs import SampleRun
 from tests.machinery.storage.completed import complete
 from tests.machinery.storage.memory import MemoryStore
@@ -68,7 +68,7 @@ def test_the_card_lies_beside_the_model_with_its_origin_cost_comparison_and_chec
         f"| commit | {'0123456789' * 4} |\n",
         f"| image | {run.spec.image.replace('@', '&#64;')} |\n",
         "| cost | &#36;5.20, 50 % less than on-demand |\n",
-        "| attempts | 1, 0 preemptions |\n",
+        "| interruptions | 0 preemptions; 1 attempt |\n",
         "| gate | promote: accuracy 0.9 against 0.8 |\n",
         "| accuracy | 1000 | 0.509 | 0.491 | +0.018 |",
         f'model = load_exported("{run.model}/model")\n',
@@ -76,6 +76,15 @@ def test_the_card_lies_beside_the_model_with_its_origin_cost_comparison_and_chec
         f" | {sha256} |\n",
     ):
         assert part in card, card
+
+
+def test_the_card_of_the_first_model_has_no_columns_for_a_champion() -> None:
+    sample, found = sample_runs.calm(), alone()
+    store = models(sample, found)
+    seen = replace(sample.seen or Observation(), evaluation=found)
+    publish(sample.run, seen, MemoryStore("memory://bucket"), store, sample.now)
+    card = store.read(f"{sample.run.id}/MODEL.md").data.decode()
+    assert "| metric | samples | score |\n| --- | ---: | ---: |\n| accuracy | 360 | 0.9 |\n" in card, card
 
 
 def test_a_run_without_a_model_has_no_card() -> None:

@@ -1,7 +1,7 @@
 """Render `MODEL.md`, which lies beside a model: where it comes from, what it cost, how it compares, how to load it."""
 
 from spot.accounting.cost import Account
-from spot.core.format import clock, counted
+from spot.core.format import clock
 from spot.pricing.quotes import described
 from spot.promotion.rule import recorded
 from spot.report import rows
@@ -29,7 +29,7 @@ def card(account: Account, models: Store) -> str:
         ("data", f"{data}, pinned by {spec.root}/{spec.dataset}" if spec.dataset else data),
         ("machine", described(spec.machine)),
         ("cost", words.headline(account)),
-        ("attempts", f"{len(run.attempts)}, {counted(run.preemptions, 'preemption')}"),
+        ("interruptions", words.interruptions(account)),
     ]
     if made := recorded(run):
         facts.append(("gate", f"{made.action}: {made.reason}"))

@@ -11,9 +11,6 @@ from spot.core.run import Outcome, RunState
 from spot.google import console_urls
 from spot.report import wording as words
 
-EVALUATION = ("metric", "samples", "score", "champion", "gain", "95 % bounds")
-"""The columns of `evaluation_rows`."""
-
 Row = dict[str, Any]
 
 
@@ -28,7 +25,7 @@ def of_run(account: Account) -> Row:
         "is_bad": is_bad(account),
         "model": run.model if run.state is RunState.SUCCEEDED else "",
         "model_url": console_urls.storage(run.model),
-        "evaluation": [EVALUATION, *measured] if (measured := evaluation_rows(account)) else [],
+        "evaluation": evaluation_rows(account),
         "phases": [*phase_rows(account)],
         "attempts": [attempt_row(cost) for cost in account.attempts],
         "upper_bound": words.UPPER_BOUND,
@@ -86,9 +83,12 @@ def phase_rows(account: Account) -> Iterator[Row]:
 
 
 def evaluation_rows(account: Account) -> list[tuple[str, ...]]:
-    """Return what the run measured, a row for each metric and slice; none before the model is complete."""
+    """Return heads and a row for each metric and slice, in three columns without a champion; none before a model."""
     found = account.observation.evaluation if account.observation else None
-    return [_evaluation_row(one) for one in found.measurements] if found else []
+    rows = [_evaluation_row(one) for one in found.measurements] if found else []
+    columns = 6 if any(row[3] for row in rows) else 3
+    heads = ("metric", "samples", "score", "champion", "gain", "95 % bounds")
+    return [row[:columns] for row in (heads, *rows)] if rows else []
 
 
 def _evaluation_row(one: Measurement) -> tuple[str, ...]:

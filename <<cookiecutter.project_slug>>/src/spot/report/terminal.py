@@ -17,13 +17,13 @@ BAR = 16
 
 
 def report(account: Account) -> list[RenderableType]:
-    run, is_bad = account.run, rows.is_bad(account)
-    lines = [(name, _marked(text, bad=name == "deadline" and is_bad)) for name, text in words.facts(account)]
+    run, bad = account.run, {"ALARM", "LOSS", *(["deadline"] if rows.is_bad(account) else [])}
+    lines = [(name, _marked(text, bad=name in bad)) for name, text in words.facts(account)]
     headline = _headline(words.headline(account), account.is_loss)
     parts: list[RenderableType] = [headline, "", facts([("run", run.id), *lines])]
     if measured := rows.evaluation_rows(account):
-        evaluation = table(*(f">{head}" if number else head for number, head in enumerate(rows.EVALUATION)))
-        for row in measured:
+        evaluation = table(*(f">{head}" if number else head for number, head in enumerate(measured[0])))
+        for row in measured[1:]:
             evaluation.add_row(*row)
         parts += ["", _title("Score on the held-out samples"), evaluation]
     if account.billed:
