@@ -153,7 +153,7 @@ def test_a_table_of_the_project_that_is_wrong_is_one_line(verb: str, spot: Spot,
 
     assert (said.code, said.out) == (2, "")
     assert said.err == (
-        f"spot: {folder}/prices.csv, line 2: spot_usd_per_hour is 'free': a number of dollars above 0 (fix:"
+        f"spot: {folder}/prices.csv, line 2: spot_usd_per_hour is 'free': expected a number of dollars above 0 (fix:"
         " correct the file, or rewrite it with spot prices --refresh)\n"
     )
 

@@ -285,7 +285,7 @@ def test_a_job_that_does_not_exist_is_gone(jobs: VertexJobs) -> None:
 def test_a_job_with_the_labels_of_another_run_is_not_the_runs(jobs: VertexJobs) -> None:
     """Its name may stand in the record of a run that somebody wrote."""
     foreign = jobs.create(replace(RUN, id="another"), ATTEMPT)
-    with pytest.raises(JobNotFound, match=r"has not the labels labels\.root="):
+    with pytest.raises(JobNotFound, match=r"does not have the labels labels\.root="):
         get(jobs, foreign.name)
 
 

@@ -56,7 +56,7 @@ def test_without_an_attempt_one_is_made() -> None:
 def test_after_one_that_ended_the_verdict_comes_first() -> None:
     assert isinstance(decide(run(ended(Outcome.PREEMPTED)), NOTHING, T0), Submit)
     assert decide(run(ended(Outcome.TRAINING_FAILED)), NOTHING, T0) == Close(
-        reason="1 error, 0 allowed; a1 ended training-failed", state=RunState.FAILED
+        reason="1 error, 0 allowed; a1 ended as training-failed", state=RunState.FAILED
     )
 
 

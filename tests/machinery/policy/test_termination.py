@@ -68,7 +68,7 @@ def test_a_refused_request_or_a_missing_permission_does_not_end_the_run() -> Non
 def test_the_first_error_of_the_users_code_ends_the_run() -> None:
     assert closed(PREEMPTED, TRAINING_FAILED) == (
         RunState.FAILED,
-        f"1 error, 0 allowed; a2 ended training-failed: {SAID.message}",
+        f"1 error, 0 allowed; a2 ended as training-failed: {SAID.message}",
     )
 
 
@@ -77,7 +77,7 @@ def test_as_many_errors_as_are_allowed_do_not_end_the_run() -> None:
     assert closed(TRAINING_FAILED, memory, max_errors=2) is None
     assert closed(TRAINING_FAILED, memory, TRAINING_FAILED, max_errors=2) == (
         RunState.FAILED,
-        f"3 errors, 2 allowed; a3 ended training-failed: {SAID.message}",
+        f"3 errors, 2 allowed; a3 ended as training-failed: {SAID.message}",
     )
 
 
@@ -89,7 +89,7 @@ def test_preemptions_are_no_errors() -> None:
 def test_the_sixth_unexplained_attempt_ends_a_run_without_any_checkpoint(outcome: Outcome) -> None:
     strange = ended(outcome, started_at=T0)
     assert closed(*[strange] * 5) is None
-    reason = f"6 attempts in a row ended without a checkpoint; a6 ended {outcome}"
+    reason = f"6 attempts in a row ended without a checkpoint; a6 ended as {outcome}"
     assert closed(*[strange] * 6) == (RunState.FAILED, reason)
 
 
@@ -111,7 +111,7 @@ def test_six_attempts_without_a_checkpoint_need_an_operator_with_any_outcome() -
     lost = ended(Outcome.PREEMPTED, started_at=T0, error=SAID)
     mixed = [lost, ended(Outcome.NO_CAPACITY, started_at=T0), ended(UNKNOWN), ended(EXPIRED, started_at=T0)]
     assert termination.stuck(run(*mixed, lost, NEVER_CREATED, ended(Outcome.NO_CAPACITY))) is None
-    reason = f"6 attempts in a row ended without a checkpoint; a6 ended preempted: {SAID.message}"
+    reason = f"6 attempts in a row ended without a checkpoint; a6 ended as preempted: {SAID.message}"
     assert termination.stuck(run(*mixed, lost, lost)) == reason
     assert closed(*mixed, lost, lost) is None
     assert termination.stuck(run(*mixed, lost, lost, PREEMPTED)) is None

@@ -13,7 +13,7 @@ from spot.cli.runs import overrides
 from spot.config.load import load
 from spot.config.settings import Settings
 from spot.core.errors import Exit
-from spot.core.format import named
+from spot.core.format import counted, named
 from spot.core.run import Run
 from spot.policy.calibrate import calibrated, spot_start
 from spot.pricing.quotes import age_warning, by_region, described, quotes
@@ -79,7 +79,7 @@ def _replayed(cases: Sequence[Case], supply: Supply, starts: StartupRanges, numb
     longest = max(case.run.spec.deadline - case.run.submitted_at for case in cases)
     found = windows(supply.trace, supply.trace.regions, supply.machines, -(-longest // _MINUTE))
     start_times = StartupTimes.drawn(starts, supply.trace.regions, seed)
-    _log.info("%d replays: %d cases, %d policies", number * len(cases) * len(Baseline), len(cases), len(Baseline))
+    _log.info("%s of %s", counted(number * len(cases) * len(Baseline), "replay"), counted(len(cases), "case"))
     return compare(cases, found, start_times, found.drawn(number, seed))
 
 

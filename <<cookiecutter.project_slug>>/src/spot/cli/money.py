@@ -148,7 +148,8 @@ def _prices_table(found: Sequence[Quote], unpriced: Sequence[str]) -> Table:
 
 
 def _estimates_table(found: Sequence[Estimate], regions: Sequence[str], unpriced: Sequence[str]) -> Table:
-    shown = table("region", ">$/h on-demand", ">$/h spot", ">run on-demand", ">run on spot", ">saving", "configured")
+    heads = ("region", ">$/h on-demand", ">$/h spot", ">run on-demand", ">run on spot", ">saving", "configured")
+    shown = table(*heads, whole=["region"])
     for one in found:
         shown.add_row(
             one.quote.region,
@@ -173,7 +174,7 @@ def _cheaper(found: Sequence[Estimate], regions: Sequence[str], strategy: Strate
     best, ours = min(found, key=cost), min((one for one in found if one.quote.region in regions), key=cost)
     if (saved := cost(ours) - cost(best)) > 0:
         yield ""
-        yield (
+        yield Text(
             f"Add {best.quote.region} to cloud.regions: a run would cost ${saved:.2f} less than in {ours.quote.region}"
             f" ({saved / cost(ours):.0%}). Reading a bucket in another region is billed."
         )

@@ -46,7 +46,7 @@ def skipped(plan: SubmitPlan) -> str:
 
 def submitted_before(run: Run, now: datetime) -> str:
     """Return the run that an earlier attempt of this workflow run submitted."""
-    head = "## Submitted before\n\nThis workflow run has submitted a run, and a re-run submits no other."
+    head = "## Submitted before\n\nThis workflow run submitted a run earlier, and a re-run does not submit it again."
     waiting_for = "the next reconcile" if run.state is RunState.OPEN else "nothing"
     return f"{head} To submit another run, start the workflow anew.\n\n{state(run, None, waiting_for, now)}"
 

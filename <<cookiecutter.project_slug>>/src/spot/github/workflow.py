@@ -157,7 +157,7 @@ def promote() -> int:
     run, reason = (os.environ.get(name, "").strip() for name in ("RUN", "REASON"))
     is_back, by = os.environ.get("BACK") == "true", f"{_needed('GITHUB_ACTOR')}, {_this_run()}"
     if not reason or not (run or is_back):
-        raise SubmitError("expected a reason, and a run to promote or back")
+        raise SubmitError("promote needs a reason, and either a run or back")
     if is_back:
         found = service.rollback(settings, run or None, now, by=by, reason=reason)
     else:

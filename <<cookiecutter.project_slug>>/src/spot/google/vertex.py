@@ -106,7 +106,7 @@ class VertexJobs:
         job = call(f"cannot read {name}", lambda: get(name=name, timeout=CALL_S, retry=resend(self._give_up_s)))
         snapshot = _snapshot(job)
         if not _has_labels(job, labels):
-            raise JobNotFound(f"{name} has not the labels {label_filter(labels)}")
+            raise JobNotFound(f"{name} does not have the labels {label_filter(labels)}")
         return snapshot
 
     def find(self, run: Run, attempt: Attempt) -> list[JobSnapshot]:

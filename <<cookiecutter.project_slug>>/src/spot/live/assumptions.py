@@ -51,7 +51,7 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
     "missing-image": Assumption(
         "create with a missing image", "FAILED: permission", "(400|FAILED): (permission|request-.+)"
     ),
-    "foreign-account": Assumption("create with an account that one cannot act as", "permission", "40[03]: permission"),
+    "foreign-account": Assumption("create with an account that you may not act as", "permission", "40[03]: permission"),
     "huge-request": Assumption("create with 10,000 GPUs on spot", "429: quota", "429: quota|QUEUED.*"),
     "uid": Assumption("user of the container", "10001"),
     "shm": Assumption("/dev/shm", "at least 64 MiB", r"([7-9]\d|6[4-9]|\d{3,}) MiB"),

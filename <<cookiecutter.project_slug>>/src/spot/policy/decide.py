@@ -2,7 +2,7 @@
 
 1. In every reconcile the slack must cover the worst start of on-demand and the time to the next reconcile. Past that,
    nothing waits for spot. A running spot attempt goes on until the last reconcile that on-demand needs. An attempt that
-   cannot be cancelled or read is given up, and on-demand starts beside it.
+   cannot be cancelled or read is given up, and on-demand starts without waiting for its end.
 2. A running spot attempt is never left for another reason.
 3. With no machine, spot is asked for in each region in turn. On-demand starts when the slack above the margin is down
    to a reserve.
@@ -73,7 +73,7 @@ def _stuck(run: Run, give_up_from: datetime | None, slack: Slack) -> GiveUp | No
     active = run.active_attempts[0]
     state = active.state.name if active.job else "not created"
     cancelled = ", its cancel has no effect" if active.cancel else ""
-    reason = f"{slack}, {active.id} is {state}{cancelled}: on-demand starts beside it"
+    reason = f"{slack}, {active.id} is {state}{cancelled}: on-demand starts without waiting for its end"
     return GiveUp(reason=reason, attempt=active.id)
 
 

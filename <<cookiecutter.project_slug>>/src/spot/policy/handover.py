@@ -52,7 +52,7 @@ def next_action(run: Run, active: Attempt, seen: Observation, slack: Slack) -> A
     if active is not run.standby or active is writer:
         return None
     if slack.left <= slack.hard_margin:  # by more than what on-demand may not yet have saved below the margin
-        reason = f"{slack}: too late for spot, {active.replaces} goes on alone"
+        reason = f"{slack}: too late for spot, {active.replaces} continues alone"
         return CancelAttempt(attempt=active.id, reason=reason, why=CancelReason.FALLBACK)
     ready = active.state is JobState.RUNNING
     since = active.started_at if ready and active.started_at else active.intended_at
@@ -60,7 +60,7 @@ def next_action(run: Run, active: Attempt, seen: Observation, slack: Slack) -> A
     waited = slack.now - since
     if waited > patience:
         why = CancelReason.FALLBACK if ready else CancelReason.NO_CAPACITY
-        problem = f"standby {active.id} did not take over" if ready else f"no {active.provisioning} capacity"
+        problem = f"no hand-over to standby {active.id}" if ready else f"no {active.provisioning} capacity"
         reason = f"{problem} in {active.region} after {hours(waited)}"
         return CancelAttempt(attempt=active.id, reason=reason, why=why)
     reason = f"standby {active.id} {'runs' if ready else 'waits'} in {active.region} for {hours(waited)}"

@@ -78,7 +78,7 @@ def stuck(run: Run) -> str | None:
     trail = without_checkpoint(run)
     if len(trail) < MAX_WITHOUT_CHECKPOINT:
         return None
-    return f"{len(trail)} attempts in a row ended without a checkpoint; {trail[0].id} ended {said(trail[0])}"
+    return f"{len(trail)} attempts in a row ended without a checkpoint; {trail[0].id} ended as {said(trail[0])}"
 
 
 def said(attempt: Attempt) -> str:
@@ -100,7 +100,7 @@ def _failure(run: Run, seen: Observation) -> str | None:
     if len(errors) > policy.max_errors:
         last = errors[-1]
         found = f"{counted(len(errors), 'error')}, {policy.max_errors} allowed"
-        return f"{found}; {last.id} ended {said(last)}"
+        return f"{found}; {last.id} ended as {said(last)}"
     allowed = policy.max_preemptions
     if policy.strategy is Strategy.SPOT and allowed is not None and run.preemptions > allowed:
         return f"{run.preemptions} preemptions, {allowed} allowed, and the strategy is spot"

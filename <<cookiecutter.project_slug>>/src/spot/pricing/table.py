@@ -133,9 +133,9 @@ def _line(row: list[str], columns: int, source: str) -> tuple[str, str, Rate]:
         raise ValueError(f"expected {columns} values, not {len(row)}")
     resource, region, on_demand, spot, dated, *more = row
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,63}", resource):
-        raise ValueError(f"resource is {fields.shown(resource)}: a machine type, a GPU or {DISK}")
+        raise ValueError(f"resource is {fields.shown(resource)}: expected a machine type, a GPU or {DISK}")
     if region != EVERYWHERE and not fields.REGION.fullmatch(region):
-        raise ValueError(f"region is {fields.shown(region)}: a region like us-central1, or {EVERYWHERE}")
+        raise ValueError(f"region is {fields.shown(region)}: expected a region like us-central1, or {EVERYWHERE}")
     usd = _price(on_demand, HEADER[2]), _price(spot, HEADER[3])
     flex_start, fee = (_price(text, name) if text else None for text, name in zip(more or ("", ""), MORE, strict=True))
     rate = Rate(on_demand=usd[0], spot=usd[1], dated=_day(dated), source=source, flex_start=flex_start, fee=fee)
@@ -146,11 +146,11 @@ def _price(text: str, column: str) -> float:
     with contextlib.suppress(ValueError):
         if 0 < (price := float(text)) < MAX_USD_PER_HOUR:
             return price
-    raise ValueError(f"{column} is {fields.shown(text)}: a number of dollars above 0")
+    raise ValueError(f"{column} is {fields.shown(text)}: expected a number of dollars above 0")
 
 
 def _day(text: str) -> date | None:
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
-        raise ValueError(f"dated is {fields.shown(text)}: a date such as 2026-07-30, or empty") from None
+        raise ValueError(f"dated is {fields.shown(text)}: expected a date such as 2026-07-30, or nothing") from None

@@ -47,7 +47,7 @@ def parse_metrics(declared: object) -> tuple[Metric, ...]:
         if not isinstance(name, str) or not name.isprintable() or not name:
             raise UsageError(f"METRICS has the name {name!r}: name each metric by a text")
         if direction not in DIRECTIONS:
-            raise UsageError(f"METRICS[{name!r}] is {direction!r}, which is no direction: use {allowed}")
+            raise UsageError(f"METRICS[{name!r}] is {direction!r}, which is not a direction: use {allowed}")
     return tuple(
         Metric(name=name, higher_is_better=direction.endswith("max"), exponential=direction.startswith("exp"))
         for name, direction in declared.items()

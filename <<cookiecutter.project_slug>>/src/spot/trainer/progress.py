@@ -6,6 +6,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tensorboardX import SummaryWriter
 from torch import Tensor
 from torch.optim import Optimizer
 
+from spot.core.format import hours
 from spot.trainer.checkpoint.manager import CheckpointManager
 from spot.trainer.context import Start
 from spot.trainer.data.loader import Loader
@@ -108,12 +110,12 @@ class Monitor:
             return
         rate = state.steps_per_second
         _log.info(
-            "step %d of %d (%.0f %%), %s, %.0f s left, %s",
+            "step %d of %d (%.0f %%), %s, %s left, %s",
             state.step,
             state.total_steps,
             100 * state.step / state.total_steps,
             _listed(values),
-            (state.total_steps - state.step) / rate if rate else 0.0,
+            hours(timedelta(seconds=(state.total_steps - state.step) / rate if rate else 0.0)),
             _newest(state),
         )
 

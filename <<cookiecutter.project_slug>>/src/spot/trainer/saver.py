@@ -85,7 +85,7 @@ class Saver:
             _log.info("step %d: durable, exiting", state.step)
             return
         _log.error(
-            "step %d: not saved within the grace of %.1f s; step %s is durable",
+            "step %d: not saved within the grace of %.1f s; durable step: %s",
             state.step,
             self._stop.grace_s,
             manager.durable_step,

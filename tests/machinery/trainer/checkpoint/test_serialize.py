@@ -106,8 +106,8 @@ def test_a_dtype_that_has_no_place_in_the_format_is_refused_by_name() -> None:
     ("value", "says"),
     [
         (torch.zeros(1, dtype=torch.complex64), r"w has dtype torch\.complex64"),
-        (torch.eye(2).to_sparse(), "w is no dense tensor"),
-        ({"scale": 1}, "w is no dense tensor"),
+        (torch.eye(2).to_sparse(), "w is not a dense tensor"),
+        ({"scale": 1}, "w is not a dense tensor"),
     ],
 )
 def test_what_cannot_be_held_is_known_before_a_save(value: object, says: str) -> None:

@@ -55,7 +55,7 @@ class Folder:
             names = [checked_name(name) for name in self._files]
             self.restored = self.path / checked_name(self._name)
             if self.restored.parent != self.path:
-                raise ValueError(f"{self._name!r} is no name of a folder")
+                raise ValueError(f"{self._name!r} is not the name of a folder")
             shutil.rmtree(self.restored, ignore_errors=True)
             for name in names:
                 (self.restored / name).parent.mkdir(parents=True, exist_ok=True)

@@ -170,7 +170,7 @@ class CheckpointManager:
     def peer_failed(self) -> None:
         """Withdraw the save in flight, because another rank could not upload its part of it."""
         if self.busy:
-            _log.warning("step %s is durable: another rank could not save, the save is withdrawn", self.durable_step)
+            _log.warning("another rank could not save, the save is withdrawn; durable step: %s", self.durable_step)
             self._uploads.failing = True
             self._uploads.withdraw()
 

@@ -136,7 +136,7 @@ def check(tensors: Mapping[str, object]) -> None:
     """Raise `TypeError` with the name of a value that a safetensors file cannot hold."""
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided:
-            raise TypeError(f"{name} is no dense tensor, which a checkpoint cannot hold")
+            raise TypeError(f"{name} is not a dense tensor, which a checkpoint cannot hold")
         if tensor.dtype not in _DTYPES:
             raise TypeError(f"{name} has dtype {tensor.dtype}, which a checkpoint cannot hold")
 
@@ -173,7 +173,7 @@ def parse_boxes(view: memoryview) -> dict[str, Saved]:
             found[name] = Saved(box=Box(offset=tuple(offset), shape=tuple(shape)), values=values)
         return found
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
-        raise Damaged(f"the bytes of the checkpoint are no safetensors file: {error}") from error
+        raise Damaged(f"the bytes of the checkpoint are not a safetensors file: {error}") from error
 
 
 def _metadata(offsets: Mapping[str, tuple[int, ...]]) -> dict[str, str]:

@@ -168,7 +168,7 @@ class Uploads:
             if len(self._refused_at) >= REFUSED_SAVES or lasted >= REFUSED_S:
                 refused = f"{text}; refused {len(self._refused_at)} times in {lasted:.0f} s"
                 raise StartAgain(refused) if self.saved else UsageError(refused)
-        _log.warning("%s; step %s is durable, next save in %.3g s", text, self.durable_step, self._interval_s())
+        _log.warning("%s; durable step: %s, next save in %.3g s", text, self.durable_step, self._interval_s())
 
     def _keep_lease(self) -> None:
         if self._lease:
@@ -188,7 +188,7 @@ class Uploads:
             raise StartAgain(
                 f"the uploader died {self._deaths} times without a checkpoint, last with exit code {code}: check memory"
             )
-        _log.warning("the uploader died with exit code %d: restarted, step %s is durable", code, self.durable_step)
+        _log.warning("the uploader died with exit code %d: restarted, durable step: %s", code, self.durable_step)
         self.lost |= self.in_flight is not None
         self.in_flight, self._mirroring = None, False
         self._keep_lease()

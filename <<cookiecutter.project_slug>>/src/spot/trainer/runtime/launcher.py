@@ -47,7 +47,7 @@ def launch(ranks: int, cluster: Cluster | None, stop: StopSignal, clock: Clock) 
             end = clock.monotonic() + stop.grace_s
         if clock.monotonic() > end:
             _log.error(
-                "a rank has not ended %.1f s after %s: killed", stop.grace_s, "the signal" if received else codes
+                "a rank still ran %.1f s after %s: killed", stop.grace_s, "the signal" if received else "a failure"
             )
             for process in processes:
                 process.kill()
@@ -55,7 +55,7 @@ def launch(ranks: int, cluster: Cluster | None, stop: StopSignal, clock: Clock) 
         clock.sleep(POLL_S)
     ended = [code for code in codes if code is not None]
     if any(ended):
-        _log.warning("the ranks of this machine ended with %s", ", ".join(map(str, ended)))
+        _log.warning("the ranks of this machine ended with exit codes %s", ", ".join(map(str, ended)))
     return exit_code(ended)
 
 
