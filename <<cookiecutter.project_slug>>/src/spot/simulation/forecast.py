@@ -1,5 +1,6 @@
 """Forecast the cost and the end of a run: replays of it, under this policy and under the baselines."""
 
+import gc
 import math
 import signal
 from collections.abc import Callable, Sequence
@@ -149,10 +150,16 @@ def compare(cases: Sequence[Case], windows: Windows, times: StartupTimes, starts
     """Replay each case from all `starts`, on all cores. Raise `ReplayError` for an action without a model."""
     shares = [(case, starts[first : first + SHARE]) for case in cases for first in range(0, len(starts), SHARE)]
     replayed = partial(_replayed, windows, times)
-    with ProcessPoolExecutor(initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
+    with ProcessPoolExecutor(initializer=_start_worker) as pool:
         found = (map if len(shares) == 1 else pool.map)(replayed, *zip(*shares, strict=True))
         by_case = zip(*[iter(found)] * (len(shares) // len(cases)), strict=True)
         return [_forecast(case, [*chain.from_iterable(rows)]) for case, rows in zip(cases, by_case, strict=True)]
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent process. Replays make no reference cycles to collect."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.disable()
 
 
 def _forecast(case: Case, rows: Sequence[Sequence[ReplayResult]]) -> Forecast:
