@@ -150,7 +150,7 @@ def test_a_submit_that_is_run_again_begins_nothing_shows_the_run_and_is_green(
     assert team.creates() == 1
     assert supervised(team)
     said = (tmp_path / "summary").read_text()
-    assert "submits no other" in said
+    assert "does not submit it again" in said
     assert ("❌ failed" if ended else "⏳ open") in said
 
 

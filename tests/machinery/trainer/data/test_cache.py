@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 from collections import Counter
 from collections.abc import Callable
@@ -111,6 +112,23 @@ def test_the_least_recently_opened_files_give_way(make: Make, tmp_path: Path) ->
     for index in (*range(6), 0, 6, 7):
         made.path(index)
     assert files(tmp_path) == ["000000", "000003", "000004", "000005", "000006", "000007"]
+
+
+@pytest.mark.parametrize("last", [1, 2])
+def test_a_file_that_another_process_removes_meanwhile_is_none(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
+    first = make().path(0)
+    looks, stat = iter(range(1, 100)), Path.stat
+
+    def removing(path: Path, **options: bool) -> os.stat_result:
+        if path == first and next(looks) == last:
+            first.unlink()
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", removing)
+    make(limit_bytes=SHARD).path(1)
+    assert "000001" in files(tmp_path)
 
 
 def test_no_file_gives_way_that_a_process_uses(make: Make, tmp_path: Path) -> None:

@@ -106,7 +106,10 @@ class ObjectCache:
     def _make_room(self, size: int) -> None:
         if self._limit is None:
             return
-        sizes = {path: path.stat().st_size for path in self._directory.glob("*-*") if path.exists()}
+        sizes = {}
+        for path in self._directory.glob("*-*"):
+            with contextlib.suppress(FileNotFoundError):  # another process makes room too
+                sizes[path] = path.stat().st_size
         locks = {path: self._directory / f"{path.name[:6]}.used" for path in sizes}
         excess = sum(sizes.values()) + size - self._limit
         for path in sorted(sizes, key=lambda path: locks[path].stat().st_mtime_ns):
