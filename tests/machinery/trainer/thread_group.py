@@ -63,9 +63,6 @@ class ThreadGroup:
     def broadcast(self, value: Any) -> Any:
         return self.gather(value)[0]
 
-    def agree(self, ok: bool) -> bool:
-        return all(self.gather(ok))
-
     def vote(self, vote: Vote) -> Vote:
         cast = Vote(0)
         for value in self.gather(int(vote)):

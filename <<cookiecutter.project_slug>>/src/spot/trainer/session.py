@@ -280,7 +280,7 @@ class Session:
                 )
                 engine.saver.settle()
             try:
-                group.agree(True)  # the other ranks wait for the results
+                group.gather(True)  # the other ranks wait for the results
             except PeerLost:
                 if not self._start.done:
                     raise

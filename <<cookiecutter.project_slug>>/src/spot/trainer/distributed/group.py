@@ -38,7 +38,7 @@ class PeerTiming:
 class Group(Protocol):
     """Exchange values with the other ranks. Every rank calls the same methods in the same order.
 
-    A method raises `PeerLost` when a rank does not answer. `broadcast`, `agree` and `gather` may wait long, and a
+    A method raises `PeerLost` when a rank does not answer. `broadcast` and `gather` may wait long, and a
     signal interrupts them. Values are what JSON holds.
     """
 
@@ -62,9 +62,6 @@ class Group(Protocol):
 
     def broadcast(self, value: Any) -> Any:
         """Return the value of rank 0."""
-
-    def agree(self, ok: bool) -> bool:
-        """Return whether `ok` is true on every rank."""
 
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all ranks, on every rank."""
@@ -94,9 +91,6 @@ class Alone:
 
     def broadcast(self, value: Any) -> Any:
         return value
-
-    def agree(self, ok: bool) -> bool:
-        return ok
 
     def gather(self, value: Any) -> list[Any]:
         return [value]

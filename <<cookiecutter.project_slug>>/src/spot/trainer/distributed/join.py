@@ -130,9 +130,6 @@ class Ranks:
     def broadcast(self, value: Any) -> Any:
         return self.gather(value if self.rank == 0 else None)[0]
 
-    def agree(self, ok: bool) -> bool:
-        return all(self.gather(ok))
-
     def gather(self, value: Any) -> list[Any]:
         own = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         sizes = [int(size) for size in self._gather(torch.tensor([len(own)]))]
