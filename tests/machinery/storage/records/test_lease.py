@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spot.storage import paths
-from spot.storage.base import ABSENT, Conflict, Damaged, NewerFormat, Store
+from spot.storage.base import ABSENT, Damaged, NewerFormat, Store
 from spot.storage.paths import Commit
 from spot.storage.records import lease, markers
 from spot.storage.records.lease import Found, Lease, LeaseLost
@@ -202,11 +202,7 @@ def test_of_accepting_and_withdrawing_an_offer_at_once_only_one_is_done(store: S
         changes = [offered.lease.taken_by(f"a{round_}.1"), offered.lease.without_request()]
 
         def done(change: Lease, offered: Found = offered) -> Lease | None:
-            try:
-                lease.change(store, RUN, offered, change)
-            except Conflict:
-                return None
-            return change
+            return change if lease.change(store, RUN, offered, change) else None
 
         with ThreadPoolExecutor(2) as pool:
             [winner] = filter(None, pool.map(done, changes))

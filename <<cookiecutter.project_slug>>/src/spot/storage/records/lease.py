@@ -121,10 +121,13 @@ def look(store: Store, run: str) -> Found | None:
     return Found(lease=Lease.from_json(found.data, f"{store.uri}/{name}"), generation=found.generation)
 
 
-def change(store: Store, run: str, found: Found | None, lease: Lease) -> int:
-    """Replace `found` by `lease` and return the new generation. Raises `Conflict` if it has changed."""
-    generation = found.generation if found else ABSENT
-    return store.write(paths.writer(run), lease.to_json(), if_generation=generation).generation
+def change(store: Store, run: str, found: Found | None, lease: Lease) -> bool:
+    """Replace `found` by `lease`, and return whether it was unchanged: if not, the next look reads the new state."""
+    try:
+        store.write(paths.writer(run), lease.to_json(), if_generation=found.generation if found else ABSENT)
+    except Conflict:
+        return False
+    return True
 
 
 def claim(store: Store, run: str, name: str, replaces: str | None = None) -> Lease:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 from dataclasses import KW_ONLY, dataclass, field
 
 from spot.core.clock import Clock, SystemClock
 from spot.core.errors import SpotError, TemporarilyUnavailable
-from spot.storage.base import Conflict, Damaged, Store
+from spot.storage.base import Damaged, Store
 from spot.storage.records import completion, lease
 from spot.storage.records.lease import Found, Lease, LeaseLost
 from spot.trainer.distributed.group import ALONE, Group
@@ -20,8 +19,6 @@ _WAITING, _COMPLETE = -1, 0
 """In place of a fencing token."""
 WITHDRAW_S = 3.0
 """The longest time to withdraw the request on a stop."""
-
-_log = logging.getLogger(__name__)
 
 
 def stand_by(standby: Standby, outputs: Store, group: Group = ALONE) -> int | None:
@@ -113,8 +110,4 @@ class Standby:
         return now - self._unchanged_since >= self.timing.dead_s
 
     def _change(self, found: Found, new: Lease) -> bool:
-        try:
-            lease.change(self.store, self.run, found, new)
-        except Conflict:  # the next look reads the new state
-            return False
-        return True
+        return lease.change(self.store, self.run, found, new)

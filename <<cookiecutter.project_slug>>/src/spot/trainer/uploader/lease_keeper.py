@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from spot.core.clock import Clock, SystemClock
 from spot.core.errors import SpotError
-from spot.storage.base import Conflict, NewerFormat, Store
+from spot.storage.base import NewerFormat, Store
 from spot.storage.records import lease
 from spot.storage.records.lease import Found, Lease
 from spot.trainer.uploader.messages import Declined, HandOverRequested, KeepLease, Lost
@@ -105,8 +105,4 @@ class LeaseKeeper:
         return Declined()
 
     def _change(self, found: Found, new: Lease) -> bool:
-        try:
-            lease.change(self.store, self.command.run, found, new)
-        except Conflict:  # the next look reads the new state
-            return False
-        return True
+        return lease.change(self.store, self.command.run, found, new)
