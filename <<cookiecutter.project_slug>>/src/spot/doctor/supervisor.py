@@ -34,7 +34,7 @@ def check(api: GoogleApi, settings: Settings) -> list[Finding]:
 
 def _last(data: bytes) -> str:
     try:
-        found = codec.decode(Reconciles, data, reconciles.NAME, "a record of reconciles", reconciles.FIX)
+        found = codec.decode(Reconciles, data, reconciles.NAME, reconciles.WHAT, reconciles.FIX)
     except SpotError:
         return "no reconcile is recorded"
     last = max(found.runs.values(), key=lambda one: one.at, default=None)

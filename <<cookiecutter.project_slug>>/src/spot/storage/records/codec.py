@@ -6,6 +6,7 @@ UTC. Anything else is `Damaged`. Unknown keys are ignored.
 
 import dataclasses
 import json
+import logging
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from spot.core.fields import shown
-from spot.storage.base import Damaged, NewerFormat
+from spot.storage.base import ABSENT, Damaged, NewerFormat, NotFound, Store
 
 FORMAT = 1
 """Of every record without a format of its own."""
@@ -25,6 +26,7 @@ LONGEST = timedelta(days=3660)
 REASON = 200
 
 _Record = TypeVar("_Record")
+_log = logging.getLogger(__name__)
 
 
 def encode(record: object, newest: int = FORMAT) -> bytes:
@@ -48,6 +50,19 @@ def decode(kind: type[_Record], data: bytes, name: str, what: str, fix: str, new
         reason = " ".join(str(error).split())[:REASON]
         raise Damaged(f"{name} is not {what} ({reason}): {fix}") from error
     raise NewerFormat(f"{name} has format {found}, this program reads up to {newest}: use a newer version of spot")
+
+
+def read_or_new(kind: type[_Record], store: Store, name: str, what: str, fix: str) -> tuple[_Record, int]:
+    """Return a record and its generation. A damaged record counts as a missing one, and is overwritten."""
+    try:
+        found = store.read(name)
+    except NotFound:
+        return kind(), ABSENT
+    try:
+        return decode(kind, found.data, f"{store.uri}/{name}", what, fix), found.generation
+    except Damaged as error:
+        _log.warning("%s", error)
+        return kind(), found.generation
 
 
 def loads(data: bytes) -> Any:

@@ -9,10 +9,10 @@ from typing import Annotated
 
 from spot.core import fields
 from spot.core.errors import SpotError
-from spot.storage.base import ABSENT, Conflict, Damaged, NotFound, Store
+from spot.storage.base import Conflict, Store
 from spot.storage.records import codec
 
-NAME, FIX, TRIES = "live/facts.json", "spot verify-live overwrites it", 5
+NAME, WHAT, FIX, TRIES = "live/facts.json", "a record of live facts", "spot verify-live overwrites it", 5
 MOST_PREEMPTIONS, MOST_LETTERS = 50, 500
 Text = Annotated[str, re.compile(rf"[^\x00-\x1f\x7f-\x9f]{{0,{MOST_LETTERS}}}")]
 _log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def quoted(text: str) -> str:
 
 def decode(data: bytes, uri: str) -> LiveFacts:
     """Raises `Damaged` or `NewerFormat`."""
-    return codec.decode(LiveFacts, data, f"{uri}/{NAME}", "a record of live facts", FIX)
+    return codec.decode(LiveFacts, data, f"{uri}/{NAME}", WHAT, FIX)
 
 
 def read(store: Store) -> LiveFacts:
@@ -98,13 +98,4 @@ def update(store: Store, change: Callable[[LiveFacts], LiveFacts]) -> LiveFacts:
 
 
 def _read(store: Store) -> tuple[LiveFacts, int]:
-    """Return the facts and their generation; a damaged record counts as empty and is overwritten."""
-    try:
-        found = store.read(NAME)
-    except NotFound:
-        return LiveFacts(), ABSENT
-    try:
-        return decode(found.data, store.uri), found.generation
-    except Damaged as error:
-        _log.warning("%s", error)
-        return LiveFacts(), found.generation
+    return codec.read_or_new(LiveFacts, store, NAME, WHAT, FIX)

@@ -13,10 +13,10 @@ from enum import StrEnum
 from spot.core import fields
 from spot.core.errors import SpotError
 from spot.core.format import hours
-from spot.storage.base import ABSENT, Conflict, Damaged, NotFound, Store
+from spot.storage.base import Conflict, Store
 from spot.storage.records import codec
 
-NAME, FIX, TRIES, MOST = "supervisor.json", "it is overwritten", 3, 200
+NAME, WHAT, FIX, TRIES, MOST = "supervisor.json", "a record of reconciles", "it is overwritten", 3, 200
 """`MOST` runs and gaps of a home are kept; ended runs are dropped as the oldest."""
 USUAL = 0.95
 """The share of the gaps that is at most the usual gap."""
@@ -109,14 +109,4 @@ def _gaps(known: Reconciles, run_ids: Iterable[str], at: datetime, home: Home) -
 
 
 def _read(store: Store) -> tuple[Reconciles, int]:
-    """Return the record and its generation; a damaged record counts as empty and is overwritten."""
-    try:
-        found = store.read(NAME)
-    except NotFound:
-        return Reconciles(), ABSENT
-    try:
-        record = codec.decode(Reconciles, found.data, f"{store.uri}/{NAME}", "a record of reconciles", FIX)
-    except Damaged as error:
-        _log.warning("%s", error)
-        return Reconciles(), found.generation
-    return record, found.generation
+    return codec.read_or_new(Reconciles, store, NAME, WHAT, FIX)
