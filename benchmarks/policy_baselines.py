@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
+from spot.core.history import CancelReason
 from spot.core.job import JobState
-from spot.core.run import Attempt, CancelReason, Observation, Outcome, Provisioning, Run, RunState
+from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run, RunState
 from spot.policy.slack import LONGEST, Slack
 
 COMPLETE = Close(reason="the model is complete", state=RunState.SUCCEEDED)

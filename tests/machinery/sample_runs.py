@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from spot.accounting.cost import Account, account
-from spot.core.history import CancelRequest
+from spot.core.history import CancelRequest, Decision
 from spot.core.job import JobError, JobState
-from spot.core.run import Attempt, Decision, Observation, Outcome, Provisioning, Run, RunState
+from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run, RunState
 from tests.machinery import samples
 from tests.machinery.samples import after
 

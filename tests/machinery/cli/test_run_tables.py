@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console, RenderableType
 
 from spot.cli import run_tables
-from spot.core.history import CancelRequest
+from spot.core.history import CancelRequest, Decision
 from spot.core.job import JobState
-from spot.core.run import Decision, Observation, Outcome, Provisioning, Run, RunState, Strategy
+from spot.core.run import Observation, Outcome, Provisioning, Run, RunState, Strategy
 from spot.core.tables import facts
 from spot.supervisor.reconcile import PassResult
 from spot.supervisor.submit import plan

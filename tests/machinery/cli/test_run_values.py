@@ -10,8 +10,9 @@ import pytest
 
 from spot.cli import runs
 from spot.core.format import plain
+from spot.core.history import Decision
 from spot.core.job import JobState
-from spot.core.run import Decision, Outcome, Run
+from spot.core.run import Outcome, Run
 from spot.supervisor.reconcile import PassResult
 from spot.supervisor.submit import plan
 from tests.machinery import samples

@@ -12,7 +12,7 @@ from spot.config.settings import Settings
 from spot.core.run import Machine, Provisioning, Strategy
 from spot.doctor import quota
 from spot.doctor.finding import Finding, Status
-from spot.doctor.quota import Need, kinds, limit, needs
+from spot.doctor.quota import Need, limit, needs
 from spot.google.rest import GoogleApi
 from tests.machinery.google.google_project import METRICS, SETTINGS, google_project, metric, settings_with
 from tests.machinery.google.google_server import GoogleServer
@@ -77,9 +77,9 @@ def test_flex_start_takes_of_the_quota_of_spot() -> None:
 
 
 def test_a_strategy_needs_the_quota_of_what_it_may_submit() -> None:
-    assert kinds(Strategy.SPOT) == (Provisioning.SPOT,)
-    assert kinds(Strategy.ON_DEMAND) == (Provisioning.ON_DEMAND,)
-    assert kinds(Strategy.HYBRID) == (Provisioning.SPOT, Provisioning.ON_DEMAND)
+    assert Strategy.SPOT.kinds == (Provisioning.SPOT,)
+    assert Strategy.ON_DEMAND.kinds == (Provisioning.ON_DEMAND,)
+    assert Strategy.HYBRID.kinds == (Provisioning.SPOT, Provisioning.ON_DEMAND)
 
 
 @pytest.mark.parametrize(

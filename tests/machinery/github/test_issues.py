@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spot.core.history import Decision
 from spot.core.job import JobError
-from spot.core.run import Decision, Outcome, Run, RunState
+from spot.core.run import Outcome, Run, RunState
 from spot.github import issues
 from spot.github.api import GitHub, Issue
 from spot.promotion.rule import GateVerdict

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from spot.core.history import Decision
 from spot.core.job import JobError, JobState
-from spot.core.run import Decision, Observation, Outcome, Run, RunState
+from spot.core.run import Observation, Outcome, Run, RunState
 from spot.github import summary
 from spot.supervisor.reconcile import PassResult
 from spot.supervisor.service import RunsResult

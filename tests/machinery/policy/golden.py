@@ -20,19 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from spot.core.actions import Action, CancelAttempt, Close, GiveUp, Submit, Wait
-from spot.core.history import CancelRequest, TrainingProgress
+from spot.core.history import Cancel, CancelReason, CancelRequest, TrainingProgress
 from spot.core.job import JobError, JobState
-from spot.core.run import (
-    Attempt,
-    Cancel,
-    CancelReason,
-    Observation,
-    Outcome,
-    Provisioning,
-    Run,
-    RunState,
-    Strategy,
-)
+from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run, RunState, Strategy
 from spot.policy.decide import decide
 from spot.simulation.replay import horizon, replay
 from spot.simulation.startup_times import StartupRanges, StartupTimes

@@ -9,18 +9,9 @@ from typing import Any
 import pytest
 
 from spot.core.actions import CancelAttempt, Close, GiveUp, Submit, Wait
-from spot.core.history import CancelRequest
+from spot.core.history import Cancel, CancelReason, CancelRequest
 from spot.core.job import JobError, JobState
-from spot.core.run import (
-    Attempt,
-    Cancel,
-    CancelReason,
-    Observation,
-    Outcome,
-    Provisioning,
-    RunState,
-    Strategy,
-)
+from spot.core.run import Attempt, Observation, Outcome, Provisioning, RunState, Strategy
 from spot.policy.decide import decide
 from spot.policy.slack import SETTLE
 from tests.machinery.samples import T0, after, attempt, ended, no_quota, run, seen

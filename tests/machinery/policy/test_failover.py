@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from spot.core.actions import Action, Close, Submit, Wait
+from spot.core.history import Cancel, CancelReason
 from spot.core.job import JobError
-from spot.core.run import Attempt, Cancel, CancelReason, Outcome, Provisioning, Run, RunState, Strategy
+from spot.core.run import Attempt, Outcome, Provisioning, Run, RunState, Strategy
 from spot.policy.failover import next_attempt
 from spot.policy.offers import Offers
 from spot.policy.slack import LONGEST, Slack

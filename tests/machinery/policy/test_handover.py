@@ -9,18 +9,9 @@ from typing import Any
 import pytest
 
 from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
-from spot.core.history import CancelRequest
+from spot.core.history import Cancel, CancelReason, CancelRequest
 from spot.core.job import JobState
-from spot.core.run import (
-    Attempt,
-    Cancel,
-    CancelReason,
-    Observation,
-    Outcome,
-    Provisioning,
-    Run,
-    Strategy,
-)
+from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run, Strategy
 from spot.policy.decide import decide
 from tests.machinery import samples
 from tests.machinery.samples import T0, after, attempt, ended, run, seen

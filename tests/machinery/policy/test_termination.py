@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from spot.core.history import CancelRequest
+from spot.core.history import Cancel, CancelReason, CancelRequest
 from spot.core.job import JobError
-from spot.core.run import Attempt, Cancel, CancelReason, Outcome, RunState, Strategy
+from spot.core.run import Attempt, Outcome, RunState, Strategy
 from spot.policy import termination
 from tests.machinery.samples import T0, after, ended, run, seen
 

@@ -120,7 +120,7 @@ def test_what_is_assumed_comes_from_the_settings() -> None:
         max_checkpoint_interval=timedelta(minutes=12),
     )
 
-    found = assumptions(policy, ("--epochs", "20"))
+    found = assumptions(policy, {"--epochs": "20"})
 
     assert found == Assumptions(
         mtbf=MTBF,
@@ -129,19 +129,19 @@ def test_what_is_assumed_comes_from_the_settings() -> None:
         lost_work=timedelta(minutes=6),
         detection_delay=timedelta(minutes=2.5),
     )
-    assert assumptions(policy, ("--checkpoint-interval", "120"), HOUR).lost_work == timedelta(minutes=1)
-    assert assumptions(policy, ("--checkpoint-interval", "auto"), HOUR).lost_work == timedelta(minutes=6)
-    assert assumptions(policy, (), HOUR).mtbf == HOUR
-    assert assumptions(replace(policy, saved_share=0.75), (), HOUR).lost_work == timedelta(minutes=1.5)
+    assert assumptions(policy, {"--checkpoint-interval": "120"}, HOUR).lost_work == timedelta(minutes=1)
+    assert assumptions(policy, {"--checkpoint-interval": "auto"}, HOUR).lost_work == timedelta(minutes=6)
+    assert assumptions(policy, {}, HOUR).mtbf == HOUR
+    assert assumptions(replace(policy, saved_share=0.75), {}, HOUR).lost_work == timedelta(minutes=1.5)
 
 
 def test_a_start_is_never_shorter_than_what_is_billed_of_it() -> None:
-    found = assumptions(samples.policy(expected_start=timedelta(minutes=1)), ())
+    found = assumptions(samples.policy(expected_start=timedelta(minutes=1)), {})
 
     assert found.start == found.restore
 
 
 @pytest.mark.parametrize(("text", "value"), [("90", 90.0), ("auto", None), ("-1", None), ("nan", None)])
 def test_a_flag_that_is_no_number_above_0_is_not_set(text: str, value: float | None) -> None:
-    assert seconds(("--grace", text), "--grace") == value
-    assert seconds(("--epochs", text), "--grace") is None
+    assert seconds({"--grace": text}, "--grace") == value
+    assert seconds({"--epochs": text}, "--grace") is None

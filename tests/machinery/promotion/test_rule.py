@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spot.config.settings import GateSettings
 from spot.core.evaluation import Evaluation, Measurement
-from spot.core.run import Decision
+from spot.core.history import Decision
 from spot.promotion.rule import GateDecision, GateVerdict, decide, recorded, samples_needed
 from tests.machinery.promotion.measured import CHAMPION, alone, evaluation, measured
 from tests.machinery.samples import T0, run

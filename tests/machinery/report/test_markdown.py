@@ -11,8 +11,9 @@ import pytest
 
 from spot.accounting.cost import Totals
 from spot.accounting.progress_curve import Curve
+from spot.core.history import Decision
 from spot.core.job import JobError, JobState
-from spot.core.run import Decision, Outcome, Provisioning
+from spot.core.run import Outcome, Provisioning
 from spot.report import markdown
 from spot.report.markdown import POINTS, gantt, progress
 from tests.machinery import sample_runs

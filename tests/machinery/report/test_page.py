@@ -10,9 +10,9 @@ from html.parser import HTMLParser
 import pytest
 
 from spot.accounting.cost import Totals
-from spot.core.history import CancelRequest
+from spot.core.history import CancelRequest, Decision
 from spot.core.job import JobError
-from spot.core.run import Decision, RunState
+from spot.core.run import RunState
 from spot.report.page import many, report
 from tests.machinery import sample_runs
 from tests.machinery.samples import after

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from spot.core.evaluation import Evaluation
-from spot.core.run import Decision, Observation, RunState
+from spot.core.history import Decision
+from spot.core.run import Observation, RunState
 from spot.report.page import publish
 from spot.storage import paths
 from spot.storage.factory import open_store

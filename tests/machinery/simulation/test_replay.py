@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from spot.core.actions import Action, Close, Wait
-from spot.core.run import CancelReason, Observation, Outcome, Provisioning, Run, RunState
+from spot.core.history import CancelReason
+from spot.core.run import Observation, Outcome, Provisioning, Run, RunState
 from spot.policy import decide
 from spot.simulation.cloud import ReplayError
 from spot.simulation.replay import Decide, Replayed, horizon, replay

@@ -9,19 +9,9 @@ from itertools import cycle
 
 from spot.core.actions import CancelAttempt, Close, GiveUp, Submit, Wait
 from spot.core.errors import TemporarilyUnavailable
-from spot.core.history import CancelRequest, Condition
+from spot.core.history import Cancel, CancelReason, CancelRequest, Condition
 from spot.core.job import JobState
-from spot.core.run import (
-    Attempt,
-    Cancel,
-    CancelReason,
-    Observation,
-    Outcome,
-    Provisioning,
-    Run,
-    RunState,
-    Strategy,
-)
+from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run, RunState, Strategy
 from spot.google.vertex import RequestRejected
 from spot.policy.alarms import new_alarms
 from spot.policy.decide import decide

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
-from spot.core.run import CancelReason, Observation, Provisioning, Run, RunState
+from spot.core.history import CancelReason
+from spot.core.run import Observation, Provisioning, Run, RunState
 from spot.simulation.replay import Decide
 from spot.simulation.startup_times import StartupRanges, StartupTimes
 

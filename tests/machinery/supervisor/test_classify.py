@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spot.core.history import Cancel, CancelReason
 from spot.core.job import JobError, JobState
-from spot.core.run import Cancel, CancelReason, Outcome, Provisioning
+from spot.core.run import Outcome, Provisioning
 from spot.supervisor.classify import AttemptEvidence, classify, classify_refusal
 from tests.machinery.samples import T0, no_quota, stockout
 

@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 
 from spot.core.errors import TemporarilyUnavailable
+from spot.core.history import Cancel, CancelReason
 from spot.core.job import JobError, JobSnapshot, JobState
-from spot.core.run import Attempt, Cancel, CancelReason, Observation, Outcome, Provisioning, Run
+from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run
 from spot.google.vertex import CREATE_S, JobNotFound
 from spot.storage.records.markers import AttemptStarts
 from spot.supervisor.observe import GIVE_UP_AFTER, GIVE_UP_UNHEARD_AFTER, NOT_FOUND, STRAYS_FOR, observe

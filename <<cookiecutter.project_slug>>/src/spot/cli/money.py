@@ -78,7 +78,7 @@ def estimate(options: Namespace) -> int:
     if not ours:
         raise SpotError(f"{UNKNOWN} for {described(machine)} in {', '.join(regions)}", fix="spot prices --all")
     each = timedelta(hours=options.mtbf_hours) if options.mtbf_hours else MTBF
-    assumed = assumptions(policy, settings.arguments(), mtbf(machine, each))
+    assumed = assumptions(policy, run.spec.flags, mtbf(machine, each))
     found_in = estimates(policy.work, found, assumed)
     deadline = timedelta(hours=settings.policy.deadline_hours)
     courses = {

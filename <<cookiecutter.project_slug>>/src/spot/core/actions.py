@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from spot.core.run import Attempt, CancelReason, Provisioning, Run, RunState
+from spot.core.history import CancelReason
+from spot.core.run import Attempt, Provisioning, Run, RunState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,20 @@
-"""Define what a run records beside its attempts: progress, alarms, a cancel and its parent. No I/O and no clock."""
+"""Define what a run records beside its attempts: decisions, cancels, progress, alarms, a parent. No I/O."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from spot.core import fields
+
+
+class CancelReason(StrEnum):
+    NO_CAPACITY = "no-capacity"
+    FALLBACK = "fallback"
+    ASKED = "asked"
+    COMPLETE = "complete"
+    HANDED_OVER = "handed-over"
+    FAILED = "failed"
+    """The run failed while a standby was active."""
 
 
 class Condition(StrEnum):
@@ -20,6 +30,13 @@ class Condition(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    at: datetime
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
     """Record a broken condition of a run, once."""
 
@@ -29,6 +46,14 @@ class Alarm:
 
     def __str__(self) -> str:
         return f"{self.condition}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """Record the intent to cancel a job. The call is repeated until the job has ended."""
+
+    at: datetime
+    why: CancelReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

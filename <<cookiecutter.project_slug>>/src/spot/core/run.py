@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from spot.core import fields
 from spot.core.evaluation import Evaluation
-from spot.core.history import Alarm, CancelRequest, Parent, TrainingProgress
+from spot.core.history import Alarm, Cancel, CancelRequest, Decision, Parent, TrainingProgress
 from spot.core.job import JobError, JobState
 
 
@@ -25,6 +25,12 @@ class Strategy(StrEnum):
     SPOT = "spot"
     """Spot only: cheapest, without a promise about the deadline."""
     ON_DEMAND = "on-demand"
+
+    @property
+    def kinds(self) -> tuple[Provisioning, ...]:
+        """Return the provisioning with separate quotas and prices; FLEX_START uses the quota of spot."""
+        both = (Provisioning.SPOT, Provisioning.ON_DEMAND)
+        return both if self is Strategy.HYBRID else (Provisioning(self),)
 
 
 class Outcome(StrEnum):
@@ -53,16 +59,6 @@ class RunState(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
-
-
-class CancelReason(StrEnum):
-    NO_CAPACITY = "no-capacity"
-    FALLBACK = "fallback"
-    ASKED = "asked"
-    COMPLETE = "complete"
-    HANDED_OVER = "handed-over"
-    FAILED = "failed"
-    """The run failed while a standby was active."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,13 +155,10 @@ class Spec:
     sources: fields.Sha256 | None = None
     """Digest of everything that the image was built from; None if it is not known to be that of the checkout."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancel:
-    """Record the intent to cancel a job. The call is repeated until the job has ended."""
-
-    at: datetime
-    why: CancelReason
+    @property
+    def flags(self) -> dict[str, str]:
+        """Return the values of `arguments` by flag."""
+        return dict(zip(self.arguments[::2], self.arguments[1::2], strict=False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,13 +205,6 @@ class Attempt:
         """Return an upper bound: a job is not billed while it waits for a machine."""
         ended_at = self.ended_at or now
         return max(ended_at - self.started_at, timedelta()) / timedelta(hours=1) if self.started_at else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    at: datetime
-    action: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

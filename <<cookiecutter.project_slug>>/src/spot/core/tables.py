@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spot.core.format import counted, short
-from spot.core.run import Decision
+from spot.core.history import Decision
 
 LAST_DECISIONS = 12
 

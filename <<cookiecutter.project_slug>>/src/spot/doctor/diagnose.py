@@ -57,7 +57,7 @@ def _checks(settings: Settings, sleep: Sleep) -> list[_Check]:
         image.append(_Check(name="image readers", role="roles/artifactregistry.admin", make=_readers))
     quotas = [
         _Check(name=quota.name(kind), role=usage_viewer, make=partial(quota.check, provisioning=kind))
-        for kind in quota.kinds(settings.policy.strategy)
+        for kind in settings.policy.strategy.kinds
     ]
     return [
         _Check(name="project", role="roles/browser", make=_project),

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from spot.config.settings import Settings
-from spot.core.run import Machine, Provisioning, Strategy
+from spot.core.run import Machine, Provisioning
 from spot.doctor.finding import Finding, Status, find
 from spot.google.machine_types import cpu_quota, gpu_quota, quota_id, vcpus
 from spot.google.rest import GoogleApi
@@ -24,15 +24,6 @@ class Need:
     what: str
     amount: int | None
     """None if unknown."""
-
-
-def kinds(strategy: Strategy) -> tuple[Provisioning, ...]:
-    """Return the provisioning with separate quotas; FLEX_START uses the quota of spot."""
-    if strategy is Strategy.SPOT:
-        return (Provisioning.SPOT,)
-    if strategy is Strategy.ON_DEMAND:
-        return (Provisioning.ON_DEMAND,)
-    return (Provisioning.SPOT, Provisioning.ON_DEMAND)
 
 
 def name(provisioning: Provisioning) -> str:

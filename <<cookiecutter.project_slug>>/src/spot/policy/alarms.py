@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from spot.core.format import clock, hours
-from spot.core.history import Alarm, Condition
-from spot.core.run import Attempt, CancelReason, Observation, Outcome, Provisioning, Run, Strategy
+from spot.core.history import Alarm, CancelReason, Condition
+from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run, Strategy
 from spot.policy.slack import SETTLE, Slack, counted_work
 
 SLOWER = 1.1

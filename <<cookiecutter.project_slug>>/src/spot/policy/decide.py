@@ -16,8 +16,9 @@ from datetime import datetime
 
 from spot.core.actions import Action, CancelAttempt, GiveUp, Wait
 from spot.core.format import clock, hours
+from spot.core.history import CancelReason
 from spot.core.job import JobState
-from spot.core.run import Attempt, CancelReason, Observation, Provisioning, Run, RunState, Strategy
+from spot.core.run import Attempt, Observation, Provisioning, Run, RunState, Strategy
 from spot.policy import failover, handover, termination
 from spot.policy.offers import Offers
 from spot.policy.slack import SETTLE, Slack

@@ -9,7 +9,7 @@ from spot.core.format import clock, counted, hours
 from spot.core.run import Attempt, Outcome, Provisioning, Run, RunState, Strategy
 from spot.policy.offers import REFUSED, Offer, Offers, ruled_out
 from spot.policy.slack import LONGEST, Slack
-from spot.policy.termination import MAX_WITHOUT_CHECKPOINT, without_checkpoint
+from spot.policy.termination import MAX_WITHOUT_CHECKPOINT, preempted_too_often, without_checkpoint
 
 PAUSES = (timedelta(minutes=5), timedelta(minutes=10), timedelta(minutes=15))
 """Least time between the last submit of the first, second and every further fruitless round, and the next round.
@@ -81,14 +81,6 @@ def on_demand_due_at(run: Run, offers: Offers, slack: Slack) -> datetime:
     if run.spec.policy.strategy is not Strategy.HYBRID or not offers.on_demand_can_finish:
         return NEVER
     return min(slack.latest_on_demand_start - slack.expected_start, slack.on_demand_start)
-
-
-def preempted_too_often(run: Run) -> str | None:
-    """Return why no further spot attempt is allowed, None if one is."""
-    allowed = run.spec.policy.max_preemptions
-    if allowed is not None and run.preemptions > allowed:
-        return f"{run.preemptions} preemptions, {allowed} allowed"
-    return None
 
 
 def patience(run: Run, active: Attempt) -> timedelta:

@@ -7,12 +7,13 @@ ends attempts that are left over.
 
 from spot.core.actions import Action, CancelAttempt, Submit, Wait
 from spot.core.format import hours
+from spot.core.history import CancelReason
 from spot.core.job import JobState
-from spot.core.run import Attempt, CancelReason, Observation, Outcome, Provisioning, Run
+from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run
 from spot.policy import failover
 from spot.policy.offers import Offers
 from spot.policy.slack import Slack, hands_over
-from spot.policy.termination import ERRORS, UNATTRIBUTED, UNEXPLAINED, failed_as_standby
+from spot.policy.termination import ERRORS, UNATTRIBUTED, UNEXPLAINED, failed_as_standby, preempted_too_often
 
 MAX_FAILED_STANDBYS = 3
 _FINAL = ERRORS | {Outcome.PERMISSION}
@@ -27,7 +28,7 @@ def next_standby(run: Run, active: Attempt, offers: Offers, slack: Slack) -> Sub
     # While on-demand runs, the slack stays the same: the start of a standby costs none of it.
     if slack.left <= slack.margin or slack.work <= slack.expected_start:
         return None
-    if failover.preempted_too_often(run) or _is_hopeless(run, active):
+    if preempted_too_often(run) or _is_hopeless(run, active):
         return None
     spot = failover.next_spot(run, offers, slack)
     if not isinstance(spot, Submit):

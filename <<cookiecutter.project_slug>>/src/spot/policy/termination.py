@@ -5,8 +5,9 @@ from datetime import timedelta
 
 from spot.core.actions import Action, CancelAttempt, Close, Wait
 from spot.core.format import clock, counted, hours
+from spot.core.history import CancelReason
 from spot.core.job import JobState
-from spot.core.run import Attempt, CancelReason, Observation, Outcome, Run, RunState, Strategy
+from spot.core.run import Attempt, Observation, Outcome, Run, RunState, Strategy
 from spot.policy.slack import Slack
 
 MAX_WITHOUT_CHECKPOINT = 6
@@ -78,15 +79,20 @@ def stuck(run: Run) -> str | None:
     trail = without_checkpoint(run)
     if len(trail) < MAX_WITHOUT_CHECKPOINT:
         return None
-    return f"{len(trail)} attempts in a row ended without a checkpoint; {trail[0].id} ended as {said(trail[0])}"
+    return f"{len(trail)} attempts in a row ended without a checkpoint; {trail[0].id} ended as {_said(trail[0])}"
 
 
-def said(attempt: Attempt) -> str:
-    return (
-        f"{attempt.outcome}: {attempt.error.message}"
-        if attempt.error and attempt.error.message
-        else f"{attempt.outcome}"
-    )
+def preempted_too_often(run: Run) -> str | None:
+    """Return why no further spot attempt is allowed, None if one is."""
+    allowed = run.spec.policy.max_preemptions
+    if allowed is None or run.preemptions <= allowed:
+        return None
+    return f"{run.preemptions} preemptions, {allowed} allowed"
+
+
+def _said(attempt: Attempt) -> str:
+    said = attempt.error.message if attempt.error else ""
+    return f"{attempt.outcome}: {said}" if said else str(attempt.outcome)
 
 
 def _own(run: Run, outcomes: Set[Outcome]) -> list[Attempt]:
@@ -100,10 +106,9 @@ def _failure(run: Run, seen: Observation) -> str | None:
     if len(errors) > policy.max_errors:
         last = errors[-1]
         found = f"{counted(len(errors), 'error')}, {policy.max_errors} allowed"
-        return f"{found}; {last.id} ended as {said(last)}"
-    allowed = policy.max_preemptions
-    if policy.strategy is Strategy.SPOT and allowed is not None and run.preemptions > allowed:
-        return f"{run.preemptions} preemptions, {allowed} allowed, and the strategy is spot"
+        return f"{found}; {last.id} ended as {_said(last)}"
+    if policy.strategy is Strategy.SPOT and (why := preempted_too_often(run)):
+        return f"{why}, and the strategy is spot"
     ran = [attempt for attempt in without_checkpoint(run) if attempt.started_at is not None]
     advanced = seen.progress is not None or any(attempt.advanced_at for attempt in run.attempts)
     if len(ran) >= MAX_WITHOUT_CHECKPOINT and not advanced and all(one.outcome in UNEXPLAINED for one in ran):

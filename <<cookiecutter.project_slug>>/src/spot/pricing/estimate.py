@@ -1,6 +1,6 @@
 """Estimate the cost of a run in each region, on demand and on spot, with the expected preemptions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -63,9 +63,9 @@ def mtbf(machine: Machine, each: timedelta = MTBF) -> timedelta:
     return each / machine.count
 
 
-def assumptions(policy: PolicyConfig, arguments: tuple[str, ...], mtbf: timedelta = MTBF) -> Assumptions:
+def assumptions(policy: PolicyConfig, flags: Mapping[str, str], mtbf: timedelta = MTBF) -> Assumptions:
     """Derive the assumptions from the policy and the trainer's flags."""
-    interval = seconds(arguments, "--checkpoint-interval")
+    interval = seconds(flags, "--checkpoint-interval")
     return Assumptions(
         mtbf=mtbf,
         start=max(policy.expected_start, RESTORE),
@@ -77,9 +77,8 @@ def assumptions(policy: PolicyConfig, arguments: tuple[str, ...], mtbf: timedelt
     )
 
 
-def seconds(arguments: tuple[str, ...], flag: str) -> float | None:
+def seconds(flags: Mapping[str, str], flag: str) -> float | None:
     """Return the value of a flag in seconds, None for `auto` and for a missing flag."""
-    flags = dict(zip(arguments[::2], arguments[1::2], strict=True))
     try:
         value = float(flags.get(flag, "auto"))
     except ValueError:

@@ -10,7 +10,8 @@ from functools import partial
 
 from spot.config.settings import GateSettings
 from spot.core.evaluation import Evaluation, Measurement
-from spot.core.run import Decision, Run
+from spot.core.history import Decision
+from spot.core.run import Run
 
 MOST_SAMPLES = 10**12
 

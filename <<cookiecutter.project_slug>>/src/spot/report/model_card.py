@@ -20,8 +20,7 @@ def card(account: Account, models: Store) -> str:
     if complete is None:
         raise NotFound(f"{models.uri}/{run.id} has no completion record")
     values = rows.of_run(account)
-    given = dict(zip(spec.arguments[::2], spec.arguments[1::2], strict=True))
-    data = given.get("--data", "unknown")
+    data = spec.flags.get("--data", "unknown")
     facts = [
         ("trained", clock(complete.time)),
         ("commit", complete.commit),

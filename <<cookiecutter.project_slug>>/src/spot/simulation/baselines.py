@@ -3,8 +3,9 @@
 from datetime import datetime, timedelta
 
 from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
+from spot.core.history import CancelReason
 from spot.core.job import JobState
-from spot.core.run import Attempt, CancelReason, Observation, Provisioning, Run, RunState
+from spot.core.run import Attempt, Observation, Provisioning, Run, RunState
 from spot.policy.failover import NEVER
 from spot.policy.slack import LONGEST
 

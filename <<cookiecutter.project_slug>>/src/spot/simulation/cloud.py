@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 
-from spot.core.history import TrainingProgress
+from spot.core.history import Cancel, CancelReason, TrainingProgress
 from spot.core.job import JobState
-from spot.core.run import Attempt, Cancel, CancelReason, Observation, Outcome, Provisioning, Run
+from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run
 from spot.simulation.startup_times import StartupTimes
 from spot.simulation.traces import Capacity
 

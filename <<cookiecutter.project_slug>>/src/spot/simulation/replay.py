@@ -13,8 +13,9 @@ from datetime import datetime
 from functools import partial
 
 from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
+from spot.core.history import Decision
 from spot.core.job import JobState
-from spot.core.run import Attempt, Decision, Observation, Provisioning, Run
+from spot.core.run import Attempt, Observation, Provisioning, Run
 from spot.simulation.cloud import MINUTE, NEVER, Cloud, ReplayedJob, ReplayError
 from spot.simulation.startup_times import KINDS, StartupTimes
 from spot.simulation.traces import Capacity

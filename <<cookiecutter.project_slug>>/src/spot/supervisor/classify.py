@@ -10,8 +10,9 @@ from datetime import timedelta
 from enum import IntEnum
 
 from spot.core.errors import Exit
+from spot.core.history import Cancel, CancelReason
 from spot.core.job import JobError, JobState
-from spot.core.run import Cancel, CancelReason, Outcome, Provisioning
+from spot.core.run import Outcome, Provisioning
 from spot.supervisor.error_texts import Family, exit_status, ran_out_of_memory
 
 STOP_SIGNALS = frozenset({130, 143})

@@ -94,8 +94,7 @@ def find(settings: Settings) -> FoundData | None:
 def compared(found: FoundData, root: str, past: Iterable[Run]) -> FoundData:
     """Return the data with those of the newest of `past`, the succeeded runs, that read the same `training.data`."""
     for run in past:
-        given = dict(zip(run.spec.arguments[::2], run.spec.arguments[1::2], strict=False))
-        if run.spec.dataset and given.get("--data") == found.dataset.uri:
+        if run.spec.dataset and run.spec.flags.get("--data") == found.dataset.uri:
             last = dataset.read(f"{root}/{run.spec.dataset}", give_up_s=GIVE_UP_S)
             return replace(found, last_run=run.id, last=last)
     return found

@@ -3,7 +3,6 @@
 import math
 import re
 from datetime import timedelta
-from itertools import chain
 from pathlib import Path
 
 from spot.core.format import counted, hours
@@ -18,11 +17,6 @@ from spot.trainer.runtime.signals import DEFAULT_GRACE_S, MARGIN
 
 LONGEST_GRACE_S = 30.0
 """The most that Compute Engine gives a Spot VM; Vertex AI promises nothing."""
-_KINDS = {
-    Strategy.HYBRID: (Provisioning.SPOT, Provisioning.ON_DEMAND),
-    Strategy.SPOT: (Provisioning.SPOT,),
-    Strategy.ON_DEMAND: (Provisioning.ON_DEMAND,),
-}
 
 
 def warnings(run: Run, save: timedelta | None) -> list[str]:
@@ -48,7 +42,7 @@ def work_note(run: Run) -> str | None:
 
 def optimism_note(run: Run, folder: Path | None) -> str | None:
     """Report weights that are chosen on the data that judge them, unless a task below `folder` has a third part."""
-    patience = seconds(run.spec.arguments, "--patience")
+    patience = seconds(run.spec.flags, "--patience")
     if not patience or (folder and any(re.search(r"\btest=", path.read_text()) for path in folder.glob("task/*.py"))):
         return None
     return (
@@ -86,7 +80,7 @@ def _price_note(run: Run) -> str | None:
 def _slow_save(run: Run, save: timedelta | None) -> str | None:
     if save is None or run.spec.policy.strategy is Strategy.ON_DEMAND:
         return None
-    grace = seconds(run.spec.arguments, "--grace") or DEFAULT_GRACE_S
+    grace = seconds(run.spec.flags, "--grace") or DEFAULT_GRACE_S
     room, most = (1 - MARGIN) * min(grace, LONGEST_GRACE_S), (1 - MARGIN) * LONGEST_GRACE_S
     if (needed := save.total_seconds()) <= room:
         return None
@@ -99,7 +93,7 @@ def _slow_save(run: Run, save: timedelta | None) -> str | None:
 
 
 def _long(run: Run, save: timedelta | None) -> str | None:
-    interval = seconds(run.spec.arguments, "--checkpoint-interval")
+    interval = seconds(run.spec.flags, "--checkpoint-interval")
     useful = max(LONGEST_S, DURABLE_FACTOR * save.total_seconds() if save else 0.0)
     if interval is None or interval <= useful or run.spec.policy.strategy is Strategy.ON_DEMAND:
         return None
@@ -131,10 +125,8 @@ def step(run: Run) -> tuple[int, int]:
 
 def _flags(run: Run) -> Flags:
     """Return the flags on ranks as they were given, all others as they are by default."""
-    words, names = run.spec.arguments, {"--batch-size", "--accumulate", "--ranks", "--parallel"}
-    return parse(
-        [*chain.from_iterable(pair for pair in zip(words[::2], words[1::2], strict=True) if pair[0] in names)], {}
-    )
+    names = {"--batch-size", "--accumulate", "--ranks", "--parallel"}
+    return parse([word for pair in run.spec.flags.items() if pair[0] in names for word in pair], {})
 
 
 def _unshared(run: Run) -> str | None:
@@ -189,7 +181,7 @@ def _outside(run: Run) -> str | None:
 def _unenforced(run: Run) -> str | None:
     """Report a budget in regions without prices, where it cannot be enforced."""
     policy = run.spec.policy
-    kinds = {*_KINDS[policy.strategy], *([Provisioning.FLEX_START] if policy.flex_start else [])}
+    kinds = {*policy.strategy.kinds, *([Provisioning.FLEX_START] if policy.flex_start else [])}
     unknown = [region for region in policy.regions if not kinds <= set(policy.usd_per_hour.get(region, {}))]
     if policy.budget_usd is None or not unknown:
         return None
@@ -202,8 +194,7 @@ def _unenforced(run: Run) -> str | None:
 def _poor(run: Run) -> str | None:
     """Report a budget below the cheapest run without a preemption."""
     policy = run.spec.policy
-    kinds = _KINDS[policy.strategy]
-    costs = [(cost, kind) for kind in kinds if (cost := _cheapest(run, kind))]
+    costs = [(cost, kind) for kind in policy.strategy.kinds if (cost := _cheapest(run, kind))]
     if policy.budget_usd is None or not costs or policy.budget_usd >= min(costs)[0][0]:
         return None
     cheapest = " and ".join(

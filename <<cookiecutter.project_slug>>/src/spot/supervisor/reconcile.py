@@ -16,8 +16,8 @@ from spot.core.actions import Action, CancelAttempt, Close, GiveUp, Submit, Wait
 from spot.core.clock import Clock
 from spot.core.errors import Exit, PermissionDenied, SpotError, TemporarilyUnavailable
 from spot.core.fields import one_line
-from spot.core.history import Alarm
-from spot.core.run import Attempt, Cancel, Decision, Observation, Outcome, Run, RunState
+from spot.core.history import Alarm, Cancel, Decision
+from spot.core.run import Attempt, Observation, Outcome, Run, RunState
 from spot.google.cloud_run import SupervisorJob
 from spot.google.vertex import JobClient, RequestRejected
 from spot.policy import termination

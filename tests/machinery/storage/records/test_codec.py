@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spot.core import fields
-from spot.core.history import CancelRequest
+from spot.core.history import Cancel, CancelReason, CancelRequest, Decision
 from spot.core.job import JobError
-from spot.core.run import Cancel, CancelReason, Decision, Outcome, Run
+from spot.core.run import Outcome, Run
 from spot.storage import paths
 from spot.storage.base import ABSENT, Damaged, NewerFormat, Store, Written
 from spot.storage.records import codec, completion, lease, manifest, markers
