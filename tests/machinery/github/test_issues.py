@@ -63,7 +63,7 @@ def test_a_later_success_closes_what_is_open_and_an_earlier_one_does_not() -> No
     before, failed, later = closed(1, RunState.SUCCEEDED), closed(2), closed(3, RunState.SUCCEEDED)
     assert issues.due([before, failed], [issue(failed)]).to_close == ()
     found = issues.due([before, failed, later], [issue(failed)])
-    assert (found.to_close, found.because) == ((issue(failed),), f"Run `{later.id}` has succeeded since.")
+    assert found.to_close == ((issue(failed), f"Run `{later.id}` has succeeded since."),)
     assert issues.due([before, failed, later], [issue(failed, is_open=False)]).to_close == ()
 
 
@@ -74,7 +74,7 @@ def test_a_failure_that_a_later_run_made_good_is_not_reported_any_more() -> None
 def test_an_issue_about_a_run_of_long_ago_is_closed_by_a_success() -> None:
     old = issue(closed(1))
     assert issues.due([closed(5)], [old]).to_close == ()
-    assert issues.due([closed(5, RunState.SUCCEEDED)], [old]).to_close == (old,)
+    assert [one for one, _ in issues.due([closed(5, RunState.SUCCEEDED)], [old]).to_close] == [old]
 
 
 def test_an_issue_that_only_has_the_label_is_left_alone() -> None:
@@ -87,7 +87,7 @@ def test_after_what_is_due_was_done_nothing_is_due(states: list[RunState]) -> No
     runs, known = [closed(number, state) for number, state in enumerate(states, 1)], list[Issue]()
     for count in range(len(runs) + 1):  # as the runs end, one after the other
         found = issues.due(runs[:count], known)
-        shut = {one.number for one in found.to_close}
+        shut = {one.number for one, _ in found.to_close}
         known = [
             Issue(number=one.number, body=one.body, is_open=one.is_open and one.number not in shut) for one in known
         ]

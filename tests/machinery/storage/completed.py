@@ -10,7 +10,7 @@ from datetime import datetime
 from spot.core.evaluation import Evaluation
 from spot.storage import paths
 from spot.storage.base import ABSENT, Store
-from spot.storage.records import completion, evaluation
+from spot.storage.records import codec, completion
 from spot.storage.records.manifest import Json
 
 
@@ -29,7 +29,7 @@ def complete(
         objects[name] = replace(written, sha256=hashlib.sha256(name.encode()).hexdigest())
     if found:
         name = paths.output(run, paths.EVALUATION)
-        objects[paths.EVALUATION] = models.write(name, evaluation.encode(found), if_generation=ABSENT)
+        objects[paths.EVALUATION] = models.write(name, codec.encode(found), if_generation=ABSENT)
     facts: dict[str, Json] = {"attempt": "a1", "commit": commit, "compute_seconds": 60.0, "tail_seconds": 1.0}
     record = completion.encode(run, at, facts, objects)
     models.write(paths.output(run, paths.COMPLETION), record, if_generation=ABSENT)

@@ -83,15 +83,14 @@ def watch(options: Namespace) -> int:
 def status(options: Namespace) -> int:
     settings = load(options.settings)
     ledger = service.ledger_of(settings)
-    result = service.status(ledger, service.status_reader(settings), options.run)
-    now = _now()
+    known, now = reconciles.read(ledger.store), _now()
+    result = service.status(ledger, service.status_reader(settings), known, options.run)
     values = [
         {**(run_values(one.run, one.seen, now) if one.run else {"id": one.run_id}), "problem": one.problem}
         for one in result.runs
     ]
     document = {"runs": values} if options.run is None else values[0]
-    gaps, interval = reconciles.read(ledger.store), settings.policy_config().reconcile_interval
-    slower = gaps.slower(settings.cloud.supervisor, interval)
+    slower = known.slower(settings.cloud.supervisor, settings.policy_config().reconcile_interval)
     parts = [run_tables.runs(result.runs, now, alone=options.run is not None), *([slower] if slower else [])]
     console.show(document, parts, options.json)
     return result.exit_code

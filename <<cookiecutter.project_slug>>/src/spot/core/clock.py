@@ -10,11 +10,9 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Return the time in UTC."""
-        ...
 
     def monotonic(self) -> float:
         """Return seconds that never go back, for durations."""
-        ...
 
     def sleep(self, seconds: float) -> None: ...
 

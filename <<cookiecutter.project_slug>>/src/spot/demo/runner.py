@@ -94,7 +94,6 @@ class Watcher(Protocol):
 
     def show(self, snapshot: Snapshot) -> None:
         """Receive the state of the run, many times a second."""
-        ...
 
 
 def run_rehearsal(

@@ -17,7 +17,6 @@ class CapacitySource(Protocol):
 
     def limit(self, region: str, provisioning: Provisioning, now: datetime) -> int:
         """Return how many machines the region can provide, those of running jobs included."""
-        ...
 
 
 class ScriptedCapacity:

@@ -24,17 +24,14 @@ class Process(Protocol):
 
     def poll(self) -> int | None:
         """Return the exit code, negative for a signal; None while it runs."""
-        ...
 
     def interrupt(self, number: Signals) -> None:
         """Send a signal; do nothing after the end."""
-        ...
 
 
 class Launcher(Protocol):
     def start(self, spec: Spec, job_name: str) -> Sequence[Process]:
         """Start the container of each replica of a job, the primary first; raise `OSError` if that fails."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

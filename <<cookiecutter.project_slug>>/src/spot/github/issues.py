@@ -29,8 +29,8 @@ class Due:
     """Runs with alarms that have not failed."""
     to_ask: tuple[Run, ...]
     """The newest succeeded run, if its gate asks."""
-    to_close: tuple[Issue, ...]
-    because: str
+    to_close: tuple[tuple[Issue, str], ...]
+    """Each with the reason."""
 
 
 def recent(ledger: Ledger, now: datetime) -> tuple[list[Run], list[str]]:
@@ -65,9 +65,10 @@ def due(runs: Sequence[Run], issues: Iterable[Issue], promoted: Collection[str] 
         ),
         to_ask=tuple(run for run in runs if ("model", run.id) in missing and run is success),
         to_close=tuple(
-            issue for mark, issue in marked if issue.is_open and (mark in settled or (success and mark not in wanted))
+            (issue, PROMOTED if mark in settled else f"Run `{success.id}` has succeeded since." if success else "")
+            for mark, issue in marked
+            if issue.is_open and (mark in settled or (success and mark not in wanted))
         ),
-        because=f"Run `{success.id}` has succeeded since." if success else "",
     )
 
 
@@ -86,8 +87,8 @@ def report(
     With issues disabled, the failed workflow run is the only report.
     """
     found = due(runs, github.issues(), promoted)
-    for issue in found.to_close:
-        github.close_issue(issue.number, PROMOTED if _model(issue) in promoted else found.because)
+    for issue, reason in found.to_close:
+        github.close_issue(issue.number, reason)
     try:
         for kind, title, due_runs in (
             ("run", " failed", found.to_open),
@@ -99,12 +100,6 @@ def report(
     except IssuesOff:
         return ()
     return found.to_open + found.to_alarm
-
-
-def _model(issue: Issue) -> str | None:
-    """Return the run whose model an issue asks about."""
-    found = _MARK.search(issue.body)
-    return found[2] if found and found[1] == "model" else None
 
 
 def body(run: Run, now: datetime, workflow_run: str, *, kind: str = "run", pace: str = "") -> str:

@@ -55,7 +55,7 @@ def plan_resume(
     new = calibrated(new, live_facts(settings.root), settings.policy.model_fields_set)
     inherited = Observation(progress=replace(seen.progress, attempt=run.id))
     new = replace(new, spec=replace(new.spec, dataset=run.spec.dataset), parent=_parent(run, seen, now))
-    return plan_priced(settings, options, new, inherited)
+    return plan_priced(settings, options, new, ledger.store, inherited)
 
 
 def resumed_id(run_id: str) -> str:

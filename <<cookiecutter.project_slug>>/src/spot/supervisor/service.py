@@ -21,10 +21,10 @@ from spot.promotion import settle
 from spot.promotion.mirror import mirror
 from spot.storage.base import Conflict, Store
 from spot.storage.factory import open_store
-from spot.storage.records import champion, dataset, reconciles
+from spot.storage.records import champion, dataset
 from spot.storage.records.champion import Champion
 from spot.storage.records.ledger import READERS, Ledger
-from spot.storage.records.reconciles import Home
+from spot.storage.records.reconciles import Home, Reconciles
 from spot.supervisor import data_checks, pinned
 from spot.supervisor.data_checks import FoundData
 from spot.supervisor.reconcile import PassResult, Supervisor, ended
@@ -174,14 +174,13 @@ def watch(supervisor: Supervisor, run_ids: Sequence[str], before: RunsResult | N
     return RunsResult(runs=tuple(found[run_id] for run_id in run_ids), mirror_problem=supervisor.mirror())
 
 
-def status(ledger: Ledger, reader: TrainingStatus, run_id: str | None = None) -> RunsResult:
-    """Return how the open runs stand, or one run. Changes nothing."""
+def status(ledger: Ledger, reader: TrainingStatus, known: Reconciles, run_id: str | None) -> RunsResult:
+    """Return how the open runs stand, or one run, with the last of the `known` reconciles. Changes nothing."""
     if run_id is not None:
         found = [PassResult(run_id=run_id, run=ledger.find(run_id).run)]
     else:
         found = [_found(ledger, PassResult(run_id=one)) for one in ledger.open_ids()]
-    last = reconciles.read(ledger.store).runs
-    return RunsResult(runs=tuple(replace(_seen(one, reader), reconciled=last.get(one.run_id)) for one in found))
+    return RunsResult(runs=tuple(replace(_seen(one, reader), reconciled=known.runs.get(one.run_id)) for one in found))
 
 
 def cancel(supervisor: Supervisor, run_id: str, by: str) -> RunsResult:

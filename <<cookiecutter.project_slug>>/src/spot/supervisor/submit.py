@@ -21,6 +21,7 @@ from spot.policy.decide import decide
 from spot.policy.offers import Offers
 from spot.policy.slack import Slack
 from spot.pricing.quotes import age_warning, described, quotes
+from spot.storage.base import Store
 from spot.storage.factory import open_store
 from spot.storage.records import champion, reconciles
 from spot.storage.records.ledger import OLDEST_ID, Ledger
@@ -149,9 +150,9 @@ def plan_submit(settings: Settings, options: SubmitOptions, now: datetime) -> Su
     run = calibrated(run, live_facts(settings.root), settings.policy.model_fields_set)
     run = replace(run, spec=replace(run.spec, dataset=data.dataset.name if data else None, sources=options.sources))
     measured, past, notes = None, list[Run](), list[str]()
-    ledger, models = (open_store(uri, give_up_s=GIVE_UP_S) for uri in (run.spec.root, f"{run.spec.root}/models"))
+    store, models = (open_store(uri, give_up_s=GIVE_UP_S) for uri in (settings.root, f"{settings.root}/models"))
     try:
-        past = [*succeeded(Ledger(ledger), now)]
+        past = [*succeeded(Ledger(store), now)]
         data = data_checks.compared(data, run.spec.root, past) if data else None
         measured = measured_work(past, models, run.spec) if options.work_hours is None else None
     except TemporarilyUnavailable:  # nor could the run be recorded
@@ -166,7 +167,7 @@ def plan_submit(settings: Settings, options: SubmitOptions, now: datetime) -> Su
             expected_start=measured.expected_start,
             worst_start=measured.worst_start,
         )
-    planned = plan_priced(settings, options, run, doubts=data.findings(settings.data, now) if data else [])
+    planned = plan_priced(settings, options, run, store, doubts=data.findings(settings.data, now) if data else [])
     return replace(
         planned,
         notes=(*planned.notes, *notes),
@@ -190,15 +191,15 @@ def plan_priced(
     settings: Settings,
     options: SubmitOptions,
     run: Run,
+    store: Store,
     seen: Observation = NOTHING_SEEN,
     doubts: Sequence[str] = (),
 ) -> SubmitPlan:
     """Return the plan of `run` with the model in use pinned, with notes on its prices and on how it is judged.
 
-    `doubts` are preflight warnings about its data.
+    `store` is that of the ledger, `doubts` are preflight warnings about its data.
     """
     pinned.check(run, settings)
-    store = open_store(run.spec.root, give_up_s=GIVE_UP_S)
     gaps, home = reconciles.read(store), settings.cloud.supervisor
     notes = [preflight.optimism_note(run, settings.folder)]
     if slower := gaps.slower(home, run.spec.policy.reconcile_interval):

@@ -10,7 +10,7 @@ import pytest
 from spot.core.evaluation import Evaluation
 from spot.storage import paths
 from spot.storage.base import Damaged
-from spot.storage.records import completion, evaluation
+from spot.storage.records import codec, completion, evaluation
 from spot.storage.records.completion import Completion
 from tests.machinery.promotion.measured import alone, measured
 from tests.machinery.promotion.measured import evaluation as compared
@@ -47,7 +47,7 @@ def test_a_run_that_measured_nothing_has_none() -> None:
 def test_an_object_that_the_completion_does_not_name_does_not_count() -> None:
     models, complete = stored(compared(JUDGED, run="run"))
     name = paths.output("run", paths.EVALUATION)
-    data = evaluation.encode(compared(measured(200, 0, 1000), run="run"))
+    data = codec.encode(compared(measured(200, 0, 1000), run="run"))
     models.write(name, data, if_generation=models.read(name).generation)
     with pytest.raises(Damaged, match="was overwritten after the run was complete"):
         evaluation.read(models, complete)

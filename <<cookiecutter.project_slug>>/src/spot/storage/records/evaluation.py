@@ -12,7 +12,6 @@ FIX = "spot promote decides without it"
 ROUNDING = 1e-6
 """Relative error of sums that a device adds up in its own order."""
 
-encode = codec.encode
 _log = logging.getLogger(__name__)
 
 

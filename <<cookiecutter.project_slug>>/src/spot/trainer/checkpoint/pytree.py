@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spot.storage.records.manifest import Json
 from spot.trainer.checkpoint.boxes import is_sharded, local
-
-Json = Any
 
 _KEY = "$"
 """Marks a dict that encodes a value JSON lacks; `tensor` and `array` refer to a tensor by name."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from spot.core.evaluation import Evaluation
-from spot.storage.records import evaluation as records
+from spot.storage.records import codec
 from spot.storage.records.manifest import Json
 from spot.trainer.context import Start
 from spot.trainer.results.write import write_results
@@ -56,7 +56,7 @@ def complete(
         folder,
         metrics,
         facts,
-        records.encode(evaluation) if evaluation else None,
+        codec.encode(evaluation) if evaluation else None,
         clock=start.runtime.clock,
         ended=ended,
         check_lease=check_lease if saving else None,

@@ -158,7 +158,7 @@ GROUPS: Final[Mapping[str, tuple[_Row, ...]]] = {
     ),
 }
 """Flag, reader, default, value and help, by the title of their group."""
-SETTLED: Final = (*("epochs", "max_steps", "batch_size", "accumulate", "clip_norm", "ema", "patience", "seed"),)
+SETTLED: Final = ("epochs", "max_steps", "batch_size", "accumulate", "clip_norm", "ema", "patience", "seed")
 """The flags that the result depends on as they are; a precision depends on the machine as well."""
 NAMES: Final = tuple(field.name.replace("_", "-") for field in fields(Flags) if field.name != "config")
 

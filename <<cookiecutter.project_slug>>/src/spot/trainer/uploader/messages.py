@@ -16,7 +16,7 @@ from spot.storage.records.manifest import Json
 class Fault(StrEnum):
     """Classify a failed save by what the trainer does next."""
 
-    TRANSIENT = "passing"
+    TRANSIENT = "transient"
     """The store did not answer in time; the next save may succeed."""
     DENIED = "denied"
     """No permission or no bucket: every save fails until an operator acts."""

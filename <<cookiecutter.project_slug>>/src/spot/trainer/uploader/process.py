@@ -16,19 +16,15 @@ class Uploader(Protocol):
 
     def send(self, message: Message) -> None:
         """Send a command. Raise `EOFError` if the process is gone."""
-        ...
 
     def receive(self, timeout_s: float) -> Iterator[Message]:
         """Yield events, waiting up to `timeout_s` for the first. Raise `EOFError` if the process is gone."""
-        ...
 
     def restart(self) -> int:
         """Replace the process and return the exit code of the old process."""
-        ...
 
     def close(self) -> None:
         """Kill the process. Committed checkpoints stay, an upload in flight is lost."""
-        ...
 
 
 class UploaderProcess:
