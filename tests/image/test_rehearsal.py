@@ -18,7 +18,7 @@ from spot.core.clock import SystemClock
 from spot.core.run import Outcome, Run, RunState
 from spot.demo.runner import compare
 from spot.emulators.capacity import ScriptedCapacity
-from spot.emulators.job_lifecycle import Behaviour, Spec, arguments, variables
+from spot.emulators.job_lifecycle import Behaviour, Spec, arguments
 from spot.emulators.jobs import JobTable
 from spot.emulators.vertex_server import VertexServer
 from spot.google.vertex import ENDPOINT, VertexJobs
@@ -64,8 +64,7 @@ class ContainerLauncher:
 
     def start(self, spec: Spec, job_name: str) -> list[ContainerProcess]:  # noqa: ARG002  # a Launcher
         name = f"rehearsal-{os.getpid()}-{len(self.processes)}"
-        given = {**self.environ, **variables(spec)}
-        options = [word for variable, value in given.items() for word in ("--env", f"{variable}={value}")]
+        options = [word for variable, value in self.environ.items() for word in ("--env", f"{variable}={value}")]
         with (self.logs / name).open("wb") as log:
             command = subprocess.Popen(
                 ["podman", "run", "--rm", "--network", "host", "--name", name, *options, self.image, *arguments(spec)],

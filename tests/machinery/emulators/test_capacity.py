@@ -38,9 +38,9 @@ def test_without_limits_every_job_gets_its_machine() -> None:
 
 
 def test_a_script_can_change_its_mind() -> None:
-    capacity = ScriptedCapacity({("us-central1", SPOT): 2}, default=7)
+    capacity = ScriptedCapacity({("us-central1", SPOT): 2})
     assert capacity.limit("us-central1", SPOT, START) == 2
-    assert capacity.limit("us-central1", ON_DEMAND, START) == 7
+    assert capacity.limit("us-central1", ON_DEMAND, START) == UNLIMITED
     capacity.set("us-central1", SPOT, 0)
     assert capacity.limit("us-central1", SPOT, START) == 0
 

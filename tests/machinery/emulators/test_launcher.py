@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from spot.emulators.job_lifecycle import arguments, cluster_specs, variables
+from spot.emulators.job_lifecycle import arguments, cluster_specs
 from tests.machinery.emulators.world import custom_job
 
 
@@ -13,20 +13,7 @@ def spec(*flags: str) -> dict[str, Any]:
     job_spec: dict[str, Any] = custom_job()["jobSpec"]
     container = job_spec["workerPoolSpecs"][0]["containerSpec"]
     container["args"] = [*flags]
-    container["env"] = [{"name": "GIVEN", "value": "by the job"}]
     return job_spec
-
-
-def test_the_variables_of_a_job_are_its_own_and_vertex_ais() -> None:
-    job_spec = spec()
-    assert variables(job_spec) == {"GIVEN": "by the job"}
-    job_spec["baseOutputDirectory"] = {"outputUriPrefix": "gs://bucket/base/"}
-    assert variables(job_spec) == {
-        "GIVEN": "by the job",
-        "AIP_MODEL_DIR": "gs://bucket/base/model/",
-        "AIP_CHECKPOINT_DIR": "gs://bucket/base/checkpoints/",
-        "AIP_TENSORBOARD_LOG_DIR": "gs://bucket/base/logs/",
-    }
 
 
 def test_the_arguments_are_the_containers() -> None:

@@ -3,7 +3,7 @@
 import re
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -36,12 +36,17 @@ def report(options: Namespace) -> int:
     settings = load(options.settings)
     ledger, reader = service.ledger_of(settings), service.status_reader(settings)
     if since is None:
-        return _one(options, ledger.find(options.run).run, reader, now)
-    totals, unread = gather(ledger, reader, since, now)
-    _show(options, totals, text=terminal.many, markdown=markdown.many, html=page.many, values=as_json.many)
-    for run_id, problem in unread.items():
-        print(f"spot: {run_id} is reported from its record alone: {problem}", file=sys.stderr)
-    return Exit.DONE
+        run = ledger.find(options.run).run
+        seen, problem = _seen(reader, run)
+        unread, values = {run.id: problem} if problem else {}, partial(as_json.report, problem=problem)
+        one = account(run, seen, now)
+        _show(options, one, text=terminal.report, markdown=markdown.report, html=page.report, values=values)
+    else:
+        totals, unread = gather(ledger, reader, since, now)
+        _show(options, totals, text=terminal.many, markdown=markdown.many, html=page.many, values=as_json.many)
+    for run_id, why in unread.items():
+        print(f"spot: {run_id} is reported from its record alone: {why}", file=sys.stderr)
+    return Exit.AGAIN if unread and since is None else Exit.DONE
 
 
 def moment(text: str, now: datetime) -> datetime:
@@ -58,9 +63,7 @@ def moment(text: str, now: datetime) -> datetime:
     return now - back
 
 
-def gather(
-    ledger: Ledger, reader: TrainingStatus, since: datetime, now: datetime
-) -> tuple[Totals, Mapping[str, str | None]]:
+def gather(ledger: Ledger, reader: TrainingStatus, since: datetime, now: datetime) -> tuple[Totals, dict[str, str]]:
     """Return the accounts of the closed runs submitted since then, and why the bucket could not be read for some.
 
     Raises `SpotError`.
@@ -75,17 +78,6 @@ def gather(
         skipped=tuple(skipped),
     )
     return totals, {run.id: problem for run, (_, problem) in zip(runs, seen, strict=True) if problem}
-
-
-def _one(options: Namespace, run: Run, reader: TrainingStatus, now: datetime) -> int:
-    seen, problem = _seen(reader, run)
-    found = account(run, seen, now)
-    values = partial(as_json.report, problem=problem)
-    _show(options, found, text=terminal.report, markdown=markdown.report, html=page.report, values=values)
-    if problem is None:
-        return Exit.DONE
-    print(f"spot: {run.id} is reported from its record alone: {problem}", file=sys.stderr)
-    return Exit.AGAIN
 
 
 def _show(

@@ -4,7 +4,6 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -23,6 +22,8 @@ from spot.promotion import settle
 from spot.promotion.rule import recorded
 from spot.storage.factory import open_store
 from spot.storage.records.codec import encode
+from spot.trainer.runtime.flags import explained
+from spot.trainer.runtime.values import whole
 
 STEPS = 500
 FIRST, BROKEN = f"{RUN}-first", f"{RUN}-broken"
@@ -129,13 +130,13 @@ def _values(result: Result) -> dict[str, object]:
 
 def _parser() -> Parser:
     parser = Parser(prog="spot rehearse", description=__doc__, allow_abbrev=False)
-    add = parser.add_argument
-    add("--steps", type=_whole(1), default=STEPS, metavar="N", help=f"train at most N steps ({STEPS})")
+    add, count, seed = parser.add_argument, explained(whole(1)), explained(whole(0))
+    add("--steps", type=count, default=STEPS, metavar="N", help=f"train at most N steps ({STEPS})")
     either = parser.add_mutually_exclusive_group().add_argument
-    either("--seed", type=_whole(0), metavar="N", help="rehearse a random scenario instead of the scripted one")
+    either("--seed", type=seed, metavar="N", help="rehearse a random scenario instead of the scripted one")
     either("--trace", type=Path, metavar="CSV", help="replay measured capacity instead of a scenario")
-    add("--machines", type=_whole(1), default=1, metavar="N", help="train on N machines (1)")
-    add("--ranks", type=_whole(1), default=1, metavar="N", help="train in N processes on each machine (1)")
+    add("--machines", type=count, default=1, metavar="N", help="train on N machines (1)")
+    add("--ranks", type=count, default=1, metavar="N", help="train in N processes on each machine (1)")
     add("--promotion", action="store_true", help="put models in use: a first, a better, a broken one; take one back")
     add("--data", type=_file, metavar="FILE", help="train on a local file instead of training.data")
     add(
@@ -152,15 +153,6 @@ def _file(text: str) -> Path:
     if not Path(text).is_file():
         raise argparse.ArgumentTypeError(f"{text!r} is not a local file: download gs:// objects first")
     return Path(text).resolve()
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not least <= int(text) < 2**31:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
-        return int(text)
-
-    return parse
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from spot.demo.rank import LOADING
 from spot.demo.virtual_clock import EPOCH
 from spot.emulators.capacity import ScriptedCapacity, TraceCapacity
 from spot.emulators.custom_job import replicas_of
-from spot.emulators.job_lifecycle import Behaviour, Process, Spec, arguments, variables
+from spot.emulators.job_lifecycle import Behaviour, Process, Spec, arguments
 from spot.emulators.jobs import JobTable
 from spot.emulators.machines import EmulatedMachine, Network
 from spot.emulators.storage_server import emulator
@@ -124,15 +124,14 @@ class TrainerLauncher:
     def start(self, spec: Spec, job_name: str) -> Sequence[Process]:
         given = arguments(spec)
         attempt = given[given.index("--attempt") + 1]
-        environ = {**self.environ, **variables(spec)}
         if self.options.world == 1:
-            trainer = self.director.start(attempt, participants.train, given, environ, self.options.task, WORK)
+            trainer = self.director.start(attempt, participants.train, given, self.environ, self.options.task, WORK)
         else:
             gang = Gang([self.network.machine() for _ in replicas_of(spec)])
 
             def start(end: socket.socket, log: Path) -> Gang:
                 paced = (rank.__name__, str(end.fileno()), str(WORK.total_seconds()), self.options.task, *given)
-                gang.start(spec, paced, environ, log, end.fileno())
+                gang.start(spec, paced, self.environ, log, end.fileno())
                 return gang
 
             trainer, self.machines[job_name] = self.director.enlist(attempt, start), gang.machines

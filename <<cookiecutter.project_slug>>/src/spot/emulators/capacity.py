@@ -22,17 +22,14 @@ class CapacitySource(Protocol):
 class ScriptedCapacity:
     """Provide the counts that a scenario sets; it may change them at any time."""
 
-    def __init__(
-        self, counts: Mapping[tuple[str, Provisioning], int] | None = None, *, default: int = UNLIMITED
-    ) -> None:
+    def __init__(self, counts: Mapping[tuple[str, Provisioning], int] | None = None) -> None:
         self._counts = dict(counts or {})
-        self._default = default
 
     def set(self, region: str, provisioning: Provisioning, count: int) -> None:
         self._counts[region, provisioning] = count
 
     def limit(self, region: str, provisioning: Provisioning, now: datetime) -> int:  # noqa: ARG002  # CapacitySource
-        return self._counts.get((region, provisioning), self._default)
+        return self._counts.get((region, provisioning), UNLIMITED)
 
 
 class TraceCapacity:

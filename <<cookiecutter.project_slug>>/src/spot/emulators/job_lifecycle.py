@@ -243,17 +243,9 @@ def timed_out(timeout: timedelta) -> JobError:
     return JobError(code=Code.DEADLINE_EXCEEDED, message=message)
 
 
-def variables(spec: Spec) -> dict[str, str]:
-    """Return the environment that Vertex AI gives to every container of a job."""
-    base = spec.get("baseOutputDirectory", {}).get("outputUriPrefix", "").rstrip("/")
-    folders = {"AIP_MODEL_DIR": "model", "AIP_CHECKPOINT_DIR": "checkpoints", "AIP_TENSORBOARD_LOG_DIR": "logs"}
-    own = {item["name"]: item.get("value", "") for item in _container(spec).get("env", [])}
-    return {**({name: f"{base}/{folder}/" for name, folder in folders.items()} if base else {}), **own}
-
-
 def arguments(spec: Spec) -> list[str]:
     """Return the arguments of the container of a job."""
-    return [*_container(spec).get("args", [])]
+    return [*spec["workerPoolSpecs"][0]["containerSpec"].get("args", [])]
 
 
 def cluster_specs(spec: Spec, hosts: Sequence[str]) -> list[str]:
@@ -263,8 +255,3 @@ def cluster_specs(spec: Spec, hosts: Sequence[str]) -> list[str]:
         cluster.setdefault(pool, []).append(host)
     tasks = ({"type": pool, "index": index} for pool, index in names)
     return [json.dumps({"cluster": cluster, "environment": "cloud", "task": task}) for task in tasks]
-
-
-def _container(spec: Spec) -> Mapping[str, Any]:
-    container: Mapping[str, Any] = spec["workerPoolSpecs"][0]["containerSpec"]
-    return container

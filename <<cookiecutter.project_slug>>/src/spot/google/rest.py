@@ -67,14 +67,9 @@ class GoogleApi:
         session = requests.Session() if endpoint else authorized(default_credentials())
         return cls(session, endpoint=endpoint or GOOGLE, sleep=sleep)
 
-    def get(
-        self, api: str, path: str, params: Params | None = None, body: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Return the JSON object at `path`, which is quoted already. Raises `GoogleApiError`.
-
-        With a `body` it is sent by POST, as searches are.
-        """
-        return self.call("POST" if body else "GET", api, path, params=params, body=body)
+    def get(self, api: str, path: str, params: Params | None = None) -> dict[str, Any]:
+        """Return the JSON object at `path`, which is quoted already. Raises `GoogleApiError`."""
+        return self.call("GET", api, path, params=params)
 
     def call(
         self, method: str, api: str, path: str, *, params: Params | None = None, body: Mapping[str, Any] | None = None

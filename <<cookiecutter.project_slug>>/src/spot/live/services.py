@@ -46,7 +46,7 @@ def log_lag(settings: Settings, job: JobSnapshot) -> Iterator[Answer]:
     """Yield how long the first line of a container took to the Logs API."""
     text = f'resource.type="ml_job" AND resource.labels.job_id="{job.name.rpartition("/")[2]}" AND "{LINE}"'
     body = {"resourceNames": [f"projects/{settings.cloud.project}"], "filter": text, "pageSize": 1}
-    for entry in GoogleApi.open().get("logging", "v2/entries:list", body=body).get("entries", ()):
+    for entry in GoogleApi.open().call("POST", "logging", "v2/entries:list", body=body).get("entries", ()):
         written, received = (datetime.fromisoformat(entry[name]) for name in ("timestamp", "receiveTimestamp"))
         yield timed("log-lag", (received - written).total_seconds(), job=job)
 

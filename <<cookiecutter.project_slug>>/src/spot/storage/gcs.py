@@ -116,7 +116,8 @@ class GcsStore:
                 data=body,
             ) as response:
                 resource = response.json()
-                return _written(resource["generation"], resource["size"], resource["crc32c"])
+                generation, written = int(resource["generation"]), int(resource["size"])
+                return base.Written(generation=generation, size=written, crc32c=_crc32c(resource["crc32c"]))
 
         try:
             written = self._call(send, f"cannot write {self.uri}/{name}", cancelled, size)
@@ -167,16 +168,15 @@ class GcsStore:
     def list(self, prefix: str) -> list[base.Entry]:
         def fetch() -> list[base.Entry]:
             blobs = self._client.list_blobs(self._bucket, prefix=self._prefix + prefix, fields=_LISTED, **_ONE_TRY)
-            listed = ((blob, _written(blob.generation, blob.size, blob.crc32c)) for blob in blobs)
             return [
                 base.Entry(
                     name=blob.name[len(self._prefix) :],
-                    size=one.size,
-                    generation=one.generation,
-                    crc32c=one.crc32c,
+                    size=blob.size,
+                    generation=blob.generation,
+                    crc32c=_crc32c(blob.crc32c),
                     created=blob.time_created,
                 )
-                for blob, one in listed
+                for blob in blobs
             ]
 
         try:
@@ -284,6 +284,5 @@ def _line(error: BaseException) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def _written(generation: Any, size: Any, checksum: str) -> base.Written:
-    crc = int.from_bytes(base64.b64decode(checksum), "big")
-    return base.Written(generation=int(generation), size=int(size), crc32c=crc)
+def _crc32c(text: str) -> int:
+    return int.from_bytes(base64.b64decode(text), "big")

@@ -253,7 +253,7 @@ def _parser(environ: Mapping[str, str], own: Sequence[typed.Key]) -> _Parser:
             group.add_argument(
                 f"--{name}",
                 dest=name,
-                type=_reader(read),
+                type=explained(read),
                 default=environ.get(variable, "") or default if variable else default,
                 metavar=metavar,
                 help=text.replace("%", "%%") + (f" [{variable}]" if variable else ""),
@@ -266,7 +266,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default is None else super()._get_help_string(action)
 
 
-def _reader(read: Callable[[str], object]) -> Callable[[str], object]:
+def explained(read: Callable[[str], object]) -> Callable[[str], object]:
     """Return `read` with messages that argparse shows."""
 
     def shown_read(text: str) -> object:
