@@ -1,7 +1,5 @@
 """Parse the command line of `spot`. `spot --help` imports as little as it can."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os
@@ -218,7 +216,7 @@ def rehearse(options: argparse.Namespace) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", "spot.demo", *options.rest])
 
 
-def _path(text: str) -> Path:
+def _path(text: str) -> "Path":
     from pathlib import Path
 
     return Path(text)

@@ -3,8 +3,6 @@
 Jinja2 is imported by the first call, so that a command without a report does not load it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -40,7 +38,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 @cache
-def _environment(language: str) -> Environment:
+def _environment(language: str) -> "Environment":
     """Escape every value in HTML and SVG by autoescape, in Markdown by `plain`, in Mermaid by `label` where named."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup

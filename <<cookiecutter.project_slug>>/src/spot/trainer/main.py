@@ -80,7 +80,8 @@ def prepare(
     if place:
         die_with(os.getppid())
     with stop.interruptible():
-        flags = parse(arguments, environ, _config(task))
+        config = importlib.import_module(task.config).Config if task.config else None  # its module imports no torch
+        flags = parse(arguments, environ, config)
         stop.grace_s = flags.grace
         ranks = flags.ranks or (count_gpus() if flags.device is not Device.CPU else 0) or 1
         several = place is not None or ranks > 1 or (cluster is not None and cluster.nodes > 1)
@@ -173,11 +174,6 @@ def _check_settings(complete: Mapping[str, Json], flags: Flags) -> None:
                 f"run {flags.run} is complete with --{name} {complete[name]}: to train with --{name} {now}, use another"
                 " --run"
             )
-
-
-def _config(task: Task) -> type | None:
-    """Return the class of the configuration. Its module imports no torch."""
-    return importlib.import_module(task.config).Config if task.config else None
 
 
 def _open(uri: str) -> Store:

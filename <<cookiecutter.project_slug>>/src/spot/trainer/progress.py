@@ -1,7 +1,5 @@
 """Report metrics: a bar on a terminal, elsewhere one log line per interval; TensorBoard; the user's tracker."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """Read manifests, which make checkpoints exist, and find the committed lineage of a run."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -112,7 +110,7 @@ class Manifest:
         return codec.encode(self, FORMAT)
 
     @classmethod
-    def from_json(cls, text: bytes, name: str) -> Manifest:
+    def from_json(cls, text: bytes, name: str) -> "Manifest":
         """Return the manifest in a record. Raises `Damaged` or `NewerFormat` with `name`."""
         return codec.decode(cls, text, name, "a manifest", QUARANTINED, FORMAT)
 
@@ -124,7 +122,7 @@ class Shard:
     parts: tuple[Part, ...]
 
     @classmethod
-    def of(cls, store: Store, upload: Upload, rank: int) -> Shard:
+    def of(cls, store: Store, upload: Upload, rank: int) -> "Shard":
         """Return the record of a rank. Raises `NotFound` before it is written, `Damaged`, `NewerFormat`."""
         name = f"{store.uri}/{upload.shard(rank)}"
         found = codec.decode(cls, store.read(upload.shard(rank)).data, name, "the record of a shard", "save again")

@@ -1,7 +1,5 @@
 """Wait as a standby, with the model loaded, until the holder offers the lease or is dead."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from dataclasses import KW_ONLY, dataclass, field
@@ -21,7 +19,7 @@ WITHDRAW_S = 3.0
 """The longest time to withdraw the request on a stop."""
 
 
-def stand_by(standby: Standby, outputs: Store, group: Group = ALONE) -> int | None:
+def stand_by(standby: "Standby", outputs: Store, group: Group = ALONE) -> int | None:
     """Wait until rank 0 has the lease, and return its fencing token, None once the run is complete.
 
     Raise `LeaseLost` if another standby waits instead.
@@ -41,7 +39,7 @@ def stand_by(standby: Standby, outputs: Store, group: Group = ALONE) -> int | No
         raise
 
 
-def _look(standby: Standby, outputs: Store) -> int:
+def _look(standby: "Standby", outputs: Store) -> int:
     with contextlib.suppress(TemporarilyUnavailable):
         if completion.find(outputs, standby.run):
             return _COMPLETE

@@ -70,7 +70,8 @@ def write_results(
             objects[name] = _put(store, paths.output(run, name), _mapped(path), check_lease)
         except ValueError as error:
             raise TrainingError(f"a file of the model cannot be stored: {error}") from error
-    reports = {paths.METRICS: _json(metrics), **({paths.EVALUATION: evaluation} if evaluation else {})}
+    reports = {paths.METRICS: json.dumps(metrics, indent=1, sort_keys=True).encode()}
+    reports |= {paths.EVALUATION: evaluation} if evaluation else {}
     for name, data in reports.items():
         objects[name] = _put(store, paths.output(run, name), data, check_lease)
     timed = {**facts, "tail_seconds": round(clock.monotonic() - ended, 3)}
@@ -115,7 +116,3 @@ def _mapped(path: Path) -> memoryview:
     """Return the content of a file without reading it: the system loads and drops pages as they are used."""
     with path.open("rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b"")
-
-
-def _json(values: Mapping[str, Json]) -> bytes:
-    return json.dumps(values, indent=1, sort_keys=True).encode()
