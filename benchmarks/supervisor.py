@@ -32,9 +32,9 @@ from spot.storage.base import ABSENT, Store
 from spot.storage.factory import open_store
 from spot.storage.records.codec import encode
 from spot.storage.records.ledger import CLOSED, Ledger
-from spot.storage.records.manifest import Manifest
 from spot.supervisor.reconcile import Supervisor
 from spot.supervisor.training_status import BucketStatus
+from tests.machinery import samples
 from tests.machinery.emulators.idle import IdleLauncher
 
 BUCKET = "bucket"
@@ -187,30 +187,13 @@ def _run(root: str, number: int) -> Run:
 
 
 def _checkpoint(root: str, run: Run) -> None:
-    manifest = Manifest(
+    manifest = samples.manifest(
         run=run.id,
-        attempt="a1",
-        start=1,
-        token=1,
-        from_step=0,
-        from_token=0,
         step=60,
         total_steps=600,
-        epoch=0,
         steps_per_second=1 / 60,
         compute_seconds=3600.0,
-        evaluation_seconds=0.0,
-        longest_evaluation_seconds=0.0,
-        evaluations_left=0,
-        saving_seconds=0.0,
-        save_seconds=0.0,
-        interval_seconds=0.0,
-        metrics={},
-        score=None,
         time=START + timedelta(hours=1),
-        config={},
-        data=(),
-        shards=(),
     )
     store = open_store(f"{root}/checkpoints")
     store.write(manifest.name, manifest.to_json(), if_generation=ABSENT)

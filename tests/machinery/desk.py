@@ -22,7 +22,7 @@ from spot.emulators.vertex_server import VertexServer
 from spot.storage.base import ABSENT, Store
 from spot.storage.factory import open_store
 from spot.storage.records.ledger import Ledger
-from spot.storage.records.manifest import Manifest
+from tests.machinery import samples
 from tests.machinery.emulators.idle import IdleLauncher, finish
 from tests.machinery.spot_toml import GOOD, changed
 from tests.machinery.storage.completed import complete
@@ -109,30 +109,13 @@ class Desk:
 
     def checkpoint(self, run_id: str, step: int, total_steps: int) -> None:
         """Commit a checkpoint as the trainer does; a step takes a second."""
-        manifest = Manifest(
+        manifest = samples.manifest(
             run=run_id,
-            attempt="a1",
-            start=1,
-            token=1,
-            from_step=0,
-            from_token=0,
             step=step,
             total_steps=total_steps,
             epoch=1,
-            steps_per_second=1.0,
             compute_seconds=float(step),
-            evaluation_seconds=0.0,
-            longest_evaluation_seconds=0.0,
-            evaluations_left=0,
-            saving_seconds=0.0,
-            save_seconds=0.0,
-            interval_seconds=0.0,
-            metrics={},
-            score=None,
             time=datetime.now(UTC),
-            config={},
-            data=(),
-            shards=(),
         )
         self.put(f"checkpoints/{manifest.name}", manifest.to_json())
 

@@ -19,6 +19,7 @@ from spot.core.run import (
     Spec,
     Strategy,
 )
+from spot.storage.records.manifest import Manifest
 
 T0 = datetime(2026, 11, 24, tzinfo=UTC)
 """When every run is submitted."""
@@ -113,6 +114,38 @@ def progress(done: float, *, at: datetime = T0, **changes: Any) -> TrainingProgr
         at=at,
     )
     return replace(found, **changes)
+
+
+MANIFEST = Manifest(
+    run="run",
+    attempt="a1",
+    start=1,
+    token=1,
+    from_step=0,
+    from_token=0,
+    step=0,
+    total_steps=100,
+    epoch=0,
+    steps_per_second=1.0,
+    compute_seconds=0.0,
+    evaluation_seconds=0.0,
+    longest_evaluation_seconds=0.0,
+    evaluations_left=0,
+    saving_seconds=0.0,
+    save_seconds=0.0,
+    interval_seconds=0.0,
+    metrics={},
+    score=None,
+    time=datetime(2026, 1, 1, tzinfo=UTC),
+    config={},
+    data=(),
+    shards=(),
+)
+
+
+def manifest(**changes: Any) -> Manifest:
+    """Return the manifest of a checkpoint before the first evaluation, without parts."""
+    return replace(MANIFEST, **changes)
 
 
 def seen(

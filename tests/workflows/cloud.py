@@ -19,7 +19,7 @@ from spot.emulators.vertex_server import VertexServer
 from spot.storage.base import Store
 from spot.storage.factory import open_store
 from spot.storage.records.ledger import CLOSED, OPEN, Ledger
-from spot.storage.records.manifest import Manifest
+from tests.machinery import samples
 from tests.machinery.emulators.idle import IdleLauncher, finish
 from tests.machinery.google.google_server import Answer, GoogleServer, google_server
 from tests.machinery.storage.completed import complete
@@ -115,30 +115,14 @@ class Cloud:
     def checkpoint(self, step: int) -> None:
         """Commit a checkpoint as the trainer of the active attempt does."""
         run = self.only_run()
-        manifest = Manifest(
+        manifest = samples.manifest(
             run=run.id,
             attempt=run.attempts[-1].id,
-            start=1,
-            token=1,
-            from_step=0,
-            from_token=0,
             step=step,
             total_steps=1000,
             epoch=1,
-            steps_per_second=1.0,
             compute_seconds=float(step),
-            evaluation_seconds=0.0,
-            longest_evaluation_seconds=0.0,
-            evaluations_left=0,
-            saving_seconds=0.0,
-            save_seconds=0.0,
-            interval_seconds=0.0,
-            metrics={},
-            score=None,
             time=datetime.now(UTC),
-            config={},
-            data=(),
-            shards=(),
         )
         self._store("checkpoints").write(manifest.name, manifest.to_json(), if_generation=0)
 

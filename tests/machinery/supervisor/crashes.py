@@ -21,7 +21,6 @@ from spot.storage.base import ABSENT, Store
 from spot.storage.factory import open_store
 from spot.storage.records import lease, markers
 from spot.storage.records.ledger import CLOSED, OPEN, Ledger
-from spot.storage.records.manifest import Manifest
 from spot.supervisor.reconcile import Supervisor
 from spot.supervisor.training_status import BucketStatus, TrainingStatus
 from tests.machinery import samples
@@ -280,30 +279,15 @@ class World:
             return
         self.step += steps
         self._trained_until[attempt] = self.clock.now()
-        manifest = Manifest(
+        manifest = samples.manifest(
             run=self.run.id,
             attempt=attempt,
-            start=1,
-            token=1,
             from_step=self._from_step[attempt],
-            from_token=0,
             step=self.step,
             total_steps=self.scene.total_steps,
-            epoch=0,
             steps_per_second=STEPS_PER_HOUR / 3600,
             compute_seconds=self.step / STEPS_PER_HOUR * 3600,
-            evaluation_seconds=0.0,
-            longest_evaluation_seconds=0.0,
-            evaluations_left=0,
-            saving_seconds=0.0,
-            save_seconds=0.0,
-            interval_seconds=0.0,
-            metrics={},
-            score=None,
             time=self.clock.now(),
-            config={},
-            data=(),
-            shards=(),
         )
         self._checkpoints.write(manifest.name, manifest.to_json(), if_generation=ABSENT)
 

@@ -19,11 +19,9 @@ from tests.machinery import samples
 from tests.machinery.storage.completed import complete
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-MANIFEST = Manifest(
+MANIFEST = samples.manifest(
     run="run-1",
     attempt="a2",
-    start=1,
-    token=1,
     from_step=120,
     from_token=1,
     step=300,
@@ -31,18 +29,8 @@ MANIFEST = Manifest(
     epoch=4,
     steps_per_second=0.02,
     compute_seconds=300 / 0.05,
-    evaluation_seconds=0.0,
-    longest_evaluation_seconds=0.0,
-    evaluations_left=0,
     saving_seconds=1.5,
-    save_seconds=0.0,
-    interval_seconds=0.0,
-    metrics={},
-    score=None,
     time=datetime(2026, 11, 24, 13, tzinfo=timezone(timedelta(hours=1))),
-    config={},
-    data=(),
-    shards=(),
 )
 
 

@@ -18,6 +18,7 @@ from spot.storage.base import ABSENT, Damaged, NewerFormat, NotFound, Store
 from spot.storage.paths import Commit
 from spot.storage.records import manifest
 from spot.storage.records.manifest import FORMAT, DataObject, Manifest, Part
+from tests.machinery import samples
 
 IDS = st.from_regex(ID, fullmatch=True)
 COUNTS, SIZES, CHECKSUMS = st.integers(0, 10**10 - 1), st.integers(0, 2**63 - 1), st.integers(0, 2**32 - 1)
@@ -54,27 +55,15 @@ MANIFESTS = st.builds(
     ),
     shards=st.lists(st.lists(PARTS, max_size=2).map(tuple), max_size=2).map(tuple),
 )
-EXAMPLE = Manifest(
-    run="run",
+EXAMPLE = samples.manifest(
     attempt="a",
-    start=1,
-    token=1,
-    from_step=0,
-    from_token=0,
     step=7,
     total_steps=70,
-    epoch=0,
     steps_per_second=2.5,
     compute_seconds=2.8,
-    evaluation_seconds=0.0,
-    longest_evaluation_seconds=0.0,
-    evaluations_left=0,
     saving_seconds=0.1,
-    save_seconds=0.0,
-    interval_seconds=0.0,
     metrics={"accuracy": 0.5},
     score=0.5,
-    time=datetime(2026, 1, 1, tzinfo=UTC),
     config={"seed": 0, "max-steps": None},
     data=(DataObject(uri="digits", size=1, crc32c=2, generation=0),),
     shards=((Part(name="run/data/0000000007/a.1.1-r0/part-00000", size=3, crc32c=4, generation=5),),),

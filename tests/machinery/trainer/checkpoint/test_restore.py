@@ -7,7 +7,6 @@ import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -27,6 +26,7 @@ from spot.trainer.checkpoint.restore import Restored, newest_good, quarantine_al
 from spot.trainer.checkpoint.serialize import StagingWriter
 from spot.trainer.runtime.errors import StartAgain, UsageError
 from spot.trainer.uploader.buffer import SharedBuffer
+from tests.machinery import samples
 from tests.machinery.proxy import Answer, FlipReply, Proxy, each
 
 RUN = "run"
@@ -44,29 +44,11 @@ def commit(store: Store, step: int, run: str = RUN) -> Manifest:
         name = Upload(run=run, step=step, token=1, attempt="a", start=1, save=step).part(index)
         written = store.write(name, data, if_generation=ABSENT)
         parts.append(Part(name=name, size=len(data), crc32c=crc32c(data), generation=written.generation))
-    found = Manifest(
+    found = samples.manifest(
         run=run,
         attempt="a",
-        start=1,
-        token=1,
-        from_step=0,
-        from_token=0,
         step=step,
-        total_steps=100,
-        epoch=0,
-        steps_per_second=1.0,
         compute_seconds=1.0,
-        evaluation_seconds=0.0,
-        longest_evaluation_seconds=0.0,
-        evaluations_left=0,
-        saving_seconds=0.0,
-        save_seconds=0.0,
-        interval_seconds=0.0,
-        metrics={},
-        score=None,
-        time=datetime(2026, 1, 1, tzinfo=UTC),
-        config={},
-        data=(),
         shards=(tuple(parts),),
     )
     store.write(found.name, found.to_json(), if_generation=ABSENT)

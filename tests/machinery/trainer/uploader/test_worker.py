@@ -9,7 +9,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -42,6 +41,7 @@ from spot.trainer.uploader.messages import (
 from spot.trainer.uploader.messages import Fault as Why
 from spot.trainer.uploader.process import UploaderProcess
 from spot.trainer.uploader.worker import PART_SIZE, SMALLEST_PART, STREAMS, part_size
+from tests.machinery import samples
 from tests.machinery.proxy import Answer, Fault, FlipRequest, Proxy, Request, Reset, Slow, each, never
 from tests.machinery.trainer.faults import is_commit, is_part
 
@@ -100,30 +100,16 @@ class Uploader:
 
 
 def draft_of(step: int, start: int = 1, score: float | None = None) -> Manifest:
-    return Manifest(
+    return samples.manifest(
         run=RUN,
         attempt="a",
         start=start,
         token=start,
-        from_step=0,
-        from_token=0,
         step=step,
         total_steps=1000,
-        epoch=0,
-        steps_per_second=1.0,
         compute_seconds=float(step),
-        evaluation_seconds=0.0,
-        longest_evaluation_seconds=0.0,
-        evaluations_left=0,
-        saving_seconds=0.0,
-        save_seconds=0.0,
-        interval_seconds=0.0,
-        metrics={},
         score=score,
-        time=datetime(2026, 1, 1, tzinfo=UTC),
         config={"seed": 0},
-        data=(),
-        shards=(),
     )
 
 
