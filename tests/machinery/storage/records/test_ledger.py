@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from spot.core import fields
 from spot.core.errors import SpotError
-from spot.core.history import Cancel, CancelReason, CancelRequest
+from spot.core.history import Cancel, CancelReason, CancelRequest, Decision
 from spot.core.job import JobError, JobState
-from spot.core.run import Attempt, Decision, Machine, Outcome, PolicyConfig, Provisioning, Run, RunState, Spec, Strategy
+from spot.core.run import Attempt, Machine, Outcome, PolicyConfig, Provisioning, Run, RunState, Spec, Strategy
 from spot.storage.base import ABSENT, Conflict, Damaged, NewerFormat, Store
 from spot.storage.records.codec import encode
 from spot.storage.records.ledger import Ledger, UnknownRun, decode
