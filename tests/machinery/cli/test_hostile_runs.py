@@ -13,7 +13,7 @@ from spot.core.history import TrainingProgress
 from spot.core.run import Observation, Run
 from spot.report import as_json, markdown, page, terminal
 from spot.storage.records.ledger import Ledger
-from spot.supervisor.reconcile import PassResult, Supervisor
+from spot.supervisor.reconcile import RunResult, Supervisor
 from tests.machinery import samples
 from tests.machinery.clocks import ManualClock
 from tests.machinery.emulators.world import World
@@ -44,8 +44,8 @@ OBSERVATIONS = st.builds(
 def test_any_valid_record_is_shown_and_reported(run: Run, seen: Observation) -> None:
     now = samples.after(hours=5)
     found = account(run, seen, now)
-    console.write(run_tables.runs([PassResult(run_id=run.id, run=run, seen=seen)], now, alone=True))
-    console.write(run_tables.runs([PassResult(run_id=run.id, run=run, seen=seen)], now, alone=False))
+    console.write(run_tables.runs([RunResult(run_id=run.id, run=run, seen=seen)], now, alone=True))
+    console.write(run_tables.runs([RunResult(run_id=run.id, run=run, seen=seen)], now, alone=False))
     console.write(*terminal.report(found))
     totals = Totals(since=now - timedelta(days=1), until=now, accounts=(found,), skipped=())
     assert markdown.report(found)

@@ -15,7 +15,7 @@ from spot.core.history import CancelRequest, Decision
 from spot.core.job import JobState
 from spot.core.run import Observation, Outcome, Provisioning, Run, RunState, Strategy
 from spot.core.tables import facts
-from spot.supervisor.reconcile import PassResult
+from spot.supervisor.reconcile import RunResult
 from spot.supervisor.submit import plan
 from tests.machinery import samples
 from tests.machinery.samples import T0, after, attempt, ended, stockout
@@ -119,8 +119,8 @@ def test_a_run_can_be_shown_at_any_time(now: datetime) -> None:
     assert rendered(run_tables.run_view(samples.run(), samples.seen(), now), 80)
 
 
-def passed(run: Run, seen: Observation | None = None, **changes: Any) -> PassResult:
-    return PassResult(**{"run_id": run.id, "run": run, "seen": seen, "waiting_for": "spot capacity", **changes})
+def passed(run: Run, seen: Observation | None = None, **changes: Any) -> RunResult:
+    return RunResult(**{"run_id": run.id, "run": run, "seen": seen, "waiting_for": "spot capacity", **changes})
 
 
 def test_several_runs_are_a_line_each_with_their_reasons_below() -> None:

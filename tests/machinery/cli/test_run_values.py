@@ -13,7 +13,7 @@ from spot.core.format import plain
 from spot.core.history import Decision
 from spot.core.job import JobState
 from spot.core.run import Outcome, Run
-from spot.supervisor.reconcile import PassResult
+from spot.supervisor.reconcile import RunResult
 from spot.supervisor.submit import plan
 from tests.machinery import samples
 from tests.machinery.samples import T0, after, attempt, ended
@@ -51,10 +51,10 @@ def test_what_is_not_known_is_null_and_not_a_number() -> None:
 @pytest.mark.parametrize("run", [samples.run(), None], ids=["read", "not read"])
 def test_a_pass_is_what_it_did_and_why_it_did_no_more(run: Run | None) -> None:
     decision = Decision(at=T0, action="submit spot in us-central1", reason="from the beginning")
-    passed = PassResult(
+    passed = RunResult(
         run_id="run-1", run=run, seen=samples.seen(1), actions=(decision,), waiting_for="waits", problem="no answer"
     )
-    assert in_json(runs.pass_values(passed)) == {
+    assert in_json(runs.result_values(passed)) == {
         "run": "run-1",
         "state": "open" if run else None,
         "actions": [

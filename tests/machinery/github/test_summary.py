@@ -10,7 +10,7 @@ from spot.core.history import Decision
 from spot.core.job import JobError, JobState
 from spot.core.run import Observation, Outcome, Run, RunState
 from spot.github import summary
-from spot.supervisor.reconcile import PassResult
+from spot.supervisor.reconcile import RunResult
 from spot.supervisor.service import RunsResult
 from tests.machinery import sample_runs
 from tests.machinery.report.test_render import NASTY
@@ -19,16 +19,16 @@ from tests.machinery.samples import after, attempt, ended, run, seen
 NOW = after(hours=5)
 
 
-def result(*passes: PassResult) -> RunsResult:
+def result(*passes: RunResult) -> RunsResult:
     return RunsResult(runs=passes)
 
 
-def passed(found: Run, its: Observation | None = None) -> PassResult:
-    return PassResult(run_id=found.id, run=found, seen=its or Observation(), waiting_for="spot runs")
+def passed(found: Run, its: Observation | None = None) -> RunResult:
+    return RunResult(run_id=found.id, run=found, seen=its or Observation(), waiting_for="spot runs")
 
 
-def broken(run_id: str, problem: str) -> PassResult:
-    return PassResult(run_id=run_id, problem=problem, needs_operator=True)
+def broken(run_id: str, problem: str) -> RunResult:
+    return RunResult(run_id=run_id, problem=problem, needs_operator=True)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from spot.supervisor.reconcile import PassResult, Supervisor
+from spot.supervisor.reconcile import RunResult, Supervisor
 from tests.machinery.supervisor.crashes import Killed, World
 from tests.machinery.supervisor.watched import When
 
@@ -57,7 +57,7 @@ class Racer:
     def _run(self) -> None:
         supervisor: Supervisor = self._world.supervisor(self._around)
         try:
-            self.result: PassResult = supervisor.reconcile_run(self._world.run.id)
+            self.result: RunResult = supervisor.reconcile_run(self._world.run.id)
         except Killed:
             pass
         except BaseException as error:

@@ -13,7 +13,7 @@ from spot.emulators.faults import Injection, Method, Reply, each, never, on
 from spot.emulators.vertex_server import VertexServer
 from spot.google.vertex import VertexJobs
 from spot.storage.records.ledger import Ledger
-from spot.supervisor.reconcile import PassResult, Supervisor
+from spot.supervisor.reconcile import RunResult, Supervisor
 from spot.supervisor.training_status import BucketStatus
 from tests.machinery import samples
 from tests.machinery.clocks import ManualClock
@@ -42,7 +42,7 @@ class Desk:
             clock=world.clock,
         )
 
-    def reconcile(self, **later: float) -> tuple[PassResult, Run]:
+    def reconcile(self, **later: float) -> tuple[RunResult, Run]:
         self.world.clock.advance(timedelta(**later))
         result = self.supervisor.reconcile_run(self.run.id)
         assert result.run is not None

@@ -12,7 +12,7 @@ from spot.core.format import clock, hours, short, state_of
 from spot.core.run import Attempt, Observation, Outcome, Run, RunState
 from spot.core.tables import LAST_DECISIONS, decisions, facts, table
 from spot.policy.slack import Slack
-from spot.supervisor.reconcile import PassResult
+from spot.supervisor.reconcile import RunResult
 
 BAR = 20
 BRIEF = 4
@@ -29,7 +29,7 @@ _STYLES = {
 }
 
 
-def runs(found: Sequence[PassResult], now: datetime, *, alone: bool, is_brief: bool = False) -> RenderableType:
+def runs(found: Sequence[RunResult], now: datetime, *, alone: bool, is_brief: bool = False) -> RenderableType:
     """Return one run in detail if it is `alone`, else one line per run. Problems and reasons stand below."""
     reasons = [Text(f"{one.run_id}: {why}", style=mood(one)) for one in found if (why := _why(one))]
     alarms = [
@@ -46,7 +46,7 @@ def runs(found: Sequence[PassResult], now: datetime, *, alone: bool, is_brief: b
     return Group(_runs_table(found, now), *below)
 
 
-def line(one: PassResult, now: datetime) -> str:
+def line(one: RunResult, now: datetime) -> str:
     """Return a run on one line of a log."""
     run = one.run
     if run is None or run.active is None:
@@ -56,11 +56,11 @@ def line(one: PassResult, now: datetime) -> str:
     return f"{run.id} {run.state} ({attempts}{steps}), {hours(run.spec.deadline - now)} to the deadline: {_why(one)}"
 
 
-def mood(one: PassResult) -> str:
+def mood(one: RunResult) -> str:
     return "bold red" if one.problem else ""
 
 
-def _why(one: PassResult) -> str:
+def _why(one: RunResult) -> str:
     """Return what stopped a run, what it waits for, or how it ended."""
     if one.problem:
         return one.problem
@@ -122,7 +122,7 @@ def _standing(run: Run, seen: Observation | None, now: datetime) -> Table:
     return shown
 
 
-def _runs_table(found: Sequence[PassResult], now: datetime) -> RenderableType:
+def _runs_table(found: Sequence[RunResult], now: datetime) -> RenderableType:
     read = [(one.run, one.seen) for one in found if one.run]
     if not read:
         return Text("" if found else "no run is open")

@@ -29,7 +29,7 @@ from spot.storage.records import reconciles
 from spot.storage.records.codec import encode
 from spot.storage.records.reconciles import Home
 from spot.supervisor import preflight, service
-from spot.supervisor.reconcile import PassResult, Supervisor, describe
+from spot.supervisor.reconcile import RunResult, Supervisor, describe
 from spot.supervisor.service import RunsResult
 from spot.supervisor.submit import SubmitOptions, SubmitPlan
 
@@ -58,7 +58,7 @@ def _submit(options: Namespace, planned: SubmitPlan) -> int:
     if one.is_open:
         parts += ["", f"spot watch {one.run_id}    reconcile and show it until it has ended"]
         parts += [f"spot status {one.run_id}   show it", "gh workflow enable supervise.yml   let GitHub reconcile it"]
-    console.show({"plan": plan_values(planned), **pass_values(one)}, parts, options.json)
+    console.show({"plan": plan_values(planned), **result_values(one)}, parts, options.json)
     return result.exit_code
 
 
@@ -120,7 +120,7 @@ def export(options: Namespace) -> int:
 
 def _show(options: Namespace, result: RunsResult) -> int:
     text = run_tables.runs(result.runs, _now(), alone=len(result.runs) == 1)
-    console.show({"runs": [pass_values(one) for one in result.runs]}, [text], options.json)
+    console.show({"runs": [result_values(one) for one in result.runs]}, [text], options.json)
     return result.exit_code
 
 
@@ -158,7 +158,7 @@ def _watching(*, as_json: bool) -> Iterator[Callable[[RunsResult, datetime], Non
     """Show each reconcile: in place on a terminal, as one line of JSON, or by its new lines in a log."""
     if as_json:
         yield lambda result, now: print(
-            json.dumps(console.versioned({"at": now, "runs": [pass_values(one) for one in result.runs]})), flush=True
+            json.dumps(console.versioned({"at": now, "runs": [result_values(one) for one in result.runs]})), flush=True
         )
     elif console.on_terminal():
         with console.in_place() as show:
@@ -197,7 +197,7 @@ def plan_values(plan: SubmitPlan) -> dict[str, Any]:
     }
 
 
-def pass_values(one: PassResult) -> dict[str, Any]:
+def result_values(one: RunResult) -> dict[str, Any]:
     return {
         "run": one.run_id,
         "state": one.run.state if one.run else None,

@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PassResult:
+class RunResult:
     run_id: str
     run: Run | None = None
     """The record afterwards; None if it could not be read."""
@@ -66,7 +66,7 @@ class PassResult:
         """Return whether the run is open, as far as is known."""
         return self.run is None or self.run.state is RunState.OPEN
 
-    def failed(self, error: SpotError) -> "PassResult":
+    def failed(self, error: SpotError) -> "RunResult":
         return replace(self, problem=one_line(error), needs_operator=error.exit_code is Exit.USAGE)
 
 
@@ -89,7 +89,7 @@ class Supervisor:
     """Raise `SpotError` for a run that the settings do not allow, before any request for it."""
     job: SupervisorJob | None = None
 
-    def reconcile(self, run_ids: Sequence[str] | None = None) -> list[PassResult]:
+    def reconcile(self, run_ids: Sequence[str] | None = None) -> list[RunResult]:
         """Advance these runs, or every open run. Raises `SpotError` if they cannot be listed."""
         run_ids = self.ledger.open_ids() if run_ids is None else run_ids
         before = reconciles.read(self.ledger.store).runs if run_ids else {}
@@ -98,11 +98,11 @@ class Supervisor:
             reconciles.write(self.ledger.store, open_ids, self.clock.now(), self.home)
         return results
 
-    def reconcile_run(self, run_id: str, before: Reconcile | None = None) -> PassResult:
-        return _Pass(self, run_id, before).run()
+    def reconcile_run(self, run_id: str, before: Reconcile | None = None) -> RunResult:
+        return _RunReconcile(self, run_id, before).run()
 
 
-class _Pass:
+class _RunReconcile:
     def __init__(self, supervisor: Supervisor, run_id: str, before: Reconcile | None) -> None:
         self._to = supervisor
         self._id = run_id
@@ -113,7 +113,7 @@ class _Pass:
         self._actions: list[Decision] = []
         self._alarms: list[Alarm] = []
 
-    def run(self) -> PassResult:
+    def run(self) -> RunResult:
         try:
             result = self._result(self._advance())
             error = _needs_operator(result.run) if result.run and result.is_open else None
@@ -249,8 +249,8 @@ class _Pass:
         self._record = record
         return record
 
-    def _result(self, waiting_for: str) -> PassResult:
-        return PassResult(
+    def _result(self, waiting_for: str) -> RunResult:
+        return RunResult(
             run_id=self._id,
             run=self._record.run if self._record else None,
             seen=self._seen,

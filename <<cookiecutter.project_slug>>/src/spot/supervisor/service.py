@@ -27,7 +27,7 @@ from spot.storage.records.ledger import READERS, Ledger
 from spot.storage.records.reconciles import Home, Reconciles
 from spot.supervisor import data_checks, pinned
 from spot.supervisor.data_checks import FoundData
-from spot.supervisor.reconcile import PassResult, Supervisor, ended
+from spot.supervisor.reconcile import RunResult, Supervisor, ended
 from spot.supervisor.resume import plan_resume
 from spot.supervisor.submit import SubmitError, SubmitOptions, SubmitPlan, plan_submit
 from spot.supervisor.training_status import GIVE_UP_S, BucketStatus, TrainingStatus, succeeded
@@ -43,7 +43,7 @@ Publish = Callable[[Run, Observation, Store, Store, datetime], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunsResult:
-    runs: tuple[PassResult, ...]
+    runs: tuple[RunResult, ...]
     mirror_problem: str | None = None
     """Why the champion is not shown elsewhere, as the settings ask for."""
 
@@ -61,7 +61,7 @@ class RunsResult:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitResult:
     plan: SubmitPlan
-    reconciled: PassResult
+    reconciled: RunResult
 
     @property
     def exit_code(self) -> Exit:
@@ -92,7 +92,7 @@ class LogLinks:
 class ModelsResult:
     """Hold the succeeded runs with what they measured, and the champion."""
 
-    runs: tuple[PassResult, ...]
+    runs: tuple[RunResult, ...]
     champion: Champion
     skipped: tuple[str, ...]
     """Why other runs cannot be read."""
@@ -177,16 +177,16 @@ def watch(supervisor: Supervisor, run_ids: Sequence[str], before: RunsResult | N
 def status(ledger: Ledger, reader: TrainingStatus, known: Reconciles, run_id: str | None) -> RunsResult:
     """Return how the open runs stand, or one run, with the last of the `known` reconciles. Changes nothing."""
     if run_id is not None:
-        found = [PassResult(run_id=run_id, run=ledger.find(run_id).run)]
+        found = [RunResult(run_id=run_id, run=ledger.find(run_id).run)]
     else:
-        found = [_found(ledger, PassResult(run_id=one)) for one in ledger.open_ids()]
+        found = [_found(ledger, RunResult(run_id=one)) for one in ledger.open_ids()]
     return RunsResult(runs=tuple(replace(_seen(one, reader), reconciled=known.runs.get(one.run_id)) for one in found))
 
 
 def cancel(supervisor: Supervisor, run_id: str, by: str) -> RunsResult:
     """Record that `by` wants the run to end, and reconcile it. Repeating it changes nothing."""
     if (run := _request_cancel(supervisor, run_id, by)).state is not RunState.OPEN:
-        return RunsResult(runs=(PassResult(run_id=run_id, run=run, waiting_for=ended(run)),))
+        return RunsResult(runs=(RunResult(run_id=run_id, run=run, waiting_for=ended(run)),))
     return RunsResult(runs=_reconciled(supervisor, [run_id]))
 
 
@@ -255,7 +255,7 @@ def models(settings: Settings, since: datetime, now: datetime) -> ModelsResult:
     closed, skipped = ledger.submitted_since(since, now)
     succeeded = [run for run in reversed(closed) if run.state is RunState.SUCCEEDED]
     with ThreadPoolExecutor(READERS) as pool:
-        seen = pool.map(lambda run: _seen(PassResult(run_id=run.id, run=run), reader), succeeded)
+        seen = pool.map(lambda run: _seen(RunResult(run_id=run.id, run=run), reader), succeeded)
     return ModelsResult(runs=tuple(seen), champion=champion.read(ledger.store)[0], skipped=tuple(skipped))
 
 
@@ -272,14 +272,14 @@ def _request_cancel(supervisor: Supervisor, run_id: str, by: str) -> Run:
     raise SubmitError(f"run {run_id} was not cancelled: its record changed {WRITE_TRIES} times", exit_code=Exit.AGAIN)
 
 
-def _reconciled(supervisor: Supervisor, run_ids: Sequence[str]) -> tuple[PassResult, ...]:
+def _reconciled(supervisor: Supervisor, run_ids: Sequence[str]) -> tuple[RunResult, ...]:
     results = tuple(_found(supervisor.ledger, one) for one in supervisor.reconcile(run_ids))
     is_open, is_backup = any(one.is_open for one in results), supervisor.home is Home.GITHUB
     cloud_run.follow(supervisor.job, supervisor.ledger.open_ids, is_open=is_open, is_backup=is_backup)
     return results
 
 
-def _found(ledger: Ledger, result: PassResult) -> PassResult:
+def _found(ledger: Ledger, result: RunResult) -> RunResult:
     """Return `result` with its run, which another supervisor may have filed meanwhile."""
     if result.run is not None or result.problem:
         return result
@@ -290,7 +290,7 @@ def _found(ledger: Ledger, result: PassResult) -> PassResult:
     return replace(result, run=run, waiting_for=ended(run) if run.state is not RunState.OPEN else result.waiting_for)
 
 
-def _seen(result: PassResult, reader: TrainingStatus) -> PassResult:
+def _seen(result: RunResult, reader: TrainingStatus) -> RunResult:
     if result.run is None:
         return result
     try:
