@@ -37,6 +37,7 @@ from spot.pricing.quotes import by_region
 from spot.simulation.replay import horizon, replay
 from spot.simulation.startup_times import StartupRanges, StartupTimes
 from spot.simulation.traces import SHIPPED, Trace, Windows, read, shipped, windows
+from spot.storage.records.reconciles import interval
 
 POLICIES = (Policy.SPOT_WINDOW, Policy.UNIFORM, Policy.OURS)
 LONG = tuple((work, DEADLINE) for work in WORK)
@@ -49,8 +50,9 @@ WINDOWS = 12
 def defaults() -> dict[str, timedelta]:
     """Return the settings of a project that states none."""
     stated = PolicySettings(strategy=Strategy.HYBRID, deadline_hours=24, work_hours=1)
-    names = ("provisioning_timeout", "expected_start", "worst_start", "reconcile_interval", "max_checkpoint_interval")
-    return {name: timedelta(minutes=getattr(stated, f"{name}_minutes")) for name in (*names, "reserve")}
+    names = ("provisioning_timeout", "expected_start", "worst_start", "max_checkpoint_interval", "reserve")
+    found = {name: timedelta(minutes=getattr(stated, f"{name}_minutes")) for name in names}
+    return found | {"reconcile_interval": interval("cloud-run", stated.reconcile_interval_minutes)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
