@@ -93,7 +93,7 @@ def test_a_region_without_spot_is_followed_by_the_next_and_a_round_by_a_pause() 
 def test_a_standby_waits_for_a_machine_as_long_as_any_spot_attempt() -> None:
     action = then(run(HOLDER, STANDBY))
     assert isinstance(action, Wait)
-    assert action.until == after(minutes=130)
+    assert action.until == after(minutes=130) + timedelta.resolution
     assert cancelled(run(HOLDER, STANDBY), now=after(minutes=130)) is None
     assert cancelled(run(HOLDER, STANDBY), now=after(minutes=131)) == ("a2", CancelReason.NO_CAPACITY)
 

@@ -5,6 +5,8 @@ gets ready and asks for the lease; on-demand saves, offers the lease and exits. 
 ends attempts that are left over.
 """
 
+from datetime import timedelta
+
 from spot.core.actions import Action, CancelAttempt, Submit, Wait
 from spot.core.format import hours
 from spot.core.history import CancelReason
@@ -65,7 +67,8 @@ def next_action(run: Run, active: Attempt, seen: Observation, slack: Slack) -> A
         reason = f"{problem} in {active.region} after {hours(waited)}"
         return CancelAttempt(attempt=active.id, reason=reason, why=why)
     reason = f"standby {active.id} {'runs' if ready else 'waits'} in {active.region} for {hours(waited)}"
-    return Wait(reason=reason, until=min(since + patience, slack.now + (slack.left - slack.hard_margin)))
+    until = min(since + patience + timedelta.resolution, slack.now + (slack.left - slack.hard_margin))
+    return Wait(reason=reason, until=until)
 
 
 def _is_cheaper(run: Run, spot: Submit, active: Attempt) -> bool:
