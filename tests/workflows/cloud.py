@@ -37,8 +37,8 @@ bucket = "{bucket}"
 prefix = "{prefix}"
 supervisor = "{supervisor}"
 [machine]
-type = "g2-standard-8"
-accelerator = "NVIDIA_L4"
+type = "{machine}"
+accelerator = "{accelerator}"
 [policy]
 deadline_hours = 12
 work_hours = 1
@@ -60,12 +60,16 @@ class Cloud:
     uri: str
     """The prefix of all objects in its bucket."""
     supervisor: str = "github"
+    machine: tuple[str, str] = ("g2-standard-8", "NVIDIA_L4")
 
     @property
     def settings(self) -> str:
         """Return the spot.toml of a project of this cloud."""
         bucket, prefix = self.uri.removeprefix("gs://").split("/", 1)
-        return SETTINGS.format(bucket=bucket, prefix=prefix, supervisor=self.supervisor)
+        machine, accelerator = self.machine
+        return SETTINGS.format(
+            bucket=bucket, prefix=prefix, supervisor=self.supervisor, machine=machine, accelerator=accelerator
+        )
 
     @property
     def environ(self) -> dict[str, str]:

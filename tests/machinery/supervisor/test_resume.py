@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ from spot.core.clock import SystemClock
 from spot.core.history import Parent
 from spot.core.run import RunState
 from spot.emulators.capacity import ScriptedCapacity
-from spot.emulators.job_lifecycle import Spec, arguments
 from spot.emulators.jobs import JobTable
 from spot.storage import paths
 from spot.storage.base import Damaged
@@ -27,9 +24,10 @@ from spot.storage.records.ledger import decode
 from spot.supervisor.resume import resumed_id
 from tests.machinery import samples
 from tests.machinery.desk import AT_ONCE, IMAGE, WEEKLY, Desk
+from tests.machinery.emulators.trainers import TrainerLauncher
 from tests.machinery.fixture_task import MODULES, PACKAGE
 from tests.machinery.supervisor.test_submit import in_use
-from tests.machinery.zygote import TrainerProcess, Zygote
+from tests.machinery.zygote import Zygote
 
 AGAIN, THIRD = f"{WEEKLY}-r1", f"{WEEKLY}-r2"
 FIXED = IMAGE.replace("0123", "4567")
@@ -204,42 +202,13 @@ def test_the_id_of_a_resume_follows_from_that_of_the_run(before: str, after: str
     assert resumed_id(before) == after
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
-    """Run the container of a job as a forked trainer."""
-
-    process: TrainerProcess
-
-    def poll(self) -> int | None:
-        self.process.zygote.receive(0.0)
-        return self.process.code
-
-    def interrupt(self, number: signal.Signals) -> None:
-        self.process.kill(number)
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """Start the containers of jobs with a package in the place of their image."""
-
-    zygote: Zygote
-    package: str
-    folder: Path
-    started: list[Container] = field(default_factory=list)
-
-    def start(self, spec: Spec, job_name: str) -> list[Container]:  # noqa: ARG002  # of the protocol
-        process = self.zygote.start(arguments(spec), package=self.package, folder=self.folder)
-        self.started.append(Container(process))
-        return self.started[-1:]
-
-
-def ran(desk: Desk, image: Image, run_id: str, *verb: str) -> int:
+def ran(desk: Desk, trainers: TrainerLauncher, run_id: str, *verb: str) -> int:
     """Run a verb and the trainer of its job, and return the exit code of the reconcile after its end."""
-    desk.server.jobs = JobTable(ScriptedCapacity(), image, SystemClock(), AT_ONCE)
+    desk.server.jobs = JobTable(ScriptedCapacity(), trainers, SystemClock(), AT_ONCE)
     said = desk.spot(*verb)
     assert said.code == 0, said.err
     desk.job(run_id)
-    image.started[-1].process.wait()
+    trainers.started[-1].process.wait()
     return desk.spot("reconcile", run_id).code
 
 
@@ -253,7 +222,7 @@ def test_a_trainer_that_crashes_and_a_fixed_one_end_with_the_weights_of_an_unint
     (tmp_path / "crashing/__main__.py").write_text(
         f"from spot.trainer import entry; entry(**{MODULES | {'model': 'crashing.model'}!r})"
     )
-    crashing, fixed = (Image(zygote, package, tmp_path) for package in ("crashing", PACKAGE))
+    crashing, fixed = (TrainerLauncher(zygote, package, tmp_path) for package in ("crashing", PACKAGE))
     whole, flags = f"{WEEKLY}-whole", ("--", "--device", "cpu", *SHORT)
     assert ran(desk, fixed, whole, "submit", "--run", whole, *flags) == 0
     assert ran(desk, crashing, WEEKLY, "submit", "--run", WEEKLY, *flags) == 1
