@@ -67,8 +67,8 @@ def next_action(run: Run, active: Attempt, seen: Observation, slack: Slack) -> A
         reason = f"{problem} in {active.region} after {hours(waited)}"
         return CancelAttempt(attempt=active.id, reason=reason, why=why)
     reason = f"standby {active.id} {'runs' if ready else 'waits'} in {active.region} for {hours(waited)}"
-    until = min(since + patience + timedelta.resolution, slack.now + (slack.left - slack.hard_margin))
-    return Wait(reason=reason, until=until)
+    latest = slack.now + (slack.left - slack.hard_margin)
+    return Wait(reason=reason, until=min(since + patience + timedelta.resolution, latest))
 
 
 def _is_cheaper(run: Run, spot: Submit, active: Attempt) -> bool:

@@ -113,15 +113,13 @@ def _decoder(hint: Any) -> Callable[[Any], Any]:
     if origin in (dict, Mapping):
         of_key, of_value = map(_decoder, inner)
         return lambda value: {of_key(key): of_value(item) for key, item in _as(dict, value).items()}
-    if hint is Any:
-        return lambda value: value
     if dataclasses.is_dataclass(hint):
         return partial(_record, cast(type, hint))
     if hint is float:
         return lambda value: float(value) if type(value) is int else _as(float, value)
     if hasattr(hint, "__members__"):  # an Enum
         return cast(Callable[[Any], Any], hint)
-    return {datetime: _moment, timedelta: _duration}.get(hint, partial(_as, hint))
+    return {Any: lambda value: value, datetime: _moment, timedelta: _duration}.get(hint, partial(_as, hint))
 
 
 def _as(kind: type, value: Any) -> Any:
