@@ -6,11 +6,12 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from spot.config.load import load
-from spot.config.settings import Settings
 from spot.core.errors import SpotError
+
+if TYPE_CHECKING:
+    from spot.config.settings import Settings
 
 LEAST_DAYS = 60
 KEPT_IMAGES = 300
@@ -32,9 +33,16 @@ MAPPING = {
 Json = Mapping[str, Any]
 
 
+def load(path: str) -> "Settings":
+    """Return the settings. Most questions need none, and the imports take half a second."""
+    from spot.config.load import load as read
+
+    return read(Path(path))
+
+
 def settings(path: str) -> list[str]:
     """Return project, region, bucket, prefix, training account, and the job of Cloud Run or `github`."""
-    cloud = load(Path(path)).cloud
+    cloud = load(path).cloud
     account = re.fullmatch(
         r"[a-z][a-z0-9-]{4,28}[a-z0-9]@([a-z0-9-]+)\.iam\.gserviceaccount\.com", cloud.service_account
     )
@@ -50,15 +58,15 @@ def settings(path: str) -> list[str]:
 def permissions(path: str) -> list[str]:
     """Return what the clients in src/spot/google call: on training jobs, and on models where they are registered."""
     calls = [f"customJobs.{verb}" for verb in ("cancel", "create", "get", "list")]
-    if load(Path(path)).registry.model_id != "none":
+    if load(path).registry.model_id != "none":
         calls += [f"models.{verb}" for verb in ("get", "list", "update", "upload")]
     called = [f"aiplatform.{one}" for one in calls]
-    if load(Path(path)).cloud.supervisor_job:  # Cloud Scheduler grants roles on projects only
+    if load(path).cloud.supervisor_job:  # Cloud Scheduler grants roles on projects only
         called += [f"cloudscheduler.jobs.{verb}" for verb in ("enable", "get", "pause")]
     return [",".join(called)]
 
 
-def days(found: Settings) -> int:
+def days(found: "Settings") -> int:
     """Return the age that a checkpoint of an open run can reach, with a margin for late runs."""
     return max(LEAST_DAYS, 2 * math.ceil(found.policy.deadline_hours / 24))
 
@@ -79,7 +87,7 @@ def _key(rule: Json) -> tuple[object, object]:
 
 def bucket(path: str, rules_file: str, listed: list[Json]) -> list[str]:
     """Return `absent`, or the flags of the necessary update. Write `rules_file`."""
-    settings_found = load(Path(path))
+    settings_found = load(path)
     cloud = settings_found.cloud
     found = listed[0] if listed else {}
     present = found.get("lifecycle", {}).get("rule", [])
@@ -105,7 +113,7 @@ def bucket(path: str, rules_file: str, listed: list[Json]) -> list[str]:
 
 def cleanup(path: str, policy_file: str, described: Json) -> list[str]:
     """Return `differs`, or nothing. Write `policy_file`."""
-    seconds = days(load(Path(path))) * 86400
+    seconds = days(load(path)) * 86400
     old, newest = {"tagState": "any", "olderThan": f"{seconds}s"}, {"keepCount": KEPT_IMAGES}
     policies: list[dict[str, Any]] = [
         {"name": "delete-old", "action": {"type": "Delete"}, "condition": old},

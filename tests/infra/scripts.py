@@ -118,6 +118,4 @@ class Project:
             "CLOUDSDK_CORE_CHECK_GCE_METADATA": "false",
             "CLOUDSDK_CORE_DISABLE_FILE_LOGGING": "true",
             "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
-            # Where gcloud cannot write beside its sources, it would compile them at each of hundreds of calls.
-            "PYTHONPYCACHEPREFIX": str(self.folder.parent / "pycache"),
         }
