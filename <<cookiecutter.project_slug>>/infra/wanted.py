@@ -58,10 +58,11 @@ def settings(path: str) -> list[str]:
 def permissions(path: str) -> list[str]:
     """Return what the clients in src/spot/google call: on training jobs, and on models where they are registered."""
     calls = [f"customJobs.{verb}" for verb in ("cancel", "create", "get", "list")]
-    if load(path).registry.model_id != "none":
+    found = load(path)
+    if found.registry.model_id != "none":
         calls += [f"models.{verb}" for verb in ("get", "list", "update", "upload")]
     called = [f"aiplatform.{one}" for one in calls]
-    if load(path).cloud.supervisor_job:  # Cloud Scheduler grants roles on projects only
+    if found.cloud.supervisor_job:  # Cloud Scheduler grants roles on projects only
         called += [f"cloudscheduler.jobs.{verb}" for verb in ("enable", "get", "pause")]
     return [",".join(called)]
 

@@ -12,7 +12,7 @@
 measured capacity.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from spot.core.actions import Action, CancelAttempt, GiveUp, Wait
 from spot.core.format import clock, hours
@@ -21,7 +21,7 @@ from spot.core.job import JobState
 from spot.core.run import Attempt, Observation, Provisioning, Run, RunState, Strategy
 from spot.policy import failover, handover, termination
 from spot.policy.offers import Offers
-from spot.policy.slack import SETTLE, Slack
+from spot.policy.slack import MOMENT, SETTLE, Slack
 
 
 def decide(run: Run, seen: Observation, now: datetime) -> Action:
@@ -158,7 +158,7 @@ def _on_demand_waits(run: Run, active: Attempt, since: datetime, offers: Offers,
     if waited > patience:
         reason = f"no on-demand capacity in {active.region} after {hours(waited)}"
         return CancelAttempt(attempt=active.id, reason=reason, why=CancelReason.NO_CAPACITY)
-    return Wait(reason=reason, until=since + patience + timedelta.resolution)
+    return Wait(reason=reason, until=since + patience + MOMENT)
 
 
 def _spot_waits(run: Run, active: Attempt, since: datetime, offers: Offers, slack: Slack) -> Action:
@@ -169,7 +169,7 @@ def _spot_waits(run: Run, active: Attempt, since: datetime, offers: Offers, slac
         reason = f"no {active.provisioning} capacity in {active.region} after {hours(waited)}"
         return CancelAttempt(attempt=active.id, reason=reason, why=CancelReason.NO_CAPACITY)
     waits = f"{active.provisioning} waits in {active.region} for {hours(waited)}"
-    until = min(since + patience + timedelta.resolution, failover.on_demand_due_at(run, offers, slack))
+    until = min(since + patience + MOMENT, failover.on_demand_due_at(run, offers, slack))
     return Wait(reason=f"{failover.outlook(run, offers, slack)}, {waits}", until=until)
 
 

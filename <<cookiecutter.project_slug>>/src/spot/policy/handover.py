@@ -5,8 +5,6 @@ gets ready and asks for the lease; on-demand saves, offers the lease and exits. 
 ends attempts that are left over.
 """
 
-from datetime import timedelta
-
 from spot.core.actions import Action, CancelAttempt, Submit, Wait
 from spot.core.format import hours
 from spot.core.history import CancelReason
@@ -14,7 +12,7 @@ from spot.core.job import JobState
 from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run
 from spot.policy import failover
 from spot.policy.offers import Offers
-from spot.policy.slack import Slack, hands_over
+from spot.policy.slack import MOMENT, Slack, hands_over
 from spot.policy.termination import ERRORS, UNATTRIBUTED, UNEXPLAINED, failed_as_standby, preempted_too_often
 
 MAX_FAILED_STANDBYS = 3
@@ -67,8 +65,7 @@ def next_action(run: Run, active: Attempt, seen: Observation, slack: Slack) -> A
         reason = f"{problem} in {active.region} after {hours(waited)}"
         return CancelAttempt(attempt=active.id, reason=reason, why=why)
     reason = f"standby {active.id} {'runs' if ready else 'waits'} in {active.region} for {hours(waited)}"
-    latest = slack.now + (slack.left - slack.hard_margin)
-    return Wait(reason=reason, until=min(since + patience + timedelta.resolution, latest))
+    return Wait(reason=reason, until=min(since + patience + MOMENT, slack.now + (slack.left - slack.hard_margin)))
 
 
 def _is_cheaper(run: Run, spot: Submit, active: Attempt) -> bool:

@@ -14,6 +14,8 @@ NEW_START_WEIGHT = 0.3
 """Weight of the newest observed start in the moving average of starts."""
 SETTLE = timedelta(minutes=3)
 """The longest wait of a reconcile for the end of a cancelled job, or for the error of a failed one."""
+MOMENT = timedelta.resolution
+"""The least time by which a wait must exceed its patience before it ends."""
 LONGEST = timedelta(days=7)
 """The longest job that Vertex AI allows; longer work takes several jobs."""
 LONGEST_WORK = timedelta(days=3650)
@@ -183,13 +185,15 @@ def _steps_per_hour(stated: timedelta, progress: TrainingProgress, attempts: tup
     without_evaluations = progress.trained / stepping if stepping else 1.0
     stated_rate = max(progress.total_steps, 1) / (stated / HOUR)
     overall = slowest = (progress.step + stated_rate * (PRIOR / HOUR)) / ((stepping + PRIOR) / HOUR)
-    for attempt in [one for one in attempts if one.started_at]:
+    for attempt in attempts:
+        if not attempt.started_at:
+            continue
         rate, at = attempt.steps_per_hour, attempt.saved_at
         if attempt.id == progress.attempt:
             rate, at = progress.steps_per_hour, progress.at
         elif attempt.provisioning is not Provisioning.ON_DEMAND:
             continue
-        if rate > 0 and at and attempt.started_at:
+        if rate > 0 and at:
             trust = min(max((at - (attempt.advanced_at or attempt.started_at)) / TRUST, 0.0), 1.0)
             slowest = min(slowest, (1 - trust) * overall + trust * rate * without_evaluations)
     return slowest
