@@ -16,7 +16,7 @@ from spot.storage.records.manifest import Manifest
 from tests.machinery.fixture_task import PACKAGE
 from tests.machinery.zygote import TrainerProcess, Zygote
 
-SHORT = ("--epochs", "3", "--log-interval", "0.001", "--checkpoint-interval", "0.05")
+SHORT = ("--epochs", "3", "--batch-size", "32", "--log-interval", "0.001", "--checkpoint-interval", "0.05")
 
 
 @dataclass(frozen=True, slots=True)
