@@ -31,7 +31,7 @@ from tests.machinery.zygote import Zygote
 
 AGAIN, THIRD = f"{WEEKLY}-r1", f"{WEEKLY}-r2"
 FIXED = IMAGE.replace("0123", "4567")
-SHORT = ("--epochs", "3", "--log-interval", "0.001", "--checkpoint-interval", "0.01")
+SHORT = ("--epochs", "3", "--batch-size", "32", "--log-interval", "0.001", "--checkpoint-interval", "0.01")
 CRASHING = """
 import sys
 from tests.machinery.fixture_task.model import *

@@ -112,7 +112,10 @@ def test_on_a_terminal_there_is_a_bar_with_steps_and_scores(tmp_path: str) -> No
     if pid == 0:
         os.environ.update(PYTHONPATH=f"{SRC}{os.pathsep}{REPOSITORY}", TERM="xterm", COLUMNS="120")
         os.chdir(tmp_path)
-        os.execv(sys.executable, [sys.executable, "-m", "tests.machinery.fixture_task", "--epochs", "3"])
+        os.execv(
+            sys.executable,
+            [sys.executable, "-m", "tests.machinery.fixture_task", "--batch-size", "32", "--epochs", "3"],
+        )
     shown = b""
     while select.select([terminal], [], [], 60)[0]:
         try:
