@@ -1,8 +1,7 @@
 """Fork trainer processes from a process that has imported torch, which saves two seconds per start.
 
 A forked process has its own process group, arguments, environment, output and exit code, as `python -m task` does. The
-zygote has run no operation of torch when it forks, so a fork computes the same as a fresh process. The first uploader
-of a trainer is a fork as well, which saves half a second; one that replaces it is started as in production.
+zygote has run no operation of torch when it forks, so a fork computes the same as a fresh process.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import os
 import runpy
 import select
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,9 +25,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from spot.trainer.runtime.signals import signals_held
-from spot.trainer.uploader import process as uploader_process
-from spot.trainer.uploader.messages import Channel
 from spot.trainer.uploader.timing import LeaseTiming
 from tests.machinery import interrupt
 from tests.machinery.fixture_task import PACKAGE
@@ -38,9 +33,7 @@ from tests.paths import REPOSITORY, SRC
 START_S = 120.0
 STEP_S = "0.01"
 """Each step leaves the core to the uploader for so long, as a step on a GPU does; the variable STEP_S overrides it."""
-UPLOADER = "uploader"
-"""The name of a forked uploader."""
-PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(slots=True)
@@ -215,7 +208,6 @@ def _import_everything() -> None:
         "tensorboardX",
         "torch._inductor",  # loaded by the first optimizer, which takes a second
         "spot.trainer.loop",
-        "spot.trainer.uploader.worker",
         "transformers.models.gpt2.modeling_gpt2",  # a task of the tests has it
     ):
         importlib.import_module(module)
@@ -282,59 +274,9 @@ def _run_trainer(order: Mapping[str, Any], zygote: int) -> NoReturn:
     set_runtime(runtime)
     if order["folder"]:
         sys.path.insert(0, order["folder"])
-    uploader_process._spawn = _fork_uploader  # type: ignore[assignment]
     interrupt.arm()
     runpy.run_module(order["package"], run_name="__main__")
     raise AssertionError("entry() ends the process")
-
-
-_spawn = uploader_process._spawn
-
-
-def _fork_uploader(store_uri: str, buffer_fd: int, keep: int) -> tuple[ForkedProcess, Channel]:
-    """Do as `_spawn` before torch has threads, and leave later starts to it."""
-    uploader_process._spawn = _spawn
-    ours, theirs = socket.socketpair()
-    trainer = os.getpid()
-    with signals_held():
-        pid = os.fork()
-        if not pid:
-            try:
-                _run_uploader([str(value) for value in (buffer_fd, theirs.fileno(), trainer, keep, store_uri)])
-            finally:
-                os._exit(1)
-    theirs.close()
-    return ForkedProcess(pid), Channel(ours)
-
-
-@dataclass(slots=True)
-class ForkedProcess:
-    """Control a child as `subprocess.Popen` does."""
-
-    pid: int
-    returncode: int | None = None
-
-    def kill(self) -> None:
-        if self.returncode is None:
-            os.kill(self.pid, signal.SIGKILL)
-
-    def wait(self) -> None:
-        if self.returncode is None:
-            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-
-def _run_uploader(arguments: Sequence[str]) -> None:
-    from spot.trainer.uploader import worker
-
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_NAME, UPLOADER.encode())
-    kept = {0, 1, 2, *map(int, arguments[:2])}
-    for descriptor in range(3, 64):
-        if descriptor not in kept:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-    sys.argv = ["uploader", *arguments]
-    worker.main()
 
 
 if __name__ == "__main__":

@@ -25,13 +25,13 @@ from spot.supervisor.resume import resumed_id
 from tests.machinery import samples
 from tests.machinery.desk import AT_ONCE, IMAGE, WEEKLY, Desk
 from tests.machinery.emulators.trainers import TrainerLauncher
-from tests.machinery.fixture_task import MODULES, PACKAGE
+from tests.machinery.fixture_task import MODULES, PACKAGE, STEPS_69
 from tests.machinery.supervisor.test_submit import in_use
 from tests.machinery.zygote import Zygote
 
 AGAIN, THIRD = f"{WEEKLY}-r1", f"{WEEKLY}-r2"
 FIXED = IMAGE.replace("0123", "4567")
-SHORT = ("--epochs", "3", "--batch-size", "32", "--log-interval", "0.001", "--checkpoint-interval", "0.01")
+SHORT = (*STEPS_69, "--log-interval", "0.001", "--checkpoint-interval", "0.01")
 CRASHING = """
 import sys
 from tests.machinery.fixture_task.model import *

@@ -13,10 +13,10 @@ from spot.storage.base import NotFound
 from spot.storage.factory import open_store
 from spot.storage.records import manifest
 from spot.storage.records.manifest import Manifest
-from tests.machinery.fixture_task import PACKAGE
+from tests.machinery.fixture_task import PACKAGE, STEPS_69
 from tests.machinery.zygote import TrainerProcess, Zygote
 
-SHORT = ("--epochs", "3", "--batch-size", "32", "--log-interval", "0.001", "--checkpoint-interval", "0.05")
+SHORT = (*STEPS_69, "--log-interval", "0.001", "--checkpoint-interval", "0.05")
 
 
 @dataclass(frozen=True, slots=True)

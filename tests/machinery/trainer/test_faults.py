@@ -16,7 +16,7 @@ from spot.storage.factory import open_store
 from tests.machinery.proxy import Answer, Fault, LostReply, Proxy, Request, Reset, Slow, Truncate, each, never
 from tests.machinery.trainer.conftest import Trainer
 from tests.machinery.trainer.faults import Faulty, Result, assert_complete, error_line, is_commit, is_part, second
-from tests.machinery.zygote import UPLOADER, TrainerProcess, Zygote
+from tests.machinery.zygote import TrainerProcess, Zygote
 
 FAULTS: dict[str, Fault] = {
     "answer 429": Answer(429),
@@ -169,7 +169,7 @@ def test_a_bucket_deleted_during_training_ends_it_with_the_name_of_the_bucket(
 def kill_uploader(process: TrainerProcess) -> Fault:
     """Kill the uploader during its request."""
     for child in psutil.Process(process.pid).children():
-        if child.name() == UPLOADER or "spot.trainer.uploader.worker" in child.cmdline():
+        if "spot.trainer.uploader.worker" in child.cmdline():
             os.kill(child.pid, signal.SIGKILL)
     return Reset()
 

@@ -20,7 +20,7 @@ from spot.trainer.runtime.flags import parse
 from spot.trainer.runtime.log import configure
 from spot.trainer.runtime.signals import StopSignal
 from tests.machinery.clocks import ManualClock
-from tests.machinery.fixture_task import TASK
+from tests.machinery.fixture_task import PACKAGE, STEPS_69, TASK
 from tests.machinery.trainer.harness import fresh
 from tests.paths import REPOSITORY, SRC
 
@@ -112,10 +112,7 @@ def test_on_a_terminal_there_is_a_bar_with_steps_and_scores(tmp_path: str) -> No
     if pid == 0:
         os.environ.update(PYTHONPATH=f"{SRC}{os.pathsep}{REPOSITORY}", TERM="xterm", COLUMNS="120")
         os.chdir(tmp_path)
-        os.execv(
-            sys.executable,
-            [sys.executable, "-m", "tests.machinery.fixture_task", "--batch-size", "32", "--epochs", "3"],
-        )
+        os.execv(sys.executable, [sys.executable, "-m", PACKAGE, *STEPS_69])
     shown = b""
     while select.select([terminal], [], [], 60)[0]:
         try:
