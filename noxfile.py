@@ -34,6 +34,8 @@ TOOLS = (
 
 
 PARALLEL = ("-n", "logical", "--maxprocesses", "4")
+SLOW = "baked or chaos or cruft or image or infra or ranks or rehearsals or workflows"
+"""The marks of tests that have sessions of their own."""
 WAITING = ("-n", "3", "--dist", "worksteal")
 """For long tests that wait for processes of their own."""
 
@@ -85,7 +87,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"])
 def types(session: nox.Session) -> None:
     """Check the types of the template and of the machinery, strictly."""
-    tool(session, "-m", "mypy")
+    tool(session, "-m", "mypy", "--num-workers", "auto")
 
 
 @nox.session(venv_backend="none", requires=["environment"])
@@ -98,7 +100,7 @@ def structure(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"])
 def tests(session: nox.Session) -> None:
     """Run the tests of template and machinery, real trainers and a crash of the supervisor at every call too."""
-    marks = "not (baked or chaos or cruft or image or infra or ranks or rehearsals or workflows)"
+    marks = f"not ({SLOW})"
     tool(session, "-m", "pytest", *WAITING, "-m", marks, *session.posargs)
 
 
@@ -113,15 +115,13 @@ def chaos(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def ranks(session: nox.Session) -> None:
     """End runs of 1 to 4 ranks in every way, 5 times each, for half an hour as root; CI ends 3 ranks, once each."""
-    few = ("-k", "3-fsdp") if "CI" in os.environ else ("-n", "2", "--dist", "worksteal")
-    tool(session, "-m", "pytest", "-m", "ranks", "tests/machinery", *few, *session.posargs)
+    tool(session, "-m", "pytest", "-n", "2", "--dist", "worksteal", "-m", "ranks", "tests/machinery", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def rehearsals(session: nox.Session) -> None:
     """Rehearse six times under load, and 50 random scenarios; CI plays a few."""
-    few = ("-k", "stopped or [0]") if "CI" in os.environ else ()
-    tool(session, "-m", "pytest", "-m", "rehearsals", "tests/machinery", *few, *session.posargs)
+    tool(session, "-m", "pytest", "-m", "rehearsals", "tests/machinery", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
@@ -203,8 +203,14 @@ def workflows(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def infra(session: nox.Session) -> None:
     """Run the set-up scripts with the real gcloud against a recording server."""
-    # The tests of a file share one project, which takes minutes to set up.
-    tool(session, "-m", "pytest", *PARALLEL, "--dist", "loadfile", "-m", "infra", "tests/infra", *session.posargs)
+    tool(session, "-m", "pytest", *PARALLEL, "--dist", "loadgroup", "-m", "infra", "tests/infra", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"], default=False)
+def slow(session: nox.Session) -> None:
+    """Run the tests of all slow sessions at once: no core waits for the last test of each."""
+    together = ("-n", "4", "--dist", "loadgroup", "--hypothesis-profile", "chaos")
+    tool(session, "-m", "pytest", *together, "-m", SLOW, *session.posargs)
 
 
 @nox.session(requires=["environment"], default=False)

@@ -6,7 +6,7 @@ import itertools
 import os
 import signal
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ LONGEST_S = {
 """The time-out by mark; `timeout` in pyproject.toml is for the rest."""
 SAMPLED = 20
 """In CI, one of so many cases of each soak runs."""
+FEW = {"ranks": ("3-fsdp",), "rehearsals": ("stopped", "[0]")}
+"""Of these marks only the cases with such a name run in CI."""
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: its threads busy-wait on cores that the tests share
 # A background job ignores SIGINT, and so do the processes that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -153,15 +155,28 @@ def client(server: VertexServer, connect: Callable[[str], Any]) -> Any:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give slow tests a longer time-out, and take a sample of the soaks in CI."""
+    """Give slow tests a longer time-out, put the longest first, and take a sample of the soaks in CI."""
     for item in items:
         longest_s = max((LONGEST_S[mark.name] for mark in item.iter_markers() if mark.name in LONGEST_S), default=None)
         if longest_s and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(longest_s))
+        # They share what takes minutes to make: an image, and for each file a project in the cloud.
+        for mark, shared in (("image", "image"), ("infra", item.nodeid.partition("::")[0])):
+            if item.get_closest_marker(mark):
+                item.add_marker(pytest.mark.xdist_group(shared))
+    items.sort(key=_timeout_s, reverse=True)
     if "CI" in os.environ:
         cases = defaultdict[str, Iterator[int]](itertools.count)
-        items[:] = [
-            item
-            for item in items
-            if not item.get_closest_marker("chaos") or next(cases[item.nodeid.partition("[")[0]]) % SAMPLED == 0
-        ]
+        items[:] = [item for item in items if _in_sample(item, cases)]
+
+
+def _timeout_s(item: pytest.Item) -> float:
+    mark = item.get_closest_marker("timeout")
+    return float(mark.args[0]) if mark else 0.0
+
+
+def _in_sample(item: pytest.Item, cases: Mapping[str, Iterator[int]]) -> bool:
+    for mark, names in FEW.items():
+        if item.get_closest_marker(mark):
+            return any(name in item.nodeid for name in names)
+    return not item.get_closest_marker("chaos") or next(cases[item.nodeid.partition("[")[0]]) % SAMPLED == 0

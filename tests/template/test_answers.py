@@ -200,15 +200,15 @@ def test_a_bad_answer_is_refused_in_one_line_that_names_it(name: str, value: str
     assert line.isprintable()
 
 
-@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("name", REFUSED)
-def test_hostile_text_is_refused_everywhere(name: str, value: str) -> None:
-    [line] = refusals({**DEFAULTS, name: value})
+def test_hostile_text_is_refused_everywhere(name: str) -> None:
+    for value in HOSTILE.values():
+        [line] = refusals({**DEFAULTS, name: value})
 
-    assert line.startswith(f"{name} is ")
-    assert line.isascii()
-    assert line.isprintable()
-    assert len(line) < 250
+        assert line.startswith(f"{name} is ")
+        assert line.isascii()
+        assert line.isprintable()
+        assert len(line) < 250
 
 
 @pytest.mark.parametrize(("name", "value"), pairs(ACCEPTED))

@@ -275,16 +275,16 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize(
     "key", ["name", *(f"{table}.{key}" for table, model in TABLES.items() for key in model.model_fields)]
 )
-def test_hostile_values_are_shown_short_and_escaped_on_one_line(key: str, value: str) -> None:
-    for line in mistakes_with(key, value) or pytest.fail("accepted"):
-        assert line.startswith((key, "its values are nested too deep"))
-        assert line.isascii()
-        assert line.isprintable()
-        assert len(line) < 300
+def test_hostile_values_are_shown_short_and_escaped_on_one_line(key: str) -> None:
+    for name, value in HOSTILE.items():
+        for line in mistakes_with(key, value) or pytest.fail(f"{name} was accepted"):
+            assert line.startswith((key, "its values are nested too deep"))
+            assert line.isascii()
+            assert line.isprintable()
+            assert len(line) < 300
 
 
 @pytest.mark.parametrize("name", ['"a\\nb"', '"\\u001b[31m"', '"' + "a" * 100_000 + '"', '"\N{ROCKET}"', '""'])

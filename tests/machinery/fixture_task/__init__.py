@@ -5,5 +5,5 @@ from spot.trainer.context import Task
 PACKAGE = "tests.machinery.fixture_task"
 MODULES = {part: f"{PACKAGE}.{part}" for part in ("config", "model", "data")}
 TASK = Task(**MODULES)
-STEPS_69 = ("--epochs", "3", "--batch-size", "32")
+STEPS_69 = ("--epochs", "3", "--batch-size", "16")
 """Flags of the training that most tests interrupt: 23 steps in each epoch."""

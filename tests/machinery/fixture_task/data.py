@@ -13,7 +13,7 @@ from spot.storage.records.manifest import DataObject
 from spot.trainer import Data, Sample, UsageError, read_pinned
 from tests.machinery.fixture_task.config import Config
 
-SAMPLES = 898
+SAMPLES = 449
 SIDE = 8
 CLASSES = 10
 HELD_OUT_EVERY = 5

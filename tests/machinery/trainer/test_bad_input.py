@@ -89,7 +89,7 @@ def test_a_missing_gpu_is_not_replaced_by_a_cpu(local: Trainer) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--batch-size", "64"], ["started with --batch-size 32", "with --batch-size 64"]),
+        (["--batch-size", "64"], ["started with --batch-size 16", "with --batch-size 64"]),
         (["--epochs", "4"], ["started with --epochs 3", "with --epochs 4"]),
         (["--seed", "1"], ["started with --seed 0", "with --seed 1"]),
         (["--precision", "bf16"], ["started with --precision full", "with --precision bf16"]),
