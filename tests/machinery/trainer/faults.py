@@ -20,6 +20,8 @@ from tests.machinery.zygote import TrainerProcess
 
 RUN = "default"
 Result = tuple[bytes, bytes]
+SLOWLY = {"STEP_S": "0.1"}
+"""For a start that a fault ends: it comes before the last step, whatever else runs on the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +31,16 @@ class Faulty:
     trainer: Trainer
     proxy: Proxy
 
-    def start(self, *flags: str) -> TrainerProcess:
-        return replace(self.trainer, env={"STORAGE_EMULATOR_HOST": self.proxy.url}).start(*flags)
+    def start(self, *flags: str, **env: str) -> TrainerProcess:
+        return replace(self.trainer, env={"STORAGE_EMULATOR_HOST": self.proxy.url}).start(*flags, **env)
 
     def start_with(
-        self, rule: Callable[[Request, Callable[[], TrainerProcess]], Fault | None], *flags: str
+        self, rule: Callable[[Request, Callable[[], TrainerProcess]], Fault | None], *flags: str, **env: str
     ) -> TrainerProcess:
         """Start under a rule that also gets the process."""
         future = Future[TrainerProcess]()
         self.proxy.rule = lambda request: rule(request, future.result)
-        future.set_result(self.start(*flags))
+        future.set_result(self.start(*flags, **env))
         return future.result()
 
     @property
@@ -64,7 +66,7 @@ class Faulty:
         def rule(request: Request, process: Callable[[], TrainerProcess]) -> Fault | None:
             return LostReply(process().kill) if is_commit(request) and next(commits) == count else None
 
-        assert self.start_with(rule).wait() == -signal.SIGKILL
+        assert self.start_with(rule, **SLOWLY).wait() == -signal.SIGKILL
         self.proxy.rule = never
 
     def assert_undisturbed(self, expected: Result) -> None:

@@ -15,7 +15,16 @@ import requests
 from spot.storage.factory import open_store
 from tests.machinery.proxy import Answer, Fault, LostReply, Proxy, Request, Reset, Slow, Truncate, each, never
 from tests.machinery.trainer.conftest import Trainer
-from tests.machinery.trainer.faults import Faulty, Result, assert_complete, error_line, is_commit, is_part, second
+from tests.machinery.trainer.faults import (
+    SLOWLY,
+    Faulty,
+    Result,
+    assert_complete,
+    error_line,
+    is_commit,
+    is_part,
+    second,
+)
 from tests.machinery.zygote import TrainerProcess, Zygote
 
 FAULTS: dict[str, Fault] = {
@@ -130,7 +139,7 @@ def test_a_permission_lost_for_good_ends_the_start_and_not_the_run(
 ) -> None:
     reason, requested = "robot@example.com does not have storage.objects.create access", itertools.count(1)
     faulty.proxy.rule = each(Answer(403, reason), where=lambda request: where(request) and next(requested) > 1)
-    line = error_line(faulty.start(), 75)
+    line = error_line(faulty.start(**SLOWLY), 75)
     assert f"403 {reason}" in line
     assert "refused 5 times" in line
     faulty.proxy.rule = never
@@ -139,13 +148,13 @@ def test_a_permission_lost_for_good_ends_the_start_and_not_the_run(
 
 def test_a_store_that_refuses_every_save_is_a_configuration_error(faulty: Faulty) -> None:
     faulty.proxy.rule = each(Answer(403, "no access"), where=is_part)
-    assert "403 no access; refused 5 times" in error_line(faulty.start(), 2)
+    assert "403 no access; refused 5 times" in error_line(faulty.start(**SLOWLY), 2)
     assert faulty.steps() == []
 
 
 def test_results_refused_after_a_save_are_written_by_the_next_start(faulty: Faulty, undisturbed: Result) -> None:
     faulty.proxy.rule = each(Answer(403, "no access"), where=lambda request: request.name.endswith("metrics.json"))
-    assert "403 no access" in error_line(faulty.start(), 75)
+    assert "403 no access" in error_line(faulty.start(**SLOWLY), 75)
     faulty.proxy.rule = never
     faulty.assert_continues(undisturbed)
 
@@ -190,11 +199,10 @@ def test_an_uploader_that_dies_repeatedly_ends_the_start_and_not_the_run(faulty:
     commits = itertools.count(1)
 
     def rule(request: Request, process: Callable[[], TrainerProcess]) -> Fault | None:
-        kills = is_commit(request) and (next(commits) > 1 or "0000000069" in request.name)  # the first may be the last
-        return kill_uploader(process()) if kills else None
+        return kill_uploader(process()) if is_commit(request) and next(commits) > 1 else None
 
     assert "the uploader died 3 times without a checkpoint, last with exit code -9" in error_line(
-        faulty.start_with(rule), 75
+        faulty.start_with(rule, **SLOWLY), 75
     )
     faulty.assert_continues(undisturbed)
 
@@ -208,7 +216,7 @@ def test_the_uploader_does_not_outlive_a_killed_trainer(faulty: Faulty) -> None:
             process().kill(group=False)
         return Slow(1e5) if uploaders else None
 
-    assert faulty.start_with(rule).wait() == -signal.SIGKILL
+    assert faulty.start_with(rule, **SLOWLY).wait() == -signal.SIGKILL
     gone, alive = psutil.wait_procs(uploaders, timeout=60)
     assert (len(gone), alive) == (1, [])
     assert_complete(faulty.checkpoints)
