@@ -8,7 +8,7 @@ from statistics import median
 
 from benchmarks.measure import Measured
 from benchmarks.ways import Name
-from spot.trainer.checkpoint.interval import SHORTEST_S, History, automatic_interval_s
+from spot.trainer.checkpoint.interval import PRIOR_S, SHORTEST_S, automatic_interval_s
 
 PROMISED_FROM = 200e6
 """The least bytes of state for targets; below, requests and the interpreter dominate."""
@@ -90,9 +90,7 @@ def figures(measured: Measured) -> Figures:
         sigterm_in_flight_s=median(it.durable_s for it in measured.stopped_in_flight),
         lost_s=median(it.lost_s for it in cycles) if cycles else None,
         helper_cpu_s=median(it.helper_cpu_s for it in cycles) if cycles and measured.helper_bytes else None,
-        interval_s=automatic_interval_s(
-            cost_s=stall_s, durable_s=durable_s, history=History(preemptions=0, compute_seconds=0.0)
-        ),
+        interval_s=automatic_interval_s(cost_s=stall_s, durable_s=durable_s, mean_time_between_preemptions_s=PRIOR_S),
         extra_bytes=extra,
         extra_but_programs_bytes=extra - measured.helper_bytes,
     )

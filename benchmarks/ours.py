@@ -8,13 +8,11 @@ from benchmarks.ways import BUCKET
 from benchmarks.workload import Workload
 from spot.storage.factory import open_store
 from spot.storage.records import lease
-from spot.trainer.checkpoint.identity import Identity
-from spot.trainer.checkpoint.interval import History
-from spot.trainer.checkpoint.manager import CheckpointManager
+from spot.trainer.checkpoint.manager import CheckpointManager, Identity
 from spot.trainer.state import TrainingState
 from spot.trainer.uploader.buffer import SharedBuffer
+from spot.trainer.uploader.messages import LeaseTiming
 from spot.trainer.uploader.process import UploaderProcess
-from spot.trainer.uploader.timing import LeaseTiming
 
 URI = f"gs://{BUCKET}/ours"
 RUN = "benchmark"
@@ -40,7 +38,7 @@ class Ours:
             token=held.token,
             timing=LeaseTiming(),
             interval_s=None,
-            history=History(preemptions=0, compute_seconds=0.0),
+            mean_time_between_preemptions_s=7200.0,
             restored=None,
         )
 

@@ -32,9 +32,7 @@ from benchmarks.workload import Workload
 from spot.storage.base import ABSENT
 from spot.storage.factory import open_store
 from spot.storage.records import lease
-from spot.trainer.checkpoint.identity import Identity
-from spot.trainer.checkpoint.interval import History
-from spot.trainer.checkpoint.manager import CheckpointManager
+from spot.trainer.checkpoint.manager import CheckpointManager, Identity
 from spot.trainer.distributed.group import ALONE, Group, PeerTiming, Vote
 from spot.trainer.distributed.join import join
 from spot.trainer.distributed.parallel import spread
@@ -43,8 +41,8 @@ from spot.trainer.runtime.flags import Device, Parallel, Precision
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.state import TrainingState
 from spot.trainer.uploader.buffer import SharedBuffer
+from spot.trainer.uploader.messages import LeaseTiming
 from spot.trainer.uploader.process import UploaderProcess
-from spot.trainer.uploader.timing import LeaseTiming
 
 URI = f"gs://{BUCKET}/ranks"
 RUN = "ranks"
@@ -93,7 +91,7 @@ class Ours:
             token=token,
             timing=LeaseTiming(),
             interval_s=None,
-            history=History(preemptions=0, compute_seconds=0.0),
+            mean_time_between_preemptions_s=7200.0,
             restored=None,
             group=group,
         )

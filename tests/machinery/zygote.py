@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from spot.trainer.uploader.timing import LeaseTiming
+from spot.trainer.uploader.messages import LeaseTiming
 from tests.machinery import interrupt
 from tests.machinery.fixture_task import PACKAGE
 from tests.paths import REPOSITORY, SRC

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,12 +18,13 @@ from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.messages import (
     Declined,
     Durable,
+    Event,
     Failed,
     Fault,
     HandOverRequested,
     KeepLease,
+    LeaseTiming,
     Lost,
-    Message,
     Mirror,
     Mirrored,
     OfferLease,
@@ -37,7 +37,7 @@ from tests.machinery.trainer.uploader.test_worker import content, draft_of, step
 
 DATA = b"weights" * 1000
 HOLDER, STANDBY = "a1.1", "a2.1"
-KEEP = KeepLease(run=RUN, name=HOLDER, poll_s=5.0, heartbeat_s=20.0, offer_s=60.0)
+KEEP = KeepLease(run=RUN, name=HOLDER, timing=LeaseTiming(poll_s=5.0, heartbeat_s=20.0))
 
 
 @dataclass
@@ -55,10 +55,9 @@ class Trainer:
     def save(self, number: int) -> None:
         """Order a save of this number and step."""
         self.buffer.view(len(DATA))[: len(DATA)] = DATA
-        draft = json.loads(draft_of(number).to_json())
-        self.uploader.send(Save(save=number, size=len(DATA), manifest=draft, prune=False))
+        self.uploader.send(Save(save=number, size=len(DATA), manifest=draft_of(number), prune=False))
 
-    def hears(self, seconds: float) -> list[Message]:
+    def hears(self, seconds: float) -> list[Event]:
         """Return the first events within this virtual time."""
         return list(self.uploader.receive(seconds))
 
@@ -141,27 +140,27 @@ def test_a_log_is_mirrored_in_no_time(trainer: Trainer, tmp_path: Path) -> None:
 def test_the_lease_is_looked_at_in_virtual_time(trainer: Trainer) -> None:
     trainer.keeps_the_lease()
     become(trainer.store, now(trainer.store).requested_by(STANDBY))
-    assert trainer.hears(KEEP.poll_s - 0.1) == []
-    assert trainer.hears(KEEP.poll_s) == [HandOverRequested(successor=STANDBY)]
-    assert trainer.clock.monotonic() == KEEP.poll_s
+    assert trainer.hears(KEEP.timing.poll_s - 0.1) == []
+    assert trainer.hears(KEEP.timing.poll_s) == [HandOverRequested(successor=STANDBY)]
+    assert trainer.clock.monotonic() == KEEP.timing.poll_s
 
 
 def test_an_offer_is_made_at_once_and_has_a_virtual_end(trainer: Trainer) -> None:
     trainer.keeps_the_lease()
     become(trainer.store, now(trainer.store).requested_by(STANDBY))
-    trainer.hears(KEEP.poll_s)
+    trainer.hears(KEEP.timing.poll_s)
     trainer.uploader.send(OfferLease(successor=STANDBY))
     assert trainer.hears(0.0) == []
     assert now(trainer.store).offered
-    assert trainer.hears(2 * KEEP.offer_s) == [Declined()]
-    assert trainer.clock.monotonic() == KEEP.poll_s + KEEP.offer_s
+    assert trainer.hears(2 * KEEP.timing.offer_s) == [Declined()]
+    assert trainer.clock.monotonic() == KEEP.timing.poll_s + KEEP.timing.offer_s
     assert not now(trainer.store).offered
 
 
 def test_a_second_command_to_keep_the_lease_changes_nothing(trainer: Trainer) -> None:
     trainer.keeps_the_lease()
     become(trainer.store, now(trainer.store).requested_by(STANDBY))
-    trainer.hears(KEEP.poll_s - 1.0)
+    trainer.hears(KEEP.timing.poll_s - 1.0)
     trainer.uploader.send(KEEP)
     assert trainer.hears(1.0) == [HandOverRequested(successor=STANDBY)]
 
@@ -171,5 +170,5 @@ def test_a_lost_lease_is_told_while_a_save_waits(trainer: Trainer) -> None:
     trainer.save(1)
     lease.claim(trainer.store, RUN, STANDBY)
     assert trainer.hears(UPLOAD_S) == [Lost(holder=STANDBY)]
-    assert trainer.clock.monotonic() == KEEP.poll_s
+    assert trainer.clock.monotonic() == KEEP.timing.poll_s
     assert steps(trainer.store) == []

@@ -7,7 +7,7 @@ from datetime import timedelta
 from spot.storage.base import Store
 from spot.storage.records import lease
 from spot.storage.records.lease import Lease
-from spot.trainer.uploader.timing import LeaseTiming
+from spot.trainer.uploader.messages import LeaseTiming
 from tests.machinery.clocks import ManualClock
 
 RUN = "run"

@@ -7,10 +7,10 @@ between the requests of a pruning. Once in a walk, after the first commit, the l
 from __future__ import annotations
 
 import random
-import socket
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from multiprocessing import Pipe
 
 from spot.storage import paths
 from spot.storage.base import ABSENT, Entry, Object
@@ -21,8 +21,7 @@ from spot.storage.records.manifest import Manifest, Part
 from spot.trainer.checkpoint.standby import Standby
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.lease_keeper import LeaseKeeper
-from spot.trainer.uploader.messages import Channel, Declined, HandOverRequested, Lost
-from spot.trainer.uploader.timing import LeaseTiming
+from spot.trainer.uploader.messages import Declined, HandOverRequested, KeepLease, LeaseTiming, Lost
 from spot.trainer.uploader.worker import Worker
 from tests.machinery.clocks import ManualClock
 from tests.machinery.storage.memory import MemoryStore
@@ -34,7 +33,7 @@ UNTRAINED = Commit(step=0, token=0, from_step=0, from_token=0)
 WALKS, EVENTS, STARTS = 80, 150, 7
 ATTEMPTS = [f"a{number}" for number in range(1, STARTS + 1)]
 KEEP = 2
-UNUSED = SharedBuffer(), Channel(socket.socketpair()[0])
+UNUSED = SharedBuffer(), Pipe()[0]
 
 
 class BusyStore(MemoryStore):
@@ -223,7 +222,7 @@ class World:
             return
         trainer.restored = trainer.newest = next(iter(manifest.commits(self.store, RUN)), UNTRAINED)
         trainer.step = trainer.restored.step
-        trainer.keeper = LeaseKeeper(self.store, TIMING.hold(RUN, trainer.name), clock=self.clock)
+        trainer.keeper = LeaseKeeper(self.store, KeepLease(run=RUN, name=trainer.name, timing=TIMING), clock=self.clock)
 
     def train_and_save(self) -> None:
         trainer = self.one(lambda one: one.alive and one.restored is not None and not one.offering)

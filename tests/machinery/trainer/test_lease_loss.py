@@ -16,14 +16,12 @@ from spot.storage.factory import open_store
 from spot.storage.paths import Upload
 from spot.storage.records import lease, manifest
 from spot.storage.records.lease import Lease, LeaseLost
-from spot.trainer.checkpoint.identity import Identity
-from spot.trainer.checkpoint.interval import History
-from spot.trainer.checkpoint.manager import CheckpointManager
+from spot.trainer.checkpoint.manager import CheckpointManager, Identity
 from spot.trainer.checkpoint.standby import Standby
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.uploader.buffer import SharedBuffer
+from spot.trainer.uploader.messages import LeaseTiming
 from spot.trainer.uploader.process import UploaderProcess
-from spot.trainer.uploader.timing import LeaseTiming
 from tests.machinery.proxy import Fault, Proxy, Request
 from tests.machinery.trainer.checkpoint.test_manager import PATIENCE_S, State, found
 from tests.machinery.trainer.faults import is_part
@@ -64,7 +62,7 @@ def requested_by_standby(
         token=token,
         timing=timing,
         interval_s=1000.0,
-        history=History(preemptions=0, compute_seconds=0.0),
+        mean_time_between_preemptions_s=7200.0,
         restored=None,
     )
     until(lambda: receives_request(checkpointer))

@@ -8,10 +8,11 @@ from spot.demo.virtual_clock import VirtualClock
 from spot.storage.factory import open_store
 from spot.trainer.uploader.lease_keeper import LeaseKeeper
 from spot.trainer.uploader.messages import (
+    Command,
     Durable,
+    Event,
     Failed,
     KeepLease,
-    Message,
     Mirror,
     Mirrored,
     OfferLease,
@@ -34,32 +35,32 @@ class PacedUploader:
     def __init__(self, clock: VirtualClock, store_uri: str, buffer_fd: int, keep: int) -> None:
         self._clock, self._uri = clock, store_uri
         self._process = UploaderProcess(store_uri, buffer_fd, keep)
-        self._events: list[Message] = []
+        self._events: list[Event] = []
         self._save: Save | None = None
         self._save_at = NEVER
         self._keeper: LeaseKeeper | None = None
         self._look_at = NEVER
 
-    def send(self, message: Message) -> None:
-        match message:
+    def send(self, command: Command) -> None:
+        match command:
             case KeepLease() if self._keeper:
                 pass
             case KeepLease():
-                self._keeper = LeaseKeeper(open_store(self._uri), message, clock=self._clock)
-                self._look_at = self._clock.monotonic() + message.poll_s
+                self._keeper = LeaseKeeper(open_store(self._uri), command, clock=self._clock)
+                self._look_at = self._clock.monotonic() + command.timing.poll_s
             case OfferLease() if self._keeper:
-                self._keeper.offer(message.successor)
+                self._keeper.offer(command.successor)
                 self._look_at = self._clock.monotonic()
             case Save():
-                self._save, self._save_at = message, self._clock.monotonic() + UPLOAD_S
+                self._save, self._save_at = command, self._clock.monotonic() + UPLOAD_S
             case Withdraw():
-                if self._save and self._save.save == message.save:
+                if self._save and self._save.save == command.save:
                     self._save, self._save_at = None, NEVER
-                self._events.append(Released(save=message.save))
+                self._events.append(Released(save=command.save))
             case _:
-                self._execute(message)
+                self._execute(command)
 
-    def receive(self, timeout_s: float) -> Iterator[Message]:
+    def receive(self, timeout_s: float) -> Iterator[Event]:
         end = self._clock.monotonic() + timeout_s
         while True:
             if self._save and self._clock.monotonic() >= self._save_at:
@@ -79,7 +80,7 @@ class PacedUploader:
     def close(self) -> None:
         self._process.close()
 
-    def _execute(self, command: Message) -> None:
+    def _execute(self, command: Command) -> None:
         """Have the real uploader execute a command now, and keep its answer."""
         self._process.send(command)
         while True:
@@ -97,7 +98,7 @@ class PacedUploader:
                         return
 
     def _look(self, keeper: LeaseKeeper) -> None:
-        self._look_at = self._clock.monotonic() + keeper.command.poll_s
+        self._look_at = self._clock.monotonic() + keeper.command.timing.poll_s
         try:
             event = keeper.look()
         except SpotError:

@@ -9,8 +9,8 @@ from spot.trainer.distributed.group import ALONE, Group, PeerTiming
 from spot.trainer.runtime.flags import Flags
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.uploader.buffer import SharedBuffer
+from spot.trainer.uploader.messages import LeaseTiming
 from spot.trainer.uploader.process import Uploader, UploaderProcess
-from spot.trainer.uploader.timing import LeaseTiming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,14 +19,12 @@ from spot.storage.base import Store
 from spot.storage.paths import Upload
 from spot.storage.records import lease, manifest
 from spot.storage.records.manifest import Manifest
-from spot.trainer.checkpoint.identity import Identity
-from spot.trainer.checkpoint.interval import History
-from spot.trainer.checkpoint.manager import CheckpointManager
+from spot.trainer.checkpoint.manager import CheckpointManager, Identity
 from spot.trainer.checkpoint.restore import newest_good
 from spot.trainer.runtime.errors import StartAgain
 from spot.trainer.uploader.buffer import SharedBuffer
+from spot.trainer.uploader.messages import LeaseTiming
 from spot.trainer.uploader.process import UploaderProcess
-from spot.trainer.uploader.timing import LeaseTiming
 from tests.machinery.clocks import ManualClock
 
 PATIENCE_S = 60.0
@@ -86,7 +84,7 @@ def make(store: Store, uploaders: list[UploaderProcess]) -> Make:
             identity=Identity(run="run", attempt="a", start=start, config={}, data=()),
             token=lease.claim(store, "run", lease.process_name("a", start)).token,
             interval_s=interval_s,
-            history=History(preemptions=0, compute_seconds=0.0),
+            mean_time_between_preemptions_s=7200.0,
             restored=None,
             timing=LeaseTiming(),
             **more,

@@ -20,17 +20,15 @@ from spot.storage.base import ABSENT, Damaged, Store
 from spot.storage.factory import open_store
 from spot.storage.paths import Upload
 from spot.storage.records import lease, manifest
-from spot.trainer.checkpoint.identity import Identity
-from spot.trainer.checkpoint.interval import History
-from spot.trainer.checkpoint.manager import CheckpointManager
+from spot.trainer.checkpoint.manager import CheckpointManager, Identity
 from spot.trainer.checkpoint.restore import Restored, newest_good, read
 from spot.trainer.distributed.group import Group
 from spot.trainer.runtime.errors import StartAgain, UsageError
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.state import Stateful, TrainingState
 from spot.trainer.uploader.buffer import SharedBuffer
+from spot.trainer.uploader.messages import LeaseTiming
 from spot.trainer.uploader.process import UploaderProcess
-from spot.trainer.uploader.timing import LeaseTiming
 from tests.machinery.trainer.thread_group import on_ranks
 
 RUN = "run"
@@ -151,7 +149,7 @@ def start(
             identity=Identity(run=RUN, attempt="a", start=number, config={}, data=()),
             token=token,
             interval_s=None,
-            history=History(preemptions=0, compute_seconds=0.0),
+            mean_time_between_preemptions_s=7200.0,
             restored=restored.manifest.commit if restored else None,
             timing=LeaseTiming(poll_s=0.1),
             group=group,

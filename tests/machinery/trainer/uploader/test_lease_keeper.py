@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -44,7 +45,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def keeper(store: FailingStore, clock: ManualClock) -> LeaseKeeper:
-    command = KeepLease(run=RUN, name=ME, poll_s=TIMING.poll_s, heartbeat_s=TIMING.heartbeat_s, offer_s=TIMING.offer_s)
+    command = KeepLease(run=RUN, name=ME, timing=TIMING)
     return LeaseKeeper(store, command, clock=clock)
 
 
@@ -196,7 +197,7 @@ def test_a_store_that_does_not_answer_changes_nothing(clock: ManualClock) -> Non
 
     store = Sometimes()
     lease.change(store, RUN, None, Lease(token=1, holder=ME, successor=STANDBY))
-    command = KeepLease(run=RUN, name=ME, poll_s=0.0, heartbeat_s=TIMING.heartbeat_s, offer_s=TIMING.offer_s)
+    command = KeepLease(run=RUN, name=ME, timing=replace(TIMING, poll_s=0.0))
     assert serve(LeaseKeeper(store, command, clock=clock)) == [
         HandOverRequested(successor=STANDBY),
         Lost(holder=STANDBY),

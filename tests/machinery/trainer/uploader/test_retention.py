@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spot.storage.paths import Commit
-from spot.trainer.uploader.retention import expired
+from spot.trainer.uploader.worker import expired
 
 COMMITS = st.builds(
     Commit, step=st.integers(0, 10**6), token=st.integers(1, 3), from_step=st.just(0), from_token=st.just(0)

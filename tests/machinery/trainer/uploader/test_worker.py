@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import math
 import os
 import signal
 import threading
@@ -26,11 +26,12 @@ from spot.storage.records.manifest import Manifest, Part
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.messages import (
     Durable,
+    Event,
     Failed,
     HandOverRequested,
     KeepLease,
+    LeaseTiming,
     Lost,
-    Message,
     Mirror,
     Mirrored,
     OfferLease,
@@ -63,7 +64,7 @@ class Uploader:
     buffer: SharedBuffer = field(default_factory=SharedBuffer)
     saves: int = 0
     process: UploaderProcess = field(init=False)
-    received: list[Message] = field(default_factory=list)
+    received: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not self.rank:
@@ -74,12 +75,12 @@ class Uploader:
         """Order a save and return its number."""
         self.saves += 1
         self.buffer.view(len(data))[: len(data)] = data
-        draft = {**json.loads(draft_of(step, self.start, score).to_json()), **changes}
+        draft = replace(draft_of(step, self.start, score), **changes)  # type: ignore[arg-type]
         order = Save(save=self.saves, size=len(data), manifest=draft, prune=prune, rank=self.rank, world=self.world)
         self.process.send(order)
         return self.saves
 
-    def next_message(self) -> Message:
+    def next_message(self) -> Event:
         """Return the next message."""
         if not self.received:
             self.received.extend(self.process.receive(PATIENCE_S))
@@ -269,7 +270,7 @@ def test_a_damaged_manifest_does_not_stop_pruning(uploader: Uploader) -> None:
 def test_the_uploader_keeps_the_lease(either: Uploader) -> None:
     me, standby = lease.process_name("a", 1), "b.1"
     for _ in range(2):  # the checkpointer repeats it
-        either.process.send(KeepLease(run=RUN, name=me, poll_s=0.01, heartbeat_s=0.01, offer_s=60.0))
+        either.process.send(KeepLease(run=RUN, name=me, timing=LeaseTiming(poll_s=0.01, heartbeat_s=0.01)))
     become(either.store, lambda held: held.requested_by(standby))
     assert either.next_message() == HandOverRequested(successor=standby)
     wait_until(lambda: (lease.read(either.store, RUN) or NO_LEASE).heartbeat > 0)
@@ -404,7 +405,7 @@ def test_a_step_that_an_earlier_uploader_committed_counts_as_durable(either: Upl
 
 
 def test_an_invalid_order_is_reported_and_the_uploader_continues(uploader: Uploader) -> None:
-    fault, _ = uploader.failed(1, b"data", config="not a dict")
+    fault, _ = uploader.failed(1, b"data", config={"rate": math.nan})
     assert fault in {Why.BUG, Why.TRANSIENT}
     uploader.durable(2, b"data")
 

@@ -6,6 +6,7 @@ All ranks save at the same steps. In a pause rank 0 decides, and the other ranks
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -14,17 +15,15 @@ from torch import Tensor
 from spot.core.clock import Clock, SystemClock
 from spot.storage.paths import Commit
 from spot.storage.records.lease import process_name
-from spot.storage.records.manifest import Json
-from spot.trainer.checkpoint.identity import Identity
-from spot.trainer.checkpoint.interval import History, automatic_interval_s, worth_withdrawing
+from spot.storage.records.manifest import DataObject, Json, Manifest
+from spot.trainer.checkpoint.interval import automatic_interval_s
 from spot.trainer.checkpoint.serialize import StagingWriter
 from spot.trainer.checkpoint.uploads import Uploads
 from spot.trainer.distributed.group import ALONE, Group
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.uploader.buffer import SharedBuffer
-from spot.trainer.uploader.messages import Save
+from spot.trainer.uploader.messages import KeepLease, LeaseTiming, Save
 from spot.trainer.uploader.process import Uploader
-from spot.trainer.uploader.timing import LeaseTiming
 
 RETRY_S = 2.0
 """The pause before a failed last save is repeated: the store refuses at once."""
@@ -51,6 +50,17 @@ class Saveable(Protocol):
         """Return the progress fields of the manifest, for the supervisor."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Hold the manifest fields that all checkpoints of one start share."""
+
+    run: str
+    attempt: str
+    start: int
+    config: dict[str, Json]
+    data: tuple[DataObject, ...]
+
+
 class _Order(StrEnum):
     SAVE = "save"
     WAIT = "wait"
@@ -73,7 +83,7 @@ class CheckpointManager:
         token: int,
         timing: LeaseTiming,
         interval_s: float | None,
-        history: History,
+        mean_time_between_preemptions_s: float,
         restored: Commit | None,
         clock: Clock | None = None,
         group: Group = ALONE,
@@ -83,18 +93,18 @@ class CheckpointManager:
         self._fixed_interval_s = interval_s
         self._clock = clock or SystemClock()
         self._identity = identity
-        self._history = history
+        self._mean_time_between_preemptions_s = mean_time_between_preemptions_s
         self._saves = 0
         self._last_save = self._clock.monotonic()
         self.stall_s: float | None = None
         self.saving_s = 0.0
         self._token = token
         self._restored = restored
-        hold = timing.hold(identity.run, process_name(identity.attempt, identity.start))
+        name = process_name(identity.attempt, identity.start)
         self._uploads = Uploads(
             uploader,
             identity.run,
-            None if group.rank else hold,
+            None if group.rank else KeepLease(run=identity.run, name=name, timing=timing),
             restored.step if restored else None,
             lambda: self.interval_s,
             self._clock,
@@ -105,7 +115,11 @@ class CheckpointManager:
     def interval_s(self) -> float:
         if self._fixed_interval_s is not None:
             return self._fixed_interval_s
-        return automatic_interval_s(cost_s=self.stall_s, durable_s=self._uploads.durable_s, history=self._history)
+        return automatic_interval_s(
+            cost_s=self.stall_s,
+            durable_s=self._uploads.durable_s,
+            mean_time_between_preemptions_s=self._mean_time_between_preemptions_s,
+        )
 
     @property
     def durable_step(self) -> int | None:
@@ -155,17 +169,31 @@ class CheckpointManager:
         self.stall_s = self._last_save - began + took_s
         self.saving_s += self.stall_s
         self._saves += 1
-        draft = self._identity.draft(self._token, self._restored, self.saving_s, self._clock.now())
-        draft |= {"save_seconds": round(self._uploads.durable_s, 3), "interval_seconds": round(self.interval_s, 3)}
+        draft = Manifest(
+            run=self._identity.run,
+            attempt=self._identity.attempt,
+            start=self._identity.start,
+            token=self._token,
+            from_step=self._restored.step if self._restored else 0,
+            from_token=self._restored.token if self._restored else 0,
+            saving_seconds=round(self.saving_s, 3),
+            save_seconds=round(self._uploads.durable_s, 3),
+            interval_seconds=round(self.interval_s, 3),
+            config=self._identity.config,
+            data=self._identity.data,
+            shards=(),
+            time=self._clock.now(),
+            **state.describe(),
+        )
         order = Save(
             save=self._saves,
             size=size,
-            manifest={**draft, **state.describe()},
+            manifest=draft,
             prune=prune,
             rank=self._group.rank,
             world=self._group.world,
         )
-        self._uploads.save(order, state.step, self.stall_s)
+        self._uploads.save(order, self.stall_s)
 
     def peer_failed(self) -> None:
         """Withdraw the save in flight, because another rank could not upload its part of it."""
@@ -207,8 +235,8 @@ class CheckpointManager:
         """Save until the state is durable, no time is left, or a rank has received a signal."""
         self.poll()
         old = self._uploads.in_flight
-        durable_s = self._uploads.durable_s
-        if old and old.step != state.step and worth_withdrawing(fresh_s=durable_s, remaining_s=remaining_s()):
+        # If there is no time for a fresh save, that in flight has a head start and is more likely to finish.
+        if old and old.manifest.step != state.step and self._uploads.durable_s <= remaining_s():
             self._uploads.withdraw()
         stopping = False
         while self.durable_step != state.step and remaining_s() > 0 and not stopping:

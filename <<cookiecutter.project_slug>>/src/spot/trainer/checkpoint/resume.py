@@ -17,9 +17,8 @@ from spot.storage.records import lease, manifest, markers
 from spot.storage.records.manifest import DataObject, Manifest
 from spot.trainer.checkpoint import restore
 from spot.trainer.checkpoint.boxes import is_sharded
-from spot.trainer.checkpoint.identity import Identity
-from spot.trainer.checkpoint.interval import History
-from spot.trainer.checkpoint.manager import CheckpointManager
+from spot.trainer.checkpoint.interval import mean_time_between_preemptions_s
+from spot.trainer.checkpoint.manager import CheckpointManager, Identity
 from spot.trainer.checkpoint.restore import Restored
 from spot.trainer.checkpoint.standby import Standby, stand_by
 from spot.trainer.context import Saving, Start
@@ -28,6 +27,7 @@ from spot.trainer.distributed.generators import seed_rank
 from spot.trainer.runtime.errors import StartAgain, UsageError
 from spot.trainer.runtime.flags import Resume, settled
 from spot.trainer.state import TrainingState
+from spot.trainer.uploader.messages import KeepLease
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,9 @@ def resume(
         token=token,
         timing=runtime.timing,
         interval_s=flags.checkpoint_interval,
-        history=History(preemptions=markers.count_starts(store, flags.run) - 1, compute_seconds=state.compute_seconds),
+        mean_time_between_preemptions_s=mean_time_between_preemptions_s(
+            preemptions=markers.count_starts(store, flags.run) - 1, compute_s=state.compute_seconds
+        ),
         restored=_resumed_from(restored, flags.run),
         clock=runtime.clock,
         group=start.group,
@@ -106,7 +108,7 @@ def _look_after_lease(start: Start, saving: Saving) -> None:
     if start.group.rank:
         return
     with contextlib.suppress(EOFError):  # the checkpoint manager restarts a dead uploader and repeats the command
-        saving.uploader.send(start.runtime.timing.hold(start.flags.run, saving.name))
+        saving.uploader.send(KeepLease(run=start.flags.run, name=saving.name, timing=start.runtime.timing))
 
 
 def _restore(start: Start, saving: Saving, state: TrainingState, identity: Identity) -> Manifest | None:

@@ -11,7 +11,7 @@ from spot.storage.records import completion, lease
 from spot.storage.records.lease import Found, Lease, LeaseLost
 from spot.trainer.distributed.group import ALONE, Group
 from spot.trainer.runtime.errors import PeerLost, Stopped
-from spot.trainer.uploader.timing import LeaseTiming
+from spot.trainer.uploader.messages import LeaseTiming
 
 _WAITING, _COMPLETE = -1, 0
 """In place of a fencing token."""

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from spot.core.clock import Clock
 from spot.storage.records.lease import LeaseLost
@@ -32,16 +31,6 @@ REFUSED_SAVES, REFUSED_S = 5, 600.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InFlight:
-    """Describe the save that is uploaded."""
-
-    save: int
-    step: int
-    size: int
-    stall_s: float
-
-
 class Uploads:
     """Send commands to the uploader, and know what came of them. With `lease` None, another rank keeps the lease.
 
@@ -59,7 +48,8 @@ class Uploads:
     ) -> None:
         self._uploader, self._run, self._lease = uploader, run, lease
         self._interval_s, self._clock = interval_s, clock
-        self.in_flight: InFlight | None = None
+        self.in_flight: Save | None = None
+        self._stall_s = 0.0
         self.durable_step = durable_step
         self.durable_s = 0.0
         self.failing = False
@@ -77,8 +67,8 @@ class Uploads:
         self._deaths = 0
         self._keep_lease()
 
-    def save(self, order: Save, step: int, stall_s: float) -> None:
-        self.in_flight, self.lost = InFlight(save=order.save, step=step, size=order.size, stall_s=stall_s), False
+    def save(self, order: Save, stall_s: float) -> None:
+        self.in_flight, self.lost, self._stall_s = order, False, stall_s
         self._send(order)
 
     def withdraw(self) -> None:
@@ -121,7 +111,7 @@ class Uploads:
         if order:
             self._send(order)
 
-    def _handle_message(self, message: messages.Message) -> None:
+    def _handle_message(self, message: messages.Event) -> None:
         flight = self.in_flight
         mine = flight is not None and getattr(message, "save", None) == flight.save
         match message:
@@ -136,7 +126,7 @@ class Uploads:
                         message.step,
                         flight.size / 1e6,
                         message.seconds,
-                        1e3 * flight.stall_s,
+                        1e3 * self._stall_s,
                         self._interval_s(),
                     )
             case Failed():

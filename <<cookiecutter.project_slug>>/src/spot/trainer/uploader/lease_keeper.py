@@ -42,7 +42,7 @@ class LeaseKeeper:
         """Look at the lease, and send events to the trainer, until the lease is lost."""
         event: Event | None = None
         while not isinstance(event, Lost):
-            self._woken.wait(self.command.poll_s)
+            self._woken.wait(self.command.timing.poll_s)
             self._woken.clear()
             try:
                 event = self.look()
@@ -54,7 +54,7 @@ class LeaseKeeper:
 
     def offer(self, successor: str) -> None:
         """Offer the lease to this standby from the next look on, and look at once."""
-        self._offer = _Offer(successor=successor, until=self.clock.monotonic() + self.command.offer_s)
+        self._offer = _Offer(successor=successor, until=self.clock.monotonic() + self.command.timing.offer_s)
         self._woken.set()
 
     def look(self) -> Event | None:
@@ -74,7 +74,7 @@ class LeaseKeeper:
             return None
         if found.lease.successor and self.clock.monotonic() >= self._next_heartbeat:
             self._change(found, found.lease.with_heartbeat())
-            self._next_heartbeat = self.clock.monotonic() + self.command.heartbeat_s
+            self._next_heartbeat = self.clock.monotonic() + self.command.timing.heartbeat_s
         if found.lease.successor == self._successor:
             return None
         self._successor = found.lease.successor

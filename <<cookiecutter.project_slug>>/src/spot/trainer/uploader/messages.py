@@ -1,16 +1,9 @@
-"""Define the messages between trainer and uploader: one JSON line each, over a socket pair.
+"""Define the messages between trainer and uploader: the trainer sends commands, the uploader sends events."""
 
-The trainer sends commands, the uploader sends events.
-"""
-
-import json
-import socket
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import get_args
 
-from spot.storage.records.manifest import Json
+from spot.storage.records.manifest import Manifest
 
 
 class Fault(StrEnum):
@@ -25,12 +18,12 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Save:
-    """Upload the first `size` bytes of the buffer, then commit this manifest."""
+    """Upload the first `size` bytes of the buffer, then commit this manifest with their names."""
 
     save: int
     """Counts the saves of this process from 1, so that no two saves share a part's name."""
     size: int
-    manifest: dict[str, Json]
+    manifest: Manifest
     prune: bool
     rank: int = 0
     """Only rank 0 commits, once every rank of `world` has uploaded its part of the state."""
@@ -54,15 +47,27 @@ class Mirror:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTiming:
+    """Hold the times of a hand-over in seconds, each measured by the local monotonic clock."""
+
+    poll_s: float = 3.0
+    """The time between two looks at the lease, for both sides."""
+    heartbeat_s: float = 10.0
+    """The interval between two heartbeats of a holder while a standby waits."""
+    offer_s: float = 60.0
+    """The longest pause of training for an offer that is not accepted."""
+    dead_s: float = 60.0
+    """The time without a heartbeat after which the standby takes the lease."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeepLease:
     """Send heartbeats for the lease of this run and watch it. Only the first such command has an effect."""
 
     run: str
     name: str
     """The name of this trainer in the lease."""
-    poll_s: float
-    heartbeat_s: float
-    offer_s: float
+    timing: LeaseTiming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,39 +131,3 @@ class Lost:
 
 Command = Save | Withdraw | Mirror | KeepLease | OfferLease
 Event = Durable | Failed | Released | Mirrored | HandOverRequested | Declined | Lost
-Message = Command | Event
-_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (*get_args(Command), *get_args(Event))}
-
-
-class Channel:
-    """Send and receive messages at one end of the socket pair."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self._end = end
-        self._received = b""
-
-    def send(self, message: Message) -> None:
-        """Send one message. Raise `OSError` if the peer is gone."""
-        self._end.settimeout(None)  # with the timeout of the last `receive`, a long message could fail half-way
-        self._end.sendall(json.dumps({"is": type(message).__name__, **asdict(message)}).encode() + b"\n")
-
-    def receive(self, timeout_s: float | None) -> Iterator[Message]:
-        """Yield waiting messages, or the first within the timeout. Raise `EOFError` if the peer is gone."""
-        self._end.settimeout(timeout_s)
-        while b"\n" not in self._received:
-            try:
-                data = self._end.recv(1 << 16)
-            except (TimeoutError, BlockingIOError):
-                return
-            except ConnectionError:
-                data = b""
-            if not data:
-                raise EOFError
-            self._received += data
-        *lines, self._received = self._received.split(b"\n")
-        for line in lines:
-            values = json.loads(line)
-            yield _KINDS[values.pop("is")](**values)
-
-    def close(self) -> None:
-        self._end.close()

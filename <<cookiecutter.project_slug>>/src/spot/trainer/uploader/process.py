@@ -1,23 +1,24 @@
 """Start, restart and talk to the uploader process."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Protocol
 
 from spot.trainer.runtime.signals import signals_held
-from spot.trainer.uploader.messages import Channel, Message
+from spot.trainer.uploader.messages import Command, Event
 
 
 class Uploader(Protocol):
     """Upload what the trainer sends."""
 
-    def send(self, message: Message) -> None:
+    def send(self, command: Command) -> None:
         """Send a command. Raise `EOFError` if the process is gone."""
 
-    def receive(self, timeout_s: float) -> Iterator[Message]:
+    def receive(self, timeout_s: float) -> Iterator[Event]:
         """Yield events, waiting up to `timeout_s` for the first. Raise `EOFError` if the process is gone."""
 
     def restart(self) -> int:
@@ -38,14 +39,19 @@ class UploaderProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def send(self, message: Message) -> None:
+    def send(self, command: Command) -> None:
         try:
-            self._channel.send(message)
+            self._channel.send(command)
         except OSError:
             raise EOFError from None
 
-    def receive(self, timeout_s: float) -> Iterator[Message]:
-        return self._channel.receive(timeout_s)
+    def receive(self, timeout_s: float) -> Iterator[Event]:
+        try:
+            while self._channel.poll(timeout_s):
+                yield self._channel.recv()
+                timeout_s = 0.0
+        except OSError:
+            raise EOFError from None
 
     def restart(self) -> int:
         self.close()
@@ -59,8 +65,8 @@ class UploaderProcess:
         self._process.wait()
 
 
-def _spawn(store_uri: str, buffer_fd: int, keep: int) -> tuple[subprocess.Popen[bytes], Channel]:
-    ours, theirs = socket.socketpair()
+def _spawn(store_uri: str, buffer_fd: int, keep: int) -> tuple[subprocess.Popen[bytes], "Connection[Command, Event]"]:
+    ours, theirs = Pipe()
     arguments = (buffer_fd, theirs.fileno(), os.getpid(), keep, store_uri)
     with signals_held():
         process = subprocess.Popen(
@@ -69,4 +75,4 @@ def _spawn(store_uri: str, buffer_fd: int, keep: int) -> tuple[subprocess.Popen[
             stdin=subprocess.DEVNULL,
         )
     theirs.close()
-    return process, Channel(ours)
+    return process, ours

@@ -5,16 +5,16 @@ the signals that end the trainer, and dies with the trainer.
 """
 
 import contextlib
-import json
 import logging
 import os
-import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from spot.core.errors import PermissionDenied, SpotError, TemporarilyUnavailable
@@ -29,7 +29,7 @@ from spot.trainer.runtime.signals import die_with, leave_signals_to_the_parent
 from spot.trainer.uploader.buffer import SharedBuffer
 from spot.trainer.uploader.lease_keeper import LeaseKeeper
 from spot.trainer.uploader.messages import (
-    Channel,
+    Command,
     Durable,
     Event,
     Failed,
@@ -42,7 +42,6 @@ from spot.trainer.uploader.messages import (
     Save,
     Withdraw,
 )
-from spot.trainer.uploader.retention import expired
 
 PART_SIZE = 32 << 20
 """The target; `part_size` chooses the size."""
@@ -82,7 +81,7 @@ class _Job:
 class Worker:
     """Execute the trainer's commands, with one thread per save and `STREAMS` threads for its parts."""
 
-    def __init__(self, store: Store, buffer: SharedBuffer, channel: Channel, keep: int) -> None:
+    def __init__(self, store: Store, buffer: SharedBuffer, channel: "Connection[Event, Command]", keep: int) -> None:
         self._store = store
         self._buffer = buffer
         self._channel = channel
@@ -97,26 +96,24 @@ class Worker:
     def serve(self) -> None:
         """Execute commands until the trainer closes its end."""
         while True:
-            for message in self._channel.receive(None):
-                match message:
-                    case Save():
-                        self._job = _Job(message)
-                        self._start(self._save, self._job)
-                    case Withdraw():
-                        if self._job and self._job.order.save == message.save:
-                            self._job.withdraw()
-                            self._job = None  # no longer waits for other ranks
-                        self._send(Released(save=message.save))
-                    case Mirror():
-                        self._start(self._mirror, message)
-                    case KeepLease() if not self._lease_keeper:
-                        # A look that fails is made again soon; none may keep the next sign of life waiting.
-                        self._lease_keeper = LeaseKeeper(
-                            open_store(self._store.uri, give_up_s=message.heartbeat_s), message
-                        )
-                        self._start(self._lease_keeper.serve, self._send)
-                    case OfferLease() if self._lease_keeper:
-                        self._lease_keeper.offer(message.successor)
+            match command := self._channel.recv():
+                case Save():
+                    self._job = _Job(command)
+                    self._start(self._save, self._job)
+                case Withdraw():
+                    if self._job and self._job.order.save == command.save:
+                        self._job.withdraw()
+                        self._job = None  # no longer waits for other ranks
+                    self._send(Released(save=command.save))
+                case Mirror():
+                    self._start(self._mirror, command)
+                case KeepLease() if not self._lease_keeper:
+                    # A look that fails is made again soon; none may keep the next sign of life waiting.
+                    store = open_store(self._store.uri, give_up_s=command.timing.heartbeat_s)
+                    self._lease_keeper = LeaseKeeper(store, command)
+                    self._start(self._lease_keeper.serve, self._send)
+                case OfferLease() if self._lease_keeper:
+                    self._lease_keeper.offer(command.successor)
 
     def _start(self, target: object, argument: object) -> None:
         threading.Thread(target=target, args=(argument,), daemon=True).start()  # type: ignore[arg-type]
@@ -127,9 +124,9 @@ class Worker:
 
     def _save(self, job: _Job) -> None:
         order, began = job.order, time.monotonic()
-        step = order.manifest["step"]
+        step = order.manifest.step
         try:
-            committed = self._commit(job, Manifest.from_json(json.dumps(order.manifest).encode(), "this save"))
+            committed = self._commit(job)
         except Cancelled:
             _log.info("step %d: upload withdrawn for a newer one", step)
             return
@@ -144,8 +141,8 @@ class Worker:
             with self._pruning:
                 self._prune(committed)
 
-    def _commit(self, job: _Job, draft: Manifest) -> Manifest:
-        order, size = job.order, job.order.size
+    def _commit(self, job: _Job) -> Manifest:
+        order, draft, size = job.order, job.order.manifest, job.order.size
         view, length = self._buffer.view(size), part_size(size)
         upload = Upload(
             run=draft.run,
@@ -175,8 +172,8 @@ class Worker:
             pool.shutdown(wait=False, cancel_futures=True)
         job.finish_reading()
         parts = tuple(future.result() for future in futures)
-        if job.order.rank:
-            self._store.write(upload.shard(job.order.rank), codec.encode(Shard(parts=parts)), if_generation=ABSENT)
+        if order.rank:
+            self._store.write(upload.shard(order.rank), codec.encode(Shard(parts=parts)), if_generation=ABSENT)
             return draft
         complete = replace(draft, shards=(parts, *self._other_shards(job, upload)))
         with contextlib.suppress(Conflict):  # an earlier uploader committed this step and died
@@ -246,6 +243,17 @@ class Worker:
         self._send(Mirrored(path=order.path))
 
 
+def expired(scores: Mapping[Commit, float | None], keep: int) -> list[Commit]:
+    """Return the checkpoints to delete, oldest first: all but the `keep` newest and the best by held-out score.
+
+    `scores` maps each checkpoint to its score (higher is better), None before the first evaluation.
+    """
+    newest = sorted(scores)[-keep:]
+    scored = {commit: score for commit, score in scores.items() if score is not None}
+    best = max(scored, key=lambda commit: (scored[commit], -commit.step), default=None)
+    return sorted(set(scores) - set(newest) - {best})
+
+
 def part_size(size: int) -> int:
     """Return a size that makes the number of parts a multiple of the streams: each round takes equally long."""
     rounds = max(1, round(size / (STREAMS * PART_SIZE)))
@@ -268,7 +276,7 @@ def main() -> None:
     leave_signals_to_the_parent()
     die_with(parent)
     configure(int(os.environ.get("RANK", "0")))  # the trainer has checked it
-    channel = Channel(socket.socket(fileno=channel_fd))
+    channel: Connection[Event, Command] = Connection(channel_fd)
     store = open_store(sys.argv[5])
     os.nice(NICENESS)  # training has priority over uploads
     with contextlib.suppress(EOFError, OSError):  # the trainer has exited
