@@ -197,7 +197,7 @@ def main() -> None:
     stop.grace_s = GRACE_S
     stop.install()
     place = read_place(os.environ)
-    group = join(place, Device.CPU, PeerTiming(), lambda: None) if place else ALONE
+    group = join(place, Device.CPU, PeerTiming()) if place else ALONE
     model: torch.nn.Module = Model(plan.size)
     if place:
         model = spread(model, Parallel(plan.kind), Precision.FULL, group)

@@ -12,8 +12,8 @@ from spot.storage import paths
 from spot.storage.base import Store
 from spot.storage.checksum import crc32c
 from spot.storage.factory import open_store
-from spot.storage.records import manifest
-from spot.storage.records.manifest import Manifest
+from spot.storage.records import codec, manifest
+from spot.storage.records.manifest import FORMAT, Manifest
 from tests.machinery.proxy import Fault, LostReply, Proxy, Request, Rule, each, never
 from tests.machinery.trainer.conftest import Trainer
 from tests.machinery.zygote import TrainerProcess
@@ -57,7 +57,7 @@ class Faulty:
         return name
 
     def read(self, step: int) -> Manifest:
-        return Manifest.from_json(self.checkpoints.read(self.name(step)).data, "the manifest")
+        return codec.read(Manifest, self.checkpoints, self.name(step), "a manifest", "", FORMAT)[0]
 
     def train_until_killed_after_commits(self, count: int) -> None:
         """Train, and kill the trainer right after its `count`-th commit."""

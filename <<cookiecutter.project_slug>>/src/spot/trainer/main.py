@@ -188,18 +188,9 @@ def _join(start: Start, place: Place) -> None:
     from spot.trainer.distributed.join import join
 
     flags = start.flags
-
-    def look() -> None:
-        if completion.find(start.outputs, flags.run):  # the other ranks may have seen it earlier, and left
-            start.done = True
-            raise Completed
-
-    start.group = join(place, flags.device, start.runtime.peers, look)
+    start.group = join(place, flags.device, start.runtime.peers)
     own = [flags.run, flags.attempt]
-    complete = place.rank == 0 and completion.find(start.outputs, flags.run) is not None
-    *first, number, start.done = start.group.broadcast([*own, start.saving.start if start.saving else 0, complete])
-    if start.done:
-        raise Completed
+    *first, number = start.group.broadcast([*own, start.saving.start if start.saving else 0])
     if first != own:
         raise StartAgain(f"rank {place.rank} is of run {own[0]} attempt {own[1]}, rank 0 of run {first[0]} {first[1]}")
     if start.saving:

@@ -47,7 +47,7 @@ KINDS: dict[str, tuple[str, bytes, Callable[[Store], object]]] = {
     "manifest": (EXAMPLE.name, EXAMPLE.to_json(), lambda store: _progress(manifest.read(store, "run", COMMIT))),
     "lease": (
         paths.writer("run"),
-        Lease(token=3, holder="a2.1", successor="a3.1", replaced=("a1",)).to_json(),
+        codec.encode(Lease(token=3, holder="a2.1", successor="a3.1", replaced=("a1",))),
         lambda store: lease.read(store, "run"),
     ),
     "started": (

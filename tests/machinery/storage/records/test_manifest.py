@@ -16,8 +16,8 @@ from spot.core.fields import ID
 from spot.storage import paths
 from spot.storage.base import ABSENT, Damaged, NewerFormat, NotFound, Store
 from spot.storage.paths import Commit
-from spot.storage.records import manifest
-from spot.storage.records.manifest import FORMAT, DataObject, Manifest, Part
+from spot.storage.records import codec, manifest
+from spot.storage.records.manifest import FORMAT, QUARANTINED, DataObject, Manifest, Part
 from tests.machinery import samples
 
 IDS = st.from_regex(ID, fullmatch=True)
@@ -70,13 +70,17 @@ EXAMPLE = samples.manifest(
 )
 
 
+def decoded(text: bytes, name: str = "name") -> Manifest:
+    return codec.decode(Manifest, text, name, "a manifest", QUARANTINED, FORMAT)
+
+
 def text_with(**changes: Any) -> bytes:
     return json.dumps({**json.loads(EXAMPLE.to_json()), **changes}).encode()
 
 
 @given(MANIFESTS)
 def test_a_manifest_is_read_back_exactly(written: Manifest) -> None:
-    assert Manifest.from_json(written.to_json(), "name") == written
+    assert decoded(written.to_json()) == written
 
 
 @given(
@@ -87,14 +91,14 @@ def test_a_manifest_is_read_back_exactly(written: Manifest) -> None:
 )
 def test_nonsense_is_refused(text: bytes) -> None:
     with pytest.raises((Damaged, NewerFormat), match=r"^gs://b/m (is not a manifest|has format)"):
-        Manifest.from_json(text, "gs://b/m")
+        decoded(text, "gs://b/m")
 
 
 @given(st.data())
 def test_a_truncated_manifest_is_damage(draw: st.DataObject) -> None:
     whole = EXAMPLE.to_json()
     with pytest.raises(Damaged):
-        Manifest.from_json(whole[: draw.draw(st.integers(0, len(whole) - 1))], "name")
+        decoded(whole[: draw.draw(st.integers(0, len(whole) - 1))])
 
 
 @pytest.mark.parametrize("field", [field for field in json.loads(EXAMPLE.to_json()) if field != "format"])
@@ -104,7 +108,7 @@ def test_a_value_of_another_type_is_damage(field: str) -> None:
     for value in values:
         if not isinstance(original, type(value)):
             with pytest.raises(Damaged, match="name is not a manifest"):
-                Manifest.from_json(text_with(**{field: value}), "name")
+                decoded(text_with(**{field: value}))
 
 
 @pytest.mark.parametrize("field", list(json.loads(EXAMPLE.to_json())))
@@ -112,18 +116,18 @@ def test_a_missing_field_is_damage(field: str) -> None:
     values = json.loads(EXAMPLE.to_json())
     del values[field]
     with pytest.raises(Damaged, match=field):
-        Manifest.from_json(json.dumps(values).encode(), "name")
+        decoded(json.dumps(values).encode())
 
 
 @pytest.mark.parametrize("more", [{"shards": [[{"name": "a"}]]}, {"shards": [{}]}, {"data": [None]}, {"shards": None}])
 def test_what_does_not_belong_is_damage(more: dict[str, Any]) -> None:
     with pytest.raises(Damaged):
-        Manifest.from_json(text_with(**more), "name")
+        decoded(text_with(**more))
 
 
 def test_a_newer_format_is_never_damage() -> None:
     with pytest.raises(NewerFormat, match=f"name has format {FORMAT + 1}, this program reads up to {FORMAT}"):
-        Manifest.from_json(json.dumps({"format": FORMAT + 1, "all": "different"}).encode(), "name")
+        decoded(json.dumps({"format": FORMAT + 1, "all": "different"}).encode())
 
 
 def at(step: int, token: int = 1, from_step: int = 0, from_token: int | None = None) -> Commit:

@@ -10,8 +10,9 @@ from safetensors.torch import load as load_safetensors
 
 from spot.storage.base import Damaged
 from spot.trainer.checkpoint.boxes import owner
-from spot.trainer.checkpoint.serialize import StagingWriter, check, parse, state_name
+from spot.trainer.checkpoint.serialize import StagingWriter, check, parse_boxes, state_name
 from spot.trainer.uploader.buffer import SharedBuffer
+from tests.machinery.trainer.checkpoint.parsed import parse
 
 dtypes = st.sampled_from(
     [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8, torch.bool]
@@ -86,7 +87,7 @@ def test_equal_states_give_equal_bytes() -> None:
 @given(st.binary(max_size=300))
 def test_nonsense_is_damage(data: bytes) -> None:
     with pytest.raises(Damaged):
-        parse(memoryview(bytearray(data)))
+        parse_boxes(memoryview(bytearray(data)))
 
 
 def test_a_header_that_points_outside_is_damage() -> None:
@@ -94,7 +95,7 @@ def test_a_header_that_points_outside_is_damage() -> None:
     view = written(StagingWriter(buffer), buffer, {"x": torch.zeros(4)}, b"{}")
     data = bytearray(bytes(view).replace(b"[0,16]", b"[8,24]"))
     with pytest.raises(Damaged):
-        parse(memoryview(data))
+        parse_boxes(memoryview(data))
 
 
 def test_a_dtype_that_has_no_place_in_the_format_is_refused_by_name() -> None:

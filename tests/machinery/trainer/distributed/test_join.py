@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from itertools import count
-
 import pytest
 import torch.distributed as dist
 
-from spot.emulators.storage_server import free_port
-from spot.trainer.distributed import join
-from spot.trainer.distributed.group import PeerTiming
 from spot.trainer.distributed.join import is_lost
-from spot.trainer.runtime.cluster import Place
-from spot.trainer.runtime.errors import Completed, PeerLost, TrainingError
+from spot.trainer.runtime.errors import PeerLost, TrainingError
 
 GLOO = "[/__w/pytorch/pytorch/third_party/gloo/gloo/transport/tcp/"
 SEEN = [
@@ -50,33 +43,3 @@ def test_errors_of_the_network_are_a_lost_rank(error: Exception) -> None:
 )
 def test_a_failure_of_this_rank_is_its_own(error: Exception | None) -> None:
     assert not is_lost(error)
-
-
-@pytest.mark.parametrize("looks", range(6))
-def test_a_run_that_becomes_complete_meanwhile_is_complete_for_all_ranks_or_for_none(looks: int) -> None:
-    port, seen, stores = free_port(), count(), list[object]()
-
-    def look() -> None:
-        if next(seen) >= looks:
-            raise Completed
-
-    def meet(rank: int) -> str:
-        place = Place(
-            rank=rank,
-            world=2,
-            local_rank=rank,
-            local_world=2,
-            node=0,
-            host="127.0.0.1",
-            port=port,
-            listener=None,
-            served=False,
-        )
-        try:
-            stores.append(join._meet(place, PeerTiming(rendezvous_s=20), look))  # it ends with its last reference
-        except Completed:
-            return "complete"
-        return "met"
-
-    with ThreadPoolExecutor() as pool:
-        assert len(set(pool.map(meet, (1, 0)))) == 1

@@ -9,7 +9,7 @@ import pytest
 
 from spot.core.errors import SpotError, TemporarilyUnavailable
 from spot.storage.base import Object
-from spot.storage.records import lease
+from spot.storage.records import codec, lease
 from spot.storage.records.lease import Lease
 from spot.trainer.uploader.lease_keeper import LeaseKeeper
 from spot.trainer.uploader.messages import Declined, HandOverRequested, KeepLease, Lost
@@ -192,7 +192,7 @@ def test_a_store_that_does_not_answer_changes_nothing(clock: ManualClock) -> Non
                 raise SpotError("no answer")
             found = super().read(name)
             if self.reads == 9:
-                self.write(name, Lease(token=2, holder=STANDBY).to_json(), if_generation=found.generation)
+                self.write(name, codec.encode(Lease(token=2, holder=STANDBY)), if_generation=found.generation)
             return super().read(name)
 
     store = Sometimes()

@@ -90,11 +90,9 @@ def digest(model: Mapping[str, Written]) -> str:
 def read(store: Store) -> tuple[Champion, int]:
     """Return the champion and the generation of its record. Raises `Damaged` or `NewerFormat`."""
     try:
-        found = store.read(NAME)
+        return codec.read(Champion, store, NAME, "a record of promotions", FIX)
     except NotFound:
         return Champion(), ABSENT
-    record = codec.decode(Champion, found.data, f"{store.uri}/{NAME}", "a record of promotions", FIX)
-    return record, found.generation
 
 
 def write(store: Store, before: Champion, generation: int, new: Promotion) -> Champion:

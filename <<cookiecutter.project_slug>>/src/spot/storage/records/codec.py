@@ -16,7 +16,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from spot.core.fields import shown
-from spot.storage.base import ABSENT, Damaged, NewerFormat, NotFound, Store
+from spot.storage.base import ABSENT, Conflict, Damaged, NewerFormat, NotFound, Store
 
 FORMAT = 1
 """Of every record without a format of its own."""
@@ -24,6 +24,7 @@ DEEPEST = 20
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 LONGEST = timedelta(days=3660)
 REASON = 200
+TRIES = 5
 
 _Record = TypeVar("_Record")
 _log = logging.getLogger(__name__)
@@ -52,6 +53,14 @@ def decode(kind: type[_Record], data: bytes, name: str, what: str, fix: str, new
     raise NewerFormat(f"{name} has format {found}, this program reads up to {newest}: use a newer version of spot")
 
 
+def read(
+    kind: type[_Record], store: Store, name: str, what: str, fix: str, newest: int = FORMAT
+) -> tuple[_Record, int]:
+    """Return a record and its generation. Raises `NotFound`, `Damaged` or `NewerFormat`."""
+    found = store.read(name)
+    return decode(kind, found.data, f"{store.uri}/{name}", what, fix, newest), found.generation
+
+
 def read_or_new(kind: type[_Record], store: Store, name: str, what: str, fix: str) -> tuple[_Record, int]:
     """Return a record and its generation. A damaged record counts as a missing one, and is overwritten."""
     try:
@@ -63,6 +72,20 @@ def read_or_new(kind: type[_Record], store: Store, name: str, what: str, fix: st
     except Damaged as error:
         _log.warning("%s", error)
         return kind(), found.generation
+
+
+def update(
+    kind: type[_Record], store: Store, name: str, what: str, fix: str, change: Callable[[_Record], _Record]
+) -> _Record:
+    """Replace a record, new if it is missing or damaged, by what `change` makes of it. Raises `SpotError`."""
+    for _ in range(TRIES):
+        known, generation = read_or_new(kind, store, name, what, fix)
+        try:
+            store.write(name, encode(changed := change(known)), if_generation=generation)
+        except Conflict:
+            continue
+        return changed
+    raise Conflict(f"{store.uri}/{name}: another process writes it")
 
 
 def loads(data: bytes) -> Any:

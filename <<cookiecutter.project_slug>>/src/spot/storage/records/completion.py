@@ -45,10 +45,9 @@ def read(store: Store, run: str) -> Completion | None:
     """
     name = paths.output(run, paths.COMPLETION)
     try:
-        data = store.read(name).data
+        found, _ = codec.read(Completion, store, name, "a completion record", FIX)
     except NotFound:
         return None
-    found = codec.decode(Completion, data, f"{store.uri}/{name}", "a completion record", FIX)
     if found.run != run:
         raise Damaged(f"{store.uri}/{name} is of run {found.run}: {FIX}")
     if not found.model:

@@ -84,8 +84,7 @@ def read(uri: str, *, give_up_s: float = GIVE_UP_S) -> Dataset:
     """Return the data set in a record. Raise `NotFound`, `Damaged` or `NewerFormat`."""
     root = uri.rpartition("/datasets/")[0]
     name = uri[len(root) + 1 :]
-    data = open_store(root, give_up_s=give_up_s).read(name).data
-    found = codec.decode(Dataset, data, uri, "a data set", FIX)
+    found, _ = codec.read(Dataset, open_store(root, give_up_s=give_up_s), name, "a data set", FIX)
     if found.name != name:
         raise Damaged(f"{uri} was changed after it was written: {FIX}")
     return found

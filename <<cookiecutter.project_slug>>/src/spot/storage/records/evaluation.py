@@ -23,12 +23,11 @@ def read(models: Store, complete: Completion) -> Evaluation | None:
     name = paths.output(complete.run, paths.EVALUATION)
     where = f"{models.uri}/{name}"
     try:
-        found = models.read(name)
+        evaluation, generation = codec.read(Evaluation, models, name, "an evaluation", FIX)
     except NotFound as error:
         raise Damaged(f"{where} does not exist any more: {FIX}") from error
-    if found.generation != pinned.generation:
+    if generation != pinned.generation:
         raise Damaged(f"{where} was overwritten after the run was complete: {FIX}")
-    evaluation = codec.decode(Evaluation, found.data, where, "an evaluation", FIX)
     if reason := _contradiction(evaluation, complete.run):
         raise Damaged(f"{where} contradicts itself ({reason}): {FIX}")
     return evaluation

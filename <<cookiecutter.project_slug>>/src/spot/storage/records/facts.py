@@ -9,10 +9,10 @@ from typing import Annotated
 
 from spot.core import fields
 from spot.core.errors import SpotError
-from spot.storage.base import Conflict, Store
+from spot.storage.base import Store
 from spot.storage.records import codec
 
-NAME, WHAT, FIX, TRIES = "live/facts.json", "a record of live facts", "spot verify-live overwrites it", 5
+NAME, WHAT, FIX = "live/facts.json", "a record of live facts", "spot verify-live overwrites it"
 MOST_PREEMPTIONS, MOST_LETTERS = 50, 500
 Text = Annotated[str, re.compile(rf"[^\x00-\x1f\x7f-\x9f]{{0,{MOST_LETTERS}}}")]
 _log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def decode(data: bytes, uri: str) -> LiveFacts:
 def read(store: Store) -> LiveFacts:
     """Return the facts; none if they cannot be read, because each has an assumption in its place."""
     try:
-        return _read(store)[0]
+        return codec.read_or_new(LiveFacts, store, NAME, WHAT, FIX)[0]
     except SpotError as error:
         _log.warning("%s", error)
         return LiveFacts()
@@ -87,15 +87,4 @@ def read(store: Store) -> LiveFacts:
 
 def update(store: Store, change: Callable[[LiveFacts], LiveFacts]) -> LiveFacts:
     """Replace the facts by what `change` makes of them. Raises `SpotError`."""
-    for _ in range(TRIES):
-        known, generation = _read(store)
-        try:
-            store.write(NAME, codec.encode(changed := change(known)), if_generation=generation)
-        except Conflict:
-            continue
-        return changed
-    raise Conflict(f"{store.uri}/{NAME}: another process writes it")
-
-
-def _read(store: Store) -> tuple[LiveFacts, int]:
-    return codec.read_or_new(LiveFacts, store, NAME, WHAT, FIX)
+    return codec.update(LiveFacts, store, NAME, WHAT, FIX, change)

@@ -13,6 +13,7 @@ from spot.storage import paths
 from spot.storage.base import ABSENT, Conflict, Damaged, NotFound, Store
 from spot.storage.records import codec, manifest, markers
 
+FIX = "delete it, and the next start creates another"
 CLAIMS_OF_A_START = 100
 """Bound of the claims of one start since the newest commit."""
 
@@ -71,14 +72,6 @@ class Lease:
     def with_heartbeat(self) -> "Lease":
         return replace(self, heartbeat=self.heartbeat + 1)
 
-    def to_json(self) -> bytes:
-        return codec.encode(self)
-
-    @classmethod
-    def from_json(cls, text: bytes, name: str) -> "Lease":
-        """Return the lease in a record. Raises `Damaged` or `NewerFormat` with `name`."""
-        return codec.decode(cls, text, name, "a lease", "delete it, and the next start creates another")
-
 
 def _with(attempts: tuple[str, ...], attempt: str) -> tuple[str, ...]:
     return attempts if attempt in attempts else (*attempts, attempt)
@@ -113,18 +106,17 @@ def read(store: Store, run: str) -> Lease | None:
 
 def look(store: Store, run: str) -> Found | None:
     """Return the lease and its generation, None before the first claim."""
-    name = paths.writer(run)
     try:
-        found = store.read(name)
+        held, generation = codec.read(Lease, store, paths.writer(run), "a lease", FIX)
     except NotFound:
         return None
-    return Found(lease=Lease.from_json(found.data, f"{store.uri}/{name}"), generation=found.generation)
+    return Found(lease=held, generation=generation)
 
 
 def change(store: Store, run: str, found: Found | None, lease: Lease) -> bool:
     """Replace `found` by `lease`, and return whether it was unchanged: if not, the next look reads the new state."""
     try:
-        store.write(paths.writer(run), lease.to_json(), if_generation=found.generation if found else ABSENT)
+        store.write(paths.writer(run), codec.encode(lease), if_generation=found.generation if found else ABSENT)
     except Conflict:
         return False
     return True
@@ -152,7 +144,7 @@ def claim(store: Store, run: str, name: str, replaces: str | None = None) -> Lea
             yield_to_later_start(name, found.lease.holder)
         lease = (found.lease if found else _before_the_first(store, run)).claimed_by(name, replaces)
         try:
-            store.write(paths.writer(run), lease.to_json(), if_generation=generation)
+            store.write(paths.writer(run), codec.encode(lease), if_generation=generation)
         except Conflict:
             continue
         return lease

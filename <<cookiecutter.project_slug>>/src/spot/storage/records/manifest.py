@@ -109,11 +109,6 @@ class Manifest:
     def to_json(self) -> bytes:
         return codec.encode(self, FORMAT)
 
-    @classmethod
-    def from_json(cls, text: bytes, name: str) -> "Manifest":
-        """Return the manifest in a record. Raises `Damaged` or `NewerFormat` with `name`."""
-        return codec.decode(cls, text, name, "a manifest", QUARANTINED, FORMAT)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
@@ -124,12 +119,12 @@ class Shard:
     @classmethod
     def of(cls, store: Store, upload: Upload, rank: int) -> "Shard":
         """Return the record of a rank. Raises `NotFound` before it is written, `Damaged`, `NewerFormat`."""
-        name = f"{store.uri}/{upload.shard(rank)}"
-        found = codec.decode(cls, store.read(upload.shard(rank)).data, name, "the record of a shard", "save again")
+        name = upload.shard(rank)
+        found, _ = codec.read(cls, store, name, "the record of a shard", "save again")
         if not found.parts or [part.name for part in found.parts] != [
             upload.part(index, rank) for index in range(len(found.parts))
         ]:
-            raise Damaged(f"{name} names other parts than those of rank {rank}: save again")
+            raise Damaged(f"{store.uri}/{name} names other parts than those of rank {rank}: save again")
         return found
 
 
@@ -164,7 +159,7 @@ def listed(store: Store, run: str) -> list[Commit]:
 def read(store: Store, run: str, commit: Commit) -> Manifest:
     """Return the manifest of a commit. Raises `NotFound`, `Damaged` or `NewerFormat`."""
     name = paths.manifest(run, commit)
-    found = Manifest.from_json(store.read(name).data, f"{store.uri}/{name}")
+    found, _ = codec.read(Manifest, store, name, "a manifest", QUARANTINED, FORMAT)
     if found.name != name:
         raise Damaged(f"{store.uri}/{name} holds the manifest {found.name}: {QUARANTINED}")
     return found

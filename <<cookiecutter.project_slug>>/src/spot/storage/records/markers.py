@@ -94,7 +94,7 @@ def _parse(store: Store, run: str) -> list[tuple[str, int, str]]:
 
 
 def _read(kind: type[_Kind], store: Store, name: str) -> _Kind:
-    return codec.decode(kind, store.read(name).data, f"{store.uri}/{name}", "a marker", "move it away")
+    return codec.read(kind, store, name, "a marker", "move it away")[0]
 
 
 def _write(store: Store, name: str, facts: Mapping[str, object]) -> None:

@@ -13,10 +13,10 @@ from enum import StrEnum
 from spot.core import fields
 from spot.core.errors import SpotError
 from spot.core.format import hours
-from spot.storage.base import Conflict, Store
+from spot.storage.base import Store
 from spot.storage.records import codec
 
-NAME, WHAT, FIX, TRIES, MOST = "supervisor.json", "a record of reconciles", "it is overwritten", 3, 200
+NAME, WHAT, FIX, MOST = "supervisor.json", "a record of reconciles", "it is overwritten", 200
 """`MOST` runs and gaps of a home are kept; ended runs are dropped as the oldest."""
 USUAL = 0.95
 """The share of the gaps that is at most the usual gap."""
@@ -69,7 +69,7 @@ def interval(home: str, minutes: float | str) -> timedelta:
 def read(store: Store) -> Reconciles:
     """Return the last reconciles; none if they cannot be read."""
     try:
-        return _read(store)[0]
+        return codec.read_or_new(Reconciles, store, NAME, WHAT, FIX)[0]
     except SpotError as error:
         _log.warning("%s", error)
         return Reconciles()
@@ -78,18 +78,15 @@ def read(store: Store) -> Reconciles:
 def write(store: Store, run_ids: Iterable[str], at: datetime, home: Home) -> None:
     """Record a reconcile of open runs, and keep later records and those of other runs."""
     ids = set(run_ids)
+
+    def change(known: Reconciles) -> Reconciles:
+        mine = {run_id: _after(known.runs.get(run_id), at, home) for run_id in ids}
+        kept = mine | {run_id: one for run_id, one in known.runs.items() if run_id not in mine or one.at > at}
+        newest = sorted(kept.items(), key=lambda item: item[1].at)[-MOST:]
+        return Reconciles(runs=dict(newest), gaps=_gaps(known, ids, at, home))
+
     try:
-        for _ in range(TRIES):
-            known, generation = _read(store)
-            mine = {run_id: _after(known.runs.get(run_id), at, home) for run_id in ids}
-            kept = mine | {run_id: one for run_id, one in known.runs.items() if run_id not in mine or one.at > at}
-            newest = sorted(kept.items(), key=lambda item: item[1].at)[-MOST:]
-            record = Reconciles(runs=dict(newest), gaps=_gaps(known, ids, at, home))
-            try:
-                store.write(NAME, codec.encode(record), if_generation=generation)
-            except Conflict:
-                continue
-            return
+        codec.update(Reconciles, store, NAME, WHAT, FIX, change)
     except SpotError as error:
         _log.warning("%s", error)
 
@@ -106,7 +103,3 @@ def _gaps(known: Reconciles, run_ids: Iterable[str], at: datetime, home: Home) -
     if home is Home.LOCAL or not seen or (gap := at - max(seen)) <= timedelta():
         return known.gaps
     return {**known.gaps, home: (*known.gaps.get(home, ()), gap)[-MOST:]}
-
-
-def _read(store: Store) -> tuple[Reconciles, int]:
-    return codec.read_or_new(Reconciles, store, NAME, WHAT, FIX)

@@ -8,7 +8,7 @@ from spot.core.clock import Clock, SystemClock
 from spot.core.errors import SpotError, TemporarilyUnavailable
 from spot.storage.base import Damaged, Store
 from spot.storage.records import completion, lease
-from spot.storage.records.lease import Found, Lease, LeaseLost
+from spot.storage.records.lease import Lease, LeaseLost
 from spot.trainer.distributed.group import ALONE, Group
 from spot.trainer.runtime.errors import PeerLost, Stopped
 from spot.trainer.uploader.messages import LeaseTiming
@@ -84,12 +84,12 @@ class Standby:
         dead = self._is_silent(found.generation)
         if held.successor == self.name:
             taken = held.taken_by(self.name, self.replaces)
-            return taken if (held.offered or dead) and self._change(found, taken) else None
+            return taken if (held.offered or dead) and lease.change(self.store, self.run, found, taken) else None
         if held.successor:
             lease.yield_to_later_start(self.name, held.successor)
         if held.successor and self._asked:
             raise LeaseLost(f"{held.successor} waits for the lease of run {self.run} instead of {self.name}")
-        self._asked = self._change(found, held.requested_by(self.name))
+        self._asked = lease.change(self.store, self.run, found, held.requested_by(self.name))
         return None
 
     def withdraw(self) -> None:
@@ -97,7 +97,7 @@ class Standby:
         with contextlib.suppress(SpotError):
             found = lease.look(self.store, self.run)
             if found and found.lease.successor == self.name:
-                self._change(found, found.lease.without_request())
+                lease.change(self.store, self.run, found, found.lease.without_request())
 
     def _is_silent(self, generation: int) -> bool:
         """Return whether the lease stayed unchanged for `dead_s` of local time, under constant observation."""
@@ -106,6 +106,3 @@ class Standby:
             self._generation, self._unchanged_since = generation, now
         self._looked = now
         return now - self._unchanged_since >= self.timing.dead_s
-
-    def _change(self, found: Found, new: Lease) -> bool:
-        return lease.change(self.store, self.run, found, new)

@@ -5,7 +5,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeGuard
@@ -19,7 +19,7 @@ from spot.core.errors import Exit
 from spot.trainer.device import use_gpu
 from spot.trainer.distributed.group import Group, Outcome, PeerTiming, Vote
 from spot.trainer.runtime.cluster import Place
-from spot.trainer.runtime.errors import Completed, PeerLost, StartAgain
+from spot.trainer.runtime.errors import PeerLost, StartAgain
 from spot.trainer.runtime.flags import Device
 
 LOOK_S, LOOK_AT_MOST_S = 0.05, 2.0
@@ -27,8 +27,7 @@ CONNECT_S = 5.0
 LEAVE_S = 3.0
 """The longest wait for the rank that serves the store, when this rank leaves."""
 MET = "met"
-"""The key that is `ALL` once all ranks are here, or `OVER` once a rank has left because the run is complete."""
-ALL, OVER = "all", "over"
+"""The key that exists once all ranks are here."""
 FAILURE = "failure"
 """The key of the first failure of a rank."""
 _LOST = re.compile(
@@ -37,10 +36,10 @@ _LOST = re.compile(
 """What gloo and NCCL say of a rank that ended; some of their errors are plain `RuntimeError`s without their name."""
 
 
-def join(place: Place, device: Device, timing: PeerTiming, while_waiting: Callable[[], None]) -> Group:
-    """Return the group once every rank is here. `while_waiting` is called from time to time, and may raise."""
+def join(place: Place, device: Device, timing: PeerTiming) -> Group:
+    """Return the group once every rank is here."""
     on_gpu = use_gpu(device, place.local_rank)
-    store = _meet(place, timing, while_waiting)
+    store = _meet(place, timing)
     try:
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
@@ -54,7 +53,7 @@ def join(place: Place, device: Device, timing: PeerTiming, while_waiting: Callab
         raise _lost(place.rank, error) from error
 
 
-def _meet(place: Place, timing: PeerTiming, while_waiting: Callable[[], None]) -> TCPStore:
+def _meet(place: Place, timing: PeerTiming) -> TCPStore:
     """Wait until all ranks have reached the store, in calls that a signal interrupts."""
     serves = place.rank == 0 and not place.served
     end = time.monotonic() + timing.rendezvous_s
@@ -71,38 +70,20 @@ def _meet(place: Place, timing: PeerTiming, while_waiting: Callable[[], None]) -
                     timeout=timedelta(seconds=CONNECT_S),
                     master_listen_fd=place.listener,
                 )
-                if _met(store):
+                if store.check([MET]):
                     raise StartAgain(f"rank {place.rank} starts again before the other ranks have noticed its end")
                 store.set(f"rank {place.rank}", "")
             if store and place.rank == 0:
                 missing = [f"rank {rank}" for rank in range(place.world) if not store.check([f"rank {rank}"])]
                 if not missing:
-                    store.compare_set(MET, "", ALL)
-            if store and _met(store):
+                    store.set(MET, "")
+            if store and store.check([MET]):
                 return store
         except (RuntimeError, ConnectionError) as error:  # torch's errors of the network are such
-            while_waiting()  # rank 0 may have left because the run is complete
             raise _lost(place.rank, error) from error
-        try:
-            while_waiting()
-        except Completed:
-            if store is None or not _must_stay(store):
-                raise
         time.sleep(pause)
         pause = min(1.2 * pause, LOOK_AT_MOST_S)
     raise PeerLost(f"{', '.join(missing)} did not start within {timing.rendezvous_s:.0f} s")
-
-
-def _met(store: TCPStore) -> bool:
-    """Return whether all ranks are here, and none of them has left because the run is complete."""
-    return store.check([MET]) and store.get(MET) == ALL.encode()
-
-
-def _must_stay(store: TCPStore) -> bool:
-    """Return whether the ranks have met, and tell those that have not that this one leaves."""
-    with suppress(RuntimeError):  # rank 0, which serves the store, has left
-        return bool(store.compare_set(MET, "", OVER) == ALL.encode())
-    return False
 
 
 def _answers(place: Place) -> bool:

@@ -12,7 +12,7 @@ from spot.core.clock import Clock, SystemClock
 from spot.core.errors import SpotError
 from spot.storage.base import NewerFormat, Store
 from spot.storage.records import lease
-from spot.storage.records.lease import Found, Lease
+from spot.storage.records.lease import Found
 from spot.trainer.uploader.messages import Declined, HandOverRequested, KeepLease, Lost
 
 Event = HandOverRequested | Declined | Lost
@@ -70,10 +70,10 @@ class LeaseKeeper:
         if self._offer:
             return self._look_after(self._offer, found)
         if found.lease.offered:  # by an uploader that died: the trainer repeats the offer if it still stands
-            self._change(found, found.lease.without_request())
+            lease.change(self.store, self.command.run, found, found.lease.without_request())
             return None
         if found.lease.successor and self.clock.monotonic() >= self._next_heartbeat:
-            self._change(found, found.lease.with_heartbeat())
+            lease.change(self.store, self.command.run, found, found.lease.with_heartbeat())
             self._next_heartbeat = self.clock.monotonic() + self.command.timing.heartbeat_s
         if found.lease.successor == self._successor:
             return None
@@ -84,11 +84,11 @@ class LeaseKeeper:
         if found.lease.successor != offer.successor:  # the standby withdrew or was replaced
             return self._declined()
         if self.clock.monotonic() >= offer.until:
-            if not self._change(found, found.lease.without_request()):
+            if not lease.change(self.store, self.command.run, found, found.lease.without_request()):
                 return None  # possibly accepted at this moment: the next look decides
             return self._declined()
         if not found.lease.offered:
-            self._change(found, found.lease.offered_to_successor())
+            lease.change(self.store, self.command.run, found, found.lease.offered_to_successor())
         return None
 
     def overdue(self) -> Declined | None:
@@ -103,6 +103,3 @@ class LeaseKeeper:
     def _declined(self) -> Declined:
         self._offer = self._successor = None
         return Declined()
-
-    def _change(self, found: Found, new: Lease) -> bool:
-        return lease.change(self.store, self.command.run, found, new)
