@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from google.auth import exceptions as auth_errors
-from google.auth.credentials import AnonymousCredentials, Credentials
+from google.auth.credentials import Credentials
 
 from spot.core.errors import PermissionDenied, TemporarilyUnavailable
 from spot.storage import gcs
@@ -58,9 +58,7 @@ def store(gs_uri: str, direct: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPa
 
 
 def through(uri: str, *, credentials: Credentials | None = None, give_up_s: float = 30.0) -> GcsStore:
-    bucket, _, prefix = uri.removeprefix("gs://").partition("/")
-    anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
-    return GcsStore(bucket, prefix, credentials=credentials or anonymous, give_up_s=give_up_s, first_delay_s=0.001)
+    return GcsStore(uri, credentials=credentials, give_up_s=give_up_s, first_delay_s=0.001)
 
 
 def is_upload(request: Request) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from spot.storage import paths
 from spot.storage.base import Store
 from spot.storage.factory import open_store
-from spot.storage.records import lease, manifest
+from spot.storage.records import manifest
 from spot.storage.records.manifest import Manifest
 from tests.machinery.proxy import Fault, LostReply, Proxy, Request, Reset
 from tests.machinery.trainer.conftest import Trainer
@@ -234,23 +234,6 @@ def test_a_holder_that_starts_late_leaves_the_run_to_its_standby(pair: Pair, und
     assert "attempt a4 was replaced: the lease of run default is a5.1's" in error_line(pair.holder.start(), 75)
     assert standby.wait() == 0, standby.output + standby.errors
     assert pair.completed_by() == STANDBY
-    assert pair.trainer.result() == undisturbed
-
-
-@pytest.mark.chaos
-def test_a_stopped_standby_withdraws_its_request(pair: Pair, undisturbed: Result) -> None:
-    holder = pair.holder.start()
-    wait_for(holder, r"checkpoint durable")
-    holder.kill(signal.SIGSTOP)
-    pair.standby.at(REQUESTED, lambda: pair.standby.started.result().kill(signal.SIGTERM))
-    standby = pair.standby.start("--standby", HOLDER)
-    assert standby.wait() == 143, standby.output + standby.errors
-    held = lease.read(pair.checkpoints, RUN)
-    assert held
-    assert (held.attempt, held.successor) == (HOLDER, None)
-    holder.kill(signal.SIGCONT)
-    assert holder.wait() == 0
-    assert "offering" not in holder.output
     assert pair.trainer.result() == undisturbed
 
 

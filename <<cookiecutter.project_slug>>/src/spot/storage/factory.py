@@ -13,7 +13,7 @@ def open_store(uri: str, *, give_up_s: float = GIVE_UP_S) -> Store:
     if uri.startswith("gs://"):
         from spot.storage.gcs import GcsStore  # 0.3 s of import that a local run need not pay
 
-        return GcsStore.open(uri, give_up_s=give_up_s)
+        return GcsStore(uri, give_up_s=give_up_s)
     if "://" in uri or uri.startswith("gs:"):
         raise ValueError(f"{uri!r} is neither a gs:// URI nor a local path")
     if (path := Path(uri).absolute()).is_relative_to("/gcs"):

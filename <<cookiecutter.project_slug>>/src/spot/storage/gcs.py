@@ -61,13 +61,18 @@ class GcsStore:
 
     def __init__(
         self,
-        bucket: str,
-        prefix: str,
+        uri: str,
         *,
-        credentials: Credentials,
+        credentials: Credentials | None = None,
         give_up_s: float = base.GIVE_UP_S,
         first_delay_s: float = FIRST_DELAY_S,
     ) -> None:
+        """Open `gs://bucket/prefix`. Raises `PermissionDenied` without credentials."""
+        bucket, _, prefix = uri.removeprefix("gs://").partition("/")
+        prefix = prefix.rstrip("/")
+        if not bucket or not uri.isprintable() or prefix.startswith("/") or "//" in prefix:
+            raise ValueError(f"{uri!r} names no bucket: expected gs://bucket/prefix")
+        credentials = credentials or _credentials(uri)
         self.uri = f"gs://{bucket}/{prefix}" if prefix else f"gs://{bucket}"
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
@@ -81,22 +86,6 @@ class GcsStore:
         os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
         # Only calls about buckets need a project, and this class makes none.
         self._client = Client(project="unused", credentials=credentials)
-
-    @classmethod
-    def open(cls, uri: str, *, give_up_s: float = base.GIVE_UP_S) -> "GcsStore":
-        """Return the store at `gs://bucket/prefix`. The emulator over plain http needs no credentials."""
-        bucket, _, prefix = uri.removeprefix("gs://").partition("/")
-        prefix = prefix.rstrip("/")
-        if not bucket or not uri.isprintable() or prefix.startswith("/") or "//" in prefix:
-            raise ValueError(f"{uri!r} names no bucket: expected gs://bucket/prefix")
-        if os.environ.get(EMULATOR, "").startswith("http://"):
-            anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
-            return cls(bucket, prefix, credentials=anonymous, give_up_s=give_up_s)
-        try:
-            credentials, _ = google.auth.default(scopes=[SCOPE])
-        except auth_errors.DefaultCredentialsError as error:
-            raise PermissionDenied(f"no Google Cloud credentials to open {uri}", fix=LOGIN) from error
-        return cls(bucket, prefix, credentials=credentials, give_up_s=give_up_s)
 
     def write(
         self, name: str, data: bytes | memoryview, *, if_generation: int, cancelled: Callable[[], bool] = base.never
@@ -262,6 +251,15 @@ class Multipart:
                 raise base.Cancelled
             yield self._data[offset : offset + CHUNK]
         yield self._tail
+
+
+def _credentials(uri: str) -> Credentials:
+    if os.environ.get(EMULATOR, "").startswith("http://"):
+        return AnonymousCredentials()  # type: ignore[no-untyped-call]
+    try:
+        return google.auth.default(scopes=[SCOPE])[0]
+    except auth_errors.DefaultCredentialsError as error:
+        raise PermissionDenied(f"no Google Cloud credentials to open {uri}", fix=LOGIN) from error
 
 
 def _is_transient(error: Exception) -> bool:

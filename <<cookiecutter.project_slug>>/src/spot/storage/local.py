@@ -78,8 +78,6 @@ class LocalStore:
         with _explained(f"cannot delete {path}"), contextlib.suppress(FileNotFoundError):
             path.unlink()
             _sync_directory(path.parent)
-            with contextlib.suppress(OSError):  # the directory is not empty
-                path.parent.rmdir()
 
     def _path(self, name: str) -> Path:
         path = self._root / base.checked_name(name)
@@ -114,14 +112,11 @@ def _is_own(name: str) -> bool:
 
 def _create(path: Path) -> BinaryIO:
     """Open a new file and create its directories durably."""
-    for _ in range(10):
-        missing = [parent for parent in path.parents if not parent.exists()]
-        with contextlib.suppress(FileNotFoundError):  # a delete removed the empty directory meanwhile
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for parent in missing:
-                _sync_directory(parent.parent)
-            return path.open("xb")
-    raise PermissionDenied(f"{path.parent} cannot be created, or is removed again each time")
+    missing = [parent for parent in path.parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for parent in missing:
+        _sync_directory(parent.parent)
+    return path.open("xb")
 
 
 def _write_durably(file: BinaryIO, view: memoryview, cancelled: Callable[[], bool]) -> None:

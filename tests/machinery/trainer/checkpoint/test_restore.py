@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from google.auth.credentials import AnonymousCredentials
 
 from spot.core.errors import TemporarilyUnavailable
 from spot.storage import paths
@@ -273,9 +272,7 @@ def test_a_fresh_start_quarantines_all_and_deletes_none(store: Store) -> None:
 
 def through(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch) -> GcsStore:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
-    bucket, _, prefix = uri.removeprefix("gs://").partition("/")
-    anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
-    return GcsStore(bucket, prefix, credentials=anonymous, give_up_s=0.05, first_delay_s=0.001)
+    return GcsStore(uri, give_up_s=0.05, first_delay_s=0.001)
 
 
 def test_damage_on_the_way_only_is_no_damage(proxy: Proxy, gs_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ from spot.storage.paths import Commit
 from spot.storage.records import lease
 from spot.storage.records.lease import Lease, LeaseLost
 from spot.trainer.checkpoint.standby import Standby, stand_by
-from spot.trainer.runtime.errors import Stopped
 from tests.machinery.clocks import ManualClock
 from tests.machinery.storage.completed import complete
 from tests.machinery.storage.memory import MemoryStore
@@ -216,15 +215,6 @@ def test_a_damaged_lease_is_claimed_above_every_earlier_token(standby: Standby, 
     assert (mine.holder, mine.token, mine.replaced) == (ME, 8, (REPLACED,))
 
 
-def test_it_withdraws_only_its_own_request(standby: Standby, store: MemoryStore) -> None:
-    standby.look()
-    standby.withdraw()
-    assert now(store) == Lease(token=1, holder=HOLDER)
-    become(store, now(store).requested_by("a3.1"))
-    standby.withdraw()
-    assert now(store).successor == "a3.1"
-
-
 def test_it_waits_until_it_holds_the_lease(standby: Standby, store: MemoryStore, clock: ManualClock) -> None:
     slept: list[float] = []
 
@@ -258,14 +248,3 @@ def test_reads_of_a_store_that_does_not_answer_are_retried(store: MemoryStore, c
     standby = Standby(unavailable, RUN, ME, TIMING, replaces=REPLACED, clock=clock)
     assert stand_by(standby, store) == 1
     assert now(unavailable) == Lease(token=1, holder=ME, replaced=("a1",))
-
-
-def test_a_stop_withdraws_the_request(standby: Standby, store: MemoryStore, clock: ManualClock) -> None:
-    def stopped(_: float) -> None:
-        assert now(store).successor == ME
-        raise Stopped
-
-    clock.on_sleep = stopped
-    with pytest.raises(Stopped):
-        stand_by(standby, MemoryStore())
-    assert now(store).successor is None

@@ -63,7 +63,7 @@ class Lease:
         return replace(self, successor=name, offered=False)
 
     def without_request(self) -> "Lease":
-        """Return the lease without a successor: it withdrew, or did not accept in time."""
+        """Return the lease without a successor: it did not accept in time."""
         return replace(self, successor=None, offered=False)
 
     def offered_to_successor(self) -> "Lease":

@@ -1,22 +1,18 @@
 """Wait as a standby, with the model loaded, until the holder offers the lease or is dead."""
 
 import contextlib
-import threading
 from dataclasses import KW_ONLY, dataclass, field
 
 from spot.core.clock import Clock, SystemClock
-from spot.core.errors import SpotError, TemporarilyUnavailable
+from spot.core.errors import TemporarilyUnavailable
 from spot.storage.base import Damaged, Store
 from spot.storage.records import completion, lease
 from spot.storage.records.lease import Lease, LeaseLost
 from spot.trainer.distributed.group import ALONE, Group
-from spot.trainer.runtime.errors import PeerLost, Stopped
 from spot.trainer.uploader.messages import LeaseTiming
 
 _WAITING, _COMPLETE = -1, 0
 """In place of a fencing token."""
-WITHDRAW_S = 3.0
-"""The longest time to withdraw the request on a stop."""
 
 
 def stand_by(standby: "Standby", outputs: Store, group: Group = ALONE) -> int | None:
@@ -24,19 +20,10 @@ def stand_by(standby: "Standby", outputs: Store, group: Group = ALONE) -> int | 
 
     Raise `LeaseLost` if another standby waits instead.
     """
-    if group.rank:
-        while (token := group.broadcast(None)) == _WAITING:
-            pass
-        return token or None
-    try:
-        while (token := group.broadcast(_look(standby, outputs))) == _WAITING:
+    while (token := group.broadcast(None if group.rank else _look(standby, outputs))) == _WAITING:
+        if not group.rank:
             standby.clock.sleep(standby.timing.poll_s)
-        return token or None
-    except (Stopped, PeerLost):
-        withdrawal = threading.Thread(target=standby.withdraw, daemon=True)
-        withdrawal.start()
-        withdrawal.join(WITHDRAW_S)
-        raise
+    return token or None
 
 
 def _look(standby: "Standby", outputs: Store) -> int:
@@ -91,13 +78,6 @@ class Standby:
             raise LeaseLost(f"{held.successor} waits for the lease of run {self.run} instead of {self.name}")
         self._asked = lease.change(self.store, self.run, found, held.requested_by(self.name))
         return None
-
-    def withdraw(self) -> None:
-        """Withdraw the request, so that the holder does not pause for it. One try only."""
-        with contextlib.suppress(SpotError):
-            found = lease.look(self.store, self.run)
-            if found and found.lease.successor == self.name:
-                lease.change(self.store, self.run, found, found.lease.without_request())
 
     def _is_silent(self, generation: int) -> bool:
         """Return whether the lease stayed unchanged for `dead_s` of local time, under constant observation."""

@@ -81,7 +81,7 @@ class LeaseKeeper:
         return HandOverRequested(successor=self._successor)
 
     def _look_after(self, offer: _Offer, found: Found) -> Declined | None:
-        if found.lease.successor != offer.successor:  # the standby withdrew or was replaced
+        if found.lease.successor != offer.successor:  # another standby waits instead
             return self._declined()
         if self.clock.monotonic() >= offer.until:
             if not lease.change(self.store, self.command.run, found, found.lease.without_request()):
