@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -89,7 +89,6 @@ class Worker:
         self._sending = threading.Lock()
         self._pruning = threading.Lock()
         self._job: _Job | None = None
-        self._known: dict[Commit, Manifest] = {}
         self._lease_keeper: LeaseKeeper | None = None
         self._mirrored: dict[str, int] = {}
 
@@ -155,23 +154,16 @@ class Worker:
         )
         pool = ThreadPoolExecutor(STREAMS, thread_name_prefix="part")
         try:
-            futures = [
-                pool.submit(
-                    self._write_part, job, upload.part(index, order.rank), view[start : min(start + length, size)]
-                )
-                for index, start in enumerate(range(0, size, length))
-            ]
-            wait(futures, return_when=FIRST_EXCEPTION)
-            for future in futures:
-                if future.done():
-                    future.result()
+            starts = range(0, size, length)
+            names = (upload.part(index, order.rank) for index in range(len(starts)))
+            views = (view[start : min(start + length, size)] for start in starts)
+            parts = tuple(pool.map(partial(self._write_part, job), names, views))
         except BaseException:
             job.withdraw()  # stops the remaining streams
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         job.finish_reading()
-        parts = tuple(future.result() for future in futures)
         if order.rank:
             self._store.write(upload.shard(order.rank), codec.encode(Shard(parts=parts)), if_generation=ABSENT)
             return draft
@@ -208,29 +200,25 @@ class Worker:
             parts = self._store.list(paths.data(newest.run))
             listed = manifest.listed(self._store, newest.run)
             counting = manifest.committed_lineage(listed)
-            read = {commit: self._manifest(newest.run, commit) for commit in counting}
-            self._known = {commit: known for commit, known in read.items() if known}
+            known: dict[Commit, Manifest] = {}
+            for commit in counting:
+                with contextlib.suppress(Damaged):  # it must not block the deletion of other checkpoints
+                    known[commit] = manifest.read(self._store, newest.run, commit)
             # Read after the listings: a later holder writes objects that are not listed.
             held = lease.read(self._store, newest.run)
             if held is None or held.holder != lease.process_name(newest.attempt, newest.start):
                 return
-            scores = {commit: known.score for commit, known in self._known.items()}
+            scores = {commit: found.score for commit, found in known.items()}
             for commit in (set(listed) - set(counting)) | set(expired(scores, self._keep)):
                 self._store.delete(paths.manifest(newest.run, commit))
-                self._known.pop(commit, None)
-            kept = {part.name for known in self._known.values() for part in known.parts}
+                known.pop(commit, None)
+            kept = {part.name for found in known.values() for part in found.parts}
             for entry in parts:
                 step = paths.step_of_data(entry.name)
                 if entry.name not in kept and step is not None and step <= newest.step:
                     self._store.delete(entry.name)
         except SpotError as error:
             _log.warning("old checkpoints were not deleted, the next save tries again: %s", error)
-
-    def _manifest(self, run: str, commit: Commit) -> Manifest | None:
-        """Return None for a damaged manifest: it must not block the deletion of other checkpoints."""
-        with contextlib.suppress(Damaged):
-            return self._known.get(commit) or manifest.read(self._store, run, commit)
-        return None
 
     def _mirror(self, order: Mirror) -> None:
         try:
