@@ -250,7 +250,6 @@ class Run:
         return f"{self.spec.root}/models/{self.id}"
 
     def with_attempt(self, attempt: Attempt) -> Self:
-        """Return the run with a new version of one of its attempts."""
         return replace(self, attempts=tuple(attempt if one.id == attempt.id else one for one in self.attempts))
 
     def with_policy(self, **changes: Any) -> Self:
@@ -282,5 +281,4 @@ class Observation:
 
     @property
     def step(self) -> int:
-        """Return the newest durable step."""
         return self.progress.step if self.progress else 0

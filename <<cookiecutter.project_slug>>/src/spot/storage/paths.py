@@ -12,7 +12,6 @@ COMPLETION = "completion.json"
 
 
 def manifests(run: str) -> str:
-    """Return the prefix of the manifests of a run."""
     return f"{run}/manifests/"
 
 
@@ -44,7 +43,6 @@ def commit_of_manifest(name: str) -> Commit | None:
 
 
 def writer(run: str) -> str:
-    """Return the name of the lease of a run."""
     return f"{run}/writer.json"
 
 
@@ -71,16 +69,13 @@ class Upload:
     world: int = 1
 
     def part(self, index: int, rank: int = 0) -> str:
-        """Return the name of a part of a rank."""
         return f"{data(self.run)}{self.step:010d}/{self._save}-r{rank}/part-{index:05d}"
 
     @property
     def shards(self) -> str:
-        """Return the prefix of the records of the ranks."""
         return f"{data(self.run)}{self.step:010d}/{self.token:04d}-{self._save}-shard-"
 
     def shard(self, rank: int) -> str:
-        """Return the name of the record of a rank."""
         return f"{self.shards}{rank:05d}-of-{self.world:05d}.json"
 
     @property
@@ -95,7 +90,6 @@ def step_of_data(name: str) -> int | None:
 
 
 def markers(run: str) -> str:
-    """Return the prefix of the markers of a run."""
     return f"{run}/attempts/"
 
 

@@ -68,7 +68,6 @@ class Champion:
         return self.now.run if self.now else None
 
     def promotion_of(self, run: str) -> Promotion | None:
-        """Return the newest promotion of a run."""
         return next((one for one in self.promotions if one.run == run), None)
 
     def previous(self) -> Promotion | None:

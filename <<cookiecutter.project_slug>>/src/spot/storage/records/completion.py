@@ -34,7 +34,6 @@ class Completion:
 
     @property
     def model(self) -> Mapping[str, Written]:
-        """Return the files of the model, by name in the folder of the run."""
         return {name: one for name, one in self.objects.items() if name.startswith(paths.MODEL_FOLDER)}
 
 

@@ -59,7 +59,6 @@ class Lease:
         return replace(self, replaced=_with(self.replaced, self.attempt)).claimed_by(name, replaces)
 
     def requested_by(self, name: str) -> "Lease":
-        """Return the lease with a new successor."""
         return replace(self, successor=name, offered=False)
 
     def without_request(self) -> "Lease":

@@ -79,7 +79,6 @@ class Ledger:
         return self._read(_open_name(run_id), run_id)
 
     def find(self, run_id: str) -> Record:
-        """Return an open or a closed run."""
         try:
             return self.read(run_id)
         except UnknownRun:

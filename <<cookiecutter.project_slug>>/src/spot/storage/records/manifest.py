@@ -89,12 +89,10 @@ class Manifest:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """Return the parts of all ranks."""
         return tuple(chain.from_iterable(self.shards))
 
     @property
     def size(self) -> int:
-        """Return the bytes of all parts."""
         return sum(part.size for part in self.parts)
 
     @property
@@ -103,7 +101,6 @@ class Manifest:
 
     @property
     def name(self) -> str:
-        """Return the name of the object."""
         return paths.manifest(self.run, self.commit)
 
     def to_json(self) -> bytes:

@@ -77,7 +77,6 @@ class Uploads:
             self._send(Withdraw(save=self.in_flight.save))
 
     def offer_lease(self) -> None:
-        """Offer the lease to the standby that requests it."""
         if self.successor:
             self.offered_to = self.successor
             self._send(OfferLease(successor=self.offered_to))

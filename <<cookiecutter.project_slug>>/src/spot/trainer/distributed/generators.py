@@ -32,7 +32,6 @@ def set_generators(states: dict[str, Any]) -> None:
 
 
 def seed_all(seed: int) -> None:
-    """Seed the global generators."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
