@@ -61,8 +61,7 @@ class Uploads:
         self.successor: str | None = None
         """The standby that requests the lease."""
         self.offered_to: str | None = None
-        self._mirroring = False
-        self._next_mirror: Mirror | None = None
+        self._copies = 0
         self._refused_at: list[float] = []
         self._deaths = 0
         self._keep_lease()
@@ -82,15 +81,14 @@ class Uploads:
             self._send(OfferLease(successor=self.offered_to))
 
     def mirror(self, path: str, directory: str, name: str) -> None:
-        """Copy a log file to the store in the background, after the current copy."""
-        self._next_mirror = Mirror(path=path, directory=directory, name=name)
-        if not self._mirroring:
-            self._mirror()
+        """Copy a log file to the store in the background."""
+        self._copies += 1
+        self._send(Mirror(path=path, directory=directory, name=name))
 
     def settle(self, timeout_s: float) -> None:
-        """Wait for the save and the copy in flight."""
+        """Wait for the save and the copies in flight."""
         end = self._clock.monotonic() + timeout_s
-        while (self.in_flight or self._mirroring) and self._clock.monotonic() < end:
+        while (self.in_flight or self._copies) and self._clock.monotonic() < end:
             self.poll(end - self._clock.monotonic())
 
     def poll(self, timeout_s: float = 0.0) -> None:
@@ -103,12 +101,6 @@ class Uploads:
                 self._handle_message(message)
         except EOFError:
             self._revive()
-
-    def _mirror(self) -> None:
-        order, self._next_mirror = self._next_mirror, None
-        self._mirroring = order is not None
-        if order:
-            self._send(order)
 
     def _handle_message(self, message: messages.Event) -> None:
         flight = self.in_flight
@@ -136,7 +128,7 @@ class Uploads:
                 if mine:
                     self.in_flight = None
             case Mirrored():
-                self._mirror()
+                self._copies -= 1
             case HandOverRequested():
                 self.successor = message.successor
             case Declined():
@@ -179,7 +171,7 @@ class Uploads:
             )
         _log.warning("the uploader died with exit code %d: restarted, durable step: %s", code, self.durable_step)
         self.lost |= self.in_flight is not None
-        self.in_flight, self._mirroring = None, False
+        self.in_flight, self._copies = None, 0
         self._keep_lease()
         if self.offered_to:
             self._send(OfferLease(successor=self.offered_to))

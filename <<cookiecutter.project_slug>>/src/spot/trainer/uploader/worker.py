@@ -90,6 +90,7 @@ class Worker:
         self._pruning = threading.Lock()
         self._job: _Job | None = None
         self._lease_keeper: LeaseKeeper | None = None
+        self._copying = threading.Lock()
         self._mirrored: dict[str, int] = {}
 
     def serve(self) -> None:
@@ -222,10 +223,11 @@ class Worker:
 
     def _mirror(self, order: Mirror) -> None:
         try:
-            data = Path(order.path).read_bytes()
-            generation = self._mirrored.get(order.path, ABSENT)
-            written = open_store(order.directory).write(order.name, data, if_generation=generation)
-            self._mirrored[order.path] = written.generation
+            with self._copying:
+                data = Path(order.path).read_bytes()
+                generation = self._mirrored.get(order.path, ABSENT)
+                written = open_store(order.directory).write(order.name, data, if_generation=generation)
+                self._mirrored[order.path] = written.generation
         except (SpotError, OSError, ValueError) as error:
             _log.warning("%s was not copied: %s", order.name, error)
         self._send(Mirrored(path=order.path))
