@@ -50,16 +50,13 @@ class LocalStore:
 
     def read_into(self, name: str, view: memoryview, *, generation: int) -> None:
         path = self._path(name)
-        with _explained(f"cannot read {path}"), path.open("rb", buffering=0) as file:
+        with _explained(f"cannot read {path}"), path.open("rb") as file:
             found = os.fstat(file.fileno())
             if found.st_mtime_ns != generation:
                 raise base.NotFound(f"{path} is generation {found.st_mtime_ns}, not {generation}")
             if found.st_size != view.nbytes:
                 raise base.Damaged(f"{path} has {found.st_size} bytes, expected {view.nbytes}")
-            filled = 0
-            while filled < view.nbytes and (count := file.readinto(view[filled:])):
-                filled += count
-            if filled != view.nbytes:
+            if (filled := file.readinto(view)) != view.nbytes:
                 raise base.Damaged(f"{path} ended after {filled} of {view.nbytes} bytes")
 
     def list(self, prefix: str) -> list[base.Entry]:

@@ -5,6 +5,7 @@ removed. `content` leaves them out: objects that are written again with the same
 content.
 """
 
+import contextlib
 import hashlib
 import re
 from dataclasses import dataclass
@@ -74,10 +75,8 @@ def find(uri: str, *, give_up_s: float = GIVE_UP_S) -> tuple[Dataset, datetime |
 
 def write(store: Store, dataset: Dataset) -> None:
     """Record a data set below the root of a project. The same objects in the same generations write nothing."""
-    try:
+    with contextlib.suppress(Conflict):
         store.write(dataset.name, codec.encode(dataset), if_generation=ABSENT)
-    except Conflict:
-        return
 
 
 def read(uri: str, *, give_up_s: float = GIVE_UP_S) -> Dataset:

@@ -129,24 +129,19 @@ def claim(store: Store, run: str, name: str, replaces: str | None = None) -> Lea
     while True:
         try:
             found = look(store, run)
-            generation = found.generation if found else ABSENT
         except Damaged as error:
             _log.warning("claiming the lease anew: %s", error)
-            found, generation = None, store.read(paths.writer(run)).generation
-        if found and found.lease.holder == name:  # the reply to this claim was lost
-            return found.lease
-        if found and attempt_of(name) in found.lease.replaced:
-            raise LeaseLost(
-                f"attempt {attempt_of(name)} was replaced: the lease of run {run} is {found.lease.holder}'s"
-            )
-        if found:
-            yield_to_later_start(name, found.lease.holder)
-        lease = (found.lease if found else _before_the_first(store, run)).claimed_by(name, replaces)
-        try:
-            store.write(paths.writer(run), codec.encode(lease), if_generation=generation)
-        except Conflict:
-            continue
-        return lease
+            generation = store.read(paths.writer(run)).generation
+            found = Found(lease=_before_the_first(store, run), generation=generation)
+        held = found.lease if found else _before_the_first(store, run)
+        if held.holder == name:  # the reply to this claim was lost
+            return held
+        if attempt_of(name) in held.replaced:
+            raise LeaseLost(f"attempt {attempt_of(name)} was replaced: the lease of run {run} is {held.holder}'s")
+        yield_to_later_start(name, held.holder)
+        claimed = held.claimed_by(name, replaces)
+        if change(store, run, found, claimed):
+            return claimed
 
 
 def _before_the_first(store: Store, run: str) -> Lease:

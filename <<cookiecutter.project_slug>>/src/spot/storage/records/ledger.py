@@ -5,6 +5,7 @@ An open run is `runs/open/<run>.json`; a reconcile lists these objects only. A c
 the next reconcile repairs a crash between the two.
 """
 
+import contextlib
 import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -79,10 +80,8 @@ class Ledger:
         return self._read(_open_name(run_id), run_id)
 
     def find(self, run_id: str) -> Record:
-        try:
+        with contextlib.suppress(UnknownRun):
             return self.read(run_id)
-        except UnknownRun:
-            pass
         try:
             return self._read(_closed_name(run_id), run_id)
         except UnknownRun as error:

@@ -38,10 +38,9 @@ def claim_start(store: Store, run: str, attempt: str, facts: Mapping[str, object
     while True:
         try:
             _write(store, paths.marker(run, attempt, number, STARTED), facts)
+            return number
         except Conflict:
             number += 1
-        else:
-            return number
 
 
 def write_end(store: Store, run: str, attempt: str, start: int, facts: Mapping[str, object]) -> None:

@@ -67,7 +67,6 @@ def newest_good(
         vanished = False
         listed = [asdict(commit) for commit in manifest.commits(store, run)] if group.rank == 0 else None
         for commit in [Commit(**fields) for fields in group.broadcast(listed)]:
-            reason = ""
             try:
                 with _together(group):
                     found = manifest.read(store, run, commit)
@@ -77,7 +76,7 @@ def newest_good(
                     load(restored)
                 return restored
             except NotFound:
-                pass
+                reason = ""
             except Damaged as error:
                 reason = str(error)
             existed = bool(group.rank == 0 and reason and _quarantine(store, run, commit, reason))
