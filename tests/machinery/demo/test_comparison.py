@@ -13,7 +13,8 @@ from spot.demo.runner import compare
 from spot.storage import paths
 from spot.storage.base import ABSENT, NotFound
 from spot.storage.factory import open_store
-from spot.storage.records import completion
+from spot.storage.records import codec
+from spot.storage.records.completion import Completion
 
 METRICS = {
     "metric": "accuracy",
@@ -31,7 +32,7 @@ def write(root: Path, run: str, *, weights: bytes = b"weights", complete: bool =
         name: models.write(paths.output(run, name), content, if_generation=ABSENT) for name, content in contents.items()
     }
     if complete:
-        record = completion.encode(run, datetime(2026, 11, 28, tzinfo=UTC), {}, written)
+        record = codec.encode(Completion(run=run, time=datetime(2026, 11, 28, tzinfo=UTC), objects=written))
         models.write(paths.output(run, paths.COMPLETION), record, if_generation=ABSENT)
 
 

@@ -21,7 +21,8 @@ from spot.demo.virtual_clock import EPOCH
 from spot.storage import paths
 from spot.storage.base import ABSENT, Store
 from spot.storage.factory import open_store
-from spot.storage.records import completion
+from spot.storage.records import codec, completion
+from spot.storage.records.completion import Completion
 from spot.storage.records.ledger import Ledger
 from spot.supervisor.training_status import BucketStatus
 from tests.machinery import sample_runs
@@ -46,7 +47,7 @@ def rehearsed(emulator_url: str) -> Run:
     }
     assert STORY.seen
     assert STORY.seen.completed_at
-    record = completion.encode(RUN, STORY.seen.completed_at + by, {}, written)
+    record = codec.encode(Completion(run=RUN, time=STORY.seen.completed_at + by, objects=written))
     models.write(paths.output(RUN, paths.COMPLETION), record, if_generation=ABSENT)
     return run
 

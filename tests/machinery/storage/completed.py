@@ -10,8 +10,8 @@ from datetime import datetime
 from spot.core.evaluation import Evaluation
 from spot.storage import paths
 from spot.storage.base import ABSENT, Store
-from spot.storage.records import codec, completion
-from spot.storage.records.manifest import Json
+from spot.storage.records import codec
+from spot.storage.records.completion import Completion
 
 
 def complete(
@@ -30,6 +30,5 @@ def complete(
     if found:
         name = paths.output(run, paths.EVALUATION)
         objects[paths.EVALUATION] = models.write(name, codec.encode(found), if_generation=ABSENT)
-    facts: dict[str, Json] = {"attempt": "a1", "commit": commit, "compute_seconds": 60.0, "tail_seconds": 1.0}
-    record = completion.encode(run, at, facts, objects)
-    models.write(paths.output(run, paths.COMPLETION), record, if_generation=ABSENT)
+    done = Completion(run=run, time=at, objects=objects, commit=commit, compute_seconds=60.0, tail_seconds=1.0)
+    models.write(paths.output(run, paths.COMPLETION), codec.encode(done), if_generation=ABSENT)

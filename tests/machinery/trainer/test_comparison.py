@@ -17,7 +17,7 @@ from spot.core.evaluation import Evaluation
 from spot.storage import paths
 from spot.storage.factory import open_store
 from spot.storage.local import LocalStore
-from spot.storage.records import champion, completion, evaluation
+from spot.storage.records import champion, codec, completion, evaluation
 from spot.trainer import Sample, UsageError
 from spot.trainer.context import Runtime, Start
 from spot.trainer.data.contract import TaskModel
@@ -215,7 +215,7 @@ def of_another_shape(trainer: Trainer) -> str:
     weights = save({name: value[..., :1].contiguous() for name, value in load(found.data).items() if value.dim()})
     again = models.write(paths.output(FIRST, paths.MODEL), weights, if_generation=found.generation)
     name = paths.output(FIRST, paths.COMPLETION)
-    record = completion.encode(FIRST, complete.time, {}, {**complete.objects, paths.MODEL: again})
+    record = codec.encode(replace(complete, objects={**complete.objects, paths.MODEL: again}))
     models.write(name, record, if_generation=models.read(name).generation)
     return pin(trainer)
 

@@ -42,10 +42,6 @@ class ThreadGroup:
         return self.table.world
 
     @property
-    def local_rank(self) -> int:
-        return self.rank % self.local_world
-
-    @property
     def local_world(self) -> int:
         return self.world // self.table.machines
 

@@ -20,6 +20,7 @@ from spot.core.run import Outcome, Run
 from spot.storage import paths
 from spot.storage.base import ABSENT, Damaged, NewerFormat, Store, Written
 from spot.storage.records import codec, completion, lease, manifest, markers
+from spot.storage.records.completion import Completion
 from spot.storage.records.lease import Lease
 from spot.storage.records.ledger import Ledger
 from spot.supervisor.training_status import _progress
@@ -62,7 +63,7 @@ KINDS: dict[str, tuple[str, bytes, Callable[[Store], object]]] = {
     ),
     "completion": (
         paths.output("run", paths.COMPLETION),
-        completion.encode("run", samples.T0, {"attempt": "a1"}, OBJECTS),
+        codec.encode(Completion(run="run", time=samples.T0, objects=OBJECTS)),
         lambda store: completion.read(store, "run"),
     ),
 }

@@ -71,7 +71,7 @@ def completed_by(store: Store, files: Files) -> str:
             sha256=hashlib.sha256(written.data).hexdigest(),
         )
     assert {name: store.read(f"run/model/{name}").data for name in files} == files
-    return str(json.loads(store.read(COMPLETION).data)["attempt"])
+    return str(found.attempt)
 
 
 def test_a_run_without_completion_is_not_complete(store: Store) -> None:

@@ -1,9 +1,8 @@
-"""Read and encode `completion.json`, the record that makes a run complete."""
+"""Read `completion.json`, the record that makes a run complete."""
 
-import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from spot.core import fields
@@ -23,6 +22,8 @@ class Completion:
     time: datetime
     objects: Mapping[str, Written]
     """Every result, by name in the folder of the run: the files of the model, and the metrics."""
+    attempt: fields.Id | None = None
+    """That completed the run."""
     compute_seconds: fields.Quantity = 0.0
     """Time in training and evaluations over all attempts, without lost work."""
     tail_seconds: fields.Quantity = 0.0
@@ -66,10 +67,3 @@ def find(store: Store, run: str) -> Completion | None:
     except Damaged as error:
         _log.warning("%s", error)
         return None
-
-
-def encode(run: str, time: datetime, facts: Mapping[str, Json], objects: Mapping[str, Written]) -> bytes:
-    """Return the record of a run that is complete with these objects."""
-    pinned = {name: asdict(written) for name, written in objects.items()}
-    values = {"format": codec.FORMAT, "run": run, "time": time.isoformat(), **facts, "objects": pinned}
-    return json.dumps(values, indent=1, sort_keys=True).encode()

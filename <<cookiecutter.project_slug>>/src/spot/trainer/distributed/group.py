@@ -50,9 +50,6 @@ class Group(Protocol):
         """Return the number of ranks on all machines."""
 
     @property
-    def local_rank(self) -> int: ...
-
-    @property
     def local_world(self) -> int:
         """Return the number of ranks on this machine."""
 
@@ -85,7 +82,6 @@ class Alone:
 
     rank: int = 0
     world: int = 1
-    local_rank: int = 0
     local_world: int = 1
     node: int = 0
 

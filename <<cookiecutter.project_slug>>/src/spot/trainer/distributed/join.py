@@ -99,7 +99,7 @@ class Ranks:
 
     def __init__(self, place: Place, timing: PeerTiming, store: TCPStore) -> None:
         self.rank, self.world, self.node = place.rank, place.world, place.node
-        self.local_rank, self.local_world = place.local_rank, place.local_world
+        self.local_world = place.local_world
         self._store, self._timing = store, timing
         patient = timedelta(seconds=timing.rendezvous_s)
         # Groups of their own, on the CPU: never behind the work of a GPU, and with timeouts of their own.

@@ -27,14 +27,13 @@ def complete(
     check_lease: Callable[[], None],
 ) -> None:
     """Write the results of a finished training. `ended` is when it ended, by the monotonic clock."""
-    flags, counters, saving = start.flags, state.counters, start.saving
+    flags, counters = start.flags, state.counters
     first = state.metrics[0].name if state.metrics else None
-    shipped = finite(state.shipped)
     metrics: dict[str, Json] = {
         "steps": state.step,
         "total_steps": state.total_steps,
         "metric": first,
-        "shipped": shipped,
+        "shipped": finite(state.shipped),
         "best": {"step": counters.best_step, first: counters.best} if first else {},
         "samples_digest": samples_digest,
         "history": [finite(entry) for entry in counters.history],
@@ -44,10 +43,7 @@ def complete(
     facts: dict[str, Json] = {
         "attempt": flags.attempt,
         "commit": os.environ.get("TRAINER_COMMIT", "unknown"),
-        "start": saving.start if saving else None,
-        "steps": state.step,
         "compute_seconds": round(state.compute_seconds, 3),
-        "metrics": shipped,
         "config": config,
     }
     write_results(
@@ -59,7 +55,7 @@ def complete(
         codec.encode(evaluation) if evaluation else None,
         clock=start.runtime.clock,
         ended=ended,
-        check_lease=check_lease if saving else None,
+        check_lease=check_lease if start.saving else None,
     )
     start.done = True
     if first and first not in state.shipped:

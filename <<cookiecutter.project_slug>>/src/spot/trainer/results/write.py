@@ -14,7 +14,8 @@ from spot.storage import paths
 from spot.storage.base import ABSENT, Conflict, NotFound, Store, Written
 from spot.storage.checksum import crc32c
 from spot.storage.fetch import fetch
-from spot.storage.records import completion
+from spot.storage.records import codec, completion
+from spot.storage.records.completion import Completion
 from spot.storage.records.manifest import Json
 from spot.trainer.runtime.errors import TrainingError
 
@@ -47,8 +48,8 @@ def write_results(
     """Write every file of `folder` as the model, once. Results of an earlier completion may be in use and are kept.
 
     A repetition after a kill at any point gives the same objects. `metrics` and `evaluation` depend on the training
-    alone, `facts` also on this process. `ended` is when training ended, by the monotonic clock. `check_lease` is None
-    without checkpoints.
+    alone, the `facts` of the completion also on this process. `ended` is when training ended, by the monotonic clock.
+    `check_lease` is None without checkpoints.
     """
     if check_lease and completion.find(store, run):
         return
@@ -74,8 +75,8 @@ def write_results(
     reports |= {paths.EVALUATION: evaluation} if evaluation else {}
     for name, data in reports.items():
         objects[name] = _put(store, paths.output(run, name), data, check_lease)
-    timed = {**facts, "tail_seconds": round(clock.monotonic() - ended, 3)}
-    record = completion.encode(run, clock.now(), timed, objects)
+    tail_s = round(clock.monotonic() - ended, 3)
+    record = codec.encode(Completion(run=run, time=clock.now(), objects=objects, tail_seconds=tail_s, **facts))
     name = paths.output(run, paths.COMPLETION)
     if check_lease:
         check_lease()
