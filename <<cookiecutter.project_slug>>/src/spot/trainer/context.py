@@ -51,7 +51,7 @@ class Saving:
 
 @dataclass(slots=True, kw_only=True)
 class Start:
-    """Hold flags, stores and progress of this start of the process."""
+    """Hold flags and stores of this start of the process."""
 
     task: Task
     flags: Flags
@@ -60,13 +60,7 @@ class Start:
     runtime: Runtime = field(default_factory=Runtime)
     group: Group = ALONE
     saving: Saving | None = None
-    step: int | None = None
-    durable_step: int | None = None
     done: bool = False
     """Whether the run is complete."""
     concluded: bool = False
     """Whether the ended marker is written."""
-    began: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.began = self.runtime.clock.monotonic()

@@ -64,10 +64,6 @@ class Engine:
         return self._state
 
     @property
-    def step(self) -> int | None:
-        return self._state.step if self._state else None
-
-    @property
     def saveable(self) -> Saveable:
         return self._frozen or self.state
 

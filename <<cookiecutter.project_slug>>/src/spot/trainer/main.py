@@ -4,7 +4,6 @@ import importlib
 import logging
 import os
 import secrets
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -200,13 +199,7 @@ def _join(start: Start, place: Place) -> None:
 def _announce(flags: Flags, runtime: Runtime, place: Place | None) -> Saving:
     """Start the uploader, and write the started marker, which also proves write permission."""
     store = _open(flags.checkpoint_dir)
-    facts = {
-        "time": runtime.clock.now().isoformat(),
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "nonce": secrets.token_hex(8),
-        "standby": flags.standby,
-    }
+    facts = {"time": runtime.clock.now().isoformat(), "nonce": secrets.token_hex(8)}
     buffer = SharedBuffer()
     uploader = runtime.uploader(store.uri, buffer.fd, flags.keep)
     try:  # last: a signal after the marker finds everything that writes the ended marker
@@ -220,15 +213,7 @@ def _announce(flags: Flags, runtime: Runtime, place: Place | None) -> Saving:
 
 def _write_end(start: Start, saving: Saving, code: int, reason: str) -> None:
     """Write the ended marker. Without it this start counts as killed, so a failure is only logged."""
-    clock = start.runtime.clock
-    facts: dict[str, Json] = {
-        "time": clock.now().isoformat(),
-        "exit_code": int(code),
-        "reason": reason,
-        "step": start.step,
-        "durable_step": start.durable_step,
-        "seconds": round(clock.monotonic() - start.began, 3),
-    }
+    facts = {"time": start.runtime.clock.now().isoformat(), "exit_code": int(code), "reason": reason}
     try:
         markers.write_end(saving.store, start.flags.run, start.flags.attempt, saving.start, facts)
     except SpotError as error:

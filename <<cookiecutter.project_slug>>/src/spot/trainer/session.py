@@ -86,8 +86,6 @@ class Session:
             ended = None
         except BaseException as raised:  # it becomes the exit code
             ended = raised
-        self._start.step = engine.step
-        self._start.durable_step = engine.saver.durable_step or self._start.durable_step
         engine.monitor.close()
         code = conclude(self._start, self._stop, ended)
         if code and self._start.group.world > 1:

@@ -53,7 +53,7 @@ def test_a_stop_of_one_rank_saves_all_and_the_next_start_continues(
     assert newest
     assert newest.step >= 20
     marker = ended(trainer)
-    assert (marker["exit_code"], marker["reason"], marker["durable_step"]) == (143, "stopped", newest.step)
+    assert (marker["exit_code"], marker["reason"]) == (143, "stopped")
     assert markers.count_starts(open_store(f"{trainer.uri}/checkpoints"), "default") == 1, "rank 0 alone announces"
     again = start(trainer, world, *flags)
     complete(again)

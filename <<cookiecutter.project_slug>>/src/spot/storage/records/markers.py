@@ -32,7 +32,10 @@ class _End:
 
 
 def claim_start(store: Store, run: str, attempt: str, facts: Mapping[str, object]) -> int:
-    """Write the next started marker of `attempt`, with `time` in `facts`. Return its number, unique, from 1."""
+    """Write the next started marker of `attempt`, with `time` in `facts`. Return its number, unique, from 1.
+
+    A `nonce` in `facts` tells a repeated request from that of another process.
+    """
     numbers = [number for found, number, event in _parse(store, run) if found == attempt and event == STARTED]
     number = max(numbers, default=0) + 1
     while True:

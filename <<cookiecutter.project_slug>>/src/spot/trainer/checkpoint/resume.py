@@ -56,7 +56,6 @@ def resume(
         # Claim first: commits of the previous holder after this point are fenced off.
         token = start.group.broadcast(None if start.group.rank else _claim(start, saving))
         restored = _restore(start, saving, state, identity)
-    start.durable_step = restored.step if restored else None
     return CheckpointManager(
         uploader=saving.uploader,
         buffer=saving.buffer,
