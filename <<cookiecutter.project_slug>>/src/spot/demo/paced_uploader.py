@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from spot.core.errors import SpotError
 from spot.demo.virtual_clock import VirtualClock
 from spot.storage.factory import open_store
 from spot.trainer.uploader.lease_keeper import LeaseKeeper
@@ -99,9 +98,5 @@ class PacedUploader:
 
     def _look(self, keeper: LeaseKeeper) -> None:
         self._look_at = self._clock.monotonic() + keeper.command.timing.poll_s
-        try:
-            event = keeper.look()
-        except SpotError:
-            event = keeper.overdue()
-        if event:
+        if event := keeper.look():
             self._events.append(event)

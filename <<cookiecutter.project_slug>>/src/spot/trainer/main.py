@@ -160,9 +160,10 @@ def _code_of_rank_0(start: Start, saving: Saving) -> int:
     """Return the exit code in the ended marker, which rank 0 writes before it ends."""
     flags = start.flags
     try:
-        return markers.exit_code(saving.store, flags.run, flags.attempt, saving.start)
-    except SpotError:  # it was killed, or has not ended
-        return Exit.AGAIN
+        code = markers.starts(saving.store, flags.run, flags.attempt).exit_code
+    except SpotError:
+        code = None
+    return Exit.AGAIN if code is None else code  # it was killed, or has not ended
 
 
 def _check_settings(complete: Mapping[str, Json], flags: Flags) -> None:

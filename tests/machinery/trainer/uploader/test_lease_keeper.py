@@ -210,10 +210,10 @@ def test_training_continues_after_the_time_of_an_offer_even_if_the_store_does_no
     offer(keeper, store)
     keeper.look()
     store.away = True
-    assert keeper.overdue() is None
+    assert keeper.look() is None
     pass_time(clock, TIMING.offer_s)
-    assert keeper.overdue() == Declined()
-    assert keeper.overdue() is None
+    assert keeper.look() == Declined()
+    assert keeper.look() is None
     store.away = False
     assert keeper.look() is None
     assert (now(store).offered, now(store).successor) == (False, None)

@@ -51,11 +51,6 @@ def write_end(store: Store, run: str, attempt: str, start: int, facts: Mapping[s
     _write(store, paths.marker(run, attempt, start, ENDED), facts)
 
 
-def exit_code(store: Store, run: str, attempt: str, start: int) -> int:
-    """Return the exit code of a start. Raises `NotFound` if it was killed or is alive, `Damaged`."""
-    return _read(_End, store, paths.marker(run, attempt, start, ENDED)).exit_code
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStarts:
     count: int

@@ -44,12 +44,7 @@ class LeaseKeeper:
         while not isinstance(event, Lost):
             self._woken.wait(self.command.timing.poll_s)
             self._woken.clear()
-            try:
-                event = self.look()
-            except SpotError as error:
-                _log.warning("the lease could not be read or changed: %s", error)
-                event = self.overdue()
-            if event:
+            if event := self.look():
                 send(event)
 
     def offer(self, successor: str) -> None:
@@ -58,13 +53,18 @@ class LeaseKeeper:
         self._woken.set()
 
     def look(self) -> Event | None:
-        """Return the event for the trainer, if any. Raise `SpotError`, and keep the state, if the store fails."""
+        """Return the event for the trainer, if any. Keep the state if the store fails."""
         try:
-            found = lease.look(self.store, self.command.run)
+            return self._react(lease.look(self.store, self.command.run))
         except NewerFormat:  # written by another process, because this version writes none
             return Lost(holder="a newer program")
+        except SpotError as error:
+            _log.warning("the lease could not be read or changed: %s", error)
+            return self._overdue()
+
+    def _react(self, found: Found | None) -> Event | None:
         if found is None:  # deleted, and not claimed since
-            return self.overdue()
+            return self._overdue()
         if found.lease.holder != self.command.name:
             return Lost(holder=found.lease.holder)
         if self._offer:
@@ -91,7 +91,7 @@ class LeaseKeeper:
             lease.change(self.store, self.command.run, found, found.lease.offered_to_successor())
         return None
 
-    def overdue(self) -> Declined | None:
+    def _overdue(self) -> Declined | None:
         """Withdraw an offer after its time, even if the lease cannot be read, so that training continues.
 
         If the standby accepts later, the fencing token invalidates what this trainer commits from then on.
