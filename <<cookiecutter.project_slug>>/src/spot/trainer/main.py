@@ -20,7 +20,7 @@ from spot.trainer.distributed.group import ALONE, Alone
 from spot.trainer.results.write import check_writable
 from spot.trainer.runtime.cluster import Place, read_cluster, read_place
 from spot.trainer.runtime.errors import Completed, Launched, StartAgain, Stopped, UsageError
-from spot.trainer.runtime.flags import Device, Flags, Parallel, ignored, parse, settled
+from spot.trainer.runtime.flags import Device, Flags, Parallel, parse, settled
 from spot.trainer.runtime.launcher import count_gpus, launch
 from spot.trainer.runtime.log import configure
 from spot.trainer.runtime.signals import StopSignal, die_with
@@ -43,8 +43,6 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal,
         loop = importlib.import_module(task.loop or "spot.trainer.loop")
         if not hasattr(loop, "main"):
             raise UsageError(f"{task.loop} has no main(): entry(loop=...) names a module with one")
-        if task.loop and (unused := ignored(start.flags)):
-            _log.warning("a loop of your own does not use --%s", ", --".join(unused))
         loop.main()
     except SystemExit as leaving:
         if not (start and start.concluded and isinstance(leaving.code, int)):  # not from the session
