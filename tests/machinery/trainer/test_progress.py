@@ -29,7 +29,7 @@ def monitor(interval_s: float, clock: Clock, on_metrics: OnMetrics | None = None
     flags = parse(["--log-interval", str(interval_s)], {})
     runtime = Runtime(clock=clock)
     start = Start(task=TASK, flags=flags, outputs=LocalStore("/nowhere"), stop=StopSignal(), runtime=runtime)
-    return Monitor(start, on_metrics, terminal=False)
+    return Monitor(start, on_metrics)
 
 
 def test_there_is_one_line_per_interval_and_one_at_the_end(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """Report metrics: a bar on a terminal, elsewhere one log line per interval; TensorBoard; the user's tracker."""
 
 import logging
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -30,14 +31,14 @@ _log = logging.getLogger(__name__)
 class Monitor:
     """Report the metrics of a start on rank 0, at intervals: reading a tensor makes the GPU wait for Python."""
 
-    def __init__(self, start: Start, on_metrics: OnMetrics | None, *, terminal: bool | None = None) -> None:
+    def __init__(self, start: Start, on_metrics: OnMetrics | None) -> None:
         self._start = start
         self._clock = start.runtime.clock
         self._lead = start.group.rank == 0
         self._on_metrics = on_metrics if self._lead else None
-        self._scalars = Scalars(start.flags.tensorboard_dir if self._lead else None, start.flags.run)
+        self._scalars: SummaryWriter | None = None
         self._loaders: Sequence[Loader] = ()
-        self._bar: Any = _bar() if self._lead and (sys.stdout.isatty() if terminal is None else terminal) else None
+        self._bar: Any = _bar() if self._lead and sys.stdout.isatty() else None
         self._every = BAR_EVERY_S if self._bar else start.flags.log_interval
         self._next_line = self._next_scalars = 0.0
         self._first_sample, self._began = 0, 0.0
@@ -49,17 +50,24 @@ class Monitor:
         self._began = self._next_scalars = self._clock.monotonic()
         self._next_line = self._began + self._every
         self._first_sample = self._samples()
-        self._scalars.begin(state.step, f"{flags.attempt}.{saving.start if saving else 0}")
+        if self._lead and flags.tensorboard_dir:
+            # A resume purges steps that an earlier start logged beyond its checkpoint. Two starts in the same second
+            # need files of different names.
+            suffix = f".{flags.attempt}.{saving.start if saving else 0}"
+            folder = tempfile.mkdtemp(prefix="tensorboard-")
+            self._scalars = SummaryWriter(folder, purge_step=state.step or None, filename_suffix=suffix)
         if self._bar:
             self._bar.start()
             _redirect_log()  # the bar replaces standard output, so that log lines appear above it
-            self._bar.add_task("training", total=state.total_steps, completed=state.step, metric=_newest(state))
+            self._bar.add_task(_newest(state), total=state.total_steps, completed=state.step)
 
     def close(self) -> None:
         if self._bar:
             self._bar.stop()
             _redirect_log()
-        self._scalars.close()
+        if self._scalars:
+            self._scalars.close()
+            shutil.rmtree(self._scalars.logdir)
 
     def stepped(self, state: TrainingState, metrics: Mapping[str, float | Tensor]) -> None:
         """Report the step where an interval is over."""
@@ -91,10 +99,20 @@ class Monitor:
 
     def copy(self, checkpointer: CheckpointManager, *, last: bool = False) -> None:
         """Let the uploader copy the scalars. Report no value after the `last` copy."""
-        self._scalars.copy(checkpointer, last=last)
+        flags = self._start.flags
+        if self._scalars is None or flags.tensorboard_dir is None:
+            return
+        if last:
+            self._scalars.close()  # unlike flush, close waits for the writer's queue
+        else:
+            self._scalars.flush()
+        for path in Path(self._scalars.logdir).iterdir():
+            checkpointer.mirror(str(path), flags.tensorboard_dir, f"{flags.run}/{path.name}")
 
     def _report(self, step: int, values: Mapping[str, float]) -> None:
-        self._scalars.write(step, values)
+        if self._scalars:
+            for name, value in values.items():
+                self._scalars.add_scalar(name, value, step)
         if self._on_metrics:
             try:
                 self._on_metrics(step, values)
@@ -104,7 +122,7 @@ class Monitor:
 
     def _show(self, state: TrainingState, values: Mapping[str, float]) -> None:
         if self._bar:
-            self._bar.update(self._bar.task_ids[0], completed=state.step, metric=_newest(state))
+            self._bar.update(self._bar.task_ids[0], completed=state.step, description=_newest(state))
             return
         rate = state.steps_per_second
         _log.info(
@@ -134,43 +152,6 @@ class Monitor:
         return sum(loader.epoch * loader.size + loader.offset for loader in self._loaders)
 
 
-class Scalars:
-    """Write one event file per start. A resume purges steps that an earlier start logged beyond its checkpoint."""
-
-    def __init__(self, directory: str | None, run: str) -> None:
-        self._directory = directory
-        self._run = run
-        self._writer: SummaryWriter | None = None
-        self._local: tempfile.TemporaryDirectory[str] | None = None
-
-    def begin(self, first_step: int, start: str) -> None:
-        """Open the file. `start` makes its name unique, also for two starts in the same second."""
-        if self._directory:
-            self._local = tempfile.TemporaryDirectory(prefix="tensorboard-")
-            self._writer = SummaryWriter(self._local.name, purge_step=first_step or None, filename_suffix=f".{start}")
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        if self._writer:
-            for name, value in values.items():
-                self._writer.add_scalar(name, value, step)
-
-    def copy(self, checkpointer: CheckpointManager, *, last: bool = False) -> None:
-        """Let the uploader copy the file. Add no event after the `last` copy."""
-        if self._writer is None or self._local is None or self._directory is None:
-            return
-        if last:
-            self._writer.close()  # unlike flush, close waits for the writer's queue
-        else:
-            self._writer.flush()
-        for path in Path(self._local.name).iterdir():
-            checkpointer.mirror(str(path), self._directory, f"{self._run}/{path.name}")
-
-    def close(self) -> None:
-        if self._writer and self._local:
-            self._writer.close()
-            self._local.cleanup()
-
-
 def _listed(values: Mapping[str, float]) -> str:
     return ", ".join(_shown(name, value) for name, value in values.items())
 
@@ -197,15 +178,6 @@ def _redirect_log() -> None:
 
 
 def _bar() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+    from rich.progress import MofNCompleteColumn, Progress
 
-    return Bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[metric]}"),
-        TimeRemainingColumn(),
-        console=Console(),
-    )
+    return Progress(*Progress.get_default_columns(), MofNCompleteColumn())
