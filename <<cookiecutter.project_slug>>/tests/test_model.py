@@ -10,7 +10,7 @@ from torch import Tensor
 from spot.trainer import Data, Sample
 from spot.trainer.checkpoint.serialize import StagingWriter, parse
 from spot.trainer.data.contract import Batch, Samples
-from spot.trainer.metrics import Means, parse_metrics
+from spot.trainer.metrics import means, parse_metrics, per_sample
 from spot.trainer.progress import TOKENS
 from spot.trainer.state import TrainingState
 from spot.trainer.uploader.buffer import SharedBuffer
@@ -60,18 +60,14 @@ def train(state: TrainingState, of: Batch, steps: int) -> list[float]:
     return found
 
 
-def values(state: TrainingState, of: Batch) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return value and weight of each sample. `Means` raises UsageError with what is wrong with them."""
+def values(state: TrainingState, of: Batch) -> dict[str, Tensor]:
+    """Return values and weights of the samples. `per_sample` and `means` raise UsageError with what is wrong."""
     state.modules[0].eval()
     with torch.no_grad():
         returned = TASK_MODEL.evaluation_step(state.modules[0], of)
-    means = Means(state.metrics)
-    means.add(returned)
-    means.results()
-    pairs = {name: found if isinstance(found, tuple) else (found, None) for name, found in returned.items()}
-    return {
-        name: (value, torch.ones_like(value) if weight is None else weight) for name, (value, weight) in pairs.items()
-    }
+    samples = per_sample(returned)
+    means(samples, state.metrics)
+    return samples
 
 
 @pytest.mark.parametrize("name", ["build", "build_optimizer", "training_step", "evaluation_step"])

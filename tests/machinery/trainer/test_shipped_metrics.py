@@ -34,15 +34,15 @@ def evaluated_again(folder: Path, uri: str, batch_size: int = 16) -> float:
 
     shipped = load_exported(folder / "models/default/model")
     texts = data.load(Config(), uri).held_out
-    total, weight = 0.0, 0.0
+    found: list[torch.Tensor] = []
     for start in range(0, len(texts), batch_size):
         visits = range(start, min(start + batch_size, len(texts)))
         batch = data.padded([texts[Sample(seed=0, epoch=0, index=index)] for index in visits])
         with torch.no_grad():
             values, weights = model.evaluation_step(shipped, batch)["perplexity"]
-        total += float((values.double() * weights.double()).sum())
-        weight += float(weights.double().sum())
-    return math.exp(total / weight)
+        found.append(torch.stack([values.double(), weights.double()]))
+    samples, weights = torch.cat(found, dim=1)
+    return math.exp(float((samples * weights).sum()) / float(weights.sum()))
 
 
 def test_a_perplexity_that_improves_is_trained_to_the_end_in_spite_of_patience(zygote: Zygote, tmp_path: Path) -> None:

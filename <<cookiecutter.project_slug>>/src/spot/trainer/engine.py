@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from spot.trainer.data.loader import Loader, check_shared_memory
 from spot.trainer.device import Compute
 from spot.trainer.distributed.ballot import Ballot
 from spot.trainer.distributed.generators import generators, seed_rank, set_generators
-from spot.trainer.metrics import Means, parse_metrics, per_sample
+from spot.trainer.metrics import means, parse_metrics, per_sample
 from spot.trainer.progress import Monitor, OnMetrics
 from spot.trainer.results.compare import HeldOut, ModelStep, Values, evaluation
 from spot.trainer.runtime.errors import StartAgain, Stopped, UsageError
@@ -133,14 +134,9 @@ class Engine:
                 " of the loop, before the first batch of a step"
             )
         started = self._clock.monotonic()
-        means, group = Means(self.metrics, self._start.group), self._start.group
         with _evaluating(state.modules), self._stop.interruptible():
-            for batch in loader:
-                self._ballot.check()
-                with self.compute.autocast():
-                    values = step(batch)
-                means.add(values, self._divided())
-            found: dict[str, float] = group.broadcast(means.results())
+            samples = self._samples(step, loader, self._ballot.check)
+            found: dict[str, float] = self._start.group.broadcast(means(samples, self.metrics))
         improved = state.evaluated(found, self._clock.monotonic() - started)
         self._measure()
         self.monitor.evaluated(state)
@@ -159,15 +155,23 @@ class Engine:
 
     def _measured(self, model: nn.Module, step: ModelStep, loader: Iterable[Any]) -> Values:
         """Return values and weights of each sample, the same in each repetition."""
-        group, rows = self._start.group, dict[str, list[Tensor]]()
         with _evaluating([model]):
-            seed_rank(self._start.flags.seed, 0, group.rank)
-            for batch in loader:
-                with self.compute.autocast():
-                    values = step(model, batch)
-                for name, value, weight in per_sample(values, group, self._divided()):
-                    rows.setdefault(name, []).append(torch.stack([value, weight]).cpu())
-        return {name: torch.cat(found, dim=1).tolist() for name, found in rows.items()}
+            seed_rank(self._start.flags.seed, 0, self._start.group.rank)
+            samples = self._samples(partial(step, model), loader)
+        return {name: found.tolist() for name, found in samples.items()}
+
+    def _samples(
+        self, step: EvaluationStep, loader: Iterable[Any], check: Callable[[], None] = lambda: None
+    ) -> dict[str, Tensor]:
+        """Return values and weights of all samples by name, shape (2, samples). Call `check` before each batch."""
+        batches: dict[str, list[Tensor]] = {}
+        for batch in loader:
+            check()
+            with self.compute.autocast():
+                values = step(batch)
+            for name, found in per_sample(values, self._start.group, self._divided()).items():
+                batches.setdefault(name, []).append(found)
+        return {name: torch.cat(found, dim=1) for name, found in batches.items()}
 
     def _divided(self) -> int | None:
         """Return the samples of the batch that a loader has just divided among the ranks."""

@@ -1,7 +1,7 @@
 """Define the metrics of a task: a weighted mean over samples with a direction, optionally its exponential."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,57 +54,42 @@ def parse_metrics(declared: object) -> tuple[Metric, ...]:
     )
 
 
-def per_sample(
-    values: Mapping[str, Any], group: Group = ALONE, count: int | None = None
-) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Yield name, values and weights of the samples of a batch; a value without weights has weight 1.
+def per_sample(values: Mapping[str, Any], group: Group = ALONE, count: int | None = None) -> dict[str, Tensor]:
+    """Return values and weights of the samples of a batch by name, shape (2, samples). The default weight is 1.
 
     With `count` each rank has an equal part of these samples, and then repetitions. Raise `UsageError`.
     """
     if not isinstance(values, Mapping):
         raise UsageError(f"evaluation_step returned a {type(values).__name__}: return a dict of values per sample")
+    found = {}
     for name, given in values.items():
         value, weight = given if isinstance(given, tuple) else (given, None)
         if not isinstance(value, Tensor) or value.dim() != 1:
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise UsageError(f"evaluation_step returned {name} as {shape}: return one value per sample, shape (B,)")
-        value = value.detach().double()
-        weight = torch.ones_like(value) if weight is None else weight.detach().double()
+        weight = torch.ones_like(value) if weight is None else weight
         if weight.shape != value.shape:
             raise UsageError(
                 f"evaluation_step returned {tuple(value.shape)} values and {tuple(weight.shape)} weights of {name}:"
                 " return one weight per sample"
             )
-        if count is not None:
-            value, weight = group.concat(torch.stack([value, weight]))[:, :count]
-        yield name, value, weight
+        own = torch.stack([value.detach().double(), weight.detach().double()])
+        found[name] = own if count is None else group.concat(own)[:, :count]
+    return found
 
 
-class Means:
-    """Accumulate weighted means over batches, on the device."""
-
-    def __init__(self, metrics: Iterable[Metric], group: Group = ALONE) -> None:
-        self._metrics = {metric.name: metric for metric in metrics}
-        self._group = group
-        self._sums: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def add(self, values: Mapping[str, Any], count: int | None = None) -> None:
-        """Add a batch, see `per_sample`."""
-        for name, value, weight in per_sample(values, self._group, count):
-            # Without this a sample of weight 0 and an infinite value would make the mean NaN.
-            weighted = torch.where(weight == 0, 0.0, value * weight).sum()
-            total, weights = self._sums.get(name, (0.0, 0.0))
-            self._sums[name] = total + weighted, weights + weight.sum()
-
-    def results(self) -> dict[str, float]:
-        """Return the metrics by name. Raise `UsageError` if a declared one is missing."""
-        if missing := [name for name in self._metrics if name not in self._sums]:
-            raise UsageError(
-                f"the evaluation returned no value of {missing[0]!r}, only {', '.join(self._sums) or 'nothing'}: return"
-                " every metric of METRICS for each sample, and evaluate at least one sample"
-            )
-        found = {}
-        for name, (total, weight) in self._sums.items():
-            mean = float(total) / float(weight) if float(weight) else math.nan
-            found[name] = self._metrics[name].of(mean) if name in self._metrics else mean
-        return found
+def means(samples: Mapping[str, Tensor], metrics: Iterable[Metric]) -> dict[str, float]:
+    """Return the weighted means of `per_sample` values by name. Raise `UsageError` if a declared metric is missing."""
+    declared = {metric.name: metric for metric in metrics}
+    if missing := [name for name in declared if name not in samples]:
+        raise UsageError(
+            f"the evaluation returned no value of {missing[0]!r}, only {', '.join(samples) or 'nothing'}: return every"
+            " metric of METRICS for each sample, and evaluate at least one sample"
+        )
+    found = {}
+    for name, (values, weights) in samples.items():
+        # Without this a sample of weight 0 and an infinite value would make the mean NaN.
+        total, weight = float(torch.where(weights == 0, 0.0, values * weights).sum()), float(weights.sum())
+        mean = total / weight if weight else math.nan
+        found[name] = declared[name].of(mean) if name in declared else mean
+    return found

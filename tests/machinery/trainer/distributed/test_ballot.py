@@ -9,7 +9,7 @@ import pytest
 
 from spot.trainer.distributed.ballot import EVERY_S, Ballot
 from spot.trainer.distributed.group import ALONE, NOTHING, Group, Vote
-from spot.trainer.metrics import Means, parse_metrics
+from spot.trainer.metrics import means, parse_metrics, per_sample
 from spot.trainer.runtime.errors import Stopped
 from spot.trainer.runtime.signals import StopSignal
 from tests.machinery.clocks import ManualClock
@@ -103,13 +103,17 @@ def test_an_evaluation_is_the_same_on_any_number_of_ranks(world: int) -> None:
     batches = [torch.tensor([0.1, 0.7, 0.4, 1e9]), torch.tensor([0.3, 5.0, -2.0])]
 
     def evaluate(group: Group) -> dict[str, float]:
-        means = Means(parse_metrics({"loss": "exp min"}), group)
+        found: dict[str, list[torch.Tensor]] = {"loss": [], "plain": []}
         for batch in batches:
             size = -(-len(batch) // group.world)
             own = torch.cat([batch, batch])[group.rank * size : (group.rank + 1) * size]
             weight = (own < 1e6).double()
-            means.add({"loss": (own, weight), "plain": own.abs().sqrt()}, len(batch) if group.world > 1 else None)
-        return means.results()
+            count = len(batch) if group.world > 1 else None
+            for name, samples in per_sample({"loss": (own, weight), "plain": own.abs().sqrt()}, group, count).items():
+                found[name].append(samples)
+        return means(
+            {name: torch.cat(samples, dim=1) for name, samples in found.items()}, parse_metrics({"loss": "exp min"})
+        )
 
     expected = on_ranks(1, evaluate)[0]
     assert on_ranks(world, evaluate) == [expected] * world
