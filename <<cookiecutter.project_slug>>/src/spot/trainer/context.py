@@ -62,5 +62,3 @@ class Start:
     saving: Saving | None = None
     done: bool = False
     """Whether the run is complete."""
-    concluded: bool = False
-    """Whether the ended marker is written."""

@@ -23,7 +23,6 @@ NEEDED = ("METRICS", "build", "build_optimizer", "training_step", "evaluation_st
 def main() -> None:
     """Train the task that `entry` named."""
     start = prepared()
-    assert start
     assert start.task.model
     assert start.task.data
     model, data = (importlib.import_module(name) for name in (start.task.model, start.task.data))

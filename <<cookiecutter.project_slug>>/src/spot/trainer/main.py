@@ -37,31 +37,29 @@ _log = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal, task: Task, runtime: Runtime) -> int:
     """Return the exit code. Report a failure as one line on standard error and in the ended marker."""
-    start = error = None
+    error = None
     try:
         start = prepare(arguments, environ, stop, task, runtime)
         loop = importlib.import_module(task.loop or "spot.trainer.loop")
         if not hasattr(loop, "main"):
             raise UsageError(f"{task.loop} has no main(): entry(loop=...) names a module with one")
         loop.main()
-    except SystemExit as leaving:
-        if not (start and start.concluded and isinstance(leaving.code, int)):  # not from the session
+        if not start.done:
+            raise UsageError(
+                f"{task.loop}.main() trained nothing: use `with Session.from_environment() as session:` in it"
+            )
+    except (Exception, SystemExit, Completed, Launched, Stopped) as raised:
+        if isinstance(raised, SystemExit) and _prepared is None:  # --help
             raise
-        return leaving.code
-    except (Exception, Completed, Launched, Stopped) as raised:
         error = raised
-    if start and start.concluded:
-        return Exit.DONE
-    if error is None and start:
-        error = UsageError(
-            f"{task.loop}.main() trained nothing: use `with Session.from_environment() as session:` in it"
-        )
-    return conclude(start or prepared(), stop, error)
+    return conclude(_prepared, stop, error)
 
 
-def prepared() -> Start | None:
-    """Return the start that a session in this process continues."""
-    return None if _prepared is None or _prepared.concluded else _prepared
+def prepared() -> Start:
+    """Return the start that a session in this process continues. Raise `UsageError` without one."""
+    if _prepared is None:
+        raise UsageError("no training was started: call entry() of spot.trainer in task/__main__.py")
+    return _prepared
 
 
 def prepare(
@@ -72,6 +70,7 @@ def prepare(
     Raise `Completed` if the run is complete, `Launched` if this process started the ranks, or `SpotError`.
     """
     global _prepared  # noqa: PLW0603  # a session is opened in the user's module, and no argument passes through it
+    _prepared = None
     place, cluster = read_place(environ), read_cluster(environ)
     configure(place.rank if place else 0)
     if place:
@@ -107,17 +106,15 @@ def conclude(start: Start | None, stop: StopSignal, error: BaseException | None)
     """Return the exit code of a start that ended with `error`, say why, and write the ended marker."""
     if isinstance(error, Launched):
         return error.code
-    code, reason = (start.group if start else ALONE).settle(error, partial(_outcome, start, stop))
-    if start:
-        start.concluded = True
-        if start.saving:
-            start.saving.uploader.close()
-            if start.group.rank == 0:
-                _write_end(start, start.saving, code, reason)
-            elif start.group.world > 1 and code == Exit.AGAIN:
-                code = _code_of_rank_0(start, start.saving)
-    # Once the ranks have met, rank 0 says it for all. Whom a rank lost is its own to say.
     group = start.group if start else ALONE
+    code, reason = group.settle(error, partial(_outcome, start, stop))
+    if start and start.saving:
+        start.saving.uploader.close()
+        if group.rank == 0:
+            _write_end(start, start.saving, code, reason)
+        elif group.world > 1 and code == Exit.AGAIN:
+            code = _code_of_rank_0(start, start.saving)
+    # Once the ranks have met, rank 0 says it for all. Whom a rank lost is its own to say.
     if reason not in ENDS and (group.rank == 0 or group.world == 1 or reason.startswith(f"rank {group.rank} lost")):
         sys.stdout.flush()
         print(f"trainer: {reason}", file=sys.stderr, flush=True)

@@ -1,35 +1,29 @@
 """Train any loop with durable checkpoints and exact resume: the session around a user's loop."""
 
 import contextlib
-import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from spot.core.errors import SpotError
 from spot.storage.records.manifest import DataObject
 from spot.trainer.checkpoint.folder import Folder
-from spot.trainer.context import Runtime, Start, Task
+from spot.trainer.context import Start
 from spot.trainer.data.contract import Collate, Samples
 from spot.trainer.data.loader import Loader
 from spot.trainer.distributed.generators import seed_all
 from spot.trainer.engine import Engine, EvaluationStep
-from spot.trainer.main import conclude, prepare, prepared
+from spot.trainer.main import prepared
 from spot.trainer.progress import OnMetrics
 from spot.trainer.results.compare import HeldOut, ModelStep, check_slices
 from spot.trainer.results.complete import complete
 from spot.trainer.results.export import load_exported, write_model
-from spot.trainer.runtime.errors import Completed, PeerLost, Stopped, UsageError
-from spot.trainer.runtime.flags import Precision, settled
-from spot.trainer.runtime.signals import StopSignal
-from spot.trainer.start import leave
+from spot.trainer.runtime.errors import PeerLost, UsageError
+from spot.trainer.runtime.flags import settled
 from spot.trainer.state import Stateful
 
 
@@ -39,8 +33,8 @@ class Session:
     `metrics` gives each metric its direction, see `METRICS` of a task; the first decides which weights are best.
     `on_metrics` is called with a step and its metrics whenever they are logged.
 
-    Leaving the block normally completes the run. A stop, a failure, or a run that is complete already ends the
-    process by `SystemExit` with the exit code of the trainer.
+    Leaving the block normally completes the run. A stop, a failure, or a run that is complete already leaves it by an
+    exception that becomes the exit code of the process.
     """
 
     def __init__(
@@ -53,6 +47,15 @@ class Session:
         self._start = start
         self._stop = start.stop
         self._engine = Engine(start, metrics or {}, on_metrics)
+        self.config: Any = start.flags.config
+        """The `Config` of task/config.py with the values of this run."""
+        self.data = start.flags.data
+        """The URI of the data."""
+        self.batch_size = start.flags.batch_size
+        """The samples of an optimizer step: `--batch-size`."""
+        self.device = self._engine.compute.device
+        self.precision = self._engine.compute.precision
+        """The precision of `autocast`, never `AUTO`."""
 
     @classmethod
     def from_environment(
@@ -61,61 +64,19 @@ class Session:
         metrics: Mapping[str, str] | None = None,
         on_metrics: OnMetrics | None = None,
     ) -> Self:
-        """Return the session of this process: the start that `entry` prepared, or one from flags and environment.
-
-        Exit with one line if a flag, data or a permission must be changed.
-        """
-        if start := prepared():
-            return cls(start, metrics=metrics, on_metrics=on_metrics)
-        stop = StopSignal()
-        stop.install()
-        try:
-            start = prepare(sys.argv[1:], os.environ, stop, Task(), Runtime())
-            return cls(start, metrics=metrics, on_metrics=on_metrics)
-        except (SpotError, Completed, Stopped) as error:
-            raise SystemExit(conclude(prepared(), stop, error)) from None
+        """Return the session of the start that `entry` prepared from flags and environment."""
+        return cls(prepared(), metrics=metrics, on_metrics=on_metrics)
 
     def __enter__(self) -> Self:
         seed_all(self._start.flags.seed)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        engine, ended = self._engine, error
+        engine = self._engine
         try:
             engine.leave(error, self._complete)
-            ended = None
-        except BaseException as raised:  # it becomes the exit code
-            ended = raised
-        engine.monitor.close()
-        code = conclude(self._start, self._stop, ended)
-        if code and self._start.group.world > 1:
-            leave(code)
-        if code or isinstance(ended, Completed):
-            raise SystemExit(code) from ended
-
-    @property
-    def config(self) -> Any:
-        """Return the `Config` of task/config.py with the values of this run."""
-        return self._start.flags.config
-
-    @property
-    def data(self) -> str:
-        """Return the URI of the data."""
-        return self._start.flags.data
-
-    @property
-    def precision(self) -> Precision:
-        """Return the precision of `autocast`, never `AUTO`."""
-        return self._engine.compute.precision
-
-    @property
-    def batch_size(self) -> int:
-        """Return the samples of an optimizer step: `--batch-size`."""
-        return self._start.flags.batch_size
-
-    @property
-    def device(self) -> torch.device:
-        return self._engine.compute.device
+        finally:
+            engine.monitor.close()
 
     @property
     def steps(self) -> int:

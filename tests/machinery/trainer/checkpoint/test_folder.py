@@ -18,6 +18,7 @@ from spot.storage.records import completion, manifest
 from spot.trainer import main
 from spot.trainer.checkpoint.folder import Folder, Frozen
 from spot.trainer.context import Runtime, Task
+from spot.trainer.runtime.errors import Stopped
 from spot.trainer.runtime.signals import StopSignal
 from spot.trainer.session import Session
 
@@ -71,9 +72,9 @@ class Start:
         try:
             with self.session:
                 loop()
-        except SystemExit as left:
-            return int(left.code or 0)
-        return 0
+        except (Exception, Stopped) as error:
+            return main.conclude(self.session._start, self.stop, error)
+        return main.conclude(self.session._start, self.stop, None)
 
     def settle(self) -> None:
         """Wait until what was saved is durable."""
