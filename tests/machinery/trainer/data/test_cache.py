@@ -8,7 +8,6 @@ import pickle
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from io import FileIO
 from itertools import accumulate, islice
 from pathlib import Path
 
@@ -100,10 +99,9 @@ def test_an_object_overwritten_since_the_listing_is_refused(make: Make, shards: 
         made.path(0)
 
 
-@pytest.mark.parametrize("content", [b"torn", bytes(SHARD)])
-def test_a_torn_or_foreign_file_is_fetched_again(make: Make, content: bytes) -> None:
+def test_a_torn_file_is_fetched_again(make: Make) -> None:
     used = make()
-    used.path(1).write_bytes(content)
+    used.path(1).write_bytes(b"torn")
     assert np.fromfile(make().path(1), dtype=np.int32)[0] == ITEMS
 
 
@@ -210,10 +208,10 @@ def test_each_of_forty_shards_is_fetched_once_an_epoch_through_a_smaller_cache(
     log = tmp_path / "fetched"
     fetch = ObjectCache._fetch
 
-    def counted(self: ObjectCache, index: int, lock: FileIO) -> None:
+    def counted(self: ObjectCache, index: int, path: Path) -> None:
         with log.open("a") as file:
             file.write(f"{index}\n")
-        fetch(self, index, lock)
+        fetch(self, index, path)
 
     monkeypatch.setattr(cache.ObjectCache, "_fetch", counted)
     objects = ObjectCache(f"{gs_uri}/", tmp_path / "cache", limit_bytes=2 * WINDOW * SHARD)

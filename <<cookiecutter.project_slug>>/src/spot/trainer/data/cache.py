@@ -5,7 +5,6 @@ import fcntl
 import os
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -46,19 +45,16 @@ class ObjectCache:
             return self._in_place(index)
         if self._owner != os.getpid():  # forked: the locks are the parent's
             self._owner, self._open = os.getpid(), OrderedDict()
-        if index in self._open:
-            self._open.move_to_end(index)
-            return self._file(index)
-        while len(self._open) >= WINDOW:
-            self._open.popitem(last=False)[1].close()
-        lock = self._locked(index, "used", fcntl.LOCK_SH)
-        if not self._valid(index, lock):
-            with self._locked(index, "fetched", fcntl.LOCK_EX):
-                if not self._valid(index, lock):  # another process has fetched it meanwhile
-                    self._fetch(index, lock)
-        os.utime(lock.fileno())
-        self._open[index] = lock
-        return self._file(index)
+        path = self._directory / f"{index:06d}-{Path(self.names[index]).name}"
+        if index not in self._open:
+            while len(self._open) >= WINDOW:
+                self._open.popitem(last=False)[1].close()
+            try:
+                self._open[index] = self._locked(index, path)
+            except OSError as error:
+                raise UsageError(f"cannot keep data in {self._directory}: {os.strerror(error.errno or 0)}") from error
+        self._open.move_to_end(index)
+        return path
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_owner": 0, "_open": OrderedDict()}
@@ -72,65 +68,49 @@ class ObjectCache:
                 return path
         raise changed(one)
 
-    def _file(self, index: int) -> Path:
-        return self._directory / f"{index:06d}-{Path(self.names[index]).name}"
-
-    def _locked(self, index: int, purpose: str, kind: int) -> FileIO:
-        """Return a locked file: "used" is shared by the processes that use an object, "fetched" is for one."""
-        with self._explained():
+    def _locked(self, index: int, path: Path) -> FileIO:
+        """Return the open file of an object. Its lock keeps other processes from removing it."""
+        while True:
+            with contextlib.suppress(FileNotFoundError):
+                file = FileIO(path)
+                fcntl.flock(file, fcntl.LOCK_SH)
+                found = os.fstat(file.fileno())
+                if found.st_size != self.sizes[index]:  # torn
+                    path.unlink(missing_ok=True)
+                elif found.st_nlink:  # not removed meanwhile
+                    os.utime(file.fileno())
+                    return file
             self._directory.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._directory / f"{index:06d}.{purpose}", os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(descriptor, kind)
-        return FileIO(descriptor, "r+")
+            with (self._directory / f"{index:06d}.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not path.exists():  # no other process has fetched it
+                    self._fetch(index, path)
 
-    def _valid(self, index: int, lock: FileIO) -> bool:
-        """Return whether the lock file names this file as verified."""
-        return os.pread(lock.fileno(), 100, 0) == _identity(self._file(index)) != b""
-
-    def _fetch(self, index: int, lock: FileIO) -> None:
-        one, path = self._objects[index], self._file(index)
-        lock.truncate(0)
-        path.unlink(missing_ok=True)
+    def _fetch(self, index: int, path: Path) -> None:
+        one, temporary = self._objects[index], path.with_name(f"{index:06d}.part")
         self._make_room(one.size)
-        temporary = path.with_name(f"{path.name}.part")
         try:
-            with self._explained(), temporary.open("w+b") as file:
+            with temporary.open("w+b") as file:
                 check(one, fetch(open_store(self._folder), self.names[index], one.size, one.generation, file))
             temporary.replace(path)
         except NotFound as error:
             raise changed(one) from error
         finally:
             temporary.unlink(missing_ok=True)
-        os.pwrite(lock.fileno(), _identity(path), 0)
 
     def _make_room(self, size: int) -> None:
         if self._limit is None:
             return
-        sizes = {}
+        files = []
         for path in self._directory.glob("*-*"):
             with contextlib.suppress(FileNotFoundError):  # another process makes room too
-                sizes[path] = path.stat().st_size
-        locks = {path: self._directory / f"{path.name[:6]}.used" for path in sizes}
-        excess = sum(sizes.values()) + size - self._limit
-        for path in sorted(sizes, key=lambda path: locks[path].stat().st_mtime_ns):
+                found = path.stat()
+                files.append((found.st_mtime_ns, found.st_size, path))
+        excess = sum(own for _, own, _ in files) + size - self._limit
+        for _, own, path in sorted(files):
             if excess <= 0:
                 return
-            with locks[path].open("r+b") as lock, contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while a process uses the file
+            with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while a process uses the file
                 path.unlink(missing_ok=True)
-                excess -= sizes[path]
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise UsageError(f"cannot keep data in {self._directory}: {os.strerror(error.errno or 0)}") from error
-
-
-def _identity(path: Path) -> bytes:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return b""
-    return f"{found.st_size} {found.st_mtime_ns} {found.st_ino}".encode()
+                excess -= own
