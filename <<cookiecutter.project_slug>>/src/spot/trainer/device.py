@@ -37,8 +37,11 @@ class Compute:
         """
         if flags.device is Device.CUDA and not torch.cuda.is_available():
             if driver := driver_version():  # another machine may have a newer one
+                cuda = torch.version.cuda or "none"
+                needed = {"12": "R525 or newer", "13": "R580 or newer"}.get(cuda[:2], "a build with CUDA")
                 raise StartAgain(
-                    f"PyTorch {torch.__version__} cannot use the GPU with the NVIDIA driver {driver}: {needs_driver()}"
+                    f"PyTorch {torch.__version__} cannot use the GPU with the NVIDIA driver {driver}: its CUDA {cuda}"
+                    f" needs {needed}; docs/image.md has the builds"
                 )
             raise UsageError("--device cuda: PyTorch finds no GPU on this machine; use --device auto or cpu")
         on_gpu = flags.device is not Device.CPU and torch.cuda.is_available()
@@ -69,12 +72,6 @@ def driver_version() -> str | None:
     except OSError:
         return None
     return found[0] if found else "of an unknown version"
-
-
-def needs_driver() -> str:
-    cuda = torch.version.cuda or "none"
-    needed = {"12": "R525 or newer", "13": "R580 or newer"}.get(cuda.partition(".")[0], "a build with CUDA")
-    return f"its CUDA {cuda} needs {needed}; docs/image.md has the builds"
 
 
 class Gpu(PageLock, Protocol):

@@ -153,12 +153,10 @@ class Monitor:
 
 
 def _listed(values: Mapping[str, float]) -> str:
-    return ", ".join(_shown(name, value) for name, value in values.items())
-
-
-def _shown(name: str, value: float) -> str:
-    rate = name.removesuffix("_per_second")
-    return f"{name} {value:.4g}" if rate == name else f"{value:.3g} {rate}/s"
+    rates = {name: name.removesuffix("_per_second") for name in values if name.endswith("_per_second")}
+    return ", ".join(
+        f"{value:.3g} {rates[name]}/s" if name in rates else f"{name} {value:.4g}" for name, value in values.items()
+    )
 
 
 def _newest(state: TrainingState) -> str:

@@ -163,7 +163,7 @@ class TrainingState:
         return {
             "step": self.step,
             "total_steps": self.total_steps,
-            "epoch": next((found.epoch for found in self.tracked.values() if isinstance(found, _HasEpoch)), 0),
+            "epoch": max((getattr(found, "epoch", 0) for found in self.tracked.values()), default=0),
             "steps_per_second": self.steps_per_second,
             "compute_seconds": self.compute_seconds,
             "evaluation_seconds": self.evaluation_seconds,
@@ -280,12 +280,6 @@ class TrainingState:
         return next(
             (parameter.device for module in self.modules for parameter in module.parameters()), torch.device("cpu")
         )
-
-
-@runtime_checkable
-class _HasEpoch(Protocol):
-    @property
-    def epoch(self) -> int: ...
 
 
 def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:

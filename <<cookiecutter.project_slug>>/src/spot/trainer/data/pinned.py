@@ -24,7 +24,13 @@ def read_pinned(uri: str) -> tuple[bytes, DataObject]:
     `spot submit` pins the generation of the object, and only that generation is read.
     """
     if not uri.startswith("gs://"):
-        return _read_file(uri)
+        try:
+            store, name = open_object(uri)
+            data = store.read(name).data
+        except (NotFound, PermissionDenied, ValueError) as error:
+            raise UsageError(f"--data {uri}: {error}") from error
+        # A local file's generation is its modification time, which does not identify its content.
+        return data, DataObject(uri=uri, size=len(data), crc32c=crc32c(data), generation=0)
     found = pinned(uri)
     if len(found.objects) > 1:
         raise UsageError(f"--data {found.uri}: it names {len(found.objects)} objects, expected one")
@@ -53,15 +59,3 @@ def check(one: DataObject, checksum: int) -> None:
     """Raise `TemporarilyUnavailable` if an object arrived with another checksum than it has in the bucket."""
     if checksum != one.crc32c:
         raise TemporarilyUnavailable(f"{one.uri} arrived with CRC32C {checksum}, not {one.crc32c}")
-
-
-def _read_file(path: str) -> tuple[bytes, DataObject]:
-    try:
-        store, name = open_object(path)
-        data = store.read(name).data
-    except NotFound as error:
-        raise UsageError(f"--data {path}: it does not exist") from error
-    except (PermissionDenied, ValueError) as error:
-        raise UsageError(f"--data {path}: {error}") from error
-    # A local file's generation is its modification time, which does not identify its content.
-    return data, DataObject(uri=path, size=len(data), crc32c=crc32c(data), generation=0)

@@ -207,7 +207,7 @@ def _parser(environ: Mapping[str, str], own: Sequence[typed.Key]) -> _Parser:
         epilog="Exit codes: 0 complete, 143 saved on SIGTERM (130 on Ctrl-C), 1 error, 2 flag, data or permission to"
         " change, 75 start again.",
     )
-    group = parser
+    group: Any = parser
     for one in _FLAGS:
         if one.name in GROUPS:
             group = parser.add_argument_group(GROUPS[one.name])
