@@ -37,7 +37,7 @@ def ended(folder: Path) -> dict[str, object]:
     return facts
 
 
-def run(folder: Path, fault: Exception, monkeypatch: pytest.MonkeyPatch, *, stopped: bool) -> int:
+def run(folder: Path, fault: BaseException, monkeypatch: pytest.MonkeyPatch, *, stopped: bool) -> int:
     stop = StopSignal()
 
     def fails(*_: object) -> NoReturn:
@@ -84,6 +84,23 @@ def test_a_complete_run_refuses_other_settings_and_ends_at_once_with_its_own(
     assert main([*where, "--max-steps", "2"], {}, StopSignal(), TASK, Runtime()) == 0
     assert main([*where, "--max-steps", "3"], {}, StopSignal(), TASK, Runtime()) == 2
     assert "run default is complete with --max-steps 2: to train with --max-steps 3" in capsys.readouterr().err
+
+
+def test_a_loop_that_leaves_by_sys_exit_has_completed_its_run_or_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(tmp_path / "failed", SystemExit(0), monkeypatch, stopped=False) == 1
+
+    def exits() -> NoReturn:
+        trained()
+        raise SystemExit(3)
+
+    trained = loop.main
+    monkeypatch.undo()
+    monkeypatch.setattr(loop, "main", exits)
+    monkeypatch.setattr("spot.trainer.main.configure", lambda _rank: None)
+    where = ["--output-dir", str(tmp_path / "models"), "--checkpoint-dir", str(tmp_path / "checkpoints")]
+    assert main([*where, "--max-steps", "2"], {}, StopSignal(), TASK, Runtime()) == 0
 
 
 @pytest.mark.parametrize("stopped", [False, True])

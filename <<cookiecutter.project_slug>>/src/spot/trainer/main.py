@@ -138,9 +138,10 @@ def _cause(start: Start | None, stop: StopSignal, error: BaseException | None) -
             if start:
                 _log.info("run %s is complete: %s/%s", start.flags.run, start.outputs.uri, start.flags.run)
             return Exit.DONE, COMPLETED
+        case Stopped() | SystemExit() if start and start.done:
+            return Exit.DONE, COMPLETED
         case Stopped():
-            done = start is not None and start.done
-            return (Exit.DONE, COMPLETED) if done else (stop.exit_code, STOPPED)
+            return stop.exit_code, STOPPED
         case NotFound() | Conflict() | Damaged():  # the bucket's content is wrong, not the flags
             code = Exit.FAILED
         case SpotError():
