@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 from spot.core import fields
@@ -83,17 +84,15 @@ def main(arguments: Sequence[str]) -> int:
         signalled.set()
 
     signal.signal(signal.SIGTERM, note)
-    store, number = open_store(options.report, give_up_s=GIVE_UP_S), 0
-    first = report = ProbeReport.here(_gpu() if options.action == "gpu" else "")
+    store, numbers = open_store(options.report, give_up_s=GIVE_UP_S), count(1)
+    first = ProbeReport.here(_gpu() if options.action == "gpu" else "")
 
-    def write() -> None:
-        nonlocal number
-        number += 1
+    def write(report: ProbeReport) -> None:
         with suppress(SpotError):  # the exit code answers the question as well
-            store.write(f"{report.start}-{number:04d}.json", codec.encode(report), if_generation=ABSENT)
+            store.write(f"{report.start}-{next(numbers):04d}.json", codec.encode(report), if_generation=ABSENT)
 
-    write()
-    print(f"spot probe {report.start} {options.action}", flush=True)
+    write(first)
+    print(f"spot probe {first.start} {options.action}", flush=True)
     blocks = list[bytes]()
     while options.action == "memory":
         blocks.append(b"x" * BLOCK)
@@ -101,8 +100,7 @@ def main(arguments: Sequence[str]) -> int:
         signalled.wait(HOLD_S)
         while received and time.monotonic() < received[0][1] + HOLD_S:
             elapsed = time.monotonic() - received[0][1]
-            report = replace(first, at=datetime.now(UTC), signal=received[0][0], since_signal=elapsed)
-            write()
+            write(replace(first, at=datetime.now(UTC), signal=received[0][0], since_signal=elapsed))
             if options.code is not None:
                 break
             time.sleep(TICK_S)

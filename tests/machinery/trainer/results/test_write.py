@@ -109,7 +109,7 @@ def test_an_empty_export_is_refused(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_file_name_that_no_object_can_have_is_refused_by_name(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"'run/model/a\\nb' is not an object name"):
+    with pytest.raises(ValueError, match=r"'run/model/a\\nb' is not an object name"):
         write(store, {"a\nb": b"x"}, tmp_path)
 
 

@@ -65,12 +65,7 @@ def write_results(
             if check_lease:
                 check_lease()
             store.delete(entry.name)
-    objects = {}
-    for name, path in files.items():
-        try:
-            objects[name] = _put(store, paths.output(run, name), _mapped(path), check_lease)
-        except ValueError as error:
-            raise TrainingError(f"a file of the model cannot be stored: {error}") from error
+    objects = {name: _put(store, paths.output(run, name), _mapped(path), check_lease) for name, path in files.items()}
     reports = {paths.METRICS: json.dumps(metrics, indent=1, sort_keys=True).encode()}
     reports |= {paths.EVALUATION: evaluation} if evaluation else {}
     for name, data in reports.items():
