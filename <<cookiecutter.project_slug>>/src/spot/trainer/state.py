@@ -119,11 +119,11 @@ class TrainingState:
         for name, value in metrics.items():
             if name == TOKENS:
                 continue
-            summand = value.detach() if isinstance(value, Tensor) else value
             if name not in self._sums:
-                device = value.device if isinstance(value, Tensor) else None
-                self._sums[name] = torch.zeros((), dtype=torch.float64, device=device)
-            self._sums[name].add_(summand)
+                self._sums[name] = torch.zeros((), dtype=torch.float64)
+            if isinstance(value, Tensor):
+                self._sums[name] = self._sums[name].to(value.device)
+            self._sums[name].add_(value.detach() if isinstance(value, Tensor) else value)
         self._summed += 1
 
     def evaluated(self, values: Mapping[str, float], seconds: float) -> bool:
@@ -265,7 +265,7 @@ class TrainingState:
         self.counters = Counters(**session["counters"])
         ranks = range(world) if resized else [self._group.rank]
         self._sums = {
-            name: torch.stack([tensors[f"rank{rank}.session.sums.{name}"] for rank in ranks]).mean(0).to(self._device)
+            name: torch.stack([tensors[f"rank{rank}.session.sums.{name}"] for rank in ranks]).mean(0)
             for name in {**session["sums"]}
         }
         self._summed = session["summed"]
@@ -274,12 +274,6 @@ class TrainingState:
             self.counters.reseeded_at.append(self.step)
         else:
             set_generators(parts["generators"])
-
-    @property
-    def _device(self) -> torch.device:
-        return next(
-            (parameter.device for module in self.modules for parameter in module.parameters()), torch.device("cpu")
-        )
 
 
 def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
