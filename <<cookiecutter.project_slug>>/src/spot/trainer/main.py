@@ -50,7 +50,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stop: StopSignal,
             )
     except (Exception, SystemExit, Completed, Launched, Stopped) as raised:
         if isinstance(raised, SystemExit) and _prepared is None:  # --help
-            raise
+            return Exit.DONE
         error = raised
     return conclude(_prepared, stop, error)
 

@@ -1,5 +1,6 @@
 """Start the trainer process: take over the signals before any slow import."""
 
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -32,18 +33,8 @@ def entry(
     from spot.trainer.main import main
 
     task = Task(config=config, model=model, data=data, loop=loop)
-    try:
-        code = main(sys.argv[1:], os.environ, stop, task, _runtime or Runtime())
-    except SystemExit as usage:  # --help
-        code = int(usage.code or 0)
-    leave(code)
-
-
-def leave(code: int) -> NoReturn:
-    """End the process at once: threads may still be in a request, or wait for another rank."""
-    import logging
-
+    code = main(sys.argv[1:], os.environ, stop, task, _runtime or Runtime())
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    os._exit(code)  # at once: threads may still be in a request, or wait for another rank
