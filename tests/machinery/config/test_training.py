@@ -44,7 +44,7 @@ def test_a_flag_is_refused_exactly_if_the_trainer_refuses_it(name: str, word: st
         ("seed", -1, "-1: "),
         ("grace", 0, "0: not a number above 0"),
         ("log-interval", float("nan"), "nan: a number that is finite"),
-        ("enable-checkpointing", "False", "'False': neither true nor false"),
+        ("enable-checkpointing", "False", "'False': not true or false"),
         ("precision", "half", "'half': not one of auto, full, bf16, fp16"),
         ("checkpoint-interval", "10m", "'10m': not a number above 0, nor auto"),
         ("data", "table.csv", "'table.csv': gs://BUCKET/OBJECT, gs://BUCKET/PREFIX/, or \"sample\" for the data"),

@@ -22,8 +22,7 @@ from spot.promotion import settle
 from spot.promotion.rule import recorded
 from spot.storage.factory import open_store
 from spot.storage.records.codec import encode
-from spot.trainer.runtime.flags import explained
-from spot.trainer.runtime.values import whole
+from spot.trainer.runtime.values import explained, whole
 
 STEPS = 500
 FIRST, BROKEN = f"{RUN}-first", f"{RUN}-broken"

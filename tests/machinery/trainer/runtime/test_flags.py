@@ -102,7 +102,7 @@ def test_the_articles_flags_are_understood() -> None:
         (["--resume", "maybe"], ["--resume", "'maybe'", "auto, never"]),
         (["--precision", "8"], ["--precision", "'8'", "auto, full, bf16, fp16"]),
         (["--standby", "A 1"], ["--standby", "'A 1'", "a-z"]),
-        (["--enable-checkpointing", "yes"], ["--enable-checkpointing", "'yes'", "true nor false"]),
+        (["--enable-checkpointing", "yes"], ["--enable-checkpointing", "'yes'", "true or false"]),
         (["--checkpoint-interval", "0"], ["--checkpoint-interval", "'0'"]),
         (["--checkpoint-interval", "often"], ["--checkpoint-interval", "'often'", "auto"]),
         (["--run", "Mine!"], ["--run", "'Mine!'", "a-z"]),

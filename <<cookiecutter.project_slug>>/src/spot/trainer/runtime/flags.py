@@ -13,7 +13,7 @@ from spot.core import typed
 from spot.core.fields import shown
 from spot.trainer.runtime.errors import UsageError
 from spot.trainer.runtime.signals import DEFAULT_GRACE_S
-from spot.trainer.runtime.values import identifier, location, number, one_of, positive, truth, whole, word_or
+from spot.trainer.runtime.values import explained, identifier, location, number, one_of, positive, truth, whole, word_or
 
 EPOCH = "epoch"
 
@@ -64,18 +64,6 @@ VARIABLES: Final = {
 
 _non_negative = number("a number of at least 0", lambda value: 0 <= value < math.inf)
 _decay = number("a number from 0 to below 1", lambda value: 0 <= value < 1)
-
-
-def explained(read: Callable[[str], object]) -> Callable[[str], object]:
-    """Return `read` with messages that argparse shows."""
-
-    def shown_read(text: str) -> object:
-        try:
-            return read(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return shown_read
 
 
 def _flag(read: Callable[[str], object], default: str | None, metavar: str, text: str) -> Any:

@@ -1,54 +1,59 @@
 """Read the values of the trainer's flags. Each reader raises `ValueError` with what is allowed."""
 
+import argparse
+import contextlib
 import math
+import re
 from collections.abc import Callable
 from enum import StrEnum
 from typing import TypeVar
 
-from spot.core.fields import ID
+from spot.core.fields import ID, ID_ALLOWED
 
 _E = TypeVar("_E", bound=StrEnum)
 _T = TypeVar("_T")
 
 
-def one_of(kind: type[_E]) -> Callable[[str], _E]:
-    """Return a reader of the members of `kind`."""
+def explained(read: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Return `read` with messages that argparse shows."""
 
-    def read(text: str) -> _E:
-        if text not in set(kind):
-            raise ValueError(f"{text!r} is not one of {', '.join(kind)}")
-        return kind(text)
+    def shown_read(text: str) -> _T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return shown_read
+
+
+def reader(allowed: str, parse: Callable[[str], _T | None]) -> Callable[[str], _T]:
+    """Return a reader of the texts that `parse` returns a value for: not None, and no `ValueError`."""
+
+    def read(text: str) -> _T:
+        with contextlib.suppress(ValueError):
+            if (value := parse(text)) is not None:
+                return value
+        raise ValueError(f"{text!r} is not {allowed}")
 
     return read
+
+
+def one_of(kind: type[_E]) -> Callable[[str], _E]:
+    return reader(f"one of {', '.join(kind)}", kind)
 
 
 def whole(least: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers."""
+    """Return a reader of whole numbers from `least` to below 2**31."""
 
-    def read(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or len(text) > 10 or not least <= int(text) < 2**31:
-            raise ValueError(f"{text!r} is not a whole number of at least {least}")
-        return int(text)
+    def parse(text: str) -> int | None:
+        return int(text) if re.fullmatch("[0-9]{1,10}", text) and least <= int(text) < 2**31 else None
 
-    return read
+    return reader(f"a whole number of at least {least}", parse)
 
 
 def number(allowed: str, accepts: Callable[[float], bool]) -> Callable[[str], float]:
     """Return a reader of the numbers that `accepts` accepts."""
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not accepts(value):
-            raise ValueError(f"{text!r} is not {allowed}")
-        return value
-
-    return read
-
-
-positive = number("a number above 0", lambda value: 0 < value < math.inf)
+    return reader(allowed, lambda text: value if accepts(value := float(text)) else None)
 
 
 def word_or(word: str, read: Callable[[str], _T]) -> Callable[[str], _T | None]:
@@ -63,19 +68,7 @@ def word_or(word: str, read: Callable[[str], _T]) -> Callable[[str], _T | None]:
     return read_either
 
 
-def truth(text: str) -> bool:
-    if text not in {"true", "false"}:
-        raise ValueError(f"{text!r} is neither true nor false")
-    return text == "true"
-
-
-def identifier(text: str) -> str:
-    if not ID.fullmatch(text):
-        raise ValueError(f"{text!r} is not 1 to 63 of a-z, 0-9, _ and -, starting with a-z or 0-9")
-    return text
-
-
-def location(text: str) -> str:
-    if not text or not text.isprintable():
-        raise ValueError(f"{text!r} is neither a gs:// URI nor a local path")
-    return text
+positive = number("a number above 0", lambda value: 0 < value < math.inf)
+truth = reader("true or false", {"true": True, "false": False}.get)
+identifier = reader(ID_ALLOWED, lambda text: text if ID.fullmatch(text) else None)
+location = reader("a gs:// URI or a local path", lambda text: text if text and text.isprintable() else None)
