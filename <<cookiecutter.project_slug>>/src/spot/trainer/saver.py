@@ -14,7 +14,7 @@ from spot.trainer.context import Start
 from spot.trainer.device import Compute
 from spot.trainer.distributed.group import NOTHING, Vote
 from spot.trainer.progress import Monitor
-from spot.trainer.runtime.errors import Completed, StartAgain
+from spot.trainer.runtime.errors import StartAgain
 from spot.trainer.state import TrainingState
 
 LAST_SAVE_S = 600.0
@@ -56,9 +56,6 @@ class Saver:
         """Load the newest checkpoint. Raise `Completed` if the run was completed while this standby waited."""
         if self._start.saving:
             self._manager = resume(self._start, self._start.saving, state, compute, tuple(objects))
-            if self._manager is None:
-                self._start.done = True
-                raise Completed
 
     def save(self, state: Saveable, wishes: Vote, *, finished: bool, took_s: float = 0.0) -> None:
         """Hand over to a standby or save, as all ranks do. `took_s`: what the snapshot has cost so far."""

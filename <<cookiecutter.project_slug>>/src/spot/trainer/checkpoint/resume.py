@@ -24,7 +24,7 @@ from spot.trainer.checkpoint.standby import Standby, stand_by
 from spot.trainer.context import Saving, Start
 from spot.trainer.device import Compute
 from spot.trainer.distributed.generators import seed_rank
-from spot.trainer.runtime.errors import StartAgain, UsageError
+from spot.trainer.runtime.errors import Completed, StartAgain, UsageError
 from spot.trainer.runtime.flags import Resume, settled
 from spot.trainer.state import TrainingState
 from spot.trainer.uploader.messages import KeepLease
@@ -34,10 +34,10 @@ _log = logging.getLogger(__name__)
 
 def resume(
     start: Start, saving: Saving, state: TrainingState, compute: Compute, objects: tuple[DataObject, ...]
-) -> CheckpointManager | None:
-    """Claim the lease and restore the newest good checkpoint, if any. Raise `LeaseLost`.
+) -> CheckpointManager:
+    """Claim the lease and restore the newest good checkpoint, if any.
 
-    Return None if another attempt completed the run while this standby waited.
+    Raise `LeaseLost`, or `Completed` if another attempt completed the run while this standby waited.
     """
     flags, store, runtime = start.flags, saving.store, start.runtime
     identity = Identity(
@@ -50,8 +50,6 @@ def resume(
     if flags.standby:
         standby = Standby(store, flags.run, saving.name, runtime.timing, replaces=flags.standby, clock=runtime.clock)
         token, restored = _take_over(start, saving, state, identity, standby)
-        if token is None:
-            return None
     else:
         # Claim first: commits of the previous holder after this point are fenced off.
         token = start.group.broadcast(None if start.group.rank else _claim(start, saving))
@@ -82,15 +80,15 @@ def _claim(start: Start, saving: Saving) -> int:
 
 def _take_over(
     start: Start, saving: Saving, state: TrainingState, identity: Identity, standby: Standby
-) -> tuple[int | None, Manifest | None]:
+) -> tuple[int, Manifest | None]:
     """Restore, wait for the lease as a standby, and restore what was committed meanwhile."""
     run, store, group = identity.run, saving.store, start.group
     restored = _restore(start, saving, state, identity)
     _log.info("step %d: standby, waiting for the lease", state.step)
     token = stand_by(standby, start.outputs, group)
     if token is None:
-        _log.info("run %s is complete: %s/%s", run, start.outputs.uri, run)
-        return None, None
+        start.done = True
+        raise Completed
     _look_after_lease(start, saving)
     _log.info("step %d: hand-over complete, lease acquired", state.step)
     newest = None if group.rank else next(iter(manifest.commits(store, run)), None)
