@@ -120,11 +120,10 @@ class Session:
         each iteration is one pass in the order of the samples. `batch_size` replaces `--batch-size`.
         """
         flags = self._start.flags
-        size = flags.batch_size if batch_size is None else batch_size
         loader = Loader(
             samples,
-            batch_size=size,
-            micro=size // flags.accumulate if batch_size is None else size,
+            batch_size=batch_size or flags.batch_size,
+            micro=batch_size or flags.batch_size // flags.accumulate,
             seed=flags.seed,
             workers=self._engine.compute.workers,
             device=self.device,

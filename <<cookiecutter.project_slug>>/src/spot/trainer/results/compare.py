@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeVar
 
 from torch import nn
@@ -147,11 +148,11 @@ def _measurement(
     metric: Metric, name: str | None, ours: Sequence[tuple[float, float]], theirs: Sequence[tuple[float, float]]
 ) -> Measurement:
     challenger, other, paired = _weighed(ours), _weighed(theirs), None
-    score = metric.of(_mean(challenger)) if challenger else math.nan
+    score = metric.of(fmean(challenger)) if challenger else math.nan
     if challenger and other:
         paired = Paired(
-            challenger=_mean(challenger),
-            champion=_mean(other),
+            challenger=fmean(challenger),
+            champion=fmean(other),
             squares=math.fsum((one - two) ** 2 for one, two in zip(challenger, other, strict=True)),
             spread=max(*challenger, *other) - min(*challenger, *other),
         )
@@ -173,7 +174,3 @@ def _weighed(pairs: Sequence[tuple[float, float]]) -> list[float]:
     scale = len(pairs) / total
     found = [value * (weight * scale) if weight else 0.0 for value, weight in pairs]
     return found if all(abs(one) <= LARGEST for one in found) else []
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)  # exact, whatever the order
