@@ -80,11 +80,11 @@ def prepare(
         flags = parse(arguments, environ, config)
         stop.grace_s = flags.grace
         ranks = flags.ranks or (count_gpus() if flags.device is not Device.CPU else 0) or 1
-        several = place is not None or ranks > 1 or (cluster is not None and cluster.nodes > 1)
+        several = ranks > 1 or place is not None or cluster is not None
         if several and flags.parallel is Parallel.NONE:
             raise UsageError("--parallel none trains on one rank, and there are more: use --ranks 1, ddp or fsdp")
     if several and place is None and "RANK" not in environ:
-        raise Launched(launch(ranks, cluster if cluster and cluster.nodes > 1 else None, stop, runtime.clock))
+        raise Launched(launch(ranks, cluster, stop, runtime.clock))
     with stop.interruptible():
         outputs, alone = _open(flags.output_dir), Alone(rank=place.rank) if place else ALONE
         _prepared = start = Start(task=task, flags=flags, outputs=outputs, stop=stop, runtime=runtime, group=alone)

@@ -24,7 +24,7 @@ def spec(hosts: list[str], node: int, **more: Any) -> dict[str, str]:
     return {"CLUSTER_SPEC": json.dumps({"cluster": pools, "environment": "cloud", "task": task, "job": "{}"})}
 
 
-@given(st.integers(1, 20), st.data())
+@given(st.integers(2, 20), st.data())
 def test_every_machine_has_its_own_number_and_knows_machine_0(count: int, data: st.DataObject) -> None:
     hosts = [f"cmle-training-{number}:{data.draw(st.integers(1, 65535))}" for number in range(count)]
     found = [read_cluster(spec(hosts, node)) for node in range(count)]
@@ -40,6 +40,10 @@ def test_a_reduction_server_is_no_machine_that_trains() -> None:
 def test_there_is_no_cluster_without_the_variable() -> None:
     assert read_cluster({}) is None
     assert read_cluster({"CLUSTER_SPEC": ""}) is None
+
+
+def test_a_single_machine_is_no_cluster() -> None:
+    assert read_cluster(spec(["a:2222"], 0)) is None
 
 
 JSON = st.recursive(

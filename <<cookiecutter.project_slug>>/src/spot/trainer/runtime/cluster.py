@@ -42,7 +42,7 @@ class Place:
 
 
 def read_cluster(environ: Mapping[str, str]) -> Cluster | None:
-    """Return the machines in `CLUSTER_SPEC` of Vertex AI; None without it. Raise `UsageError`."""
+    """Return the machines in `CLUSTER_SPEC` of Vertex AI; None for a single machine. Raise `UsageError`."""
     text = environ.get("CLUSTER_SPEC")
     if not text:
         return None
@@ -59,7 +59,7 @@ def read_cluster(environ: Mapping[str, str]) -> Cluster | None:
             f"CLUSTER_SPEC is {shown(text)}: expected the hosts of {' and '.join(POOLS)}, and a task there ({error})"
         ) from None
     node = index + (len(pools[POOLS[0]]) if kind == POOLS[1] else 0)
-    return Cluster(node=node, nodes=len(hosts), host=host, port=int(port))
+    return Cluster(node=node, nodes=len(hosts), host=host, port=int(port)) if len(hosts) > 1 else None
 
 
 def read_place(environ: Mapping[str, str]) -> Place | None:
