@@ -141,6 +141,9 @@ def test_the_standby_continues_at_exactly_the_step_of_the_holder(pair: Pair, und
     assert handed_over, line
     marker = json.loads(pair.checkpoints.read(paths.marker(RUN, HOLDER, 1, "ended")).data)
     assert (marker["exit_code"], marker["reason"]) == (75, line.removeprefix("trainer: "))
+    newest = manifest.newest(pair.checkpoints, RUN)
+    assert newest
+    assert newest.step == int(handed_over[1])
     # Vertex AI may restart the holder's container: it cannot claim the lease again.
     assert frozen.wait(60)
     restarted = pair.trainer.start(*FLAGS, "--attempt", HOLDER)

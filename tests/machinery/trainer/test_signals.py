@@ -64,7 +64,7 @@ def test_in_training_the_last_finished_step_is_durable(trainer: Trainer, undistu
     newest = trainer.newest()
     assert newest is not None
     assert newest.step >= last_step(process) >= 40
-    assert ended(trainer)["exit_code"] == 143
+    assert (ended(trainer)["exit_code"], ended(trainer)["reason"]) == (143, "stopped")
     assert trainer.start().wait() == 0
     assert trainer.result() == undisturbed
 
