@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from spot.core.history import Condition
 from spot.core.run import Run
 from spot.demo.environment import ROOT, Environment, Options, set_up
-from spot.demo.runner import Event, Result, Snapshot, new_run, run_rehearsal
+from spot.demo.runner import Event, Result, new_run, run_rehearsal
 from spot.demo.scenario import Controls
 from spot.emulators.faults import Method
 from spot.storage.factory import open_store
@@ -19,18 +19,6 @@ from tests.machinery.fixture_task import PACKAGE
 
 Play = Callable[[Environment, Controls], Iterator[None]]
 OPTIONS = Options(training=("--epochs", "100", "--max-steps", "150"), task=PACKAGE)
-
-
-@dataclass(slots=True)
-class Recorder:
-    """Keep what happened."""
-
-    events: list[Event] = field(default_factory=list)
-
-    def event(self, event: Event) -> None:
-        self.events.append(event)
-
-    def show(self, snapshot: Snapshot) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +34,18 @@ def rehearse(
     options: Options = OPTIONS, play: Play | None = None, change: Callable[[Run], Run] = lambda run: run
 ) -> Rehearsed:
     """Rehearse a run, changed before its submit. `play` replaces the scenario."""
-    recorder = Recorder()
+    events = list[Event]()
     with set_up(options) as environment:
         run = change(new_run(environment))
         script = partial(play, environment) if play else None
-        result = run_rehearsal(environment, recorder, script, run)
+        result = run_rehearsal(environment, events.append, script, run)
         check_lineage(run.id)
         created = tuple(
             call.request.labels["attempt"]
             for call in environment.server.calls
             if call.method is Method.CREATE and call.request
         )
-    return Rehearsed(result=result, events=tuple(recorder.events), created=created)
+    return Rehearsed(result=result, events=tuple(events), created=created)
 
 
 def check_lineage(run: str) -> None:
@@ -76,6 +64,6 @@ def assert_succeeded(rehearsed: Rehearsed) -> Run:
     assert result.comparison is not None, said
     assert result.comparison.identical, said
     assert result.succeeded, (result.account.to_spare, said)
-    assert Condition.RECONCILE_INTERVAL not in {alarm.condition for alarm in result.snapshot.run.alarms}
+    assert Condition.RECONCILE_INTERVAL not in {alarm.condition for alarm in result.run.alarms}
     assert len(set(rehearsed.created)) == len(rehearsed.created), rehearsed.created
-    return result.snapshot.run
+    return result.run

@@ -21,7 +21,7 @@ from spot.storage.factory import open_store
 from spot.storage.records import reconciles
 from spot.storage.records.reconciles import Home, Reconciles
 from tests.machinery.demo.homes import Homes, Passes
-from tests.machinery.demo.rehearsals import OPTIONS, Recorder
+from tests.machinery.demo.rehearsals import OPTIONS
 
 pytestmark = pytest.mark.rehearsals
 MINUTES = 60 * 40
@@ -61,8 +61,8 @@ def preempted(controls: Controls, at: Sequence[timedelta]) -> Iterator[None]:
 def rehearsed(passes: Passes, allowed: timedelta, at: Sequence[timedelta]) -> Ended:
     with set_up(OPTIONS) as environment:
         run = new_run(environment).with_policy(reconcile_interval=allowed)
-        result = run_rehearsal(Homes.of(environment, passes), Recorder(), partial(preempted, at=at), run)
-        return Ended(run=result.snapshot.run, account=result.account, seen=reconciles.read(open_store(ROOT)))
+        result = run_rehearsal(Homes.of(environment, passes), lambda _: None, partial(preempted, at=at), run)
+        return Ended(run=result.run, account=result.account, seen=reconciles.read(open_store(ROOT)))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -11,8 +12,8 @@ from rich.console import Console, RenderableType
 
 from spot.accounting.cost import account
 from spot.core.run import Outcome, Provisioning, Run, RunState
-from spot.demo.runner import Comparison, Event, Result, Snapshot
-from spot.demo.view import Timeline, attempts, ending, since
+from spot.demo.runner import Comparison, Event, Result
+from spot.demo.view import attempts, ending, print_event, since
 from spot.demo.virtual_clock import EPOCH
 from tests.machinery.samples import attempt, ended, run, seen
 
@@ -54,20 +55,19 @@ RUN = run(
     ended_at=at(9),
 )
 END = at(hours=9)
-SNAPSHOT = Snapshot(now=at(hours=9), run=RUN, reached={"a1": 75, "a2": 600}, total_steps=600)
+REACHED = {"a1": 75, "a2": 600}
 EVENT = Event(at=at(hours=1, minutes=5), text="supervisor: submit spot in us-central1", detail="slack 5.8 h > 1.4 h")
 
 
 def result(
-    snapshot: Snapshot = SNAPSHOT, comparison: Comparison | None = SAME, *, completed_at: datetime = END
+    run: Run = RUN,
+    comparison: Comparison | None = SAME,
+    *,
+    reached: Mapping[str, int] = REACHED,
+    completed_at: datetime = END,
 ) -> Result:
     observation = seen(10, completed_at=completed_at, at=completed_at, attempt="a2")
-    return Result(snapshot=snapshot, account=account(snapshot.run, observation, snapshot.now), comparison=comparison)
-
-
-def of(changed: Run, **changes: object) -> Result:
-    """Return the result of another run."""
-    return result(replace(SNAPSHOT, run=changed, **changes))  # type: ignore[arg-type]
+    return Result(account=account(run, observation, completed_at), reached=reached, comparison=comparison)
 
 
 def shown(what: RenderableType, width: int = 140) -> str:
@@ -86,19 +86,19 @@ def test_steps_that_were_made_and_not_saved_are_lost() -> None:
 
 
 def test_steps_that_were_saved_and_not_told_of_count_as_made() -> None:
-    assert "0-60" in shown(attempts(result(replace(SNAPSHOT, reached={"a1": 50, "a2": 600}))))
+    assert "0-60" in shown(attempts(result(reached={"a1": 50, "a2": 600})))
 
 
 def test_an_attempt_that_never_ran_made_no_steps() -> None:
     waiting = run(attempt(intended_at=at()), submitted_at=EPOCH, deadline=at(hours=24))
-    assert "0-" not in shown(attempts(of(waiting, reached={})))
+    assert "0-" not in shown(attempts(result(waiting, reached={})))
 
 
 def test_at_80_columns_nothing_is_cut_and_every_attempt_is_one_line() -> None:
     on_demand = replace(LAST, id="a11", provisioning=Provisioning.ON_DEMAND, outcome=Outcome.OUT_OF_MEMORY)
     longest = replace(RUN, attempts=(KILLED, on_demand))
 
-    text = shown(ending(of(longest, reached={"a1": 75, "a11": 600})), width=80)
+    text = shown(ending(result(longest, reached={"a1": 75, "a11": 600})), width=80)
 
     assert "\N{HORIZONTAL ELLIPSIS}" not in text
     lines = [" ".join(line.split()) for line in text.splitlines()]
@@ -118,8 +118,7 @@ def test_the_end_is_cost_deadline_and_weights_in_a_line_each() -> None:
 def test_the_end_hides_neither_lateness_nor_a_difference_nor_a_higher_cost() -> None:
     dear = {"us-central1": {Provisioning.SPOT: 2.0, Provisioning.ON_DEMAND: 1.0}}
     spec = replace(RUN.spec, policy=replace(RUN.spec.policy, usd_per_hour=dear))
-    late = replace(SNAPSHOT, run=replace(RUN, spec=spec), now=at(hours=25))
-    found = result(late, replace(SAME, same_weights=False), completed_at=at(hours=25))
+    found = result(replace(RUN, spec=spec), replace(SAME, same_weights=False), completed_at=at(hours=25))
     cost, deadline, weights = shown(ending(found)).splitlines()[-3:]
     assert cost.endswith(" MORE")
     assert deadline == "deadline  60 min LATE"
@@ -129,7 +128,7 @@ def test_the_end_hides_neither_lateness_nor_a_difference_nor_a_higher_cost() -> 
 
 def test_a_run_without_a_price_has_no_cost() -> None:
     spec = replace(RUN.spec, policy=replace(RUN.spec.policy, usd_per_hour={}))
-    assert "cost: no price is known" in shown(ending(of(replace(RUN, spec=spec))))
+    assert "cost: no price is known" in shown(ending(result(replace(RUN, spec=spec))))
 
 
 @pytest.mark.parametrize(
@@ -141,16 +140,15 @@ def test_only_a_run_with_the_same_model_succeeds(comparison: Comparison | None) 
 
 
 def test_a_run_that_failed_is_said_to_have_failed() -> None:
-    failed = replace(SNAPSHOT, run=replace(RUN, state=RunState.FAILED))
+    failed = replace(RUN, state=RunState.FAILED)
     assert f"run {RUN.id} ended: failed" in shown(ending(result(failed, None)))
 
 
-def test_elsewhere_than_on_a_terminal_each_event_is_one_line_without_its_reason() -> None:
+def test_each_event_is_one_line_without_its_reason() -> None:
     out = io.StringIO()
-    with Timeline(Console(file=out, width=60)) as timeline:
-        timeline.event(EVENT)
-        timeline.show(SNAPSHOT)
-        timeline.event(Event(at=at(hours=10), text="x" * 200))
+    console = Console(file=out, width=60)
+    print_event(console, EVENT)
+    print_event(console, Event(at=at(hours=10), text="x" * 200))
     first, second = out.getvalue().splitlines()
     assert first == "   +1:05  supervisor: submit spot in us-central1"
     assert second.startswith("  +10:00  xxx")
@@ -159,18 +157,8 @@ def test_elsewhere_than_on_a_terminal_each_event_is_one_line_without_its_reason(
 
 def test_verbose_adds_the_whole_reason() -> None:
     out = io.StringIO()
-    with Timeline(Console(file=out, width=60), verbose=True) as timeline:
-        timeline.event(EVENT)
+    print_event(Console(file=out, width=60), EVENT, verbose=True)
     assert "us-central1: slack 5.8 h > 1.4 h" in out.getvalue().replace("\n", "")
-
-
-def test_a_terminal_shows_work_and_time_in_place() -> None:
-    out = io.StringIO()
-    with Timeline(Console(file=out, force_terminal=True, width=140)) as timeline:
-        timeline.event(EVENT)
-        timeline.show(SNAPSHOT)
-    assert "+9:00" in out.getvalue()
-    assert "step 600 of 600, due in 15.0 h" in out.getvalue()
 
 
 def test_time_is_counted_from_the_submit() -> None:

@@ -4,6 +4,7 @@ import argparse
 import json
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -16,8 +17,8 @@ from spot.core.errors import Exit, SpotError
 from spot.core.run import Run
 from spot.demo import keep
 from spot.demo.environment import ROOT, Environment, Options, set_up
-from spot.demo.runner import RUN, Result, new_run, play, run_rehearsal
-from spot.demo.view import WIDTH, Timeline, ending
+from spot.demo.runner import RUN, Rehearsal, Result, Watch, new_run, run_rehearsal
+from spot.demo.view import WIDTH, ending, print_event
 from spot.promotion import settle
 from spot.promotion.rule import recorded
 from spot.storage.factory import open_store
@@ -55,13 +56,14 @@ def main(arguments: list[str] | None = None) -> int:
             gate=settings.gate if given.promotion else None,
         )
         gate: list[tuple[str, str]] = []
-        with Timeline(console, verbose=given.verbose) as timeline, set_up(options) as environment:
+        watch = partial(print_event, console, verbose=given.verbose)
+        with set_up(options) as environment:
             if given.promotion:
-                gate.append(judged(environment, timeline, FIRST))
-            result = run_rehearsal(environment, timeline)
+                gate.append(judged(environment, watch, FIRST))
+            result = run_rehearsal(environment, watch)
             if given.promotion:
-                broken = judged(environment, timeline, BROKEN, *STUCK)
-                gate += [verdict(result.snapshot.run), broken, taken_back(environment)]
+                broken = judged(environment, watch, BROKEN, *STUCK)
+                gate += [verdict(result.run), broken, taken_back(environment)]
             if given.keep:
                 keep.keep(given.keep, given.machines)
         if given.html:
@@ -93,12 +95,12 @@ def training_flags(settings: Settings, steps: int, data: Path | None) -> tuple[s
     return (*settings.arguments(), "--max-steps", str(fewest), *(("--data", str(data)) if data else ()))
 
 
-def judged(environment: Environment, timeline: Timeline, run_id: str, *flags: str) -> tuple[str, str]:
+def judged(environment: Environment, watch: Watch, run_id: str, *flags: str) -> tuple[str, str]:
     """Train a worse model without interruption, and return what the gate decides about it."""
     training = environment.options.training
     steps = int(dict(zip(training[::2], training[1::2], strict=True))["--max-steps"]) // SHARE
     new = new_run(environment, run_id, "--max-steps", str(max(steps, 1)), *flags)
-    return verdict(play(environment, timeline, lambda _: iter(()), new).run)
+    return verdict(Rehearsal(environment, watch, lambda _: iter(()), new).play())
 
 
 def verdict(run: Run) -> tuple[str, str]:
@@ -117,8 +119,8 @@ def taken_back(environment: Environment) -> tuple[str, str]:
 def _values(result: Result) -> dict[str, object]:
     comparison, account = result.comparison, result.account
     return {
-        "run": json.loads(encode(result.snapshot.run)),
-        "reached": dict(result.snapshot.reached),
+        "run": json.loads(encode(result.run)),
+        "reached": dict(result.reached),
         "usd": account.usd,
         "usd_on_demand": account.on_demand and account.on_demand.usd,
         "seconds_to_spare": account.to_spare and account.to_spare.total_seconds(),

@@ -2,11 +2,10 @@
 
 import json
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
 
 from spot.accounting.cost import Account, account
 from spot.config.load import parse
@@ -47,28 +46,18 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """Hold the state of the run at a moment."""
-
-    now: datetime
-    run: Run
-    reached: Mapping[str, int]
-    """The last step of each attempt that trained."""
-    total_steps: int = 0
-
-    @property
-    def step(self) -> int:
-        return max(self.reached.values(), default=0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """Hold the end of a rehearsal."""
 
-    snapshot: Snapshot
     account: Account
+    reached: Mapping[str, int]
+    """The last step of each attempt that trained."""
     comparison: Comparison | None
     """None if the run did not succeed."""
+
+    @property
+    def run(self) -> Run:
+        return self.account.run
 
     @property
     def succeeded(self) -> bool:
@@ -87,65 +76,54 @@ class Event:
     detail: str = ""
 
 
-class Watcher(Protocol):
-    """Receive what happens in a rehearsal."""
-
-    def event(self, event: Event) -> None: ...
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Receive the state of the run, many times a second."""
+Watch = Callable[[Event], None]
+"""Receives what happens in a rehearsal."""
 
 
 def run_rehearsal(
-    environment: Environment, watcher: Watcher, script: Script | None = None, run: Run | None = None
+    environment: Environment, watch: Watch, script: Script | None = None, run: Run | None = None
 ) -> Result:
     """Submit the run, by default that of the scenario, and reconcile it to its end. Raise `RehearsalError`."""
     seed = environment.options.seed
     script = script or (scenario if seed is None else partial(random_scenario, seed=seed))
-    snapshot = play(environment, watcher, script, run or new_run(environment))
-    run, now = snapshot.run, snapshot.now
+    rehearsal = Rehearsal(environment, watch, script, run or new_run(environment))
+    run = rehearsal.play()
     succeeded = run.state is RunState.SUCCEEDED
     if succeeded:
         environment.wait_for_baseline()
     return Result(
-        snapshot=snapshot,
-        account=account(run, BucketStatus(ROOT).observe(run), now),
+        account=account(run, BucketStatus(ROOT).observe(run), environment.director.now()),
+        reached=rehearsal.reached,
         comparison=compare(ROOT, BASELINE, run.id) if succeeded else None,
     )
 
 
-def play(environment: Environment, watcher: Watcher, script: Script, run: Run) -> Snapshot:
-    """Submit a run, and let time pass until it has ended."""
-    environment.launcher.trainers.clear()
-    return _Rehearsal(environment, watcher, script, run).play()
+class Rehearsal:
+    """Submit a run, and take it to its end."""
 
-
-class _Rehearsal:
-    def __init__(self, environment: Environment, watcher: Watcher, script: Script, run: Run) -> None:
-        self._environment, self._watcher = environment, watcher
+    def __init__(self, environment: Environment, watch: Watch, script: Script, run: Run) -> None:
+        environment.launcher.trainers.clear()
+        self.reached: dict[str, int] = {}
+        self._environment, self._watch = environment, watch
         self._director, self._jobs = environment.director, environment.server.jobs
         self._ledger = Ledger(open_store(ROOT))
         self._run = self._ledger.create(run).run
         due = hours(run.spec.deadline - run.submitted_at)
         self._log(f"submitted: {hours(WORK)} of training, due in {due}; time is virtual")
         self._running: dict[str, Participant] = {}
-        self._reached: dict[str, int] = {}
-        self._total_steps = 0
         self._script = iter(()) if environment.options.trace else script(self._controls())
         next(self._script, None)
         self._supervisor = environment.start_supervisor(run.id)
         self._reconciled, self._killed = -1, ""
 
-    def play(self) -> Snapshot:
-        """Let time pass until the run has ended."""
-        while True:
-            self._settle()
-            snapshot = self._snapshot()
-            self._watcher.show(snapshot)
-            if self._run.state is not RunState.OPEN:
-                return snapshot
+    def play(self) -> Run:
+        """Let time pass until the run has ended, and return its record."""
+        self._settle()
+        while self._run.state is RunState.OPEN:
             now = self._director.monotonic()
             self._director.step(now - now % TICK_S + TICK_S)
+            self._settle()
+        return self._run
 
     def _settle(self) -> None:
         """Carry out all that is due at this moment."""
@@ -166,7 +144,7 @@ class _Rehearsal:
         self._reconciled = supervisor.request
         before, self._run = self._run, self._ledger.find(self._run.id).run
         for decision in self._run.decisions[len(before.decisions) :]:
-            self._watcher.event(Event(at=decision.at, text=f"supervisor: {decision.action}", detail=decision.reason))
+            self._watch(Event(at=decision.at, text=f"supervisor: {decision.action}", detail=decision.reason))
         if supervisor.exit_code == -signal.SIGKILL:
             self._log(f"the supervisor is killed {self._killed}; a new one reads the bucket")
             self._supervisor, self._reconciled = self._environment.start_supervisor(self._run.id), -1
@@ -182,16 +160,10 @@ class _Rehearsal:
                     [replaced] = [one.replaces for one in self._run.attempts if one.id == attempt]
                     self._log(f"{attempt} {f'replaces {replaced} and ' if replaced else ''}trains from step {step - 1}")
                     self._running[attempt] = trainer
-                self._reached[attempt] = max(self._reached.get(attempt, 0), step)
-                self._total_steps = trainer.status["total"]
-
-    def _snapshot(self) -> Snapshot:
-        return Snapshot(
-            now=self._director.now(), run=self._run, reached=dict(self._reached), total_steps=self._total_steps
-        )
+                self.reached[attempt] = max(self.reached.get(attempt, 0), step)
 
     def _log(self, text: str) -> None:
-        self._watcher.event(Event(at=self._director.now(), text=text))
+        self._watch(Event(at=self._director.now(), text=text))
 
     def _controls(self) -> Controls:
         capacity = self._environment.capacity

@@ -1,62 +1,28 @@
-"""Show a rehearsal: one line per event, the state on a terminal, and a table at its end."""
+"""Show a rehearsal: one line per event, and a table at its end."""
 
 from datetime import datetime, timedelta
-from typing import Self
 
 from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from spot.accounting.cost import Account
 from spot.core.format import hours, state_of
 from spot.core.run import Attempt
-from spot.demo.runner import Comparison, Event, Result, Snapshot
+from spot.demo.runner import Comparison, Event, Result
 from spot.demo.virtual_clock import EPOCH
 
 WIDTH = 120
-BAR = 30
 RIGHT = {"at", "waited", "ran", "lost", "cost"}
 """The columns with numbers."""
 
 
-class Timeline:
-    """Print events as they happen, with their reasons if `verbose`. Use as a context manager."""
-
-    def __init__(self, console: Console, *, verbose: bool = False) -> None:
-        self._console, self._verbose = console, verbose
-        self._snapshot: Snapshot | None = None
-        self._live = Live(console=console, get_renderable=self._state, refresh_per_second=8, transient=True)
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._live.stop()
-
-    def event(self, event: Event) -> None:
-        detail = f": {event.detail}" if self._verbose and event.detail else ""
-        line = Text(f"{since(event.at):>8}  {event.text}{detail}")
-        self._console.print(line, no_wrap=not self._verbose, overflow="fold" if self._verbose else "ellipsis")
-
-    def show(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-
-    def _state(self) -> RenderableType:
-        if self._snapshot is None:
-            return "starting Cloud Storage, Vertex AI and a training for comparison"
-        snapshot, spec = self._snapshot, self._snapshot.run.spec
-        table = Table.grid(padding=(0, 2))
-        table.add_row(
-            since(snapshot.now),
-            ProgressBar(total=snapshot.total_steps or 1, completed=snapshot.step, width=BAR),
-            f"step {snapshot.step} of {snapshot.total_steps}, due in {hours(spec.deadline - snapshot.now)}",
-        )
-        return table
+def print_event(console: Console, event: Event, *, verbose: bool = False) -> None:
+    """Print an event, with its reason if `verbose`."""
+    detail = f": {event.detail}" if verbose and event.detail else ""
+    line = Text(f"{since(event.at):>8}  {event.text}{detail}")
+    console.print(line, no_wrap=not verbose, overflow="fold" if verbose else "ellipsis")
 
 
 def since(moment: datetime) -> str:
@@ -70,29 +36,29 @@ def attempts(result: Result) -> Table:
     table = Table(box=box.SIMPLE, show_edge=False, padding=0)
     for name in ("at", "", "where", "waited", "ran", "outcome", "steps", "lost", "cost"):
         table.add_column(name, justify="right" if name in RIGHT else "left", overflow="fold")
-    snapshot = result.snapshot
-    for attempt in snapshot.run.attempts:
-        reached, lost = _reached(attempt, snapshot), _lost(attempt, snapshot)
+    for cost in result.account.attempts:
+        attempt = cost.attempt
+        reached, lost = _reached(attempt, result), _lost(attempt, result)
         table.add_row(
             since(attempt.intended_at),
             attempt.id,
             f"{attempt.provisioning} {attempt.region}",
-            hours((attempt.started_at or attempt.ended_at or snapshot.now) - attempt.intended_at),
-            hours((attempt.ended_at or snapshot.now) - attempt.started_at) if attempt.started_at else "",
+            hours(cost.waited),
+            hours(cost.billed) if cost.billed else "",
             attempt.outcome or state_of(attempt),
             f"{attempt.from_step}-{reached}" if reached else "",
             "" if lost is None else str(lost),
-            _cost(attempt, snapshot),
+            f"${cost.usd:.2f}" if cost.usd else "",
         )
     return table
 
 
 def ending(result: Result) -> RenderableType:
     """Return the attempts, the metric, and cost, deadline and model in a line each."""
-    comparison, run = result.comparison, result.snapshot.run
+    comparison, run = result.comparison, result.run
     if comparison is None:
         return Group("", attempts(result), "", Text(f"run {run.id} ended: {run.state}", style="bold red"))
-    lost = sum(_lost(attempt, result.snapshot) or 0 for attempt in run.attempts)
+    lost = sum(_lost(attempt, result) or 0 for attempt in run.attempts)
     steps = f"{comparison.steps} steps, {lost} of them computed twice"
     metric = "no metric" if comparison.value is None else f"{comparison.metric} {comparison.value:.4f} on held-out data"
     verdict = (_cost_line(result.account), _deadline_line(result.account), _model_line(comparison))
@@ -131,19 +97,13 @@ def _style(*, good: bool) -> str:
     return "bold green" if good else "bold red"
 
 
-def _reached(attempt: Attempt, snapshot: Snapshot) -> int:
+def _reached(attempt: Attempt, result: Result) -> int:
     """Return the last step of an attempt; 0 if it made none."""
-    reached = snapshot.reached.get(attempt.id, 0)
+    reached = result.reached.get(attempt.id, 0)
     return max(reached, attempt.last_step or 0) if reached else 0
 
 
-def _lost(attempt: Attempt, snapshot: Snapshot) -> int | None:
+def _lost(attempt: Attempt, result: Result) -> int | None:
     """Return the steps after the last checkpoint, which the next start computes again; None while unknown."""
-    reached = _reached(attempt, snapshot)
+    reached = _reached(attempt, result)
     return max(reached - attempt.last_step, 0) if reached and attempt.last_step is not None else None
-
-
-def _cost(attempt: Attempt, snapshot: Snapshot) -> str:
-    price = snapshot.run.spec.policy.price(attempt.region, attempt.provisioning)
-    billed = attempt.billed_hours(snapshot.now)
-    return f"${price * billed:.2f}" if price is not None and billed else ""
