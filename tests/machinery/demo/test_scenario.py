@@ -129,7 +129,7 @@ def test_the_create_after_that_takes_effect_and_its_supervisor_dies(rehearsal: R
     to_the_warning(rehearsal)
     rehearsal.runs(step=60, durable=20)
     rehearsal.go_on()
-    call = Call(number=1, method=Method.CREATE, project=PROJECT, region=EMPTY, job="", request=None)
+    call = Call(method=Method.CREATE, project=PROJECT, region=EMPTY, job="", request=None)
     assert rehearsal.server.rule(replace(call, method=Method.GET)) is None
     fault = rehearsal.server.rule(call)
     assert isinstance(fault, LostReply)

@@ -80,7 +80,10 @@ def no_quota(region: str, provisioning: Provisioning, resource: str) -> Rule:
 def no_machine(region: str, machine_type: str) -> Rule:
     """Refuse the creation of jobs with a machine type that the region does not have."""
     return _refused(
-        400, unsupported(machine_type).message, region, lambda request: request.machine_type == machine_type
+        400,
+        unsupported(machine_type).message,
+        region,
+        lambda request: request.spec["workerPoolSpecs"][0]["machineSpec"]["machineType"] == machine_type,
     )
 
 

@@ -47,12 +47,6 @@ def test_its_times_do_not_depend_on_how_often_one_looks(world: World) -> None:
     assert (job.state, job.ended_at) == (JobState.CANCELLED, START + minutes(70.5))
 
 
-def test_the_time_of_an_update_is_that_of_the_last_change(world: World) -> None:
-    name = world.create()
-    world.advance(minutes=30)
-    assert world.get(name).updated_at == START + minutes(10)
-
-
 class TestWithoutCapacity:
     def test_it_waits_for_ever(self, world: World) -> None:
         world.capacity.set(REGION, SPOT, 0)
@@ -194,7 +188,7 @@ class TestAPreemption:
         before = world.get(name)
         world.advance(seconds=1)
         assert (before.state, before.error) == (JobState.FAILED, None)
-        assert world.get(name) == replace(before, error=STOCKOUT, updated_at=world.clock.now())
+        assert world.get(name) == replace(before, error=STOCKOUT)
 
     def test_lets_it_succeed_if_its_container_exits_with_zero(self) -> None:
         world = World(on_sigterm=0)

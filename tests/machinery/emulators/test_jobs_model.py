@@ -92,12 +92,12 @@ class JobMachine(RuleBasedStateMachine):
         if before.state is not after.state:
             assert after.state in AFTER.get(before.state, set())
         if before.state.ended:
-            late = replace(before, error=after.error, updated_at=after.updated_at)
+            late = replace(before, error=after.error)
             assert after == late
             assert before.error in {None, after.error}
         assert before.started_at in {None, after.started_at}
         assert (after.ended_at is not None) is after.state.ended
-        times = [after.created_at, after.started_at, after.ended_at, after.updated_at, self.world.clock.now()]
+        times = [after.created_at, after.started_at, after.ended_at, self.world.clock.now()]
         known = [time for time in times if time is not None]
         assert known == sorted(known)
         if after.error:

@@ -183,11 +183,11 @@ def test_any_connection_to_vertex_may_break(
 ) -> None:
     server, serve = api
     calls(tmp_path, serve, open_store)
-    places = [(call.number, f"{call.method} {call.region} {call.job}") for call in server.calls]
+    places = [(number, f"{call.method} {call.region} {call.job}") for number, call in enumerate(server.calls, 1)]
     for number, _ in places if whole else list(first_after_each_change(places)):
 
-        def rule(call: Call, broken: int = len(server.calls) + number) -> Injection | None:
-            return fault if call.number == broken else None
+        def rule(_: Call, broken: int = len(server.calls) + number) -> Injection | None:
+            return fault if len(server.calls) == broken else None
 
         server.rule = rule
         world = World(str(tmp_path / str(number)), jobs=serve, records=open_store)

@@ -4,19 +4,11 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 
 from spot.core.run import Provisioning
 from spot.simulation import traces
 
 UNLIMITED = sys.maxsize
-
-
-class CapacitySource(Protocol):
-    """Decide whether a job gets its machines."""
-
-    def limit(self, region: str, provisioning: Provisioning, now: datetime) -> int:
-        """Return how many machines the region can provide, those of running jobs included."""
 
 
 class ScriptedCapacity:
@@ -28,7 +20,8 @@ class ScriptedCapacity:
     def set(self, region: str, provisioning: Provisioning, count: int) -> None:
         self._counts[region, provisioning] = count
 
-    def limit(self, region: str, provisioning: Provisioning, now: datetime) -> int:  # noqa: ARG002  # CapacitySource
+    def limit(self, region: str, provisioning: Provisioning, now: datetime) -> int:  # noqa: ARG002  # as of a trace
+        """Return how many machines the region can provide, those of running jobs included."""
         return self._counts.get((region, provisioning), UNLIMITED)
 
 
@@ -51,3 +44,6 @@ class TraceCapacity:
         if provisioning is not Provisioning.SPOT:
             return UNLIMITED
         return self._trace.count(region, now - self._start)
+
+
+Capacity = ScriptedCapacity | TraceCapacity

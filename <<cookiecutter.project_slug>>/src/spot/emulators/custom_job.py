@@ -9,8 +9,7 @@ from typing import Any
 from spot.core.job import JobError, JobState
 from spot.core.run import Provisioning
 
-DEFAULT_TIMEOUT = timedelta(days=7)
-DEFAULT_MAX_WAIT = timedelta(days=1)
+DEFAULT_TIMEOUT, DEFAULT_MAX_WAIT = "604800s", "86400s"
 _STRATEGIES = {
     **dict.fromkeys([0, "STRATEGY_UNSPECIFIED", 1, "ON_DEMAND", 3, "STANDARD"], Provisioning.ON_DEMAND),
     **dict.fromkeys([4, "SPOT"], Provisioning.SPOT),
@@ -30,7 +29,6 @@ class JobRequest:
     labels: Mapping[str, str]
     spec: Mapping[str, Any]
     """The unchanged `jobSpec`."""
-    machine_type: str
     machines: int
     provisioning: Provisioning
     timeout: timedelta
@@ -47,7 +45,6 @@ class EmulatedJob:
     request: JobRequest
     state: JobState
     created_at: datetime
-    updated_at: datetime
     started_at: datetime | None = None
     """The time of the first RUNNING state."""
     ended_at: datetime | None = None
@@ -80,15 +77,14 @@ def _parse(body: Any) -> JobRequest:
         raise InvalidJob("container_spec.image_uri is required in worker_pool_specs[0]")
     if int(pool.get("replicaCount", 1)) != 1:
         raise InvalidJob("replica_count of worker_pool_specs[0] must be 1")
-    wait = _duration(scheduling.get("maxWaitDuration"), DEFAULT_MAX_WAIT)
+    wait = _duration(scheduling.get("maxWaitDuration", DEFAULT_MAX_WAIT))
     return JobRequest(
         display_name=body.get("displayName", ""),
         labels=_labels(body.get("labels", {})),
         spec=spec,
-        machine_type=pool["machineSpec"]["machineType"],
         machines=len(replicas_of(spec)),
         provisioning=provisioning,
-        timeout=_duration(scheduling.get("timeout"), DEFAULT_TIMEOUT),
+        timeout=_duration(scheduling.get("timeout", DEFAULT_TIMEOUT)),
         provisioning_timeout=wait if wait and provisioning is Provisioning.FLEX_START else None,
     )
 
@@ -102,22 +98,14 @@ def _labels(labels: Mapping[str, str]) -> dict[str, str]:
     return dict(labels)
 
 
-def _duration(text: str | None, default: timedelta) -> timedelta:
-    if text is None:
-        return default
-    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?s", text):
-        raise InvalidJob(f"Illegal duration format {text!r}: use seconds with the suffix 's'.")
-    return timedelta(seconds=float(text[:-1]))
+def _duration(text: str) -> timedelta:
+    """Return a duration such as `1200.5s`."""
+    return timedelta(seconds=float(text.removesuffix("s")))
 
 
 def render(job: EmulatedJob) -> dict[str, object]:
     """Return the JSON of a response, with enums as numbers."""
-    moments = {
-        "createTime": job.created_at,
-        "startTime": job.started_at,
-        "endTime": job.ended_at,
-        "updateTime": job.updated_at,
-    }
+    moments = {"createTime": job.created_at, "startTime": job.started_at, "endTime": job.ended_at}
     return {
         "name": job.name,
         "displayName": job.request.display_name,

@@ -19,8 +19,6 @@ class Method(StrEnum):
 class Call:
     """Describe a call to the emulator."""
 
-    number: int
-    """From 1, over all connections."""
     method: Method
     project: str
     region: str

@@ -94,8 +94,8 @@ class JobLifecycle:
         """Return the job as a response shows it: without its error until `error_delay` after its end."""
         if self.job.error is None or self.job.ended_at is None:
             return self.job
-        shown_at = self.job.ended_at + self.behaviour.error_delay
-        return replace(self.job, updated_at=shown_at) if shown_at <= now else replace(self.job, error=None)
+        is_late = self.job.ended_at + self.behaviour.error_delay <= now
+        return self.job if is_late else replace(self.job, error=None)
 
     def step(self, now: datetime, looked_at: datetime, room: Callable[[datetime], bool]) -> bool:
         """Make the next transition if it is due, and return whether it was.
@@ -115,7 +115,7 @@ class JobLifecycle:
 
     def cancel(self, at: datetime, error: JobError) -> None:
         if self.job.state is not JobState.CANCELLING:
-            self._become(JobState.CANCELLING, at)
+            self._become(JobState.CANCELLING)
             end = at + self.behaviour.cancelling
             self._stop(_Ending(state=JobState.CANCELLED, error=error, at=end), SIGTERM, at, self.replicas)
 
@@ -157,13 +157,13 @@ class JobLifecycle:
         for at in (since, now) if since <= now else ():
             if (expires_at is None or at < expires_at) and room(at):
                 self.claimed_at = at
-                self._become(JobState.PENDING, at)
+                self._become(JobState.PENDING)
                 return True
         if expires_at is not None and expires_at <= now:
             self._ending = _Ending(state=JobState.EXPIRED, error=None, at=expires_at)
             return True
         if self.job.state is JobState.QUEUED and self._eligible_at <= now:
-            self._become(JobState.PENDING, self._eligible_at)
+            self._become(JobState.PENDING)
         return False
 
     @property
@@ -176,8 +176,7 @@ class JobLifecycle:
         except OSError as error:
             self._ending = _Ending(state=JobState.FAILED, error=internal(error), at=at)
             return True
-        self.job = replace(self.job, started_at=at)
-        self._become(JobState.RUNNING, at)
+        self.job = replace(self.job, state=JobState.RUNNING, started_at=at)
         return True
 
     def _follow(self, now: datetime) -> bool:
@@ -197,13 +196,12 @@ class JobLifecycle:
     def _settle(self, ending: _Ending, now: datetime) -> bool:
         if ending.at > now:
             return False
-        self._become(ending.state, ending.at)
         self.claimed_at = self._ending = None
-        self.job = replace(self.job, ended_at=ending.at, error=ending.error)
+        self.job = replace(self.job, state=ending.state, ended_at=ending.at, error=ending.error)
         return True
 
-    def _become(self, state: JobState, at: datetime) -> None:
-        self.job = replace(self.job, state=state, updated_at=at)
+    def _become(self, state: JobState) -> None:
+        self.job = replace(self.job, state=state)
 
 
 def _exited(failed: tuple[str, int] | None, at: datetime) -> _Ending:

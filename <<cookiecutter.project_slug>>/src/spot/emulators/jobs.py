@@ -13,7 +13,7 @@ from functools import partial
 from spot.core.clock import Clock
 from spot.core.job import JobState
 from spot.core.run import Provisioning
-from spot.emulators.capacity import CapacitySource
+from spot.emulators.capacity import Capacity
 from spot.emulators.custom_job import EmulatedJob, InvalidJob, parse
 from spot.emulators.job_lifecycle import Behaviour, JobLifecycle, Launcher, cancelled
 
@@ -44,7 +44,7 @@ class JobTable:
 
     def __init__(
         self,
-        capacity: CapacitySource,
+        capacity: Capacity,
         launcher: Launcher,
         clock: Clock,
         behaviour: Behaviour | None = None,
@@ -68,9 +68,7 @@ class JobTable:
             number = len(self._jobs) + 1
             name = _name(project, location, str(_FIRST_ID + number))
             job = JobLifecycle(
-                job=EmulatedJob(
-                    name=name, region=location, request=request, state=JobState.QUEUED, created_at=now, updated_at=now
-                ),
+                job=EmulatedJob(name=name, region=location, request=request, state=JobState.QUEUED, created_at=now),
                 number=number,
                 behaviour=self._behaviour,
                 launcher=self._launcher,

@@ -2,7 +2,6 @@
 
 import contextlib
 import http.server
-import itertools
 import json
 import os
 import re
@@ -11,7 +10,6 @@ import socketserver
 import struct
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -20,17 +18,6 @@ from spot.emulators.custom_job import InvalidJob, parse, render
 from spot.emulators.faults import Call, Method, Reply, Rule, never
 from spot.emulators.jobs import JobTable, UnknownJob, WrongState
 
-_STATUS = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    409: "ABORTED",
-    429: "RESOURCE_EXHAUSTED",
-    500: "INTERNAL",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
 _PATH = re.compile(r"/v1/projects/([^/]+)/locations/([^/]+)/customJobs(?:/([^/:]+))?(:cancel)?")
 _METHODS = {
     ("POST", False, False): Method.CREATE,
@@ -49,8 +36,6 @@ class VertexServer:
         """Selects the faults; may be replaced at any time."""
         self.calls: list[Call] = []
         self.url = ""
-        self.closing = threading.Event()
-        self._numbers = itertools.count(1)
 
     def __enter__(self) -> Self:
         class Server(socketserver.ThreadingTCPServer):
@@ -64,15 +49,9 @@ class VertexServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-    def note(self, call: Call) -> Call:
-        numbered = replace(call, number=next(self._numbers))
-        self.calls.append(numbered)
-        return numbered
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -98,13 +77,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Log no requests: they are in `server.calls`."""
 
     def _handle(self) -> None:
-        length = self.headers.get("content-length", "0")
-        if not length.isdecimal():
-            self.close_connection = True
-            return self._reply(error_reply(400, f"Invalid Content-Length: {length!r}"))
-        body = self.rfile.read(int(length))
-        if self.vertex.closing.is_set():
-            return self._reset()
+        body = self.rfile.read(int(self.headers.get("content-length", "0")))
         try:
             call, action = self._route(body)
         except (InvalidJob, UnknownJob) as error:
@@ -124,15 +97,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         content = _json(body) if method is Method.CREATE else None
         query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
         call = Call(
-            number=0,
             method=method,
             project=project,
             region=region,
             job=job,
             request=parse(content) if content is not None else None,
         )
+        self.vertex.calls.append(call)
         jobs, name = self.vertex.jobs, f"projects/{project}/locations/{region}/customJobs/{job}"
-        return self.vertex.note(call), {
+        return call, {
             Method.CREATE: lambda: render(jobs.create(project, region, content)),
             Method.GET: lambda: render(jobs.get(name)),
             Method.LIST: lambda: _list(jobs, project, region, query),
@@ -170,10 +143,8 @@ def _execute(action: Callable[[], dict[str, object]]) -> Reply:
 
 
 def _list(jobs: JobTable, project: str, region: str, query: dict[str, str]) -> dict[str, object]:
-    size = query.get("pageSize", "0")
-    if not size.isdecimal():
-        raise InvalidJob(f"Invalid value at 'page_size': {size!r}")
-    page = jobs.list(project, region, query.get("filter", ""), int(size), query.get("pageToken", ""))
+    size = int(query.get("pageSize", "0"))
+    page = jobs.list(project, region, query.get("filter", ""), size, query.get("pageToken", ""))
     return {"customJobs": [render(job) for job in page.jobs], "nextPageToken": page.next_token}
 
 
@@ -184,16 +155,13 @@ def _cancel(jobs: JobTable, name: str) -> dict[str, object]:
 
 def _refusal(error: Exception) -> Reply:
     match error:
-        case InvalidJob():
+        case InvalidJob() | WrongState():
             return error_reply(400, str(error))
-        case WrongState():
-            return error_reply(400, str(error), "FAILED_PRECONDITION")
         case UnknownJob():
             return error_reply(404, str(error))
     return error_reply(500, f"{type(error).__name__}: {error}")
 
 
-def error_reply(status: int, message: str, name: str | None = None) -> Reply:
-    """Return the response for an error, as Google's services write it."""
-    named = name or _STATUS.get(status, "UNKNOWN")
-    return status, {"error": {"code": status, "message": message, "status": named}}
+def error_reply(status: int, message: str) -> Reply:
+    """Return the response for an error, as far as the client library reads it."""
+    return status, {"error": {"code": status, "message": message}}
