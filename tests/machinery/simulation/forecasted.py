@@ -34,10 +34,6 @@ def replays(usd: Sequence[float], hours: Sequence[float | None], *, apart: int =
                     "hours": end,
                     "late": end is None or end > 24,
                     "preemptions": 2,
-                    "attempts": 3,
-                    "spot_hours": 10.1,
-                    "on_demand_hours": 0.5,
-                    "hours_without_machine": 1.25,
                     **changes,
                 }
             )

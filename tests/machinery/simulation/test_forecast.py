@@ -53,8 +53,7 @@ def test_a_region_without_capacity_data_is_an_error_and_no_number() -> None:
 def test_on_demand_only_costs_the_work_and_a_restore() -> None:
     for sample in played().on_demand.replays:
         assert 10 + 2 / 60 <= sample.usd <= 10 + 6 / 60
-        assert sample.on_demand_hours == pytest.approx(sample.usd)
-        assert (sample.spot_hours, sample.attempts, sample.preemptions) == (0, 1, 0)
+        assert sample.preemptions == 0
 
 
 def test_ours_costs_less_in_measured_capacity_and_is_in_time() -> None:
@@ -71,7 +70,8 @@ def test_a_deadline_that_no_policy_can_meet_is_missed_by_all() -> None:
 
 
 def test_the_strategy_of_the_run_is_replayed() -> None:
-    assert played(strategy=Strategy.ON_DEMAND).ours.mean(lambda sample: sample.spot_hours) == 0
+    found = played(strategy=Strategy.ON_DEMAND)
+    assert found.ours.usd == found.on_demand.usd
 
 
 def test_on_demand_may_take_as_long_as_the_settings_say() -> None:

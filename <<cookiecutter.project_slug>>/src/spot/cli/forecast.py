@@ -4,11 +4,10 @@ import logging
 from argparse import Namespace
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from operator import attrgetter
 from typing import Any
 
 from spot.cli import console, forecast_tables
-from spot.cli.forecast_tables import FIGURES, ForecastResult
+from spot.cli.forecast_tables import ForecastResult
 from spot.cli.runs import overrides
 from spot.config.load import load
 from spot.config.settings import Settings
@@ -176,9 +175,12 @@ def _samples(trace: Trace, one: ReplayResults) -> dict[str, Any]:
         "usd": {"mean": one.mean_usd, **_quantiles(one.usd)},
         "hours": _quantiles(one.ends),
         **named(one, "late", "late_upper_bound", "independent", "unfinished"),
-        **{name: one.mean(attrgetter(name)) for name in FIGURES},
+        "preemptions": one.mean_preemptions,
         "replays": [
-            {"from": trace.start + timedelta(minutes=replay.start), **named(replay, "usd", "hours", "late", *FIGURES)}
+            {
+                "from": trace.start + timedelta(minutes=replay.start),
+                **named(replay, "usd", "hours", "late", "preemptions"),
+            }
             for replay in one.replays
         ],
     }

@@ -3,8 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from operator import attrgetter
 
 from rich.bar import Bar
 from rich.console import RenderableType
@@ -20,8 +18,6 @@ from spot.simulation.capacity import Supply
 from spot.simulation.forecast import Baseline, Forecast, ReplayResults, quantile
 from spot.simulation.startup_times import StartupRanges
 
-FIGURES = ("preemptions", "attempts", "spot_hours", "on_demand_hours", "hours_without_machine")
-"""The figures of a replay besides cost and end, as in JSON."""
 LEAST = 0.001
 """Shares below this are not distinguished."""
 BAR, ROW = 18, 21
@@ -78,14 +74,10 @@ def _numbers(found: Forecast) -> Table:
     ]
     if any(found.of(baseline).unfinished for baseline in Baseline):
         rows.append(("no model", lambda one: f"{one.unfinished} of {len(one.replays)}"))
-    rows += [(name.replace("_", " "), partial(_mean, name)) for name in FIGURES]
+    rows.append(("preemptions", lambda one: f"{one.mean_preemptions:.1f}"))
     for name, value in rows:
         shown.add_row(name, value(found.of(ours)), " / ".join(value(found.of(one)) for one in others))
     return shown
-
-
-def _mean(name: str, samples: ReplayResults) -> str:
-    return f"{samples.mean(attrgetter(name)):.1f}"
 
 
 def _usd(samples: ReplayResults, share: float) -> str:

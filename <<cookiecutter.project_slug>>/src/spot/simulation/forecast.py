@@ -3,16 +3,17 @@
 import gc
 import math
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
-from itertools import chain
+from itertools import islice
+from statistics import fmean
 from typing import Any
 
-from spot.core.run import Provisioning, Run
+from spot.core.run import Run
 from spot.policy.decide import decide
 from spot.simulation import baselines
 from spot.simulation.replay import Decide, Replayed, horizon, replay
@@ -64,10 +65,6 @@ class ReplayResult:
     """From submit to the model; None without a model."""
     late: bool
     preemptions: int
-    attempts: int
-    spot_hours: float
-    on_demand_hours: float
-    hours_without_machine: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +77,11 @@ class ReplayResults:
 
     @property
     def mean_usd(self) -> float:
-        return self.mean(lambda result: result.usd)
+        return fmean(result.usd for result in self.replays)
 
-    def mean(self, value: Callable[[ReplayResult], float]) -> float:
-        return sum(map(value, self.replays)) / len(self.replays)
+    @property
+    def mean_preemptions(self) -> float:
+        return fmean(result.preemptions for result in self.replays)
 
     @property
     def late(self) -> int:
@@ -148,12 +146,10 @@ class Forecast:
 
 def compare(cases: Sequence[Case], windows: Windows, times: StartupTimes, starts: Sequence[int]) -> list[Forecast]:
     """Replay each case from all `starts`, on all cores. Raise `ReplayError` for an action without a model."""
-    shares = [(case, starts[first : first + SHARE]) for case in cases for first in range(0, len(starts), SHARE)]
-    replayed = partial(_replayed, windows, times)
+    asked = [(case, start) for case in cases for start in starts]
     with ProcessPoolExecutor(initializer=_start_worker) as pool:
-        found = (map if len(shares) == 1 else pool.map)(replayed, *zip(*shares, strict=True))
-        by_case = zip(*[iter(found)] * (len(shares) // len(cases)), strict=True)
-        return [_forecast(case, [*chain.from_iterable(rows)]) for case, rows in zip(cases, by_case, strict=True)]
+        rows = pool.map(partial(_replayed, windows, times), *zip(*asked, strict=True), chunksize=SHARE)
+        return [_forecast(case, [*islice(rows, len(starts))]) for case in cases]
 
 
 def _start_worker() -> None:
@@ -168,27 +164,20 @@ def _forecast(case: Case, rows: Sequence[Sequence[ReplayResult]]) -> Forecast:
     return Forecast(case=case, ours=ours, on_demand=on_demand, spot_window=spot_window)
 
 
-def _replayed(windows: Windows, times: StartupTimes, case: Case, starts: Sequence[int]) -> list[list[ReplayResult]]:
-    """Replay a case from each start under every policy."""
-    minutes, rows = horizon(case.run), list[list[ReplayResult]]()
-    for start in starts:
-        capacity, later = windows.capacity(start, minutes), times.at(start)
-        rows.append([_result(start, replay(case.run, _DECIDES[policy], capacity, later)) for policy in Baseline])
-    return rows
+def _replayed(windows: Windows, times: StartupTimes, case: Case, start: int) -> list[ReplayResult]:
+    """Replay a case from a start under every policy."""
+    capacity, later = windows.capacity(start, horizon(case.run)), times.at(start)
+    return [_result(start, replay(case.run, _DECIDES[policy], capacity, later)) for policy in Baseline]
 
 
 def _result(start: int, replayed: Replayed) -> ReplayResult:
-    billed, end = replayed.minutes, replayed.completed_at
+    end = replayed.completed_at
     return ReplayResult(
         start=start,
         usd=replayed.usd,
         hours=None if end is None else end / 60,
         late=replayed.missed,
         preemptions=replayed.run.preemptions,
-        attempts=len(replayed.run.attempts),
-        spot_hours=billed[Provisioning.SPOT] / 60,
-        on_demand_hours=billed[Provisioning.ON_DEMAND] / 60,
-        hours_without_machine=replayed.waited / 60,
     )
 
 

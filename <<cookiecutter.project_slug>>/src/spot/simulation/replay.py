@@ -15,9 +15,9 @@ from functools import partial
 from spot.core.actions import Action, CancelAttempt, Close, Submit, Wait
 from spot.core.history import Decision
 from spot.core.job import JobState
-from spot.core.run import Attempt, Observation, Provisioning, Run
+from spot.core.run import Observation, Run
 from spot.simulation.cloud import MINUTE, NEVER, Cloud, ReplayedJob, ReplayError
-from spot.simulation.startup_times import KINDS, StartupTimes
+from spot.simulation.startup_times import StartupTimes
 from spot.simulation.traces import Capacity
 
 Decide = Callable[[Run, Observation, datetime], Action]
@@ -45,36 +45,12 @@ class Replayed:
         return self.completed_at is None or run.submitted_at + self.completed_at * MINUTE > run.spec.deadline
 
     @property
-    def minutes(self) -> dict[Provisioning, int]:
-        billed = dict.fromkeys(KINDS, 0)
-        for attempt in self.run.attempts:
-            begin, end = self._ran(attempt)
-            billed[attempt.provisioning] += end - begin
-        return billed
-
-    @property
     def usd(self) -> float:
         """Return the cost. Raise `ReplayError` where a price is not known."""
         usd = self.run.usd_spent(self.run.submitted_at + self.until * MINUTE)
         if usd is None:
             raise ReplayError(f"no price is known for one of {', '.join(self.run.spec.policy.regions)}")
         return usd
-
-    @property
-    def waited(self) -> int:
-        """Return the minutes before the end in which no machine ran."""
-        waited, since, last = 0, 0, self.until if self.completed_at is None else self.completed_at
-        for begin, end in sorted(self._ran(attempt) for attempt in self.run.attempts if attempt.started_at):
-            waited += max(min(begin, last) - since, 0)
-            since = max(since, end)
-        return waited + max(last - since, 0)
-
-    def _ran(self, attempt: Attempt) -> tuple[int, int]:
-        if attempt.started_at is None:
-            return 0, 0
-        since = self.run.submitted_at
-        until = self.until if attempt.ended_at is None else (attempt.ended_at - since) // MINUTE
-        return (attempt.started_at - since) // MINUTE, until
 
 
 def horizon(run: Run) -> int:
@@ -125,9 +101,6 @@ class _Replay:
                 case CancelAttempt():
                     self._cloud.cancel(action.attempt, action.why, self._now)
                 case Close():
-                    if run.active_attempts:
-                        active = ", ".join(attempt.id for attempt in run.active_attempts)
-                        raise ReplayError(f"the run cannot be closed: {active} is active")
                     self._run = replace(run, state=action.state, ended_at=now, decisions=tuple(self._decisions))
                     return None
         raise ReplayError(f"{MOST_ACTIONS} actions in one reconcile, the last one for: {action.reason}")

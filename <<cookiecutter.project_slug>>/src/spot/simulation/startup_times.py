@@ -11,7 +11,6 @@ SPAN = 10_080
 """Minutes after which the drawn times repeat: a week."""
 SOONEST = 5
 """The fewest minutes in which a machine is provisioned."""
-KINDS = (Provisioning.SPOT, Provisioning.ON_DEMAND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +46,7 @@ class StartupTimes:
         """Draw the times of each region independently of the other regions."""
         minutes = {}
         for region in regions:
-            for kind in KINDS:
-                least, most = ranges.spot if kind is Provisioning.SPOT else ranges.on_demand
+            for kind, (least, most) in ((Provisioning.SPOT, ranges.spot), (Provisioning.ON_DEMAND, ranges.on_demand)):
                 rng = random.Random(f"{seed} {kind} {region}")
                 provisioned = rng.choices(range(least, most + 1), k=SPAN)
                 restored = rng.choices(range(ranges.restore[0], ranges.restore[1] + 1), k=SPAN)
