@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import requests
 
 from spot.core.run import Machine, PolicyConfig, Provisioning, Run, RunState, Spec, Strategy
-from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.jobs import JobTable
 from spot.emulators.storage_server import emulator
 from spot.emulators.vertex_server import VertexServer
@@ -122,7 +122,7 @@ class Clock:
 def measure(root: str, *, open_runs: int, closed_runs: int) -> Figures:
     """Measure reconciles below `root`, an empty prefix of the emulated bucket."""
     clock, store = Clock(), open_store(root)
-    with VertexServer(JobTable(ScriptedCapacity(), IdleLauncher(), clock)) as server:
+    with VertexServer(JobTable(EmulatedCapacity(), IdleLauncher(), clock)) as server:
         ledger = Ledger(store)
         supervisor = Supervisor(
             ledger=ledger,

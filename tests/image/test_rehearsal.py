@@ -17,7 +17,7 @@ import pytest
 from spot.core.clock import SystemClock
 from spot.core.run import Outcome, Run, RunState
 from spot.demo.runner import compare
-from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.job_lifecycle import Behaviour, Spec, arguments
 from spot.emulators.jobs import JobTable
 from spot.emulators.vertex_server import VertexServer
@@ -134,7 +134,7 @@ def test_a_run_in_the_image_survives_preemptions_with_the_same_model(
 
 def follow(launcher: ContainerLauncher, ledger: Ledger, run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Reconcile the run until it ends, and return it."""
-    jobs = JobTable(ScriptedCapacity(), launcher, SystemClock(), SOON)
+    jobs = JobTable(EmulatedCapacity(), launcher, SystemClock(), SOON)
     script, end = preemptions(jobs, run.id, ledger), time.monotonic() + PATIENCE_S
     with VertexServer(jobs) as server:
         monkeypatch.setenv(ENDPOINT, server.url)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from spot.core.clock import SystemClock
-from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.jobs import JobTable
 from spot.emulators.vertex_server import VertexServer
 from spot.google.vertex import ENDPOINT
@@ -76,7 +76,7 @@ def test_one_reconcile_starts_the_job_of_a_run_within_the_memory_of_its_job(
         deadline=now + timedelta(hours=12),
     )
     ledger.create(run)
-    with VertexServer(JobTable(ScriptedCapacity(), IdleLauncher(), SystemClock())) as server:
+    with VertexServer(JobTable(EmulatedCapacity(), IdleLauncher(), SystemClock())) as server:
         environ = {
             "CLOUD_RUN_JOB": "spot-churn",
             "GOOGLEAPIS_ENDPOINT": server.url,

@@ -15,7 +15,7 @@ import pytest
 from spot.cli.main import main
 from spot.core.clock import SystemClock
 from spot.core.run import Run
-from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.job_lifecycle import Behaviour
 from spot.emulators.jobs import JobTable
 from spot.emulators.vertex_server import VertexServer
@@ -41,7 +41,7 @@ AT_ONCE = Behaviour(
 
 def no_jobs() -> JobTable:
     """Return a job table whose jobs run at once, without a process."""
-    return JobTable(ScriptedCapacity(), IdleLauncher(), SystemClock(), AT_ONCE)
+    return JobTable(EmulatedCapacity(), IdleLauncher(), SystemClock(), AT_ONCE)
 
 
 def unreachable_url() -> str:

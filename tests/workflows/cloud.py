@@ -11,7 +11,7 @@ from spot.core.clock import SystemClock
 from spot.core.evaluation import Evaluation
 from spot.core.history import CancelRequest
 from spot.core.run import Run
-from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.faults import Method
 from spot.emulators.job_lifecycle import Behaviour
 from spot.emulators.jobs import JobTable
@@ -153,6 +153,6 @@ class Cloud:
 @contextmanager
 def cloud(uri: str, storage: str) -> Iterator[Cloud]:
     """Provide a cloud whose empty bucket prefix `uri` is served by the emulator `storage`."""
-    jobs = JobTable(ScriptedCapacity(), IdleLauncher(), SystemClock(), AT_ONCE)
+    jobs = JobTable(EmulatedCapacity(), IdleLauncher(), SystemClock(), AT_ONCE)
     with github_server() as github, google_server() as registry, VertexServer(jobs) as vertex:
         yield Cloud(github=github, vertex=vertex, registry=registry, storage=storage, uri=uri)

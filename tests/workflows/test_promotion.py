@@ -8,7 +8,7 @@ import pytest
 
 from spot.core.clock import SystemClock
 from spot.core.evaluation import Evaluation
-from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.jobs import JobTable
 from spot.storage.factory import open_store
 from spot.storage.records import champion, completion, evaluation
@@ -49,7 +49,7 @@ def test_a_model_that_the_gate_cannot_judge_is_promoted_by_the_button_and_taken_
     act = Act(act_program, tmp_path, team)
     with Zygote({"STORAGE_EMULATOR_HOST": team.storage}) as zygote:
         trainers = TrainerLauncher(zygote, PACKAGE, tmp_path)
-        team.vertex.jobs = JobTable(ScriptedCapacity(), trainers, SystemClock(), AT_ONCE)
+        team.vertex.jobs = JobTable(EmulatedCapacity(), trainers, SystemClock(), AT_ONCE)
         first = train(team, act, trainers, "schedule").run
         assert champions(team) == [(first, "gate")]
 

@@ -10,14 +10,14 @@ from functools import partial
 from spot.core.history import Condition
 from spot.core.run import Run
 from spot.demo.environment import ROOT, Environment, Options, set_up
-from spot.demo.runner import Event, Result, new_run, run_rehearsal
-from spot.demo.scenario import Controls
+from spot.demo.runner import Event, Rehearsal, Result, new_run, run_rehearsal
+from spot.demo.scenario import scenario
 from spot.emulators.faults import Method
 from spot.storage.factory import open_store
 from spot.storage.records import manifest
 from tests.machinery.fixture_task import PACKAGE
 
-Play = Callable[[Environment, Controls], Iterator[None]]
+Play = Callable[[Environment, Rehearsal], Iterator[None]]
 OPTIONS = Options(training=("--epochs", "100", "--max-steps", "150"), task=PACKAGE)
 
 
@@ -37,7 +37,7 @@ def rehearse(
     events = list[Event]()
     with set_up(options) as environment:
         run = change(new_run(environment))
-        script = partial(play, environment) if play else None
+        script = partial(play, environment) if play else scenario
         result = run_rehearsal(environment, events.append, script, run)
         check_lineage(run.id)
         created = tuple(

@@ -12,8 +12,7 @@ import pytest
 
 from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run
 from spot.demo.environment import ROOT, Environment
-from spot.demo.runner import RUN
-from spot.demo.scenario import Controls
+from spot.demo.runner import RUN, Rehearsal
 from spot.emulators.faults import Call, LostReply, Method, each
 from spot.policy.slack import Slack
 from spot.storage.factory import open_store
@@ -42,7 +41,7 @@ class Stage:
     """See the lease and the attempts of a rehearsal, and kill its processes."""
 
     environment: Environment
-    controls: Controls
+    rehearsal: Rehearsal
 
     def until(self, cue: Cue) -> Generator[None, None, Lease]:
         store = open_store(f"{ROOT}/checkpoints")
@@ -64,8 +63,8 @@ class Stage:
         self.environment.launcher.trainers[attempt].interrupt(SIGKILL)
 
     def kill_supervisor_after_the_next_create_of_a_standby(self) -> None:
-        crash = LostReply(meanwhile=partial(self.controls.kill_supervisor, "after a create"))
-        self.controls.server.rule = each(crash, where=creates_spot, count=1)
+        crash = LostReply(meanwhile=partial(self.rehearsal.kill_supervisor, "after a create"))
+        self.rehearsal.server.rule = each(crash, where=creates_spot, count=1)
 
 
 def creates_spot(call: Call) -> bool:
@@ -79,8 +78,8 @@ def asked_by(attempt: str) -> Cue:
 def attempts_of(play: Callable[[Stage], Iterator[None]]) -> tuple[Attempt, ...]:
     """Rehearse with spot capacity everywhere, and a deadline for which the stated work asks for on-demand at once."""
 
-    def script(environment: Environment, controls: Controls) -> Iterator[None]:
-        return play(Stage(environment, controls))
+    def script(environment: Environment, rehearsal: Rehearsal) -> Iterator[None]:
+        return play(Stage(environment, rehearsal))
 
     run = assert_succeeded(rehearse(OPTIONS, script, on_demand_at_once))
     assert run.attempts[0].provisioning is Provisioning.ON_DEMAND
@@ -114,7 +113,7 @@ def test_supervisor_and_standby_are_killed_once_the_standby_has_the_lease() -> N
     def play(stage: Stage) -> Iterator[None]:
         first = yield from stage.until(lambda _: True)
         held = yield from stage.until(lambda held: held.token > first.token)
-        stage.controls.kill_supervisor("after a hand-over")
+        stage.rehearsal.kill_supervisor("after a hand-over")
         stage.kill(held.attempt)
 
     holder, standby, *after = attempts_of(play)

@@ -14,8 +14,7 @@ from spot.core.format import hours
 from spot.core.history import Condition
 from spot.core.run import Provisioning, Run
 from spot.demo.environment import ROOT, set_up
-from spot.demo.runner import new_run, run_rehearsal
-from spot.demo.scenario import Controls
+from spot.demo.runner import Rehearsal, new_run, run_rehearsal
 from spot.github import issues
 from spot.storage.factory import open_store
 from spot.storage.records import reconciles
@@ -48,14 +47,14 @@ class Ended:
         return f"{met}, {hours(spare)} to spare, ${usd:.2f}, {len(self.run.attempts)} attempts, {kinds}"
 
 
-def preempted(controls: Controls, at: Sequence[timedelta]) -> Iterator[None]:
+def preempted(rehearsal: Rehearsal, at: Sequence[timedelta]) -> Iterator[None]:
     """Preempt a training on spot at each of these times, or as soon as there is one."""
-    begin = controls.now()
+    begin = rehearsal.now()
     for since in at:
-        while controls.now() < begin + since or not (view := controls.training()):
+        while rehearsal.now() < begin + since or not (view := rehearsal.training()):
             yield
         if view.provisioning is Provisioning.SPOT:
-            controls.jobs.preempt(view.job, save=True)
+            rehearsal.jobs.preempt(view.job, save=True)
 
 
 def rehearsed(passes: Passes, allowed: timedelta, at: Sequence[timedelta]) -> Ended:

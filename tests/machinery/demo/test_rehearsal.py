@@ -10,13 +10,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.machinery.demo.rehearsals import OPTIONS, assert_succeeded, rehearse
+from spot.demo.scenario import random_scenario
+from tests.machinery.demo.rehearsals import assert_succeeded, rehearse
 from tests.machinery.spot_toml import GOOD
 from tests.paths import PROJECT, REPOSITORY
 
@@ -49,7 +49,7 @@ def test_a_rehearsal_ends_with_a_better_model_in_use_then_a_broken_one_refused_a
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_random_scenario_ends_in_time_with_the_same_model_and_no_job_twice(seed: int) -> None:
-    assert_succeeded(rehearse(replace(OPTIONS, seed=seed)))
+    assert_succeeded(rehearse(play=lambda _, rehearsal: random_scenario(rehearsal, seed)))
 
 
 def shown_in_readme() -> str:

@@ -7,18 +7,19 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from spot.core.job import JobState
-from spot.core.run import Attempt, Provisioning
+from spot.core.run import Provisioning
+from spot.demo.runner import Rehearsal, TrainingView
 from spot.demo.scenario import (
     EMPTY,
     ON_DEMAND_FIRST,
     SCARCE,
     UNSAVED,
-    AttemptView,
-    Controls,
     random_scenario,
     scenario,
 )
@@ -31,39 +32,40 @@ SPOT = Provisioning.SPOT
 
 
 @dataclass
-class Rehearsal:
+class Stage:
     """A scenario in progress; `view` is the training attempt."""
 
     world: World
     server: VertexServer
-    view: AttemptView | None = None
-    active: Attempt | None = None
+    view: TrainingView | None = None
     told: list[str] = field(default_factory=list)
     supervisors_killed: list[str] = field(default_factory=list)
     script: Iterator[None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.script = scenario(self.controls)
+        self.script = scenario(self.rehearsal)
         next(self.script)
 
     @property
-    def controls(self) -> Controls:
-        return Controls(
+    def rehearsal(self) -> Rehearsal:
+        """Return what a scenario reads and changes, without processes."""
+        controls = SimpleNamespace(
             capacity=self.world.capacity,
             jobs=self.world.jobs,
             server=self.server,
             training=lambda: self.view,
-            active=lambda: self.active,
             now=self.world.clock.now,
             kill_supervisor=self.supervisors_killed.append,
             log=self.told.append,
+            machines=lambda _: (),
         )
+        return cast("Rehearsal", controls)
 
     def runs(self, step: int, durable: int) -> EmulatedJob:
         """An attempt in the second region that has come so far of 100 steps."""
         job = self.world.jobs.create(PROJECT, SCARCE, custom_job())
         self.world.advance(minutes=30)
-        self.view = AttemptView(
+        self.view = TrainingView(
             job=job.name, attempt="a1", provisioning=SPOT, step=step, total_steps=100, durable_step=durable
         )
         return job
@@ -79,89 +81,87 @@ class Rehearsal:
 
 
 @pytest.fixture
-def rehearsal(world: World) -> Rehearsal:
-    return Rehearsal(world, VertexServer(world.jobs))
+def stage(world: World) -> Stage:
+    return Stage(world, VertexServer(world.jobs))
 
 
-def test_the_first_region_is_dry_from_the_beginning_and_the_second_is_not(rehearsal: Rehearsal) -> None:
-    now = rehearsal.world.clock.now()
-    assert rehearsal.world.capacity.limit(EMPTY, SPOT, now) == 0
-    assert rehearsal.world.capacity.limit(SCARCE, SPOT, now) > 0
-    assert rehearsal.told == [f"no spot capacity in {EMPTY}"]
+def test_the_first_region_is_dry_from_the_beginning_and_the_second_is_not(stage: Stage) -> None:
+    now = stage.world.clock.now()
+    assert stage.world.capacity.limit(EMPTY, SPOT, now) == 0
+    assert stage.world.capacity.limit(SCARCE, SPOT, now) > 0
+    assert stage.told == [f"no spot capacity in {EMPTY}"]
 
 
-def test_nothing_happens_before_its_cue(rehearsal: Rehearsal) -> None:
-    assert rehearsal.go_on() == []
-    job = rehearsal.runs(step=19, durable=19)
-    assert rehearsal.go_on() == []
-    assert rehearsal.state(job) is JobState.RUNNING
+def test_nothing_happens_before_its_cue(stage: Stage) -> None:
+    assert stage.go_on() == []
+    job = stage.runs(step=19, durable=19)
+    assert stage.go_on() == []
+    assert stage.state(job) is JobState.RUNNING
 
 
-def to_the_warning(rehearsal: Rehearsal) -> None:
-    first = rehearsal.runs(step=20, durable=20)
-    assert "SIGTERM" in rehearsal.go_on()[0]
-    assert rehearsal.state(first) is JobState.FAILED
+def to_the_warning(stage: Stage) -> None:
+    first = stage.runs(step=20, durable=20)
+    assert "SIGTERM" in stage.go_on()[0]
+    assert stage.state(first) is JobState.FAILED
 
 
-def test_a_fifth_of_the_way_the_machine_is_taken_with_a_warning(rehearsal: Rehearsal) -> None:
-    to_the_warning(rehearsal)
-    assert [process.poll() for process in rehearsal.world.launcher.processes.values()] == [143]
+def test_a_fifth_of_the_way_the_machine_is_taken_with_a_warning(stage: Stage) -> None:
+    to_the_warning(stage)
+    assert [process.poll() for process in stage.world.launcher.processes.values()] == [143]
 
 
-def test_the_kill_without_a_warning_waits_until_there_is_something_to_lose(rehearsal: Rehearsal) -> None:
-    to_the_warning(rehearsal)
-    second = rehearsal.runs(step=60, durable=60 - math.ceil(UNSAVED * 100) + 1)
-    assert rehearsal.go_on() == []
-    assert rehearsal.view
-    rehearsal.view = replace(rehearsal.view, step=61)
-    assert "SIGKILL" in rehearsal.go_on()[0]
-    assert rehearsal.state(second) is JobState.FAILED
+def test_the_kill_without_a_warning_waits_until_there_is_something_to_lose(stage: Stage) -> None:
+    to_the_warning(stage)
+    second = stage.runs(step=60, durable=60 - math.ceil(UNSAVED * 100) + 1)
+    assert stage.go_on() == []
+    assert stage.view
+    stage.view = replace(stage.view, step=61)
+    assert "SIGKILL" in stage.go_on()[0]
+    assert stage.state(second) is JobState.FAILED
 
 
-def test_the_attempt_that_was_just_killed_is_no_cue(rehearsal: Rehearsal) -> None:
-    to_the_warning(rehearsal)
-    assert rehearsal.view
-    rehearsal.view = replace(rehearsal.view, step=99)
-    assert rehearsal.go_on() == []
+def test_the_attempt_that_was_just_killed_is_no_cue(stage: Stage) -> None:
+    to_the_warning(stage)
+    assert stage.view
+    stage.view = replace(stage.view, step=99)
+    assert stage.go_on() == []
 
 
-def test_the_create_after_that_takes_effect_and_its_supervisor_dies(rehearsal: Rehearsal) -> None:
-    to_the_warning(rehearsal)
-    rehearsal.runs(step=60, durable=20)
-    rehearsal.go_on()
+def test_the_create_after_that_takes_effect_and_its_supervisor_dies(stage: Stage) -> None:
+    to_the_warning(stage)
+    stage.runs(step=60, durable=20)
+    stage.go_on()
     call = Call(method=Method.CREATE, project=PROJECT, region=EMPTY, job="", request=None)
-    assert rehearsal.server.rule(replace(call, method=Method.GET)) is None
-    fault = rehearsal.server.rule(call)
+    assert stage.server.rule(replace(call, method=Method.GET)) is None
+    fault = stage.server.rule(call)
     assert isinstance(fault, LostReply)
     fault.meanwhile()
-    assert rehearsal.supervisors_killed == ["before it has the reply to its create"]
-    assert rehearsal.server.rule(call) is None
+    assert stage.supervisors_killed == ["before it has the reply to its create"]
+    assert stage.server.rule(call) is None
 
 
-def test_at_last_the_second_region_has_no_machine_either(rehearsal: Rehearsal) -> None:
-    to_the_warning(rehearsal)
-    rehearsal.runs(step=60, durable=20)
-    rehearsal.go_on()
-    third = rehearsal.runs(step=60, durable=60)
-    assert f"no spot capacity in {EMPTY} or {SCARCE}" in rehearsal.go_on()[0]
-    assert rehearsal.state(third) is JobState.FAILED
-    assert rehearsal.world.capacity.limit(SCARCE, SPOT, rehearsal.world.clock.now()) == 0
-    assert rehearsal.go_on() == []
+def test_at_last_the_second_region_has_no_machine_either(stage: Stage) -> None:
+    to_the_warning(stage)
+    stage.runs(step=60, durable=20)
+    stage.go_on()
+    third = stage.runs(step=60, durable=60)
+    assert f"no spot capacity in {EMPTY} or {SCARCE}" in stage.go_on()[0]
+    assert stage.state(third) is JobState.FAILED
+    assert stage.world.capacity.limit(SCARCE, SPOT, stage.world.clock.now()) == 0
+    assert stage.go_on() == []
 
 
-def test_once_on_demand_has_trained_for_a_while_there_is_spot_again_everywhere(rehearsal: Rehearsal) -> None:
-    test_at_last_the_second_region_has_no_machine_either(rehearsal)
-    rehearsal.runs(step=60, durable=60)
-    assert rehearsal.go_on() == []
-    assert rehearsal.view
-    rehearsal.view = replace(rehearsal.view, provisioning=Provisioning.ON_DEMAND)
-    assert rehearsal.go_on() == []
-    rehearsal.world.clock.advance(ON_DEMAND_FIRST)
-    assert rehearsal.go_on() == ["spot capacity is back in both regions"]
-    assert all(
-        rehearsal.world.capacity.limit(region, SPOT, rehearsal.world.clock.now()) > 0 for region in (EMPTY, SCARCE)
-    )
-    assert rehearsal.go_on() == []
+def test_once_on_demand_has_trained_for_a_while_there_is_spot_again_everywhere(stage: Stage) -> None:
+    test_at_last_the_second_region_has_no_machine_either(stage)
+    stage.runs(step=60, durable=60)
+    assert stage.go_on() == []
+    assert stage.view
+    stage.view = replace(stage.view, provisioning=Provisioning.ON_DEMAND)
+    assert stage.go_on() == []
+    stage.world.clock.advance(ON_DEMAND_FIRST)
+    assert stage.go_on() == ["spot capacity is back in both regions"]
+    assert all(stage.world.capacity.limit(region, SPOT, stage.world.clock.now()) > 0 for region in (EMPTY, SCARCE))
+    assert stage.go_on() == []
 
 
 def test_a_seed_draws_the_same_story_again(world: World) -> None:
@@ -170,36 +170,36 @@ def test_a_seed_draws_the_same_story_again(world: World) -> None:
 
 def told(world: World, seed: int) -> list[tuple[timedelta, str]]:
     """Return what a random scenario logs in ten days, and when."""
-    rehearsal, began = Rehearsal(world, VertexServer(world.jobs)), world.clock.now()
-    rehearsal.told.clear()
+    stage, began = Stage(world, VertexServer(world.jobs)), world.clock.now()
+    stage.told.clear()
     events = list[tuple[timedelta, str]]()
-    script = random_scenario(rehearsal.controls, seed)
+    script = random_scenario(stage.rehearsal, seed)
     for _ in itertools.repeat(None, 10 * 24 * 12):
         next(script)
-        events += [(world.clock.now() - began, line) for line in rehearsal.told]
-        rehearsal.told.clear()
+        events += [(world.clock.now() - began, line) for line in stage.told]
+        stage.told.clear()
         world.advance(minutes=5)
     return events
 
 
-def test_a_random_story_preempts_what_trains_on_spot_and_kills_supervisors(rehearsal: Rehearsal) -> None:
-    job = rehearsal.runs(step=1, durable=0)
-    script = random_scenario(rehearsal.controls, seed=0)
-    while not rehearsal.supervisors_killed or rehearsal.view:
+def test_a_random_story_preempts_what_trains_on_spot_and_kills_supervisors(stage: Stage) -> None:
+    job = stage.runs(step=1, durable=0)
+    script = random_scenario(stage.rehearsal, seed=0)
+    while not stage.supervisors_killed or stage.view:
         next(script)
-        if rehearsal.state(job).ended:
-            rehearsal.view = None
-    assert rehearsal.state(job) is JobState.FAILED
-    assert any(line.startswith("a1 is preempted") for line in rehearsal.told)
-    assert rehearsal.supervisors_killed[0] == "between two reconciles"
+        if stage.state(job).ended:
+            stage.view = None
+    assert stage.state(job) is JobState.FAILED
+    assert any(line.startswith("a1 is preempted") for line in stage.told)
+    assert stage.supervisors_killed[0] == "between two reconciles"
 
 
-def test_a_random_story_leaves_a_trainer_alone_that_saves_because_its_job_was_cancelled(rehearsal: Rehearsal) -> None:
-    rehearsal.world.launcher.on_sigterm = None
-    job = rehearsal.runs(step=1, durable=0)
-    rehearsal.world.jobs.cancel(job.name)
-    script = random_scenario(rehearsal.controls, seed=0)
+def test_a_random_story_leaves_a_trainer_alone_that_saves_because_its_job_was_cancelled(stage: Stage) -> None:
+    stage.world.launcher.on_sigterm = None
+    job = stage.runs(step=1, durable=0)
+    stage.world.jobs.cancel(job.name)
+    script = random_scenario(stage.rehearsal, seed=0)
     for _ in range(10 * 24 * 60):
         next(script)
-        rehearsal.world.clock.advance(timedelta(minutes=1))
-    assert not any("is preempted" in line for line in rehearsal.told)
+        stage.world.clock.advance(timedelta(minutes=1))
+    assert not any("is preempted" in line for line in stage.told)

@@ -9,19 +9,19 @@ import pytest
 
 from spot.config.load import parse
 from spot.core.run import Outcome, Run
-from spot.demo.environment import BUCKET, Environment, settings_text
-from spot.demo.scenario import REGIONS, AttemptView, Controls
+from spot.demo.environment import BUCKET, REGIONS, Environment, settings_text
+from spot.demo.runner import Rehearsal, TrainingView
 from tests.machinery.demo.rehearsals import OPTIONS, assert_succeeded, rehearse
 
 pytestmark = pytest.mark.rehearsals
 
 MACHINES = 2
 SEVERAL = replace(OPTIONS, machines=MACHINES, ranks=2)
-Harm = Callable[[Controls, AttemptView], None]
+Harm = Callable[[Rehearsal, TrainingView], None]
 
 
 def preempts(*, save: bool, replica: int | None) -> Harm:
-    return lambda controls, view: controls.jobs.preempt(view.job, save=save, replica=replica)
+    return lambda rehearsal, view: rehearsal.jobs.preempt(view.job, save=save, replica=replica)
 
 
 HARMS: dict[str, Harm] = {
@@ -30,7 +30,7 @@ HARMS: dict[str, Harm] = {
     "the first killed": preempts(save=False, replica=0),
     "the second killed": preempts(save=False, replica=1),
     "both killed": preempts(save=False, replica=None),
-    "the link of the second down": lambda controls, view: controls.machines(view.job)[1].disconnect(),
+    "the link of the second down": lambda rehearsal, view: rehearsal.machines(view.job)[1].disconnect(),
 }
 
 
@@ -38,17 +38,17 @@ HARMS: dict[str, Harm] = {
 def test_a_machine_that_ends_costs_neither_model_nor_deadline_nor_more_than_its_hours(harm: str) -> None:
     harmed = list[str]()
 
-    def play(_: Environment, controls: Controls) -> Iterator[None]:
+    def play(_: Environment, rehearsal: Rehearsal) -> Iterator[None]:
         for share in (0.3, 0.6):
             while not (
-                (view := controls.training())
+                (view := rehearsal.training())
                 and view.attempt not in harmed
                 and view.durable_step > 0
                 and view.step >= share * view.total_steps
             ):
                 yield
             harmed.append(view.attempt)
-            HARMS[harm](controls, view)
+            HARMS[harm](rehearsal, view)
 
     rehearsed = rehearse(SEVERAL, play)
 

@@ -9,7 +9,8 @@ import pytest
 
 from spot.core.errors import SpotError
 from spot.core.run import Provisioning
-from spot.emulators.capacity import UNLIMITED, ScriptedCapacity, TraceCapacity
+from spot.emulators.capacity import UNLIMITED, EmulatedCapacity
+from spot.simulation.traces import read
 from tests.machinery.clocks import START
 
 SPOT, FLEX, ON_DEMAND = Provisioning.SPOT, Provisioning.FLEX_START, Provisioning.ON_DEMAND
@@ -29,16 +30,20 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def spot(trace: TraceCapacity, minutes: float, region: str = "us-central1") -> int:
+def measured(path: Path) -> EmulatedCapacity:
+    return EmulatedCapacity(measured=(read(path), START))
+
+
+def spot(trace: EmulatedCapacity, minutes: float, region: str = "us-central1") -> int:
     return trace.limit(region, SPOT, START + timedelta(minutes=minutes))
 
 
 def test_without_limits_every_job_gets_its_machine() -> None:
-    assert ScriptedCapacity().limit("us-central1", SPOT, START) == UNLIMITED
+    assert EmulatedCapacity().limit("us-central1", SPOT, START) == UNLIMITED
 
 
 def test_a_script_can_change_its_mind() -> None:
-    capacity = ScriptedCapacity({("us-central1", SPOT): 2})
+    capacity = EmulatedCapacity({("us-central1", SPOT): 2})
     assert capacity.limit("us-central1", SPOT, START) == 2
     assert capacity.limit("us-central1", ON_DEMAND, START) == UNLIMITED
     capacity.set("us-central1", SPOT, 0)
@@ -46,33 +51,33 @@ def test_a_script_can_change_its_mind() -> None:
 
 
 def test_a_region_has_what_its_best_zone_has_from_the_first_row_on(path: Path) -> None:
-    trace = TraceCapacity(path, START)
+    trace = measured(path)
     assert [spot(trace, minutes) for minutes in (0, 9.99, 10, 20, 79, 80)] == [3, 3, 3, 0, 0, 5]
 
 
 def test_where_there_was_no_probe_the_last_count_holds(path: Path) -> None:
-    trace = TraceCapacity(path, START)
+    trace = measured(path)
     assert [spot(trace, minutes, "europe-west1") for minutes in (0, 10, 20, 80)] == [0, 2, 2, 0]
 
 
 def test_before_and_after_its_rows_it_holds_the_nearest(path: Path) -> None:
-    trace = TraceCapacity(path, START)
+    trace = measured(path)
     assert spot(trace, -1000) == 3
     assert spot(trace, 100_000) == 5
 
 
 def test_only_spot_is_limited(path: Path) -> None:
-    trace = TraceCapacity(path, START)
+    trace = measured(path)
     assert trace.limit("us-central1", ON_DEMAND, START) == UNLIMITED
     assert trace.limit("mars-north1", FLEX, START) == UNLIMITED
 
 
 def test_a_region_that_is_not_in_the_file_is_named_with_those_that_are(path: Path) -> None:
     with pytest.raises(SpotError, match=r"no region 'us-east4' in this trace, only us-central1, europe-west1$"):
-        spot(TraceCapacity(path, START), 0, "us-east4")
+        spot(measured(path), 0, "us-east4")
 
 
 def test_a_bad_file_is_refused_before_anything_begins(path: Path) -> None:
     path.write_text(TRACE.replace("0,0,", "0,-2,"))
     with pytest.raises(SpotError, match="line 4: '-2' is not a count"):
-        TraceCapacity(path, START)
+        measured(path)

@@ -13,7 +13,7 @@ import pytest
 
 from spot.core.job import JobState
 from spot.core.run import Provisioning
-from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.custom_job import replicas_of
 from spot.emulators.job_lifecycle import Spec, cluster_specs, exited, stockout
 from spot.emulators.jobs import JobTable
@@ -68,7 +68,7 @@ class Gang:
 
     def __init__(self, launcher: ReplicaLauncher) -> None:
         self.launcher, self.clock = launcher, ManualClock()
-        self.jobs = JobTable(ScriptedCapacity(), launcher, self.clock, BEHAVIOUR, monotonic=self.clock.monotonic)
+        self.jobs = JobTable(EmulatedCapacity(), launcher, self.clock, BEHAVIOUR, monotonic=self.clock.monotonic)
         self.name = self.jobs.create(PROJECT, REGION, custom_job(Provisioning.SPOT, machines=3)).name
         self.clock.advance(BEHAVIOUR.queued)
         self.jobs.advance()

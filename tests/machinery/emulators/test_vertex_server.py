@@ -16,10 +16,11 @@ from google.api_core import exceptions as api
 from spot.core.errors import SpotError
 from spot.core.job import JobState
 from spot.core.run import Provisioning
-from spot.emulators.capacity import TraceCapacity
+from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.faults import Call, Method
 from spot.emulators.jobs import JobTable
 from spot.emulators.vertex_server import VertexServer
+from spot.simulation.traces import read
 from tests.machinery.clocks import START, ManualClock
 from tests.machinery.emulators.idle import IdleLauncher
 from tests.machinery.emulators.world import PROJECT, REGION, World, custom_job
@@ -207,7 +208,7 @@ def test_every_call_is_noted_with_what_it_is_about(client: Any, server: VertexSe
 def test_what_it_cannot_answer_is_an_internal_error(tmp_path: Any, connect: Callable[[str], Any]) -> None:
     path = tmp_path / "trace.csv"
     path.write_text("scheduled_at_utc,us-east4-a\n2025-10-04T00:10:00Z,1\n")
-    jobs = JobTable(TraceCapacity(path, START), IdleLauncher(), ManualClock())
+    jobs = JobTable(EmulatedCapacity(measured=(read(path), START)), IdleLauncher(), ManualClock())
     with (
         VertexServer(jobs) as server,
         pytest.raises(api.InternalServerError, match=r"SpotError: .*us-central1.*us-east4"),

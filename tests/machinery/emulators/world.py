@@ -8,7 +8,7 @@ from typing import Any
 
 from spot.core.job import JobState
 from spot.core.run import Provisioning
-from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.custom_job import EmulatedJob
 from spot.emulators.job_lifecycle import Behaviour
 from spot.emulators.jobs import JobTable
@@ -56,7 +56,7 @@ class World:
     behaviour: Behaviour = BEHAVIOUR
     on_sigterm: int | None = 143
     clock: ManualClock = field(default_factory=ManualClock)
-    capacity: ScriptedCapacity = field(default_factory=ScriptedCapacity)
+    capacity: EmulatedCapacity = field(default_factory=EmulatedCapacity)
     launcher: IdleLauncher = field(init=False)
     jobs: JobTable = field(init=False)
 

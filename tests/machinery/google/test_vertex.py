@@ -17,7 +17,7 @@ import pytest
 from spot.core.errors import PermissionDenied, TemporarilyUnavailable
 from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Machine, Provisioning
-from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.faults import Injection, LostReply, Method, each, on
 from spot.emulators.jobs import JobTable as Vertex
 from spot.emulators.vertex_server import VertexServer
@@ -61,7 +61,7 @@ REPEATABLE: list[Call] = [
 
 class World:
     def __init__(self) -> None:
-        self.clock, self.capacity = ManualClock(samples.T0), ScriptedCapacity()
+        self.clock, self.capacity = ManualClock(samples.T0), EmulatedCapacity()
         self.vertex = Vertex(self.capacity, IdleLauncher(), self.clock)
 
     def pass_time(self, **by: float) -> None:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from signal import SIGKILL, SIGTERM, Signals
 from typing import Any
 
-from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.faults import Call, Injection, Method, Reply
 from spot.emulators.job_lifecycle import Behaviour, Spec, cluster_specs
 from spot.emulators.jobs import JobTable
@@ -126,7 +126,7 @@ class LiveWorld:
     def __post_init__(self) -> None:
         self.clock = ManualClock(on_sleep=self._settle)
         self.launcher = ProbeLauncher(self.variant, dict(os.environ))
-        self.jobs = JobTable(ScriptedCapacity(), self.launcher, self.clock, self.variant.behaviour)
+        self.jobs = JobTable(EmulatedCapacity(), self.launcher, self.clock, self.variant.behaviour)
 
     def rule(self, call: Call) -> Injection | None:
         if call.method is Method.CREATE and call.request:

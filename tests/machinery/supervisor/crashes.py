@@ -12,7 +12,7 @@ from typing import Any
 
 from spot.core.errors import SpotError, TemporarilyUnavailable
 from spot.core.run import Outcome, Provisioning, Run, RunState
-from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.custom_job import EmulatedJob
 from spot.emulators.job_lifecycle import Behaviour
 from spot.emulators.jobs import JobTable as Vertex
@@ -128,7 +128,7 @@ class World:
     """Opens the store that the ledger lies in."""
     plan: Plan = undisturbed
     clock: ManualClock = field(default_factory=lambda: ManualClock(samples.T0))
-    capacity: ScriptedCapacity = field(default_factory=lambda: ScriptedCapacity({(FIRST, Provisioning.SPOT): 0}))
+    capacity: EmulatedCapacity = field(default_factory=lambda: EmulatedCapacity({(FIRST, Provisioning.SPOT): 0}))
     launcher: IdleLauncher = field(default_factory=IdleLauncher)
     calls: list[str] = field(default_factory=list)
     step: int = 0

@@ -12,7 +12,7 @@ import pytest
 
 from spot.core.errors import TemporarilyUnavailable
 from spot.core.run import Outcome, Provisioning
-from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.faults import Call, Injection, LostReply, never
 from spot.emulators.jobs import JobTable as Vertex
 from spot.emulators.vertex_server import VertexServer
@@ -152,7 +152,7 @@ def test_an_unanswered_create_or_cancel_changes_no_result(when: When, tmp_path: 
 @pytest.fixture
 def api() -> Iterator[tuple[VertexServer, Api]]:
     """Provide the real client over HTTP; the server serves the world of the last call."""
-    with VertexServer(Vertex(ScriptedCapacity(), IdleLauncher(), ManualClock())) as server:
+    with VertexServer(Vertex(EmulatedCapacity(), IdleLauncher(), ManualClock())) as server:
         client = VertexJobs(server.url, give_up_s=0.01)
 
         def serve(vertex: Vertex) -> JobClient:

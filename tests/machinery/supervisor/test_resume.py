@@ -13,7 +13,7 @@ import pytest
 from spot.core.clock import SystemClock
 from spot.core.history import Parent
 from spot.core.run import RunState
-from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.jobs import JobTable
 from spot.storage import paths
 from spot.storage.base import Damaged
@@ -204,7 +204,7 @@ def test_the_id_of_a_resume_follows_from_that_of_the_run(before: str, after: str
 
 def ran(desk: Desk, trainers: TrainerLauncher, run_id: str, *verb: str) -> int:
     """Run a verb and the trainer of its job, and return the exit code of the reconcile after its end."""
-    desk.server.jobs = JobTable(ScriptedCapacity(), trainers, SystemClock(), AT_ONCE)
+    desk.server.jobs = JobTable(EmulatedCapacity(), trainers, SystemClock(), AT_ONCE)
     said = desk.spot(*verb)
     assert said.code == 0, said.err
     desk.job(run_id)

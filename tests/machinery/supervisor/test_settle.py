@@ -16,7 +16,7 @@ from spot.core.clock import Clock
 from spot.core.errors import TemporarilyUnavailable
 from spot.core.job import JobError
 from spot.core.run import Outcome, Run, RunState
-from spot.emulators.capacity import ScriptedCapacity
+from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.jobs import JobTable
 from spot.promotion.rule import GateVerdict, recorded
 from spot.promotion.settle import settle
@@ -50,7 +50,7 @@ def supervisor(root: str, around: Around = undisturbed, clock: Clock | None = No
     store, models = watched(root), watched(f"{root}/models")
     return Supervisor(
         ledger=Ledger(store),
-        jobs=DirectJobs(JobTable(ScriptedCapacity(), IdleLauncher(), clock)),
+        jobs=DirectJobs(JobTable(EmulatedCapacity(), IdleLauncher(), clock)),
         status=BucketStatus(root),
         clock=clock,
         settle=lambda run, now: settle(store, models, run.id, GateSettings(), now),

@@ -17,10 +17,12 @@ from spot.core.errors import Exit, SpotError
 from spot.core.run import Run
 from spot.demo import keep
 from spot.demo.environment import ROOT, Environment, Options, set_up
-from spot.demo.runner import RUN, Rehearsal, Result, Watch, new_run, run_rehearsal
+from spot.demo.runner import RUN, Rehearsal, Result, Script, Watch, new_run, run_rehearsal
+from spot.demo.scenario import random_scenario, scenario, undisturbed
 from spot.demo.view import WIDTH, ending, print_event
 from spot.promotion import settle
 from spot.promotion.rule import recorded
+from spot.simulation import traces
 from spot.storage.factory import open_store
 from spot.storage.records.codec import encode
 from spot.trainer.runtime.values import explained, whole
@@ -49,18 +51,19 @@ def main(arguments: list[str] | None = None) -> int:
             given.html.open("a").close()  # fails now instead of after the rehearsal
         options = Options(
             training=training,
-            seed=given.seed,
-            trace=given.trace,
+            trace=traces.read(given.trace) if given.trace else None,
             machines=given.machines,
             ranks=given.ranks,
             gate=settings.gate if given.promotion else None,
         )
         gate: list[tuple[str, str]] = []
         watch = partial(print_event, console, verbose=given.verbose)
+        script: Script = scenario if given.seed is None else partial(random_scenario, seed=given.seed)
+        script = undisturbed if given.trace else script
         with set_up(options) as environment:
             if given.promotion:
                 gate.append(judged(environment, watch, FIRST))
-            result = run_rehearsal(environment, watch)
+            result = run_rehearsal(environment, watch, script)
             if given.promotion:
                 broken = judged(environment, watch, BROKEN, *STUCK)
                 gate += [verdict(result.run), broken, taken_back(environment)]
@@ -100,7 +103,7 @@ def judged(environment: Environment, watch: Watch, run_id: str, *flags: str) -> 
     training = environment.options.training
     steps = int(dict(zip(training[::2], training[1::2], strict=True))["--max-steps"]) // SHARE
     new = new_run(environment, run_id, "--max-steps", str(max(steps, 1)), *flags)
-    return verdict(Rehearsal(environment, watch, lambda _: iter(()), new).play())
+    return verdict(Rehearsal(environment, watch, undisturbed, new).play())
 
 
 def verdict(run: Run) -> tuple[str, str]:

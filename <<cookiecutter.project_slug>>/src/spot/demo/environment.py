@@ -18,14 +18,17 @@ from spot.demo.gang import Gang
 from spot.demo.participants import RECONCILE_INTERVAL
 from spot.demo.rank import LOADING
 from spot.demo.virtual_clock import EPOCH
-from spot.emulators.capacity import ScriptedCapacity, TraceCapacity
+from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.custom_job import replicas_of
 from spot.emulators.job_lifecycle import Behaviour, Process, Spec, arguments
 from spot.emulators.jobs import JobTable
 from spot.emulators.machines import EmulatedMachine, Network
 from spot.emulators.storage_server import emulator
 from spot.emulators.vertex_server import VertexServer
+from spot.simulation.traces import Trace
 
+REGIONS = ("us-east4", "us-central1")
+"""The cheaper one first."""
 BUCKET = "rehearsal"
 PREFIX = "project"
 ROOT = f"gs://{BUCKET}/{PREFIX}"
@@ -80,9 +83,7 @@ class Options:
 
     training: tuple[str, ...]
     """Flags of the trainer."""
-    seed: int | None = None
-    """Of a random scenario; None is the scripted one."""
-    trace: Path | None = None
+    trace: Trace | None = None
     """Measured capacity instead of a scenario."""
     task: str = "task"
     """The package of the task, as `python -m` takes it."""
@@ -145,7 +146,7 @@ class Environment:
 
     options: Options
     director: Director
-    capacity: ScriptedCapacity | TraceCapacity
+    capacity: EmulatedCapacity
     launcher: TrainerLauncher
     server: VertexServer
     baseline: Gang
@@ -174,8 +175,8 @@ def settings_text(regions: Sequence[str], bucket: str, machines: int) -> str:
 
 @contextmanager
 def set_up(options: Options) -> Iterator[Environment]:
-    """Start the emulators and the baseline training. Raise `SpotError` for an invalid trace."""
-    capacity = TraceCapacity(options.trace, EPOCH) if options.trace else ScriptedCapacity()
+    """Start the emulators and the baseline training."""
+    capacity = EmulatedCapacity(measured=(options.trace, EPOCH) if options.trace else None)
     with ExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-")))
         network = stack.enter_context(Network(namespaces=options.machines > 1))

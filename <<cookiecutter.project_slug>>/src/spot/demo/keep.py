@@ -5,8 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from spot.core.errors import SpotError
-from spot.demo.environment import PREFIX, ROOT, settings_text
-from spot.demo.scenario import REGIONS
+from spot.demo.environment import PREFIX, REGIONS, ROOT, settings_text
 from spot.storage.factory import open_store
 from spot.storage.records.codec import encode
 from spot.storage.records.ledger import CLOSED, decode

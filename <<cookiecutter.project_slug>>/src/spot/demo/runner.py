@@ -2,19 +2,17 @@
 
 import json
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 
 from spot.accounting.cost import Account, account
 from spot.config.load import parse
 from spot.core.format import hours
-from spot.core.run import Run, RunState
+from spot.core.run import Provisioning, Run, RunState
 from spot.demo.director import Participant, RehearsalError
-from spot.demo.environment import BASELINE, BUCKET, DEADLINE, ROOT, WORK, Environment, settings_text
-from spot.demo.scenario import REGIONS, AttemptView, Controls, Script, random_scenario, scenario
-from spot.emulators.capacity import ScriptedCapacity, TraceCapacity
+from spot.demo.environment import BASELINE, BUCKET, DEADLINE, REGIONS, ROOT, WORK, Environment, settings_text
+from spot.emulators.machines import EmulatedMachine
 from spot.storage import paths
 from spot.storage.base import NotFound, Store
 from spot.storage.factory import open_store
@@ -76,16 +74,26 @@ class Event:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingView:
+    """Show a scenario the attempt that trains."""
+
+    job: str
+    attempt: str
+    provisioning: Provisioning
+    step: int
+    total_steps: int
+    durable_step: int
+
+
 Watch = Callable[[Event], None]
 """Receives what happens in a rehearsal."""
+Script = Callable[["Rehearsal"], Iterator[None]]
+"""Injects faults into a rehearsal; resumed at each moment until the run ends."""
 
 
-def run_rehearsal(
-    environment: Environment, watch: Watch, script: Script | None = None, run: Run | None = None
-) -> Result:
-    """Submit the run, by default that of the scenario, and reconcile it to its end. Raise `RehearsalError`."""
-    seed = environment.options.seed
-    script = script or (scenario if seed is None else partial(random_scenario, seed=seed))
+def run_rehearsal(environment: Environment, watch: Watch, script: Script, run: Run | None = None) -> Result:
+    """Submit the run and reconcile it to its end. Raise `RehearsalError`."""
     rehearsal = Rehearsal(environment, watch, script, run or new_run(environment))
     run = rehearsal.play()
     succeeded = run.state is RunState.SUCCEEDED
@@ -99,19 +107,19 @@ def run_rehearsal(
 
 
 class Rehearsal:
-    """Submit a run, and take it to its end."""
+    """Submit a run, and take it to its end. A script reads and changes it meanwhile."""
 
     def __init__(self, environment: Environment, watch: Watch, script: Script, run: Run) -> None:
         environment.launcher.trainers.clear()
         self.reached: dict[str, int] = {}
-        self._environment, self._watch = environment, watch
-        self._director, self._jobs = environment.director, environment.server.jobs
+        self.capacity, self.server, self.jobs = environment.capacity, environment.server, environment.server.jobs
+        self._environment, self._watch, self._director = environment, watch, environment.director
         self._ledger = Ledger(open_store(ROOT))
         self._run = self._ledger.create(run).run
         due = hours(run.spec.deadline - run.submitted_at)
-        self._log(f"submitted: {hours(WORK)} of training, due in {due}; time is virtual")
+        self.log(f"submitted: {hours(WORK)} of training, due in {due}; time is virtual")
         self._running: dict[str, Participant] = {}
-        self._script = iter(()) if environment.options.trace else script(self._controls())
+        self._script = script(self)
         next(self._script, None)
         self._supervisor = environment.start_supervisor(run.id)
         self._reconciled, self._killed = -1, ""
@@ -129,13 +137,13 @@ class Rehearsal:
         """Carry out all that is due at this moment."""
         self._director.settle()
         self._follow_supervisor()
-        self._jobs.advance()
+        self.jobs.advance()
         self._director.settle()
-        self._jobs.advance()
+        self.jobs.advance()
         self._follow_trainers()
         next(self._script, None)
         self._director.settle()
-        self._jobs.advance()
+        self.jobs.advance()
 
     def _follow_supervisor(self) -> None:
         supervisor = self._supervisor
@@ -146,7 +154,7 @@ class Rehearsal:
         for decision in self._run.decisions[len(before.decisions) :]:
             self._watch(Event(at=decision.at, text=f"supervisor: {decision.action}", detail=decision.reason))
         if supervisor.exit_code == -signal.SIGKILL:
-            self._log(f"the supervisor is killed {self._killed}; a new one reads the bucket")
+            self.log(f"the supervisor is killed {self._killed}; a new one reads the bucket")
             self._supervisor, self._reconciled = self._environment.start_supervisor(self._run.id), -1
             self._director.settle()
         elif supervisor.exit_code:
@@ -158,38 +166,32 @@ class Rehearsal:
             if step := trainer.status.get("step", 0):
                 if self._running.get(attempt) is not trainer:
                     [replaced] = [one.replaces for one in self._run.attempts if one.id == attempt]
-                    self._log(f"{attempt} {f'replaces {replaced} and ' if replaced else ''}trains from step {step - 1}")
+                    self.log(f"{attempt} {f'replaces {replaced} and ' if replaced else ''}trains from step {step - 1}")
                     self._running[attempt] = trainer
                 self.reached[attempt] = max(self.reached.get(attempt, 0), step)
 
-    def _log(self, text: str) -> None:
-        self._watch(Event(at=self._director.now(), text=text))
+    def now(self) -> datetime:
+        return self._director.now()
 
-    def _controls(self) -> Controls:
-        capacity = self._environment.capacity
-        assert isinstance(capacity, ScriptedCapacity)
-        return Controls(
-            capacity=capacity,
-            jobs=self._jobs,
-            server=self._environment.server,
-            training=self._training,
-            active=lambda: self._run.active,
-            now=self._director.now,
-            kill_supervisor=self._kill_supervisor,
-            log=self._log,
-            machines=lambda job: self._environment.launcher.machines.get(job, ()),
-        )
+    def log(self, text: str) -> None:
+        self._watch(Event(at=self.now(), text=text))
 
-    def _kill_supervisor(self, when: str) -> None:
+    def machines(self, job: str) -> Sequence[EmulatedMachine]:
+        """Return the machines of a job with several ranks."""
+        return self._environment.launcher.machines.get(job, ())
+
+    def kill_supervisor(self, when: str) -> None:
+        """Kill the supervisor, and say when."""
         self._killed = when
         self._supervisor.kill()
 
-    def _training(self) -> AttemptView | None:
+    def training(self) -> TrainingView | None:
+        """Return the active attempt once its trainer trains."""
         attempt = self._run.active
         trainer = self._environment.launcher.trainers.get(attempt.id) if attempt else None
         if attempt is None or trainer is None or trainer.exit_code is not None or "step" not in trainer.status:
             return None
-        return AttemptView(
+        return TrainingView(
             job=str(attempt.job),
             attempt=attempt.id,
             provisioning=attempt.provisioning,
@@ -201,12 +203,12 @@ class Rehearsal:
 
 def new_run(environment: Environment, run_id: str = RUN, *flags: str) -> Run:
     """Return a run with a deadline that leaves time for the scenario, compared with the model in use."""
-    now, capacity = environment.director.now(), environment.capacity
-    regions = capacity.regions if isinstance(capacity, TraceCapacity) else REGIONS
-    settings = parse(settings_text(regions, BUCKET, environment.options.machines), "the rehearsal")
+    now, options = environment.director.now(), environment.options
+    regions = options.trace.regions if options.trace else REGIONS
+    settings = parse(settings_text(regions, BUCKET, options.machines), "the rehearsal")
     spec = settings.spec(
         image=f"localhost/trainer@sha256:{'0' * 64}",
-        arguments=(*environment.options.flags, *flags),
+        arguments=(*options.flags, *flags),
         deadline=now + DEADLINE,
         policy=replace(settings.policy_config(), work_is_measured=True),
     )

@@ -13,7 +13,7 @@ from functools import partial
 from spot.core.clock import Clock
 from spot.core.job import JobState
 from spot.core.run import Provisioning
-from spot.emulators.capacity import Capacity
+from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.custom_job import EmulatedJob, InvalidJob, parse
 from spot.emulators.job_lifecycle import Behaviour, JobLifecycle, Launcher, cancelled
 
@@ -44,7 +44,7 @@ class JobTable:
 
     def __init__(
         self,
-        capacity: Capacity,
+        capacity: EmulatedCapacity,
         launcher: Launcher,
         clock: Clock,
         behaviour: Behaviour | None = None,
