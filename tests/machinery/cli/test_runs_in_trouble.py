@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from spot.cli import runs
 from spot.core.run import RunState
 from spot.emulators.faults import LostReply, Method, each, on
 from spot.supervisor import service, submit, training_status
@@ -62,14 +63,14 @@ def test_a_submit_that_the_bucket_does_not_answer_says_how_to_repeat_it_safely(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "GIVE_UP_S", 0.1)
-    plan = service.plan
+    plan = submit.plan_submit
 
     def planned_before_the_failure(*arguments: Any) -> Any:
         planned = plan(*arguments)
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", unreachable_url())
         return planned
 
-    monkeypatch.setattr(service, "plan", planned_before_the_failure)
+    monkeypatch.setattr(runs, "plan_submit", planned_before_the_failure)
     said = desk.spot("submit", "--run", WEEKLY)
     assert (said.code, said.out) == (75, "")
     assert f"with --run {WEEKLY}, which cannot start a second run" in said.err

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from spot.demo.director import Director, Participant
-from spot.demo.gang import Gang
-from spot.emulators.machines import Network
+from spot.emulators.machines import Gang, Network
 from tests.machinery.demo import member
 from tests.machinery.emulators import replica
 from tests.machinery.emulators.world import custom_job
@@ -83,7 +82,7 @@ def test_a_primary_that_is_killed_is_missed_by_its_peers_at_the_same_time(
 def test_a_replica_that_does_not_leave_holds_up_nothing_for_long(
     director: Director, primary: Participant, gang: Gang, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spot.demo.gang.LEAVE_S", 0.1)
+    monkeypatch.setattr("spot.emulators.machines.LEAVE_S", 0.1)
     gang.machines[1].disconnect()
     primary.interrupt(signal.SIGKILL)
     director.settle()

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from spot.core.history import Cancel, CancelReason
 from spot.core.job import JobError, JobState
 from spot.core.run import Outcome, Provisioning
+from spot.storage.records.markers import AttemptStarts
 from spot.supervisor.classify import AttemptEvidence, classify, classify_refusal
-from tests.machinery.samples import T0, no_quota, stockout
+from tests.machinery.samples import T0, attempt, no_quota, stockout
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 FAILED, CANCELLED, SUCCEEDED = JobState.FAILED, JobState.CANCELLED, JobState.SUCCEEDED
 ON_DEMAND = Provisioning.ON_DEMAND
-RAN = {"ran": HOUR, "trainer_starts": 1}
+RAN: dict[str, Any] = {"ran": HOUR, "trainer_starts": 1}
 OUT_OF_MEMORY = JobError(
     code=3, message="The replica workerpool0-0 ran out of memory and exited with a non-zero status of 137."
 )
@@ -45,9 +46,39 @@ def cancelled_for(why: CancelReason) -> Cancel:
     return Cancel(at=T0, why=why)
 
 
-def evidence(state: JobState, **changes: Any) -> AttemptEvidence:
-    known: dict[str, Any] = {"provisioning": Provisioning.SPOT, "timeout": timedelta(days=7), "since_end": 5 * MINUTE}
-    return AttemptEvidence(state=state, **{**known, **changes})
+def evidence(
+    state: JobState,
+    *,
+    ran: timedelta | None = None,
+    since_end: timedelta = 5 * MINUTE,
+    trainer_starts: int = 0,
+    exit_code: int | None = None,
+    advanced: bool = False,
+    completed: bool = False,
+    replaced: bool = False,
+    stands_by: bool = False,
+    machines: int = 1,
+    error_lag: timedelta = 3 * MINUTE,
+    **changes: Any,
+) -> AttemptEvidence:
+    """Return what is known of an attempt that ended `since_end` ago; `changes` are those of the attempt."""
+    ended = attempt(
+        state=state,
+        ended_at=T0,
+        started_at=None if ran is None else T0 - ran,
+        advanced_at=T0 if advanced else None,
+        **{"timeout": timedelta(days=7), **changes},
+    )
+    return AttemptEvidence(
+        attempt=ended,
+        starts=AttemptStarts(count=trainer_starts, exit_code=exit_code),
+        now=T0 + since_end,
+        error_lag=error_lag,
+        machines=machines,
+        completed=completed,
+        replaced=replaced,
+        stands_by=stands_by,
+    )
 
 
 PER_GPU_QUOTA = JobError(
@@ -236,7 +267,7 @@ MESSAGES = st.text() | st.sampled_from(
 ERRORS = st.builds(JobError, code=st.integers(-1, 600), message=MESSAGES)
 SPANS = st.timedeltas(timedelta(), timedelta(days=8))
 ALL_EVIDENCE = st.builds(
-    AttemptEvidence,
+    evidence,
     state=st.sampled_from(JobState),
     provisioning=st.sampled_from(Provisioning),
     timeout=SPANS,
@@ -255,9 +286,10 @@ ALL_EVIDENCE = st.builds(
 @given(ALL_EVIDENCE)
 def test_complete_evidence_always_has_an_outcome(known: AttemptEvidence) -> None:
     outcome = classify(known)
-    empty = known.error is None or (not known.error.message and not known.error.code)
-    awaited = known.state is FAILED and empty and known.since_end < known.error_lag
-    if not known.state.ended:
+    state, error = known.attempt.state, known.attempt.error
+    empty = error is None or (not error.message and not error.code)
+    awaited = state is FAILED and empty and known.now - T0 < known.error_lag
+    if not state.ended:
         assert outcome is None
     elif known.completed:
         assert outcome is Outcome.SUCCEEDED

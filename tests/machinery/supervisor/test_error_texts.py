@@ -25,6 +25,7 @@ from spot.policy.decide import decide
 from spot.supervisor.classify import AttemptEvidence, Code, classify, classify_refusal
 from spot.supervisor.error_texts import Family, exit_status, grant
 from tests.machinery.samples import SPEC, T0, after, ended, run, seen
+from tests.machinery.supervisor import test_classify
 
 CORPUS: dict[str, Any] = json.loads(Path(__file__).with_name("error_texts.json").read_text())
 EVIDENCE: dict[str, dict[str, Any]] = CORPUS["evidence"]
@@ -58,12 +59,12 @@ def variations(text: str, codes: list[int]) -> Iterator[JobError]:
 
 def evidence(name: str, error: JobError, **changes: Any) -> AttemptEvidence:
     known = EVIDENCE[name]
-    return AttemptEvidence(
-        state=JobState.FAILED,
+    return test_classify.evidence(
+        JobState.FAILED,
         provisioning=Provisioning(known["provisioning"]),
-        timeout=timedelta(days=7),
         error=error,
         ran=timedelta(hours=1) if known.get("ran") else None,
+        since_end=changes.pop("since_end", timedelta()),
         trainer_starts=1 if known.get("ran") else 0,
         advanced=known.get("advanced", False),
         **changes,

@@ -30,19 +30,20 @@ from spot.storage.records.codec import encode
 from spot.storage.records.reconciles import Home
 from spot.supervisor import preflight, service
 from spot.supervisor.reconcile import RunResult, Supervisor, describe
+from spot.supervisor.resume import plan_resume
 from spot.supervisor.service import RunsResult
-from spot.supervisor.submit import SubmitOptions, SubmitPlan
+from spot.supervisor.submit import SubmitOptions, SubmitPlan, plan_submit
 
 CLOUD_RUN = "CLOUD_RUN_JOB"
 """Environment variable that Cloud Run sets in its jobs."""
 
 
 def submit(options: Namespace) -> int:
-    return _submit(options, service.plan(load(options.settings), overrides(options), _now()))
+    return _submit(options, plan_submit(load(options.settings), overrides(options), _now()))
 
 
 def resume(options: Namespace) -> int:
-    return _submit(options, service.plan_of_resume(load(options.settings), options.parent, overrides(options), _now()))
+    return _submit(options, plan_resume(load(options.settings), options.parent, overrides(options), _now()))
 
 
 def _submit(options: Namespace, planned: SubmitPlan) -> int:

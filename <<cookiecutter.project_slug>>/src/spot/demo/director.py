@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from spot.core.errors import Exit, SpotError
-from spot.demo.gang import Gang
 from spot.demo.virtual_clock import CHUNK, EPOCH
+from spot.emulators.machines import Gang
 
 STUCK_S = 300.0
 """Real seconds of work without a wait or a line in the log, after which a process hangs."""

@@ -14,7 +14,6 @@ from unittest.mock import patch
 from spot.config.settings import GateSettings
 from spot.demo import participants, rank
 from spot.demo.director import Director, Participant, RehearsalError
-from spot.demo.gang import Gang
 from spot.demo.participants import RECONCILE_INTERVAL
 from spot.demo.rank import LOADING
 from spot.demo.virtual_clock import EPOCH
@@ -22,7 +21,7 @@ from spot.emulators.capacity import EmulatedCapacity
 from spot.emulators.custom_job import replicas_of
 from spot.emulators.job_lifecycle import Behaviour, Process, Spec, arguments
 from spot.emulators.jobs import JobTable
-from spot.emulators.machines import EmulatedMachine, Network
+from spot.emulators.machines import EmulatedMachine, Gang, Network
 from spot.emulators.storage_server import emulator
 from spot.emulators.vertex_server import VertexServer
 from spot.simulation.traces import Trace

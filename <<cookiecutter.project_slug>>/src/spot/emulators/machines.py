@@ -4,14 +4,18 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from spot.emulators.job_lifecycle import Spec, cluster_specs
 from spot.emulators.storage_server import free_port
 
 PORT = 2222
+LEAVE_S = 20.0
+"""The longest real time from the end of the primary to that of the others, which notice it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,6 +64,35 @@ class EmulatedMachine:
             _ip("-n", self.namespace, "link", "set", "eth0", "down")
         else:
             self.interrupt(signal.SIGSTOP)
+
+
+@dataclass(frozen=True, slots=True)
+class Gang:
+    """Run the replicas of a job on these machines as one process: the primary replica, the first."""
+
+    machines: Sequence[EmulatedMachine]
+
+    def start(self, spec: Spec, command: Sequence[str], environ: Mapping[str, str], log: Path, *pass_fds: int) -> None:
+        """Run a Python module on each machine. The primary inherits `pass_fds`."""
+        cluster = cluster_specs(spec, [machine.host for machine in self.machines])
+        for machine, given in zip(self.machines, cluster, strict=True):
+            machine.run(
+                [sys.executable, "-m", *command],
+                {**environ, "CLUSTER_SPEC": given},
+                log,
+                pass_fds if machine is self.machines[0] else (),
+            )
+
+    @property
+    def exitcode(self) -> int | None:
+        return self.machines[0].poll()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the replicas have ended, or the primary for `timeout` seconds."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.machines[0].wait(timeout)
+            for machine in self.machines[1:]:
+                machine.wait(LEAVE_S)
 
 
 class Network:

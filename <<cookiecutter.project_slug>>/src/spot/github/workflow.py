@@ -30,9 +30,9 @@ from spot.storage.records.champion import Champion
 from spot.storage.records.ledger import Ledger
 from spot.storage.records.reconciles import Home
 from spot.supervisor import service
-from spot.supervisor.resume import resumed_id
+from spot.supervisor.resume import plan_resume, resumed_id
 from spot.supervisor.service import RunsResult
-from spot.supervisor.submit import SubmitError, SubmitOptions, SubmitPlan
+from spot.supervisor.submit import SubmitError, SubmitOptions, SubmitPlan, plan_submit
 
 RETRAIN, SUPERVISE, KEEP_ALIVE = "retrain.yml", "supervise.yml", "keep-alive.yml"
 SETTINGS = Path("spot.toml")
@@ -119,8 +119,8 @@ def retrain() -> int:
 
 def _planned(settings: Settings, options: SubmitOptions, resumes: str, now: datetime) -> SubmitPlan:
     if resumes:
-        return service.plan_of_resume(settings, resumes, options, now)
-    return service.plan(settings, options, now)
+        return plan_resume(settings, resumes, options, now)
+    return plan_submit(settings, options, now)
 
 
 def supervise() -> int:

@@ -8,12 +8,13 @@ from typing import Any
 
 from spot.config.settings import Settings
 from spot.core.job import JobError, JobSnapshot, JobState
-from spot.core.run import Machine, Provisioning
+from spot.core.run import Attempt, Machine, Provisioning
 from spot.google.job_spec import ROOT_LABEL, STRATEGIES, root_label, worker_pool
 from spot.live.assumptions import Answer, timed
 from spot.policy.calibrate import ERROR_LAG, GRACE, ON_DEMAND_START, SPOT_START
 from spot.pricing.quotes import quote
 from spot.pricing.table import PriceTable
+from spot.storage.records.markers import AttemptStarts
 from spot.supervisor.classify import AttemptEvidence, classify, classify_refusal
 from spot.trainer.probe import ProbeReport
 
@@ -113,17 +114,20 @@ def ended_as(probe: Probe, end: ProbeEnd) -> str:
         return f"{end.waited_in.name} after {probe.wait.total_seconds():.0f} s"
     if end.job.state is JobState.SUCCEEDED:
         return end.job.state.name
-    started, ended = end.job.started_at, end.job.ended_at
-    evidence = AttemptEvidence(
-        state=end.job.state,
+    attempt = Attempt(
+        id=probe.name,
         provisioning=probe.provisioning,
+        region=end.job.name.split("/")[3],
+        intended_at=end.job.created_at,
         timeout=probe.cap,
-        machines=probe.replicas,
+        from_step=0,
+        state=end.job.state,
+        started_at=end.job.started_at,
+        ended_at=end.job.ended_at,
         error=end.job.error,
-        since_end=timedelta(days=1),
-        ran=ended - started if started and ended else None,
-        trainer_starts=end.starts(),
     )
+    starts, now = AttemptStarts(count=end.starts(), exit_code=None), end.job.ended_at or end.job.created_at
+    evidence = AttemptEvidence(attempt=attempt, starts=starts, now=now, error_lag=timedelta(), machines=probe.replicas)
     return f"{end.job.state.name}: {classify(evidence)}"
 
 

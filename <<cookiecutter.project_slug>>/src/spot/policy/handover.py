@@ -77,11 +77,8 @@ def _is_cheaper(run: Run, spot: Submit, active: Attempt) -> bool:
 
 def _is_hopeless(run: Run, active: Attempt) -> bool:
     """Return whether the standbys of `active` have failed so that the next would fail too, or a user cancelled one."""
-    standbys = [one for one in run.attempts if one.replaces == active.id]
-    final, unexplained = ([one for one in standbys if is_so(one)] for is_so in (_is_final, _is_unexplained))
-    return any(failed_as_standby(run, one) for one in final) or (
-        sum(failed_as_standby(run, one) for one in unexplained) >= MAX_FAILED_STANDBYS
-    )
+    failed = [one for one in run.attempts if one.replaces == active.id and failed_as_standby(run, one)]
+    return any(map(_is_final, failed)) or sum(map(_is_unexplained, failed)) >= MAX_FAILED_STANDBYS
 
 
 def _is_final(standby: Attempt) -> bool:

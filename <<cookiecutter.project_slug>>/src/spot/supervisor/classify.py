@@ -6,13 +6,14 @@ An unknown text is never the reason to end a run that made progress.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import IntEnum
 
 from spot.core.errors import Exit
-from spot.core.history import Cancel, CancelReason
+from spot.core.history import CancelReason
 from spot.core.job import JobError, JobState
-from spot.core.run import Outcome, Provisioning
+from spot.core.run import Attempt, Outcome, Provisioning
+from spot.storage.records.markers import AttemptStarts
 from spot.supervisor.error_texts import Family, exit_status, ran_out_of_memory
 
 STOP_SIGNALS = frozenset({130, 143})
@@ -41,24 +42,12 @@ class Code(IntEnum):
 class AttemptEvidence:
     """Hold what is known about an attempt whose job exists."""
 
-    state: JobState
-    provisioning: Provisioning
-    timeout: timedelta
-    error_lag: timedelta = timedelta(minutes=3)
-    machines: int = 1
-    error: JobError | None = None
-    since_end: timedelta = timedelta()
-    """Time since the job ended, or was first seen to have ended."""
-    ran: timedelta | None = None
-    """Time from the first RUNNING to the end; None without a RUNNING."""
-    trainer_starts: int = 0
-    exit_code: int | None = None
-    """Exit code in the newest ended marker; None without one, as after SIGKILL."""
-    advanced: bool = False
-    """Whether the attempt committed a checkpoint."""
+    attempt: Attempt
+    starts: AttemptStarts
+    now: datetime
+    error_lag: timedelta
+    machines: int
     completed: bool = False
-    cancel: Cancel | None = None
-    """The supervisor's own cancel, if any."""
     replaced: bool = False
     """Whether a standby that replaces this attempt holds the lease."""
     stands_by: bool = False
@@ -67,12 +56,17 @@ class AttemptEvidence:
     @property
     def started(self) -> bool:
         """Whether the attempt ever had a machine."""
-        return self.ran is not None or self.trainer_starts > 0 or self.advanced
+        return self.attempt.started_at is not None or self.starts.count > 0 or self.advanced
+
+    @property
+    def advanced(self) -> bool:
+        """Whether the attempt committed a checkpoint."""
+        return self.attempt.advanced_at is not None
 
 
 def classify(evidence: AttemptEvidence) -> Outcome | None:
     """Return the outcome, or None while the job is active or its error may still come."""
-    state = evidence.state
+    state = evidence.attempt.state
     if not state.ended:
         return None
     if _handed_over(evidence):
@@ -87,7 +81,7 @@ def classify(evidence: AttemptEvidence) -> Outcome | None:
         case JobState.FAILED:
             return _failed(evidence)
         case _:  # exit 0 without a model: a trainer that takes SIGTERM for success looks like this
-            return _reclaimed(evidence) if evidence.exit_code in STOP_SIGNALS else Outcome.UNKNOWN
+            return _reclaimed(evidence) if evidence.starts.exit_code in STOP_SIGNALS else Outcome.UNKNOWN
 
 
 def classify_refusal(error: JobError) -> Outcome:
@@ -105,31 +99,33 @@ def classify_refusal(error: JobError) -> Outcome:
 
 def _handed_over(evidence: AttemptEvidence) -> bool:
     """Return whether the attempt left because a standby replaced it."""
-    if not evidence.replaced or (evidence.state is JobState.CANCELLED and evidence.cancel is None):
+    if not evidence.replaced or (evidence.attempt.state is JobState.CANCELLED and evidence.attempt.cancel is None):
         return False
-    status = exit_status(evidence.error.message) if evidence.error else None
-    left = evidence.exit_code in {Exit.AGAIN, *STOP_SIGNALS} or status == Exit.AGAIN
-    return left or (evidence.cancel is not None and evidence.cancel.why is CancelReason.HANDED_OVER)
+    status = exit_status(evidence.attempt.error.message) if evidence.attempt.error else None
+    left = evidence.starts.exit_code in {Exit.AGAIN, *STOP_SIGNALS} or status == Exit.AGAIN
+    return left or (evidence.attempt.cancel is not None and evidence.attempt.cancel.why is CancelReason.HANDED_OVER)
 
 
 def _cancelled(evidence: AttemptEvidence) -> Outcome:
-    if evidence.cancel is not None:
-        if evidence.cancel.why is CancelReason.HANDED_OVER:
+    if evidence.attempt.cancel is not None:
+        if evidence.attempt.cancel.why is CancelReason.HANDED_OVER:
             return Outcome.HANDED_OVER
-        waited = evidence.cancel.why is CancelReason.NO_CAPACITY and not evidence.started
+        waited = evidence.attempt.cancel.why is CancelReason.NO_CAPACITY and not evidence.started
         return Outcome.NO_CAPACITY if waited else Outcome.CANCELLED
-    if evidence.ran is not None and evidence.ran >= evidence.timeout - TIMEOUT_TOLERANCE:
+    began, end = evidence.attempt.started_at, evidence.attempt.ended_at or evidence.now
+    if began and end - began >= evidence.attempt.timeout - TIMEOUT_TOLERANCE:
         return Outcome.EXPIRED
     return Outcome.CANCELLED
 
 
 def _failed(evidence: AttemptEvidence) -> Outcome | None:
-    text = evidence.error.message if evidence.error else ""
-    code = evidence.error.code if evidence.error else 0
-    if evidence.exit_code:
-        return _by_exit_status(evidence.exit_code, evidence)
-    if not text and not code and evidence.since_end < evidence.error_lag:
-        return _cancelled(evidence) if evidence.cancel else None  # after a cancel the reason does not matter
+    text = evidence.attempt.error.message if evidence.attempt.error else ""
+    code = evidence.attempt.error.code if evidence.attempt.error else 0
+    if evidence.starts.exit_code:
+        return _by_exit_status(evidence.starts.exit_code, evidence)
+    since_end = evidence.now - (evidence.attempt.ended_at or evidence.now)
+    if not text and not code and since_end < evidence.error_lag:
+        return _cancelled(evidence) if evidence.attempt.cancel else None  # after a cancel the reason does not matter
     status = exit_status(text)
     if status not in STOP_SIGNALS and ran_out_of_memory(text):
         return Outcome.OUT_OF_MEMORY
@@ -140,12 +136,12 @@ def _failed(evidence: AttemptEvidence) -> Outcome | None:
 
 def _reclaimed(evidence: AttemptEvidence) -> Outcome:
     """Return how an attempt ended whose machine went away; an on-demand machine is never preempted."""
-    return Outcome.INTERNAL if evidence.provisioning is Provisioning.ON_DEMAND else Outcome.PREEMPTED
+    return Outcome.INTERNAL if evidence.attempt.provisioning is Provisioning.ON_DEMAND else Outcome.PREEMPTED
 
 
 def _without_machine(evidence: AttemptEvidence) -> Outcome:
     """Return how an attempt ended that had no machine, or has none any more."""
-    gone = evidence.started and evidence.provisioning is not Provisioning.ON_DEMAND
+    gone = evidence.started and evidence.attempt.provisioning is not Provisioning.ON_DEMAND
     return Outcome.PREEMPTED if gone else Outcome.NO_CAPACITY
 
 
@@ -154,7 +150,7 @@ def _by_exit_status(status: int, evidence: AttemptEvidence) -> Outcome:
         return _reclaimed(evidence)
     lost_peer = status == Exit.AGAIN and evidence.machines > 1  # the replicas that are left exit so
     if status in KILLED or lost_peer:  # the cause is unknown; such an end before any progress must not recur for ever
-        preempted = evidence.provisioning is Provisioning.SPOT and evidence.advanced
+        preempted = evidence.attempt.provisioning is Provisioning.SPOT and evidence.advanced
         return Outcome.PREEMPTED if preempted else Outcome.INTERNAL
     return Outcome.INTERNAL if status == Exit.AGAIN or status in CRASHED else Outcome.TRAINING_FAILED
 
@@ -183,7 +179,7 @@ def _by_family(text: str, evidence: AttemptEvidence) -> Outcome | None:
 
 def _internal(evidence: AttemptEvidence) -> Outcome:
     """Return how an attempt ended by an internal error, which hides a stockout before spot has a machine."""
-    hidden = evidence.provisioning is not Provisioning.ON_DEMAND and not evidence.started
+    hidden = evidence.attempt.provisioning is not Provisioning.ON_DEMAND and not evidence.started
     return Outcome.NO_CAPACITY if hidden else Outcome.INTERNAL
 
 
@@ -202,6 +198,6 @@ def _by_code(code: int, text: str, evidence: AttemptEvidence) -> Outcome:
         case Code.CANCELLED if not text or "cancel" in text.lower():
             return _cancelled(evidence)
     # A spot trainer that made progress, or was killed before its ended marker, was most likely preempted.
-    killed = evidence.trainer_starts > 0 and evidence.exit_code is None and not text
-    preempted = evidence.provisioning is Provisioning.SPOT and (evidence.advanced or killed)
+    killed = evidence.starts.count > 0 and evidence.starts.exit_code is None and not text
+    preempted = evidence.attempt.provisioning is Provisioning.SPOT and (evidence.advanced or killed)
     return Outcome.PREEMPTED if preempted else Outcome.UNKNOWN

@@ -143,22 +143,14 @@ def _classified(run: Run, ended: Attempt, seen: Observation, status: TrainingSta
     starts = status.starts(run, ended)
     writer = run.attempt(seen.writer)
     successor = writer if writer and writer.replaces == ended.id else None
-    ended_at = ended.ended_at or now
     outcome = classify(
         AttemptEvidence(
-            state=ended.state,
-            provisioning=ended.provisioning,
-            timeout=ended.timeout,
+            attempt=ended,
+            starts=starts,
+            now=now,
             error_lag=run.spec.policy.error_lag,
             machines=run.spec.machine.count,
-            error=ended.error,
-            since_end=now - ended_at,
-            ran=ended_at - ended.started_at if ended.started_at else None,
-            trainer_starts=starts.count,
-            exit_code=starts.exit_code,
-            advanced=ended.advanced_at is not None,
             completed=seen.completed_at is not None,
-            cancel=ended.cancel,
             replaced=successor is not None,
             stands_by=bool(ended.replaces) and ended.advanced_at is None and seen.writer != ended.id,
         )
@@ -167,7 +159,7 @@ def _classified(run: Run, ended: Attempt, seen: Observation, status: TrainingSta
         ended,
         outcome=outcome,
         starts=starts.count,
-        trainer_started_at=_within(ended, starts.started_at, ended_at),
+        trainer_started_at=_within(ended, starts.started_at, ended.ended_at or now),
         last_step=_handed_over(successor, seen) if outcome is Outcome.HANDED_OVER else seen.step,
     )
 

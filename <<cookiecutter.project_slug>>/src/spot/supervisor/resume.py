@@ -13,6 +13,7 @@ from spot.config.settings import Settings
 from spot.core.history import Parent
 from spot.core.run import Observation, Run, RunState
 from spot.policy.calibrate import calibrated
+from spot.storage.factory import open_store
 from spot.storage.records.ledger import Ledger
 from spot.supervisor.submit import (
     SubmitError,
@@ -23,16 +24,15 @@ from spot.supervisor.submit import (
     plan_priced,
     run_of,
 )
-from spot.supervisor.training_status import TrainingStatus, live_facts
+from spot.supervisor.training_status import GIVE_UP_S, BucketStatus, live_facts
 
 
-def plan_resume(
-    settings: Settings, ledger: Ledger, status: TrainingStatus, run_id: str, options: SubmitOptions, now: datetime
-) -> SubmitPlan:
+def plan_resume(settings: Settings, run_id: str, options: SubmitOptions, now: datetime) -> SubmitPlan:
     """Return the plan of the run that resumes `run_id`, with its flags and its pinned data. Write no record.
 
     Raises `SubmitError` for a run that cannot be resumed.
     """
+    ledger = Ledger(open_store(settings.root, give_up_s=GIVE_UP_S))
     run = ledger.find(run_id).run
     if run.state is RunState.OPEN:
         raise SubmitError(f"run {run.id} is open and resumes automatically", fix=f"spot status {run.id}")
@@ -46,7 +46,7 @@ def plan_resume(
     if found := ledger.find_or_none(new_id):
         advice = f"spot status {new_id}" if found.state is RunState.OPEN else f"spot resume {new_id}"
         raise SubmitError(f"run {run.id} was resumed as run {new_id}, which is {found.state}", fix=advice)
-    seen = status.observe(run)
+    seen = BucketStatus(settings.root).observe(run)
     if seen.progress is None:
         raise SubmitError(f"run {run.id} has no checkpoint: submit a new run", fix="spot submit")
     settings = overridden(settings, options)

@@ -28,8 +28,7 @@ from spot.storage.records.reconciles import Home, Reconciles
 from spot.supervisor import data_checks, pinned
 from spot.supervisor.data_checks import FoundData
 from spot.supervisor.reconcile import RunResult, Supervisor, ended
-from spot.supervisor.resume import plan_resume
-from spot.supervisor.submit import SubmitError, SubmitOptions, SubmitPlan, plan_submit
+from spot.supervisor.submit import SubmitError, SubmitPlan
 from spot.supervisor.training_status import GIVE_UP_S, BucketStatus, TrainingStatus, succeeded
 
 if TYPE_CHECKING:
@@ -126,16 +125,6 @@ def supervisor_of(settings: Settings, clock: Clock, publish: Publish, home: Home
         check=lambda run: pinned.check(run, settings),
         job=settings.cloud.supervisor_job,
     )
-
-
-def plan(settings: Settings, options: SubmitOptions, now: datetime) -> SubmitPlan:
-    """Return what a submit would do, and do nothing. Raises `SubmitError` for a run that cannot be submitted."""
-    return plan_submit(settings, options, now)
-
-
-def plan_of_resume(settings: Settings, run_id: str, options: SubmitOptions, now: datetime) -> SubmitPlan:
-    """Return the run that would resume `run_id`, and do nothing. Raises `SubmitError` if it cannot be resumed."""
-    return plan_resume(settings, ledger_of(settings), status_reader(settings), run_id, options, now)
 
 
 def submit(supervisor: Supervisor, plan: SubmitPlan) -> SubmitResult:
