@@ -25,7 +25,6 @@ class InvalidJob(Exception):
 class JobRequest:
     """Hold the parsed request that creates a job."""
 
-    display_name: str
     labels: Mapping[str, str]
     spec: Mapping[str, Any]
     """The unchanged `jobSpec`."""
@@ -79,7 +78,6 @@ def _parse(body: Any) -> JobRequest:
         raise InvalidJob("replica_count of worker_pool_specs[0] must be 1")
     wait = _duration(scheduling.get("maxWaitDuration", DEFAULT_MAX_WAIT))
     return JobRequest(
-        display_name=body.get("displayName", ""),
         labels=_labels(body.get("labels", {})),
         spec=spec,
         machines=len(replicas_of(spec)),
@@ -108,7 +106,6 @@ def render(job: EmulatedJob) -> dict[str, object]:
     moments = {"createTime": job.created_at, "startTime": job.started_at, "endTime": job.ended_at}
     return {
         "name": job.name,
-        "displayName": job.request.display_name,
         "jobSpec": job.request.spec,
         "labels": job.request.labels,
         "state": int(job.state),

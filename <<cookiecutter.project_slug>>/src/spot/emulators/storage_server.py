@@ -5,8 +5,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,7 +72,8 @@ def free_port() -> int:
 def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + START_S
     while time.monotonic() < end and process.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/storage/v1/b", timeout=1):
+        with contextlib.suppress(requests.RequestException):
+            requests.get(f"{url}/storage/v1/b", timeout=1)
             return
         time.sleep(0.02)
     raise RuntimeError(f"the Cloud Storage emulator did not start on {url} within {START_S:.0f} s")
