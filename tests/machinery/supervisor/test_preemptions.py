@@ -10,7 +10,7 @@ from spot.storage.base import Object
 from spot.storage.records import facts
 from spot.storage.records.facts import Preemption
 from spot.storage.records.markers import AttemptStarts
-from spot.supervisor import preemptions
+from spot.supervisor.observe import note_preemptions
 from tests.machinery import samples
 from tests.machinery.samples import after
 from tests.machinery.storage.memory import MemoryStore
@@ -30,7 +30,7 @@ def noted(store: MemoryStore, outcome: Outcome, before: Outcome | None = None) -
     ended = samples.ended(outcome, ended_at=after(minutes=60), saved_at=after(minutes=55), error=samples.stockout())
     run = samples.run(ended)
     earlier = samples.run(ended if before else samples.attempt())
-    preemptions.note(store, Marked(), earlier, run, after(minutes=62))
+    note_preemptions(store, Marked(), earlier, run, after(minutes=62))
     return facts.read(store).preemptions
 
 

@@ -11,7 +11,7 @@ from spot.config.load import parse
 from spot.core.format import hours
 from spot.core.run import Provisioning, Run, RunState
 from spot.demo.director import Participant, RehearsalError
-from spot.demo.environment import BASELINE, BUCKET, DEADLINE, REGIONS, ROOT, WORK, Environment, settings_text
+from spot.demo.environment import BASELINE, BUCKET, REGIONS, ROOT, WORK, Environment, settings_text
 from spot.emulators.machines import EmulatedMachine
 from spot.storage import paths
 from spot.storage.base import NotFound, Store
@@ -19,6 +19,7 @@ from spot.storage.factory import open_store
 from spot.storage.records import champion, completion
 from spot.storage.records.ledger import Ledger
 from spot.storage.records.manifest import Json
+from spot.supervisor.submit import run_of
 from spot.supervisor.training_status import BucketStatus
 
 RUN = "20260105-060000-rehearsal"
@@ -206,14 +207,10 @@ def new_run(environment: Environment, run_id: str = RUN, *flags: str) -> Run:
     now, options = environment.director.now(), environment.options
     regions = options.trace.regions if options.trace else REGIONS
     settings = parse(settings_text(regions, BUCKET, options.machines), "the rehearsal")
-    spec = settings.spec(
-        image=f"localhost/trainer@sha256:{'0' * 64}",
-        arguments=(*options.flags, *flags),
-        deadline=now + DEADLINE,
-        policy=replace(settings.policy_config(), work_is_measured=True),
-    )
+    image, arguments = f"localhost/trainer@sha256:{'0' * 64}", (*options.flags, *flags)
+    run = run_of(settings, run_id, now, image=image, arguments=arguments).with_policy(work_is_measured=True)
     used = champion.read(open_store(ROOT))[0].now
-    return Run(id=run_id, spec=replace(spec, champion=used.pin if used else None), submitted_at=now)
+    return replace(run, spec=replace(run.spec, champion=used.pin if used else None))
 
 
 def compare(root: str, baseline: str, interrupted: str) -> Comparison:

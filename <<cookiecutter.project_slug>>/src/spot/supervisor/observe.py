@@ -1,6 +1,7 @@
 """Bring the record of a run up to date with Vertex AI and the bucket.
 
 Only two repairs reach the cloud, and both are harmless: a recorded cancel is requested again, strays are cancelled.
+Real preemptions are added to the facts of the project: nothing can force one, and each is evidence.
 """
 
 import logging
@@ -13,6 +14,9 @@ from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Attempt, Observation, Outcome, Run
 from spot.google.vertex import JobClient, JobNotFound
 from spot.policy.slack import Slack
+from spot.storage.base import Store
+from spot.storage.records import facts
+from spot.storage.records.facts import Preemption
 from spot.supervisor.classify import AttemptEvidence, classify
 from spot.supervisor.training_status import TrainingStatus
 
@@ -212,3 +216,25 @@ def may_have_strays(run: Run, now: datetime) -> bool:
 def _given_up_recently(attempt: Attempt, now: datetime) -> bool:
     gone = attempt.outcome is Outcome.UNKNOWN and attempt.error is not None and attempt.error.code == NOT_FOUND
     return gone and attempt.ended_at is not None and now - attempt.ended_at < STRAYS_FOR
+
+
+def note_preemptions(store: Store, status: TrainingStatus, before: Run, run: Run, now: datetime) -> None:
+    """Record the attempts that were found preempted since `before`. No decision rests on it: a failure is logged."""
+    known = {one.id for one in before.attempts if one.outcome}
+    for attempt in run.attempts:
+        if attempt.outcome is not Outcome.PREEMPTED or attempt.id in known or not (attempt.job and attempt.ended_at):
+            continue
+        try:
+            starts = status.starts(run, attempt)
+            one = Preemption(
+                job=attempt.job,
+                ended_at=attempt.ended_at,
+                signal_at=starts.ended_at,
+                saved_at=attempt.saved_at,
+                code=attempt.error.code if attempt.error else 0,
+                text=facts.quoted(attempt.error.message) if attempt.error else "",
+                lag=now - attempt.ended_at,
+            )
+            facts.update(store, lambda found, one=one: found.with_preemption(one))  # type: ignore[misc]
+        except SpotError as error:
+            _log.warning("%s: the preemption of %s was not recorded: %s", run.id, attempt.id, error)

@@ -81,11 +81,11 @@ def _slow_save(run: Run, save: timedelta | None) -> str | None:
     if save is None or run.spec.policy.strategy is Strategy.ON_DEMAND:
         return None
     grace = seconds(run.spec.flags, "--grace") or DEFAULT_GRACE_S
-    room, most = (1 - MARGIN) * min(grace, LONGEST_GRACE_S), (1 - MARGIN) * LONGEST_GRACE_S
+    room = (1 - MARGIN) * min(grace, LONGEST_GRACE_S)
     if (needed := save.total_seconds()) <= room:
         return None
     enough = math.ceil(needed / (1 - MARGIN))
-    advice = f"Set --grace to {enough}" if needed <= most else "Make the checkpoint smaller, or train on demand"
+    advice = f"Set --grace to {enough}" if enough <= LONGEST_GRACE_S else "Make the checkpoint smaller"
     return (
         f"a save takes {needed:g} s (policy.save_seconds), and a preemption leaves {room:.3g} s: --grace {grace:g},"
         f" minus {MARGIN:.0%} to exit, at most {LONGEST_GRACE_S:g} s on Compute Engine. {advice}"
@@ -101,9 +101,7 @@ def _long(run: Run, save: timedelta | None) -> str | None:
     between = apart.total_seconds()
     return (
         f"--checkpoint-interval {interval:g}: a preemption every {hours(apart)} would cost {interval / 2 / between:.1%}"
-        f" of the training, half an interval each. Only a save that stops training for"
-        f" {interval**2 / 2 / between:.0f} s justifies it. Use at most {useful:g} seconds"
-        f" ({useful / 2 / between:.1%}), or auto, which measures the cost of a save"
+        f" of the training, half an interval each. Use at most {useful:g} seconds ({useful / 2 / between:.1%}), or auto"
     )
 
 

@@ -29,10 +29,9 @@ from spot.storage.base import Conflict
 from spot.storage.records import reconciles
 from spot.storage.records.ledger import Ledger, Record, UnknownRun
 from spot.storage.records.reconciles import Home, Reconcile
-from spot.supervisor import preemptions
+from spot.supervisor import observe
 from spot.supervisor.classify import classify_refusal
 from spot.supervisor.error_texts import grant
-from spot.supervisor.observe import cancel_strays, given_up, may_have_strays, observe, request_cancel
 from spot.supervisor.training_status import TrainingStatus
 
 CREATE_WITHIN = timedelta(minutes=2)
@@ -142,7 +141,7 @@ class _RunReconcile:
         for _ in range(MOST_TURNS):
             if record.run.state is not RunState.OPEN:
                 return self._file(record)
-            run, self._seen = observe(record.run, to.jobs, to.status, to.clock.now())
+            run, self._seen = observe.observe(record.run, to.jobs, to.status, to.clock.now())
             run = self._alarmed(run, self._seen)
             action = decide(run, self._seen, to.clock.now())
             if not isinstance(action, Wait):
@@ -169,8 +168,8 @@ class _RunReconcile:
         """Publish the report of a closed run and move its record, unless a stray job may still appear."""
         to, record = self._to, self._settle(record)
         run = record.run
-        cancel_strays(run, to.jobs, to.clock.now())
-        if may_have_strays(run, to.clock.now()):
+        observe.cancel_strays(run, to.jobs, to.clock.now())
+        if observe.may_have_strays(run, to.clock.now()):
             return f"{ended(run)}; a job whose create was given up may still appear"
         seen = self._seen or to.status.observe(run)
         try:
@@ -204,10 +203,10 @@ class _RunReconcile:
                 [active] = [one for one in run.active_attempts if one.id == action.attempt]
                 record = self._write(record, run.with_attempt(replace(active, cancel=Cancel(at=now, why=action.why))))
                 self._actions.append(decision)
-                request_cancel(run, str(active.job), self._to.jobs)
+                observe.request_cancel(run, str(active.job), self._to.jobs)
             case GiveUp():
                 [active] = [one for one in run.active_attempts if one.id == action.attempt]
-                ended_now = given_up(active, action.reason, self._seen or Observation(), now)
+                ended_now = observe.given_up(active, action.reason, self._seen or Observation(), now)
                 record = self._write(record, run.with_attempt(ended_now))
                 self._actions.append(decision)
             case Close():
@@ -242,7 +241,7 @@ class _RunReconcile:
         self._write(record, replace(run, attempts=run.attempts[:-1], decisions=run.decisions[:-1]))
 
     def _write(self, record: Record, run: Run) -> Record:
-        preemptions.note(self._to.ledger.store, self._to.status, record.run, run, self._to.clock.now())
+        observe.note_preemptions(self._to.ledger.store, self._to.status, record.run, run, self._to.clock.now())
         return self._keep(self._to.ledger.write(record, run))
 
     def _keep(self, record: Record) -> Record:

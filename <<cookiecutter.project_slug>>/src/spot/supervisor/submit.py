@@ -106,9 +106,6 @@ class SubmitPlan:
             can_finish = Offers.of(run, slack).on_demand_can_finish
             lines.append(("on-demand", latest if can_finish else "never: the budget does not pay for it"))
         lines.append(("price", f"{_prices(policy)}{', all machines together' if machine.count > 1 else ''}"))
-        if policy.budget_usd is not None:
-            paid = hours(self.first.timeout)
-            lines.append(("budget", f"${policy.budget_usd:.2f}: pays for {paid} of the first attempt"))
         return [*lines, *(("warning", line) for line in (*self.warnings, *self.notes))]
 
     @property
