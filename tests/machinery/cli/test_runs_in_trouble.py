@@ -10,10 +10,10 @@ import pytest
 
 from spot.cli import runs
 from spot.core.run import RunState
-from spot.emulators.faults import LostReply, Method, each, on
+from spot.emulators.faults import LostReply, Method
 from spot.supervisor import service, submit, training_status
 from tests.machinery.desk import WEEKLY, Desk, unreachable_url
-from tests.machinery.emulators.faults import Answer
+from tests.machinery.emulators.faults import Answer, each, on
 
 BROKEN = {
     "cut off": (b'{"format": 1, "id": "bad"', "is not the record of a run"),

@@ -13,13 +13,14 @@ import pytest
 from spot.core.run import Attempt, Observation, Outcome, Provisioning, Run
 from spot.demo.environment import ROOT, Environment
 from spot.demo.runner import RUN, Rehearsal
-from spot.emulators.faults import Call, LostReply, Method, each
+from spot.emulators.faults import Call, LostReply, Method
 from spot.policy.slack import Slack
 from spot.storage.factory import open_store
 from spot.storage.records import lease
 from spot.storage.records.lease import Lease
 from spot.storage.records.ledger import Ledger
 from tests.machinery.demo.rehearsals import OPTIONS, assert_succeeded, rehearse
+from tests.machinery.emulators.faults import each
 
 pytestmark = pytest.mark.chaos
 

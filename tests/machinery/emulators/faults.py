@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from spot.core.job import JobError
 from spot.core.run import Provisioning
 from spot.emulators.custom_job import JobRequest
-from spot.emulators.faults import Call, Injection, Reply, Rule, each
+from spot.emulators.faults import Call, Injection, Method, Reply, Rule
 from spot.emulators.vertex_server import error_reply
 from spot.supervisor.classify import Code
 
@@ -48,6 +48,26 @@ class Slow:
         reply = execute()
         threading.Event().wait(self.seconds)
         return reply
+
+
+def each(fault: Injection, *, where: Callable[[Call], bool] = lambda _: True, count: float = float("inf")) -> Rule:
+    """Return a rule that injects `fault` into the first `count` calls that satisfy `where`."""
+    lock, left = threading.Lock(), count
+
+    def rule(call: Call) -> Injection | None:
+        nonlocal left
+        with lock:
+            if left <= 0 or not where(call):
+                return None
+            left -= 1
+            return fault
+
+    return rule
+
+
+def on(method: Method) -> Callable[[Call], bool]:
+    """Return a condition that selects the calls of one method."""
+    return lambda call: call.method is method
 
 
 def first(*rules: Rule) -> Rule:

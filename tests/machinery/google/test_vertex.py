@@ -18,7 +18,7 @@ from spot.core.errors import PermissionDenied, TemporarilyUnavailable
 from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Machine, Provisioning
 from spot.emulators.capacity import EmulatedCapacity
-from spot.emulators.faults import Injection, LostReply, Method, each, on
+from spot.emulators.faults import Injection, LostReply, Method
 from spot.emulators.jobs import JobTable as Vertex
 from spot.emulators.vertex_server import VertexServer
 from spot.google import vertex
@@ -31,9 +31,11 @@ from tests.machinery.emulators.faults import (
     Answer,
     Reset,
     Slow,
+    each,
     first,
     no_machine,
     no_quota,
+    on,
     quota,
     unsupported,
 )

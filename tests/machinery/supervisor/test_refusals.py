@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spot.core.run import Outcome, Provisioning, Run, RunState
-from spot.emulators.faults import Injection, Method, Reply, each, never, on
+from spot.emulators.faults import Injection, Method, Reply, never
 from spot.emulators.vertex_server import VertexServer
 from spot.google.vertex import VertexJobs
 from spot.storage.records.ledger import Ledger
@@ -17,7 +17,7 @@ from spot.supervisor.reconcile import RunResult, Supervisor
 from spot.supervisor.training_status import BucketStatus
 from tests.machinery import samples
 from tests.machinery.clocks import ManualClock
-from tests.machinery.emulators.faults import Answer, first, no_machine, no_quota
+from tests.machinery.emulators.faults import Answer, each, first, no_machine, no_quota, on
 from tests.machinery.emulators.world import World
 from tests.machinery.storage.memory import MemoryStore
 

@@ -3,14 +3,13 @@
 import random
 from collections.abc import Generator, Iterator
 from datetime import timedelta
-from functools import partial
 
 from spot.core.job import JobState
 from spot.core.run import Provisioning
 from spot.demo.environment import REGIONS
 from spot.demo.runner import Rehearsal, TrainingView
 from spot.emulators.capacity import UNLIMITED
-from spot.emulators.faults import LostReply, Method, each, on
+from spot.emulators.faults import Call, LostReply, Method, never
 
 EMPTY, SCARCE = REGIONS
 """The cheaper region starts without spot capacity; the more expensive region runs out of it."""
@@ -40,7 +39,7 @@ def scenario(rehearsal: Rehearsal) -> Iterator[None]:
     lost = view.step - view.durable_step
     rehearsal.log(f"{view.attempt} is preempted without warning (SIGKILL): {lost} unsaved steps are lost")
     rehearsal.jobs.preempt(view.job, save=False)
-    rehearsal.server.rule = each(LostReply(partial(_crash, rehearsal)), where=on(Method.CREATE), count=1)
+    _crash_at_next_create(rehearsal)
 
     if last:
         view = yield from _wait_for(rehearsal, share=0.5, after=view.job)
@@ -71,7 +70,7 @@ def random_scenario(rehearsal: Rehearsal, seed: int) -> Iterator[None]:
             rehearsal.log(f"{'no ' if count == 0 else ''}spot capacity in {region}")
         until = rehearsal.now() + timedelta(minutes=chance.uniform(5, 150))
         if chance.random() < 1 / 3:
-            rehearsal.server.rule = each(LostReply(partial(_crash, rehearsal)), where=on(Method.CREATE), count=1)
+            _crash_at_next_create(rehearsal)
         while rehearsal.now() < until:
             yield
         if chance.random() < 1 / 4:
@@ -104,5 +103,13 @@ def _wait_for(
         yield
 
 
-def _crash(rehearsal: Rehearsal) -> None:
-    rehearsal.kill_supervisor("before it has the reply to its create")
+def _crash_at_next_create(rehearsal: Rehearsal) -> None:
+    """Kill the supervisor between the effect of its next create and the reply."""
+
+    def rule(call: Call) -> LostReply | None:
+        if call.method is not Method.CREATE:
+            return None
+        rehearsal.server.rule = never
+        return LostReply(lambda: rehearsal.kill_supervisor("before it has the reply to its create"))
+
+    rehearsal.server.rule = rule

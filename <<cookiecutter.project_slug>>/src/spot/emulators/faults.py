@@ -1,6 +1,5 @@
 """Inject faults into calls to the Vertex AI emulator, selected by a function of each call."""
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -49,23 +48,3 @@ class LostReply:
 
 def never(_: Call) -> None:
     """Inject no fault."""
-
-
-def each(fault: Injection, *, where: Callable[[Call], bool] = lambda _: True, count: float = float("inf")) -> Rule:
-    """Return a rule that injects `fault` into the first `count` calls that satisfy `where`."""
-    lock, left = threading.Lock(), count
-
-    def rule(call: Call) -> Injection | None:
-        nonlocal left
-        with lock:
-            if left <= 0 or not where(call):
-                return None
-            left -= 1
-            return fault
-
-    return rule
-
-
-def on(method: Method) -> Callable[[Call], bool]:
-    """Return a condition that selects the calls of one method."""
-    return lambda call: call.method is method
