@@ -245,7 +245,6 @@ class TestWithoutTheClient:
     ) -> None:
         status, answer = ask("POST", f"/v1/{PARENT}/customJobs", body)
         assert (status, answer["error"]["code"]) == (400, 400)
-        assert answer["error"]["message"].startswith("Invalid JSON payload received")
         assert world.jobs.list(PROJECT, REGION).jobs == ()
 
     @pytest.mark.parametrize(

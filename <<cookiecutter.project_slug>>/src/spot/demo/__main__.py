@@ -107,7 +107,6 @@ def judged(environment: Environment, watch: Watch, run_id: str, *flags: str) -> 
 
 
 def verdict(run: Run) -> tuple[str, str]:
-    """Return a run, and the decision about its model."""
     made = recorded(run)
     return run.id, f"{made.action}: {made.reason}" if made else f"nothing was measured, the run is {run.state}"
 

@@ -180,14 +180,12 @@ class Director:
             self._hear_all()
 
     def close(self) -> None:
-        """Kill the processes."""
         for participant in self._participants:
             participant.kill()
         for participant in self._participants:
             participant.process.join()
 
     def _hear_all(self) -> None:
-        """Wait until every process waits."""
         alive_at, written = time.monotonic(), -1
         while working := [one for one in self._participants if one.until is None]:
             for participant in _ready(working):

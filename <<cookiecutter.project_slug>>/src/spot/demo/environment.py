@@ -78,8 +78,6 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Hold what is rehearsed."""
-
     training: tuple[str, ...]
     """Flags of the trainer."""
     trace: Trace | None = None
@@ -94,7 +92,6 @@ class Options:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Return the flags of trainers in virtual time."""
         return (
             *self.training,
             *("--checkpoint-interval", f"{CHECKPOINT_INTERVAL.total_seconds():.0f}"),
@@ -166,7 +163,6 @@ class Environment:
 
 
 def settings_text(regions: Sequence[str], bucket: str, machines: int) -> str:
-    """Return the spot.toml of a rehearsal."""
     return SETTINGS.format(
         regions=json.dumps(regions), bucket=json.dumps(bucket, ensure_ascii=False), machines=machines
     )
@@ -210,7 +206,6 @@ def _baseline_log(logs: Path) -> Path:
 
 
 def _start_baseline(options: Options, log: Path, network: Network) -> Gang:
-    """Train without interruption, in real time."""
     where = ("--run", BASELINE, "--output-dir", f"{ROOT}/models", "--enable-checkpointing", "false")
     gang = Gang([network.machine() for _ in range(options.machines)])
     pools = [{"replicaCount": count} for count in (1, options.machines - 1)]

@@ -68,8 +68,6 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Describe what happened; `detail` gives the reason of a decision."""
-
     at: datetime
     text: str
     detail: str = ""
@@ -182,7 +180,6 @@ class Rehearsal:
         return self._environment.launcher.machines.get(job, ())
 
     def kill_supervisor(self, when: str) -> None:
-        """Kill the supervisor, and say when."""
         self._killed = when
         self._supervisor.kill()
 

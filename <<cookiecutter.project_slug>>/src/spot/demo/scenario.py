@@ -20,7 +20,6 @@ ON_DEMAND_FIRST = timedelta(minutes=20)
 
 
 def undisturbed(_: Rehearsal) -> Iterator[None]:
-    """Inject no fault."""
     return iter(())
 
 

@@ -19,7 +19,6 @@ RIGHT = {"at", "waited", "ran", "lost", "cost"}
 
 
 def print_event(console: Console, event: Event, *, verbose: bool = False) -> None:
-    """Print an event, with its reason if `verbose`."""
     detail = f": {event.detail}" if verbose and event.detail else ""
     line = Text(f"{since(event.at):>8}  {event.text}{detail}")
     console.print(line, no_wrap=not verbose, overflow="fold" if verbose else "ellipsis")

@@ -23,8 +23,6 @@ class InvalidJob(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """Hold the parsed request that creates a job."""
-
     labels: Mapping[str, str]
     spec: Mapping[str, Any]
     """The unchanged `jobSpec`."""

@@ -16,8 +16,6 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """Describe a call to the emulator."""
-
     method: Method
     project: str
     region: str

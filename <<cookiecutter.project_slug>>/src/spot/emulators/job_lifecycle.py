@@ -82,12 +82,10 @@ class JobLifecycle:
 
     @property
     def pool(self) -> tuple[str, Provisioning]:
-        """Return the region and provisioning of its machines."""
         return self.job.region, self.job.request.provisioning
 
     @property
     def ending(self) -> bool:
-        """Return whether its end is decided."""
         return self._ending is not None
 
     def shown(self, now: datetime) -> EmulatedJob:
@@ -242,7 +240,6 @@ def timed_out(timeout: timedelta) -> JobError:
 
 
 def arguments(spec: Spec) -> list[str]:
-    """Return the arguments of the container of a job."""
     return [*spec["workerPoolSpecs"][0]["containerSpec"].get("args", [])]
 
 

@@ -117,7 +117,6 @@ class JobTable:
             job.preempt(now, save=save, replica=replica)
 
     def advance(self) -> None:
-        """Advance every job to the clock's time."""
         with self._lock:
             self._advance()
 

@@ -129,7 +129,6 @@ class Network:
             _ip("netns", "del", self._namespaces.pop())
 
     def machine(self) -> EmulatedMachine:
-        """Return a new machine."""
         if self._namespaces:
             namespace = f"{self._switch}-{len(self._namespaces)}"
             self._create(namespace)

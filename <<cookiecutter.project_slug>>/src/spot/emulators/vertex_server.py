@@ -80,7 +80,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
         try:
             call, action = self._route(body)
-        except (InvalidJob, UnknownJob) as error:
+        except (InvalidJob, UnknownJob, ValueError) as error:
             return self._reply(_refusal(error))
         inject = self.vertex.rule(call)
         reply = inject(partial(_execute, action)) if inject else _execute(action)
@@ -94,7 +94,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not match or not method:
             raise UnknownJob(f"The requested URL {parts.path} was not found on this server.")
         project, region, job = match[1], match[2], match[3] or ""
-        content = _json(body) if method is Method.CREATE else None
+        content = json.loads(body) if method is Method.CREATE else None
         query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
         call = Call(
             method=method,
@@ -128,13 +128,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         os.close(connection.detach())
 
 
-def _json(body: bytes) -> object:
-    try:
-        return json.loads(body)
-    except ValueError as error:
-        raise InvalidJob(f"Invalid JSON payload received. {error}") from error
-
-
 def _execute(action: Callable[[], dict[str, object]]) -> Reply:
     try:
         return 200, action()
@@ -155,7 +148,7 @@ def _cancel(jobs: JobTable, name: str) -> dict[str, object]:
 
 def _refusal(error: Exception) -> Reply:
     match error:
-        case InvalidJob() | WrongState():
+        case InvalidJob() | WrongState() | ValueError():
             return error_reply(400, str(error))
         case UnknownJob():
             return error_reply(404, str(error))

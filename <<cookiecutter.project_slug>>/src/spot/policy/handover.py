@@ -5,6 +5,8 @@ gets ready and asks for the lease; on-demand saves, offers the lease and exits. 
 ends attempts that are left over.
 """
 
+from dataclasses import replace
+
 from spot.core.actions import Action, CancelAttempt, Submit, Wait
 from spot.core.format import hours
 from spot.core.history import CancelReason
@@ -35,13 +37,8 @@ def next_standby(run: Run, active: Attempt, offers: Offers, slack: Slack) -> Sub
         return spot if isinstance(spot, Wait) else None
     if not _is_cheaper(run, spot, active):
         return None
-    return Submit(
-        reason=f"{slack}: standby for {active.id}, {hours(slack.work)} of work left",
-        provisioning=spot.provisioning,
-        region=spot.region,
-        timeout=spot.timeout,
-        replaces=active.id,
-    )
+    reason = f"{slack}: standby for {active.id}, {hours(slack.work)} of work left"
+    return replace(spot, reason=reason, replaces=active.id)
 
 
 def next_action(run: Run, active: Attempt, seen: Observation, slack: Slack) -> Action | None:

@@ -97,17 +97,15 @@ class _Replay:
             self._decisions.append(Decision(at=now, action=type(action).__name__, reason=action.reason))
             match action:
                 case Submit():
-                    self._submit(action, run, seen, now)
+                    attempt = action.attempt(run, now, seen.step)
+                    submitted = replace(attempt, job=attempt.id, state=JobState.PENDING)
+                    self._jobs.append(self._cloud.submit(submitted, self._now))
                 case CancelAttempt():
                     self._cloud.cancel(action.attempt, action.why, self._now)
                 case Close():
                     self._run = replace(run, state=action.state, ended_at=now, decisions=tuple(self._decisions))
                     return None
         raise ReplayError(f"{MOST_ACTIONS} actions in one reconcile, the last one for: {action.reason}")
-
-    def _submit(self, action: Submit, run: Run, seen: Observation, now: datetime) -> None:
-        attempt = action.attempt(run, now, seen.step)
-        self._jobs.append(self._cloud.submit(replace(attempt, job=attempt.id, state=JobState.PENDING), self._now))
 
     def _next_reconcile(self, wait: Wait) -> int:
         """Return the first minute of the grid with something new to see, or at which time alone decides."""

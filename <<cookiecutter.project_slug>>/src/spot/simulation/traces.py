@@ -77,7 +77,6 @@ class Trace:
         return common
 
     def gap_warning(self, regions: Sequence[str]) -> str | None:
-        """Return a sentence about the gaps; None if there are none."""
         known = self.known(regions)
         gaps = [(one[1], other[0]) for one, other in itertools.pairwise(known)]
         if not gaps:

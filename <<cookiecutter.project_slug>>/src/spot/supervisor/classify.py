@@ -98,7 +98,6 @@ def classify_refusal(error: JobError) -> Outcome:
 
 
 def _handed_over(evidence: AttemptEvidence) -> bool:
-    """Return whether the attempt left because a standby replaced it."""
     if not evidence.replaced or (evidence.attempt.state is JobState.CANCELLED and evidence.attempt.cancel is None):
         return False
     status = exit_status(evidence.attempt.error.message) if evidence.attempt.error else None

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from spot.config.settings import DataSettings, Settings
 from spot.core.errors import SpotError
@@ -100,6 +101,9 @@ def compared(found: FoundData, root: str, past: Iterable[Run]) -> FoundData:
     return found
 
 
+_result = attrgetter("spec.sources", "spec.arguments", "spec.machine")
+
+
 def repeats(run: Run, past: Sequence[Run], found: FoundData | None) -> str | None:
     """Return the last succeeded run if `run` would train the same model bit for bit.
 
@@ -108,7 +112,3 @@ def repeats(run: Run, past: Sequence[Run], found: FoundData | None) -> str | Non
     if not past or run.spec.sources is None or _result(run) != _result(past[0]) or (found and not found.is_unchanged):
         return None
     return past[0].id
-
-
-def _result(run: Run) -> tuple[object, ...]:
-    return run.spec.sources, run.spec.arguments, run.spec.machine

@@ -12,22 +12,19 @@ def check(run: Run, settings: Settings) -> None:
     A run that is cancelled or has ended creates no attempt, so that only its place matters.
     """
     spec, cloud = run.spec, settings.cloud
-    pairs: list[tuple[str, object, object]] = [
-        ("cloud.project", spec.project, cloud.project),
-        ("cloud.bucket and cloud.prefix", spec.root, settings.root),
-    ]
+    pairs: dict[str, tuple[object, object]] = {
+        "cloud.project": (spec.project, cloud.project),
+        "cloud.bucket and cloud.prefix": (spec.root, settings.root),
+    }
     if not run.cancel_request and run.state is RunState.OPEN:
         repository = spec.image.partition("@")[0]
-        pairs += [
-            ("the machine", spec.machine, settings.machine()),
-            ("cloud.service_account", spec.service_account, cloud.service_account),
-            (
-                "the repository of the image",
-                repository,
-                repository if _is_ours(repository, settings) else _ours(settings),
-            ),
-        ]
-    for name, pinned, ours in pairs:
+        allowed = repository if _is_ours(repository, settings) else _ours(settings)
+        pairs |= {
+            "the machine": (spec.machine, settings.machine()),
+            "cloud.service_account": (spec.service_account, cloud.service_account),
+            "the repository of the image": (repository, allowed),
+        }
+    for name, (pinned, ours) in pairs.items():
         if pinned != ours:
             raise SpotError(
                 f"run {run.id} has {shown(pinned)} as {name}, spot.toml has {shown(ours)}: no request is sent for it",

@@ -102,7 +102,6 @@ def ledger_of(settings: Settings) -> Ledger:
 
 
 def models_of(settings: Settings) -> Store:
-    """Return the store of the results of all runs."""
     return open_store(f"{settings.root}/models", give_up_s=GIVE_UP_S)
 
 
@@ -216,7 +215,6 @@ def data(settings: Settings, now: datetime) -> FoundData | None:
 
 
 def current_champion(settings: Settings) -> Champion:
-    """Return the model in use and the promotions before."""
     return champion.read(ledger_of(settings).store)[0]
 
 

@@ -115,7 +115,6 @@ class SubmitPlan:
 
     @property
     def request(self) -> dict[str, Any]:
-        """Return the body of the first create."""
         from spot.google.vertex import wire
 
         return wire(self.run, self.first)
