@@ -46,7 +46,6 @@ class Participant:
     """Control one process. Implements `Process` of the emulators; `interrupt` may be called in any thread."""
 
     name: str
-    number: int
     log: Path
     process: ForkServerProcess | Gang
     end: socket.socket
@@ -149,9 +148,7 @@ class Director:
             log.touch()
             process = start(theirs, log)
             theirs.close()
-            participant = Participant(
-                name=name, number=self._count, log=log, process=process, end=ours, signals=self._signals
-            )
+            participant = Participant(name=name, log=log, process=process, end=ours, signals=self._signals)
             self._participants.append(participant)
         return participant
 
@@ -172,8 +169,8 @@ class Director:
 
     def step(self, not_after: float) -> None:
         """Let time pass to the end of the next wait, at most to `not_after`, and wake that process until it waits."""
-        waits = [(one.until, one.number, one) for one in self._participants if one.until is not None]
-        until, _, first = min(waits, key=lambda wait: wait[:2], default=(float("inf"), 0, None))
+        waits = [(one.until, one) for one in self._participants if one.until is not None]
+        until, first = min(waits, key=lambda wait: wait[0], default=(float("inf"), None))  # of equals the oldest
         self._now = max(self._now, min(until, not_after))
         if first and until <= not_after:
             first.wake(self._now)

@@ -136,10 +136,10 @@ def _unshared(run: Run) -> str | None:
         return f"--parallel none trains on one rank, and {described(machine)} has {ranks}: use auto, ddp or fsdp"
     if not (rest := samples % (ranks * flags.accumulate)):
         return None
-    below, each = samples - rest, f" in {flags.accumulate} forward passes each" if flags.accumulate > 1 else ""
+    each = f" in {flags.accumulate} forward passes each" if flags.accumulate > 1 else ""
     return (
         f"--batch-size {samples} cannot be shared evenly by {counted(ranks, 'rank')}{each} ({described(machine)}):"
-        f" use {f'{below} or ' if below else ''}{below + ranks * flags.accumulate}"
+        f" use {samples - rest + ranks * flags.accumulate}"
     )
 
 
