@@ -270,5 +270,5 @@ def test_a_doctor_that_can_check_nothing_does_not_say_that_all_is_well(
     for name in ("GOOGLEAPIS_ENDPOINT", "REGISTRY_ENDPOINT"):
         monkeypatch.setenv(name, unreachable_url())
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    monkeypatch.setattr("spot.google.rest.DELAYS_S", ())
+    monkeypatch.setattr("spot.google.rest.RETRY", 0)
     assert desk.spot("doctor").code == 75

@@ -95,7 +95,7 @@ def found(check: str, settings: Settings = SETTINGS) -> Finding:
 
 
 def diagnosed(settings: Settings = SETTINGS) -> list[Finding]:
-    return diagnose(settings, sleep=lambda _: None)
+    return diagnose(settings)
 
 
 def statuses(findings: list[Finding]) -> dict[str, Status]:

@@ -34,7 +34,7 @@ def google() -> Iterator[GoogleServer]:
 
 
 def found(home: str = "cloud-run") -> Finding:
-    [finding] = supervisor.check(GoogleApi.open(sleep=lambda _: None), settings_with(supervisor=home))
+    [finding] = supervisor.check(GoogleApi.open(), settings_with(supervisor=home))
     return finding
 
 

@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from unittest import mock
 from urllib.parse import parse_qs, urlsplit
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from spot.google import rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,8 @@ def google_server() -> Iterator[GoogleServer]:
     served = GoogleServer(url=f"http://127.0.0.1:{server.server_port}")
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     try:
-        yield served
+        with mock.patch.object(rest, "RETRY", rest.RETRY.new(backoff_factor=0)):
+            yield served
     finally:
         server.shutdown()
         server.server_close()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spot.google import rest
-from spot.google.rest import DELAYS_S, GoogleApi, GoogleApiError
+from spot.google.rest import RETRY, GoogleApi, GoogleApiError
 from tests.machinery.google.google_server import (
     DENIED,
     HANG_UP,
@@ -33,14 +33,8 @@ def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleServer]:
 
 
 @pytest.fixture
-def naps() -> list[float]:
-    """Collect the sleeps, in seconds."""
-    return []
-
-
-@pytest.fixture
-def api(google: GoogleServer, naps: list[float]) -> GoogleApi:  # noqa: ARG001  # it must be up
-    return GoogleApi.open(sleep=naps.append)
+def api(google: GoogleServer) -> GoogleApi:  # noqa: ARG001  # it must be up
+    return GoogleApi.open()
 
 
 @pytest.fixture
@@ -66,30 +60,27 @@ def test_every_page_is_read(api: GoogleApi, google: GoogleServer) -> None:
 
 
 @pytest.mark.parametrize("passing", TRANSIENT)
-def test_what_passes_is_tried_again(api: GoogleApi, google: GoogleServer, naps: list[float], passing: Answer) -> None:
+def test_what_passes_is_tried_again(api: GoogleApi, google: GoogleServer, passing: Answer) -> None:
     google.answers["/iam/v1/x"] = [passing, passing, Answer({"found": True})]
     assert api.get("iam", "v1/x") == {"found": True}
-    assert naps == list(DELAYS_S[:2])
+    assert len(google.asked) == 3
 
 
-def test_a_refusal_that_persists_is_reported_after_the_last_retry(
-    api: GoogleApi, google: GoogleServer, naps: list[float]
-) -> None:
+def test_a_refusal_that_persists_is_reported_after_the_last_retry(api: GoogleApi, google: GoogleServer) -> None:
     google.answers["/iam/v1/x"] = refusal(503, "The service is currently unavailable.")
     with pytest.raises(GoogleApiError) as raised:
         api.get("iam", "v1/x")
     assert str(raised.value) == "iam answered 503: The service is currently unavailable"
-    assert naps == list(DELAYS_S)
-    assert len(google.asked) == len(DELAYS_S) + 1
+    assert len(google.asked) == 1 + (RETRY.total or 0)
 
 
-def test_a_server_that_does_not_answer_is_named(api: GoogleApi, google: GoogleServer, naps: list[float]) -> None:
+def test_a_server_that_does_not_answer_is_named(api: GoogleApi, google: GoogleServer) -> None:
     google.everywhere = HANG_UP
     with pytest.raises(GoogleApiError) as raised:
         api.get("iam", "v1/x")
     assert str(raised.value) == f"no answer from {google.url}/iam/v1/x: Remote end closed connection without response"
     assert raised.value.status is None
-    assert naps == list(DELAYS_S)
+    assert len(google.asked) == 1 + (RETRY.total or 0)
 
 
 @pytest.mark.parametrize(
@@ -106,14 +97,14 @@ def test_a_server_that_does_not_answer_is_named(api: GoogleApi, google: GoogleSe
     ],
 )
 def test_what_will_not_pass_is_one_line_at_once(
-    api: GoogleApi, google: GoogleServer, naps: list[float], answer: Answer, line: str
+    api: GoogleApi, google: GoogleServer, answer: Answer, line: str
 ) -> None:
     google.answers["/iam/v1/x"] = answer
     with pytest.raises(GoogleApiError) as raised:
         api.get("iam", "v1/x")
     assert str(raised.value).startswith(line)
     assert "\n" not in str(raised.value)
-    assert naps == []
+    assert len(google.asked) == 1
 
 
 def test_an_api_that_is_off_comes_with_the_command_that_turns_it_on(api: GoogleApi, google: GoogleServer) -> None:
@@ -133,18 +124,18 @@ def test_a_missing_permission_is_distinguished_from_a_disabled_api(api: GoogleAp
 
 
 @pytest.mark.usefixtures("key_file")
-def test_credentials_that_work_tell_whose_they_are_and_are_sent(google: GoogleServer, naps: list[float]) -> None:
+def test_credentials_that_work_tell_whose_they_are_and_are_sent(google: GoogleServer) -> None:
     google.answers["/token"] = Answer({"access_token": "secret", "expires_in": 3600, "token_type": "Bearer"})
     google.answers["/iam/v1/x"] = Answer({})
     credentials = rest.default_credentials()
     assert rest.identity(credentials) == ADDRESS
     session = rest.authorized(credentials)
-    GoogleApi(session, endpoint=f"{google.url}/{{api}}", sleep=naps.append).get("iam", "v1/x")
+    GoogleApi(session, endpoint=f"{google.url}/{{api}}").get("iam", "v1/x")
     assert google.asked[-1].headers["authorization"] == "Bearer secret"
 
 
 @pytest.mark.usefixtures("key_file")
-def test_revoked_credentials_are_reported_in_one_line(google: GoogleServer, naps: list[float]) -> None:
+def test_revoked_credentials_are_reported_in_one_line(google: GoogleServer) -> None:
     google.answers["/token"] = Answer({"error": "invalid_grant", "error_description": "Account deleted"}, status=400)
     credentials = rest.default_credentials()
     line = "the Google Cloud credentials do not work: invalid_grant: Account deleted (fix: gcloud auth "
@@ -153,9 +144,8 @@ def test_revoked_credentials_are_reported_in_one_line(google: GoogleServer, naps
     assert str(raised.value).startswith(line)
     session = rest.authorized(credentials)
     with pytest.raises(GoogleApiError) as raised:
-        GoogleApi(session, endpoint=f"{google.url}/{{api}}", sleep=naps.append).get("iam", "v1/x")
+        GoogleApi(session, endpoint=f"{google.url}/{{api}}").get("iam", "v1/x")
     assert str(raised.value).startswith(line)
-    assert naps == []
 
 
 def test_without_credentials_nothing_is_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

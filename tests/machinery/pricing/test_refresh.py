@@ -13,7 +13,7 @@ from google.cloud.billing_v1 import ListSkusResponse
 from spot.core.errors import Exit
 from spot.core.run import Machine, Provisioning
 from spot.google import rest
-from spot.google.rest import DELAYS_S
+from spot.google.rest import RETRY
 from spot.pricing.quotes import quote
 from spot.pricing.refresh import MAX_PAGES, CatalogError, CatalogPrices, fetch, rates
 from spot.pricing.table import DISK, PriceTable, Rate, packaged
@@ -47,7 +47,7 @@ def priced(skus: Sequence[dict[str, Any]]) -> CatalogPrices:
 
 
 def asked() -> CatalogPrices:
-    return fetch(TODAY, sleep=lambda _: None)
+    return fetch(TODAY)
 
 
 def test_the_skus_of_these_tests_have_the_form_that_googles_own_client_reads() -> None:
@@ -278,7 +278,7 @@ def test_what_is_not_the_whole_catalogue_is_one_line(
     assert str(caught.value).startswith("Google's price catalogue was not read, the old prices stay: ")
     assert said in str(caught.value)
     assert (caught.value.exit_code is Exit.AGAIN) is passing
-    assert len(google.asked) <= len(answers) + len(DELAYS_S)
+    assert len(google.asked) <= len(answers) + (RETRY.total or 0)
 
 
 def test_a_list_without_an_end_is_none(google: GoogleServer) -> None:

@@ -202,7 +202,7 @@ def test_an_image_by_tag_that_cannot_be_pinned_is_refused(desk: Desk, answer: An
 
 def test_a_registry_that_does_not_answer_may_be_asked_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGISTRY_ENDPOINT", unreachable_url())
-    monkeypatch.setattr("spot.google.rest.DELAYS_S", ())
+    monkeypatch.setattr("spot.google.rest.RETRY", 0)
     said = desk.spot("submit", "--image", TAG)
     assert said.code == 75
     assert said.err.startswith(f"spot: cannot look up image {TAG}: no answer from")

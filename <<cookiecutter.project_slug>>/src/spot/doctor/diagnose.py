@@ -1,7 +1,6 @@
 """Check credentials, quota and configuration: independent checks in parallel, with a fix for each failure."""
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,8 +17,6 @@ from spot.google.rest import GoogleApi, GoogleApiError
 SERVICES = ("aiplatform", "artifactregistry", "cloudbilling", "compute", "iam", "storage")
 THREADS = 8
 
-Sleep = Callable[[float], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Check:
@@ -31,10 +28,10 @@ class _Check:
     """The gcloud command that grants the role; empty for a role on the project."""
 
 
-def diagnose(settings: Settings, *, sleep: Sleep = time.sleep) -> list[Finding]:
+def diagnose(settings: Settings) -> list[Finding]:
     """Return findings on credentials, project, APIs, bucket, account, supervisor, image, machine and quota."""
-    credentials, api = _credentials(sleep)
-    checks = _checks(settings, sleep)
+    credentials, api = _credentials()
+    checks = _checks(settings)
     if api is None:
         return [credentials, *(unknown(check.name, "not checked without credentials") for check in checks)]
     with ThreadPoolExecutor(max_workers=THREADS) as pool:
@@ -49,10 +46,10 @@ def _each_fix_once(findings: Iterable[Finding]) -> Iterator[Finding]:
         shown.add(finding.fix)
 
 
-def _checks(settings: Settings, sleep: Sleep) -> list[_Check]:
+def _checks(settings: Settings) -> list[_Check]:
     on_bucket = f"gcloud storage buckets add-iam-policy-binding gs://{settings.cloud.bucket}"
     usage_viewer = "roles/serviceusage.serviceUsageViewer"
-    image = [_Check(name="image", make=partial(_image, sleep))] if settings.cloud.image else []
+    image = [_Check(name="image", make=_image)] if settings.cloud.image else []
     if "-docker.pkg.dev/" in settings.cloud.image:
         image.append(_Check(name="image readers", role="roles/artifactregistry.admin", make=_readers))
     quotas = [
@@ -90,17 +87,17 @@ def _made(api: GoogleApi, settings: Settings, member: str, check: _Check) -> lis
         return [unknown(check.name, f"unexpected answer from Google: {type(error).__name__} {error}")]
 
 
-def _credentials(sleep: Sleep) -> tuple[Finding, GoogleApi | None]:
+def _credentials() -> tuple[Finding, GoogleApi | None]:
     check = "credentials"
     if endpoint := os.environ.get(rest.ENDPOINT):
         detail = f"not used, because {rest.ENDPOINT} is {endpoint}"
-        return unknown(check, detail, f"unset {rest.ENDPOINT}"), GoogleApi.open(sleep=sleep)
+        return unknown(check, detail, f"unset {rest.ENDPOINT}"), GoogleApi.open()
     try:
         credentials = rest.default_credentials()
         whose = rest.identity(credentials)
     except GoogleApiError as error:
         return failed(check, error.message, error.fix), None
-    api = GoogleApi(rest.authorized(credentials), endpoint=rest.GOOGLE, sleep=sleep)
+    api = GoogleApi(rest.authorized(credentials), endpoint=rest.GOOGLE)
     return ok(check, whose), api
 
 
@@ -163,18 +160,17 @@ def _readers(api: GoogleApi, settings: Settings) -> list[Finding]:
     return [ok(check, "Vertex AI's accounts may pull the image")]
 
 
-def _image(sleep: Sleep, _: GoogleApi, settings: Settings) -> list[Finding]:
+def _image(_: GoogleApi, settings: Settings) -> list[Finding]:
     check, fix = "image", "set [cloud] image = REGISTRY/PATH@sha256:DIGEST in spot.toml"
-    resolve = partial(registry.ask_registry, sleep=sleep)
     try:
         reference = registry.parse(settings.cloud.image)
         if reference.is_googles:
             fix = f"gcloud artifacts docker images list {reference.name} --include-tags"
-        pinned = registry.pin(settings.cloud.image, resolve)
+        pinned = registry.pin(settings.cloud.image)
         if not reference.is_googles:
             return [unknown(check, f"{pinned} is not checked: only registries of Google are")]
         if reference.digest:
-            resolve(reference)
+            registry.ask_registry(reference)
     except registry.ImageNotChecked as error:
         return [unknown(check, error.message, error.fix or fix)]
     except registry.ImageError as error:

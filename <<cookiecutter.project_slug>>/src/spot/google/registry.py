@@ -3,8 +3,6 @@
 import contextlib
 import os
 import re
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import requests
@@ -63,9 +61,6 @@ class Reference:
         return self.host.endswith(("-docker.pkg.dev", ".gcr.io")) or self.host == "gcr.io"
 
 
-Resolve = Callable[[Reference], str]
-
-
 def parse(image: str) -> Reference:
     """Return the parts of `host/path[:tag][@digest]`. Raises `ImageError`."""
     match = _REFERENCE.fullmatch(image)
@@ -77,26 +72,26 @@ def parse(image: str) -> Reference:
     return Reference(host=match["host"], path=match["path"], tag=match["tag"] or "latest", digest=digest or "")
 
 
-def pin(image: str, resolve: Resolve) -> str:
+def pin(image: str) -> str:
     """Return the image by digest; a tag is resolved. Raises `ImageError`."""
     reference = parse(image)
     if reference.digest:
         return str(reference)
     if not reference.is_googles:
         raise ImageError(f"{image!r} has a tag, and tags are resolved in Artifact Registry only: use {BY_DIGEST}")
-    return f"{reference.name}@{resolve(reference)}"
+    return f"{reference.name}@{ask_registry(reference)}"
 
 
-def ask_registry(reference: Reference, *, sleep: Callable[[float], None] = time.sleep) -> str:
+def ask_registry(reference: Reference) -> str:
     """Return the digest of the manifest for linux/amd64 that a digest or tag names. Raises `ImageError`.
 
     Whether Vertex AI takes the digest of an index is documented nowhere.
     """
     url = f"/v2/{reference.path}/manifests/"
-    response = ask(reference, "HEAD", f"{url}{reference.digest or reference.tag}", sleep)
+    response = ask(reference, "HEAD", f"{url}{reference.digest or reference.tag}")
     digest = response.headers.get("Docker-Content-Digest", "")
     if response.headers.get("Content-Type") in INDEXES:
-        index, digest = ask(reference, "GET", f"{url}{digest}", sleep), ""
+        index, digest = ask(reference, "GET", f"{url}{digest}"), ""
         with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):  # not in the form of an index
             manifests = index.json()["manifests"]
             digest = next((one["digest"] for one in manifests if PLATFORM.items() <= one["platform"].items()), "")
@@ -105,13 +100,14 @@ def ask_registry(reference: Reference, *, sleep: Callable[[float], None] = time.
     return digest
 
 
-def ask(reference: Reference, method: str, path: str, sleep: Callable[[float], None]) -> requests.Response:
+def ask(reference: Reference, method: str, path: str) -> requests.Response:
     """Return the response of a registry that has what is asked for. Raises `ImageError`."""
     try:
         endpoint = os.environ.get(ENDPOINT, "").rstrip("/")
         session = requests.Session() if endpoint else rest.authorized(rest.default_credentials())
         base = endpoint or f"https://{reference.host}"
-        response = rest.send(session, method, f"{base}{path}", sleep=sleep, headers={"Accept": ", ".join(MANIFESTS)})
+        headers = {"Accept": ", ".join(MANIFESTS)}
+        response = rest.send(rest.retried(session), method, f"{base}{path}", headers=headers)
     except GoogleApiError as error:
         message = f"cannot look up image {reference}: {error.message}"
         raise ImageNotChecked(message, fix=error.fix, exit_code=error.exit_code) from error

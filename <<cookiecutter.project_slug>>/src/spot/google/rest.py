@@ -3,8 +3,7 @@
 import contextlib
 import os
 import shlex
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self, cast
 
 import google.auth
@@ -12,6 +11,8 @@ import requests
 from google.auth import exceptions as auth_errors
 from google.auth.credentials import Credentials
 from google.auth.transport.requests import AuthorizedSession, Request
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
 
 from spot.core.errors import LOGIN, Exit, SpotError
 from spot.storage.base import root_cause
@@ -21,17 +22,17 @@ ENDPOINT = "GOOGLEAPIS_ENDPOINT"
 GOOGLE = "https://{api}.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 CONNECT_AND_READ_S = (10.0, 30.0)
-DELAYS_S = (0.5, 1.0, 2.0)
+RETRY = Retry(
+    3,
+    backoff_factor=0.5,
+    status_forcelist=(429, 500, 502, 503, 504),
+    allowed_methods=None,  # every call may be repeated
+    raise_on_status=False,
+    respect_retry_after_header=False,
+)
 
 SDK_PROJECT = "764086051850"
 """The project of gcloud itself, which credentials of a person without a quota project are counted against."""
-TRANSIENT_STATUS = {429, 500, 502, 503, 504}
-_TRANSIENT = (
-    requests.exceptions.ConnectionError,
-    requests.exceptions.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-    auth_errors.TransportError,
-)
 _FIX = {
     401: LOGIN,
     403: "ask an owner of the project for a role with this permission",
@@ -55,17 +56,16 @@ class GoogleApiError(SpotError):
 class GoogleApi:
     """Call Google's APIs, or the server in `ENDPOINT`. Safe to use from several threads."""
 
-    def __init__(self, session: requests.Session, *, endpoint: str, sleep: Callable[[float], None]) -> None:
-        self._session = session
+    def __init__(self, session: requests.Session, *, endpoint: str) -> None:
+        self._session = retried(session)
         self._endpoint = endpoint
-        self._sleep = sleep
 
     @classmethod
-    def open(cls, *, sleep: Callable[[float], None] = time.sleep) -> Self:
+    def open(cls) -> Self:
         """Use the credentials of this environment. Raises `GoogleApiError` without any."""
         endpoint = os.environ.get(ENDPOINT)
         session = requests.Session() if endpoint else authorized(default_credentials())
-        return cls(session, endpoint=endpoint or GOOGLE, sleep=sleep)
+        return cls(session, endpoint=endpoint or GOOGLE)
 
     def get(self, api: str, path: str, params: Params | None = None) -> dict[str, Any]:
         """Return the JSON object at `path`, which is quoted already. Raises `GoogleApiError`."""
@@ -76,7 +76,7 @@ class GoogleApi:
     ) -> dict[str, Any]:
         """Send `body` as JSON and return the JSON object of the answer. Raises `GoogleApiError`."""
         url = f"{self._endpoint.replace('{api}', api)}/{path}"
-        response = send(self._session, method, url, sleep=self._sleep, params=params, body=body)
+        response = send(self._session, method, url, params=params, json=body)
         if not response.ok:
             raise refusal(api, response)
         answer = None
@@ -119,33 +119,21 @@ def authorized(credentials: Credentials) -> requests.Session:
     return cast(requests.Session, AuthorizedSession(credentials))  # type: ignore[no-untyped-call]
 
 
-def send(
-    session: requests.Session,
-    method: str,
-    url: str,
-    *,
-    sleep: Callable[[float], None],
-    params: Params | None = None,
-    headers: Mapping[str, str] | None = None,
-    body: Mapping[str, Any] | None = None,
-) -> requests.Response:
-    """Return the response of any status, retried while it is transient. Raises `GoogleApiError` without one."""
-    for delay in (*DELAYS_S, None):
-        try:
-            response = session.request(
-                method, url, params=params, headers=headers, json=body, timeout=CONNECT_AND_READ_S
-            )
-            if delay is None or response.status_code not in TRANSIENT_STATUS:
-                return response
-        except _TRANSIENT as error:
-            if delay is None:
-                raise GoogleApiError(f"no answer from {url}: {_line(root_cause(error))}") from error
-        except auth_errors.GoogleAuthError as error:
-            raise _not_refreshed(error) from error
-        except requests.exceptions.RequestException as error:
-            raise GoogleApiError(f"cannot ask {url}: {_line(root_cause(error))}") from error
-        sleep(delay)
-    raise AssertionError("the last try returns or raises")
+def retried(session: requests.Session) -> requests.Session:
+    """Let a session repeat requests while their errors are transient."""
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(max_retries=RETRY))
+    return session
+
+
+def send(session: requests.Session, method: str, url: str, **more: Any) -> requests.Response:
+    """Return the response of any status. Raises `GoogleApiError` without one."""
+    try:
+        return session.request(method, url, timeout=CONNECT_AND_READ_S, **more)
+    except (requests.exceptions.RequestException, auth_errors.TransportError) as error:
+        raise GoogleApiError(f"no answer from {url}: {_line(root_cause(error))}") from error
+    except auth_errors.GoogleAuthError as error:
+        raise _not_refreshed(error) from error
 
 
 def _not_refreshed(error: auth_errors.GoogleAuthError) -> GoogleApiError:
@@ -173,5 +161,6 @@ def refusal(api: str, response: requests.Response) -> GoogleApiError:
 
 
 def _line(error: BaseException) -> str:
-    text = error.args[0] if len(error.args) > 1 and isinstance(error, auth_errors.GoogleAuthError) else error
+    first, last = (error.args[0], error.args[-1]) if error.args else ("", "")
+    text = first if isinstance(error, auth_errors.GoogleAuthError) else last
     return " ".join(str(text).split()).rstrip(".") or type(error).__name__

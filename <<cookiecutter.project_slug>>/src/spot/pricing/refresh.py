@@ -1,8 +1,7 @@
 """Assemble today's prices of machines, GPUs and disks from the SKUs of Google's Cloud Billing Catalog."""
 
 import re
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum, auto
@@ -80,10 +79,10 @@ _Prices = dict[tuple[_Part, str], float]
 """$/h of one unit, by part and region."""
 
 
-def fetch(today: date, *, sleep: Callable[[float], None] = time.sleep) -> CatalogPrices:
+def fetch(today: date) -> CatalogPrices:
     """Return the prices of today. Raise `CatalogError`, also for an incomplete list."""
     try:
-        api = GoogleApi.open(sleep=sleep)
+        api = GoogleApi.open()
         found = rates(chain(_skus(api, SKUS), _fees(api)), today)
     except SpotError as error:
         raise CatalogError(error.message, exit_code=error.exit_code, fix=error.fix) from error

@@ -15,7 +15,7 @@ from spot.core.errors import SpotError, TemporarilyUnavailable
 from spot.core.fields import ID
 from spot.core.format import clock, hours
 from spot.core.run import Attempt, Observation, PolicyConfig, Provisioning, Run, Strategy
-from spot.google.registry import ask_registry, pin
+from spot.google.registry import pin
 from spot.policy.calibrate import calibrated
 from spot.policy.decide import decide
 from spot.policy.offers import Offers
@@ -180,7 +180,7 @@ def pinned_image(settings: Settings, options: SubmitOptions) -> str:
     image = settings.cloud.image if options.image is None else options.image
     if not image:
         raise SubmitError("no image of the trainer", fix="give --image, or set cloud.image in spot.toml")
-    return pin(image, ask_registry)
+    return pin(image)
 
 
 def plan_priced(
