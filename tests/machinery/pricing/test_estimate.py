@@ -8,18 +8,12 @@ from datetime import timedelta
 
 import pytest
 
-from spot.pricing.estimate import MTBF, RESTORE, Assumptions, assumptions, estimates, mtbf, on_demand, on_spot, seconds
+from spot.pricing.estimate import MTBF, Assumptions, assumptions, billed_on_spot, estimates, mtbf, seconds
 from spot.pricing.quotes import Quote
 from tests.machinery import samples
 
 HOUR = timedelta(hours=1)
-ASSUMED = Assumptions(
-    mtbf=2 * HOUR,
-    start=timedelta(minutes=24),
-    restore=timedelta(minutes=4),
-    lost_work=timedelta(minutes=8),
-    detection_delay=timedelta(minutes=7.5),
-)
+ASSUMED = Assumptions(mtbf=2 * HOUR, lost_work=timedelta(minutes=8))
 
 
 def quote(region: str, on_demand: float, spot: float, disk: float = 0.0) -> Quote:
@@ -30,8 +24,6 @@ def quote(region: str, on_demand: float, spot: float, disk: float = 0.0) -> Quot
         flex_start=None,
         disk=disk,
         dated=None,
-        undated=(),
-        sources=(),
     )
 
 
@@ -40,21 +32,11 @@ def test_the_first_preemption_among_the_machines_ends_an_attempt() -> None:
     assert mtbf(replace(samples.SPEC.machine, count=4), 2 * HOUR) == HOUR / 2
 
 
-def test_on_demand_is_one_start_and_the_work() -> None:
-    course = on_demand(10 * HOUR, ASSUMED)
+def test_a_preemption_costs_a_restore_and_half_an_interval_of_checkpoints() -> None:
+    billed = billed_on_spot(timedelta(hours=8, minutes=56), ASSUMED)
 
-    assert course.billed == timedelta(hours=10, minutes=4)
-    assert course.total == timedelta(hours=10, minutes=24)
-    assert course.preemptions == 0
-
-
-def test_a_preemption_costs_a_restore_and_half_an_interval_on_the_machine_and_a_start_on_the_clock() -> None:
-    course = on_spot(timedelta(hours=8, minutes=56), ASSUMED)
-
-    assert course is not None
-    assert course.billed / HOUR == pytest.approx(10)  # 9 h with the first restore, 12 min lost in each 2 h
-    assert course.preemptions == pytest.approx(5)
-    assert course.total / HOUR == pytest.approx(10 + (20 + 5 * (7.5 + 20)) / 60)
+    assert billed is not None
+    assert billed / HOUR == pytest.approx(10)  # 9 h with the first restore, 12 min lost in each 2 h
 
 
 def test_the_expectation_is_that_of_runs_that_are_preempted_at_random() -> None:
@@ -71,23 +53,17 @@ def test_the_expectation_is_that_of_runs_that_are_preempted_at_random() -> None:
             work -= max(alive - 4 / 60 - draw.uniform(0, 16 / 60), 0)
             alive = draw.expovariate(1 / 2)
 
-    course = on_spot(20 * HOUR, ASSUMED)
+    expected = billed_on_spot(20 * HOUR, ASSUMED)
 
-    assert course is not None
-    assert billed / runs == pytest.approx(course.billed / HOUR, rel=0.02)
+    assert expected is not None
+    assert billed / runs == pytest.approx(expected / HOUR, rel=0.02)
 
 
 def test_where_preemptions_take_more_than_training_gives_it_never_ends() -> None:
-    hurried = Assumptions(
-        mtbf=timedelta(minutes=12),
-        start=ASSUMED.start,
-        restore=ASSUMED.restore,
-        lost_work=ASSUMED.lost_work,
-        detection_delay=ASSUMED.detection_delay,
-    )
+    hurried = Assumptions(mtbf=timedelta(minutes=12), lost_work=ASSUMED.lost_work)
     [found] = estimates(HOUR, [quote("us-central1", 1.0, 0.1)], hurried)
 
-    assert on_spot(HOUR, hurried) is None
+    assert billed_on_spot(HOUR, hurried) is None
     assert (found.spot_usd, found.saving) == (None, None)
     assert found.on_demand_usd == pytest.approx(64 / 60)
 
@@ -114,31 +90,15 @@ def test_the_cheapest_region_on_spot_comes_first() -> None:
 
 
 def test_what_is_assumed_comes_from_the_settings() -> None:
-    policy = samples.policy(
-        expected_start=timedelta(minutes=30),
-        reconcile_interval=timedelta(minutes=5),
-        max_checkpoint_interval=timedelta(minutes=12),
-    )
+    policy = samples.policy(max_checkpoint_interval=timedelta(minutes=12))
 
     found = assumptions(policy, {"--epochs": "20"})
 
-    assert found == Assumptions(
-        mtbf=MTBF,
-        start=timedelta(minutes=30),
-        restore=RESTORE,
-        lost_work=timedelta(minutes=6),
-        detection_delay=timedelta(minutes=2.5),
-    )
+    assert found == Assumptions(mtbf=MTBF, lost_work=timedelta(minutes=6))
     assert assumptions(policy, {"--checkpoint-interval": "120"}, HOUR).lost_work == timedelta(minutes=1)
     assert assumptions(policy, {"--checkpoint-interval": "auto"}, HOUR).lost_work == timedelta(minutes=6)
     assert assumptions(policy, {}, HOUR).mtbf == HOUR
     assert assumptions(replace(policy, saved_share=0.75), {}, HOUR).lost_work == timedelta(minutes=1.5)
-
-
-def test_a_start_is_never_shorter_than_what_is_billed_of_it() -> None:
-    found = assumptions(samples.policy(expected_start=timedelta(minutes=1)), {})
-
-    assert found.start == found.restore
 
 
 @pytest.mark.parametrize(("text", "value"), [("90", 90.0), ("auto", None), ("-1", None), ("nan", None)])

@@ -15,13 +15,13 @@ HEAD = "resource,region,on_demand_usd_per_hour,spot_usd_per_hour,dated\n"
 LINE = "g2-standard-8,us-central1,0.9,0.4,2026-08-24\n"
 CONFLICT = "<" * 7 + " HEAD"
 """A merge conflict of git."""
-MINE = Rate(on_demand=0.9, spot=0.4, dated=date(2026, 8, 24), source=FILE)
+MINE = Rate(on_demand=0.9, spot=0.4, dated=date(2026, 8, 24))
 
 
 def test_the_package_knows_the_day_of_its_prices() -> None:
     rate = packaged().rate("g2-standard-8", "us-central1")
 
-    assert rate == Rate(on_demand=0.853624271, spot=0.479872, dated=date(2026, 7, 30), source="the package")
+    assert rate == Rate(on_demand=0.853624271, spot=0.479872, dated=date(2026, 7, 30))
     assert len(packaged().regions("g2-standard-8")) == 10
 
 
@@ -30,7 +30,7 @@ def test_a_disk_costs_the_same_everywhere_until_it_is_known_better(tmp_path: Pat
     table = beside(tmp_path)
 
     assert table.rate(DISK, "asia-south2") == packaged().rate(DISK, "us-east4")
-    assert table.rate(DISK, "us-east4") == Rate(on_demand=0.00025, spot=0.00025, dated=date(2026, 8, 24), source=FILE)
+    assert table.rate(DISK, "us-east4") == Rate(on_demand=0.00025, spot=0.00025, dated=date(2026, 8, 24))
     assert table.regions(DISK) == ["us-east4"]
 
 
@@ -39,7 +39,7 @@ def test_the_projects_own_prices_win_for_what_they_have(tmp_path: Path) -> None:
     table = beside(tmp_path)
 
     assert table.rate("g2-standard-8", "us-central1") == MINE
-    assert table.rate("c3-standard-4", "mars-north1") == Rate(on_demand=2, spot=1, dated=None, source=FILE)
+    assert table.rate("c3-standard-4", "mars-north1") == Rate(on_demand=2, spot=1, dated=None)
     assert table.rate("g2-standard-8", "us-east4") == packaged().rate("g2-standard-8", "us-east4")
 
 
@@ -50,25 +50,25 @@ def test_without_prices_of_its_own_a_project_has_those_of_the_package(tmp_path: 
 def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
     rates = {
         ("g2-standard-8", "us-central1"): MINE,
-        ("a2-highgpu-1g", "us-east4"): Rate(on_demand=3.934354926, spot=2.360575, dated=None, source=FILE),
+        ("a2-highgpu-1g", "us-east4"): Rate(on_demand=3.934354926, spot=2.360575, dated=None),
         ("a3-highgpu-8g", "us-east4"): replace(MINE, flex_start=38.3, fee=13.2),
     }
 
     save(rates, tmp_path)
 
     path = tmp_path / FILE
-    assert parse(path.read_text(), FILE, FILE) == rates
+    assert parse(path.read_text(), FILE) == rates
     assert path.read_text().splitlines()[1] == "a2-highgpu-1g,us-east4,3.934354926,2.360575,,,"  # sorted
     assert [found.name for found in tmp_path.iterdir()] == [FILE]
 
 
 def test_fresh_prices_go_over_old_ones_and_what_they_lack_stays(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(f"{HEAD}{LINE}c3-standard-4,mars-north1,2,1,\n")
-    fresh = {("g2-standard-8", "us-central1"): Rate(on_demand=5, spot=3, dated=date(2027, 1, 1), source=FILE)}
+    fresh = {("g2-standard-8", "us-central1"): Rate(on_demand=5, spot=3, dated=date(2027, 1, 1))}
 
     save(fresh, tmp_path)
 
-    rates = parse((tmp_path / FILE).read_text(), FILE, FILE)
+    rates = parse((tmp_path / FILE).read_text(), FILE)
     assert {key: rate.on_demand for key, rate in rates.items()} == {
         ("g2-standard-8", "us-central1"): 5,
         ("c3-standard-4", "mars-north1"): 2,
@@ -142,6 +142,6 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> No
 
 
 def test_the_packages_tables_could_be_a_projects_own() -> None:
-    assert {key: rate.on_demand for key, rate in parse(written(packaged().rates), FILE, FILE).items()} == pytest.approx(
+    assert {key: rate.on_demand for key, rate in parse(written(packaged().rates), FILE).items()} == pytest.approx(
         {key: rate.on_demand for key, rate in packaged().rates.items()}
     )

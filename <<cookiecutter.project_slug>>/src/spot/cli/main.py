@@ -140,7 +140,6 @@ def _parser() -> Parser:
     add("--markdown", action="store_true", help="print Markdown for GitHub, with diagrams")
 
     add = _verb(verbs, "money", "prices", "show hourly prices on Vertex AI, fee included")
-    add("--all", action="store_true", help="show every region with a price (cloud.regions)")
     add("--refresh", action="store_true", help="fetch Google's price catalogue into prices.csv first")
 
     add = _verb(verbs, "money", "estimate", "estimate the cost of a run in each region")

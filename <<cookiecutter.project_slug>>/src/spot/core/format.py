@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from spot.core.run import Attempt
@@ -42,7 +42,7 @@ def state_of(attempt: Attempt) -> str:
 def plain(value: Any) -> Any:
     """Return a value as JSON takes it: times in ISO 8601, durations in hours, numbers with six decimals."""
     match value:
-        case datetime():
+        case date():
             return value.isoformat()
         case timedelta():
             return round(value / timedelta(hours=1), 6)

@@ -19,24 +19,8 @@ class Assumptions:
 
     mtbf: timedelta
     """Mean time between preemptions of any machine, which arrive at random."""
-    start: timedelta
-    """From submit to the first new step."""
-    restore: timedelta
-    """The part of `start` that is billed."""
     lost_work: timedelta
     """Training lost to a preemption: half a checkpoint interval."""
-    detection_delay: timedelta
-    """Detection delay of a preemption: half a reconcile interval."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """Hold the expected course of a run."""
-
-    billed: timedelta
-    total: timedelta
-    """From submit to the end of the run."""
-    preemptions: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +50,8 @@ def mtbf(machine: Machine, each: timedelta = MTBF) -> timedelta:
 def assumptions(policy: PolicyConfig, flags: Mapping[str, str], mtbf: timedelta = MTBF) -> Assumptions:
     """Derive the assumptions from the policy and the trainer's flags."""
     interval = seconds(flags, "--checkpoint-interval")
-    return Assumptions(
-        mtbf=mtbf,
-        start=max(policy.expected_start, RESTORE),
-        restore=RESTORE,
-        lost_work=(timedelta(seconds=interval) if interval else policy.max_checkpoint_interval)
-        / 2
-        * (1 - policy.saved_share),
-        detection_delay=policy.reconcile_interval / 2,
-    )
+    most = timedelta(seconds=interval) if interval else policy.max_checkpoint_interval
+    return Assumptions(mtbf=mtbf, lost_work=most / 2 * (1 - policy.saved_share))
 
 
 def seconds(flags: Mapping[str, str], flag: str) -> float | None:
@@ -86,38 +63,24 @@ def seconds(flags: Mapping[str, str], flag: str) -> float | None:
     return value if value > 0 else None
 
 
-def on_demand(work: timedelta, assumed: Assumptions) -> Course:
-    """Return the course of a single attempt without preemptions."""
-    return Course(billed=work + assumed.restore, total=work + assumed.start, preemptions=0)
+def billed_on_spot(work: timedelta, assumed: Assumptions) -> timedelta | None:
+    """Return the expected time on machines, None if the run never ends.
 
-
-def on_spot(work: timedelta, assumed: Assumptions) -> Course | None:
-    """Return the course with preemptions, None if the run never ends.
-
-    Each preemption costs `restore` and `lost_work`, and that time is preempted too. With B billed and M the mean time
-    between preemptions, B = work + restore + B/M (restore + lost_work).
+    Each preemption costs `RESTORE` and `lost_work`, and that time is preempted too. With B billed and M the mean time
+    between preemptions, B = work + RESTORE + B/M (RESTORE + lost_work).
     """
-    each = assumed.restore + assumed.lost_work
-    if each >= assumed.mtbf:
-        return None
-    billed = (work + assumed.restore) / (1 - each / assumed.mtbf)
-    preemptions = billed / assumed.mtbf
-    waiting = assumed.start - assumed.restore
-    return Course(
-        billed=billed,
-        total=billed + waiting + preemptions * (assumed.detection_delay + waiting),
-        preemptions=preemptions,
-    )
+    each = RESTORE + assumed.lost_work
+    return None if each >= assumed.mtbf else (work + RESTORE) / (1 - each / assumed.mtbf)
 
 
 def estimates(work: timedelta, quotes: Iterable[Quote], assumed: Assumptions) -> list[Estimate]:
     """Return the cost in each region, the cheapest on spot first."""
-    hour, spot = timedelta(hours=1), on_spot(work, assumed)
+    hour, spot = timedelta(hours=1), billed_on_spot(work, assumed)
     found = [
         Estimate(
             quote=quote,
-            on_demand_usd=on_demand(work, assumed).billed / hour * quote.usd_per_hour[Provisioning.ON_DEMAND],
-            spot_usd=spot.billed / hour * quote.usd_per_hour[Provisioning.SPOT] if spot else None,
+            on_demand_usd=(work + RESTORE) / hour * quote.usd_per_hour[Provisioning.ON_DEMAND],
+            spot_usd=spot / hour * quote.usd_per_hour[Provisioning.SPOT] if spot else None,
         )
         for quote in quotes
     ]

@@ -31,9 +31,7 @@ class Quote:
     flex_start: float | None
     """None if the catalogue was not read."""
     dated: date | None
-    undated: tuple[str, ...]
-    """Resources whose price has no day."""
-    sources: tuple[str, ...]
+    """Day of the oldest price."""
 
     @property
     def usd_per_hour(self) -> dict[Provisioning, float]:
@@ -66,8 +64,6 @@ def quote(machine: Machine, region: str, table: PriceTable | None = None) -> Quo
         flex_start=sum(flex_start) + fee if len(flex_start) == len(parts) else None,
         disk=disk.on_demand * (1 + FEE) * machine.boot_disk_gb * machine.count,
         dated=min((rate.dated for rate in rates.values() if rate.dated), default=None),
-        undated=tuple(resource for resource, rate in rates.items() if rate.dated is None),
-        sources=tuple(dict.fromkeys(rate.source for rate in rates.values())),
     )
 
 

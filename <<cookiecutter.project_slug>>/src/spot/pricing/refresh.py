@@ -1,5 +1,6 @@
 """Assemble today's prices of machines, GPUs and disks from the SKUs of Google's Cloud Billing Catalog."""
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from spot.core import fields
 from spot.core.errors import Exit, SpotError
 from spot.google.machine_types import ATTACHABLE_GPUS, CATALOGUE_GPUS, PRICED, SERIES
 from spot.google.rest import GoogleApi, GoogleApiError
-from spot.pricing.table import DISK, FILE, MAX_USD_PER_HOUR, Rate, Rates
+from spot.pricing.table import DISK, MAX_USD_PER_HOUR, Rate, Rates
 
 SKUS = "v1/services/6F81-5844-456A/skus"
 """Of Compute Engine; its prices are at most 12 hours old (https://cloud.google.com/billing/docs/reference/rest)."""
@@ -46,17 +47,6 @@ class CatalogError(SpotError):
         super().__init__(message, exit_code=exit_code, fix=fix)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CatalogPrices:
-    """Hold the prices in the catalogue, and counts of its SKUs."""
-
-    rates: Rates
-    read: int
-    used: int
-    unreadable: int
-    """SKUs of a priced resource whose price has an unknown form."""
-
-
 class _Mode(StrEnum):
     """Say what a SKU is the price of."""
 
@@ -79,7 +69,7 @@ _Prices = dict[tuple[_Part, str], float]
 """$/h of one unit, by part and region."""
 
 
-def fetch(today: date) -> CatalogPrices:
+def fetch(today: date) -> Rates:
     """Return the prices of today. Raise `CatalogError`, also for an incomplete list."""
     try:
         api = GoogleApi.open()
@@ -88,37 +78,27 @@ def fetch(today: date) -> CatalogPrices:
         raise CatalogError(error.message, exit_code=error.exit_code, fix=error.fix) from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise CatalogError(f"an answer without a list of SKUs ({error})", exit_code=Exit.AGAIN) from error
-    if not found.read:
-        raise CatalogError("it is empty", exit_code=Exit.AGAIN)
-    if not found.rates:
-        raise CatalogError(f"none of its {found.read} SKUs belongs to a known machine")
+    if not found:
+        raise CatalogError("none of its SKUs belongs to a known machine", exit_code=Exit.AGAIN)
     return found
 
 
-def rates(skus: Iterable[Mapping[str, Any]], today: date) -> CatalogPrices:
+def rates(skus: Iterable[Mapping[str, Any]], today: date) -> Rates:
     """Return the rates of machines, GPUs and disks whose parts all have both prices."""
     prices: _Prices = {}
-    read = used = unreadable = 0
     for sku in skus:
-        read += 1
         if (part := _part(sku)) is None:
             continue
-        try:
+        with contextlib.suppress(LookupError, ValueError):  # an undocumented form
             regions, price = _price(sku, part)
-        except (LookupError, ValueError):
-            unreadable += 1
-            continue
-        used += 1
-        for region in regions:  # the highest price counts, because a budget must hold
-            prices[part, region] = max(price, prices.get((part, region), 0.0))
+            for region in regions:  # the highest price counts, because a budget must hold
+                prices[part, region] = max(price, prices.get((part, region), 0.0))
     found: dict[tuple[str, str], Rate] = {}
     for region, resource in product({region for _, region in prices}, (*PRICED, *ATTACHABLE_GPUS, DISK)):
         on_demand, spot, flex_start, fee = (_usd(prices, resource, region, mode) for mode in _Mode)
         if on_demand is not None and spot is not None:
-            found[resource, region] = Rate(
-                on_demand=on_demand, spot=spot, dated=today, source=FILE, flex_start=flex_start, fee=fee
-            )
-    return CatalogPrices(rates=found, read=read, used=used, unreadable=unreadable)
+            found[resource, region] = Rate(on_demand=on_demand, spot=spot, dated=today, flex_start=flex_start, fee=fee)
+    return found
 
 
 def _skus(api: GoogleApi, path: str) -> Iterator[Mapping[str, Any]]:

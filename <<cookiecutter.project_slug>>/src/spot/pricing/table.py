@@ -24,7 +24,6 @@ EVERYWHERE = "*"
 HEADER = ("resource", "region", "on_demand_usd_per_hour", "spot_usd_per_hour", "dated")
 MORE = ("flex_start_usd_per_hour", "fee_usd_per_hour")
 """Optional columns, empty where the price is not known."""
-PACKAGE = "the package"
 MAX_USD_PER_HOUR = 1e6
 
 _REPAIR = "correct the file, or rewrite it with spot prices --refresh"
@@ -37,8 +36,6 @@ class Rate:
     on_demand: float
     spot: float
     dated: date | None
-    source: str
-    """The file or package that states the rate."""
     flex_start: float | None = None
     fee: float | None = None
     """The fee of Vertex AI, on any provisioning."""
@@ -64,7 +61,7 @@ class PriceTable:
 def packaged() -> PriceTable:
     """Return the prices in assets; assets/README.md states their source."""
     text = (files("spot.pricing") / "assets" / "gce_prices.csv").read_text(encoding="utf-8")
-    return PriceTable(rates=parse(text, "gce_prices.csv", PACKAGE))
+    return PriceTable(rates=parse(text, "gce_prices.csv"))
 
 
 def beside(folder: Path) -> PriceTable:
@@ -75,12 +72,12 @@ def beside(folder: Path) -> PriceTable:
 def _own(folder: Path) -> Rates:
     path = folder / FILE
     try:
-        return parse(read_text(path, _REPAIR), str(path), FILE)
+        return parse(read_text(path, _REPAIR), str(path))
     except FileNotFoundError:
         return {}
 
 
-def parse(text: str, name: str, source: str) -> Rates:
+def parse(text: str, name: str) -> Rates:
     """Parse a table that `written` made; messages start with `name`. Raise `SpotError`."""
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     rates: dict[tuple[str, str], Rate] = {}
@@ -89,7 +86,7 @@ def parse(text: str, name: str, source: str) -> Rates:
         if tuple(header) not in {HEADER, HEADER + MORE}:
             raise ValueError(f"the header is {fields.shown(','.join(header))}, not {','.join(HEADER)}")
         for row in filter(None, lines):
-            resource, region, rate = _line(row, len(header), source)
+            resource, region, rate = _line(row, len(header))
             if (resource, region) in rates:
                 raise ValueError(f"{resource} has a price in {region} already")
             rates[resource, region] = rate
@@ -127,7 +124,7 @@ def save(fresh: Rates, folder: Path) -> None:
         ) from error
 
 
-def _line(row: list[str], columns: int, source: str) -> tuple[str, str, Rate]:
+def _line(row: list[str], columns: int) -> tuple[str, str, Rate]:
     """Return resource, region and rate. Raise `ValueError`."""
     if len(row) != columns:
         raise ValueError(f"expected {columns} values, not {len(row)}")
@@ -138,7 +135,7 @@ def _line(row: list[str], columns: int, source: str) -> tuple[str, str, Rate]:
         raise ValueError(f"region is {fields.shown(region)}: expected a region like us-central1, or {EVERYWHERE}")
     usd = _price(on_demand, HEADER[2]), _price(spot, HEADER[3])
     flex_start, fee = (_price(text, name) if text else None for text, name in zip(more or ("", ""), MORE, strict=True))
-    rate = Rate(on_demand=usd[0], spot=usd[1], dated=_day(dated), source=source, flex_start=flex_start, fee=fee)
+    rate = Rate(on_demand=usd[0], spot=usd[1], dated=_day(dated), flex_start=flex_start, fee=fee)
     return resource, region, rate
 
 
