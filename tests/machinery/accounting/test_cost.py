@@ -52,10 +52,9 @@ def test_on_demand_is_the_same_training_and_one_start_in_its_cheapest_region() -
     assert on_demand
     assert (on_demand.region, on_demand.usd_per_hour) == ("us-central1", 1.0)
     phases = sample_runs.handed_over().account.phases
-    assert on_demand.work == phases[Phase.TRAINING] + phases[Phase.SAVING]
-    assert on_demand.restore == timedelta(minutes=7)
-    assert on_demand.finish == timedelta(minutes=2)
-    assert on_demand.usd == pytest.approx((on_demand.work + on_demand.restore + on_demand.finish) / HOUR)
+    start, end = timedelta(minutes=7), timedelta(minutes=2)
+    assert on_demand.billed == phases[Phase.TRAINING] + phases[Phase.SAVING] + start + end
+    assert on_demand.usd == pytest.approx(on_demand.billed / HOUR)
 
 
 def test_a_run_on_demand_from_its_beginning_costs_what_on_demand_does() -> None:
@@ -103,7 +102,7 @@ def test_steps_that_were_lost_are_no_work_of_on_demand() -> None:
     calm, harried = sample_runs.calm().account.on_demand, sample_runs.loss().account.on_demand
     assert calm
     assert harried
-    assert harried.work < calm.work  # though it was billed for 17.8 h instead of 10.4 h
+    assert harried.billed < calm.billed  # though it was billed for 17.8 h instead of 10.4 h
 
 
 @pytest.mark.parametrize(
@@ -173,7 +172,7 @@ def test_steps_that_were_trained_twice_count_once_for_on_demand() -> None:
     assert first[Phase.LOST_WORK] == as_it_was[Phase.LOST_WORK] + useful * 0.8
     assert whole.on_demand
     assert sound.on_demand
-    assert sound.on_demand.work - whole.on_demand.work == useful * 0.8
+    assert sound.on_demand.billed - whole.on_demand.billed == useful * 0.8
 
 
 def test_a_run_that_nothing_was_tried_for_costs_nothing_and_is_no_loss() -> None:
@@ -220,7 +219,7 @@ def test_without_the_bucket_the_job_that_succeeded_says_when_the_model_was_there
     assert of(replace(sample.run, attempts=()), None).end == sample.run.ended_at
 
 
-def test_goodput_is_training_by_what_was_billed_and_by_the_wall_clock() -> None:
+def test_goodput_is_training_by_what_was_billed() -> None:
     found = of(
         run(
             ended(
@@ -233,7 +232,7 @@ def test_goodput_is_training_by_what_was_billed_and_by_the_wall_clock() -> None:
             state=RunState.SUCCEEDED,
         )
     )
-    assert (found.goodput, found.goodput_of_wall) == (0.75, 0.5)
+    assert found.goodput == 0.75
     assert (found.wall, found.without_machine) == (6 * HOUR, 2 * HOUR)
 
 

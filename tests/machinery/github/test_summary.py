@@ -64,7 +64,7 @@ def test_an_open_run_is_reported_with_what_it_waits_for() -> None:
 
 def test_a_deadline_that_has_passed_is_missed_and_not_in_so_many_hours() -> None:
     text = summary.state(run(), Observation(), "", after(hours=26))
-    assert "| deadline | **2026-11-25 00:00 UTC, MISSED by 2.0 h so far** |" in text
+    assert "| deadline | **2026-11-25 00:00 UTC, LATE by 2.0 h** |" in text
 
 
 @pytest.mark.parametrize("state", [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED])

@@ -121,7 +121,7 @@ def test_what_others_wrote_stays_text() -> None:
 def test_a_loss_is_red_bold_and_in_words() -> None:
     assert "🔴 **LOSS: &#36;16.45, 60 % more than on-demand**" in of("loss")
     assert "🔴" not in of("calm")
-    assert "**2026-11-25 00:00 UTC, MISSED by 1.9 h**" in of("late")
+    assert "**2026-11-25 00:00 UTC, LATE by 1.9 h**" in of("late")
 
 
 def test_attempts_and_progress_are_drawn_with_distinct_lines() -> None:

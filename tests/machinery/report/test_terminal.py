@@ -43,7 +43,7 @@ def test_what_cost_more_than_on_demand_is_red() -> None:
 
 
 def test_a_missed_deadline_is_red() -> None:
-    assert "\x1b[1;31m2026-11-25 00:00 UTC, MISSED by 1.9 h" in drawn(terminal.report(sample_runs.late().account))
+    assert "\x1b[1;31m2026-11-25 00:00 UTC, LATE by 1.9 h" in drawn(terminal.report(sample_runs.late().account))
 
 
 def test_every_attempt_stands_on_a_line_of_its_own() -> None:

@@ -49,17 +49,12 @@ class OnDemand:
 
     region: str
     usd_per_hour: float
-    work: timedelta
-    """Training and saving of the steps that count. Zero without a model."""
-    restore: timedelta
-    """From machine to first step: the average of this run."""
-    finish: timedelta
-    """From the model to the end of the job, as in this run."""
+    billed: timedelta
+    """The steps that count, with one start and one end as in this run; zero without such a step."""
 
     @property
     def usd(self) -> float:
-        """Return the cost; zero without work, since a start alone is no work."""
-        return (self.work + self.restore + self.finish) / HOUR * self.usd_per_hour if self.work else 0.0
+        return self.billed / HOUR * self.usd_per_hour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,10 +124,6 @@ class Account:
         return self.phases[Phase.TRAINING] / self.billed if self.billed else None
 
     @property
-    def goodput_of_wall(self) -> float | None:
-        return self.phases[Phase.TRAINING] / self.wall if self.wall else None
-
-    @property
     def to_spare(self) -> timedelta | None:
         """Return the time from `end` to the deadline, negative if late; None without a model."""
         return None if self.verdict is Verdict.NO_MODEL else self.run.spec.deadline - self.end
@@ -200,13 +191,10 @@ def _on_demand(run: Run, attempts: Sequence[AttemptCost]) -> OnDemand | None:
         for one in attempts
         if one.attempt.advanced_at and not one.attempt.replaces  # a standby starts while training goes on
     ]
-    return OnDemand(
-        region=region,
-        usd_per_hour=price,
-        work=phases[Phase.TRAINING] + phases[Phase.SAVING],
-        restore=sum(starts, timedelta()) / len(starts) if starts else timedelta(),
-        finish=_finish(attempts),
-    )
+    billed = phases[Phase.TRAINING] + phases[Phase.SAVING]
+    if billed:
+        billed += _finish(attempts) + (sum(starts, timedelta()) / len(starts) if starts else timedelta())
+    return OnDemand(region=region, usd_per_hour=price, billed=billed)
 
 
 def _finish(attempts: Sequence[AttemptCost]) -> timedelta:

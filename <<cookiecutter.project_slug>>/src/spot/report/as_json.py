@@ -16,7 +16,7 @@ def report(account: Account, problem: str | None) -> dict[str, Any]:
     run, on_demand = account.run, account.on_demand
     return {
         **_summary(account),
-        "on_demand": on_demand and named(on_demand, "region", "usd_per_hour", "work", "restore", "finish"),
+        "on_demand": on_demand and named(on_demand, "region", "usd_per_hour", "billed"),
         "phases_hours": _phases(account.phases),
         "attempts": [_attempt(cost) for cost in account.attempts],
         "decisions": run.decisions,
@@ -57,7 +57,7 @@ def _summary(account: Account) -> dict[str, Any]:
         "machine": run.spec.machine,
         "hours_without_machine": account.without_machine,
         **named(account, "end", "usd", "usd_saved", "share_saved", "is_loss"),
-        **named(account, "wall", "billed", "goodput", "goodput_of_wall"),
+        **named(account, "wall", "billed", "goodput"),
         "step": progress.step if progress else None,
         "total_steps": progress.total_steps if progress else None,
     }

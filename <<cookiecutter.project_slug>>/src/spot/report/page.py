@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from spot.accounting.cost import Account, Totals, Verdict, account
+from spot.accounting.cost import Account, Totals, account
 from spot.accounting.progress_curve import curve, horizon
 from spot.core.errors import SpotError
 from spot.core.format import counted
@@ -37,9 +37,9 @@ def many(totals: Totals) -> str:
 
 
 def _lead(account: Account) -> str:
-    due = words.deadline(account)
-    text = due if account.verdict is Verdict.NO_MODEL else f"{words.state(account)}. Deadline {due}"
-    return f"{text[0].upper()}{text[1:]}."
+    state = words.state(account)
+    due = "" if account.to_spare is None else f" Deadline {words.deadline(account)}."
+    return f"{state[0].upper()}{state[1:]}.{due}"
 
 
 def publish(run: Run, observation: Observation | None, store: Store, models: Store, now: datetime) -> str | None:

@@ -53,7 +53,7 @@ def run_row(account: Account) -> Row:
         "on_demand": words.usd(account.on_demand.usd) if account.on_demand else "?",
         "saved": words.saved(account),
         "is_loss": account.is_loss,
-        "deadline": words.brief_deadline(account),
+        "deadline": words.deadline(account),
         "is_bad": is_bad(account),
         "preemptions": str(account.run.preemptions),
         "goodput": "" if account.goodput is None else words.percent(account.goodput),

@@ -17,7 +17,7 @@ BAR = 16
 
 
 def report(account: Account) -> list[RenderableType]:
-    run, bad = account.run, {"ALARM", "LOSS", *(["deadline"] if rows.is_bad(account) else [])}
+    run, bad = account.run, {"ALARM", *(["deadline"] if rows.is_bad(account) else [])}
     lines = [(name, _marked(text, bad=name in bad)) for name, text in words.facts(account)]
     headline = _headline(words.headline(account), account.is_loss)
     parts: list[RenderableType] = [headline, "", facts([("run", run.id), *lines])]

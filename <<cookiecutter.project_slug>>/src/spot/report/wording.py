@@ -56,24 +56,19 @@ def _against(saved: float | None, share: float | None) -> str:
 
 def facts(account: Account) -> list[tuple[str, str]]:
     """Return the rest of an account, a line each."""
-    run, has_no_model = account.run, account.verdict is Verdict.NO_MODEL
+    run = account.run
     lines = [
         ("state", state(account)),
         ("machine", described(run.spec.machine)),
-        *([("why", run.decisions[-1].reason)] if has_no_model and run.decisions else []),
+        *([("why", run.decisions[-1].reason)] if account.verdict is Verdict.NO_MODEL and run.decisions else []),
         ("deadline", f"{clock(run.spec.deadline)}, {deadline(account)}"),
-        ("cost", _cost(account)),
+        ("cost", "unknown: no price for the billed hours" if account.usd is None else f"at most {usd(account.usd)}"),
         *([("resumes", _parent(run.parent, account.usd))] if run.parent else []),
         ("on-demand", _on_demand(account)),
     ]
-    if has_no_model and account.is_loss:
-        lines.append(("LOSS", f"{usd(account.usd or 0.0)}: no model"))
-    elif account.usd_saved is not None and account.share_saved is not None:
-        lines.append(_saving(account.usd_saved, account.share_saved, is_loss=account.is_loss))
     lines.append(("wall clock", wall(account)))
-    if account.goodput is not None and account.goodput_of_wall is not None:
-        billed = f"{percent(account.goodput)} of {hours(account.billed)} billed"
-        lines.append(("goodput", f"{billed}, {percent(account.goodput_of_wall)} of the wall clock"))
+    if account.goodput is not None:
+        lines.append(("goodput", f"{percent(account.goodput)} of {hours(account.billed)} billed"))
     if steps := progress(account):
         lines.append(("progress", steps))
     alarms = [("ALARM", f"{clock(alarm.at)}, {alarm}") for alarm in run.alarms]
@@ -88,7 +83,6 @@ def total_facts(totals: Totals) -> list[tuple[str, str]]:
     lines = [
         ("cost", f"at most {usd(totals.usd)}{without}"),
         ("on-demand", usd(totals.usd_on_demand)),
-        _saving(totals.usd_saved, totals.share_saved, is_loss=totals.is_loss),
         ("deadlines", f"{deadlines}, {failed} without a model" if failed else deadlines),
         ("preemptions", str(totals.preemptions)),
     ]
@@ -109,21 +103,11 @@ def saved(account: Account) -> str:
     return f"LOSS {share}" if account.is_loss else share if account.share_saved >= EVEN else "none"
 
 
-def brief_deadline(account: Account) -> str:
-    """Return the verdict for a table: `met by 3.9 h`."""
+def deadline(account: Account) -> str:
     if account.to_spare is None:
         return str(account.run.state)
     word = {Verdict.MET: "met by", Verdict.MISSED: "LATE by"}.get(account.verdict, "in")
     return f"{word} {hours(abs(account.to_spare))}"
-
-
-def deadline(account: Account) -> str:
-    if account.to_spare is None:
-        return f"no model: the run {'was cancelled' if account.run.state is RunState.CANCELLED else 'failed'}"
-    spare = hours(abs(account.to_spare))
-    if account.verdict is Verdict.MISSED:
-        return f"MISSED by {spare}{'' if account.is_complete else ' so far'}"
-    return f"met with {spare} to spare" if account.verdict is Verdict.MET else f"in {spare}"
 
 
 def state(account: Account) -> str:
@@ -155,17 +139,6 @@ def interruptions(account: Account) -> str:
     return f"{', '.join(parts)}; {counted(len(outcomes), 'attempt')}"
 
 
-def _cost(account: Account) -> str:
-    if account.usd is None:
-        return "unknown: no price for the billed hours"
-    parts: dict[str, float] = {}
-    for cost in account.attempts:
-        kind = cost.attempt.provisioning
-        parts[kind] = parts.get(kind, 0.0) + (cost.usd or 0.0)
-    paid = [f"{usd(amount)} {kind}" for kind, amount in parts.items() if amount]
-    return f"at most {usd(account.usd)}{': ' + ', '.join(paid) if len(paid) > 1 else ''}"
-
-
 def _parent(parent: Parent, own: float | None) -> str:
     if parent.usd is None or own is None:
         return f"run {parent.run}, of unknown cost"
@@ -176,23 +149,11 @@ def _on_demand(account: Account) -> str:
     found = account.on_demand
     if found is None:
         return "unknown: no price"
-    if not found.work:
+    if not found.billed:
         return f"not comparable: no {'model' if account.verdict is Verdict.NO_MODEL else 'useful step'}"
-    start = f", {hours(found.restore)} to start" if found.restore else ""
-    end = f", {hours(found.finish)} to end the job" if found.finish else ""
-    parts = f"{hours(found.work)} for the same steps{start}{end}"
-    return f"{usd(found.usd)}: {parts}, at {rate(found.usd_per_hour)} in {found.region}"
-
-
-def _saving(saved: float, share: float | None, *, is_loss: bool) -> tuple[str, str]:
-    """Return the saving or the LOSS; a difference below `EVEN` is neither."""
-    of = "" if share is None else f" ({percent(abs(share))})"
-    if is_loss:
-        return "LOSS", f"{usd(-saved)}{of}"
-    if share is not None and abs(share) < EVEN:
-        difference = f": {usd(abs(saved))} {'more' if saved < 0 else 'less'}, below 1 %"
-        return "saved", f"nothing{difference if round(saved, 2) else ''}"
-    return "saved", f"{usd(saved)}{of}"
+    return (
+        f"{usd(found.usd)}: {hours(found.billed)} for the same steps, at {rate(found.usd_per_hour)} in {found.region}"
+    )
 
 
 def usd(amount: float) -> str:
