@@ -157,11 +157,11 @@ def _parser() -> Parser:
     add("--sweep", choices=["deadline", "regions"], help="compare deadlines or regions")
     add("--svg", type=_path, metavar="FILE", help="write a picture of the forecast to FILE")
 
-    _verb(verbs, "data", "data", "show and check the data of a submit now")
+    _verb(verbs, "checks", "data", "show and check the data of a submit now")
 
-    _verb(verbs, "doctor", "doctor", "check credentials, quota and configuration; print fixes")
+    _verb(verbs, "checks", "doctor", "check credentials, quota and configuration; print fixes")
 
-    add = _verb(verbs, "live", "verify-live", "check the assumptions on the real services, under $1")
+    add = _verb(verbs, "checks", "verify-live", "check the assumptions on the real services, under $1")
     add("--yes", action="store_true", help="start the jobs (print plan and price)")
     add("--image", help="use this image; a tag is pinned to its digest [cloud.image]")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from spot.cli import console, doctor
+from spot.cli import checks, console
 from spot.doctor.finding import Finding, Status
 
 
 def shown(finding: Finding, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    console.write(*doctor._lines(finding, width=6))
+    console.write(*checks._lines(finding, width=6))
     return capsys.readouterr().out.splitlines()
 
 
