@@ -4,7 +4,7 @@ import logging
 import secrets
 import signal
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -15,7 +15,7 @@ from spot.core.errors import PermissionDenied, SpotError, TemporarilyUnavailable
 from spot.core.job import JobError, JobSnapshot, JobState
 from spot.core.run import Outcome
 from spot.google.vertex import JobNotFound, RequestRejected, VertexJobs
-from spot.live.probes import Probe, ProbeEnd, labels
+from spot.live.probes import Probe, ProbeJob, labels
 from spot.storage.base import Store
 from spot.storage.records import codec
 from spot.supervisor.classify import classify_refusal
@@ -33,18 +33,6 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Job:
-    probe: Probe
-    end: ProbeEnd = field(default_factory=ProbeEnd)
-    name: str = ""
-    """Empty until the job is known to exist."""
-    is_unsure: bool = False
-    """Whether a create without an answer may have taken effect."""
-    is_cancelled: bool = False
-    is_over: bool = False
-
-
-@dataclass(slots=True)
 class ProbeJobs:
     """Create, watch and cancel jobs. Leaving the context cancels every job with the labels, whatever the reason."""
 
@@ -55,7 +43,7 @@ class ProbeJobs:
     clock: Clock
     label_lag: timedelta | None = None
     """From the first create to a list by labels that shows its job."""
-    _all: list[_Job] = field(default_factory=list)
+    _all: list[ProbeJob] = field(default_factory=list)
     _reports: dict[str, ProbeReport | None] = field(default_factory=dict)
     _folder: str = field(default_factory=lambda: f"{REPORTS}/{secrets.token_hex(4)}/")
 
@@ -72,8 +60,8 @@ class ProbeJobs:
         before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             # A list may not show the newest jobs yet, and a create that was interrupted may still take effect.
-            self._sweep({job.name for job in self._all if job.name and not job.is_over})
-            if any(job.is_unsure for job in self._all):
+            self._sweep({one.job.name for one in self._all if one.job and not one.is_over})
+            if any(one.is_unsure for one in self._all):
                 self.clock.sleep(POLL_S)
                 self._sweep()
         finally:
@@ -82,74 +70,70 @@ class ProbeJobs:
 
     def start(self, probes: Sequence[Probe]) -> None:
         """Create the jobs. A job that the quota refuses is created when other jobs have ended."""
-        self._all = [_Job(probe) for probe in probes]
-        for job in self._all:
-            self._create(job)
+        self._all = [ProbeJob(probe) for probe in probes]
+        for one in self._all:
+            self._create(one)
             self._note_label_lag()
 
-    def wait(self) -> Mapping[str, ProbeEnd]:
-        """Return how the probes ended that were over within `LONGEST`."""
+    def wait(self) -> Mapping[str, ProbeJob]:
+        """Return the probes that were over within `LONGEST`, by name."""
         end = self.clock.now() + LONGEST
-        while not all(job.is_over for job in self._all) and self.clock.now() < end:
+        while not all(one.is_over for one in self._all) and self.clock.now() < end:
             self.clock.sleep(POLL_S)
-            for job in self._all:
-                if job.name and not job.is_over:
-                    self._look(job, self.clock.now())
-                elif not job.is_over:
-                    self._create(job)
+            for one in self._all:
+                if one.job and not one.is_over:
+                    self._look(one, one.job, self.clock.now())
+                elif not one.is_over:
+                    self._create(one)
             self._note_label_lag()
             self._read_reports()
-        return {job.probe.name: job.end for job in self._all if job.is_over}
+        return {one.probe.name: one for one in self._all if one.is_over}
 
-    def _create(self, job: _Job) -> None:
-        probe, project = job.probe, self.settings.cloud.project
+    def _create(self, one: ProbeJob) -> None:
+        probe, project = one.probe, self.settings.cloud.project
         request = probe.request(self.settings, self.image, f"{self.checkpoints.uri}/{self._folder[:-1]}")
-        was_unsure, job.is_unsure = job.is_unsure, True
+        was_unsure, one.is_unsure = one.is_unsure, True
         try:
             known = self.jobs.find_jobs(project, self.region, request["labels"], probe.name) if was_unsure else []
-            found = next((one for one in known if not one.state.ended), None)
-            found = found or self.jobs.create_job(project, self.region, request, probe.name)
+            found = next((job for job in known if not job.state.ended), None)
+            one.job = found or self.jobs.create_job(project, self.region, request, probe.name)
+            _log.info("%s: %s", probe.name, one.job.name)
         except RequestRejected as error:
-            outcome, others = classify_refusal(error.error), any(one.name and not one.is_over for one in self._all)
+            outcome, others = classify_refusal(error.error), any(each.job and not each.is_over for each in self._all)
             if not (probe.runs and others and outcome in (Outcome.QUOTA, Outcome.NO_CAPACITY)):
-                job.end, job.is_over = ProbeEnd(refusal=error.error), True
+                one.refusal, one.is_over = error.error, True
         except PermissionDenied as error:
-            job.end, job.is_over = ProbeEnd(refusal=JobError(code=DENIED, message=error.message)), True
+            one.refusal, one.is_over = JobError(code=DENIED, message=error.message), True
         except TemporarilyUnavailable as error:
             _log.warning("%s: %s", probe.name, error)
             return
-        else:
-            _log.info("%s: %s", probe.name, found.name)
-            job.end, job.name = ProbeEnd(job=found), found.name
-        job.is_unsure = False
+        one.is_unsure = False
 
-    def _look(self, job: _Job, now: datetime) -> None:
-        probe = job.probe
+    def _look(self, one: ProbeJob, job: JobSnapshot, now: datetime) -> None:
+        probe = one.probe
         try:
-            found = self.jobs.get_job(job.name, labels(self.settings, probe.name))
+            job = one.job = self.jobs.get_job(job.name, labels(self.settings, probe.name))
         except (TemporarilyUnavailable, JobNotFound) as error:
             _log.warning("%s: %s", probe.name, error)
             return
-        job.end = replace(job.end, job=found)
-        if found.state.ended:
-            since = now - (found.ended_at or found.created_at)
-            if found.error and found.state is JobState.FAILED:
-                job.end = replace(job.end, error_lag=since)
-            job.is_over = found.error is not None or found.state is JobState.SUCCEEDED or since > ERROR_WAIT
-        elif not job.is_cancelled and self._must_end(job, now):
+        if job.state.ended:
+            since = now - (job.ended_at or job.created_at)
+            if job.error and job.state is JobState.FAILED:
+                one.error_lag = since
+            one.is_over = job.error is not None or job.state is JobState.SUCCEEDED or since > ERROR_WAIT
+        elif not one.is_cancelled and self._must_end(one, job, now):
             self.jobs.cancel(job.name)
-            job.is_cancelled = True
+            one.is_cancelled = True
 
-    def _must_end(self, job: _Job, now: datetime) -> bool:
-        found, probe = job.end.job, job.probe
-        assert found
-        if found.state in (JobState.QUEUED, JobState.PENDING) and now - found.created_at > probe.wait:
-            job.end = replace(job.end, waited_in=found.state)
+    def _must_end(self, one: ProbeJob, job: JobSnapshot, now: datetime) -> bool:
+        probe = one.probe
+        if job.state in (JobState.QUEUED, JobState.PENDING) and now - job.created_at > probe.wait:
+            one.waited_in = job.state
             return True
-        return found.state is JobState.RUNNING and (not probe.runs or (probe.cancel and bool(job.end.reports)))
+        return job.state is JobState.RUNNING and (not probe.runs or (probe.cancel and bool(one.reports)))
 
     def _note_label_lag(self) -> None:
-        known = next((one.end.job for one in self._all if one.end.job), None)
+        known = next((one.job for one in self._all if one.job), None)
         if known and self.label_lag is None and known.name in {one.name for one in self._listed()}:
             self.label_lag = max(self.clock.now() - known.created_at, timedelta())
 
@@ -162,10 +146,9 @@ class ProbeJobs:
             except SpotError as error:
                 _log.warning("%s", error)
                 self._reports[name] = None
-        for job in self._all:
-            mine = f"{self._folder}{job.probe.name}/"
-            found = [one for name, one in sorted(self._reports.items()) if one and name.startswith(mine)]
-            job.end = replace(job.end, reports=tuple(found))
+        for one in self._all:
+            mine = f"{self._folder}{one.probe.name}/"
+            one.reports = [found for name, found in sorted(self._reports.items()) if found and name.startswith(mine)]
 
     def _sweep(self, names: Collection[str] = ()) -> None:
         """Cancel these jobs and every job with the labels that has not ended, and delete all reports."""

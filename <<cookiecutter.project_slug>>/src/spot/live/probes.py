@@ -1,6 +1,6 @@
 """Define the jobs of `spot verify-live`, each with its cap, and what their ends answer."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from signal import Signals
@@ -20,26 +20,6 @@ from spot.trainer.probe import ProbeReport
 
 CPU = Machine(type="n1-standard-4", accelerator=None, accelerator_count=0, boot_disk_gb=100)
 CAP, SHORT = timedelta(minutes=5), timedelta(minutes=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeEnd:
-    """Hold everything that is known of an ended job, or of a refused create."""
-
-    job: JobSnapshot | None = None
-    refusal: JobError | None = None
-    waited_in: JobState | None = None
-    """The state in which the wait for a machine was given up."""
-    error_lag: timedelta | None = None
-    reports: tuple[ProbeReport, ...] = ()
-
-    @property
-    def error(self) -> JobError | None:
-        return self.refusal or (self.job.error if self.job else None)
-
-    def starts(self, pool: int = 0) -> int:
-        """Return how often the first container of a pool started."""
-        return len({one.start for one in self.reports if one.start.startswith(f"workerpool{pool}-")})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +44,7 @@ class Probe:
     image: str = ""
     account: str = ""
     """Others than those of the project."""
-    answers: Callable[["Probe", ProbeEnd], Iterator[Answer]] = field(repr=False)
+    answers: Callable[["ProbeJob"], Iterator[Answer]] = field(repr=False)
 
     @property
     def replicas(self) -> int:
@@ -100,26 +80,52 @@ class Probe:
         }
 
 
+@dataclass(slots=True)
+class ProbeJob:
+    """Hold everything that is known of the job of a probe, or of its refused create."""
+
+    probe: Probe
+    job: JobSnapshot | None = None
+    """None until the job is known to exist."""
+    refusal: JobError | None = None
+    waited_in: JobState | None = None
+    """The state in which the wait for a machine was given up."""
+    error_lag: timedelta | None = None
+    reports: Sequence[ProbeReport] = ()
+    is_unsure: bool = False
+    """Whether a create without an answer may have taken effect."""
+    is_cancelled: bool = False
+    is_over: bool = False
+
+    @property
+    def error(self) -> JobError | None:
+        return self.refusal or (self.job.error if self.job else None)
+
+    def starts(self, pool: int = 0) -> int:
+        """Return how often the first container of a pool started."""
+        return len({one.start for one in self.reports if one.start.startswith(f"workerpool{pool}-")})
+
+
 def labels(settings: Settings, probe: str = "") -> dict[str, str]:
     """Return the labels of a probe, or those of all probes of this project."""
     return {ROOT_LABEL: root_label(settings.root), "verify": "live", **({"probe": probe} if probe else {})}
 
 
-def ended_as(probe: Probe, end: ProbeEnd) -> str:
+def ended_as(end: ProbeJob) -> str:
     """Return the state with the outcome that the supervisor would record."""
     if end.refusal:
         return f"{end.refusal.code}: {classify_refusal(end.refusal)}"
     assert end.job
     if end.waited_in is not None:
-        return f"{end.waited_in.name} after {probe.wait.total_seconds():.0f} s"
+        return f"{end.waited_in.name} after {end.probe.wait.total_seconds():.0f} s"
     if end.job.state is JobState.SUCCEEDED:
         return end.job.state.name
     attempt = Attempt(
-        id=probe.name,
-        provisioning=probe.provisioning,
+        id=end.probe.name,
+        provisioning=end.probe.provisioning,
         region=end.job.name.split("/")[3],
         intended_at=end.job.created_at,
-        timeout=probe.cap,
+        timeout=end.probe.cap,
         from_step=0,
         state=end.job.state,
         started_at=end.job.started_at,
@@ -127,20 +133,22 @@ def ended_as(probe: Probe, end: ProbeEnd) -> str:
         error=end.job.error,
     )
     starts, now = AttemptStarts(count=end.starts(), exit_code=None), end.job.ended_at or end.job.created_at
-    evidence = AttemptEvidence(attempt=attempt, starts=starts, now=now, error_lag=timedelta(), machines=probe.replicas)
+    evidence = AttemptEvidence(
+        attempt=attempt, starts=starts, now=now, error_lag=timedelta(), machines=end.probe.replicas
+    )
     return f"{end.job.state.name}: {classify(evidence)}"
 
 
-def _end(probe: Probe, end: ProbeEnd) -> Iterator[Answer]:
-    yield _answer(probe.name, ended_as(probe, end), end)
+def _end(end: ProbeJob) -> Iterator[Answer]:
+    yield _answer(end.probe.name, ended_as(end), end)
 
 
-def _start(name: str, end: ProbeEnd) -> Iterator[Answer]:
+def _start(name: str, end: ProbeJob) -> Iterator[Answer]:
     if end.job and end.job.started_at:
         yield timed(name, (end.job.started_at - end.job.created_at).total_seconds(), job=end.job)
 
 
-def _surroundings(_: Probe, end: ProbeEnd) -> Iterator[Answer]:
+def _surroundings(end: ProbeJob) -> Iterator[Answer]:
     yield from _start(SPOT_START[1], end)
     for seen in end.reports[:1]:
         variables = f"variables {', '.join(seen.environment) or 'none'}"
@@ -151,54 +159,51 @@ def _surroundings(_: Probe, end: ProbeEnd) -> Iterator[Answer]:
             yield timed("token", seen.token, job=end.job)
 
 
-def _on_demand(_: Probe, end: ProbeEnd) -> Iterator[Answer]:
+def _on_demand(end: ProbeJob) -> Iterator[Answer]:
     yield from _start(ON_DEMAND_START, end)
     yield _answer("bucket-write", "yes" if end.reports else "no", end)
 
 
-def _gpu(_: Probe, end: ProbeEnd) -> Iterator[Answer]:
+def _gpu(end: ProbeJob) -> Iterator[Answer]:
     yield from _start(SPOT_START[0], end)
     for seen in end.reports[:1]:
         yield Answer(name="gpu", value=seen.gpu, job=end.job)
 
 
-def _starts(name: str) -> Callable[[Probe, ProbeEnd], Iterator[Answer]]:
-    def answers(probe: Probe, end: ProbeEnd) -> Iterator[Answer]:
-        if end.starts():
-            yield _answer(name, str(end.starts()), end)
-        if not probe.retries:
-            yield from _end(probe, end)
-
-    return answers
+def _retries(end: ProbeJob) -> Iterator[Answer]:
+    if end.starts():
+        yield _answer("retries" if end.probe.retries else "disabled-retries", str(end.starts()), end)
+    if not end.probe.retries:
+        yield from _end(end)
 
 
-def _grace(_: Probe, end: ProbeEnd) -> Iterator[Answer]:
+def _grace(end: ProbeJob) -> Iterator[Answer]:
     if end.reports:
         yield _answer("cancel-signal", _signal(end), end)
         yield timed(GRACE, max(one.since_signal for one in end.reports), job=end.job)
 
 
-def _lost_replica(probe: Probe, end: ProbeEnd) -> Iterator[Answer]:
-    yield from _end(probe, end)
+def _lost_replica(end: ProbeJob) -> Iterator[Answer]:
+    yield from _end(end)
     if end.starts(1):
         yield _answer("lost-replica-starts", str(end.starts(1)), end)
         yield _answer("peer-signal", _signal(end), end)
 
 
-def _signal(end: ProbeEnd) -> str:
+def _signal(end: ProbeJob) -> str:
     received = max(one.signal for one in end.reports)
     return Signals(received).name if received else "none"
 
 
-def error_lags(ends: Mapping[str, ProbeEnd]) -> Iterator[Answer]:
+def error_lags(ends: Iterable[ProbeJob]) -> Iterator[Answer]:
     """Yield the longest time from the end of a failed job to its error."""
-    found = [(end.error_lag, end) for end in ends.values() if end.error_lag is not None]
+    found = [(end.error_lag, end) for end in ends if end.error_lag is not None]
     if found:
         lag, end = max(found, key=lambda one: one[0])
         yield timed(ERROR_LAG, lag.total_seconds(), text=end.error.message if end.error else "", job=end.job)
 
 
-def _answer(name: str, value: str, end: ProbeEnd) -> Answer:
+def _answer(name: str, value: str, end: ProbeJob) -> Answer:
     return Answer(name=name, value=value, text=end.error.message if end.error else "", job=end.job)
 
 
@@ -220,8 +225,8 @@ def probes(settings: Settings, image: str) -> tuple[Probe, ...]:
         Probe(name="on-demand", provisioning=Provisioning.ON_DEMAND, answers=_on_demand),
         *([Probe(name="gpu", command=("gpu",), machine=machine, answers=_gpu)] if machine.accelerator else []),
         *exits,
-        Probe(name="exit-134", command=crash, answers=_starts("disabled-retries")),
-        Probe(name="retries", command=crash, retries=True, answers=_starts("retries")),
+        Probe(name="exit-134", command=crash, answers=_retries),
+        Probe(name="retries", command=crash, retries=True, answers=_retries),
         Probe(name="grace", command=hold, cancel=True, answers=_grace),
         Probe(name="cancel-exit-0", command=(*hold, "--code", "0"), cancel=True, answers=_end),
         Probe(name="timeout", command=hold, cap=SHORT, answers=_end),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 import requests
 
@@ -99,8 +100,8 @@ def verify(planned: LivePlan, clock: Clock) -> LiveResult:
             said = end.error.message if end and end.error else "no machine, or no end in time"
             problems.append(f"{probe.name}: {one_line(said)}")
         else:
-            ask(lambda probe=probe, end=end: probe.answers(probe, end), probe.name)  # type: ignore[misc]
-    answers += error_lags(ends)
+            ask(partial(probe.answers, end), probe.name)
+    answers += error_lags(ends.values())
     if (seen := ends.get("surroundings")) and (job := seen.job):
         ask(lambda: services.log_lag(settings, job), "Logs API")
     found = _facts(answers, clock.now())
