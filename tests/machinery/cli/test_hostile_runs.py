@@ -49,7 +49,7 @@ def test_any_valid_record_is_shown_and_reported(run: Run, seen: Observation) -> 
     console.write(*terminal.report(found))
     totals = Totals(since=now - timedelta(days=1), until=now, accounts=(found,), skipped=())
     assert markdown.report(found)
-    assert markdown.many(totals)
+    assert terminal.many(totals)
     assert page.report(found)
     assert as_json.report(found, problem=None)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from spot.accounting.phases import Phase
-from spot.cli.report import gather, moment
-from spot.core.errors import Exit, SpotError, TemporarilyUnavailable
+from spot.cli.report import gather
+from spot.core.errors import Exit, TemporarilyUnavailable
 from spot.core.run import Run, RunState
 from spot.storage.base import ABSENT, Object
 from spot.storage.records.ledger import Ledger
@@ -22,7 +22,6 @@ from tests.machinery.storage.memory import MemoryStore
 from tests.paths import PROJECT
 
 NIGHTLY = f"{WEEKLY[:9]}nightly"
-NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DOCS = PROJECT / "docs" / "json.md"
 
 
@@ -82,7 +81,7 @@ def test_every_key_of_the_json_is_documented_and_every_documented_key_is_there(d
     assert set(one["phases_hours"]) == {phase.name.lower() for phase in Phase}
 
 
-def test_the_runs_of_some_time_are_added_up_and_a_broken_record_is_named(desk: Desk, tmp_path: Path) -> None:
+def test_the_runs_of_some_time_are_added_up_and_a_broken_record_is_named(desk: Desk) -> None:
     for number, sample in enumerate((sample_runs.calm(), sample_runs.loss(), sample_runs.failed())):
         kept(desk, sample, ago=timedelta(days=2 * number + 1), run_id=f"{WEEKLY}-{number}")
     month, broken = f"{datetime.now(UTC):%Y/%m}", f"{datetime.now(UTC):%Y%m%d}-broken"
@@ -93,17 +92,14 @@ def test_the_runs_of_some_time_are_added_up_and_a_broken_record_is_named(desk: D
     assert values["totals"]["is_loss"] is True
     [skipped] = values["skipped"]
     assert f"runs/closed/{month}/{broken}.json is not the record of a run" in skipped
-    said = desk.spot("report", "--since", "90d", "--html", str(tmp_path / "runs.html"), "--markdown")
-    assert said.code == Exit.DONE
-    assert "## 3 runs submitted since" in said.out
-    assert f"{WEEKLY}-2" in (tmp_path / "runs.html").read_text()
+    assert "3 runs submitted since" in desk.spot("report", "--since", "90d").out
 
 
 def test_a_period_without_runs_is_reported(desk: Desk) -> None:
-    said = desk.spot("report", "--since", "12h")
+    said = desk.spot("report", "--since", "1d")
     assert said.code == Exit.DONE
     assert re.fullmatch(r"No run submitted since 20[\d-]+ [\d:]+ UTC has ended\.\n", said.out)
-    assert desk.spot("report", "--since", "12h", "--json").json["totals"]["runs"] == 0
+    assert desk.spot("report", "--since", "1d", "--json").json["totals"]["runs"] == 0
 
 
 @pytest.mark.parametrize(
@@ -112,7 +108,11 @@ def test_a_period_without_runs_is_reported(desk: Desk) -> None:
         ((), "expected either RUN or --since (fix: spot report --since 90d)"),
         ((NIGHTLY, "--since", "9d"), "expected either RUN or --since"),
         ((NIGHTLY, "--json", "--markdown"), "--json and --markdown both write to standard output: choose one"),
-        (("--since", "soon"), "--since 'soon': expected 90d, 12h or a date such as 2026-09-01"),
+        (("--since", "9d", "--markdown"), "--html and --markdown show one run, and --since many"),
+        *(
+            (("--since", text), f"argument --since: {text!r} is not a number of days from 1d to 9999d")
+            for text in ("soon", "", "90", "d", "1.5d", "٣d", "0d", "99999d", "12h", "2026-09-01", "9d ")
+        ),
         ((NIGHTLY,), f"there is no run {NIGHTLY} in"),
     ],
 )
@@ -149,26 +149,6 @@ def test_of_many_runs_the_one_with_an_unreadable_model_is_reported(desk: Desk) -
     assert (said.code, said.json["totals"]["runs"]) == (Exit.DONE, 2)
     assert said.err.startswith(f"spot: {NIGHTLY} is reported from its record alone: ")
     assert said.err.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "since"),
-    [
-        ("90d", NOW - timedelta(days=90)),
-        ("12h", NOW - timedelta(hours=12)),
-        ("2026-09-01", datetime(2026, 9, 1, tzinfo=UTC)),
-    ],
-)
-def test_since_is_a_span_or_a_day(text: str, since: datetime) -> None:
-    assert moment(text, NOW) == since
-
-
-@pytest.mark.parametrize(
-    "text", ["", "90", "d", "-1d", "1.5d", "٣d", "0d", "99999d", "2026-13-01", "2027-01-01", "1999-01-01", "9d "]
-)
-def test_what_is_no_time_in_the_past_is_refused(text: str) -> None:
-    with pytest.raises(SpotError, match=re.escape(f"--since {text!r}: ")):
-        moment(text, NOW)
 
 
 class Silent(MemoryStore):

@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import pytest
 
-from spot.accounting.cost import Totals
 from spot.accounting.progress_curve import Curve
 from spot.core.history import Decision
 from spot.core.job import JobError, JobState
@@ -148,16 +147,3 @@ def test_of_very_many_attempts_and_decisions_the_newest_are_shown() -> None:
 
 def test_a_run_that_nothing_was_tried_for_has_no_pictures() -> None:
     assert "```mermaid" not in of("untouched")
-
-
-def test_many_runs_are_a_table_and_what_they_come_to() -> None:
-    accounts = tuple(sample_runs.SAMPLE_RUNS[name]().account for name in ("calm", "loss"))
-    found = Totals(since=after(), until=after(hours=60), accounts=accounts, skipped=("a | b",))
-    text = markdown.many(found)
-    assert "## 2 runs submitted since 2026-11-24 00:00 UTC" in text
-    assert (
-        "| 20261124-000000-7c1e | ✅ succeeded | &#36;16.45 | &#36;10.30 | **LOSS 60 %** | met by 4.1 h | 9 | 55 % |"
-        in text
-    )
-    assert "⚠️ skipped: a &#124; b" in text
-    assert "has ended" in markdown.many(replace(found, accounts=()))

@@ -9,11 +9,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from spot.accounting.cost import Totals
 from spot.core.history import CancelRequest, Decision
 from spot.core.job import JobError
 from spot.core.run import RunState
-from spot.report.page import many, report
+from spot.report.page import report
 from tests.machinery import sample_runs
 from tests.machinery.samples import after
 
@@ -93,8 +92,6 @@ def test_what_others_wrote_stays_text_wherever_it_stands() -> None:
     assert "script" not in page.tags
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
     assert sum(NASTY in text for text in page.text) >= 5
-    totals = Totals(since=after(), until=after(hours=9), accounts=(replace(failed, run=run).account,), skipped=(NASTY,))
-    assert "script" not in Page(many(totals)).tags
 
 
 def test_no_text_passes_for_a_link_by_looking_like_one() -> None:
@@ -129,13 +126,3 @@ def test_every_attempt_and_every_decision_is_in_it() -> None:
 def test_on_a_phone_each_cell_says_what_it_is() -> None:
     text = report(sample_runs.calm().account)
     assert '<td class="n" data-head="billed">10.4 h</td>' in text
-
-
-def test_many_runs_are_a_page_too() -> None:
-    accounts = tuple(sample_runs.SAMPLE_RUNS[name]().account for name in ("calm", "loss", "failed"))
-    found = Totals(since=after(), until=after(hours=60), accounts=accounts, skipped=("x is no record of a run",))
-    text = many(found)
-    assert Page(text).tags["tr"] == 4
-    assert '<b class="bad">LOSS 60 %</b>' in text
-    assert '<p class="bad">Skipped: x is no record of a run</p>' in text
-    assert "No run has ended" in many(replace(found, accounts=()))

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -14,6 +15,7 @@ from spot.core.errors import SpotError
 from spot.core.fields import terminal
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from pathlib import Path
 
 QUIET = ("google", "requests", "spot.storage", "urllib3")
@@ -121,7 +123,7 @@ def _parser() -> Parser:
     add("--step", type=int, metavar="N", help="choose the checkpoint (the newest)")
 
     add = _verb(verbs, "models", "models", "list trained models with score, verdict and cost")
-    add("--since", default="90d", metavar="WHEN", help="list runs submitted since: 90d, 12h, 2026-09-01 (90d)")
+    add("--since", type=_days, default="90d", metavar="DAYS", help="list runs submitted in the last days (90d)")
 
     _verb(verbs, "models", "champion", "show the model in use and its history")
 
@@ -134,8 +136,8 @@ def _parser() -> Parser:
     add("--reason", required=True, metavar="TEXT", help="record why")
 
     add = _verb(verbs, "report", "report", "report cost and time of a run, or of many")
-    add("run", nargs="?", metavar="RUN", help="choose one run (every closed run since WHEN)")
-    add("--since", metavar="WHEN", help="report runs submitted since: 90d, 12h, 2026-09-01")
+    add("run", nargs="?", metavar="RUN", help="choose one run")
+    add("--since", type=_days, metavar="DAYS", help="report runs submitted in the last days, such as 90d")
     add("--html", type=_path, metavar="FILE", help="write the report as one page")
     add("--markdown", action="store_true", help="print Markdown for GitHub, with diagrams")
 
@@ -219,6 +221,14 @@ def _path(text: str) -> "Path":
     from pathlib import Path
 
     return Path(text)
+
+
+def _days(text: str) -> "timedelta":
+    from datetime import timedelta
+
+    if not re.fullmatch(r"[1-9][0-9]{0,3}d", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1d to 9999d")
+    return timedelta(days=int(text[:-1]))
 
 
 def _within(kind: type[float], least: float, most: float) -> Callable[[str], float]:

@@ -8,7 +8,6 @@ from rich.console import RenderableType
 
 from spot.accounting.cost import account
 from spot.cli import console
-from spot.cli.report import moment
 from spot.cli.runs import user
 from spot.config.load import load
 from spot.core.errors import Exit
@@ -23,7 +22,8 @@ from spot.supervisor.service import ModelsResult
 def models(options: Namespace) -> int:
     """List the succeeded runs with score, verdict and cost."""
     now = datetime.now(UTC)
-    found = service.models(load(options.settings), moment(options.since, now), now)
+    since = now - options.since
+    found = service.models(load(options.settings), since, now)
     values = model_values(found, now)
     shown = table("run", "score", "verdict", "in use", ">cost", whole=["run"])
     for one in values:
@@ -32,7 +32,7 @@ def models(options: Namespace) -> int:
         promoted_at = clock(one["promoted_at"]) if one["promoted_at"] else ""
         in_use = f"since {promoted_at}" if one["is_champion"] else promoted_at and f"from {promoted_at}"
         shown.add_row(one["run"], score, one["verdict"] or "", in_use, cost)
-    text: RenderableType = shown if values else f"no run submitted since {options.since} has a model"
+    text: RenderableType = shown if values else f"no run submitted since {clock(since)} has a model"
     console.show({"runs": values, "skipped": found.skipped}, [text, *found.skipped], options.json)
     return Exit.DONE
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from spot.accounting.cost import Account, Totals
+from spot.accounting.cost import Account
 from spot.accounting.progress_curve import Curve, curve, horizon
 from spot.core.format import counted
 from spot.core.run import Attempt, Outcome, Run, RunState
@@ -36,10 +36,6 @@ def report(account: Account) -> str:
         decisions=run.decisions[-LAST_DECISIONS:],
         decided=counted(len(run.decisions), "decision"),
     )
-
-
-def many(totals: Totals) -> str:
-    return render("runs.md.j2", **rows.of_runs(totals), counted=counted(len(totals.accounts), "run"), badges=BADGES)
 
 
 def gantt(run: Run, now: datetime) -> str:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from spot.accounting.cost import Account, Totals, account
+from spot.accounting.cost import Account, account
 from spot.accounting.progress_curve import curve, horizon
 from spot.core.errors import SpotError
 from spot.core.format import counted
@@ -29,11 +29,6 @@ def report(account: Account) -> str:
         progress=charts.progress(account, found, end) if found else None,
         decisions_title=counted(len(account.run.decisions), "decision"),
     )
-
-
-def many(totals: Totals) -> str:
-    values = rows.of_runs(totals)
-    return render("runs.html.j2", **values, title=f"Runs: {values['headline']}", as_of=totals.until)
 
 
 def _lead(account: Account) -> str:

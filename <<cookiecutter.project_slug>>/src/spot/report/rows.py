@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from spot.accounting.cost import Account, AttemptCost, Totals, Verdict
+from spot.accounting.cost import Account, AttemptCost, Verdict
 from spot.accounting.phases import Phase
 from spot.core.evaluation import Measurement
-from spot.core.format import clock, hours, state_of
+from spot.core.format import hours, state_of
 from spot.core.run import Outcome, RunState
 from spot.google import console_urls
 from spot.report import wording as words
@@ -29,34 +29,6 @@ def of_run(account: Account) -> Row:
         "phases": [*phase_rows(account)],
         "attempts": [attempt_row(cost) for cost in account.attempts],
         "upper_bound": words.UPPER_BOUND,
-    }
-
-
-def of_runs(totals: Totals) -> Row:
-    """Return the values that every report of many runs shows."""
-    return {
-        "since": clock(totals.since),
-        "headline": words.total_headline(totals),
-        "is_loss": totals.is_loss,
-        "facts": words.total_facts(totals) if totals.accounts else [],
-        "runs": [run_row(account) for account in totals.accounts],
-        "skipped": totals.skipped,
-        "upper_bound": words.UPPER_BOUND,
-    }
-
-
-def run_row(account: Account) -> Row:
-    return {
-        "id": account.run.id,
-        "state": account.run.state,
-        "cost": "?" if account.usd is None else words.usd(account.usd),
-        "on_demand": words.usd(account.on_demand.usd) if account.on_demand else "?",
-        "saved": words.saved(account),
-        "is_loss": account.is_loss,
-        "deadline": words.deadline(account),
-        "is_bad": is_bad(account),
-        "preemptions": str(account.run.preemptions),
-        "goodput": "" if account.goodput is None else words.percent(account.goodput),
     }
 
 

@@ -42,9 +42,16 @@ def many(totals: Totals) -> list[RenderableType]:
         return [f"No run {since} has ended.", *skipped]
     whole = ("cost", "on-demand", "saved", "deadline", "preempted", "goodput")
     runs = table("run", ">cost", ">on-demand", ">saved", "deadline", ">preempted", ">goodput", gap=1, whole=whole)
-    for row in map(rows.run_row, totals.accounts):
-        saved, deadline = _marked(row["saved"], bad=row["is_loss"]), _marked(row["deadline"], bad=row["is_bad"])
-        runs.add_row(row["id"], row["cost"], row["on_demand"], saved, deadline, row["preemptions"], row["goodput"])
+    for one in totals.accounts:
+        runs.add_row(
+            one.run.id,
+            "?" if one.usd is None else words.usd(one.usd),
+            words.usd(one.on_demand.usd) if one.on_demand else "?",
+            _marked(words.saved(one), bad=one.is_loss),
+            _marked(words.deadline(one), bad=rows.is_bad(one)),
+            str(one.run.preemptions),
+            "" if one.goodput is None else words.percent(one.goodput),
+        )
     head = [_headline(words.total_headline(totals), totals.is_loss)]
     head.append(Text(f"{counted(len(totals.accounts), 'run')} {since}"))
     return [*head, "", runs, "", facts(words.total_facts(totals)), *skipped]
