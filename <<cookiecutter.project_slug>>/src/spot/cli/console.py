@@ -75,7 +75,6 @@ def on_terminal() -> bool:
 
 
 def columns() -> int:
-    """Return the width of standard output."""
     return _console().width
 
 

@@ -28,8 +28,6 @@ NARROW, BARS, WIDE = 60, 70, 110
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastResult:
-    """Hold a forecast and everything that it was made of."""
-
     run: Run
     """The run of the settings; a sweep varies it."""
     supply: Supply

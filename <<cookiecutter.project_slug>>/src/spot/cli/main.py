@@ -187,7 +187,6 @@ def _verb(verbs: Any, module: str, name: str, text: str) -> Callable[..., Any]:
 
 
 def _submitting(add: Callable[..., Any]) -> None:
-    """Add the options of the verbs that submit."""
     _shared(add, "--deadline-hours", "--strategy", "--regions")
     add("--image", help="use this image; a tag is pinned to its digest [cloud.image]")
     add("--budget-usd", type=float, metavar="USD", help="limit the cost of the run [policy.budget_usd]")

@@ -20,7 +20,6 @@ from spot.supervisor.service import ModelsResult
 
 
 def models(options: Namespace) -> int:
-    """List the succeeded runs with score, verdict and cost."""
     now = datetime.now(UTC)
     since = now - options.since
     found = service.models(load(options.settings), since, now)
@@ -38,18 +37,15 @@ def models(options: Namespace) -> int:
 
 
 def champion(options: Namespace) -> int:
-    """Show the model in use and its history."""
     return _show(options, service.current_champion(load(options.settings)))
 
 
 def promote(options: Namespace) -> int:
-    """Put the model of a run in use."""
     settings, now = load(options.settings), datetime.now(UTC)
     return _show(options, service.promote(settings, options.run, now, by=user(), reason=options.reason))
 
 
 def rollback(options: Namespace) -> int:
-    """Put an earlier model back in use."""
     settings, now = load(options.settings), datetime.now(UTC)
     return _show(options, service.rollback(settings, options.to, now, by=user(), reason=options.reason))
 
@@ -60,7 +56,6 @@ def _show(options: Namespace, found: Champion) -> int:
 
 
 def champion_view(found: Champion) -> list[RenderableType]:
-    """Return the model in use, and the promotions newest first."""
     if not (now := found.now):
         return ["no model is in use yet: spot models lists the trained ones, spot promote RUN puts one in use"]
     lines = [
@@ -76,12 +71,10 @@ def champion_view(found: Champion) -> list[RenderableType]:
 
 
 def shown_score(score: float | None) -> str:
-    """Return a score as text."""
     return "?" if score is None else f"{score:.4g}"
 
 
 def model_values(found: ModelsResult, now: datetime) -> list[dict[str, Any]]:
-    """Return the trained models for JSON."""
     values = []
     for run, seen in ((one.run, one.seen) for one in found.runs if one.run):
         made, promotion = recorded(run), found.champion.promotion_of(run.id)

@@ -126,7 +126,6 @@ def _show(options: Namespace, result: RunsResult) -> int:
 
 
 def overrides(options: Namespace) -> SubmitOptions:
-    """Return the options of a verb that override settings."""
     names = {field.name for field in fields(SubmitOptions)}
     return SubmitOptions(**{name: value for name, value in vars(options).items() if name in names})
 

@@ -39,8 +39,6 @@ TABLES: Mapping[str, type[BaseModel]] = {
 
 
 class SettingsError(SpotError):
-    """Report settings with mistakes, one line each."""
-
     def __init__(self, lines: tuple[str, ...]) -> None:
         super().__init__("\n".join(lines))
 
@@ -124,7 +122,6 @@ def check(document: Mapping[str, object], name: str) -> Settings:
 
 
 def _mistakes(found: ErrorDetails) -> Iterator[str]:
-    """Yield the lines of one error of pydantic."""
     kind, location, value = found["type"], found["loc"], found["input"]
     cause = found.get("ctx", {}).get("error")
     if location in {("model",), ("training",)} and cause:

@@ -191,8 +191,6 @@ class RegistrySettings(BaseModel):
 
 
 class Settings(BaseModel):
-    """Hold the checked settings of the project's runs."""
-
     model_config = _STRICT
 
     name: str = _text(
@@ -271,7 +269,6 @@ class Settings(BaseModel):
         )
 
     def spec(self, *, image: str, arguments: tuple[str, ...], deadline: datetime, policy: PolicyConfig) -> Spec:
-        """Return what a run of this project pins."""
         return Spec(
             project=self.cloud.project,
             root=self.root,

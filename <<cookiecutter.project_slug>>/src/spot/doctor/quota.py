@@ -27,7 +27,6 @@ class Need:
 
 
 def name(provisioning: Provisioning) -> str:
-    """Return the name of the check."""
     return f"{provisioning} quota"
 
 

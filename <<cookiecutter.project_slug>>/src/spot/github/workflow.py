@@ -90,7 +90,6 @@ def deploy() -> int:
 
 
 def retrain() -> int:
-    """Submit a run with the inputs of the workflow."""
     options, settings, now = submit_options(os.environ), load(SETTINGS), datetime.now(UTC)
     resumes = os.environ.get("RESUME", "").strip()
     if os.environ.get("DRY_RUN") == "true":

@@ -26,7 +26,6 @@ class ModelVersion:
     """Resource name, `projects/P/locations/R/models/ID`."""
     display_name: str
     artifact_uri: str
-    """A folder."""
     labels: Mapping[str, str]
     description: str
     serving_image: str | None

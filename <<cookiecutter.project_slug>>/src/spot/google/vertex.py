@@ -44,8 +44,6 @@ class RequestRejected(SpotError):
 
 
 class JobNotFound(SpotError):
-    """Report a job that does not exist."""
-
     exit_code = Exit.AGAIN
 
 

@@ -12,8 +12,6 @@ from spot.policy.calibrate import ERROR_LAG, GRACE, ON_DEMAND_START, SPOT_START
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Hold what a probe found out."""
-
     name: str
     value: str
     seconds: float | None = None
@@ -85,6 +83,5 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
 
 
 def timed(name: str, seconds: float, *, text: str = "", job: JobSnapshot | None = None) -> Answer:
-    """Return a duration as an answer."""
     value = hours(timedelta(seconds=seconds))
     return Answer(name=name, value=value, seconds=max(seconds, 0.0), text=text, job=job)

@@ -33,7 +33,6 @@ class Probe:
     machine: Machine = CPU
     provisioning: Provisioning = Provisioning.SPOT
     cap: timedelta = CAP
-    """The time-out of the job."""
     retries: bool = False
     cancel: bool = False
     """Whether it is cancelled as soon as it has reported."""
@@ -57,7 +56,6 @@ class Probe:
         return found.usd_per_hour[self.provisioning] * (self.cap / timedelta(hours=1)) if found else None
 
     def request(self, settings: Settings, image: str, reports: str) -> dict[str, Any]:
-        """Return the CustomJob."""
         container = {"image_uri": self.image or image, "command": ["python", "-m", "spot.trainer.probe"]}
         pools = [(self.command, 1), (self.peer or self.command, self.replicas - 1)]
         report = ("--report", f"{reports}/{self.name}")

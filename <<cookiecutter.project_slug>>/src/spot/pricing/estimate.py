@@ -15,8 +15,6 @@ RESTORE = timedelta(minutes=4)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumptions:
-    """Hold the assumptions of an estimate."""
-
     mtbf: timedelta
     """Mean time between preemptions of any machine, which arrive at random."""
     lost_work: timedelta
@@ -25,8 +23,6 @@ class Assumptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """Hold the expected cost in one region."""
-
     quote: Quote
     on_demand_usd: float
     spot_usd: float | None

@@ -48,8 +48,6 @@ class CatalogError(SpotError):
 
 
 class _Mode(StrEnum):
-    """Say what a SKU is the price of."""
-
     ON_DEMAND = auto()
     SPOT = auto()
     FLEX_START = auto()
