@@ -40,7 +40,7 @@ HEAVY = (
     "torch",
     "urllib3",
 )
-RENDERERS = ("jinja2", "spot.report")
+RENDERERS = ("jinja2", "spot.report.page")
 """What only a report needs."""
 RELATIVE = {"that", "which", "who", "whose", "where", "what"}
 VERBS = (
@@ -146,7 +146,7 @@ for _ in sys.stdin:
         opened = next(line for line in process.stderr if line.startswith("["))
         desk.fail(WEEKLY)
         out, ended = process.communicate("\n")
-    assert (opened, ended.splitlines()[-1]) == ("[]\n", "['jinja2', 'spot.report']")
+    assert (opened, ended.splitlines()[-1]) == ("[]\n", "['jinja2', 'spot.report.page']")
     assert re.findall(r'"state": "(\w+)"', out) == ["open", "failed"]
     assert f"reports/{WEEKLY}/report.html" in desk.objects()
 

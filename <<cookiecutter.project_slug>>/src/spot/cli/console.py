@@ -80,19 +80,13 @@ def columns() -> int:
 
 @contextlib.contextmanager
 def in_place() -> Iterator[Callable[[RenderableType], None]]:
-    """Show each part in the place of the previous one, and log only warnings, above it."""
-    stderr, found = sys.stderr, logging.getLogger().handlers
-    handlers = [one for one in found if isinstance(one, logging.StreamHandler) and one.stream is stderr]
-    with Live(console=_console(), auto_refresh=False, redirect_stderr=stderr.isatty()) as live:
-        logging.disable(logging.INFO)
-        for handler in handlers:
-            handler.setStream(sys.stderr)
+    """Show each part in the place of the previous one, and log only errors meanwhile."""
+    with Live(console=_console(), auto_refresh=False) as live:
+        logging.disable(logging.WARNING)
         try:
             yield lambda part: live.update(part, refresh=True)
         finally:
             logging.disable(logging.NOTSET)
-            for handler in handlers:
-                handler.setStream(stderr)
 
 
 def _console(**options: Any) -> Console:

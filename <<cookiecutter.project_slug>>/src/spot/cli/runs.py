@@ -24,7 +24,7 @@ from spot.core.run import Observation, Run, RunState
 from spot.core.tables import facts
 from spot.google import console_urls
 from spot.policy.slack import Slack
-from spot.storage.base import Store
+from spot.report import publish
 from spot.storage.records import reconciles
 from spot.storage.records.codec import encode
 from spot.storage.records.reconciles import Home
@@ -132,13 +132,7 @@ def overrides(options: Namespace) -> SubmitOptions:
 
 def _supervisor(options: Namespace) -> Supervisor:
     home = Home.CLOUD_RUN if CLOUD_RUN in os.environ else Home.LOCAL
-    return service.supervisor_of(load(options.settings), SystemClock(), _publish, home)
-
-
-def _publish(run: Run, seen: Observation, store: Store, models: Store, now: datetime) -> None:
-    from spot.report.page import publish  # a reconcile that closes no run needs no renderer
-
-    publish(run, seen, store, models, now)
+    return service.supervisor_of(load(options.settings), SystemClock(), publish, home)
 
 
 def _now() -> datetime:

@@ -20,11 +20,11 @@ from spot.core.clock import SystemClock
 from spot.core.errors import Exit, SpotError
 from spot.core.fields import terminal
 from spot.core.history import Condition
-from spot.core.run import Observation, Run, RunState
+from spot.core.run import Run, RunState
 from spot.github import images, issues, sources, summary
 from spot.github.api import GitHub, GitHubError
 from spot.promotion.rule import GateVerdict
-from spot.storage.base import Store
+from spot.report import publish
 from spot.storage.records import champion, reconciles
 from spot.storage.records.champion import Champion
 from spot.storage.records.ledger import Ledger
@@ -109,7 +109,7 @@ def retrain() -> int:
         if plan.repeats and os.environ.get("GITHUB_EVENT_NAME") == "schedule":
             _append("GITHUB_STEP_SUMMARY", summary.skipped(plan))
             return Exit.DONE
-        result = service.submit(service.supervisor_of(settings, SystemClock(), _publish), plan)
+        result = service.submit(service.supervisor_of(settings, SystemClock(), publish), plan)
         _append("GITHUB_STEP_SUMMARY", summary.submitted(result, now))
         return result.exit_code
     finally:
@@ -126,7 +126,7 @@ def supervise() -> int:
     """Reconcile the open runs once. Fail if a run failed, or if a person must act."""
     github = GitHub.of_this_workflow()
     settings = load(SETTINGS)
-    supervisor = service.supervisor_of(settings, SystemClock(), _publish, home=Home.GITHUB)
+    supervisor = service.supervisor_of(settings, SystemClock(), publish, home=Home.GITHUB)
     result, now = service.reconcile(supervisor), datetime.now(UTC)
     _append("GITHUB_STEP_SUMMARY", summary.reconciled(result, now))
     made = [(one.run_id, decision) for one in result.runs for decision in one.actions]
@@ -254,12 +254,6 @@ def _switch_off_if_idle(ledger: Ledger, github: GitHub) -> None:
         github.switch(SUPERVISE, on=False)
         if ledger.open_ids():
             github.switch(SUPERVISE, on=True)
-
-
-def _publish(run: Run, seen: Observation, store: Store, models: Store, now: datetime) -> None:
-    from spot.report.page import publish
-
-    publish(run, seen, store, models, now)
 
 
 def _this_run() -> str:

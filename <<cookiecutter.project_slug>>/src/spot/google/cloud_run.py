@@ -32,13 +32,9 @@ class SupervisorJob:
     def path(self) -> str:
         return f"projects/{self.project}/locations/{self.region}/jobs/{self.name}"
 
-    def is_on(self, api: "GoogleApi") -> bool:
-        """Return whether Cloud Scheduler starts the job."""
-        return bool(api.get("cloudscheduler", f"v1/{self.path}").get("state") == "ENABLED")
-
     def switch(self, api: "GoogleApi", *, on: bool) -> None:
         """Resume or pause Cloud Scheduler, which refuses to repeat either."""
-        if self.is_on(api) != on:
+        if (api.get("cloudscheduler", f"v1/{self.path}").get("state") == "ENABLED") != on:
             api.call("POST", "cloudscheduler", f"v1/{self.path}:{'resume' if on else 'pause'}", body={})
 
     def deploy(self, api: "GoogleApi", image: str) -> None:
