@@ -60,10 +60,12 @@ CHECKS = (
     "image readers",
     "machine us-central1",
     "machine us-east4",
-    "spot quota us-central1",
-    "spot quota us-east4",
-    "on-demand quota us-central1",
-    "on-demand quota us-east4",
+    *(
+        f"{kind} quota {region}, {what}"
+        for kind in ("spot", "on-demand")
+        for what in ("NVIDIA_L4", "vCPUs")
+        for region in ("us-central1", "us-east4")
+    ),
     "live facts",
 )
 OF = {

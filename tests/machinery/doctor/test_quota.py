@@ -125,10 +125,10 @@ def test_of_several_limits_the_smallest_holds() -> None:
 
 def test_too_small_a_quota_of_gpus_fails_in_its_region_alone(google: GoogleServer) -> None:
     google.answers[f"{METRICS}preemptible_nvidia_l4_gpus"] = metric(1, us_east4=0)
-    assert found("spot quota us-central1").status is Status.OK
-    short = found("spot quota us-east4")
+    assert found("spot quota us-central1, NVIDIA_L4").status is Status.OK
+    short = found("spot quota us-east4, NVIDIA_L4")
     assert short.status is Status.FAILED
-    assert short.detail == "NVIDIA_L4: limit 0, an attempt needs 1; vCPUs: limit 8, an attempt needs 8"
+    assert short.detail == "limit 0, an attempt needs 1"
     assert short.fix == (
         "gcloud beta quotas preferences create --service=aiplatform.googleapis.com --project=my-project"
         " --quota-id=CustomModelTrainingPreemptibleL4GPUsPerProjectPerRegion --preferred-value=1"
@@ -138,38 +138,39 @@ def test_too_small_a_quota_of_gpus_fails_in_its_region_alone(google: GoogleServe
 
 def test_hybrid_without_on_demand_quota_fails_because_the_deadline_rests_on_it(google: GoogleServer) -> None:
     google.answers[f"{METRICS}nvidia_l4_gpus"] = metric(0)
-    short = found("on-demand quota us-central1")
+    short = found("on-demand quota us-central1, NVIDIA_L4")
     assert short.status is Status.FAILED
-    assert "NVIDIA_L4: limit 0, an attempt needs 1" in short.detail
+    assert short.detail == "limit 0, an attempt needs 1"
     assert "--quota-id=CustomModelTrainingL4GPUsPerProjectPerRegion --preferred-value=1" in short.fix
 
 
 def test_too_small_a_quota_of_vcpus_fails_although_there_are_gpus(google: GoogleServer) -> None:
     google.answers[f"{METRICS}preemptible_cpus"] = metric(1)
-    short = found("spot quota us-central1")
+    short = found("spot quota us-central1, vCPUs")
     assert short.status is Status.FAILED
-    assert "vCPUs: limit 1, an attempt needs 8" in short.detail
+    assert short.detail == "limit 1, an attempt needs 8"
     assert "--quota-id=CustomModelTrainingPreemptibleCPUsPerProjectPerRegion --preferred-value=8" in short.fix
 
 
 def test_a_quota_that_is_enough_for_one_machine_fails_for_two(google: GoogleServer) -> None:
     google.answers[f"{METRICS}preemptible_nvidia_l4_gpus"] = metric(1)
-    short = found("spot quota us-central1", settings_with("hardware", count=2))
-    assert short.status is Status.FAILED
-    assert short.detail == "NVIDIA_L4: limit 1, an attempt needs 2; vCPUs: limit 8, an attempt needs 16"
-    assert [part.split(" ")[0] for part in short.fix.split("--preferred-value=")[1:]] == ["2", "16"]
+    settings = settings_with("hardware", count=2)
+    for what, detail in (("NVIDIA_L4", "limit 1, an attempt needs 2"), ("vCPUs", "limit 8, an attempt needs 16")):
+        short = found(f"spot quota us-central1, {what}", settings)
+        assert (short.status, short.detail) == (Status.FAILED, detail)
+        assert f"--preferred-value={detail.rpartition(' ')[2]} " in short.fix
 
 
 @pytest.mark.usefixtures("google")
 def test_no_limit_is_enough() -> None:
-    assert found("on-demand quota us-east4").detail.endswith("vCPUs: no limit, an attempt needs 8")
+    assert found("on-demand quota us-east4, vCPUs").detail == "no limit, an attempt needs 8"
 
 
 def test_a_quota_that_google_does_not_know_is_unknown(google: GoogleServer) -> None:
     del google.answers[f"{METRICS}nvidia_l4_gpus"]
-    unknown = found("on-demand quota us-central1")
+    unknown = found("on-demand quota us-central1, NVIDIA_L4")
     assert unknown.status is Status.UNKNOWN
-    assert "no limit is stated for aiplatform.googleapis.com/custom_model_training_nvidia_l4_gpus" in unknown.detail
+    assert unknown.detail == "the limit of aiplatform.googleapis.com/custom_model_training_nvidia_l4_gpus is not stated"
     assert unknown.fix.endswith(
         "and check that it allows 1 of aiplatform.googleapis.com/custom_model_training_nvidia_l4_gpus"
     )
@@ -178,13 +179,13 @@ def test_a_quota_that_google_does_not_know_is_unknown(google: GoogleServer) -> N
 def test_a_quota_too_small_fails_although_another_is_unknown(google: GoogleServer) -> None:
     del google.answers[f"{METRICS}nvidia_l4_gpus"]
     google.answers[f"{METRICS}g2_cpus"] = metric(4)
-    short = found("on-demand quota us-central1")
+    short = found("on-demand quota us-central1, vCPUs")
     assert short.status is Status.FAILED
     assert "GPUs" not in short.fix
 
 
 @pytest.mark.usefixtures("google")
 def test_a_machine_whose_vcpus_are_not_known_leaves_its_quota_unknown() -> None:
-    unknown = found("spot quota us-central1", settings_with("hardware", type="b9-newgpu-8g"))
+    unknown = found("spot quota us-central1, vCPUs", settings_with("hardware", type="b9-newgpu-8g"))
     assert unknown.status is Status.UNKNOWN
-    assert "vCPUs: limit 8, the need of an attempt is unknown" in unknown.detail
+    assert unknown.detail.endswith("preemptible_cpus is 8, and the need of an attempt is unknown")

@@ -8,12 +8,11 @@ from urllib.parse import quote
 
 from spot.config.settings import Settings
 from spot.core.run import Machine, Provisioning
-from spot.doctor.finding import Finding, Status, find
+from spot.doctor.finding import Finding, failed, find, ok, unknown
 from spot.google.machine_types import cpu_quota, gpu_quota, quota_id, vcpus
 from spot.google.rest import GoogleApi
 
 SERVICE = "aiplatform.googleapis.com"
-_WORST_FIRST = (Status.FAILED, Status.UNKNOWN, Status.OK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +47,15 @@ def limit(metric: Mapping[str, Any], region: str) -> float | None:
 
 
 def check(api: GoogleApi, settings: Settings, provisioning: Provisioning) -> list[Finding]:
-    """Return a finding for each region. Raise `GoogleApiError` without an answer of Service Usage."""
-    asked = [
-        (need, _metric(api, settings.cloud.project, need.metric)) for need in needs(settings.machine(), provisioning)
-    ]
-    return [_region(asked, region, settings, provisioning) for region in settings.cloud.regions]
+    """Return a finding for each need and region. Raise `GoogleApiError` without an answer of Service Usage."""
+    found = []
+    for need in needs(settings.machine(), provisioning):
+        metric = _metric(api, settings.cloud.project, need.metric)
+        found += [
+            _region(f"{name(provisioning)} {region}, {need.what}", need, limit(metric, region), region, settings)
+            for region in settings.cloud.regions
+        ]
+    return found
 
 
 def _of_buckets(consumer_limit: Mapping[str, Any], region: str) -> float | None:
@@ -75,42 +78,19 @@ def _metric(api: GoogleApi, project: str, metric: str) -> Mapping[str, Any]:
     return find(api, "serviceusage", path) or {}
 
 
-def _region(
-    asked: list[tuple[Need, Mapping[str, Any]]], region: str, settings: Settings, provisioning: Provisioning
-) -> Finding:
-    judged = [_judged(need, metric, region) for need, metric in asked]
-    statuses = [status for status, _ in judged]
-    worst = next(status for status in _WORST_FIRST if status in statuses)
-    at_fault = [need for (need, _), status in zip(asked, statuses, strict=True) if status is worst]
-    return Finding(
-        check=f"{name(provisioning)} {region}",
-        status=worst,
-        detail="; ".join(detail for _, detail in judged),
-        fix="" if worst is Status.OK else _fix(at_fault, region, settings, ask=worst is Status.FAILED),
-    )
-
-
-def _judged(need: Need, metric: Mapping[str, Any], region: str) -> tuple[Status, str]:
-    found = limit(metric, region)
-    if found is None:
-        return Status.UNKNOWN, f"no limit is stated for {need.metric}"
-    allowed = "no limit" if math.isinf(found) else f"limit {found:g}"
-    if need.amount is None:
-        return Status.UNKNOWN, f"{need.what}: {allowed}, the need of an attempt is unknown"
-    enough = found >= need.amount
-    return Status.OK if enough else Status.FAILED, f"{need.what}: {allowed}, an attempt needs {need.amount}"
-
-
-def _fix(needs: list[Need], region: str, settings: Settings, *, ask: bool) -> str:
+def _region(check: str, need: Need, allowed: float | None, region: str, settings: Settings) -> Finding:
     project = settings.cloud.project
-    metrics = " and ".join(f"{need.amount or 'enough'} of {need.metric}" for need in needs)
-    if not ask:
-        console = f"open https://console.cloud.google.com/iam-admin/quotas?project={project}"
-        return f"{console}, filter by region:{region}, and check that it allows {metrics}"
-    requests = " && ".join(
+    if allowed is None or need.amount is None:
+        page = f"open https://console.cloud.google.com/iam-admin/quotas?project={project}, filter by region:{region}"
+        fix = f"{page}, and check that it allows {need.amount or 'enough'} of {need.metric}"
+        said = "is not stated" if allowed is None else f"is {allowed:g}, and the need of an attempt is unknown"
+        return unknown(check, f"the limit of {need.metric} {said}", fix)
+    detail = f"{'no limit' if math.isinf(allowed) else f'limit {allowed:g}'}, an attempt needs {need.amount}"
+    if allowed >= need.amount:
+        return ok(check, detail)
+    request = (
         f"gcloud beta quotas preferences create --service={SERVICE} --project={project}"
         f" --quota-id={quota_id(need.metric.partition('/')[2])} --preferred-value={need.amount}"
         f" --dimensions=region={region} --email=YOUR-ADDRESS"
-        for need in needs
     )
-    return f"{requests}  # or remove {region} from [cloud] regions"
+    return failed(check, detail, f"{request}  # or remove {region} from [cloud] regions")
