@@ -96,7 +96,7 @@ def test_with_cloud_run_failing_for_six_hours_the_backup_acts_and_an_issue_says_
     assert timedelta(hours=4) <= second.intended_at - submitted < timedelta(hours=4, minutes=5)  # GitHub's reconcile
     [alarm] = [one for one in ended.run.alarms if one.condition is Condition.RECONCILE_INTERVAL]
     assert alarm.at - submitted < timedelta(hours=4, minutes=5)
-    assert issues.due([ended.run], []).to_alarm == (ended.run,)
+    assert issues.due([ended.run], []).to_open == (("deadline", ended.run),)
     text = issues.body(ended.run, second.intended_at, "https://github.com/acme/runs/1", kind="deadline")
     assert "2.0 h between two reconciles, 5 min allowed" in text
     spare = ended.account.to_spare

@@ -49,7 +49,7 @@ def github(server: GitHubServer) -> GitHub:
 
 def test_a_run_that_failed_is_due_until_it_has_an_issue_open_or_closed() -> None:
     failed = closed(1)
-    assert issues.due([failed], []).to_open == (failed,)
+    assert issues.due([failed], []).to_open == (("run", failed),)
     assert issues.due([failed], [issue(failed)]).to_open == ()
     assert issues.due([failed], [issue(failed, is_open=False)]).to_open == ()
 
@@ -91,7 +91,7 @@ def test_after_what_is_due_was_done_nothing_is_due(states: list[RunState]) -> No
         known = [
             Issue(number=one.number, body=one.body, is_open=one.is_open and one.number not in shut) for one in known
         ]
-        known += [issue(one, number=len(known) + place) for place, one in enumerate(found.to_open, 1)]
+        known += [issue(one, number=len(known) + place) for place, (_, one) in enumerate(found.to_open, 1)]
         again = issues.due(runs[:count], known)
         assert (again.to_open, again.to_close) == ((), ())
     last = next((state for state in reversed(states) if state is not RunState.CANCELLED), None)
@@ -114,8 +114,8 @@ def asked(number: int, verdict: GateVerdict = GateVerdict.ASK) -> Run:
 
 @pytest.mark.parametrize("verdict", [GateVerdict.PROMOTE, GateVerdict.KEEP])
 def test_only_a_gate_that_asks_is_an_issue(verdict: GateVerdict) -> None:
-    assert issues.due([asked(1, verdict)], []).to_ask == ()
-    assert issues.due([asked(1)], []).to_ask == (asked(1),)
+    assert issues.due([asked(1, verdict)], []).to_open == ()
+    assert issues.due([asked(1)], []).to_open == (("model", asked(1)),)
 
 
 def test_the_question_about_a_model_is_closed_by_its_promotion_or_by_a_later_success(
@@ -135,7 +135,7 @@ def test_the_question_about_a_model_is_closed_by_its_promotion_or_by_a_later_suc
     assert [one["state"] for one in server.issues] == ["closed", "open", "open"]
     report(asked(1), asked(2), closed(3), promoted=[asked(2).id])
     assert [one["state"] for one in server.issues] == ["closed", "closed", "open"]
-    assert issues.due([asked(4)], [], [asked(4).id]).to_ask == ()
+    assert issues.due([asked(4)], [], [asked(4).id]).to_open == ()
 
 
 def test_a_promotion_closes_its_own_question_only(github: GitHub, server: GitHubServer) -> None:

@@ -5,7 +5,7 @@ the next one, and no issue is opened twice.
 """
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,17 +18,15 @@ from spot.storage.records.ledger import Ledger
 
 MOST_LETTERS = 60_000
 """GitHub refuses a body of more than 65,536."""
+TITLES = {"run": " failed", "deadline": ": deadline at risk", "model": ": promote its model?"}
 PROMOTED = "The model was promoted."
 _MARK = re.compile(r"<!-- spot (run|deadline|model) ([a-z0-9_-]+) -->")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    to_open: tuple[Run, ...]
-    to_alarm: tuple[Run, ...]
-    """Runs with alarms that have not failed."""
-    to_ask: tuple[Run, ...]
-    """The newest succeeded run, if its gate asks."""
+    to_open: tuple[tuple[str, Run], ...]
+    """Each with the kind of its issue, one of `TITLES`."""
     to_close: tuple[tuple[Issue, str], ...]
     """Each with the reason."""
 
@@ -59,11 +57,7 @@ def due(runs: Sequence[Run], issues: Iterable[Issue], promoted: Collection[str] 
     marked = [((found[1], found[2]), issue) for issue in issues if (found := _MARK.search(issue.body))]
     missing = wanted - {mark for mark, _ in marked}
     return Due(
-        to_open=tuple(run for run in runs if run.state is RunState.FAILED and ("run", run.id) in missing),
-        to_alarm=tuple(
-            run for run in runs if run.alarms and run.state is not RunState.FAILED and ("deadline", run.id) in missing
-        ),
-        to_ask=tuple(run for run in runs if ("model", run.id) in missing and run is success),
+        to_open=tuple((kind, run) for run in runs for kind in _kinds(run) if (kind, run.id) in missing),
         to_close=tuple(
             (issue, PROMOTED if mark in settled else f"Run `{success.id}` has succeeded since." if success else "")
             for mark, issue in marked
@@ -90,16 +84,20 @@ def report(
     for issue, reason in found.to_close:
         github.close_issue(issue.number, reason)
     try:
-        for kind, title, due_runs in (
-            ("run", " failed", found.to_open),
-            ("deadline", ": deadline at risk", found.to_alarm),
-            ("model", ": promote its model?", found.to_ask),
-        ):
-            for run in due_runs:
-                github.open_issue(f"Retraining {run.id}{title}", body(run, now, workflow_run, kind=kind, pace=pace))
+        for kind, run in found.to_open:
+            github.open_issue(f"Retraining {run.id}{TITLES[kind]}", body(run, now, workflow_run, kind=kind, pace=pace))
     except IssuesOff:
         return ()
-    return found.to_open + found.to_alarm
+    return tuple(run for kind, run in found.to_open if kind != "model")
+
+
+def _kinds(run: Run) -> Iterator[str]:
+    if run.state is RunState.FAILED:
+        yield "run"
+    elif run.alarms:
+        yield "deadline"
+    if run.state is RunState.SUCCEEDED:
+        yield "model"
 
 
 def body(run: Run, now: datetime, workflow_run: str, *, kind: str = "run", pace: str = "") -> str:
