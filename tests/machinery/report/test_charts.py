@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from tests.machinery import sample_runs
 from tests.machinery.samples import after, attempt, ended, run
 
 Chart = dict[str, Any]
-Bar = charts._Bar
+Bar = SimpleNamespace
 
 
 def of(sample: sample_runs.SampleRun) -> Chart:
@@ -31,7 +32,7 @@ def progress(sample: sample_runs.SampleRun) -> Chart:
 
 
 def bars(chart: Chart, style: str) -> list[Bar]:
-    return [bar for attempt in chart["attempts"] for bar in attempt["bars"] if bar.style == style]
+    return [Bar(**bar) for attempt in chart["attempts"] for bar in attempt["bars"] if bar["style"] == style]
 
 
 def test_a_bar_stands_where_its_time_does() -> None:
@@ -86,7 +87,9 @@ def test_what_lies_outside_is_drawn_at_the_edge() -> None:
     early = attempt(intended_at=after() - timedelta(hours=3), started_at=after() - timedelta(hours=2))
     chart = of(sample_runs.SampleRun(run=run(early), seen=None, now=after(hours=2)))
     assert chart["attempts"][0]["bars"]
-    assert all(0 <= bar.x <= bar.x + bar.width <= 100.2 for attempt in chart["attempts"] for bar in attempt["bars"])
+    assert all(
+        0 <= bar["x"] <= bar["x"] + bar["width"] <= 100.2 for attempt in chart["attempts"] for bar in attempt["bars"]
+    )
 
 
 def test_progress_rises_from_the_lower_left_to_the_model() -> None:

@@ -71,7 +71,7 @@ def test_many_runs_have_a_line_each_and_what_they_come_to() -> None:
         "LOSS: $33.06 for 4 runs, 7 % more than on-demand",
         "4 runs submitted since 2026-11-24 00:00 UTC",
     ]
-    assert "20261124-000000-7c1e $16.45    $10.30  LOSS 60 % met by 4.1 h          9    55 %" in lines
+    assert "20261124-000000-7c1e $16.45    $10.30 LOSS 60 % met by 4.1 h          9    55 %" in lines
     assert "skipped: x.json is no record of a run" in lines
     assert max(map(len, lines)) <= COLUMNS
 

@@ -99,26 +99,20 @@ def _parser() -> Parser:
     add("parent", metavar="RUN", help="choose the failed or cancelled run")
     _submitting(add)
 
-    add = _verb(verbs, "runs", "reconcile", "advance every open run, or one; idempotent")
-    add("run", nargs="?", metavar="RUN", help="choose one run (every open run)")
+    _verb(verbs, "runs", "reconcile", "advance every open run, or one; idempotent", run="?")
 
-    add = _verb(verbs, "runs", "watch", "reconcile until the runs have ended, and show them")
-    add("run", nargs="?", metavar="RUN", help="watch one run (every open run)")
+    add = _verb(verbs, "runs", "watch", "reconcile until the runs have ended, and show them", run="?")
     seconds = _within(float, 0.01, 86_400)
     add("--every", type=seconds, default=60.0, metavar="S", help="seconds between two reconciles (60)")
 
-    add = _verb(verbs, "runs", "status", "show the open runs, or one with attempts and decisions")
-    add("run", nargs="?", metavar="RUN", help="choose one run (every open run)")
+    _verb(verbs, "runs", "status", "show the open runs, or one with attempts and decisions", run="?")
 
-    add = _verb(verbs, "runs", "cancel", "end a run; its checkpoints stay")
-    add("run", metavar="RUN", help="choose the run")
+    _verb(verbs, "runs", "cancel", "end a run; its checkpoints stay", run="1")
 
-    add = _verb(verbs, "runs", "logs", "print links to the log of an attempt")
-    add("run", metavar="RUN", help="choose the run")
+    add = _verb(verbs, "runs", "logs", "print links to the log of an attempt", run="1")
     add("--attempt", metavar="ID", help="choose the attempt (the newest with a job)")
 
-    add = _verb(verbs, "runs", "export", "write a checkpoint of a run as a folder of safetensors files")
-    add("run", metavar="RUN", help="choose the run")
+    add = _verb(verbs, "runs", "export", "write a checkpoint of a run as a folder of safetensors files", run="1")
     add("folder", type=_path, metavar="DIR", help="write to this new folder")
     add("--step", type=int, metavar="N", help="choose the checkpoint (the newest)")
 
@@ -127,8 +121,7 @@ def _parser() -> Parser:
 
     _verb(verbs, "models", "champion", "show the model in use and its history")
 
-    add = _verb(verbs, "models", "promote", "put the model of a run in use")
-    add("run", metavar="RUN", help="choose the run")
+    add = _verb(verbs, "models", "promote", "put the model of a run in use", run="1")
     add("--reason", required=True, metavar="TEXT", help="record why")
 
     add = _verb(verbs, "models", "rollback", "put an earlier model back in use")
@@ -175,8 +168,13 @@ def _parser() -> Parser:
     return parser
 
 
-def _verb(verbs: Any, module: str, name: str, text: str) -> Callable[..., Any]:
+def _verb(verbs: Any, module: str, name: str, text: str, run: str = "") -> Callable[..., Any]:
+    """Add a verb. `run` is "1" if it takes a run, and "?" if it takes one or every open run."""
     parser = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+    if run == "1":
+        parser.add_argument("run", metavar="RUN", help="choose the run")
+    elif run:
+        parser.add_argument("run", nargs="?", metavar="RUN", help="choose one run (every open run)")
     parser.add_argument(
         "--settings", type=_path, default="spot.toml", metavar="FILE", help="read the settings from FILE (spot.toml)"
     )

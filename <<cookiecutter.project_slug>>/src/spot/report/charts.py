@@ -49,15 +49,6 @@ class _Label:
     style: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Bar:
-    style: str
-    x: float
-    y: float
-    width: float
-    height: float
-
-
 def timeline(account: Account, end: datetime) -> dict[str, Any]:
     """Return the attempts by region, from submit to `end`."""
     scale, y = _Scale(begin=account.run.submitted_at, end=end), HEAD
@@ -133,10 +124,12 @@ def _attempt(cost: AttemptCost, now: datetime, y: float, scale: _Scale) -> dict[
     return {"description": description, "bars": bars, "id": name}
 
 
-def _bar(style: str, start: datetime, end: datetime, y: float, height: float, scale: _Scale) -> Iterator[_Bar]:
+def _bar(
+    style: str, start: datetime, end: datetime, y: float, height: float, scale: _Scale
+) -> Iterator[dict[str, Any]]:
     left, right = scale.x(start), scale.x(end)
     if right > left:
-        yield _Bar(style=style, x=left, y=y, width=max(right - left, THINNEST), height=height)
+        yield {"style": style, "x": left, "y": y, "width": max(right - left, THINNEST), "height": height}
 
 
 def _marks(cost: AttemptCost, y: float, scale: _Scale) -> Iterator[_Label]:

@@ -93,14 +93,10 @@ def total_facts(totals: Totals) -> list[tuple[str, str]]:
 
 def saved(account: Account) -> str:
     """Return the saving for a table: `58 %`, `LOSS 61 %`."""
-    if account.verdict is Verdict.NO_MODEL and account.usd:
-        return f"LOSS {usd(account.usd)}"
-    if account.usd_saved is None:
-        return "?"
-    if account.share_saved is None:
-        return f"LOSS {usd(-account.usd_saved)}" if account.is_loss else ""
-    share = percent(abs(account.share_saved))
-    return f"LOSS {share}" if account.is_loss else share if account.share_saved >= EVEN else "none"
+    share = account.share_saved
+    if account.is_loss:
+        return "LOSS" if share is None else f"LOSS {percent(-share)}"
+    return "" if share is None else percent(max(share, 0.0))
 
 
 def deadline(account: Account) -> str:
