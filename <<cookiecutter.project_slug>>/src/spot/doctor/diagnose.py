@@ -9,7 +9,7 @@ from itertools import chain
 from urllib.parse import quote
 
 from spot.config.settings import Settings
-from spot.doctor import bucket, live, machine, quota, supervisor
+from spot.doctor import bucket, machine, quota, records
 from spot.doctor.finding import Finding, Status, failed, find, ok, unknown, warning
 from spot.google import registry, rest
 from spot.google.rest import GoogleApi, GoogleApiError
@@ -61,11 +61,11 @@ def _checks(settings: Settings) -> list[_Check]:
         _Check(name="APIs", role=usage_viewer, make=_services),
         _Check(name=bucket.NAME, role="roles/storage.legacyBucketReader", on=on_bucket, make=bucket.check),
         _Check(name="service account", role="roles/iam.serviceAccountViewer", make=_service_account),
-        _Check(name=supervisor.NAME, role="roles/cloudscheduler.viewer", make=supervisor.check),
+        _Check(name=records.SUPERVISOR, role="roles/cloudscheduler.viewer", make=records.supervisor),
         *image,
         _Check(name=machine.NAME, role="roles/compute.viewer", make=machine.check),
         *quotas,
-        _Check(name=live.NAME, role="roles/storage.objectViewer", on=on_bucket, make=live.check),
+        _Check(name=records.LIVE, role="roles/storage.objectViewer", on=on_bucket, make=records.live),
     ]
 
 

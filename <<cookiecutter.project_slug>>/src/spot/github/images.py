@@ -1,5 +1,7 @@
-"""Find the images of a commit, and deploy that of the supervisor."""
+"""Find the images of a commit, deploy that of the supervisor, and identify what an image is built from."""
 
+import hashlib
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from spot.config.settings import Settings
@@ -7,6 +9,11 @@ from spot.core.errors import SpotError
 from spot.google import registry
 from spot.google.machine_types import build_for
 from spot.google.rest import GoogleApi
+
+FILES = ("Dockerfile", ".dockerignore", "locks/cpu.txt", "locks/cuda.txt", "locks/cu126.txt")
+OMITTED = ("src/*.md", "src/spot/*")
+KEPT = ("src/spot/__init__.py", "src/spot/core/*", "src/spot/storage/*", "src/spot/trainer/*")
+"""As in .dockerignore and the stage `sources` of the Dockerfile."""
 
 
 def outputs(settings: Settings, repository: str, commit: str) -> list[str]:
@@ -44,3 +51,16 @@ def deploy(settings: Settings, image: str) -> None:
         except SpotError as error:
             message = f"the supervisor was not deployed: {error.message}"
             raise SpotError(message, fix="bash infra/bootstrap.sh", exit_code=error.exit_code) from error
+
+
+def sources_digest(project: Path) -> str:
+    """Return the SHA-256 of the names and contents of the files that the build copies into the trainer's image."""
+    paths = [project / name for name in FILES] + [
+        path for top in ("src", "task") for path in (project / top).rglob("*")
+    ]
+    found = hashlib.sha256()
+    for name, path in sorted((path.relative_to(project).as_posix(), path) for path in paths if path.is_file()):
+        is_omitted = any(fnmatchcase(name, one) for one in OMITTED) and not any(fnmatchcase(name, one) for one in KEPT)
+        if not is_omitted and "__pycache__" not in name:
+            found.update(f"{name}\t{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return found.hexdigest()

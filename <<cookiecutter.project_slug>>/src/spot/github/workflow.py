@@ -21,7 +21,7 @@ from spot.core.errors import Exit, SpotError
 from spot.core.fields import terminal
 from spot.core.history import Condition
 from spot.core.run import Run, RunState
-from spot.github import images, issues, sources, summary
+from spot.github import images, issues, summary
 from spot.github.api import GitHub, GitHubError
 from spot.promotion.rule import GateVerdict
 from spot.report import publish
@@ -105,7 +105,7 @@ def retrain() -> int:
             _append("GITHUB_STEP_SUMMARY", summary.submitted_before(before, now))
             return Exit.DONE
         # The image of this commit was built from this checkout. Of any other image the sources are not known.
-        plan = _planned(settings, replace(options, run=run_id, sources=sources.digest(Path())), resumes, now)
+        plan = _planned(settings, replace(options, run=run_id, sources=images.sources_digest(Path())), resumes, now)
         if plan.repeats and os.environ.get("GITHUB_EVENT_NAME") == "schedule":
             _append("GITHUB_STEP_SUMMARY", summary.skipped(plan))
             return Exit.DONE

@@ -10,7 +10,7 @@ import requests
 
 from spot.config.settings import Settings
 from spot.core.job import JobSnapshot
-from spot.doctor import live
+from spot.doctor import records
 from spot.doctor.diagnose import diagnose
 from spot.doctor.finding import Status
 from spot.google import registry, rest
@@ -26,7 +26,7 @@ LINE = "spot probe"
 
 
 def doctor(settings: Settings) -> Iterator[Answer]:
-    known = ("credentials", live.NAME)
+    known = ("credentials", records.LIVE)
     found = [one for one in diagnose(settings) if one.status is not Status.OK and one.check not in known]
     counts = {status: sum(one.status is status for one in found) for status in Status}
     value = ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "all ok"

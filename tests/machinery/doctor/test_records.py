@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from spot.doctor import supervisor
+from spot.doctor import records
 from spot.doctor.finding import Finding, Status
 from spot.google.rest import GoogleApi
 from spot.storage.records import reconciles
@@ -34,7 +34,7 @@ def google() -> Iterator[GoogleServer]:
 
 
 def found(home: str = "cloud-run") -> Finding:
-    [finding] = supervisor.check(GoogleApi.open(), settings_with(supervisor=home))
+    [finding] = records.supervisor(GoogleApi.open(), settings_with(supervisor=home))
     return finding
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spot.github.sources import digest
+from spot.github.images import sources_digest as digest
 from tests.paths import PROJECT
 
 IN_IMAGE = [
