@@ -1,10 +1,10 @@
 """Render a forecast as text: its headline, its numbers, its chart and its assumptions."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.bar import Bar
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,17 +13,18 @@ from spot.core.format import counted, hours
 from spot.core.run import Provisioning, Run
 from spot.core.tables import facts, table
 from spot.pricing.quotes import described
-from spot.report.histogram import picture
 from spot.simulation.capacity import Supply
 from spot.simulation.forecast import Baseline, Forecast, ReplayResults, quantile
 from spot.simulation.startup_times import StartupRanges
 
 LEAST = 0.001
 """Shares below this are not distinguished."""
-BAR, ROW = 18, 21
-"""Columns of a bar, and of the longest name of a row."""
-NARROW, BARS, WIDE = 60, 70, 110
-"""Columns below which there is no chart, no bar in a sweep, and above which nothing grows."""
+WIDE = 110
+"""Columns above which nothing grows."""
+BLOCKS = "▁▂▃▄▅▆▇█"
+LABEL = 24
+"""Columns of the names on the left of a chart."""
+_STYLES = {Baseline.OURS: "green", Baseline.ON_DEMAND: "blue", Baseline.SPOT_WINDOW: "yellow"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,28 +40,21 @@ class ForecastResult:
     forecasts: Sequence[Forecast]
     notes: Sequence[str]
 
-    def is_own(self, found: Forecast) -> bool:
-        """Return whether a case of a sweep is the run of the settings."""
-        spec, own = found.case.run.spec, self.run.spec
-        return (spec.policy.regions, spec.deadline) == (own.policy.regions, own.deadline)
-
 
 def parts(result: ForecastResult, columns: int) -> list[RenderableType]:
     """Return a forecast, or a sweep of forecasts, for a terminal of so many columns."""
-    width = min(columns, WIDE)
     if result.sweep:
-        shown: list[RenderableType] = [_sweep_table(result, bars=width >= BARS), "", _asked(result)]
+        shown: list[RenderableType] = [_sweep_table(result), "", _asked(result)]
     else:
         (found,) = result.forecasts
-        shown = [headline(found), "", _asked(result), "", _numbers(found)]
-        shown += ["", *picture(found, width)] if width >= NARROW else []
+        shown = [headline(found), "", _asked(result), "", _numbers(found), "", *picture(found, min(columns, WIDE))]
     return [*shown, "", *(Text(line, style="dim") for line in rests_on(result))]
 
 
 def _numbers(found: Forecast) -> Table:
     ours, *others = Baseline
     shown = table("", f">{ours}", f">{' / '.join(others)}")
-    shown.columns[0].min_width, shown.columns[0].no_wrap = ROW, True
+    shown.columns[0].no_wrap = True
     rows: list[tuple[str, Callable[[ReplayResults], str]]] = [
         ("cost, mean", lambda one: money(one.mean_usd)),
         ("  half of them", lambda one: f"{_usd(one, 0.25)} to {_usd(one, 0.75)}"),
@@ -68,11 +62,8 @@ def _numbers(found: Forecast) -> Table:
         ("done after, median", lambda one: _hours(one, 0.5)),
         ("  95 % before", lambda one: _hours(one, 0.95)),
         ("late", lambda one: f"{one.late} of {len(one.replays)}"),
-        ("late, share", lambda one: chance(one).replace("95 % upper bound", "<")),
+        ("preemptions", lambda one: f"{one.mean_preemptions:.1f}"),
     ]
-    if any(found.of(baseline).unfinished for baseline in Baseline):
-        rows.append(("no model", lambda one: f"{one.unfinished} of {len(one.replays)}"))
-    rows.append(("preemptions", lambda one: f"{one.mean_preemptions:.1f}"))
     for name, value in rows:
         shown.add_row(name, value(found.of(ours)), " / ".join(value(found.of(one)) for one in others))
     return shown
@@ -87,24 +78,13 @@ def _hours(samples: ReplayResults, share: float) -> str:
     return "never" if value is None or math.isinf(value) else f"{value:.1f} h"
 
 
-def _sweep_table(result: ForecastResult, *, bars: bool) -> Table:
-    names = (">cost", ">saving", ">done", ">late", *(["of on-demand only"] if bars else []))
-    shown = table(result.sweep or "", *names, whole=[name.lstrip(">") for name in names])
-    shown.columns[0].max_width = 26
-    if bars:
-        shown.columns[-1].min_width = BAR
+def _sweep_table(result: ForecastResult) -> Table:
+    names = (">cost", ">against on-demand only", ">done", ">late")
+    shown = table(result.sweep or "", *names, whole=["cost", "done", "late"])
     for found in result.forecasts:
-        ours, is_own = found.ours, result.is_own(found)
-        cells: list[RenderableType] = [
-            f"{found.case.label}{' *' if is_own else ''}",
-            money(ours.mean_usd),
-            saved(found),
-            _hours(ours, 0.5),
-            Text(f"{ours.late} of {len(ours.replays)}", style="bold red" if ours.late else ""),
-        ]
-        if bars:
-            cells.append("" if found.saving is None else Bar(1, 0, 1 - found.saving, width=BAR, color="green"))
-        shown.add_row(*cells, style="bold" if is_own else "")
+        ours = found.ours
+        late = Text(f"{ours.late} of {len(ours.replays)}", style="bold red" if ours.late else "")
+        shown.add_row(found.case.label, money(ours.mean_usd), _saving(found), _hours(ours, 0.5), late)
     return shown
 
 
@@ -140,33 +120,22 @@ def percent(share: float) -> str:
 
 
 def headline(found: Forecast) -> Text:
-    """Return the expected cost, the saving or LOSS, and the odds to be late."""
+    """Return the expected cost, the saving or LOSS against on-demand only, and the odds to be late."""
     ours = found.ours
-    number = len(ours.replays)
-    text = Text(f"Expect {money(ours.mean_usd)}", style="bold")
-    if ours.unfinished:
-        text.append(f" and no model in {ours.unfinished} of {number} replays", style="bold red")
-    else:
-        text.append(": ").append_text(_saving(1 - ours.mean_usd / found.on_demand.mean_usd))
-    late = f"{ours.late} of {number} late ({chance(ours)}, {counted(ours.independent, 'independent window')})."
+    late = (
+        f"{ours.late} of {len(ours.replays)} late ({chance(ours)}, {counted(ours.independent, 'independent window')})."
+    )
+    text = Text(f"Expect {money(ours.mean_usd)}: ", style="bold").append_text(_saving(found))
+    text.append("" if ours.unfinished else " than on-demand only")
     return text.append(". ").append(late, style="bold red" if ours.late else "")
 
 
-def saved(found: Forecast) -> Text:
-    """Return the saving of a case against on-demand only, or its LOSS."""
+def _saving(found: Forecast) -> Text:
     if found.saving is None:
-        return Text(f"no model: {found.ours.unfinished}", style="bold red")
+        return Text(f"no model in {found.ours.unfinished} of {len(found.ours.replays)} replays", style="bold red")
     if found.saving > -LEAST:
-        return Text(percent(max(found.saving, 0.0)), style="green")
-    return Text(f"LOSS {percent(-found.saving)}", style="bold red")
-
-
-def _saving(saving: float) -> Text:
-    if abs(saving) < LEAST:
-        return Text("as much as on-demand only")
-    if saving > 0:
-        return Text(f"{percent(saving)} less than on-demand only", style="bold green")
-    return Text(f"a LOSS of {percent(-saving)} against on-demand only", style="bold red")
+        return Text(f"{percent(max(found.saving, 0.0))} less", style="bold green")
+    return Text(f"LOSS, {percent(-found.saving)} more", style="bold red")
 
 
 def chance(samples: ReplayResults) -> str:
@@ -192,8 +161,48 @@ def rests_on(result: ForecastResult) -> list[str]:
         f" Reconcile interval {hours(policy.reconcile_interval)}. The work takes exactly the stated hours, as if a"
         " succeeded run had measured it. Without such a run it counts double until a checkpoint."
     )
-    return [*(["* the run of the settings"] if result.sweep else []), windows, model]
+    return [windows, model]
 
 
 def _range(minutes: tuple[int, int]) -> str:
     return f"{minutes[0]}-{minutes[1]} min"
+
+
+def picture(found: Forecast, width: int) -> list[Text]:
+    """Return the histograms of costs and ends, in lines of at most `width` columns."""
+    usd = {policy: found.of(policy).usd for policy in Baseline}
+    hours = {policy: found.of(policy).hours for policy in Baseline}
+    costs = _histogram("what it costs", usd, [0.0], width - LABEL, "$")
+    deadline = [found.case.deadline_hours]
+    title = "hours from submit to the model; │ is the deadline"
+    return [*costs, Text(), *_histogram(title, hours, deadline, width - LABEL, mark=deadline[0])]
+
+
+def _histogram(
+    title: str,
+    values: Mapping[Baseline, Sequence[float]],
+    within: Sequence[float],
+    columns: int,
+    unit: str = "",
+    mark: float | None = None,
+) -> Iterator[Text]:
+    """Yield a title, a line for each policy, and the ends of a scale that holds all values and those of `within`."""
+    every = [*within, *(value for numbers in values.values() for value in numbers)]
+    least, most = math.floor(min(every)), math.ceil(max(every))
+
+    def place(value: float) -> int:
+        return min(int((value - least) / max(most - least, 1) * columns), columns - 1)
+
+    yield Text(title, style="bold")
+    for policy, numbers in values.items():
+        counts = Counter(map(place, numbers))
+        full = max(counts.values(), default=1)
+        levels = (math.ceil(counts[column] / full * len(BLOCKS)) for column in range(columns))
+        text = Text(f"{policy:<{LABEL}}").append("".join(f" {BLOCKS}"[level] for level in levels), _STYLES[policy])
+        if mark is not None and not counts[place(mark)]:
+            at = LABEL + place(mark)
+            text = text[:at].append("│", "bold red").append_text(text[at + 1 :])
+        text.rstrip()
+        yield text
+    left, right = f"{unit}{least:,}", f"{unit}{most:,}"
+    yield Text(f"{'':{LABEL}}{left}{right:>{columns - len(left)}}", style="dim")

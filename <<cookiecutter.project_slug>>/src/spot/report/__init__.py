@@ -1,4 +1,4 @@
-"""Render reports of runs and forecasts for terminal, Markdown, HTML and JSON."""
+"""Render reports of runs for terminal, Markdown, HTML and JSON."""
 
 from datetime import datetime
 
