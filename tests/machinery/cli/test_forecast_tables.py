@@ -9,7 +9,7 @@ import pytest
 from rich.text import Text
 
 from spot.cli import console, forecast_tables
-from spot.cli.forecast_tables import BLOCKS, LABEL, ForecastResult, headline, percent, picture
+from spot.cli.forecast_tables import BLOCKS, LABEL, ForecastResult, headline, picture
 from spot.simulation.forecast import Case
 from tests.machinery import samples
 from tests.machinery.simulation.forecasted import CASE, forecast, replays, shown
@@ -26,20 +26,20 @@ def row(text: str, name: str) -> list[str]:
 
 
 def test_a_forecast_leads_with_cost_saving_and_the_chance_to_be_late(capsys: pytest.CaptureFixture[str]) -> None:
-    said = "Expect $5.00: 50% less than on-demand only. 0 of 4 late (95 % upper bound 75%, 4 independent windows)."
+    said = "Expect $5.00: 50 % less than on-demand only. 0 of 4 late (95 % upper bound 75 %, 4 independent windows)."
     assert headline(forecast()).plain == said
     assert read(shown(), capsys).startswith(said)
 
 
 def test_a_loss_is_called_a_loss() -> None:
     said = headline(forecast(ours=replays([12] * 4, [11, 12, 13, 25]))).plain
-    assert "Expect $12.00: LOSS, 20% more than on-demand only." in said
-    assert said.endswith("1 of 4 late (25%, 4 independent windows).")
+    assert "Expect $12.00: LOSS, 20 % more than on-demand only." in said
+    assert said.endswith("1 of 4 late (25 %, 4 independent windows).")
 
 
 def test_a_run_that_may_end_without_a_model_saves_nothing() -> None:
     said = headline(forecast(ours=replays([1] * 4, [None, 12, 13, None]))).plain
-    assert said == "Expect $1.00: no model in 2 of 4 replays. 2 of 4 late (50%, 4 independent windows)."
+    assert said == "Expect $1.00: no model in 2 of 4 replays. 2 of 4 late (50 %, 4 independent windows)."
 
 
 def test_the_numbers_stand_beside_those_of_what_it_is_compared_with(capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,24 +60,18 @@ def test_a_sweep_has_no_saving_where_there_may_be_no_model(capsys: pytest.Captur
     text = read(shown(forecast(ours=replays([1] * 4, [10, 11, None, None])), sweep="deadline"), capsys)
     assert row(text, "us-central1") == ["$1.00", "no model in 2 of 4 replays", "never", "2 of 4"]
     loss = read(shown(forecast(ours=replays([12] * 4, [10] * 4)), sweep="deadline"), capsys)
-    assert row(loss, "us-central1")[1] == "LOSS, 20% more"
+    assert row(loss, "us-central1")[1] == "LOSS, 20 % more"
 
 
 def test_a_difference_too_small_to_tell_is_none() -> None:
     found = forecast(ours=replays([10.001] * 4, [10] * 4), spot_window=replays([10.002] * 4, [10] * 4))
-    assert "Expect $10.00: 0% less than on-demand only." in headline(found).plain
-    assert (percent(0.0004), percent(0.0), percent(0.05)) == (
-        "< 0.1%",
-        "0%",
-        "5.0%",
-    )
+    assert "Expect $10.00: 0 % less than on-demand only." in headline(found).plain
 
 
 def test_a_policy_that_may_end_without_a_model_is_not_compared() -> None:
     assert "window." not in headline(forecast(spot_window=replays([1] * 4, [None] * 4))).plain
 
 
-PREEMPT
 def test_it_says_what_it_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(read(shown(notes=["prices are old"]), capsys).split())
     assert "capacity measured, t.csv note a note on capacity note prices are old" in text
@@ -97,8 +91,8 @@ def test_a_sweep_has_a_line_for_each_case(
         forecast(Case(label="48 h", run=later), ours=replays([2] * 4, [12] * 4)),
     ]
     text = read(shown(*cases, sweep="deadline"), capsys)
-    assert row(text, "24 h") == ["$5.00", "50% less", "13.0 h", "0 of 4"]
-    assert row(text, "48 h") == ["$2.00", "80% less", "12.0 h", "0 of 4"]
+    assert row(text, "24 h") == ["$5.00", "50 % less", "13.0 h", "0 of 4"]
+    assert row(text, "48 h") == ["$2.00", "80 % less", "12.0 h", "0 of 4"]
 
 
 def lines_of(found: list[Text]) -> list[str]:

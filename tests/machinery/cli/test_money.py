@@ -83,8 +83,8 @@ def test_prices_are_those_of_the_settings_machine_in_the_settings_regions(spot: 
 
     assert (said.code, said.err) == (0, "")
     assert "$ per hour on Vertex AI: g2-standard-8 with NVIDIA_L4" in said.out
-    assert said.row("us-east4") == ["us-east4", "0.978", "0.503", "49%", "0.027", "2026-07-30"]
-    assert said.row("us-central1") == ["us-central1", "0.982", "0.608", "38%", "0.027", "2026-07-30"]
+    assert said.row("us-east4") == ["us-east4", "0.978", "0.503", "49 %", "0.027", "2026-07-30"]
+    assert said.row("us-central1") == ["us-central1", "0.982", "0.608", "38 %", "0.027", "2026-07-30"]
     assert said.out.index("us-east4") < said.out.index("us-central1")
     assert "europe" not in said.out
 
@@ -94,7 +94,7 @@ def test_the_attached_gpu_and_a_region_without_a_price_are_reported(spot: Spot, 
 
     said = spot("prices")
 
-    assert said.row("us-central1")[1:4] == ["0.839", "0.419", "50%"]
+    assert said.row("us-central1")[1:4] == ["0.839", "0.419", "50 %"]
     assert said.row("us-east4")[-1] == "no price is known"
 
 
@@ -158,7 +158,7 @@ def test_a_refresh_writes_a_table_of_today_which_every_run_then_goes_by(
     today = datetime.now(UTC).date().isoformat()
     assert said.code == 0
     assert "prices.csv has the prices of today\n" in said.out
-    assert said.row("us-central1") == ["us-central1", "0.982", "0.608", "38%", "0.027", today]
+    assert said.row("us-central1") == ["us-central1", "0.982", "0.608", "38 %", "0.027", today]
     assert said.row("us-east4")[-1] == "2026-07-30"
     assert f"g2-standard-8,us-west1,0.853624271,0.479872,{today},," in (folder / FILE).read_text().splitlines()
     assert (
@@ -198,8 +198,8 @@ def test_an_estimate_is_the_whole_run_by_region_with_what_it_rests_on(spot: Spot
 
     assert (said.code, said.err) == (0, "")
     assert "10.0 h of work on g2-standard-8 with NVIDIA_L4, a boot disk of 100 GB" in said.out
-    assert said.row("us-east5") == ["us-east5", "1.132", "0.267", "$11.40", "$2.82", "75%", "yes"]
-    assert said.row("us-central1") == ["us-central1", "1.008", "0.635", "$10.15", "$6.70", "34%", "yes"]
+    assert said.row("us-east5") == ["us-east5", "1.132", "0.267", "$11.40", "$2.82", "75 %", "yes"]
+    assert said.row("us-central1") == ["us-central1", "1.008", "0.635", "$10.15", "$6.70", "34 %", "yes"]
     assert said.row("mars-north1") == ["mars-north1", "no price is known", "yes"]
     assert said.out.index("us-east5") < said.out.index("us-central1")
     assert "On spot, 3.3 preemptions are expected, and 10.6 h are billed." in said.out
@@ -215,7 +215,7 @@ def test_an_estimate_ranks_every_region_that_has_the_gpu_and_says_what_the_cheap
     assert "us-west4" not in ranked
     assert "yes" not in said.row("us-east5")
     assert said.row("us-east4")[-1] == "yes"
-    assert "Add us-east5 to cloud.regions: a run would cost $2.77 less than in us-east4 (50%)" in said.out
+    assert "Add us-east5 to cloud.regions: a run would cost $2.77 less than in us-east4 (50 %)" in said.out
     assert "Add " not in spot("estimate", "--regions", "us-east5").out
 
 

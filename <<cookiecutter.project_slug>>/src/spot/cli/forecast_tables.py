@@ -13,12 +13,11 @@ from spot.core.format import counted, hours
 from spot.core.run import Provisioning, Run
 from spot.core.tables import facts, table
 from spot.pricing.quotes import described
+from spot.report import wording as words
 from spot.simulation.capacity import Supply
 from spot.simulation.forecast import Baseline, Forecast, ReplayResults, quantile
 from spot.simulation.startup_times import StartupRanges
 
-LEAST = 0.001
-"""Shares below this are not distinguished."""
 WIDE = 110
 """Columns above which nothing grows."""
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -56,7 +55,7 @@ def _numbers(found: Forecast) -> Table:
     shown = table("", f">{ours}", f">{' / '.join(others)}")
     shown.columns[0].no_wrap = True
     rows: list[tuple[str, Callable[[ReplayResults], str]]] = [
-        ("cost, mean", lambda one: money(one.mean_usd)),
+        ("cost, mean", lambda one: words.usd(one.mean_usd)),
         ("  half of them", lambda one: f"{_usd(one, 0.25)} to {_usd(one, 0.75)}"),
         ("  95 % below", lambda one: _usd(one, 0.95)),
         ("done after, median", lambda one: _hours(one, 0.5)),
@@ -70,7 +69,7 @@ def _numbers(found: Forecast) -> Table:
 
 
 def _usd(samples: ReplayResults, share: float) -> str:
-    return money(quantile(samples.usd, share) or 0.0)
+    return words.usd(quantile(samples.usd, share) or 0.0)
 
 
 def _hours(samples: ReplayResults, share: float) -> str:
@@ -84,7 +83,7 @@ def _sweep_table(result: ForecastResult) -> Table:
     for found in result.forecasts:
         ours = found.ours
         late = Text(f"{ours.late} of {len(ours.replays)}", style="bold red" if ours.late else "")
-        shown.add_row(found.case.label, money(ours.mean_usd), _saving(found), _hours(ours, 0.5), late)
+        shown.add_row(found.case.label, words.usd(ours.mean_usd), _saving(found), _hours(ours, 0.5), late)
     return shown
 
 
@@ -107,25 +106,13 @@ def _price(result: ForecastResult, region: str) -> str:
     return f"{region} ${prices[Provisioning.SPOT]:.2f}/h spot, ${prices[Provisioning.ON_DEMAND]:.2f}/h on demand"
 
 
-def money(usd: float) -> str:
-    """Format dollars: `$12.34`, `$1,234`."""
-    return f"${usd:,.2f}" if usd < 1000 else f"${usd:,.0f}"
-
-
-def percent(share: float) -> str:
-    """Format a share: `< 0.1%`, `5.3%`, `21%`."""
-    if 0 < share < LEAST:
-        return f"< {LEAST:.1%}"
-    return f"{share:.1%}" if 0 < abs(share) < 0.1 else f"{share:.0%}"
-
-
 def headline(found: Forecast) -> Text:
     """Return the expected cost, the saving or LOSS against on-demand only, and the odds to be late."""
     ours = found.ours
     late = (
         f"{ours.late} of {len(ours.replays)} late ({chance(ours)}, {counted(ours.independent, 'independent window')})."
     )
-    text = Text(f"Expect {money(ours.mean_usd)}: ", style="bold").append_text(_saving(found))
+    text = Text(f"Expect {words.usd(ours.mean_usd)}: ", style="bold").append_text(_saving(found))
     text.append("" if ours.unfinished else " than on-demand only")
     return text.append(". ").append(late, style="bold red" if ours.late else "")
 
@@ -133,16 +120,17 @@ def headline(found: Forecast) -> Text:
 def _saving(found: Forecast) -> Text:
     if found.saving is None:
         return Text(f"no model in {found.ours.unfinished} of {len(found.ours.replays)} replays", style="bold red")
-    if found.saving > -LEAST:
-        return Text(f"{percent(max(found.saving, 0.0))} less", style="bold green")
-    return Text(f"LOSS, {percent(-found.saving)} more", style="bold red")
+    saving = round(found.saving, 2)
+    if saving >= 0:
+        return Text(f"{words.percent(abs(saving))} less", style="bold green")
+    return Text(f"LOSS, {words.percent(-saving)} more", style="bold red")
 
 
 def chance(samples: ReplayResults) -> str:
     """Return the share of late replays, or the bound that zero of them allow."""
     if samples.late_upper_bound is not None:
-        return f"95 % upper bound {percent(max(samples.late_upper_bound, LEAST))}"
-    return percent(samples.late / len(samples.replays))
+        return f"95 % upper bound {words.percent(samples.late_upper_bound)}"
+    return words.percent(samples.late / len(samples.replays))
 
 
 def rests_on(result: ForecastResult) -> list[str]:
@@ -153,7 +141,7 @@ def rests_on(result: ForecastResult) -> list[str]:
         f"{counted(result.replays, 'random window')} of the capacity (seed {result.seed}), the same for every policy"
         f" and case; {number} of them do not overlap."
     )
-    saves = f", and none in {percent(policy.saved_share)} of the cases" if policy.saved_share else ""
+    saves = f", and none in {words.percent(policy.saved_share)} of the cases" if policy.saved_share else ""
     model = (
         f"Provisioning takes {_range(starts.spot)} on spot and {_range(starts.on_demand)} on demand"
         f" (policy.worst_start_minutes), not billed. A restore takes {_range(starts.restore)}."

@@ -21,6 +21,7 @@ from spot.pricing.estimate import MTBF, RESTORE, Assumptions, Estimate, assumpti
 from spot.pricing.quotes import FEE, Quote, age_warning, described, quotes
 from spot.pricing.refresh import fetch
 from spot.pricing.table import FILE, save
+from spot.report.wording import percent
 from spot.supervisor import preflight
 from spot.supervisor.submit import SubmitError, overridden, run_of
 
@@ -149,12 +150,12 @@ def _cheaper(found: Sequence[Estimate], configured: Sequence[Estimate], strategy
         yield ""
         yield Text(
             f"Add {best.quote.region} to cloud.regions: a run would cost ${saved:.2f} less than in {ours.quote.region}"
-            f" ({saved / cost(ours):.0%}). Reading a bucket in another region is billed."
+            f" ({percent(saved / cost(ours))}). Reading a bucket in another region is billed."
         )
 
 
 def _saving(share: float) -> Text:
-    return Text(f"{share:.0%}") if share >= 0 else Text(f"LOSS {-share:.0%}", style="bold red")
+    return Text(percent(share)) if share >= 0 else Text(f"LOSS {percent(-share)}", style="bold red")
 
 
 def _assumptions_table(assumed: Assumptions, machine: Machine) -> Table:
