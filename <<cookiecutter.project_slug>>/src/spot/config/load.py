@@ -12,15 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from spot.config.settings import (
-    CloudSettings,
-    DataSettings,
-    GateSettings,
-    MachineSettings,
-    PolicySettings,
-    RegistrySettings,
-    Settings,
-)
+from spot.config.settings import Settings
 from spot.core import typed
 from spot.core.errors import SpotError
 from spot.core.fields import one_line, shown
@@ -29,12 +21,9 @@ from spot.trainer.runtime import flags
 from spot.trainer.runtime.errors import UsageError
 
 TABLES: Mapping[str, type[BaseModel]] = {
-    "cloud": CloudSettings,
-    "machine": MachineSettings,
-    "policy": PolicySettings,
-    "data": DataSettings,
-    "gate": GateSettings,
-    "registry": RegistrySettings,
+    field.alias or name: field.annotation
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
 }
 
 
