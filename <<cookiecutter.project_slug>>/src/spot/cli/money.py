@@ -17,7 +17,7 @@ from spot.core.format import hours, named
 from spot.core.run import Machine, Provisioning, Strategy
 from spot.core.tables import table
 from spot.google.machine_types import training_regions
-from spot.pricing.estimate import MTBF, RESTORE, Assumptions, Estimate, assumptions, billed_on_spot, estimates, mtbf
+from spot.pricing.estimate import MTBF, RESTORE, Estimate, billed_on_spot, estimates, lost_work, mtbf
 from spot.pricing.quotes import FEE, Quote, age_warning, described, quotes
 from spot.pricing.refresh import fetch
 from spot.pricing.table import FILE, save
@@ -65,8 +65,9 @@ def estimate(options: Namespace) -> int:
     others = [region for region in prices.regions(machine.type) if region in trains or not trains]
     known = quotes(machine, dict.fromkeys((*regions, *others)), prices)
     each = timedelta(hours=options.mtbf_hours) if options.mtbf_hours else MTBF
-    assumed = assumptions(policy, run.spec.flags, mtbf(machine, each))
-    found, billed = estimates(policy.work, known, assumed), billed_on_spot(policy.work, assumed)
+    between, lost = mtbf(machine, each), lost_work(policy, run.spec.flags)
+    billed = billed_on_spot(policy.work, between, lost)
+    found = estimates(policy.work, known, billed)
     ours = [one for one in found if one.quote.region in regions]
     if not ours:
         raise SpotError(f"{UNKNOWN} for {described(machine)} in {', '.join(regions)}", fix="spot prices --refresh")
@@ -84,17 +85,17 @@ def estimate(options: Namespace) -> int:
             for one in found
         ],
         "unpriced": unpriced,
-        "preemptions": billed and billed / assumed.mtbf,
-        "assumed": named(assumed, "mtbf", "lost_work"),
+        "preemptions": billed and billed / between,
+        "assumed": {"mtbf_hours": between, "lost_work_hours": lost},
         "warning": warning,
     }
     expected = "On spot the run never ends: no progress between preemptions."
     if billed:
-        expected = f"On spot, {billed / assumed.mtbf:.1f} preemptions are expected, and {hours(billed)} are billed."
+        expected = f"On spot, {billed / between:.1f} preemptions are expected, and {hours(billed)} are billed."
     parts: list[RenderableType] = [
         Text(f"{hours(policy.work)} of work on {described(machine)}, a boot disk of {machine.boot_disk_gb} GB"),
         *("", _estimates_table(found, regions, unpriced), *_cheaper(found, ours, policy.strategy)),
-        *("", expected, "", _assumptions_table(assumed, machine), *_warned(warning)),
+        *("", expected, "", _assumptions_table(between, lost, machine), *_warned(warning)),
     ]
     console.show(document, parts, options.json)
     return Exit.DONE
@@ -158,13 +159,13 @@ def _saving(share: float) -> Text:
     return Text(percent(share)) if share >= 0 else Text(f"LOSS {percent(-share)}", style="bold red")
 
 
-def _assumptions_table(assumed: Assumptions, machine: Machine) -> Table:
+def _assumptions_table(between: timedelta, lost: timedelta, machine: Machine) -> Table:
     measured = "16 H100 Spot VMs in October 2025, or --mtbf-hours"
-    source = measured if assumed.mtbf == mtbf(machine) else "--mtbf-hours"
+    source = measured if between == mtbf(machine) else "--mtbf-hours"
     source += f", divided by {machine.count} machines" if machine.count > 1 else ""
     shown = table("assumed", ">", "from")
-    shown.add_row("time between preemptions", hours(assumed.mtbf), source)
-    shown.add_row("lost work", hours(assumed.lost_work), "half of the interval of checkpoints")
+    shown.add_row("time between preemptions", hours(between), source)
+    shown.add_row("lost work", hours(lost), "half of the interval of checkpoints")
     shown.add_row("restore", hours(RESTORE), "measured restores take 2 to 6 minutes")
     shown.add_row("capacity", "always", "spot forecast replays measured capacity")
     return shown

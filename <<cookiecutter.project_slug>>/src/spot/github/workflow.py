@@ -53,14 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for name in ("google", "spot.storage", "urllib3"):  # single retries; the final error is reported anyway
         logging.getLogger(name).setLevel(logging.ERROR)
-    verbs = {
-        "find-image": find_image,
-        "deploy": deploy,
-        "retrain": retrain,
-        "supervise": supervise,
-        "promote": promote,
-        "keep-alive": keep_alive,
-    }
+    functions = (find_image, deploy, retrain, supervise, promote, keep_alive)
+    verbs = {one.__name__.replace("_", "-"): one for one in functions}
     parser = argparse.ArgumentParser(prog="python -m spot.github.workflow", description="Run by .github/workflows.")
     parser.add_argument("verb", choices=verbs)
     try:

@@ -14,14 +14,6 @@ RESTORE = timedelta(minutes=4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assumptions:
-    mtbf: timedelta
-    """Mean time between preemptions of any machine, which arrive at random."""
-    lost_work: timedelta
-    """Training lost to a preemption: half a checkpoint interval."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     quote: Quote
     on_demand_usd: float
@@ -43,11 +35,11 @@ def mtbf(machine: Machine, each: timedelta = MTBF) -> timedelta:
     return each / machine.count
 
 
-def assumptions(policy: PolicyConfig, flags: Mapping[str, str], mtbf: timedelta = MTBF) -> Assumptions:
-    """Derive the assumptions from the policy and the trainer's flags."""
+def lost_work(policy: PolicyConfig, flags: Mapping[str, str]) -> timedelta:
+    """Return the training lost to a preemption: half a checkpoint interval, of policy or trainer."""
     interval = seconds(flags, "--checkpoint-interval")
     most = timedelta(seconds=interval) if interval else policy.max_checkpoint_interval
-    return Assumptions(mtbf=mtbf, lost_work=most / 2 * (1 - policy.saved_share))
+    return most / 2 * (1 - policy.saved_share)
 
 
 def seconds(flags: Mapping[str, str], flag: str) -> float | None:
@@ -59,19 +51,19 @@ def seconds(flags: Mapping[str, str], flag: str) -> float | None:
     return value if value > 0 else None
 
 
-def billed_on_spot(work: timedelta, assumed: Assumptions) -> timedelta | None:
+def billed_on_spot(work: timedelta, mtbf: timedelta, lost: timedelta) -> timedelta | None:
     """Return the expected time on machines, None if the run never ends.
 
-    Each preemption costs `RESTORE` and `lost_work`, and that time is preempted too. With B billed and M the mean time
-    between preemptions, B = work + RESTORE + B/M (RESTORE + lost_work).
+    Preemptions arrive at random. Each costs `RESTORE` and `lost`, and that time is preempted too. With B billed and M
+    the mean time between preemptions, B = work + RESTORE + B/M (RESTORE + lost).
     """
-    each = RESTORE + assumed.lost_work
-    return None if each >= assumed.mtbf else (work + RESTORE) / (1 - each / assumed.mtbf)
+    each = RESTORE + lost
+    return None if each >= mtbf else (work + RESTORE) / (1 - each / mtbf)
 
 
-def estimates(work: timedelta, quotes: Iterable[Quote], assumed: Assumptions) -> list[Estimate]:
-    """Return the cost in each region, the cheapest on spot first."""
-    hour, spot = timedelta(hours=1), billed_on_spot(work, assumed)
+def estimates(work: timedelta, quotes: Iterable[Quote], spot: timedelta | None) -> list[Estimate]:
+    """Return the cost in each region, the cheapest on spot first; `spot` is what is billed there."""
+    hour = timedelta(hours=1)
     found = [
         Estimate(
             quote=quote,
