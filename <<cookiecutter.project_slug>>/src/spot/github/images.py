@@ -47,7 +47,12 @@ def deploy(settings: Settings, image: str) -> None:
     """Run the image in the Cloud Run job from the next reconcile on. Raise `SpotError`."""
     if job := settings.cloud.supervisor_job:
         try:
-            job.deploy(GoogleApi.open(), image)
+            api, path = GoogleApi.open(), f"v2/{job.path}"
+            found = api.get("run", path)
+            [container] = found["template"]["template"]["containers"]
+            if container["image"] != image:
+                container["image"] = image
+                api.call("PATCH", "run", path, body=found)
         except SpotError as error:
             message = f"the supervisor was not deployed: {error.message}"
             raise SpotError(message, fix="bash infra/bootstrap.sh", exit_code=error.exit_code) from error

@@ -4,19 +4,16 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from spot.core.errors import SpotError
-
-if TYPE_CHECKING:  # settings name a job without loading google.auth
-    from spot.google.rest import GoogleApi
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisorJob:
-    """Name the two jobs. Every method raises `GoogleApiError`."""
+    """Name the two jobs."""
 
     project: str
     region: str
@@ -31,19 +28,6 @@ class SupervisorJob:
     @property
     def path(self) -> str:
         return f"projects/{self.project}/locations/{self.region}/jobs/{self.name}"
-
-    def switch(self, api: "GoogleApi", *, on: bool) -> None:
-        """Resume or pause Cloud Scheduler, which refuses to repeat either."""
-        if (api.get("cloudscheduler", f"v1/{self.path}").get("state") == "ENABLED") != on:
-            api.call("POST", "cloudscheduler", f"v1/{self.path}:{'resume' if on else 'pause'}", body={})
-
-    def deploy(self, api: "GoogleApi", image: str) -> None:
-        """Run this image from the next reconcile on."""
-        job = api.get("run", f"v2/{self.path}")
-        [container] = job["template"]["template"]["containers"]
-        if container["image"] != image:
-            container["image"] = image
-            api.call("PATCH", "run", f"v2/{self.path}", body=job)
 
 
 def follow(job: SupervisorJob | None, open_ids: Callable[[], Sequence[str]], *, is_open: bool, is_backup: bool) -> None:
@@ -62,9 +46,12 @@ def follow(job: SupervisorJob | None, open_ids: Callable[[], Sequence[str]], *, 
 def switch(job: SupervisorJob | None, *, on: bool) -> None:
     """Resume or pause the schedule, if the project has one. A failure is logged: a later reconcile repeats it."""
     if job:
-        from spot.google.rest import GoogleApi
+        from spot.google.rest import GoogleApi  # settings name a job without loading google.auth
 
         try:
-            job.switch(GoogleApi.open(), on=on)
+            api = GoogleApi.open()
+            is_on = api.get("cloudscheduler", f"v1/{job.path}").get("state") == "ENABLED"
+            if is_on != on:  # Cloud Scheduler refuses to repeat either
+                api.call("POST", "cloudscheduler", f"v1/{job.path}:{'resume' if on else 'pause'}", body={})
         except SpotError as error:
             _log.warning("Cloud Scheduler job %s is not %s: %s", job.name, "resumed" if on else "paused", error)
