@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from spot.github import workflow
 from spot.github.api import PAGE, GitHub, GitHubError
 from tests.workflows.github_server import REPOSITORY, GitHubServer, github_server
 
@@ -94,5 +95,5 @@ def test_outside_of_a_workflow_it_says_what_is_missing(monkeypatch: pytest.Monke
     monkeypatch.setenv("GITHUB_API_URL", "http://127.0.0.1")
     for name in ("GITHUB_REPOSITORY", "GITHUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(GitHubError, match="GITHUB_REPOSITORY, GITHUB_TOKEN not set"):
-        GitHub.of_this_workflow()
+    with pytest.raises(GitHubError, match="GITHUB_REPOSITORY is not set"):
+        workflow._github()

@@ -164,15 +164,14 @@ def _image(_: GoogleApi, settings: Settings) -> list[Finding]:
     check, fix = "image", "set [cloud] image = REGISTRY/PATH@sha256:DIGEST in spot.toml"
     try:
         reference = registry.parse(settings.cloud.image)
-        if reference.is_googles:
-            fix = f"gcloud artifacts docker images list {reference.name} --include-tags"
-        pinned = registry.pin(settings.cloud.image)
         if not reference.is_googles:
-            return [unknown(check, f"{pinned} is not checked: only registries of Google are")]
-        if reference.digest:
-            registry.ask_registry(reference)
+            return [
+                unknown(check, f"{registry.pin(settings.cloud.image)} is not checked: only registries of Google are")
+            ]
+        fix = f"gcloud artifacts docker images list {reference.name} --include-tags"
+        digest = registry.ask_registry(reference)
     except registry.ImageNotChecked as error:
         return [unknown(check, error.message, error.fix or fix)]
     except registry.ImageError as error:
         return [failed(check, error.message, fix)]
-    return [ok(check, pinned)]
+    return [ok(check, f"{reference.name}@{reference.digest or digest}")]

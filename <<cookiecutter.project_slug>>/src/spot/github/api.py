@@ -1,11 +1,10 @@
 """Call the GitHub API: enable and disable workflows, and keep one issue per run that needs a person."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 import requests
@@ -56,17 +55,6 @@ class GitHub:
         )
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=again))
-
-    @classmethod
-    def of_this_workflow(cls) -> Self:
-        missing = [name for name in ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GITHUB_TOKEN") if not os.environ.get(name)]
-        if missing:
-            raise GitHubError(f"{', '.join(missing)} not set: run this in a GitHub workflow")
-        return cls(
-            url=os.environ["GITHUB_API_URL"],
-            repository=os.environ["GITHUB_REPOSITORY"],
-            token=os.environ["GITHUB_TOKEN"],
-        )
 
     def switch(self, workflow: str, *, on: bool) -> None:
         """Enable or disable a workflow by the name of its file. Idempotent."""

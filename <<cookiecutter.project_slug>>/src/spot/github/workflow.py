@@ -89,7 +89,7 @@ def retrain() -> int:
     if os.environ.get("DRY_RUN") == "true":
         _append("GITHUB_STEP_SUMMARY", summary.planned(_planned(settings, options, resumes, now)))
         return Exit.DONE
-    github = GitHub.of_this_workflow()
+    github = _github()
     github.revive(RETRAIN)
     github.switch(SUPERVISE, on=True)
     run_id = resumed_id(resumes) if resumes else _run_id(github)
@@ -118,7 +118,7 @@ def _planned(settings: Settings, options: SubmitOptions, resumes: str, now: date
 
 def supervise() -> int:
     """Reconcile the open runs once. Fail if a run failed, or if a person must act."""
-    github = GitHub.of_this_workflow()
+    github = _github()
     settings = load(SETTINGS)
     supervisor = service.supervisor_of(settings, SystemClock(), publish, home=Home.GITHUB)
     result, now = service.reconcile(supervisor), datetime.now(UTC)
@@ -157,13 +157,13 @@ def promote() -> int:
         found = service.promote(settings, run, now, by=by, reason=reason)
     _append("GITHUB_STEP_SUMMARY", summary.champion(found))
     if not is_back:
-        issues.report([], GitHub.of_this_workflow(), now, workflow_run=_this_run(), promoted=[run])
+        issues.report([], _github(), now, workflow_run=_this_run(), promoted=[run])
     return Exit.DONE
 
 
 def keep_alive() -> int:
     """Restart the 60 days after which GitHub disables schedules in a public repository."""
-    github = GitHub.of_this_workflow()
+    github = _github()
     for workflow in (RETRAIN, KEEP_ALIVE):
         github.revive(workflow)
     return Exit.DONE
@@ -252,6 +252,10 @@ def _switch_off_if_idle(ledger: Ledger, github: GitHub) -> None:
 
 def _this_run() -> str:
     return f"{_needed('GITHUB_SERVER_URL')}/{_needed('GITHUB_REPOSITORY')}/actions/runs/{_needed('GITHUB_RUN_ID')}"
+
+
+def _github() -> GitHub:
+    return GitHub(url=_needed("GITHUB_API_URL"), repository=_needed("GITHUB_REPOSITORY"), token=_needed("GITHUB_TOKEN"))
 
 
 def _needed(variable: str) -> str:

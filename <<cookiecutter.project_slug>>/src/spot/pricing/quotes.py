@@ -76,9 +76,8 @@ def quotes(machine: Machine, regions: Iterable[str], table: PriceTable) -> list[
 def by_region(
     machine: Machine, regions: Iterable[str], table: PriceTable | None = None
 ) -> Mapping[str, Mapping[Provisioning, float]]:
-    """Return every known price by region and provisioning, for `PolicyConfig`."""
-    found = (quote(machine, region, table) for region in regions)
-    return {one.region: one.usd_per_hour for one in found if one}
+    """Return every known price by region and provisioning, for `PolicyConfig`; the default is the packaged table."""
+    return {one.region: one.usd_per_hour for one in quotes(machine, regions, table or packaged())}
 
 
 def age_warning(quotes: Iterable[Quote], now: datetime) -> str | None:
