@@ -109,7 +109,8 @@ class _RunReconcile:
         self._began = supervisor.clock.now()
         self._record: Record | None = None
         self._seen: Observation | None = None
-        self._actions: list[Decision] = []
+        self._known = 0
+        """The decisions of earlier reconciles."""
         self._alarms: list[Alarm] = []
 
     def run(self) -> RunResult:
@@ -137,6 +138,7 @@ class _RunReconcile:
         """Act until the policy waits, and return what it waits for."""
         to = self._to
         record = self._keep(to.ledger.read(self._id))
+        self._known = len(record.run.decisions)
         to.check(record.run)
         for _ in range(MOST_TURNS):
             if record.run.state is not RunState.OPEN:
@@ -186,7 +188,6 @@ class _RunReconcile:
             return record
         _log.info("%s: %s: %s", run.id, found.verdict, found.reason)
         decision = Decision(at=now, action=found.verdict, reason=found.reason)
-        self._actions.append(decision)
         return self._write(record, replace(run, decisions=(*run.decisions, decision)))
 
     def _act(self, record: Record, run: Run, action: Action) -> Record:
@@ -197,21 +198,17 @@ class _RunReconcile:
             case Submit():
                 attempt = action.attempt(run, now, self._seen.step if self._seen else 0)
                 record = self._write(record, replace(run, attempts=(*run.attempts, attempt)))
-                self._actions.append(decision)
                 record = self._create(record, attempt)
             case CancelAttempt():
                 [active] = [one for one in run.active_attempts if one.id == action.attempt]
                 record = self._write(record, run.with_attempt(replace(active, cancel=Cancel(at=now, why=action.why))))
-                self._actions.append(decision)
                 observe.request_cancel(run, str(active.job), self._to.jobs)
             case GiveUp():
                 [active] = [one for one in run.active_attempts if one.id == action.attempt]
                 ended_now = observe.given_up(active, action.reason, self._seen or Observation(), now)
                 record = self._write(record, run.with_attempt(ended_now))
-                self._actions.append(decision)
             case Close():
                 record = self._write(record, replace(run, state=action.state, ended_at=now))
-                self._actions.append(decision)
         return record
 
     def _create(self, record: Record, attempt: Attempt) -> Record:
@@ -237,7 +234,6 @@ class _RunReconcile:
     def _withdraw(self, record: Record) -> None:
         """Take back an intent that certainly had no effect."""
         run = record.run
-        self._actions.pop()
         self._write(record, replace(run, attempts=run.attempts[:-1], decisions=run.decisions[:-1]))
 
     def _write(self, record: Record, run: Run) -> Record:
@@ -253,7 +249,7 @@ class _RunReconcile:
             run_id=self._id,
             run=self._record.run if self._record else None,
             seen=self._seen,
-            actions=tuple(self._actions),
+            actions=self._record.run.decisions[self._known :] if self._record else (),
             alarms=tuple(self._alarms),
             reconciled=self._before,
             waiting_for=waiting_for,
