@@ -11,7 +11,7 @@ import pytest
 from spot.core.evaluation import Evaluation
 from spot.core.history import Decision
 from spot.core.run import Observation, RunState
-from spot.report.page import publish
+from spot.report.publish import publish
 from spot.storage import paths
 from spot.storage.factory import open_store
 from spot.storage.records import completion

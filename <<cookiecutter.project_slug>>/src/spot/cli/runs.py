@@ -24,7 +24,7 @@ from spot.core.run import Observation, Run, RunState
 from spot.core.tables import facts
 from spot.google import console_urls
 from spot.policy.slack import Slack
-from spot.report import publish
+from spot.report.publish import publish
 from spot.storage.records import reconciles
 from spot.storage.records.codec import encode
 from spot.storage.records.reconciles import Home

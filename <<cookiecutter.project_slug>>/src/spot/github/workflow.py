@@ -24,7 +24,7 @@ from spot.core.run import Run, RunState
 from spot.github import images, issues, summary
 from spot.github.api import GitHub, GitHubError
 from spot.promotion.rule import GateVerdict
-from spot.report import publish
+from spot.report.publish import publish
 from spot.storage.records import champion, reconciles
 from spot.storage.records.champion import Champion
 from spot.storage.records.ledger import Ledger

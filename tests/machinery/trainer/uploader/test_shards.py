@@ -148,18 +148,17 @@ def test_a_rank_of_another_save_or_world_never_gets_into_a_checkpoint(start: Sta
 @one_store
 def test_a_record_that_names_other_objects_is_refused(start: Start, store: Store) -> None:
     first, second, _ = start()
-    for step, changes in enumerate(
-        (
-            {"name": "run/writer.json"},
-            {"name": "../../etc/passwd"},
-            {"name": upload(2, save=3).part(0, 0)},
-            {"name": upload(3, save=4).part(1, 2)},
-            {"name": upload(4, save=6).part(0, 2)},
-            {"size": -1},
-            {"crc32c": 2**32},
-            {"generation": "1"},
-        )
-    ):
+    wrong: tuple[dict[str, object], ...] = (
+        {"name": "run/writer.json"},
+        {"name": "../../etc/passwd"},
+        {"name": upload(2, save=3).part(0, 0)},
+        {"name": upload(3, save=4).part(1, 2)},
+        {"name": upload(4, save=6).part(0, 2)},
+        {"size": -1},
+        {"crc32c": 2**32},
+        {"generation": "1"},
+    )
+    for step, changes in enumerate(wrong):
         this = upload(step, save=step + 1)
         part = Part(name=this.part(0, 2), size=1, crc32c=1, generation=1)
         record = {"format": 1, "parts": [{**asdict(part), **changes}]}
