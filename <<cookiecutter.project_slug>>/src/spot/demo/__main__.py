@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         watch = partial(print_event, console, verbose=given.verbose)
         script: Script = scenario if given.seed is None else partial(random_scenario, seed=given.seed)
         script = undisturbed if given.trace else script
-        with set_up(options) as environment:
+        with console.status("Rehearsing: hours pass in seconds."), set_up(options) as environment:
             if given.promotion:
                 gate.append(judged(environment, watch, FIRST))
             result = run_rehearsal(environment, watch, script)
