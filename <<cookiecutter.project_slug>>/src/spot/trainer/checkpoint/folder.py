@@ -1,6 +1,5 @@
 """Save the checkpoints of a framework that owns the training loop: a folder of files that it writes and reads."""
 
-import mmap
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -90,7 +89,5 @@ class Frozen:
 
 def _mapped(path: Path) -> Tensor:
     """Return the bytes of a file without reading it."""
-    if not path.stat().st_size:
-        return torch.empty(0, dtype=torch.uint8)
-    with path.open("rb") as file:  # a private copy: torch warns of memory that cannot be written
-        return torch.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), dtype=torch.uint8)
+    size = path.stat().st_size
+    return torch.from_file(str(path), size=size, dtype=torch.uint8) if size else torch.empty(0, dtype=torch.uint8)
