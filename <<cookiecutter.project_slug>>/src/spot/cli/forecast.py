@@ -2,7 +2,7 @@
 
 import logging
 from argparse import Namespace
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,9 +15,9 @@ from spot.core.errors import Exit
 from spot.core.format import counted, named
 from spot.core.run import Run
 from spot.policy.calibrate import calibrated, spot_start
-from spot.pricing.quotes import age_warning, by_region, described, quotes
+from spot.pricing.quotes import age_warning, described, quotes
 from spot.simulation import forecast as simulated
-from spot.simulation.capacity import Supply, assumed, from_file, measured, stand_ins
+from spot.simulation.capacity import Supply, assumed, from_file, measured
 from spot.simulation.forecast import Baseline, Case, Forecast, ReplayResults, compare, quantile
 from spot.simulation.startup_times import StartupRanges, StartupTimes
 from spot.simulation.traces import Trace, read, shipped, windows
@@ -49,17 +49,14 @@ def _result(options: Namespace, settings: Settings, now: datetime) -> ForecastRe
     starts = StartupRanges.of(run.spec.policy, spot_start(known))
     asked = run.spec.policy.regions
     trace = _trace(options)
-    taken = stand_ins(trace, asked).values() if trace and options.trace is None else asked
-    others = _others(settings, trace, {*asked, *taken}) if options.sweep == "regions" and len(asked) == 1 else ()
-    if others:
-        prices = by_region(settings.machine(), (*asked, *others), settings.price_table())
-        run = run.with_policy(usd_per_hour=prices)
+    if options.sweep == "regions" and len(asked) == 1:
+        raise SubmitError("--sweep regions: there is one region only, give more with --regions")
     age = age_warning(quotes(settings.machine(), asked, settings.price_table()), now)
     notes = [line for line in (preflight.budget_note(run), age) if line]
     if run.spec.policy.flex_start:
         notes.append("FLEX_START is left out: its start times were never measured")
         run = run.with_policy(flex_start=False)
-    supply = _supply(options, trace, run, (*asked, *others))
+    supply = _supply(options, trace, run)
     number = options.replays or (REPLAYS_OF_SWEEP if options.sweep else REPLAYS)
     return ForecastResult(
         run=run,
@@ -68,7 +65,7 @@ def _result(options: Namespace, settings: Settings, now: datetime) -> ForecastRe
         sweep=options.sweep,
         replays=number,
         seed=options.seed,
-        forecasts=_replayed(_cases(options.sweep, run, supply, others), supply, starts, number, options.seed),
+        forecasts=_replayed(_cases(options.sweep, run, supply), supply, starts, number, options.seed),
         notes=notes,
     )
 
@@ -109,21 +106,8 @@ def _trace(options: Namespace) -> Trace | None:
     return None
 
 
-def _others(settings: Settings, trace: Trace | None, taken: Collection[str]) -> tuple[str, ...]:
-    """Return measured regions with a price, to compare with the run's only region.
-
-    `taken` holds the measured region that stands for it, and cannot be used twice.
-    """
-    regions = trace.regions if trace else ()
-    prices = by_region(settings.machine(), regions, settings.price_table())
-    others = tuple(region for region in regions if region not in taken and region in prices)
-    if not others:
-        raise SubmitError("--sweep regions: there is one region only, give more with --regions")
-    return others
-
-
-def _supply(options: Namespace, trace: Trace | None, run: Run, regions: tuple[str, ...]) -> Supply:
-    machine = run.spec.machine
+def _supply(options: Namespace, trace: Trace | None, run: Run) -> Supply:
+    machine, regions = run.spec.machine, run.spec.policy.regions
     if trace is None:
         return assumed(
             regions,
@@ -136,12 +120,12 @@ def _supply(options: Namespace, trace: Trace | None, run: Run, regions: tuple[st
     return measured(trace, machine, regions) if options.trace is None else from_file(trace, machine, regions)
 
 
-def _cases(sweep: str | None, run: Run, supply: Supply, others: Sequence[str]) -> list[Case]:
+def _cases(sweep: str | None, run: Run, supply: Supply) -> list[Case]:
     if sweep == "deadline":
         longest = max((end - begin for begin, end in supply.trace.known(supply.trace.regions)), default=0)
         return simulated.deadlines(run, longest * _MINUTE)
     if sweep == "regions":
-        return simulated.regions(run, others)
+        return simulated.regions(run)
     return [Case(label=", ".join(run.spec.policy.regions), run=run)]
 
 

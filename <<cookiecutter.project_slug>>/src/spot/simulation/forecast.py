@@ -192,15 +192,11 @@ def deadlines(run: Run, most: timedelta) -> list[Case]:
     return [_case(run, f"{round(time / HOUR, 2):g} h", deadline=run.submitted_at + time) for time in found]
 
 
-def regions(run: Run, others: Sequence[str]) -> list[Case]:
-    """Return each region of the run alone, then the first two together, three, and so on.
-
-    A run with one region is combined with each of `others` instead.
-    """
+def regions(run: Run) -> list[Case]:
+    """Return each region of the run alone, then the first two together, three, and so on."""
     policy = run.spec.policy
     own = policy.regions
-    together = [own[:number] for number in range(2, len(own) + 1)] or [(*own, other) for other in others]
-    sets = [*((region,) for region in own), *together]
+    sets = [*((region,) for region in own), *(own[:number] for number in range(2, len(own) + 1))]
     return [_case(run, " + ".join(names), policy=replace(policy, regions=names)) for names in sets]
 
 
