@@ -39,18 +39,6 @@ class FoundData:
         newest = f", the newest of {clock(self.newest)}" if self.newest else ""
         return f"{counted(len(self.dataset.objects), 'object')}, {self.dataset.size / 1e6:.1f} MB{newest}"
 
-    def difference(self) -> dict[str, list[str]]:
-        """Return the URIs of objects that were added, removed or changed since the last run."""
-        now, before = (
-            {one.uri: (one.size, one.crc32c) for one in found.objects} if found else {}
-            for found in (self.dataset, self.last)
-        )
-        return {
-            "added": sorted(now.keys() - before.keys()),
-            "removed": sorted(before.keys() - now.keys()),
-            "changed": sorted(uri for uri in now.keys() & before.keys() if now[uri] != before[uri]),
-        }
-
     def findings(self, limits: DataSettings, now: datetime) -> list[str]:
         """Return why a run should not train on these data, one line each with the numbers."""
         found, size, count = self.dataset.uri, self.dataset.size, len(self.dataset.objects)
