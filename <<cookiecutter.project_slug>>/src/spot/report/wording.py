@@ -38,7 +38,7 @@ def headline(account: Account) -> str:
 def total_headline(totals: Totals) -> str:
     """Return the cost of many runs against on-demand, over the runs with known prices."""
     if not totals.priced:
-        return "Cost unknown: every run lacks a price" if totals.accounts else "No run has ended"
+        return "Cost unknown: every run lacks a price"
     runs, no_model = counted(len(totals.priced), "run"), totals.share_saved is None
     if not totals.usd:
         return f"{usd(0)} for {runs}: no machine ran"
@@ -65,8 +65,8 @@ def facts(account: Account) -> list[tuple[str, str]]:
         ("cost", "unknown: no price for the billed hours" if account.usd is None else f"at most {usd(account.usd)}"),
         *([("resumes", _parent(run.parent, account.usd))] if run.parent else []),
         ("on-demand", _on_demand(account)),
+        ("wall clock", wall(account)),
     ]
-    lines.append(("wall clock", wall(account)))
     if account.goodput is not None:
         lines.append(("goodput", f"{percent(account.goodput)} of {hours(account.billed)} billed"))
     if steps := progress(account):
