@@ -48,7 +48,6 @@ def _result(options: Namespace, settings: Settings, now: datetime) -> ForecastRe
     run = _run(settings, options, now, known)
     starts = StartupRanges.of(run.spec.policy, spot_start(known))
     asked = run.spec.policy.regions
-    trace = _trace(options)
     if options.sweep == "regions" and len(asked) == 1:
         raise SubmitError("--sweep regions: there is one region only, give more with --regions")
     age = age_warning(quotes(settings.machine(), asked, settings.price_table()), now)
@@ -56,7 +55,7 @@ def _result(options: Namespace, settings: Settings, now: datetime) -> ForecastRe
     if run.spec.policy.flex_start:
         notes.append("FLEX_START is left out: its start times were never measured")
         run = run.with_policy(flex_start=False)
-    supply = _supply(options, trace, run)
+    supply = _supply(options, run)
     number = options.replays or (REPLAYS_OF_SWEEP if options.sweep else REPLAYS)
     return ForecastResult(
         run=run,
@@ -95,29 +94,25 @@ def _run(settings: Settings, options: Namespace, now: datetime, known: LiveFacts
     return run
 
 
-def _trace(options: Namespace) -> Trace | None:
-    """Return the capacity to replay, or None to generate it. Raises `SpotError`."""
+def _supply(options: Namespace, run: Run) -> Supply:
+    """Return the capacity to replay: measured, from a file, or generated. Raises `SpotError`."""
+    machine, regions = run.spec.machine, run.spec.policy.regions
     if (options.mtbf_hours is None) != (options.outage_minutes is None):
         raise SubmitError("--mtbf-hours and --outage-minutes go together: time to a preemption, and time without spot")
     if options.mtbf_hours is None:
-        return read(options.trace) if options.trace else shipped()
+        if options.trace:
+            return from_file(read(options.trace), machine, regions)
+        return measured(shipped(), machine, regions)
     if options.trace:
         raise SubmitError("--trace and --mtbf-hours exclude each other: capacity is measured or generated")
-    return None
-
-
-def _supply(options: Namespace, trace: Trace | None, run: Run) -> Supply:
-    machine, regions = run.spec.machine, run.spec.policy.regions
-    if trace is None:
-        return assumed(
-            regions,
-            machine,
-            between=timedelta(hours=options.mtbf_hours),
-            outage=timedelta(minutes=options.outage_minutes),
-            deadline=run.spec.deadline - run.submitted_at,
-            seed=options.seed,
-        )
-    return measured(trace, machine, regions) if options.trace is None else from_file(trace, machine, regions)
+    return assumed(
+        regions,
+        machine,
+        between=timedelta(hours=options.mtbf_hours),
+        outage=timedelta(minutes=options.outage_minutes),
+        deadline=run.spec.deadline - run.submitted_at,
+        seed=options.seed,
+    )
 
 
 def _cases(sweep: str | None, run: Run, supply: Supply) -> list[Case]:
