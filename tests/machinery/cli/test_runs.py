@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from urllib3 import Retry
 
 from spot.core.run import RunState
 from spot.emulators.faults import Method
@@ -270,5 +271,5 @@ def test_a_doctor_that_can_check_nothing_does_not_say_that_all_is_well(
     for name in ("GOOGLEAPIS_ENDPOINT", "REGISTRY_ENDPOINT"):
         monkeypatch.setenv(name, unreachable_url())
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    monkeypatch.setattr("spot.google.rest.RETRY", 0)
+    monkeypatch.setattr("spot.google.rest.RETRY", Retry(0))
     assert desk.spot("doctor").code == 75

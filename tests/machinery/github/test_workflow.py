@@ -468,7 +468,7 @@ def test_a_report_of_a_late_run_that_was_lost_is_made_by_the_next_pass(team: Clo
     submitted = datetime.now(UTC) - timedelta(hours=25)
     late = theirs(team, id="20261125-late", submitted_at=submitted, deadline=submitted + timedelta(hours=24))
     team.ledger.create(late)
-    team.github.failing = [500, 500, 500]
+    team.github.failing = [500] * 4
     assert workflow.main(["supervise"]) == Exit.FAILED
     assert team.github.issues == []
     assert workflow.main(["supervise"]) == Exit.FAILED

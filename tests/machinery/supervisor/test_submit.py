@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import requests
+from urllib3 import Retry
 
 from spot.core.run import Provisioning, Strategy
 from spot.emulators.faults import Method
@@ -202,7 +203,7 @@ def test_an_image_by_tag_that_cannot_be_pinned_is_refused(desk: Desk, answer: An
 
 def test_a_registry_that_does_not_answer_may_be_asked_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGISTRY_ENDPOINT", unreachable_url())
-    monkeypatch.setattr("spot.google.rest.RETRY", 0)
+    monkeypatch.setattr("spot.google.rest.RETRY", Retry(0))
     said = desk.spot("submit", "--image", TAG)
     assert said.code == 75
     assert said.err.startswith(f"spot: cannot look up image {TAG}: no answer from")

@@ -8,16 +8,13 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 
 from spot.core.errors import Exit, SpotError
+from spot.google.rest import CONNECT_AND_READ_S, retried
 
 LABEL = "retraining"
-CONNECT_AND_READ_S = (10.0, 30.0)
 PAGE = 100
-TRIES = 3
-"""Tries of a request that may be repeated; a new issue or comment may not."""
 
 
 class GitHubError(SpotError):
@@ -42,19 +39,11 @@ class GitHub:
 
     def __init__(self, *, url: str, repository: str, token: str) -> None:
         self._base = f"{url.rstrip('/')}/repos/{repository}"
-        self._session = requests.Session()
+        # A new issue or comment is not repeated.
+        self._session = retried(requests.Session(), Retry.DEFAULT_ALLOWED_METHODS)
         self._session.headers.update(
             {"Accept": "application/vnd.github+json", "Authorization": f"Bearer {token}", "User-Agent": "spot"}
         )
-        again = Retry(
-            TRIES - 1,
-            backoff_factor=0.5,
-            status_forcelist=(429, 500, 502, 503, 504),
-            raise_on_status=False,
-            respect_retry_after_header=False,  # it may name hours, and the next reconcile comes in minutes
-        )
-        for scheme in ("https://", "http://"):
-            self._session.mount(scheme, HTTPAdapter(max_retries=again))
 
     def switch(self, workflow: str, *, on: bool) -> None:
         """Enable or disable a workflow by the name of its file. Idempotent."""

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Self, cast
 
 import google.auth
@@ -26,9 +26,8 @@ RETRY = Retry(
     3,
     backoff_factor=0.5,
     status_forcelist=(429, 500, 502, 503, 504),
-    allowed_methods=None,  # every call may be repeated
     raise_on_status=False,
-    respect_retry_after_header=False,
+    respect_retry_after_header=False,  # it may name hours
 )
 
 SDK_PROJECT = "764086051850"
@@ -119,10 +118,10 @@ def authorized(credentials: Credentials) -> requests.Session:
     return cast(requests.Session, AuthorizedSession(credentials))  # type: ignore[no-untyped-call]
 
 
-def retried(session: requests.Session) -> requests.Session:
-    """Let a session repeat requests while their errors are transient."""
+def retried(session: requests.Session, methods: Collection[str] | None = None) -> requests.Session:
+    """Let a session repeat requests of these methods, or of all, while their errors are transient."""
     for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(max_retries=RETRY))
+        session.mount(scheme, HTTPAdapter(max_retries=RETRY.new(allowed_methods=methods)))
     return session
 
 
