@@ -126,9 +126,14 @@ def test_a_lost_link_is_noticed_in_time_and_the_job_fails_with_the_code_of_a_pee
 
 def test_a_replica_that_fails_is_named_and_takes_its_peers_down(launcher: ReplicaLauncher) -> None:
     gang = Gang(launcher)
-    launcher.machines[2].interrupt(signal.SIGKILL)
-    launcher.machines[2].wait(PATIENCE_S)
+    peers, failing = launcher.machines[:2], launcher.machines[2]
+    for peer in peers:
+        peer.interrupt(signal.SIGSTOP)  # else they may notice, and end, before the job does
+    failing.interrupt(signal.SIGKILL)
+    failing.wait(PATIENCE_S)
     gang.jobs.advance()
+    for peer in peers:
+        peer.interrupt(signal.SIGCONT)
     launcher.end()
     assert gang.ended() == (JobState.FAILED, exited(137, "workerpool1-1"))
 

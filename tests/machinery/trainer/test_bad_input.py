@@ -71,7 +71,7 @@ def stopped(stopped_folder: Path, local: Trainer) -> Trainer:
         (["--checkpoint-dir", "gs:/bucket/x"], ["'gs:/bucket/x'", "neither a gs:// URI nor a local path"]),
         (["--checkpoint-dir", "/gcs/bucket/x"], ["/gcs/bucket/x", "gs://bucket/x"]),
         (["--output-dir", "/sys/x"], ["/sys/x", "cannot write"]),
-        (["--checkpoint-dir", "/proc/nonexistent/x"], ["/proc/nonexistent/x", "cannot be created"]),
+        (["--checkpoint-dir", "/proc/nonexistent/x"], ["/proc/nonexistent/x", "cannot write"]),
         (["--output-dir", "/dev/null"], ["/dev/null", "Not a directory"]),
     ],
 )

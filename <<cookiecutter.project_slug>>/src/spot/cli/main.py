@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from spot.core.errors import SpotError
-from spot.core.fields import terminal
+from spot.core.fields import shown, terminal
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -224,7 +224,7 @@ def _days(text: str) -> "timedelta":
     from datetime import timedelta
 
     if not re.fullmatch(r"[1-9][0-9]{0,3}d", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1d to 9999d")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number of days from 1d to 9999d")
     return timedelta(days=int(text[:-1]))
 
 
@@ -234,7 +234,7 @@ def _within(kind: type[float], least: float, most: float) -> Callable[[str], flo
             if least <= (value := kind(text)) <= most:
                 return value
         whole = "whole " if kind is int else ""
-        raise argparse.ArgumentTypeError(f"{text!r} is not a {whole}number from {least:g} to {most:.10g}")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a {whole}number from {least:g} to {most:.10g}")
 
     return parse
 

@@ -105,6 +105,7 @@ def test_the_articles_flags_are_understood() -> None:
         (["--enable-checkpointing", "yes"], ["--enable-checkpointing", "'yes'", "true or false"]),
         (["--checkpoint-interval", "0"], ["--checkpoint-interval", "'0'"]),
         (["--checkpoint-interval", "often"], ["--checkpoint-interval", "'often'", "auto"]),
+        (["--epochs", "x" * 9000], ["--epochs", "... (9000 characters) is not a whole number"]),
         (["--run", "Mine!"], ["--run", "'Mine!'", "a-z"]),
         (["--run", "../x"], ["--run", "'../x'"]),
         (["--attempt", ""], ["--attempt", "''"]),

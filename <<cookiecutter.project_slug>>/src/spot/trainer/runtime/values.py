@@ -8,7 +8,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import TypeVar
 
-from spot.core.fields import ID, ID_ALLOWED
+from spot.core.fields import ID, ID_ALLOWED, shown
 
 _E = TypeVar("_E", bound=StrEnum)
 _T = TypeVar("_T")
@@ -17,13 +17,13 @@ _T = TypeVar("_T")
 def explained(read: Callable[[str], _T]) -> Callable[[str], _T]:
     """Return `read` with messages that argparse shows."""
 
-    def shown_read(text: str) -> _T:
+    def read_or_explain(text: str) -> _T:
         try:
             return read(text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
-    return shown_read
+    return read_or_explain
 
 
 def reader(allowed: str, parse: Callable[[str], _T | None]) -> Callable[[str], _T]:
@@ -33,7 +33,7 @@ def reader(allowed: str, parse: Callable[[str], _T | None]) -> Callable[[str], _
         with contextlib.suppress(ValueError):
             if (value := parse(text)) is not None:
                 return value
-        raise ValueError(f"{text!r} is not {allowed}")
+        raise ValueError(f"{shown(text)} is not {allowed}")
 
     return read
 
