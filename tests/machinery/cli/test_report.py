@@ -110,7 +110,7 @@ def test_a_period_without_runs_is_reported(desk: Desk) -> None:
         ((NIGHTLY, "--json", "--markdown"), "--json and --markdown both write to standard output: choose one"),
         (("--since", "9d", "--markdown"), "--html and --markdown show one run, and --since many"),
         *(
-            (("--since", text), f"argument --since: {text!r} is not a number of days from 1d to 9999d")
+            (("--since", text), f"argument --since: {text!a} is not a number of days from 1d to 9999d")
             for text in ("soon", "", "90", "d", "1.5d", "٣d", "0d", "99999d", "12h", "2026-09-01", "9d ")
         ),
         ((NIGHTLY,), f"there is no run {NIGHTLY} in"),

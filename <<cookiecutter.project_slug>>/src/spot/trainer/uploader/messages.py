@@ -112,7 +112,7 @@ class Mirrored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandOverRequested:
-    """Report the standby that requests the lease, None once it has withdrawn."""
+    """Report the standby that requests the lease, None once none does."""
 
     successor: str | None
 
