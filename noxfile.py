@@ -114,7 +114,7 @@ def chaos(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def ranks(session: nox.Session) -> None:
-    """End runs of 1 to 4 ranks in every way, 5 times each, for half an hour as root; CI ends 3 ranks, once each."""
+    """End runs of 1 to 4 ranks in every way, 5 times each, for half an hour as root; CI ends 2 ranks, once each."""
     tool(session, "-m", "pytest", "-n", "2", "--dist", "worksteal", "-m", "ranks", "tests/machinery", *session.posargs)
 
 
@@ -209,7 +209,7 @@ def infra(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def slow(session: nox.Session) -> None:
     """Run the tests of all slow sessions at once: no core waits for the last test of each."""
-    together = ("-n", "4", "--dist", "loadgroup", "--hypothesis-profile", "chaos")
+    together = ("-n", "4", "--dist", "loadgroup", "--hypothesis-profile", "chaos", "--durations", "20")
     tool(session, "-m", "pytest", *together, "-m", SLOW, *session.posargs)
 
 

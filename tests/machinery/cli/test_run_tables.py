@@ -127,7 +127,7 @@ def test_several_runs_are_a_line_each_with_their_reasons_below() -> None:
     fine, bad = passed(samples.run(id=LONG), samples.seen(5, at=NOW)), passed(samples.run(), problem=BAD)
     head, first, second, *below = rendered(run_tables.runs([fine, bad], NOW, alone=False), 160)
     assert head.split() == ["run", "done", "time", "left", "slack", "spent", "now"]
-    assert first.split()[:2] == [LONG, "50%"]
+    assert first.split()[:3] == [LONG, "50", "%"]
     assert second.endswith("no attempt")
     assert below == ["", f"{LONG}: spot capacity", f"run-1: {BAD}"]
 

@@ -124,7 +124,7 @@ def test_status_shows_the_other_runs_beside_a_broken_record(desk: Desk, data: by
     desk.submit(WEEKLY)
     said = desk.spot("status")
     assert said.code == 2
-    assert re.search(rf"(?m)^{WEEKLY} +0% .* spot in us-east4", said.out)
+    assert re.search(rf"(?m)^{WEEKLY} +0 % .* spot in us-east4", said.out)
     assert said.out.count("bad: ") == 1
     assert says in " ".join(said.out.split())
     assert [one["id"] for one in desk.spot("status", "--json").json["runs"]] == [WEEKLY, "bad"]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from spot.core.format import clock, counted, hours
+from spot.core.format import clock, counted, hours, percent
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,7 @@ def test_one_is_counted_as_one() -> None:
         "2 attempts",
         "0 attempts",
     )
+
+
+def test_a_small_share_is_not_rounded_to_nothing() -> None:
+    assert (percent(0.001), percent(0), percent(0.5)) == ("< 1 %", "0 %", "50 %")

@@ -119,8 +119,7 @@ def test_each_phase_has_a_meaning() -> None:
     assert set(words.MEANING) == set(Phase)
 
 
-def test_small_amounts_and_shares_are_not_rounded_to_nothing() -> None:
-    assert (words.percent(0.001), words.percent(0), words.percent(0.5)) == ("< 1 %", "0 %", "50 %")
+def test_a_small_amount_is_not_rounded_to_a_loss() -> None:
     assert (words.usd(1234.5), words.usd(-2), words.usd(-0.001)) == ("$1,234.50", "-$2.00", "$0.00")
 
 

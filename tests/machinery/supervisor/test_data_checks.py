@@ -45,7 +45,7 @@ def test_each_limit_is_a_finding_with_the_numbers() -> None:
         f"{URI} has 2 objects, and data.min_objects is 3",
         f"{URI} has 99 bytes, and data.min_bytes is 100",
         f"the newest object of {URI} is 30.0 h old, written 2026-11-24 00:00 UTC, and data.max_age_hours is 29.5",
-        f"{URI} has 99 bytes, 49.5% of the 200 bytes of run weekly-1, and data.min_share_of_last_run is 0.5",
+        f"{URI} has 99 bytes, 49.5 % of the 200 bytes of run weekly-1, and data.min_share_of_last_run is 0.5",
     ]
 
 
@@ -108,7 +108,7 @@ def test_shrunken_data_are_refused_with_the_numbers_unless_forced(desk: Desk) ->
     uri = trained(desk, b"x" * 60, b"y" * 40)
     desk.store().delete("data/0")
     said = desk.spot("submit", "--dry-run")
-    line = f"{uri} has 40 bytes, 40.0% of the 100 bytes of run {WEEKLY}, and data.min_share_of_last_run is 0.5"
+    line = f"{uri} has 40 bytes, 40.0 % of the 100 bytes of run {WEEKLY}, and data.min_share_of_last_run is 0.5"
     assert (said.code, said.err) == (2, f"spot: {line}. --force overrides this check\n")
     assert line in " ".join(desk.spot("submit", "--dry-run", "--force").out.split())
     desk.settings({"data.min_share_of_last_run": "0.4"})
@@ -127,7 +127,7 @@ def test_data_show_what_is_pinned_and_whether_the_last_run_had_the_same(desk: De
     assert found.json["is_unchanged"] is False
     assert [line.rpartition(" is ")[0] for line in found.json["findings"]] == [
         f"{uri} has 2 objects, and data.min_objects",
-        f"{uri} has 41 bytes, 41.0% of the 100 bytes of run {WEEKLY}, and data.min_share_of_last_run",
+        f"{uri} has 41 bytes, 41.0 % of the 100 bytes of run {WEEKLY}, and data.min_share_of_last_run",
     ]
     text = desk.spot("data").out
     assert all(one in text for one in ("2 objects, 0.0 MB, the newest of 20", "other content", "refused"))

@@ -38,7 +38,7 @@ def test_a_good_run_is_not_refused() -> None:
     ("grace", "save_s", "said"),
     [
         pytest.param(None, 14.2, None, id="it just fits"),
-        pytest.param(None, 14.3, "a preemption leaves 14.2 s: --grace 15, minus 5% to exit", id="not quite"),
+        pytest.param(None, 14.3, "a preemption leaves 14.2 s: --grace 15, minus 5 % to exit", id="not quite"),
         pytest.param(None, 14.3, "Set --grace to 16", id="a longer grace would do"),
         pytest.param("20", 18.9, None, id="a grace of one's own"),
         pytest.param("20", 19.1, "Set --grace to 21", id="and one too short"),
@@ -66,8 +66,8 @@ def test_an_interval_over_the_useful_one_is_refused_with_what_it_wastes() -> Non
     [line] = lines("--checkpoint-interval", "1800", max_checkpoint_interval=timedelta(minutes=45))
 
     assert line == (
-        "--checkpoint-interval 1800: a preemption every 3.2 h would cost 7.8% of the training, half an interval each."
-        " Use at most 600 seconds (2.6%), or auto"
+        "--checkpoint-interval 1800: a preemption every 3.2 h would cost 8 % of the training, half an interval each."
+        " Use at most 600 seconds (3 %), or auto"
     )
 
 
@@ -215,7 +215,7 @@ def test_an_interval_is_judged_by_the_preemptions_of_all_machines() -> None:
     machine = replace(samples.SPEC.machine, count=4)
     [line] = lines("--checkpoint-interval", "900", machine=machine)
 
-    assert line.startswith("--checkpoint-interval 900: a preemption every 48 min would cost 15.6% of the training")
+    assert line.startswith("--checkpoint-interval 900: a preemption every 48 min would cost 16 % of the training")
 
 
 def test_several_reasons_are_a_line_each() -> None:

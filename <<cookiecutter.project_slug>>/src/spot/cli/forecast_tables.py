@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from spot.core.format import counted, hours
+from spot.core.format import counted, hours, percent
 from spot.core.run import Provisioning, Run
 from spot.core.tables import facts, table
 from spot.pricing.quotes import described
@@ -122,15 +122,15 @@ def _saving(found: Forecast) -> Text:
         return Text(f"no model in {found.ours.unfinished} of {len(found.ours.replays)} replays", style="bold red")
     saving = round(found.saving, 2)
     if saving >= 0:
-        return Text(f"{words.percent(abs(saving))} less", style="bold green")
-    return Text(f"LOSS, {words.percent(-saving)} more", style="bold red")
+        return Text(f"{percent(abs(saving))} less", style="bold green")
+    return Text(f"LOSS, {percent(-saving)} more", style="bold red")
 
 
 def chance(samples: ReplayResults) -> str:
     """Return the share of late replays, or the bound that zero of them allow."""
     if samples.late_upper_bound is not None:
-        return f"95 % upper bound {words.percent(samples.late_upper_bound)}"
-    return words.percent(samples.late / len(samples.replays))
+        return f"95 % upper bound {percent(samples.late_upper_bound)}"
+    return percent(samples.late / len(samples.replays))
 
 
 def rests_on(result: ForecastResult) -> list[str]:
@@ -141,7 +141,7 @@ def rests_on(result: ForecastResult) -> list[str]:
         f"{counted(result.replays, 'random window')} of the capacity (seed {result.seed}), the same for every policy"
         f" and case; {number} of them do not overlap."
     )
-    saves = f", and none in {words.percent(policy.saved_share)} of the cases" if policy.saved_share else ""
+    saves = f", and none in {percent(policy.saved_share)} of the cases" if policy.saved_share else ""
     model = (
         f"Provisioning takes {_range(starts.spot)} on spot and {_range(starts.on_demand)} on demand"
         f" (policy.worst_start_minutes), not billed. A restore takes {_range(starts.restore)}."

@@ -13,7 +13,7 @@ from spot.cli import console
 from spot.cli.runs import overrides
 from spot.config.load import load
 from spot.core.errors import Exit, SpotError
-from spot.core.format import hours, named
+from spot.core.format import hours, named, percent
 from spot.core.run import Machine, Provisioning, Strategy
 from spot.core.tables import table
 from spot.google.machine_types import training_regions
@@ -21,7 +21,6 @@ from spot.pricing.estimate import MTBF, RESTORE, Estimate, billed_on_spot, estim
 from spot.pricing.quotes import FEE, Quote, age_warning, described, quotes
 from spot.pricing.refresh import fetch
 from spot.pricing.table import FILE, save
-from spot.report.wording import percent
 from spot.supervisor import preflight
 from spot.supervisor.submit import SubmitError, overridden, run_of
 
@@ -43,7 +42,7 @@ def prices(options: Namespace) -> int:
     }
     note = (
         f"The boot disk of {machine.boot_disk_gb} GB is charged on top."
-        f" Prices include Vertex AI's fee: {FEE:.0%} of the on-demand price, on spot too."
+        f" Prices include Vertex AI's fee: {percent(FEE)} of the on-demand price, on spot too."
     )
     refreshed = [f"{FILE} has the prices of today", ""] if options.refresh else []
     parts: list[RenderableType] = [

@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from spot.core.format import clock, hours, short, state_of
+from spot.core.format import clock, hours, percent, short, state_of
 from spot.core.run import Attempt, Observation, Outcome, Run, RunState
 from spot.core.tables import LAST_DECISIONS, decisions, facts, table
 from spot.policy.slack import Slack
@@ -131,7 +131,7 @@ def _runs_table(found: Sequence[RunResult], now: datetime) -> RenderableType:
         slack, is_open = Slack.of(run, seen or Observation(), now), run.state is RunState.OPEN
         shown.add_row(
             run.id,
-            f"{_done(run, seen):.0%}" if seen else "?",
+            percent(_done(run, seen)) if seen else "?",
             hours(slack.time_left) if is_open else "",
             _slack(slack) if is_open and seen else "",
             _spent(run, now).partition(" ")[0],

@@ -30,6 +30,11 @@ def short(moment: datetime) -> str:
     return clock(moment)[5:16]
 
 
+def percent(share: float) -> str:
+    """Format a share: `58 %`, `< 1 %`."""
+    return "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+
+
 def counted(number: int, what: str) -> str:
     """Return `1 attempt` or `2 attempts`."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"

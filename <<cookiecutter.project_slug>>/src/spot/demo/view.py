@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spot.accounting.cost import Account
-from spot.core.format import hours, state_of
+from spot.core.format import hours, percent, state_of
 from spot.core.run import Attempt
 from spot.demo.runner import Comparison, Event, Result
 from spot.demo.virtual_clock import EPOCH
@@ -67,7 +67,7 @@ def ending(result: Result) -> RenderableType:
 def _cost_line(bill: Account) -> Text:
     if bill.usd is None or bill.on_demand is None or bill.share_saved is None:
         return Text("cost: no price is known")
-    verdict = f"{abs(bill.share_saved):.0%} {'saved' if bill.share_saved > 0 else 'MORE'}"
+    verdict = f"{percent(abs(bill.share_saved))} {'saved' if bill.share_saved > 0 else 'MORE'}"
     text = f"cost      ${bill.usd:.2f}, on demand ${bill.on_demand.usd:.2f}: {verdict}"
     return Text(text, style=_style(good=bill.share_saved > 0))
 

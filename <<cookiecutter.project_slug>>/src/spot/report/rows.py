@@ -6,7 +6,7 @@ from typing import Any
 from spot.accounting.cost import Account, AttemptCost, Verdict
 from spot.accounting.phases import Phase
 from spot.core.evaluation import Measurement
-from spot.core.format import hours, state_of
+from spot.core.format import hours, percent, state_of
 from spot.core.run import Outcome, RunState
 from spot.google import console_urls
 from spot.report import wording as words
@@ -45,7 +45,7 @@ def phase_rows(account: Account) -> Iterator[Row]:
                 "name": phase,
                 "time": hours(took),
                 "share": took / account.billed,
-                "percent": words.percent(took / account.billed),
+                "percent": percent(took / account.billed),
                 "meaning": words.MEANING[phase],
                 "css": f"phase-{phase.replace(' ', '-')}",
             }

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from spot.accounting.cost import Account, Totals
 from spot.accounting.phases import Phase
-from spot.core.format import clock, counted, short
+from spot.core.format import clock, counted, percent, short
 from spot.core.run import RunState
 from spot.core.tables import LAST_DECISIONS, decisions, facts, table
 from spot.google import console_urls
@@ -50,7 +50,7 @@ def many(totals: Totals) -> list[RenderableType]:
             _marked(words.saved(one), bad=one.is_loss),
             _marked(words.deadline(one), bad=rows.is_bad(one)),
             str(one.run.preemptions),
-            "" if one.goodput is None else words.percent(one.goodput),
+            "" if one.goodput is None else percent(one.goodput),
         )
     head = [_headline(words.total_headline(totals), totals.is_loss)]
     head.append(Text(f"{counted(len(totals.accounts), 'run')} {since}"))

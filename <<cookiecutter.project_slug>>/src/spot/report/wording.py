@@ -2,7 +2,7 @@
 
 from spot.accounting.cost import EVEN, Account, Totals, Verdict
 from spot.accounting.phases import Phase
-from spot.core.format import clock, counted, hours
+from spot.core.format import clock, counted, hours, percent
 from spot.core.history import Parent
 from spot.core.run import Outcome, RunState
 from spot.pricing.quotes import described
@@ -159,8 +159,3 @@ def usd(amount: float) -> str:
 
 def rate(usd_per_hour: float | None) -> str:
     return "unknown" if usd_per_hour is None else f"${usd_per_hour:.2f}/h"
-
-
-def percent(share: float) -> str:
-    """Format a share: `58 %`, `< 1 %`."""
-    return "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"

@@ -53,8 +53,8 @@ class FoundData:
         share = limits.min_share_of_last_run
         if self.last and size < share * self.last.size:
             lines.append(
-                f"{found} has {counted(size, 'byte')}, {size / self.last.size:.1%} of the {self.last.size} bytes of run"
-                f" {self.last_run}, and data.min_share_of_last_run is {share:g}"
+                f"{found} has {counted(size, 'byte')}, {100 * size / self.last.size:.1f} % of the {self.last.size}"
+                f" bytes of run {self.last_run}, and data.min_share_of_last_run is {share:g}"
             )
         return lines
 

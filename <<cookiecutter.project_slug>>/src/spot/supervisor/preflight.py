@@ -5,7 +5,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
-from spot.core.format import counted, hours
+from spot.core.format import counted, hours, percent
 from spot.core.run import Provisioning, Run, Strategy
 from spot.google.machine_types import flex_start_offers, on_demand_offers, training_regions
 from spot.policy.slack import counted_work
@@ -88,7 +88,7 @@ def _slow_save(run: Run, save: timedelta | None) -> str | None:
     advice = f"Set --grace to {enough}" if enough <= LONGEST_GRACE_S else "Make the checkpoint smaller"
     return (
         f"a save takes {needed:g} s (policy.save_seconds), and a preemption leaves {room:.3g} s: --grace {grace:g},"
-        f" minus {MARGIN:.0%} to exit, at most {LONGEST_GRACE_S:g} s on Compute Engine. {advice}"
+        f" minus {percent(MARGIN)} to exit, at most {LONGEST_GRACE_S:g} s on Compute Engine. {advice}"
     )
 
 
@@ -98,10 +98,10 @@ def _long(run: Run, save: timedelta | None) -> str | None:
     if interval is None or interval <= useful or run.spec.policy.strategy is Strategy.ON_DEMAND:
         return None
     apart = mtbf(run.spec.machine)
-    between = apart.total_seconds()
+    lost, less = (percent(one / 2 / apart.total_seconds()) for one in (interval, useful))
     return (
-        f"--checkpoint-interval {interval:g}: a preemption every {hours(apart)} would cost {interval / 2 / between:.1%}"
-        f" of the training, half an interval each. Use at most {useful:g} seconds ({useful / 2 / between:.1%}), or auto"
+        f"--checkpoint-interval {interval:g}: a preemption every {hours(apart)} would cost {lost} of the training, half"
+        f" an interval each. Use at most {useful:g} seconds ({less}), or auto"
     )
 
 
