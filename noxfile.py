@@ -34,8 +34,6 @@ TOOLS = (
 
 
 PARALLEL = ("-n", "logical", "--maxprocesses", "4")
-SLOW = "baked or chaos or cruft or image or infra or ranks or rehearsals or workflows"
-"""The marks of tests that have sessions of their own."""
 WAITING = ("-n", "3", "--dist", "worksteal")
 """For long tests that wait for processes of their own."""
 
@@ -100,7 +98,7 @@ def structure(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"])
 def tests(session: nox.Session) -> None:
     """Run the tests of template and machinery, real trainers and a crash of the supervisor at every call too."""
-    marks = f"not ({SLOW})"
+    marks = "not (baked or chaos or cruft or image or infra or ranks or rehearsals or workflows)"
     tool(session, "-m", "pytest", *WAITING, "-m", marks, *session.posargs)
 
 
@@ -203,14 +201,8 @@ def workflows(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"], default=False)
 def infra(session: nox.Session) -> None:
     """Run the set-up scripts with the real gcloud against a recording server."""
-    tool(session, "-m", "pytest", *PARALLEL, "--dist", "loadgroup", "-m", "infra", "tests/infra", *session.posargs)
-
-
-@nox.session(venv_backend="none", requires=["environment"], default=False)
-def slow(session: nox.Session) -> None:
-    """Run the tests of all slow sessions at once: no core waits for the last test of each."""
-    together = ("-n", "4", "--dist", "loadgroup", "--hypothesis-profile", "chaos", "--durations", "20")
-    tool(session, "-m", "pytest", *together, "-m", SLOW, *session.posargs)
+    # The tests of a file share one project, which takes minutes to set up.
+    tool(session, "-m", "pytest", *PARALLEL, "--dist", "loadfile", "-m", "infra", "tests/infra", *session.posargs)
 
 
 @nox.session(requires=["environment"], default=False)

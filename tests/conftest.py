@@ -160,10 +160,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         longest_s = max((LONGEST_S[mark.name] for mark in item.iter_markers() if mark.name in LONGEST_S), default=None)
         if longest_s and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(longest_s))
-        # They share what takes minutes to make: an image, and for each file a project in the cloud.
-        for mark, shared in (("image", "image"), ("infra", item.nodeid.partition("::")[0])):
-            if item.get_closest_marker(mark):
-                item.add_marker(pytest.mark.xdist_group(shared))
     items.sort(key=_timeout_s, reverse=True)
     if "CI" in os.environ:
         cases = defaultdict[str, Iterator[int]](itertools.count)

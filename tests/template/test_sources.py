@@ -166,4 +166,4 @@ def test_ci_runs_every_session_of_the_template() -> None:
     [matrix] = re.findall(r"session:\s*\[([^]]*)\]", workflow)
     by_name = re.findall(r"nox -s (\w+)", workflow)
 
-    assert {*re.findall(r"\w+", matrix), *by_name} == sessions(REPOSITORY) - {"environment", "slow"}
+    assert {*re.findall(r"\w+", matrix), *by_name} == sessions(REPOSITORY) - {"environment"}

@@ -48,4 +48,4 @@ def test_ci_asks_nox_for_every_session_under_act(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     asked = {line.rpartition("nox -s ")[2] for line in said.read_text().splitlines() if "nox -s " in line}
-    assert asked == sessions(REPOSITORY) - {"environment", "slow"}
+    assert asked == sessions(REPOSITORY) - {"environment"}

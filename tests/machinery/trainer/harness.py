@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save
 
 from spot.storage.local import LocalStore
-from spot.trainer.checkpoint.serialize import StagingWriter
+from spot.trainer.checkpoint.serialize import StagingWriter, parse
 from spot.trainer.context import Runtime, Start
 from spot.trainer.data.contract import TaskModel
 from spot.trainer.loop import train
@@ -26,7 +26,6 @@ from spot.trainer.uploader.buffer import SharedBuffer
 from tests.machinery.fixture_task import TASK, model
 from tests.machinery.fixture_task.config import Config
 from tests.machinery.fixture_task.data import load
-from tests.machinery.trainer.checkpoint.parsed import parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,13 +16,12 @@ from torch import Tensor
 from spot.core.errors import Exit
 from spot.trainer import device
 from spot.trainer.checkpoint import device_copy
-from spot.trainer.checkpoint.serialize import StagingWriter
+from spot.trainer.checkpoint.serialize import StagingWriter, parse
 from spot.trainer.device import Compute
 from spot.trainer.runtime.errors import StartAgain, UsageError
 from spot.trainer.runtime.flags import parse as parse_flags
 from spot.trainer.uploader import buffer
 from spot.trainer.uploader.buffer import GROWTH, SharedBuffer
-from tests.machinery.trainer.checkpoint.parsed import parse
 from tests.machinery.trainer.queued_gpu import QueuedGpu, mapped
 from tests.paths import SRC
 

@@ -10,9 +10,8 @@ from safetensors.torch import load as load_safetensors
 
 from spot.storage.base import Damaged
 from spot.trainer.checkpoint.boxes import owner
-from spot.trainer.checkpoint.serialize import StagingWriter, check, parse_boxes, state_name
+from spot.trainer.checkpoint.serialize import StagingWriter, check, parse, parse_boxes, state_name
 from spot.trainer.uploader.buffer import SharedBuffer
-from tests.machinery.trainer.checkpoint.parsed import parse
 
 dtypes = st.sampled_from(
     [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8, torch.bool]

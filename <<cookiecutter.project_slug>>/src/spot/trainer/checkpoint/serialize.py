@@ -146,6 +146,14 @@ def header_size(view: memoryview) -> int:
     return 8 + int.from_bytes(view[:8], "little")
 
 
+def parse(view: memoryview) -> tuple[dict[str, Tensor], bytes]:
+    """Return the tensors, as views of the buffer, and the state that a single rank wrote. Raise `Damaged`."""
+    tensors = {name: saved.values for name, saved in parse_boxes(view).items()}
+    if state_name(0) not in tensors:
+        raise Damaged("the checkpoint has no state")
+    return tensors, bytes(tensors.pop(state_name(0)).numpy())
+
+
 def parse_boxes(view: memoryview) -> dict[str, Saved]:
     """Return the boxes of one rank, as views of the buffer. Only the header is read. Raise `Damaged`."""
     try:
