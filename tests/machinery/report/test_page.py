@@ -106,6 +106,7 @@ def test_a_loss_and_a_missed_deadline_are_marked_and_described() -> None:
     loss, late, calm = (report(sample_runs.SAMPLE_RUNS[name]().account) for name in ("loss", "late", "calm"))
     assert '<h1 class="bad">LOSS: $16.45, 60 % more than on-demand</h1>' in loss
     assert '<p class="lead bad">Succeeded, 2026-11-25 01:54 UTC. Deadline LATE by 1.9 h.</p>' in late
+    assert '<dt>deadline</dt><dd class="bad">' in late
     assert 'class="bad"' not in calm
 
 
