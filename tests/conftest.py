@@ -155,21 +155,15 @@ def client(server: VertexServer, connect: Callable[[str], Any]) -> Any:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give slow tests a longer time-out, put the longest first, and take a sample of the soaks in CI."""
+    """Give slow tests a longer time-out, and take a sample of the soaks in CI."""
     for item in items:
         longest_s = max((LONGEST_S[mark.name] for mark in item.iter_markers() if mark.name in LONGEST_S), default=None)
         if longest_s and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(longest_s))
-    items.sort(key=_timeout_s, reverse=True)
     if "CI" in os.environ:
         cases = defaultdict[str, Iterator[int]](itertools.count)
         quick = {_function(item) for item in items if not item.get_closest_marker("chaos")}
         items[:] = [item for item in items if _in_sample(item, cases, quick)]
-
-
-def _timeout_s(item: pytest.Item) -> float:
-    mark = item.get_closest_marker("timeout")
-    return float(mark.args[0]) if mark else 0.0
 
 
 def _function(item: pytest.Item) -> str:

@@ -104,25 +104,6 @@ def never(_: Request) -> None:
     """Inject no fault."""
 
 
-def always(_: Request) -> bool:
-    return True
-
-
-def each(fault: Fault, *, where: Callable[[Request], bool] = always, count: float = float("inf")) -> Rule:
-    """Return a rule that injects `fault` into the first `count` requests that satisfy `where`."""
-    lock, left = threading.Lock(), count
-
-    def rule(request: Request) -> Fault | None:
-        nonlocal left
-        with lock:
-            if left <= 0 or not where(request):
-                return None
-            left -= 1
-            return fault
-
-    return rule
-
-
 @dataclass(slots=True)
 class Proxy:
     """Listen on `url` within the context, and record every request."""

@@ -14,7 +14,8 @@ from spot.core.run import RunState
 from spot.emulators.faults import Method
 from spot.storage.factory import open_store
 from tests.machinery.desk import WEEKLY, Desk, unreachable_url
-from tests.machinery.emulators.faults import Answer, each, on
+from tests.machinery.each import each
+from tests.machinery.emulators.faults import Answer, on
 from tests.machinery.google.google_project import BUCKET, SETTINGS, google_project
 from tests.machinery.google.google_server import Answer as Reply
 from tests.machinery.trainer.checkpoint.test_restore import commit

@@ -13,7 +13,8 @@ from spot.core.run import RunState
 from spot.emulators.faults import LostReply, Method
 from spot.supervisor import service, submit, training_status
 from tests.machinery.desk import WEEKLY, Desk, unreachable_url
-from tests.machinery.emulators.faults import Answer, each, on
+from tests.machinery.each import each
+from tests.machinery.emulators.faults import Answer, on
 
 BROKEN = {
     "cut off": (b'{"format": 1, "id": "bad"', "is not the record of a run"),

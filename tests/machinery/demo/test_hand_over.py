@@ -20,7 +20,7 @@ from spot.storage.records import lease
 from spot.storage.records.lease import Lease
 from spot.storage.records.ledger import Ledger
 from tests.machinery.demo.rehearsals import OPTIONS, assert_succeeded, rehearse
-from tests.machinery.emulators.faults import each
+from tests.machinery.each import each
 
 pytestmark = pytest.mark.chaos
 

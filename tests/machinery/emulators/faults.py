@@ -12,6 +12,7 @@ from spot.emulators.custom_job import JobRequest
 from spot.emulators.faults import Call, Injection, Method, Reply, Rule
 from spot.emulators.vertex_server import error_reply
 from spot.supervisor.classify import Code
+from tests.machinery.each import each
 
 RATE_LIMIT = (
     "Quota exceeded for quota metric 'Resource management (CRUD) requests' and limit"
@@ -48,21 +49,6 @@ class Slow:
         reply = execute()
         threading.Event().wait(self.seconds)
         return reply
-
-
-def each(fault: Injection, *, where: Callable[[Call], bool] = lambda _: True, count: float = float("inf")) -> Rule:
-    """Return a rule that injects `fault` into the first `count` calls that satisfy `where`."""
-    lock, left = threading.Lock(), count
-
-    def rule(call: Call) -> Injection | None:
-        nonlocal left
-        with lock:
-            if left <= 0 or not where(call):
-                return None
-            left -= 1
-            return fault
-
-    return rule
 
 
 def on(method: Method) -> Callable[[Call], bool]:

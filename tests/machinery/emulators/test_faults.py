@@ -12,7 +12,8 @@ from spot.core.job import JobState
 from spot.core.run import Provisioning
 from spot.emulators.faults import LostReply, Method
 from spot.emulators.vertex_server import VertexServer
-from tests.machinery.emulators.faults import Answer, Reset, Slow, each, first, no_machine, no_quota, on, rate_limit
+from tests.machinery.each import each
+from tests.machinery.emulators.faults import Answer, Reset, Slow, first, no_machine, no_quota, on, rate_limit
 from tests.machinery.emulators.test_vertex_server import PARENT, create, job
 from tests.machinery.emulators.world import PROJECT, REGION, World
 

@@ -26,12 +26,12 @@ from spot.google.job_spec import labels
 from spot.google.vertex import JobNotFound, RequestRejected, VertexJobs
 from tests.machinery import samples
 from tests.machinery.clocks import ManualClock
+from tests.machinery.each import each
 from tests.machinery.emulators.faults import (
     RATE_LIMIT,
     Answer,
     Reset,
     Slow,
-    each,
     first,
     no_machine,
     no_quota,

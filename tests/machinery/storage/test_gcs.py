@@ -16,6 +16,7 @@ from spot.storage.checksum import CHUNK, crc32c
 from spot.storage.factory import open_store
 from spot.storage.gcs import GcsStore
 from tests.conftest import BUCKET
+from tests.machinery.each import each
 from tests.machinery.proxy import (
     Answer,
     Fault,
@@ -27,7 +28,6 @@ from tests.machinery.proxy import (
     Reset,
     Slow,
     Truncate,
-    each,
 )
 
 RefreshError: Callable[..., Exception] = auth_errors.RefreshError

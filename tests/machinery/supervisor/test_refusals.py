@@ -17,7 +17,8 @@ from spot.supervisor.reconcile import RunResult, Supervisor
 from spot.supervisor.training_status import BucketStatus
 from tests.machinery import samples
 from tests.machinery.clocks import ManualClock
-from tests.machinery.emulators.faults import Answer, each, first, no_machine, no_quota, on
+from tests.machinery.each import each
+from tests.machinery.emulators.faults import Answer, first, no_machine, no_quota, on
 from tests.machinery.emulators.world import World
 from tests.machinery.storage.memory import MemoryStore
 

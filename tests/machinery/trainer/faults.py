@@ -14,7 +14,8 @@ from spot.storage.checksum import crc32c
 from spot.storage.factory import open_store
 from spot.storage.records import codec, manifest
 from spot.storage.records.manifest import FORMAT, Manifest
-from tests.machinery.proxy import Fault, LostReply, Proxy, Request, Rule, each, never
+from tests.machinery.each import each
+from tests.machinery.proxy import Fault, LostReply, Proxy, Request, Rule, never
 from tests.machinery.trainer.conftest import Trainer
 from tests.machinery.zygote import TrainerProcess
 

@@ -13,7 +13,8 @@ import pytest
 import requests
 
 from spot.storage.factory import open_store
-from tests.machinery.proxy import Answer, Fault, LostReply, Proxy, Request, Reset, Slow, Truncate, each, never
+from tests.machinery.each import each
+from tests.machinery.proxy import Answer, Fault, LostReply, Proxy, Request, Reset, Slow, Truncate, never
 from tests.machinery.trainer.conftest import Trainer
 from tests.machinery.trainer.faults import (
     SLOWLY,

@@ -92,8 +92,8 @@ class JobLifecycle:
         """Return the job as a response shows it: without its error until `error_delay` after its end."""
         if self.job.error is None or self.job.ended_at is None:
             return self.job
-        is_late = self.job.ended_at + self.behaviour.error_delay <= now
-        return self.job if is_late else replace(self.job, error=None)
+        has_come = self.job.ended_at + self.behaviour.error_delay <= now
+        return self.job if has_come else replace(self.job, error=None)
 
     def step(self, now: datetime, looked_at: datetime, room: Callable[[datetime], bool]) -> bool:
         """Make the next transition if it is due, and return whether it was.

@@ -26,7 +26,8 @@ from spot.trainer.checkpoint.serialize import StagingWriter
 from spot.trainer.runtime.errors import StartAgain, UsageError
 from spot.trainer.uploader.buffer import SharedBuffer
 from tests.machinery import samples
-from tests.machinery.proxy import Answer, FlipReply, Proxy, each
+from tests.machinery.each import each
+from tests.machinery.proxy import Answer, FlipReply, Proxy
 
 RUN = "run"
 PARTS = 3

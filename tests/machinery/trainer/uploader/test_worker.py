@@ -43,7 +43,8 @@ from spot.trainer.uploader.messages import Fault as Why
 from spot.trainer.uploader.process import UploaderProcess
 from spot.trainer.uploader.worker import PART_SIZE, SMALLEST_PART, STREAMS, part_size
 from tests.machinery import samples
-from tests.machinery.proxy import Answer, Fault, FlipRequest, Proxy, Request, Reset, Slow, each, never
+from tests.machinery.each import each
+from tests.machinery.proxy import Answer, Fault, FlipRequest, Proxy, Request, Reset, Slow, never
 from tests.machinery.trainer.faults import is_commit, is_part
 
 RUN = "run"
